@@ -1,0 +1,1 @@
+"""Configuration: kinds of values, settings, loader, the default file and presets."""

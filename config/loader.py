@@ -1,0 +1,188 @@
+"""Loading: a TOML file and `--set` overrides become Settings, or every fault in them at once.
+
+Three steps. What was written is gathered as key and raw value, a later `--set` above an earlier one above the file;
+each value is then read by the kind of its key; then files and the rules between keys are checked. No step stops at its
+first fault, and a key that is at fault keeps quiet the rules that look at it.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+import tomllib
+from typing import TYPE_CHECKING, Any, get_args
+
+from config.keys import KEYS, SECTIONS, build
+from config.reading import nearest, parse, read
+from config.rules import RULES, Fault
+from config.values import File, KindError, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from config.settings import Settings
+
+__all__ = ["ConfigError", "Fault", "load"]
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; `faults` has all that is wrong with it, its text is one line for each."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("\n".join(str(fault) for fault in faults))
+        self.faults = tuple(faults)
+
+
+def load(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
+    """The settings of the file (None: the defaults), changed by overrides of the form `key=value`.
+
+    Raises ConfigError with every fault of the file, the overrides, the files they name and the rules between them. A
+    file that is no TOML is the only fault reported of it.
+    """
+    faults: list[Fault] = []
+    written: dict[str, Any] = {}
+    if path is not None:
+        try:
+            faults += _gather(_toml(path), written)
+        except ConfigError as error:
+            faults += error.faults
+    faults += _override(overrides, written)
+    values: dict[str, Any] = {}
+    bad: set[str] = set()
+    for name in KEYS:
+        if name in written:
+            try:
+                values[name] = read(KEYS[name].kind, written[name])
+            except KindError as error:
+                bad.add(name)
+                faults += (Fault(name, flaw.reason, flaw.nearest) for flaw in error.flaws)
+    settings = build(values)
+    for fault in _unreadable(values):
+        bad.add(fault.key)
+        faults.append(fault)
+    for rule in RULES:
+        if bad.isdisjoint(rule.keys):
+            faults += rule.check(settings)
+    if bad.isdisjoint({"listen.tls_certificate", "listen.tls_key"}):
+        faults += _pair(settings)
+    if faults:
+        raise ConfigError(faults)
+    return settings
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        return tomllib.loads(text)
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        reason = f"is not UTF-8 (at byte {error.start})"
+    except RecursionError:
+        reason = "is nested too deeply"
+    except ValueError as error:  # TOMLDecodeError, and integers too long for Python
+        reason = f"is not TOML: {_place(str(error), text)}"
+    raise ConfigError([Fault(str(path), reason)])
+
+
+def _place(message: str, text: str) -> str:
+    """The parser's message with its place first."""
+    found = re.fullmatch(r"(.*) \(at (line [0-9]+, column [0-9]+|end of document)\)", message, re.DOTALL)
+    if found is None:
+        return message
+    place = found[2] if found[2].startswith("line") else f"line {len(text.splitlines()) or 1}, end of file"
+    return f"{place}: {found[1][:1].lower()}{found[1][1:]}"
+
+
+def _gather(table: Mapping[str, Any], written: dict[str, Any]) -> Iterator[Fault]:
+    """Takes the known keys of a TOML document into `written`; yields a fault for everything else."""
+    for section, value in table.items():
+        if section in SECTIONS:
+            yield from _gather_section(section, value, written)
+        elif isinstance(value, dict):
+            yield Fault(_dotted(section), "unknown section", _nearest_section(section))
+        else:
+            yield Fault(_dotted(section), "unknown key", _nearest_key(section))
+
+
+def _gather_section(section: str, table: object, written: dict[str, Any]) -> Iterator[Fault]:
+    if not isinstance(table, dict):
+        yield Fault(section, f"is a section, write it as [{section}]")
+        return
+    for field, value in table.items():
+        name = f"{section}.{field}"
+        if name in SECTIONS:
+            yield from _gather_section(name, value, written)
+        elif name in KEYS:
+            written[name] = value
+        elif isinstance(value, dict):
+            yield Fault(_dotted(section, field), "unknown section", _nearest_section(name))
+        else:
+            yield Fault(_dotted(section, field), "unknown key", _nearest_key(name))
+
+
+def _override(overrides: Sequence[str], written: dict[str, Any]) -> Iterator[Fault]:
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        name, text = name.strip(), text.strip()
+        if not equals:
+            yield Fault("--set", f"expected key=value, found {quote(override)}")
+        elif name in KEYS:
+            written[name] = parse(KEYS[name].kind, text)
+        elif name in SECTIONS:
+            yield Fault(name, f"is a section, expected one of its keys, such as {_first(name)}")
+        else:
+            yield Fault(_dotted(*name.split(".")), "unknown key", _nearest_key(name))
+
+
+def _first(section: str) -> str:
+    return next(name for name, key in KEYS.items() if key.section == section)
+
+
+def _nearest_key(name: str) -> str | None:
+    """The key meant: one of the same section (or the one most like it) with a like field, else any with one."""
+    section, _, field = name.rpartition(".")
+    if section not in SECTIONS:
+        section = _nearest_section(section) or section
+    here = {key.field: key.name for key in KEYS.values() if key.section == section}
+    everywhere = {key.field: key.name for key in reversed(list(KEYS.values()))}
+    if like := nearest(field, here):
+        return here[like]
+    like = nearest(field, everywhere, likeness=0.8)
+    return None if like is None else everywhere[like]
+
+
+def _nearest_section(name: str) -> str | None:
+    """The section meant, by its last part: a model's section is recognized without `license.` too."""
+    sections = {section.rpartition(".")[2]: section for section in SECTIONS}
+    like = nearest(name.rpartition(".")[2], sections)
+    return None if like is None else sections[like]
+
+
+def _dotted(*parts: str) -> str:
+    """A key as it was written, on one line whatever its characters."""
+    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_.-]+", part) else quote(part) for part in parts)
+
+
+def _unreadable(values: Mapping[str, Any]) -> Iterator[Fault]:
+    for name, value in values.items():
+        if value and any(isinstance(mark, File) for mark in get_args(KEYS[name].kind)):
+            try:
+                with open(value, "rb") as file:
+                    file.read(1)
+            except OSError as error:
+                yield Fault(name, f"{quote(value)} cannot be read: {error.strerror}")
+
+
+def _pair(settings: Settings) -> Iterator[Fault]:
+    """Whether certificate and key can be used, and belong together."""
+    certificate, key = settings.listen.tls_certificate, settings.listen.tls_key
+    if certificate and key:
+        try:
+            # Without a passphrase here the library would ask for one on the terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+        except (OSError, ValueError) as error:
+            words = str(getattr(error, "reason", None) or "").replace("_", " ").lower()
+            reason = words if words not in {"", "pem lib"} else "not a certificate and a key in PEM"
+            yield Fault("listen.tls_certificate", f"cannot be used with listen.tls_key: {reason}")

@@ -1,0 +1,224 @@
+"""How a value is read, explained and written, by its kind.
+
+`read` checks what TOML gave, `parse` turns the text of `--set key=value` into what TOML would have given, `write` is
+the way back to TOML. Pure.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from config.values import Choice, Duration, File, Flaw, Form, KindError, Range, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
+
+
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The known name most like this one, or None if none is at least so like it (0 not at all, 1 the same)."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=likeness)), None)
+
+
+def read(hint: Any, value: object) -> Any:
+    """The setting of kind `hint` that the TOML value stands for.
+
+    Raises KindError with every flaw of the value.
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _READ[type(arguments[1])](hint, arguments[1], value)
+    if origin in {Union, UnionType}:
+        return _read_either(hint, arguments, value)
+    if origin is Literal:
+        return _read_choice(hint, arguments, value)
+    if origin is tuple:
+        return _read_list(hint, arguments[0], value)
+    if type(value) is not hint:
+        raise KindError(_mistaken(hint, value))
+    if isinstance(value, str) and not value.isprintable():
+        raise KindError(Flaw(f"{quote(value)} has a character that cannot be printed"))
+    return value
+
+
+def _read_number(hint: Any, bounds: Range, value: object) -> int:
+    if type(value) is not int:
+        raise KindError(_mistaken(hint, value))
+    if value < bounds.low:
+        raise KindError(Flaw(f"must be at least {bounds.low}, is {value}"))
+    if value > bounds.high:
+        raise KindError(Flaw(f"must be at most {bounds.high}, is {_found(value).removeprefix('the integer ')}"))
+    return value
+
+
+def _read_duration(hint: Any, bounds: Duration, value: object) -> float:
+    if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
+        seconds = float(found[1]) / 1000 if found[2] == "ms" else float(found[1]) * _UNITS[found[2]]
+        if seconds < bounds.low:
+            raise KindError(Flaw(f"must be at least {write(bounds.low)}, is {quote(value)}"))
+        if seconds > bounds.high:
+            raise KindError(Flaw(f"must be at most {write(bounds.high)}, is {quote(value)}"))
+        return seconds
+    bare = str(value) if type(value) in {int, float} else value
+    meant = f"{bare}s" if isinstance(bare, str) and _DURATION.fullmatch(f"{bare}s") else None
+    raise KindError(_mistaken(hint, value, meant))
+
+
+def _read_form(hint: Any, form: Form, value: object) -> str:
+    if not isinstance(value, str):
+        raise KindError(_mistaken(hint, value))
+    if not value and form.optional:
+        return value
+    try:
+        return form.accept(str(read(str, value)))
+    except KindError:
+        raise
+    except ValueError:
+        raise KindError(_mistaken(hint, value)) from None
+
+
+def _read_choice(hint: Any, of: tuple[object, ...], value: object) -> object:
+    for choice in of:
+        if type(choice) is type(value) and choice == value:
+            return choice
+    texts = [choice for choice in of if isinstance(choice, str)]
+    raise KindError(_mistaken(hint, value, nearest(value, texts) if isinstance(value, str) else None))
+
+
+def _read_list(hint: Any, item: Any, value: object) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise KindError(_mistaken(hint, value))
+    items: list[Any] = []
+    flaws: list[Flaw] = []
+    for place, entry in enumerate(value, 1):
+        try:
+            items.append(read(item, entry))
+        except KindError as error:
+            flaws += (Flaw(f"item {place}: {flaw.reason}", flaw.nearest) for flaw in error.flaws)
+    if flaws:
+        raise KindError(*flaws)
+    return tuple(items)
+
+
+def _read_either(hint: Any, kinds: tuple[Any, ...], value: object) -> Any:
+    """The kinds of a union differ in their TOML type, so that a list is judged as a list and a text as a text."""
+    given = [kind for kind in kinds if kind is not NoneType]
+    of_type = [kind for kind in given if (get_origin(kind) is tuple) == isinstance(value, list)]
+    if not of_type:
+        raise KindError(_mistaken(hint, value))
+    try:
+        return read(of_type[0], value)
+    except KindError as error:
+        if isinstance(value, list) or len(given) == 1:
+            raise
+        raise KindError(*(_mistaken(hint, value, flaw.nearest) for flaw in error.flaws)) from None
+
+
+_READ: dict[type, Callable[[Any, Any, object], Any]] = {
+    Range: _read_number,
+    Duration: _read_duration,
+    Choice: lambda hint, choice, value: _read_choice(hint, choice.of, value),
+    Form: _read_form,
+    File: lambda _hint, _mark, value: read(str, value),
+}
+
+
+def parse(hint: Any, text: str) -> object:
+    """What TOML would have given for the text of `--set key=text`: quotes and brackets may be left out.
+
+    Never fails: text that is not of the kind stays text, which `read` then refuses.
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in {Union, UnionType}:
+        plain = [kind for kind in arguments if get_origin(kind) is Literal and _unquoted(text) in get_args(kind)]
+        kinds = plain or [kind for kind in arguments if kind is not NoneType and get_origin(kind) is not Literal]
+        return parse(kinds[0], text)
+    if origin is tuple:
+        inner = text.strip()
+        if inner.startswith("[") and inner.endswith("]"):
+            inner = inner[1:-1].strip().removesuffix(",")
+        return [parse(arguments[0], item.strip()) for item in inner.split(",")] if inner.strip() else []
+    if hint is bool:
+        return {"true": True, "false": False}.get(text, text)
+    kind = type(arguments[0]) if origin is Literal else arguments[0] if origin is Annotated else hint
+    if kind is int and re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        return int(text)
+    return _unquoted(text)
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def write(value: object) -> str:
+    """The value as TOML, floats as durations; a value that is not set, which TOML cannot say, is `unset`."""
+    if value is None:
+        return "unset"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f'"{duration(value)}"'
+    if isinstance(value, tuple):
+        return "[" + ", ".join(write(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person writes them: in the largest unit that gives a whole number of at least 10, else seconds."""
+    whole = round(seconds * 1000)
+    for unit in ("d", "h", "m"):
+        size = round(_UNITS[unit] * 1000)
+        if whole % size == 0 and whole >= 10 * size:
+            return f"{whole // size}{unit}"
+    return f"{whole}ms" if whole % 1000 else f"{whole // 1000}s"
+
+
+def choices(hint: Any) -> tuple[object, ...]:
+    """The values to choose from, of the value itself or of each item of a list; empty if the kind is not a choice."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is tuple:
+        return choices(arguments[0])
+    if origin is Annotated:
+        return arguments[1].of if isinstance(arguments[1], Choice) else ()
+    return arguments if origin is Literal else ()
+
+
+def describe(hint: Any) -> str:
+    """What a value of this kind looks like, for the sentence "expected ..."."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in {Union, UnionType}:
+        return " or ".join(describe(kind) for kind in arguments if kind is not NoneType)
+    if origin is tuple:
+        return "a list"
+    if of := choices(hint):
+        return ("one of " if len(of) > 1 else "") + ", ".join(json.dumps(choice) for choice in of)
+    mark = arguments[1] if origin is Annotated else None
+    if isinstance(mark, Form):
+        return mark.what
+    if isinstance(mark, Duration):
+        return 'a duration such as "300ms", "30s", "5m", "24h" or "400d"'
+    plain = arguments[0] if mark else hint
+    return "true or false" if plain is bool else "an integer" if plain is int else "a string"
+
+
+def _mistaken(hint: Any, value: object, meant: str | None = None) -> Flaw:
+    return Flaw(f"expected {describe(hint)}, found {_found(value)}", meant)
+
+
+def _found(value: object) -> str:
+    """The TOML value as a fault names it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return f"the integer {value}" if abs(value) < 10**18 else "an integer of more than 18 digits"
+    if isinstance(value, float):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f"the string {quote(value)}"
+    return "a list" if isinstance(value, list) else "a section" if isinstance(value, dict) else "a date or time"

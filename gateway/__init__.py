@@ -1,0 +1,1 @@
+"""The asynchronous connection-tracking gateway."""

@@ -1,0 +1,133 @@
+"""`tallygate check`: whether a configuration is good, and what a gateway started with it would do here.
+
+A configuration that is at fault, or names an address this machine cannot listen on, is an error. A port in use is only
+said: the gateway whose file is being checked may be the one that holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import resource
+import socket
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from config.keys import LATER, document, effective, not_in_effect
+from config.loader import ConfigError
+from config.rules import Fault
+from config.settings import SPARE_FILES
+from config.values import quote
+from gateway.cli.options import config_options, settings_from
+
+if TYPE_CHECKING:
+    import argparse
+
+    from config.settings import Settings
+
+HELP = "Says whether a configuration is good: every fault at once, the settings, file limit and ports."
+EXAMPLES = """\
+examples:
+  tallygate check --config gateway.toml
+  tallygate check -v --set license.model=floating     every setting, the defaults too
+  tallygate check --defaults > gateway.toml           a file to start from
+"""
+
+
+class Door(NamedTuple):
+    """A port to be opened: the key that names its port and the one that names its address."""
+
+    port_key: str
+    host_key: str
+    host: str
+    port: int
+    shared: bool
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `check`; `--verbose` is every command's."""
+    config_options(parser)
+    parser.add_argument("--defaults", action="store_true", help="print the commented default file and do nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints what there is to say of the configuration; 0 if it is good, 1 with every fault on stderr if not."""
+    if args.defaults:
+        print(document(), end="")
+        return 0
+    try:
+        settings = settings_from(args)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    reports: list[str] = []
+    faults: list[Fault] = []
+    for door in _doors(settings):
+        found = _probe(door)
+        if isinstance(found, Fault):
+            faults.append(found)
+        else:
+            reports.append(found)
+    if faults:
+        print(*dict.fromkeys(faults), sep="\n", file=sys.stderr)
+        return 1
+    print("configuration is good")
+    for key, text, default in effective(settings):
+        if args.verbose or not default:
+            print(f"  {key} = {text}" + ("  (default)" if default else ""))
+    for key, feature in not_in_effect(settings):
+        print(f"not in effect yet: {key} ({feature})")
+    print(*_files(settings), *reports, sep="\n")
+    return 0
+
+
+def _files(settings: Settings) -> list[str]:
+    """What the file limit allows: the gateway raises the soft limit to the hard one when it starts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    asked = settings.listen.max_connections
+    if hard == resource.RLIM_INFINITY:
+        room = "no limit" if asked is None else str(asked)
+        return [f"file limit: {_limit(soft)} soft, none hard; max_connections {room}"]
+    ceiling = settings.listen.ceiling(hard)
+    lines = [f"file limit: {_limit(soft)} soft, {hard} hard; max_connections {ceiling}"]
+    if asked is not None and asked > ceiling:
+        lines.append(f"listen.max_connections {asked} does not fit: {SPARE_FILES} files are kept for other uses")
+    return lines
+
+
+def _limit(files: int) -> str:
+    return "none" if files == resource.RLIM_INFINITY else str(files)
+
+
+def _doors(settings: Settings) -> list[Door]:
+    listen, registrar = settings.listen, settings.registrar
+    doors = [
+        Door("listen.tcp", "listen.host", listen.host, listen.tcp, listen.reuse_port),
+        Door("listen.websocket", "listen.host", listen.host, listen.websocket, listen.reuse_port),
+        Door("listen.operator", "listen.operator_host", listen.operator_host, listen.operator, False),
+    ]
+    if registrar.enabled and "registrar" not in LATER:
+        doors.append(Door("registrar.port", "registrar.host", registrar.host, registrar.port, False))
+    return doors
+
+
+def _probe(door: Door) -> str | Fault:
+    """Whether the gateway could listen there now, tried the way it will; a fault if it never can."""
+    place = f"[{door.host}]:{door.port}" if ":" in door.host else f"{door.host}:{door.port}"
+    try:
+        found = socket.getaddrinfo(door.host, door.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            with contextlib.closing(socket.socket(family, kind, protocol)) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if door.shared:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return f"{door.port_key}: {place} is in use"
+        if error.errno == errno.EACCES:
+            return Fault(door.port_key, f"cannot listen on port {door.port}: {error.strerror}")
+        return Fault(door.host_key, f"cannot listen on {quote(door.host)}: {error.strerror}")
+    return f"{door.port_key}: {place} is free" if door.port else f"{door.port_key}: picked at start on {door.host}"

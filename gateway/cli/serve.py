@@ -1,0 +1,159 @@
+"""`tallygate serve`: runs the gateway until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from config.keys import not_in_effect
+from config.loader import ConfigError
+from config.settings import Settings
+from gateway.cli.options import config_options, settings_from
+from gateway.core.snapshot import PoolView, snapshot
+from gateway.edge.app import Gateway
+
+HELP = "Runs the gateway: client doors, operator port, license models."
+EXAMPLES = """\
+examples:
+  tallygate serve
+  tallygate serve --config gateway.toml
+  tallygate serve --set license.model=trueconf --set license.trueconf.pro=20
+  tallygate serve --set listen.tcp=0 --ready-file /run/tallygate.json
+
+signals:
+  SIGTERM, Ctrl-C   send the clients away over `listen.drain`, then end; a second one ends at once
+  SIGHUP            read the configuration again: limits and certificates change, nobody is dropped
+"""
+
+log = logging.getLogger("tallygate")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `serve`."""
+    config_options(parser)
+    parser.add_argument(
+        "--ready-file", metavar="FILE", type=Path, help="written as JSON with the ports in use, once they are open"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs until a signal; 0 after a drain, 1 if it cannot start."""
+    try:
+        settings = settings_from(args)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    before, files = raise_file_limit()
+    return asyncio.run(_serve(settings, args, before, files))
+
+
+def raise_file_limit() -> tuple[int, int]:
+    """Raise the soft limit of open files to the hard one; returns both as numbers (unlimited counts as a million)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return tuple(10**6 if each == resource.RLIM_INFINITY else each for each in (soft, hard))  # type: ignore[return-value]  # two of them
+
+
+async def _serve(settings: Settings, args: argparse.Namespace, before: int, files: int) -> int:
+    gateway = Gateway(settings, files=files)
+    try:
+        await gateway.open()
+    except OSError as fault:
+        print(f"tallygate: cannot start: {fault}", file=sys.stderr)
+        return 1
+    print(screen(gateway, before, files), flush=True)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    at_once = asyncio.Event()
+
+    def end() -> None:
+        (at_once if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    loop.add_signal_handler(signal.SIGHUP, _reloading(gateway, args))
+    try:
+        if args.ready_file is not None:
+            gateway.write_ready(args.ready_file)
+        await stop.wait()
+    finally:
+        seconds = gateway.settings.listen.drain
+        held = sum(len(door.connections) for door in gateway.hub.doors)
+        print(f"draining {held} connections over {seconds:g} s", flush=True)
+        closing = asyncio.ensure_future(gateway.close())
+        hurry = asyncio.ensure_future(at_once.wait())
+        await asyncio.wait({closing, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        if not closing.done():
+            closing.cancel()
+            await asyncio.wait({closing})
+            await gateway.close(drain=0)
+        hurry.cancel()
+        if args.ready_file is not None:
+            gateway.write_ready(args.ready_file)
+        print("stopped", flush=True)
+    return 0
+
+
+def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]:
+    def reload() -> None:
+        try:
+            changed = gateway.reload(settings_from(args))
+        except (ConfigError, OSError) as fault:
+            log.error("the configuration is not taken, the last good one stays: %s", fault)
+            return
+        log.warning(
+            "configuration read again; changed: %s; waiting for a restart: %s",
+            ", ".join(changed.live) or "nothing",
+            ", ".join(changed.restart) or "nothing",
+        )
+
+    return reload
+
+
+def screen(gateway: Gateway, before: int, files: int) -> str:
+    """What a person sees at the start: where it listens, what it counts, what it can hold."""
+    settings, hub = gateway.settings, gateway.hub
+    listen = settings.listen
+    secure = "TLS" if listen.tls_certificate else "no TLS"
+    seen = snapshot(hub.admission, hub.clock.mono())
+    lines = [
+        f"tallygate {metadata.version('tallygate')}",
+        "",
+        f"  clients    tcp        {_at(listen.host, hub.tcp.port)}  ({secure})",
+        f"             websocket  {'wss' if listen.tls_certificate else 'ws'}://"
+        f"{_at(listen.host, hub.websocket.port)}/ws",
+        f"  operators  http       http://{_at(listen.operator_host, gateway.operator.port)}"
+        "  (/metrics /readyz /api/license)",
+        "",
+        f"  license    {seen.model}{', ' + seen.edition + ' edition' if seen.edition else ''}: "
+        + ", ".join(_limit(pool) for pool in seen.pools if pool.model == seen.model)
+        + ("" if settings.license.enforce else "  (not enforced: counts, refuses nobody)")
+        + (f", overdraft {settings.license.overdraft}" if settings.license.overdraft else ""),
+        f"  shadow     {', '.join(settings.license.shadows) or 'none'}",
+        f"  accounts   {_accounts(settings)}",
+        f"  capacity   {hub.max_connections:,} connections; open files {before:,} raised to {files:,}",
+    ]
+    lines += [f"  not yet    {key}: {feature}" for key, feature in not_in_effect(settings)]
+    return "\n".join([*lines, ""])
+
+
+def _at(host: str, port: Any) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _limit(pool: PoolView) -> str:
+    return f"{pool.pool} {'no limit' if pool.limit is None else pool.limit}"
+
+
+def _accounts(settings: Settings) -> str:
+    if settings.accounts.mode == "open":
+        return "open: a client is believed who it says it is"
+    return "token: a client proves its account"

@@ -1,0 +1,470 @@
+"""Who gets in: the decisions of the gateway, in one place.
+
+Every decision is synchronous and therefore atomic. It goes the same way each time: the gateway's own rules, what the
+enforced license forbids, what it says about the conference, its pools - all seats of a step or none - and only then is
+anything changed. After that every model in shadow sees the same step: it records what it would have refused, and takes
+the seats that the facts give.
+
+A decision is an `Outcome`: the answer to who asked, what others are told, whose connection ends. Nothing here reads a
+clock or sends a byte.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+
+from gateway.core.book import Lease
+from gateway.core.conferences import Conferences, Declaration
+from gateway.core.facts import Conference, Now, Session, utc
+from gateway.core.ledger import Ledger
+from gateway.core.license import Attempt, Model, Refusal
+from gateway.core.messages import Request
+from gateway.core.outcome import Message, Outcome, Terms
+from gateway.core.sessions import Sessions
+
+
+class Admission:
+    """The live state of the gateway and every decision about it. The first of `models` is the enforced one."""
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        terms: Terms,
+        now: Now,
+        *,
+        enforce: bool = True,
+        overdraft: int = 0,
+        window: float = 180.0,
+    ) -> None:
+        self.terms = terms
+        self.sessions = Sessions()
+        self.conferences = Conferences()
+        self.ledgers = [
+            Ledger(model, index, enforced=enforce and not index, now=now, overdraft=overdraft, window=window)
+            for index, model in enumerate(models)
+        ]
+        self.law = self.ledgers[0]
+        self.refusals: dict[str, int] = {}
+        """Refusals that are no license's, by reason; a total."""
+        self.permanent: list[str] = []
+        """Accounts whose permanent licenses are in effect since the last redistribution, in order."""
+
+    # -- hello and the end -------------------------------------------------------------------------------------------
+
+    def hello(self, session: Session, now: Now) -> Outcome:
+        """Admit a new session, or refuse it; takes over from an older connection of the same account and device."""
+        home = session.home
+        if home and home not in self.terms.homes:
+            return self.refuse("hello", Refusal("not_allowed"))
+        old = self.sessions.twin(session) if self.terms.on_duplicate != "allow" else None
+        if old is not None and (
+            self.terms.on_duplicate == "reject" or (self.terms.trusted and old.address != session.address)
+        ):
+            return self.refuse("hello", Refusal("duplicate"))
+        session.seats = [()] * len(self.ledgers)
+        attempt = self._attempt("hello", session, self.law)
+        refusal = self.law.model.forbids(attempt) or self.law.lacking(session, self.law.wanted(session), old)
+        if refusal is not None and self._binds(refusal):
+            session.seats = []
+            return self.refuse("hello", refusal)
+        outcome = Outcome()
+        if old is not None:
+            for conference in old.conferences:
+                self.conferences.leave(conference, old)
+            self.sessions.remove(old)
+            outcome.ended.append((old, "replaced"))
+        self.sessions.add(session)
+        for ledger in self.ledgers:
+            wanted = ledger.wanted(session)
+            if not ledger.enforced and ledger is not self.law:
+                shadow = self._attempt("hello", session, ledger)
+                would = ledger.model.forbids(shadow) or ledger.lacking(session, wanted, old)
+                if would is not None:
+                    ledger.deny(would)
+            if old is not None:
+                ledger.move(old, session, wanted, "replaced", now)
+            else:
+                ledger.settle(session, wanted, "closed", now)
+        outcome.answer = {"type": "welcome", **self.standing(session)}
+        return self._close(outcome, session)
+
+    def end(self, session: Session, cause: str, now: Now) -> Outcome:
+        """The session is over: everything it holds is released for `cause`."""
+        outcome = Outcome(ended=[(session, cause)])
+        for conference in session.conferences:
+            self.conferences.leave(conference, session)
+        self.sessions.remove(session)
+        self._settle(session, cause, now)
+        return self._close(outcome, session)
+
+    # -- conferences -------------------------------------------------------------------------------------------------
+
+    def join(self, session: Session, request: Request, now: Now) -> Outcome:
+        """Let a session become a member: it takes part, or waits where the conference is scheduled."""
+        ask = request.fields
+        id: str = ask["conference"]
+        if session.visitor:
+            return self.refuse("join", Refusal("not_allowed"), id)
+        conference = self.conferences.by_id.get(id)
+        if conference is None:
+            if self.terms.declared_only and id not in self.conferences.declared:
+                return self.refuse("join", Refusal("no_such_conference"), id)
+            server = (ask["server"] or "").lower()
+            conference = self.conferences.create(
+                id,
+                Declaration(ask["access"], ask["mode"], ask["scheduled"], "" if server == self.terms.home else server),
+            )
+        elif session in conference.members:
+            return self.refuse("join", Refusal("already_member"), id)
+        refusal = self._enter(conference, session, host=ask["host"], now=now)
+        if refusal is not None:
+            return self.refuse("join", self._until(refusal, now), id)
+        outcome = Outcome(answer=self._joined(session, conference))
+        return self._close(outcome, session)
+
+    def start(self, session: Session, request: Request, now: Now) -> Outcome:
+        """Make a scheduled conference live; everybody who waits is admitted in order of arrival, or denied."""
+        id: str = request.fields["conference"]
+        conference = self.conferences.by_id.get(id)
+        if conference is None or session not in conference.members:
+            return self.refuse("start", Refusal("not_member"), id)
+        if not conference.members[session]:
+            return self.refuse("start", Refusal("not_allowed"), id)
+        if conference.live:
+            return Outcome(answer={"type": "started", "conference": id, **self.standing(session)})
+        noted = self._open(conference, session, now)
+        if isinstance(noted, Refusal):
+            return self.refuse("start", noted, id)
+        outcome = Outcome()
+        for member, host in self.conferences.start(conference):
+            denied = self._enter(conference, member, host=host, now=now, noted=noted if member is session else ())
+            if denied is not None:
+                self._settle(member, "left", now)
+                message = self.refuse("join", denied, id).answer
+            else:
+                message = self._joined(member, conference)
+            if message is not None:
+                outcome.news.append((member, message))
+        if not conference.members:
+            self.conferences.end(conference)
+        outcome.answer = {"type": "started", "conference": id, **self.standing(session)}
+        told = [member for member, _ in outcome.news]
+        return self._close(outcome, session, *told)
+
+    def leave(self, session: Session, request: Request, now: Now) -> Outcome:
+        """End a membership."""
+        id: str = request.fields["conference"]
+        conference = self.conferences.by_id.get(id)
+        if conference is None or session not in conference.members:
+            return self.refuse("leave", Refusal("not_member"), id)
+        self.conferences.leave(conference, session)
+        self._settle(session, "left", now)
+        outcome = Outcome(answer={"type": "left", "conference": id, **self.standing(session)})
+        return self._close(outcome, session)
+
+    def declare(self, id: str, declaration: Declaration) -> None:
+        """Say what a conference is before anybody joins it; a conference that is under way is not changed."""
+        self.conferences.declared[id] = declaration
+
+    def dissolve(self, id: str, now: Now) -> Outcome | None:
+        """End a conference and forget what was declared of it; None if there is neither."""
+        declared = self.conferences.declared.pop(id, None)
+        conference = self.conferences.by_id.get(id)
+        if conference is None:
+            return Outcome() if declared is not None else None
+        outcome = Outcome()
+        for member in list(conference.members):
+            self._remove(member, conference, "conference_ended", outcome, now)
+        return self._close(outcome, *(member for member, _ in outcome.news))
+
+    def _enter(
+        self, conference: Conference, session: Session, *, host: bool, now: Now, noted: Collection[Ledger] = ()
+    ) -> Refusal | None:
+        """Let a session in under the enforced model, then under the others; a refusal changes nothing.
+
+        Models in `noted` have recorded already what they have against it.
+        """
+        creates = conference.id not in self.conferences.by_id and conference.id not in self.conferences.declared
+        opens = conference.live and not conference.members and conference.id not in self.conferences.by_id
+        attempts = [
+            Attempt(
+                "join",
+                session,
+                ledger,
+                self.conferences,
+                self.sessions.kin(session),
+                ledger.enforced,
+                conference,
+                host,
+                creates,
+                opens,
+            )
+            for ledger in self.ledgers
+        ]
+        law = attempts[0]
+        refusal = self.law.model.forbids(law)
+        if (refusal is None or not self.law.enforced) and not conference.group and len(conference.members) >= 2:
+            return Refusal("conference_full", "", 2, 2)
+        refusal = refusal or self.law.model.conference(law)
+        if self.law.enforced:
+            refusal = refusal or self._short(conference, session, host=host)
+            if refusal is not None:
+                return refusal
+        would = [each.ledger.model.forbids(each) or each.ledger.model.conference(each) for each in attempts]
+        self.conferences.enter(conference, session, host=host, now=now.mono)
+        self.sessions.wake(session, awake=True)
+        for ledger, refused in zip(self.ledgers, would, strict=True):
+            wanted = ledger.wanted(session)
+            denied = refused or ledger.lacking(session, wanted)
+            if denied is not None and not ledger.enforced and ledger not in noted:
+                ledger.deny(denied)
+            ledger.settle(session, wanted, "left", now)
+        return None
+
+    def _short(self, conference: Conference, session: Session, *, host: bool) -> Refusal | None:
+        """The enforced pool without room for what the session would need as a member."""
+        before = session.awake, session.conferences
+        session.awake = True
+        session.conferences = (*session.conferences, conference)
+        conference.members[session] = host
+        refusal = self.law.lacking(session, self.law.wanted(session))
+        session.awake, session.conferences = before
+        del conference.members[session]
+        return refusal
+
+    def _open(self, conference: Conference, session: Session, now: Now) -> Refusal | list[Ledger]:
+        """Whether a scheduled conference may go live; gives the starter the seat that opening it needs.
+
+        Returns the refusal, or the models in shadow that would have refused and have recorded it.
+        """
+        noted: list[Ledger] = []
+        for ledger in self.ledgers:
+            attempt = self._attempt("start", session, ledger, conference)
+            refusal = ledger.model.forbids(attempt) or ledger.model.conference(attempt)
+            if refusal is None and ledger.model.opener and session.identity is not None:
+                opener = [*session.seats[ledger.index], (ledger.model.opener, session.identity)]
+                wanted = tuple(dict.fromkeys(opener))
+                refusal = ledger.lacking(session, wanted)
+                if refusal is None or not ledger.enforced:
+                    ledger.settle(session, wanted, "left", now)
+            if refusal is None:
+                continue
+            if ledger.enforced:
+                return refusal
+            ledger.deny(refusal)
+            noted.append(ledger)
+        return noted
+
+    def _remove(self, session: Session, conference: Conference, reason: str, outcome: Outcome, now: Now) -> None:
+        self.conferences.leave(conference, session)
+        self._settle(session, "removed", now)
+        message = {"type": "removed", "conference": conference.id, "reason": reason, **self.standing(session)}
+        outcome.news.append((session, message))
+
+    # -- presence and leases -----------------------------------------------------------------------------------------
+
+    def sleep(self, session: Session, now: Now) -> Outcome:
+        """Connected, not online (TrueConf licensing, online users: "recently active")."""
+        if session.conferences:
+            return self.refuse("sleep", Refusal("not_allowed"))
+        self.sessions.wake(session, awake=False)
+        self._settle(session, "asleep", now)
+        return self._close(Outcome(answer={"type": "asleep", **self._seats(session)}), session)
+
+    def wake(self, session: Session, now: Now) -> Outcome:
+        """Online again, if there is room."""
+        if not session.awake:
+            session.awake = True
+            refusal = self.law.lacking(session, self.law.wanted(session))
+            session.awake = False
+            if refusal is not None and self._binds(refusal):
+                return self.refuse("wake", refusal)
+            self.sessions.wake(session, awake=True)
+            for ledger in self.ledgers:
+                wanted = ledger.wanted(session)
+                would = ledger.lacking(session, wanted)
+                if would is not None and not ledger.enforced and ledger is not self.law:
+                    ledger.deny(would)
+                ledger.settle(session, wanted, "asleep", now)
+        return self._close(Outcome(answer={"type": "awake", **self._seats(session)}), session)
+
+    def request_pro(self, session: Session, now: Now) -> Outcome:
+        """Give a user a lease without a conference (TrueConf licensing, PRO: manual request)."""
+        law, account = self.law, session.account
+        if not law.model.requestable(session) or account is None:
+            return self.refuse("request_pro", Refusal("not_allowed"))
+        pool = law.model.personal
+        expires = None
+        if account not in law.pools[pool].reservations:
+            lease = law.lease(pool, account, now)
+            if isinstance(lease, Refusal):
+                return self.refuse("request_pro", self._until(lease, now))
+            expires = lease.expires
+        return self._close(Outcome(answer={"type": "granted", "pool": pool, "expires": utc(expires)}), session)
+
+    def revoke(self, ledger: Ledger, account: str, now: Now) -> Outcome:
+        """End a temporary lease at once; members of live group conferences are removed (TrueConf licensing, PRO)."""
+        outcome = Outcome()
+        if ledger.enforced:
+            self._withdraw(account, ledger, outcome, now)
+        ledger.end_lease(ledger.model.personal, account, "revoked", now)
+        return self._close(outcome, *(session for session, _ in outcome.news))
+
+    def redistribute(self, permanent: Iterable[str], now: Now) -> tuple[Outcome, list[str]]:
+        """Put the configured permanent accounts into effect, in every model that has them; TrueConf licensing, PRO 5.
+
+        Returns those for whom the enforced pool is too small as well.
+        """
+        self.permanent = list(permanent)
+        outcome = Outcome()
+        beyond: list[str] = []
+        for ledger in self.ledgers:
+            if not ledger.model.reservable:
+                continue
+            plan = ledger.plan(ledger.model.personal, self.permanent, now)
+            if ledger.enforced:
+                beyond = [str(key) for key in plan.beyond]
+                for key in plan.lost:
+                    self._withdraw(str(key), ledger, outcome, now)
+            ledger.redistribute(plan, now)
+        return self._close(outcome, *(session for session, _ in outcome.news)), beyond
+
+    def _withdraw(self, account: str, ledger: Ledger, outcome: Outcome, now: Now) -> None:
+        """Take an account out of the conferences in which it uses what it is about to lose."""
+        seat = (ledger.model.personal, account)
+        for session in self.sessions.of(account):
+            for conference in session.conferences:
+                if seat in session.seats[ledger.index] and conference.live and conference.group:
+                    self._remove(session, conference, "license_withdrawn", outcome, now)
+
+    def forget(self, account: str, now: Now) -> Outcome:
+        """The account is deleted: its sessions end, and what it holds is bound to its end."""
+        outcome = Outcome()
+        for session in self.sessions.of(account):
+            ended = self.end(session, "account_deleted", now)
+            outcome.ended += ended.ended
+            outcome.changes += ended.changes
+        for ledger in self.ledgers:
+            if ledger.model.personal:
+                ledger.delete(ledger.model.personal, account, now)
+        return self._close(outcome)
+
+    def deleted(self, account: str) -> bool:
+        """Whether what a deleted account holds has not run out yet: until then its name is refused."""
+        return any(
+            lease.deleted
+            for ledger in self.ledgers
+            if ledger.model.personal and (lease := ledger.pools[ledger.model.personal].leases.get(account)) is not None
+        )
+
+    def name_host(self, ledger: Ledger, account: str, now: Now) -> Refusal | Lease:
+        """Give an account a host's name, or find that it has it."""
+        named = ledger.pools[ledger.model.opener].leases.get(account)
+        return named or ledger.lease(ledger.model.opener, account, now)
+
+    def unname(self, ledger: Ledger, account: str, now: Now) -> Outcome:
+        """Free the name of a host; it hosts no longer, its conferences go on."""
+        pool = ledger.model.opener
+        for session in self.sessions.of(account):
+            for conference in session.conferences:
+                conference.members[session] = False
+                if conference.lieu is session:
+                    conference.lieu, conference.hosted = None, True
+            ledger.settle(session, ledger.wanted(session), "revoked", now)
+        ledger.end_lease(pool, account, "revoked", now)
+        return self._close(Outcome())
+
+    def expire(self, now: Now) -> Outcome:
+        """End what has run out; called every second or so."""
+        for ledger in self.ledgers:
+            ledger.expire(now)
+        return self._close(Outcome())
+
+    # -- the pieces --------------------------------------------------------------------------------------------------
+
+    def refuse(self, request: str, refusal: Refusal, conference: str | None = None) -> Outcome:
+        """Record a refusal and word it."""
+        if refusal.pool:
+            self.law.deny(refusal)
+        else:
+            self.refusals[refusal.reason] = self.refusals.get(refusal.reason, 0) + 1
+        answer: Message = {"type": "denied", "request": request, "reason": refusal.reason}
+        if conference is not None:
+            answer["conference"] = conference
+        if refusal.reason == "pool_full":
+            answer["pool"] = refusal.pool
+        if refusal.limit is not None:
+            answer["used"], answer["limit"] = refusal.used, refusal.limit
+        if refusal.retry_after is not None:
+            answer["retry_after_seconds"] = math.ceil(refusal.retry_after)
+        elif request == "hello" and refusal.reason == "pool_full":
+            answer["retry_after_seconds"] = math.ceil(self.terms.retry_after)
+        return Outcome(answer=answer, refused=refusal)
+
+    def standing(self, session: Session) -> Message:
+        """What a session is told about what it holds."""
+        return self.law.model.standing(session, self.law)
+
+    def _seats(self, session: Session) -> Message:
+        return {"seats": self.standing(session)["seats"]}
+
+    def _joined(self, session: Session, conference: Conference) -> Message:
+        return {
+            "type": "joined" if conference.live else "waiting",
+            "conference": conference.id,
+            "access": conference.access,
+            "mode": conference.mode,
+            "state": conference.state,
+            **self.standing(session),
+        }
+
+    def _until(self, refusal: Refusal, now: Now) -> Refusal:
+        """Say when to ask again, where a lease is known to run out."""
+        expiry = self.law.next_expiry() if refusal.reason == "pool_full" else None
+        leased = expiry is not None and self.law.pools[refusal.pool].terms.lease is not None
+        return refusal._replace(retry_after=max(expiry - now.wall, 1.0)) if leased and expiry is not None else refusal
+
+    def _binds(self, refusal: Refusal) -> bool:
+        """Whether a refusal of the first model refuses; with enforcement off it is recorded only."""
+        if self.law.enforced:
+            return True
+        self.law.deny(refusal)
+        return False
+
+    def _attempt(self, request: str, session: Session, ledger: Ledger, conference: Conference | None = None) -> Attempt:
+        starts = conference is not None
+        return Attempt(
+            request,
+            session,
+            ledger,
+            self.conferences,
+            self.sessions.kin(session),
+            ledger.enforced,
+            conference,
+            host=starts,
+            opens=starts,
+        )
+
+    def _settle(self, session: Session, cause: str, now: Now) -> None:
+        for ledger in self.ledgers:
+            wanted = () if session.number not in self.sessions.by_number else ledger.wanted(session)
+            ledger.settle(session, wanted, cause, now)
+
+    def _close(self, outcome: Outcome, *told: Session) -> Outcome:
+        """Add what follows from the decision: news for the other devices, and what a store must keep."""
+        for ledger in self.ledgers:
+            if ledger.changes:
+                outcome.changes += ledger.changes
+                ledger.changes = []
+            if ledger.turned:
+                turned, ledger.turned = ledger.turned, []
+                if ledger.enforced:
+                    self._announce(outcome, turned, told)
+        return outcome
+
+    def _announce(self, outcome: Outcome, accounts: Sequence[object], told: Sequence[Session]) -> None:
+        for account in dict.fromkeys(accounts):
+            for session in self.sessions.of(str(account)):
+                if session not in told:
+                    outcome.news.append((session, {"type": "status", **self.standing(session)}))

@@ -1,0 +1,62 @@
+"""How connections end: for every cause what is said last, with which code, and whether the client should come back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Ending(NamedTuple):
+    """`code` is the WebSocket close code; `says` whether a `closing` message is sent; `abort` drops what is unsent."""
+
+    code: int
+    reconnect: bool = True
+    says: bool = False
+    abort: bool = False
+
+
+ENDINGS = {
+    "bye": Ending(1000, reconnect=False),
+    "closed": Ending(1000),
+    "reset": Ending(1006, abort=True),
+    "heartbeat_timeout": Ending(4408, says=True),
+    "replaced": Ending(4409, reconnect=False, says=True),
+    "hello_timeout": Ending(4408, says=True),
+    "denied": Ending(4403, reconnect=False),
+    "rejected": Ending(1013),
+    "unregistered": Ending(4510, says=True),
+    "protocol_error": Ending(4400, reconnect=False),
+    "too_fast": Ending(4429),
+    "slow_consumer": Ending(1006, abort=True),
+    "kicked": Ending(4503, reconnect=False, says=True),
+    "account_deleted": Ending(4503, reconnect=False, says=True),
+    "drained": Ending(1012, says=True),
+}
+"""Every cause for which a connection can end."""
+
+DENIED = {
+    "bad_credential": 4401,
+    "account_unknown": 4401,
+    "pool_full": 4429,
+    "unregistered": 4510,
+    "draining": 1012,
+    "too_many_connections": 1013,
+    "rate_limited": 1013,
+    "store_unavailable": 1013,
+}
+"""Close codes of a refused `hello`, by reason; any other closes with the code of `denied`."""
+
+
+def farewell(cause: str, retry_after: float | None = None) -> dict[str, Any] | None:
+    """The `closing` message for a cause; None where none is sent. `retry_after` is in seconds."""
+    ending = ENDINGS[cause]
+    if not ending.says:
+        return None
+    message: dict[str, Any] = {
+        "type": "closing",
+        "reason": cause,
+        "code": ending.code,
+        "reconnect": ending.reconnect,
+    }
+    if ending.reconnect and retry_after is not None:
+        message["retry_after_seconds"] = round(retry_after, 3)
+    return message

@@ -1,0 +1,174 @@
+"""What a session is, and the words everybody shares.
+
+Facts are what a client has said about itself (or what its connection shows). License models read facts and nothing
+else; they never see sockets, clocks or counters.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+CLIENTS = frozenset({"app", "browser", "room", "videobar", "kiosk", "tv", "sdk"})
+"""Kinds of client applications."""
+ENDPOINTS = frozenset({"sip", "h323", "rtsp"})
+"""Kinds of gateway endpoints."""
+VISITORS = frozenset({"welcome", "console"})
+"""Kinds that hold a connection and never take a seat (e/pop: welcome page and admin console do not count)."""
+KINDS = CLIENTS | ENDPOINTS | VISITORS
+
+ABRUPT = frozenset({"closed", "reset", "heartbeat_timeout", "slow_consumer"})
+"""Causes by which a connection is lost without anybody having ended the session."""
+
+_ID = re.compile(r"[A-Za-z0-9._@:+-]{1,128}").fullmatch
+
+
+def is_id(text: object) -> bool:
+    """Whether `text` may name an account, a device, a conference or a server (1-128 characters, never a path step)."""
+    return isinstance(text, str) and _ID(text) is not None and text not in {".", ".."}
+
+
+def utc(seconds: float | None) -> str | None:
+    """RFC 3339 in UTC, whole seconds."""
+    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Now(NamedTuple):
+    """An instant: `mono` in monotonic seconds (heartbeats, counting), `wall` in seconds UTC (leases)."""
+
+    mono: float
+    wall: float
+
+
+class Session:
+    """What a client has said about itself since its `hello`, and what it holds.
+
+    `home` is empty for accounts of this server. `address` is the client's IP address. `connection` belongs to the edge;
+    None while a lost session waits to be resumed. `seats` has one entry per license model, in the order of the ledgers.
+    """
+
+    __slots__ = (
+        "account",
+        "address",
+        "awake",
+        "client",
+        "conferences",
+        "connection",
+        "device",
+        "generation",
+        "home",
+        "kind",
+        "number",
+        "seats",
+        "since",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        kind: str = "app",
+        account: str | None = None,
+        device: str | None = None,
+        home: str = "",
+        client: str = "",
+        address: str = "",
+        transport: str = "tcp",
+        since: float = 0.0,
+    ) -> None:
+        self.number = number
+        self.kind = kind
+        self.account = account
+        self.device = device
+        self.home = home
+        self.client = client
+        self.address = address
+        self.transport = transport
+        self.since = since
+        self.awake = True
+        self.generation = 0
+        self.connection: object | None = None
+        self.conferences: tuple[Conference, ...] = ()
+        self.seats: list[tuple[Seat, ...]] = []
+
+    @property
+    def identity(self) -> str | None:
+        """The account, told apart from its namesakes at other homes; None for guests."""
+        return f"{self.account}/{self.home}" if self.account and self.home else self.account
+
+    @property
+    def device_key(self) -> tuple[str, str] | None:
+        """The installation of a client; None for one that did not name itself within an account."""
+        identity = self.identity
+        return (identity, self.device) if identity and self.device else None
+
+    @property
+    def visitor(self) -> bool:
+        """Whether it only looks on: it may not join and takes no seat in any model."""
+        return self.kind in VISITORS
+
+    @property
+    def endpoint(self) -> bool:
+        """Whether it came over the SIP, H.323 or RTSP gateway."""
+        return self.kind in ENDPOINTS
+
+    @property
+    def user(self) -> bool:
+        """Whether it is a client application of an account of this server."""
+        return self.account is not None and not self.home and self.kind in CLIENTS
+
+    @property
+    def guest(self) -> bool:
+        """Whether it is a client application without an account."""
+        return self.account is None and self.kind in CLIENTS
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether it is a member of at least one live conference."""
+        return any(conference.live for conference in self.conferences)
+
+
+class Conference:
+    """A meeting. Members wait while it is scheduled and take part when it is live.
+
+    `members` maps each member to whether it joined as host, in order of arrival; `hosted` says that one did. `lieu` is
+    the first member with an account, taken for the host by a shadow model where nobody declared to be one.
+    """
+
+    __slots__ = ("access", "hosted", "id", "lieu", "live", "members", "mode", "server", "since")
+
+    def __init__(
+        self, id: str, *, access: str = "internal", mode: str = "group", live: bool = True, server: str = ""
+    ) -> None:
+        self.id = id
+        self.access = access
+        self.mode = mode
+        self.server = server
+        self.live = live
+        self.since = 0.0
+        self.members: dict[Session, bool] = {}
+        self.hosted = False
+        self.lieu: Session | None = None
+
+    @property
+    def lacks_host(self) -> bool:
+        """Whether nobody has been its host so far, declared or taken for one."""
+        return not self.hosted and self.lieu is None
+
+    @property
+    def group(self) -> bool:
+        """Whether it is a group conference; a call has two parties."""
+        return self.mode == "group"
+
+    @property
+    def state(self) -> str:
+        """`live` or `scheduled`."""
+        return "live" if self.live else "scheduled"
+
+
+Key = str | int | tuple[str | int, str | int]
+"""What is counted once: a session's number, an account, (account, device), (conference, session) or an address."""
+Seat = tuple[str, Key]
+"""A (pool, key) pair."""

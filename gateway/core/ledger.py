@@ -1,0 +1,318 @@
+"""The ledger of one license model: who holds which of its pools.
+
+`lacking` decides, `settle` acts: between the two nothing is awaited, so a decision is atomic. What must outlive the
+process is noted in `changes`, for a store to take.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from gateway.core.book import Book, Lease, Linger, Reservation
+from gateway.core.facts import ABRUPT, Key, Now, Seat, Session
+from gateway.core.license import Model, Refusal
+
+
+class LeaseChange(NamedTuple):
+    """What a store must remember: the lease of a key as it is now, or why it ended."""
+
+    model: str
+    pool: str
+    key: Key
+    since: float
+    expires: float | None
+    deleted: bool
+    ended: str | None
+
+
+class Redistribution(NamedTuple):
+    """What a redistribution will do: who holds permanently, for whom the pool is too small, who gets a temporary lease
+    instead of a permanent one, and who loses what it had.
+    """
+
+    pool: str
+    permanent: list[Key]
+    beyond: list[Key]
+    granted: list[Key]
+    lost: list[Key]
+
+
+class Ledger:
+    """All pools of one model. `index` is its place among the ledgers (and in `Session.seats`)."""
+
+    def __init__(
+        self, model: Model, index: int, *, enforced: bool, now: Now, overdraft: int = 0, window: float = 180.0
+    ) -> None:
+        self.model = model
+        self.index = index
+        self.enforced = enforced
+        self.overdraft = overdraft if enforced else 0
+        self.pools = {pool.name: Book(pool, window, now.mono) for pool in model.pools}
+        self.changes: list[LeaseChange] = []
+        self.turned: list[Key] = []
+        """Keys of the personal pool that came or went since somebody last looked."""
+        self._expiries: list[tuple[float, str, Key]] = []
+        for pool in model.pools:
+            for key in pool.reserve:
+                self._reserve(pool.name, key, now)
+
+    def retune(self, model: Model, overdraft: int) -> None:
+        """Take the limits of the same model under other terms. A lowered limit drops nobody."""
+        self.model = model
+        self.overdraft = overdraft if self.enforced else 0
+        for pool in model.pools:
+            self.pools[pool.name].terms = pool
+
+    def wanted(self, session: Session) -> Collection[Seat]:
+        """The seats that the facts of `session` give it in this model."""
+        return () if session.visitor else self.model.seats(session, self.enforced)
+
+    def lacking(self, session: Session, wanted: Collection[Seat], leaving: Session | None = None) -> Refusal | None:
+        """The first pool, in the model's order, without room for what `session` does not hold yet.
+
+        Seats that `leaving` alone holds, and would give back, count as free.
+        """
+        index = self.index
+        held = session.seats[index] if session.seats else ()
+        new = [seat for seat in wanted if seat not in held and seat[1] not in self.pools[seat[0]].claims]
+        if not new:
+            return None
+        for name, book in self.pools.items():
+            terms = book.terms
+            if terms.limit is None or not terms.binding:
+                continue
+            count = sum(pool == name for pool, _ in new)
+            if not count:
+                continue
+            freed = self._freed(name, leaving, wanted) if leaving is not None else 0
+            if count > freed and book.used - freed + count > terms.limit + self.overdraft:
+                return Refusal("pool_full", name, book.used, terms.limit)
+        return None
+
+    def _freed(self, name: str, leaving: Session, wanted: Collection[Seat]) -> int:
+        claims = self.pools[name].claims
+        return sum(
+            pool == name and (pool, key) not in wanted and claims[key] == (leaving,)
+            for pool, key in leaving.seats[self.index]
+        )
+
+    def settle(self, session: Session, wanted: Collection[Seat], cause: str, now: Now) -> None:
+        """Let `session` hold exactly `wanted`; what it gives back is released for `cause`."""
+        held = session.seats[self.index]
+        if not held and not wanted:
+            return
+        for name, key in held:
+            if (name, key) not in wanted:
+                self._let_go(name, key, session, cause, now)
+        for name, key in wanted:
+            if (name, key) not in held:
+                self._take(name, key, session, now)
+        session.seats[self.index] = tuple(wanted)
+
+    def move(self, old: Session, new: Session, wanted: Collection[Seat], cause: str, now: Now) -> None:
+        """Let `new` take over from `old`: what both hold passes on without a gap, nothing is held by both at once."""
+        shared = [seat for seat in old.seats[self.index] if seat in wanted]
+        for name, key in shared:
+            book = self.pools[name]
+            book.add(key, new, now.mono)
+            book.remove(key, old, cause, now.mono)
+        old.seats[self.index] = tuple(seat for seat in old.seats[self.index] if seat not in wanted)
+        new.seats[self.index] = tuple(shared)
+        self.settle(old, (), cause, now)
+        self.settle(new, wanted, cause, now)
+
+    def deny(self, refusal: Refusal) -> None:
+        """Record a denial of this model."""
+        denials = self.pools[refusal.pool].denials
+        denials[refusal.reason] = denials.get(refusal.reason, 0) + 1
+
+    def _take(self, name: str, key: Key, session: Session, now: Now) -> None:
+        book = self.pools[name]
+        fresh = key not in book.claims
+        book.add(key, session, now.mono)
+        if key in book.lingering:
+            linger = book.lingering.pop(key)
+            book.remove(key, linger, linger.cause, now.mono)
+        if book.terms.leased and key not in book.reservations:
+            lease = book.leases.get(key)
+            if lease is None:
+                lease = self._lease(name, key, Lease(now.wall), now)
+            elif lease.expires is not None and not lease.deleted:
+                lease.expires = None
+                self._note(name, key, lease)
+        if fresh:
+            self._turn(name, key)
+
+    def _let_go(self, name: str, key: Key, session: Session, cause: str, now: Now) -> None:
+        book = self.pools[name]
+        terms = book.terms
+        lease = book.leases.get(key)
+        if terms.linger and cause in ABRUPT and book.claims.get(key) == (session,):
+            book.lingering[key] = linger = Linger(now.mono + terms.linger, cause)
+            book.add(key, linger, now.mono)
+        book.remove(key, session, cause, now.mono)
+        if lease is not None and terms.lease is not None and not lease.deleted and not book.in_use(key):
+            self._expire_at(name, key, lease, now.wall + terms.lease)
+        if key not in book.claims:
+            self._turn(name, key)
+
+    def lease(self, name: str, key: Key, now: Now) -> Refusal | Lease:
+        """Grant, or renew, a lease without a session (PRO request, TrueConf licensing, PRO: manual request)."""
+        book = self.pools[name]
+        terms = book.terms
+        lease = book.leases.get(key)
+        if lease is None:
+            full = terms.limit is not None and book.used >= terms.limit + self.overdraft
+            if full and key not in book.claims:
+                return Refusal("pool_full", name, book.used, terms.limit)
+            fresh = key not in book.claims
+            lease = self._lease(name, key, Lease(now.wall), now)
+            if fresh:
+                self._turn(name, key)
+        if terms.lease is not None and not book.in_use(key):
+            self._expire_at(name, key, lease, now.wall + terms.lease)
+        return lease
+
+    def end_lease(self, name: str, key: Key, cause: str, now: Now) -> None:
+        """End the lease of `key`. Sessions that hold the seat keep it: whoever ends it takes them out first."""
+        book = self.pools[name]
+        lease = book.leases.pop(key)
+        book.remove(key, lease, cause, now.mono)
+        self._note(name, key, lease, cause)
+        if key not in book.claims:
+            self._turn(name, key)
+
+    def delete(self, name: str, key: Key, now: Now) -> None:
+        """Bind what a deleted account holds to its end, one lease duration from now (PRO: deleted accounts)."""
+        book = self.pools[name]
+        terms = book.terms
+        reservation = book.reservations.pop(key, None)
+        lease = book.leases.get(key)
+        if terms.lease is None or (lease is None and reservation is None):
+            return
+        if lease is None:
+            lease = self._lease(name, key, Lease(now.wall), now)
+        if reservation is not None:
+            book.remove(key, reservation, "account_deleted", now.mono)
+        lease.deleted = True
+        self._expire_at(name, key, lease, now.wall + terms.lease)
+
+    def _reserve(self, name: str, key: Key, now: Now) -> None:
+        book = self.pools[name]
+        book.reservations[key] = reservation = Reservation(now.wall)
+        fresh = key not in book.claims
+        book.add(key, reservation, now.mono)
+        lease = book.leases.pop(key, None)
+        if lease is not None:
+            book.remove(key, lease, "redistributed", now.mono)
+            self._note(name, key, lease, "redistributed")
+        if fresh:
+            self._turn(name, key)
+
+    def plan(self, name: str, permanent: Iterable[Key], now: Now) -> Redistribution:
+        """Work out a redistribution of pool `name` for `permanent`, in order; TrueConf licensing, PRO step 5.
+
+        In shadow nobody loses anything.
+        """
+        book = self.pools[name]
+        limit = book.terms.limit if self.enforced else None
+        deleted = {key for key, lease in book.leases.items() if lease.deleted}
+        asked = [key for key in dict.fromkeys(permanent) if key not in deleted]
+        room = len(asked) if limit is None else max(limit - len(deleted), 0)
+        chosen, beyond = asked[:room], asked[room:]
+        permanents = set(chosen)
+        former = [key for key in book.reservations if key not in permanents]
+        temporary = [key for key in self._shortest_first(book, now) if key not in permanents]
+        free = math.inf if limit is None else limit - len(deleted) - len(chosen) - len(temporary)
+        evicted = temporary[: max(-int(free), 0)] if free < 0 else []
+        granted = former if free == math.inf else former[: max(int(free), 0)]
+        lost = [*evicted, *(key for key in former if key not in set(granted))]
+        return Redistribution(name, chosen, beyond, granted, lost)
+
+    def redistribute(self, plan: Redistribution, now: Now) -> None:
+        """Carry out a plan; sessions that lose their seat have been taken out of their conferences before."""
+        book = self.pools[plan.pool]
+        for key in plan.lost:
+            if key in book.leases:
+                self.end_lease(plan.pool, key, "redistributed", now)
+            else:
+                self._unreserve(plan.pool, key, now)
+        for key in plan.granted:
+            lease = self._lease(plan.pool, key, Lease(now.wall), now)
+            self._unreserve(plan.pool, key, now)
+            if not book.in_use(key) and book.terms.lease is not None:
+                self._expire_at(plan.pool, key, lease, now.wall + book.terms.lease)
+        for key in plan.permanent:
+            if key not in book.reservations:
+                self._reserve(plan.pool, key, now)
+
+    def _unreserve(self, name: str, key: Key, now: Now) -> None:
+        book = self.pools[name]
+        book.remove(key, book.reservations.pop(key), "redistributed", now.mono)
+        if key not in book.claims:
+            self._turn(name, key)
+
+    def _shortest_first(self, book: Book, now: Now) -> list[Key]:
+        """Temporary leases by remaining time; of equals the later grant first; holders in a conference have it all."""
+        full = book.terms.lease or 0.0
+        temporary = [(key, lease) for key, lease in book.leases.items() if not lease.deleted]
+        in_use = now.wall + full
+        temporary.sort(key=lambda item: (in_use if item[1].expires is None else item[1].expires, -item[1].since))
+        return [key for key, _ in temporary]
+
+    def expire(self, now: Now) -> list[tuple[str, Key]]:
+        """End the leases and the lingering seats whose time has come; returns the (pool, key) of the leases."""
+        ended: list[tuple[str, Key]] = []
+        while self._expiries and self._expiries[0][0] <= now.wall:
+            _, name, key = heapq.heappop(self._expiries)
+            lease = self.pools[name].leases.get(key)
+            if lease is None:
+                continue
+            lease.queued = False
+            if lease.expires is None:
+                continue
+            if lease.expires > now.wall:
+                self._queue(name, key, lease)
+                continue
+            self.end_lease(name, key, "account_deleted" if lease.deleted else "expired", now)
+            ended.append((name, key))
+        for book in self.pools.values():
+            while book.lingering:
+                key, linger = next(iter(book.lingering.items()))
+                if linger.until > now.mono:
+                    break
+                del book.lingering[key]
+                book.remove(key, linger, linger.cause, now.mono)
+        return ended
+
+    def next_expiry(self) -> float | None:
+        """The earliest instant, in seconds UTC, at which a lease could end; None if none is running out."""
+        return self._expiries[0][0] if self._expiries else None
+
+    def _lease(self, name: str, key: Key, lease: Lease, now: Now) -> Lease:
+        book = self.pools[name]
+        book.leases[key] = lease
+        book.add(key, lease, now.mono)
+        self._note(name, key, lease)
+        return lease
+
+    def _expire_at(self, name: str, key: Key, lease: Lease, expires: float) -> None:
+        lease.expires = expires
+        self._note(name, key, lease)
+        self._queue(name, key, lease)
+
+    def _queue(self, name: str, key: Key, lease: Lease) -> None:
+        """One entry per lease at most: one that comes up early is put back."""
+        if not lease.queued and lease.expires is not None:
+            lease.queued = True
+            heapq.heappush(self._expiries, (lease.expires, name, key))
+
+    def _note(self, name: str, key: Key, lease: Lease, ended: str | None = None) -> None:
+        self.changes.append(LeaseChange(self.model.name, name, key, lease.since, lease.expires, lease.deleted, ended))
+
+    def _turn(self, name: str, key: Key) -> None:
+        if name == self.model.personal:
+            self.turned.append(key)

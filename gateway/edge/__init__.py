@@ -1,0 +1,1 @@
+"""Everything that awaits: sockets, timers, the operator port."""

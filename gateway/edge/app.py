@@ -1,0 +1,123 @@
+"""The gateway as one thing: it opens in order, closes in the opposite one, and tells which ports it has."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import logging
+import ssl
+import time
+from asyncio import selector_events, sslproto
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from config import keys
+from config.settings import Settings
+from gateway.edge.hub import Clock, Hub
+from gateway.edge.operator import OperatorPort
+
+GARBAGE = (50_000, 50, 50)
+"""Thresholds of the garbage collector: a full collection over many connections would delay everybody's heartbeats."""
+READ_SIZE = 16384
+"""Bytes that are read from a connection at once."""
+
+log = logging.getLogger("tallygate")
+
+
+class Gateway:
+    """Everything that `serve` runs. `files` is how many files the process may open."""
+
+    def __init__(self, settings: Settings, *, files: int, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.hub = Hub(settings, clock or Clock(time.monotonic, time.time), files=files)
+        self.operator = OperatorPort(self.hub)
+
+    async def open(self) -> None:
+        """Open the operator port, then the client doors.
+
+        Raises `OSError` where a port cannot be had; nothing stays open then.
+        """
+        listen = self.settings.listen
+        gc.set_threshold(*GARBAGE)
+        lean_buffers()
+        context = tls_context(listen.tls_certificate, listen.tls_key)
+        try:
+            await self.operator.open(listen.operator_host, listen.operator)
+            for door, port in ((self.hub.tcp, listen.tcp), (self.hub.websocket, listen.websocket)):
+                door.tls = context
+                door.open(listen.host, port, reuse_port=listen.reuse_port)
+        except BaseException:
+            await self.close(drain=0)
+            raise
+        self.hub.run()
+        gc.freeze()
+
+    async def close(self, drain: float | None = None) -> None:
+        """Send the clients away over `drain` seconds (the setting's, unless given), then close everything."""
+        await self.hub.drain(self.settings.listen.drain if drain is None else drain)
+        await self.hub.abandon()
+        self.hub.stop()
+        await self.operator.close()
+
+    def reload(self, settings: Settings) -> keys.Changes:
+        """Take what can change without dropping a socket; returns what was changed and what waits for a restart."""
+        changed = keys.changes(self.settings, settings)
+        self.settings = keys.adopt(self.settings, settings)
+        listen = self.settings.listen
+        if self.hub.tcp.tls is not None:
+            context = tls_context(listen.tls_certificate, listen.tls_key)
+            for door in self.hub.doors:
+                door.tls = context
+        self.hub.tune(self.settings)
+        return changed
+
+    def ports(self) -> dict[str, int | None]:
+        """The ports in use; None for a door that is closed."""
+        return {
+            "tcp": self.hub.tcp.port,
+            "websocket": self.hub.websocket.port,
+            "registrar": None,
+            "operator": self.operator.port,
+        }
+
+    def write_ready(self, path: Path) -> None:
+        """Tell the ports in a file that is never seen half-written."""
+        draft = path.with_name(path.name + ".new")
+        draft.write_text(json.dumps(self.ports()) + "\n")
+        draft.replace(path)
+
+
+def tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
+    """The server side of TLS; None where it is off.
+
+    Raises `ssl.SSLError` or `OSError` where the files are not a certificate and its key.
+    """
+    if not certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def lean_buffers() -> None:
+    """Let asyncio's transports read in small pieces.
+
+    Its own choice, 256 KiB for each read and for each TLS connection, costs memory that messages of 4 KiB never use,
+    and lets one client keep the loop busy for a whole buffer of tiny frames. The attributes are not documented: where
+    they are gone, nothing is set.
+    """
+    for owner in (sslproto.SSLProtocol, getattr(selector_events, "_SelectorTransport", None)):
+        if isinstance(getattr(owner, "max_size", None), int):
+            setattr(owner, "max_size", READ_SIZE)  # noqa: B010 - the types do not know it
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, *, files: int = 1024, clock: Clock | None = None) -> AsyncIterator[Gateway]:
+    """A gateway that is open inside the block; it is closed without a drain."""
+    gateway = Gateway(settings, files=files, clock=clock)
+    await gateway.open()
+    try:
+        yield gateway
+    finally:
+        await gateway.close(drain=0)

@@ -1,0 +1,180 @@
+"""The API about what is live: the license, connections, conferences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from aiohttp import web
+
+from gateway.core.conferences import Declaration
+from gateway.core.facts import Conference, Session, utc
+from gateway.core.snapshot import snapshot
+from gateway.edge.answers import ban, body, fail, field, listed, named, only, page
+from gateway.edge.connection import Connection
+from gateway.edge.hub import TICK, Hub
+
+FILTERS: dict[str, Callable[[Session, str], bool]] = {
+    "account": lambda session, text: session.account == text.lower(),
+    "device": lambda session, text: session.device == text,
+    "address": lambda session, text: session.address == text,
+    "kind": lambda session, text: session.kind == text,
+    "conference": lambda session, text: any(each.id == text for each in session.conferences),
+}
+
+
+def connection_routes(hub: Hub) -> list[web.RouteDef]:
+    """The routes of this file."""
+    live = _Live(hub)
+    return [
+        web.get("/api/license", live.license),
+        web.get("/api/connections", live.connections),
+        web.get("/api/connections/count", live.count),
+        web.delete("/api/connections/{session}", live.kick),
+        web.delete("/api/accounts/{account}/connections", live.kick_account),
+        web.get("/api/conferences", live.conferences),
+        web.put("/api/conferences/{conference}", live.declare),
+        web.delete("/api/conferences/{conference}", live.dissolve),
+    ]
+
+
+class _Live:
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def license(self, _: web.Request) -> web.Response:
+        seen = snapshot(self._hub.admission, self._hub.clock.mono())
+        models: dict[str, Any] = {}
+        for pool in seen.pools:
+            models.setdefault(pool.model, {"pools": {}})["pools"][pool.pool] = {
+                "used": pool.used,
+                "limit": pool.limit,
+                "available": pool.available,
+                "reserved": pool.reserved,
+                "overdraft_used": pool.overdraft_used,
+                "high_water": pool.high_water,
+                "denied": pool.denied,
+            }
+        return web.json_response(
+            {
+                "model": seen.model,
+                "edition": seen.edition,
+                "enforce": seen.enforce,
+                "models": models,
+                "extensions": [
+                    {"title": title, "terms": terms, "licensed": licensed} for title, terms, licensed in seen.extensions
+                ],
+            }
+        )
+
+    async def connections(self, request: web.Request) -> web.Response:
+        cursor = request.query.get("cursor")
+        after = self._hub.number(cursor) if cursor is not None else 0
+        if after is None:
+            fail(422, "bad_field", "cursor: expected the `next` of another page")
+        found = (session for session in self._found(request) if session.number > after)
+        return page(request, found, self._hub.name, self._render)
+
+    async def count(self, request: web.Request) -> web.Response:
+        filtered = any(name in request.query for name in FILTERS)
+        sessions = self._hub.admission.sessions
+        count = sum(1 for _ in self._found(request)) if filtered else len(sessions)
+        return web.json_response({"count": count})
+
+    async def kick(self, request: web.Request) -> web.Response:
+        session = self._hub.find(request.match_info["session"])
+        if session is None:
+            fail(404, "no_such_session", "no session has this id")
+        seconds = ban(request)
+        if seconds is not None:
+            self._hub.directory.ban(session, self._hub.clock.wall() + seconds)
+        self._hub.kick(session)
+        return web.Response(status=204)
+
+    async def kick_account(self, request: web.Request) -> web.Response:
+        account = named(request, "account", fold=True)
+        seconds = ban(request)
+        if seconds is not None:
+            self._hub.directory.ban_subject(account, self._hub.clock.wall() + seconds)
+        kicked = self._hub.admission.sessions.of(account)
+        for session in kicked:
+            self._hub.kick(session)
+        return web.json_response({"kicked": len(kicked)})
+
+    def _found(self, request: web.Request) -> Iterator[Session]:
+        """The sessions that match the filters, by number; an account or a conference is looked up, not searched."""
+        wanted = [(FILTERS[name], request.query[name]) for name in FILTERS if name in request.query]
+        sessions = self._hub.admission.sessions
+        candidates: Iterable[Session] = sessions.by_number.values()
+        conference = self._hub.admission.conferences.by_id.get(request.query.get("conference", ""))
+        if conference is not None:
+            candidates = sorted(conference.members, key=lambda member: member.number)
+        return (session for session in candidates if all(matches(session, text) for matches, text in wanted))
+
+    def _render(self, session: Session) -> dict[str, Any]:
+        connection = session.connection
+        now = self._hub.clock.wall()
+        heard = None
+        if isinstance(connection, Connection):
+            heard = utc(now - (self._hub.ring.tick - connection.heard) * TICK)
+        return {
+            "id": self._hub.name(session),
+            "transport": session.transport,
+            "address": session.address,
+            "kind": session.kind,
+            "account": session.account,
+            "home": session.home or None,
+            "device": session.device,
+            "client": session.client,
+            "presence": "awake" if session.awake else "asleep",
+            "connected": heard is not None,
+            "since": utc(session.since),
+            "last_heard": heard,
+            "conferences": [each.id for each in session.conferences],
+            "seats": self._hub.admission.standing(session)["seats"],
+        }
+
+    async def conferences(self, request: web.Request) -> web.Response:
+        conferences = self._hub.admission.conferences
+        declared = {
+            id: conferences.create(id, Declaration()) for id in conferences.declared.keys() - conferences.by_id.keys()
+        }
+        return listed(request, {**conferences.by_id, **declared}, lambda _, each: self._conference(each))
+
+    def _conference(self, conference: Conference) -> dict[str, Any]:
+        return {
+            "id": conference.id,
+            "state": conference.state if conference.members else "scheduled",
+            "access": conference.access,
+            "mode": conference.mode,
+            "server": conference.server or None,
+            "declared": conference.id in self._hub.admission.conferences.declared,
+            "hosts": [self._hub.name(member) for member, host in conference.members.items() if host],
+            "members": len(conference.members),
+        }
+
+    async def declare(self, request: web.Request) -> web.Response:
+        id = named(request, "conference")
+        told = await body(request)
+        only(told, "access", "mode", "scheduled", "server")
+        access, mode = field(told, "access", str, "internal"), field(told, "mode", str, "group")
+        if access not in {"internal", "public"}:
+            fail(422, "bad_field", 'access: expected "internal" or "public"')
+        if mode not in {"group", "call"}:
+            fail(422, "bad_field", 'mode: expected "group" or "call"')
+        server = field(told, "server", str, "").lower()
+        own = server == self._hub.settings.accounts.home
+        conferences = self._hub.admission.conferences
+        if id in conferences.by_id:
+            fail(409, "conference_under_way", "the conference has members")
+        self._hub.admission.declare(
+            id, Declaration(access, mode, field(told, "scheduled", bool, False), "" if own else server)
+        )
+        return web.json_response(self._conference(conferences.create(id, Declaration())))
+
+    async def dissolve(self, request: web.Request) -> web.Response:
+        outcome = self._hub.admission.dissolve(named(request, "conference"), self._hub.now())
+        if outcome is None:
+            fail(404, "no_such_conference", "no conference has this id")
+        self._hub.carry_out(outcome)
+        return web.Response(status=204)

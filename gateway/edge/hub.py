@@ -1,0 +1,530 @@
+"""The hub: it owns every connection and the admission behind them, and carries decisions out.
+
+Decide, record, reply: a message becomes a request, the state table names the verb, admission decides, and the outcome
+is carried out here - the answer to who asked, then what others are told, then the closings. Nothing is awaited in
+between.
+
+Time comes in ticks. Each tick the ring hands out the connections that may be due. The tick counts time that this
+process has lived through: after a stall the ring goes on where it stopped, and what the kernel buffered meanwhile has
+been read before anybody is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import hmac
+import logging
+import math
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from config.settings import Settings
+from gateway.core import frames, messages
+from gateway.core import session as table
+from gateway.core.admission import Admission
+from gateway.core.closing import DENIED, ENDINGS, farewell
+from gateway.core.deadlines import Ring
+from gateway.core.directory import Directory
+from gateway.core.facts import ABRUPT, Now, Session
+from gateway.core.license import Refusal
+from gateway.core.messages import Fault, Request
+from gateway.core.outcome import Outcome, Terms
+from gateway.core.session import MOVES, State, Verb
+from gateway.edge.connection import LINGER, Connection
+from gateway.edge.door import Door
+from gateway.edge.tcp import TcpConnection
+from gateway.edge.websocket import WebSocketConnection
+from gateway.licensing import MODELS
+from gateway.licensing.trueconf import TrueConf
+from metrics.histogram import Histogram
+
+TICK = 0.25
+"""Seconds between two looks at the deadlines."""
+CATCH_UP = 4
+"""Ticks that one late look may make up for; more than that was a stall of ours."""
+LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""Buckets of the loop's lag, in seconds."""
+FREEZE_EVERY = 1024
+"""Connections of growth after which what is alive is taken out of the garbage collector's sight."""
+
+log = logging.getLogger("tallygate.hub")
+
+_HEX = re.compile(r"[0-9a-f]{1,16}").fullmatch
+
+
+class Clock(NamedTuple):
+    """Where time comes from: monotonic seconds and seconds UTC."""
+
+    mono: Callable[[], float]
+    wall: Callable[[], float]
+
+
+class Parting(NamedTuple):
+    """A session that lost its connection abruptly and may be resumed until a monotonic instant."""
+
+    session: Session
+    until: float
+    cause: str
+
+
+class Hub:
+    """All live state, and everything that happens to it."""
+
+    def __init__(self, settings: Settings, clock: Clock, *, files: int) -> None:
+        self.clock = clock
+        self.draining = False
+        self.directory = Directory()
+        self.ring: Ring[Connection] = Ring()
+        self.tcp = Door("tcp", TcpConnection, self)
+        self.websocket = Door("websocket", WebSocketConnection, self)
+        self.doors = (self.tcp, self.websocket)
+        self.lag = Histogram(LAGS)
+        self.partings: dict[int, Parting] = {}
+        self.started = clock.wall()
+        self._files = files
+        self._boot = f"{int(self.started):x}"
+        self._secret = secrets.token_bytes(32)
+        self._number = 0
+        self._frozen = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._looked = clock.mono()
+        self._seconds = 0
+        license = settings.license
+        self.admission = Admission(
+            [MODELS[name].model(license.terms[name]) for name in (license.model, *license.shadows)],
+            _terms(settings),
+            self.now(),
+            enforce=license.enforce,
+            overdraft=license.overdraft,
+            window=settings.metrics.high_water_window,
+        )
+        self.settings = settings
+        self.tune(settings)
+        self.redistribute(self.now())
+        self._verbs: dict[Verb, Callable[[Connection, Session, Request], Outcome]] = {
+            Verb.JOIN: lambda _, session, request: self.admission.join(session, request, self.now()),
+            Verb.START: lambda _, session, request: self.admission.start(session, request, self.now()),
+            Verb.LEAVE: lambda _, session, request: self.admission.leave(session, request, self.now()),
+            Verb.SLEEP: lambda _, session, __: self.admission.sleep(session, self.now()),
+            Verb.WAKE: lambda _, session, __: self.admission.wake(session, self.now()),
+            Verb.REQUEST_PRO: lambda _, session, __: self.admission.request_pro(session, self.now()),
+            Verb.ACK: lambda connection, _, request: self._ack(connection, request),
+        }
+
+    def tune(self, settings: Settings) -> None:
+        """Take the limits of the settings, at the start and again on every reload; nobody is dropped by it."""
+        self.settings = settings
+        listen, heartbeat = settings.listen, settings.heartbeat
+        self.hello_deadline = heartbeat.hello_deadline
+        self.retry_after = heartbeat.interval
+        self.max_connections = listen.ceiling(self._files)
+        self.max_pending = listen.max_pending
+        self.max_per_address = listen.max_connections_per_address
+        self.patience = {
+            State.PENDING: _ticks(heartbeat.hello_deadline),
+            State.AWAKE: _ticks(heartbeat.timeout),
+            State.ASLEEP: _ticks(max(heartbeat.asleep_timeout, heartbeat.timeout)),
+            State.CLOSED: LINGER,
+        }
+        for door in self.doors:
+            door.tune(listen, TICK)
+            door.limit_addresses(limited=self.max_per_address > 0)
+        self.admission.terms = _terms(settings)
+        for ledger in self.admission.ledgers:
+            model = MODELS[ledger.model.name].model(settings.license.terms[ledger.model.name])
+            ledger.retune(model, settings.license.overdraft)
+
+    def now(self) -> Now:
+        """The present instant."""
+        return Now(self.clock.mono(), self.clock.wall())
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Begin to look at the deadlines."""
+        self._looked = self.clock.mono()
+        self._timer = asyncio.get_running_loop().call_later(TICK, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        elapsed = self.clock.mono() - self._looked
+        self._timer = asyncio.get_running_loop().call_later(max(TICK - (elapsed % TICK), TICK / 10), self._look)
+        self.lag.observe(max(elapsed - TICK, 0.0))
+        if elapsed > 2 * CATCH_UP * TICK:
+            log.warning("stalled for %.1f s; deadlines go on from where they were", elapsed)
+        self._looked += elapsed - elapsed % TICK
+        self.advance(min(max(int(elapsed / TICK), 1), CATCH_UP))
+
+    def advance(self, ticks: int) -> None:
+        """Live through `ticks` ticks: reap who is due, and once a second end what has run out."""
+        for _ in range(ticks):
+            for connection in self.ring.advance():
+                self._inspect(connection)
+            tick = self.ring.tick
+            for door in self.doors:
+                door.tick = tick
+            if tick % round(1 / TICK) == 0:
+                self._every_second()
+
+    def _inspect(self, connection: Connection) -> None:
+        due = connection.heard + self.patience[connection.state]
+        if due > self.ring.tick:
+            self.ring.put(connection, due)
+        elif connection.state is State.CLOSED:
+            connection.transport.abort()
+        elif connection.state is State.PENDING:
+            self.close(connection, "hello_timeout")
+        else:
+            self.close(connection, "heartbeat_timeout")
+
+    def _every_second(self) -> None:
+        now = self.now()
+        self._carry_out(None, self.admission.expire(now))
+        if now.mono >= self._redistribute_at:
+            self.redistribute(now)
+        self.directory.forget_bans(now.wall)
+        while self.partings:
+            parting = next(iter(self.partings.values()))
+            if parting.until > now.mono:
+                break
+            self._end(parting.session, parting.cause)
+
+    def redistribute(self, now: Now) -> None:
+        """Put the groups' permanent licenses into effect; TrueConf licensing, PRO step 5."""
+        trueconf: TrueConf = self.settings.license.terms["trueconf"]
+        self._redistribute_at = now.mono + trueconf.redistribute_every
+        outcome, beyond = self.admission.redistribute(self.directory.permanent(), now)
+        if beyond:
+            log.warning("the PRO pool is too small for the permanent licenses of %s", ", ".join(beyond))
+        self._carry_out(None, outcome)
+
+    # -- connections -----------------------------------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        """A connection has been made; it has until the hello deadline to say who it is."""
+        door = connection.door
+        connection.accepted = self.clock.mono()
+        door.accepted += 1
+        door.connections.add(connection)
+        door.pending.add(connection)
+        if self.max_per_address:
+            door.by_address.setdefault(connection.address, set()).add(connection)
+        self.ring.put(connection, connection.heard + self.patience[State.PENDING])
+        held = sum(len(each.connections) for each in self.doors)
+        if held >= self._frozen + FREEZE_EVERY:
+            self._frozen = held
+            gc.freeze()
+
+    def gone(self, connection: Connection) -> None:
+        """The socket of a connection is gone."""
+        door = connection.door
+        self.ring.drop(connection)
+        door.connections.discard(connection)
+        door.pending.discard(connection)
+        same = door.by_address.get(connection.address)
+        if same is not None:
+            same.discard(connection)
+            if not same:
+                del door.by_address[connection.address]
+        cause = connection.cause or "closed"
+        door.closed[cause] = door.closed.get(cause, 0) + 1
+        door.durations.observe(self.clock.mono() - connection.accepted)
+
+    def ended(self, connection: Connection, cause: str) -> None:
+        """A connection is over for `cause`: so is its session, unless it may be resumed."""
+        connection.door.pending.discard(connection)
+        session, connection.session = connection.session, None
+        if session is None:
+            return
+        session.connection = None
+        window = self.settings.heartbeat.resume_window
+        if window and cause in ABRUPT:
+            self.partings[session.number] = Parting(session, self.clock.mono() + window, cause)
+        else:
+            self._end(session, cause)
+
+    def close(self, connection: Connection, cause: str, *, retry_after: float | None = None) -> None:
+        """End a connection from here with the closing message of its cause; `retry_after` is in seconds."""
+        connection.close(cause, farewell(cause, retry_after))
+
+    def kick(self, session: Session, cause: str = "kicked") -> None:
+        """End a session, connected or not."""
+        if isinstance(session.connection, Connection):
+            self.close(session.connection, cause)
+        else:
+            self._end(session, cause)
+
+    def _end(self, session: Session, cause: str) -> None:
+        self.partings.pop(session.number, None)
+        self._carry_out(None, self.admission.end(session, cause, self.now()))
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def receive(self, connection: Connection, payload: bytes) -> None:
+        """Act upon one message of a client; a fault is answered, and closes where the protocol says so."""
+        try:
+            request = messages.read(frames.parse(payload))
+        except frames.TooLong as fault:
+            self._refuse_bytes(connection, "too_long", str(fault))
+            return
+        except frames.Malformed as fault:
+            self._refuse_bytes(connection, "malformed", str(fault))
+            return
+        except Fault as fault:
+            self._fault(connection, fault)
+            return
+        move = MOVES[connection.state, request.type]
+        if move.verb is Verb.GREET:
+            self._hello(connection, request)
+        elif move.verb is Verb.EXPECT_HELLO:
+            self._hello_expected(connection, request.id)
+        elif move.verb is Verb.ALREADY_WELCOMED:
+            connection.send(_worded(Fault("already_welcomed", "hello is said once", request.id)))
+        elif move.verb is Verb.BYE:
+            connection.close("bye")
+        elif connection.session is not None:
+            session = connection.session
+            self._carry_out(connection, self._verbs[move.verb](connection, session, request), request.id)
+            if connection.session is not None:
+                after = State.AWAKE if session.awake else State.ASLEEP
+                if table.check(move, after) is not connection.state:
+                    connection.state = after
+                    self.ring.put(connection, connection.heard + self.patience[after])
+
+    def _fault(self, connection: Connection, fault: Fault) -> None:
+        if fault.code == "unsupported_protocol":
+            connection.close("protocol_error", _worded(fault))
+        elif connection.state is State.PENDING and not fault.hello:
+            self._hello_expected(connection, fault.id)
+        else:
+            connection.send(_worded(fault))
+
+    def _hello_expected(self, connection: Connection, id: str | int | None) -> None:
+        connection.close("protocol_error", _worded(Fault("hello_expected", "the first message is hello", id)))
+
+    def _refuse_bytes(self, connection: Connection, code: str, detail: str) -> None:
+        connection.close("protocol_error", {"type": "error", "code": code, "detail": detail})
+
+    def _ack(self, connection: Connection, request: Request) -> Outcome:
+        connection.door.beats += 1
+        answer: dict[str, Any] = {"type": "ack"}
+        if request.fields["seq"] is not None:
+            answer["seq"] = request.fields["seq"]
+        return Outcome(answer=answer)
+
+    # -- hello -----------------------------------------------------------------------------------------------------
+
+    def _hello(self, connection: Connection, request: Request) -> None:
+        fields = request.fields
+        if fields["resume"] is not None:
+            session = self._resumable(fields["resume"])
+            if session is not None:
+                self._continue(connection, session, request)
+                return
+        home = (fields["home"] or "").lower()
+        account = fields["account"]
+        session = Session(
+            self._number + 1,
+            kind=fields["kind"] or "app",
+            account=account.lower() if account is not None else None,
+            device=fields["device"],
+            home="" if home == self.settings.accounts.home else home,
+            client=fields["client"],
+            address=connection.address,
+            transport=connection.door.transport,
+            since=self.clock.wall(),
+        )
+        refusal = self._refusal(session, fields["token"])
+        if refusal is not None:
+            outcome = self.admission.refuse("hello", refusal)
+        else:
+            outcome = self.admission.hello(session, self.now())
+        if outcome.answer is not None and outcome.refused is None:
+            self._number += 1
+            self._seat(connection, session)
+            outcome.answer = self._welcome(session, outcome.answer)
+        self._carry_out(connection, outcome, request.id)
+
+    def _refusal(self, session: Session, token: str | None) -> Refusal | None:
+        """What speaks against a session before any license is asked."""
+        if self.draining:
+            return Refusal("draining", retry_after=self.retry_after)
+        ban = self.directory.banned(session, self.clock.wall())
+        if ban is not None:
+            return Refusal("banned", retry_after=ban.until - self.clock.wall())
+        account = session.account
+        if account is None or session.home:
+            return None
+        if self.admission.deleted(account):
+            return Refusal("account_unknown")
+        if self.settings.accounts.mode == "token":
+            if account not in self.directory.accounts:
+                return Refusal("account_unknown")
+            if not self.directory.proves(account, token):
+                return Refusal("bad_credential")
+        return None
+
+    def _seat(self, connection: Connection, session: Session) -> None:
+        connection.session = session
+        session.connection = connection
+        connection.state = State.AWAKE if session.awake else State.ASLEEP
+        connection.heard = self.ring.tick
+        connection.door.pending.discard(connection)
+
+    def _welcome(self, session: Session, standing: dict[str, Any]) -> dict[str, Any]:
+        heartbeat = self.settings.heartbeat
+        return {
+            "type": "welcome",
+            "session": self.name(session),
+            "resume": self._token(session),
+            "heartbeat_seconds": _plain(heartbeat.interval),
+            "timeout_seconds": _plain(heartbeat.timeout),
+            "model": self.admission.law.model.name,
+            **standing,
+        }
+
+    def _continue(self, connection: Connection, session: Session, request: Request) -> None:
+        """Put a session on another connection: same facts, memberships and seats."""
+        fields = request.fields
+        for name in ("account", "device", "kind"):
+            given = fields[name].lower() if name == "account" and fields[name] else fields[name]
+            if given is not None and given != getattr(session, name):
+                connection.send(_worded(Fault("bad_field", f"{name}: differs from the resumed session's", request.id)))
+                return
+        if self.draining:
+            refusal = Refusal("draining", retry_after=self.retry_after)
+            self._carry_out(connection, self.admission.refuse("hello", refusal), request.id)
+            return
+        old = session.connection
+        self.partings.pop(session.number, None)
+        if isinstance(old, Connection):
+            old.session = session.connection = None
+            self.close(old, "replaced")
+        session.generation += 1
+        self._seat(connection, session)
+        answer = self._welcome(session, self.admission.standing(session))
+        answer["conferences"] = [conference.id for conference in session.conferences]
+        self._carry_out(connection, Outcome(answer=answer), request.id)
+
+    def name(self, session: Session) -> str:
+        """The id under which operators and clients know a session; unique over restarts."""
+        return f"s-{self._boot}-{session.number:x}"
+
+    def number(self, name: str) -> int | None:
+        """The number in the id of a session of this run; None if it is not one."""
+        boot, _, number = name.removeprefix("s-").partition("-")
+        return int(number, 16) if boot == self._boot and _HEX(number) else None
+
+    def find(self, name: str) -> Session | None:
+        """The session of that id."""
+        number = self.number(name)
+        return self.admission.sessions.by_number.get(number) if number is not None else None
+
+    def _token(self, session: Session) -> str:
+        """The secret that resumes a session. It is computed, not kept: a used one belongs to a past generation."""
+        words = f"{session.number:x}.{session.generation:x}"
+        mac = hashlib.blake2b(words.encode(), key=self._secret, digest_size=16).hexdigest()
+        return f"r-{words}.{mac}"
+
+    def _resumable(self, token: str) -> Session | None:
+        number, _, _ = token.removeprefix("r-").partition(".")
+        session = self.admission.sessions.by_number.get(int(number, 16)) if _HEX(number) else None
+        if session is None or not hmac.compare_digest(self._token(session).encode(), token.encode()):
+            return None
+        return session
+
+    # -- outcomes --------------------------------------------------------------------------------------------------
+
+    def carry_out(self, outcome: Outcome) -> None:
+        """Carry out what an operator decided."""
+        self._carry_out(None, outcome)
+
+    def _carry_out(self, asker: Connection | None, outcome: Outcome, id: str | int | None = None) -> None:
+        answer = outcome.answer
+        if asker is not None and answer is not None:
+            if id is not None:
+                answer = {"type": answer["type"], "id": id, **answer}
+            if outcome.refused is not None and asker.state is State.PENDING:
+                reason = outcome.refused.reason
+                cause = reason if reason == "unregistered" else "denied"
+                asker.close(cause, answer, DENIED.get(reason, ENDINGS[cause].code))
+            else:
+                asker.send(answer)
+        for session, message in outcome.news:
+            if isinstance(session.connection, Connection):
+                session.connection.send(message)
+        for session, cause in outcome.ended:
+            self.partings.pop(session.number, None)
+            old = session.connection
+            if isinstance(old, Connection):
+                old.session = session.connection = None
+                self.close(old, cause)
+        for change in outcome.changes:
+            log.info("lease %s", change)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    async def drain(self, seconds: float) -> None:
+        """Send everybody away, spread over `seconds`, so that they do not all come back at once."""
+        self.draining = True
+        for door in self.doors:
+            door.close()
+            await door.finish()
+        everybody = [connection for door in self.doors for connection in door.connections]
+        rounds = max(min(math.ceil(seconds / TICK), len(everybody)), 1)
+        for turn in range(rounds):
+            for connection in everybody[turn::rounds]:
+                self.close(connection, "drained", retry_after=secrets.randbelow(1000) / 1000 * max(seconds, 1.0))
+            if turn + 1 < rounds:
+                await asyncio.sleep(seconds / rounds)
+
+    async def abandon(self) -> None:
+        """Drop what has not closed after the drain."""
+        for _ in range(LINGER + 1):
+            if not any(door.connections for door in self.doors):
+                return
+            await asyncio.sleep(TICK)
+        for door in self.doors:
+            for connection in list(door.connections):
+                connection.transport.abort()
+        await asyncio.sleep(0)
+
+    def connections(self) -> Iterable[Connection]:
+        """Every open connection."""
+        for door in self.doors:
+            yield from door.connections
+
+
+def _ticks(seconds: float) -> int:
+    return max(math.ceil(seconds / TICK), 1)
+
+
+def _plain(seconds: float) -> float:
+    return int(seconds) if seconds == int(seconds) else seconds
+
+
+def _worded(fault: Fault) -> dict[str, Any]:
+    message: dict[str, Any] = {"type": "error"}
+    if fault.id is not None:
+        message["id"] = fault.id
+    return {**message, "code": fault.code, "detail": fault.detail}
+
+
+def _terms(settings: Settings) -> Terms:
+    return Terms(
+        on_duplicate=settings.license.on_duplicate,
+        trusted=settings.accounts.mode == "open",
+        homes=frozenset(settings.federation.homes),
+        home=settings.accounts.home,
+        declared_only=settings.conferences.declared_only,
+        retry_after=settings.heartbeat.interval,
+    )

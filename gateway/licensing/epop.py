@@ -1,0 +1,30 @@
+"""e/pop: concurrent users (WiredRed, e/pop Concurrent User Licensing).
+
+Counted once: every connection that takes part in at least one live conference, however many conferences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from config.values import Count
+from gateway.core.facts import Seat, Session
+from gateway.core.license import CONFERENCE_ENDS, Model, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Epop:
+    """Settings of `[license.epop]`."""
+
+    users: Count = 10
+    """Connections that may take part in live conferences at once."""
+
+
+def epop(terms: Epop) -> Model:
+    """One seat for each connection in a live conference, once however many conferences."""
+    return Model("epop", pools=(Pool("concurrent", terms.users, CONFERENCE_ENDS),), seats=one_line)
+
+
+def one_line(session: Session, _: bool) -> tuple[Seat, ...]:
+    """A connection in conference takes one seat, like a line of a telephone exchange."""
+    return (("concurrent", session.number),) if session.takes_part else ()

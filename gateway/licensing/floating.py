@@ -1,0 +1,54 @@
+"""Floating seats: the general software license, for products that are not conferencing at all.
+
+Counted once, from `welcome` to the end of the session: every connection, device, account or address, as `key` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from config.values import Count, Seconds
+from gateway.core.facts import Key, Seat, Session
+from gateway.core.license import Model, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Floating:
+    """Settings of `[license.floating]`."""
+
+    limit: Count = 0
+    """Seats, 0 for no limit."""
+    key: Literal["connection", "device", "account", "address"] = "connection"
+    """What takes one seat."""
+    linger: Seconds = 0.0
+    """How long a seat is kept for its key after an abrupt loss of the connection."""
+    reserve: tuple[str, ...] = ()
+    """Keys that always hold a seat: account, `account/device` or address, as `key` says."""
+
+
+def floating(terms: Floating) -> Model:
+    """One seat for each `key` that has a session, in a conference or not."""
+
+    def seats(session: Session, _: bool) -> tuple[Seat, ...]:
+        return (("seats", _key(terms.key, session)),)
+
+    reserve = tuple(_reserved(terms.key, text) for text in terms.reserve)
+    return Model(
+        "floating", pools=(Pool("seats", terms.limit or None, linger=terms.linger, reserve=reserve),), seats=seats
+    )
+
+
+def _key(key: str, session: Session) -> Key:
+    """What is counted once; a session without an account is keyed by its connection."""
+    identity = session.identity
+    if key == "address":
+        return session.address
+    if identity is None or key == "connection":
+        return session.number
+    return identity if key == "account" else (identity, session.device or session.number)
+
+
+def _reserved(key: str, text: str) -> Key:
+    account, slash, device = text.partition("/")
+    return (account.lower(), device) if key == "device" and slash else text.lower()

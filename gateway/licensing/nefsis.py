@@ -1,0 +1,109 @@
+"""Nefsis: concurrent users, and named hosts (Nefsis, Named versus Concurrent User Licensing).
+
+Counted once under concurrent use: every connection, hosts included, that takes part in a live conference.
+Counted once under named use: every account that hosts (its name stays taken), and, in each conference apart, every
+connection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from config.values import Count, Positive
+from gateway.core.facts import Conference, Seat, Session
+from gateway.core.license import CONFERENCE_ENDS, LEASE_ENDS, Attempt, Model, Pool, Refusal
+from gateway.licensing.epop import one_line
+
+
+@dataclass(frozen=True, slots=True)
+class NefsisConcurrent:
+    """Settings of `[license.nefsis-concurrent]`."""
+
+    users: Count = 25
+    """Connections, hosts included, that may take part in live conferences at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class NefsisNamed:
+    """Settings of `[license.nefsis-named]`."""
+
+    hosts: Count = 5
+    """Accounts that may be named as hosts (N of `N x M`)."""
+    participants: Positive = 25
+    """Connections in each conference (M of `N x M`)."""
+    naming: Literal["first-use", "listed"] = "first-use"
+    """Whether an account is named when it first hosts, or only by the operator."""
+    host_is_participant: bool = True
+    """Whether a connection that joined as host counts inside M."""
+
+
+def nefsis_concurrent(terms: NefsisConcurrent) -> Model:
+    """The rule of e/pop; hosts and participants total at most `users`."""
+    return Model("nefsis-concurrent", pools=(Pool("concurrent", terms.users, CONFERENCE_ENDS),), seats=one_line)
+
+
+def nefsis_named(terms: NefsisNamed) -> Model:
+    """N named hosts, each with one live conference at a time of at most M connections."""
+
+    def seats(session: Session, enforced: bool) -> tuple[Seat, ...]:
+        taken: list[Seat] = []
+        for conference in session.conferences:
+            if not conference.live:
+                continue
+            if session.identity is not None and _hosts(session, conference, enforced):
+                taken.append(("hosts", session.identity))
+            if terms.host_is_participant or not conference.members[session]:
+                taken.append(("participants", (conference.id, session.number)))
+        return tuple(dict.fromkeys(taken))
+
+    def conference(attempt: Attempt) -> Refusal | None:
+        room = attempt.conference
+        if room is None or not (room.live or attempt.opens):
+            return None
+        return _host_refused(attempt, room) or _room_refused(attempt, room)
+
+    def _host_refused(attempt: Attempt, room: Conference) -> Refusal | None:
+        session = attempt.session
+        hosting = attempt.host or (not attempt.enforced and room.lacks_host and session.account is not None)
+        if not hosting:
+            return Refusal("host_not_named", "hosts") if attempt.opens else None
+        if session.identity is None:
+            return Refusal("host_not_named", "hosts")
+        if any(
+            other.live and other is not room and _hosts(each, other, attempt.enforced)
+            for each in attempt.kin
+            for other in each.conferences
+        ):
+            return Refusal("host_busy", "hosts")
+        named = session.identity in attempt.ledger.pools["hosts"].leases
+        return Refusal("host_not_named", "hosts") if terms.naming == "listed" and not named else None
+
+    def _room_refused(attempt: Attempt, room: Conference) -> Refusal | None:
+        if attempt.request == "start" or (attempt.host and not terms.host_is_participant):
+            return None
+        counted = len(room.members) if terms.host_is_participant else sum(not host for host in room.members.values())
+        if counted < terms.participants:
+            return None
+        return Refusal("conference_full", "participants", counted, terms.participants)
+
+    return Model(
+        "nefsis-named",
+        pools=(
+            Pool("hosts", terms.hosts, LEASE_ENDS, ("pool_full", "host_busy", "host_not_named"), endless=True),
+            Pool(
+                "participants",
+                terms.hosts * terms.participants,
+                CONFERENCE_ENDS,
+                ("conference_full",),
+                binding=False,
+            ),
+        ),
+        seats=seats,
+        conference=conference,
+        opener="hosts",
+    )
+
+
+def _hosts(session: Session, conference: Conference, enforced: bool) -> bool:
+    return conference.members[session] or (not enforced and conference.lieu is session)

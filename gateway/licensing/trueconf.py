@@ -1,0 +1,225 @@
+"""TrueConf Server: online, PRO, guest and gateway licenses (TrueConf, Licensing).
+
+Counted once: `online` every (account, device) that is signed in and awake; `pro` every account that takes part in a
+group conference, and for 24 hours after; `guest` every connection without an account in a public conference; `gateway`
+every SIP, H.323 or RTSP connection in a conference.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from config.values import Count, PositiveSeconds
+from gateway.core.facts import Seat, Session, utc
+from gateway.core.ledger import Ledger
+from gateway.core.license import (
+    CONFERENCE_ENDS,
+    CONNECTION_ENDS,
+    LEASE_ENDS,
+    Attempt,
+    Model,
+    Pool,
+    Refusal,
+    seats_held,
+)
+
+USER_RIGHTS = (
+    "p2p_call",
+    "p2p_collaboration",
+    "messenger",
+    "finished_conference_chat",
+    "address_book",
+    "schedule_conference",
+    "prepare_slides",
+)
+PUBLIC_RIGHTS = (
+    "join_public_conference",
+    "public_conference_chat",
+    "public_conference_collaboration",
+    "moderate_public_conference",
+)
+INTERNAL_RIGHTS = (
+    "internal_conference_chat",
+    "join_internal_conference",
+    "moderate_internal_conference",
+    "internal_conference_collaboration",
+    "instant_conference",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrueConf:
+    """Settings of `[license.trueconf]`; None takes the edition's default."""
+
+    edition: Literal["free", "server", "enterprise"] = "server"
+    """The edition the license is for."""
+    support: Literal["basic", "extended", "full"] = "basic"
+    """Technical support package; live streaming needs extended or full."""
+    pro: Count = 10
+    """PRO users: accounts that may take part in group conferences. No limit in the enterprise edition."""
+    online: Count | None = None
+    """Online users: devices signed in at once. Default: pro x 3 / 2 rounded up; free edition 1000."""
+    online_packs: tuple[Literal[50, 100, 200, 300, 400, 500], ...] = ()
+    """Extra packs of online users, added to `online`."""
+    guest: Count = 1
+    """Guests in public conferences at once."""
+    gateway: Count = 1
+    """SIP, H.323 and RTSP endpoints in conferences at once."""
+    sdk: bool = False
+    """Whether SDK client applications may connect."""
+    pro_lease: PositiveSeconds = 24 * 3600.0
+    """How long a temporary PRO license outlives the last leave."""
+    redistribute_every: PositiveSeconds = 24 * 3600.0
+    """Time between redistributions of permanent PRO licenses, counted from the start."""
+    allow_pro_requests: bool = False
+    """Whether a user may ask for a temporary PRO license without joining a conference."""
+    max_conferences: Count | None = None
+    """Live group conferences at once, 0 for no limit. Default: no limit; free edition 1."""
+    max_participants: Count | None = None
+    """Members of one live group conference, 0 for no limit. Default: no limit; free edition 10."""
+
+
+def trueconf(terms: TrueConf) -> Model:
+    """Four pools; what an edition or an extension forbids is refused before any pool is asked."""
+    free = terms.edition == "free"
+    max_conferences = _or(terms.max_conferences, 1 if free else 0)
+    max_participants = _or(terms.max_participants, 10 if free else 0)
+    online = _or(terms.online, 1000 if free else math.ceil(terms.pro * 3 / 2)) + sum(terms.online_packs)
+
+    def forbids(attempt: Attempt) -> Refusal | None:
+        session, room = attempt.session, attempt.conference
+        pool = _pool_of(session, attempt.request)
+        if session.kind == "sdk" and not terms.sdk:
+            return Refusal("extension_missing", pool)
+        if free and session.home:
+            return Refusal("extension_missing", pool)
+        if room is None:
+            return None
+        if attempt.creates and not session.user:
+            return Refusal("no_such_conference", pool)
+        if session.guest and (room.access == "internal" or not room.group):
+            return Refusal("not_allowed", pool)
+        if free and room.server and session.user:
+            return Refusal("extension_missing", pool)
+        return None
+
+    def conference(attempt: Attempt) -> Refusal | None:
+        room = attempt.conference
+        if room is None or not room.group:
+            return None
+        pool = _pool_of(attempt.session, attempt.request)
+        live = len(attempt.conferences.live_groups)
+        if attempt.opens and max_conferences and live >= max_conferences:
+            return Refusal("conference_limit", pool, live, max_conferences)
+        joins = attempt.request == "join" and (room.live or attempt.opens)
+        if joins and max_participants and len(room.members) >= max_participants:
+            return Refusal("conference_full", pool, len(room.members), max_participants)
+        return None
+
+    def standing(session: Session, ledger: Ledger) -> dict[str, Any]:
+        told = seats_held(session, ledger)
+        held = session.user and session.account in ledger.pools["pro"].claims
+        if held and "pro" not in told["seats"]:
+            names = {*told["seats"], "pro"}
+            told["seats"] = [name for name in ledger.pools if name in names]
+        lease = ledger.pools["pro"].leases.get(session.account) if session.user and session.account else None
+        told["rights"] = _rights(session, pro=held or terms.edition == "enterprise")
+        told["pro_expires"] = utc(lease.expires) if lease is not None else None
+        return told
+
+    return Model(
+        "trueconf",
+        pools=(
+            Pool(
+                "online",
+                online,
+                (*CONNECTION_ENDS, "asleep"),
+                ("pool_full", "extension_missing", "no_such_conference", "conference_full"),
+            ),
+            Pool(
+                "pro",
+                None if terms.edition == "enterprise" else terms.pro,
+                LEASE_ENDS,
+                ("pool_full", "extension_missing", "conference_limit", "conference_full"),
+                lease=terms.pro_lease,
+            ),
+            Pool(
+                "guest",
+                terms.guest,
+                CONFERENCE_ENDS,
+                ("pool_full", "extension_missing", "no_such_conference", "not_allowed", "conference_full"),
+            ),
+            Pool("gateway", terms.gateway, CONFERENCE_ENDS, ("pool_full", "no_such_conference", "conference_full")),
+        ),
+        seats=seats,
+        forbids=forbids,
+        conference=conference,
+        standing=standing,
+        personal="pro",
+        reservable=not free,
+        requestable=lambda session: terms.allow_pro_requests and session.user,
+        edition=terms.edition,
+        extensions=_extensions(terms),
+    )
+
+
+def seats(session: Session, _: bool) -> tuple[Seat, ...]:
+    """What a session takes; federated visitors take nothing (TrueConf licensing, federation)."""
+    account = session.account
+    taken: list[Seat] = []
+    if account is not None and not session.home and session.awake:
+        taken.append(("online", (account, session.device or session.number)))
+    if session.endpoint:
+        if session.takes_part:
+            taken.append(("gateway", session.number))
+    elif account is None:
+        if any(room.live and room.access == "public" for room in session.conferences):
+            taken.append(("guest", session.number))
+    elif not session.home and any(room.live and room.group for room in session.conferences):
+        taken.append(("pro", account))
+    return tuple(taken)
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
+
+
+def _pool_of(session: Session, request: str) -> str:
+    """The pool that a refusal without a pool of its own is counted under: the one the session would have needed."""
+    if session.endpoint:
+        return "gateway"
+    if session.account is None:
+        return "guest"
+    return "online" if session.home or request == "hello" else "pro"
+
+
+def _rights(session: Session, *, pro: bool) -> list[str]:
+    """The vendor's table of rights, which speaks of client applications of users and guests only."""
+    if session.user:
+        return [*USER_RIGHTS, *(PUBLIC_RIGHTS + INTERNAL_RIGHTS if pro else ())]
+    return list(PUBLIC_RIGHTS) if session.guest else []
+
+
+def _extensions(terms: TrueConf) -> tuple[tuple[str, str, bool], ...]:
+    """The first table of the source: title, terms of provision, whether this license has it."""
+    paid = terms.edition != "free"
+    enterprise = terms.edition == "enterprise"
+    return (
+        ("LDAP/Active Directory", "free", True),
+        ("SIP/H.323/RTSP gateway", "gateway connections are purchased; 1 in the free edition", terms.gateway > 0),
+        ("Public conferences", "guest connections are purchased; 1 in the free edition", terms.guest > 0),
+        ("Simultaneous interpretation", "free", True),
+        ("Corporate calendar", "licensed separately; a free version is available", False),
+        ("AI server", "licenses for the integration module and for the server", False),
+        ("Federation", "any paid license", paid),
+        ("Watermark", "any paid license", paid),
+        ("Live streaming", "extended or full technical support", terms.support != "basic"),
+        ("UDP multicast", "any paid license", paid),
+        ("DLP", "included in Enterprise", enterprise),
+        ("Directory", "included in Enterprise", enterprise),
+        ("License Manager", "included in Enterprise", enterprise),
+        ("Border Controller", "included in Enterprise", enterprise),
+        ("SDK applications", "on request", terms.sdk),
+    )

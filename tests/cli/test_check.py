@@ -1,0 +1,109 @@
+"""`tallygate check`: what it says of good and bad configurations, the file limit and the ports."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config.keys import KEYS, document
+from gateway.cli import check
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ANY_PORTS = ("--set", "listen.tcp=0", "--set", "listen.websocket=0", "--set", "listen.operator=0")
+
+
+def run(*argv: str) -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-v", "--verbose", action="count", default=0)
+    check.arguments(parser)
+    return check.run(parser.parse_args(argv))
+
+
+def test_a_good_configuration_is_said_to_be_good_with_what_differs_from_the_defaults(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(*ANY_PORTS, "--set", "license.epop.users=25") == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[:5] == [
+        "configuration is good",
+        "  listen.tcp = 0",
+        "  listen.websocket = 0",
+        "  listen.operator = 0",
+        "  license.epop.users = 25",
+    ]
+    assert said.err == ""
+
+
+def test_verbose_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*ANY_PORTS, "-v") == 0
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert shown == list(KEYS)
+
+
+def test_every_fault_has_one_line_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text("[license]\nmodle = 'epop'\n[heartbeat]\ntimeout = '1s'\n", encoding="utf-8")
+    assert run("--config", str(path)) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        'license.modle: unknown key (did you mean "license.model"?)',
+        "heartbeat.timeout: must exceed heartbeat.interval (30s), is 1s",
+    ]
+
+
+def test_a_key_whose_feature_comes_later_is_said_to_have_no_effect_yet(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config.keys.LATER", {"history": "reports"})
+    assert run(*ANY_PORTS, "--set", "history.keep=30d") == 0
+    assert "not in effect yet: history.keep (reports)" in capsys.readouterr().out.splitlines()
+
+
+def test_the_file_limit_bounds_the_connections(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 20_000))
+    assert run(*ANY_PORTS) == 0
+    assert "file limit: 1024 soft, 20000 hard; max_connections 19936" in capsys.readouterr().out.splitlines()
+    assert run(*ANY_PORTS, "--set", "listen.max_connections=30000") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "listen.max_connections 30000 does not fit: 64 files are kept for other uses" in lines
+
+
+def test_without_a_file_limit_there_is_none_to_say(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, resource.RLIM_INFINITY))
+    assert run(*ANY_PORTS) == 0
+    assert "file limit: 1024 soft, none hard; max_connections no limit" in capsys.readouterr().out.splitlines()
+
+
+def test_a_port_in_use_is_said_but_is_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        assert run(*ANY_PORTS, "--set", f"listen.tcp={port}") == 0
+    assert run(*ANY_PORTS, "--set", f"listen.tcp={port}") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said.count(f"listen.tcp: 127.0.0.1:{port} is in use") == 1
+    assert said.count(f"listen.tcp: 127.0.0.1:{port} is free") == 1
+    assert said.count("listen.websocket: picked at start on 127.0.0.1") == 2
+
+
+def test_an_address_of_another_machine_is_a_fault_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    # 192.0.2.0/24 is reserved for documentation: no machine has such an address.
+    assert run(*ANY_PORTS, "--set", "listen.host=192.0.2.1", "--set", "accounts.trust_claims=true") == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == 'listen.host: cannot listen on "192.0.2.1": Cannot assign requested address\n'
+
+
+def test_the_commented_default_file_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--defaults") == 0
+    assert capsys.readouterr().out == document()

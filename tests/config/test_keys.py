@@ -1,0 +1,133 @@
+"""The keys: the default file, the presets, what is in effect, and what a running gateway takes over."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import config
+from config.keys import (
+    KEYS,
+    LATER,
+    LIVE,
+    SECTIONS,
+    Changes,
+    adopt,
+    build,
+    changes,
+    document,
+    effective,
+    explain,
+    flatten,
+)
+from config.keys import not_in_effect as waiting
+from config.loader import load
+from config.settings import Settings
+
+FILES = Path(config.__file__).parent
+PRESETS: dict[str, dict[str, object]] = {
+    "epop-10": {"license.epop.users": 10, "license.model": "epop"},
+    "nefsis-25": {"license.nefsis-concurrent.users": 25, "license.model": "nefsis-concurrent"},
+    "nefsis-5x25": {
+        "license.nefsis-named.hosts": 5,
+        "license.nefsis-named.participants": 25,
+        "license.model": "nefsis-named",
+    },
+    "trueconf-server": {"license.trueconf.edition": "server", "license.model": "trueconf"},
+    "trueconf-free": {"license.trueconf.edition": "free", "license.model": "trueconf"},
+    "trueconf-enterprise": {"license.trueconf.edition": "enterprise", "license.model": "trueconf"},
+    "floating-devices": {"license.floating.key": "device", "license.model": "floating"},
+}
+
+
+def test_the_default_file_equals_the_defaults() -> None:
+    assert load(FILES / "gateway.toml") == Settings()
+
+
+def test_the_default_file_is_the_one_the_settings_write() -> None:
+    assert (FILES / "gateway.toml").read_text(encoding="utf-8") == document()
+
+
+def test_the_default_file_has_every_section_and_key() -> None:
+    found: list[str] = []
+    section = ""
+    for line in (FILES / "gateway.toml").read_text(encoding="utf-8").splitlines():
+        if header := re.fullmatch(r"\[(.+)\]", line):
+            section = header[1]
+        elif entry := re.match(r"(?:# )?([a-z_]+) =", line):
+            found.append(f"{section}.{entry[1]}")
+    assert found == list(KEYS)
+
+
+def test_every_key_and_section_is_explained() -> None:
+    for owner in SECTIONS.values():
+        assert owner.__doc__
+        assert all(explain(owner)[key.field] for key in KEYS.values() if key.owner is owner)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_loads_without_fault_and_is_for_its_product(name: str) -> None:
+    values = flatten(load(FILES / f"{name}.toml"))
+    assert PRESETS[name].items() <= values.items()
+
+
+def test_every_file_beside_the_default_is_a_known_preset() -> None:
+    assert {path.stem for path in FILES.glob("*.toml")} == {"gateway", *PRESETS}
+
+
+def test_settings_are_built_from_their_own_values() -> None:
+    settings = load(None, ["license.model=trueconf", "license.trueconf.pro=7", "listen.tcp=0"])
+    assert build(flatten(settings)) == settings
+    assert build({}) == Settings()
+
+
+def test_what_is_in_effect_says_what_differs_from_the_defaults() -> None:
+    settings = load(None, ["license.shadow=epop,floating", "heartbeat.timeout=2m"])
+    assert [line for line in effective(settings) if not line.default] == [
+        ("heartbeat.timeout", '"120s"', False),
+        ("license.shadow", '["epop", "floating"]', False),
+    ]
+
+
+def test_keys_whose_feature_comes_later_are_named_when_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("config.keys.LATER", {"registrar": "the registration server", "store": "the store"})
+    assert waiting(Settings()) == []
+    assert waiting(load(None, ["registrar.port=0", "store.path=x.db", "listen.tcp=0"])) == [
+        ("registrar.port", "the registration server"),
+        ("store.path", "the store"),
+    ]
+
+
+def test_the_free_edition_waits_for_its_registration_where_it_is_enforced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("config.keys.LATER", {"registration": "registration with a server"})
+    free = ["license.trueconf.edition=free"]
+    assert waiting(load(None, free)) == []
+    assert waiting(load(None, [*free, "license.model=trueconf"])) == [
+        ("license.trueconf.edition", "the registration that the free edition needs")
+    ]
+
+
+def test_limits_change_live_and_ports_at_the_next_start() -> None:
+    old = Settings()
+    new = load(None, ["listen.tcp=0", "license.epop.users=20", "license.model=floating", "heartbeat.timeout=90s"])
+    assert changes(old, new) == Changes(
+        live=("heartbeat.timeout", "license.epop.users"), restart=("listen.tcp", "license.model")
+    )
+    assert adopt(old, new) == load(None, ["license.epop.users=20", "heartbeat.timeout=90s"])
+    assert changes(new, new) == Changes((), ())
+
+
+def test_a_certificate_is_renewed_live_but_tls_is_switched_at_the_next_start() -> None:
+    plain = Settings()
+    secure = build({"listen.tls_certificate": "a", "listen.tls_key": "b"})
+    renewed = build({"listen.tls_certificate": "c", "listen.tls_key": "d"})
+    assert changes(plain, secure).live == ()
+    assert changes(secure, plain).live == ()
+    assert adopt(secure, renewed) == renewed
+
+
+def test_every_live_key_is_a_key() -> None:
+    assert set(KEYS) >= LIVE
+    assert set(SECTIONS) >= set(LATER)

@@ -1,0 +1,85 @@
+"""What all tests share: a gateway on free ports, and clients of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from config.loader import load
+from config.settings import Settings
+from gateway.edge.app import Gateway, running
+from gateway.edge.hub import Clock
+from tests.wire import PATIENCE, Wire
+
+FREE_PORTS = ("listen.tcp=0", "listen.websocket=0", "listen.operator=0", "registrar.port=0")
+
+
+def settings_of(**overrides: Any) -> Settings:
+    """Settings on free ports; `license__model="epop"` stands for `license.model`."""
+    given = [f"{key.replace('__', '.')}={value}" for key, value in overrides.items()]
+    return load(None, [*FREE_PORTS, *given])
+
+
+class House:
+    """A gateway that is open, with clients that are closed after the test."""
+
+    def __init__(self, gateway: Gateway, clients: contextlib.AsyncExitStack) -> None:
+        self.gateway = gateway
+        self.hub = gateway.hub
+        self._clients = clients
+        ports = gateway.ports()
+        self.tcp = ports["tcp"] or 0
+        self.websocket = ports["websocket"] or 0
+        self.operator = ports["operator"] or 0
+        self.url = f"http://127.0.0.1:{self.operator}"
+
+    async def connect(self, transport: str = "tcp", address: str = "127.0.0.1") -> Wire:
+        """A connection that has said nothing yet."""
+        port = self.tcp if transport == "tcp" else self.websocket
+        return await self._clients.enter_async_context(await Wire.open(transport, port, address))
+
+    async def welcomed(self, transport: str = "tcp", address: str = "127.0.0.1", **hello: Any) -> Wire:
+        """A connection that has been welcomed."""
+        wire = await self.connect(transport, address)
+        answer = await wire.hello(**hello)
+        assert answer["type"] == "welcome", answer
+        return wire
+
+    async def http(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        """The status and the JSON (or text) of a request to the operator port."""
+        async with aiohttp.ClientSession() as session, session.request(method, self.url + path, **options) as response:
+            if response.content_type == "application/json":
+                return response.status, await response.json()
+            return response.status, await response.text()
+
+    async def used(self, pool: str, model: str | None = None) -> int:
+        """Use of a pool, as the API says it."""
+        _, license = await self.http("GET", "/api/license")
+        return int(license["models"][model or license["model"]]["pools"][pool]["used"])
+
+
+Serve = Callable[..., Awaitable[House]]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Opens a gateway: `house = await serve(license__model="trueconf")`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def open_house(*, clock: Clock | None = None, files: int = 1024, **overrides: Any) -> House:
+            gateway = await stack.enter_async_context(running(settings_of(**overrides), files=files, clock=clock))
+            return House(gateway, stack)
+
+        yield open_house
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds that the loop is about to bring about."""
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0)
