@@ -67,7 +67,7 @@ async def _serve(settings: Settings, args: argparse.Namespace, before: int, file
     try:
         await gateway.open()
     except OSError as fault:
-        print(f"tallygate: cannot start: {fault}", file=sys.stderr)
+        print(f"tallygate: cannot start: {fault.strerror or fault}", file=sys.stderr)
         return 1
     print(screen(gateway, before, files), flush=True)
     loop = asyncio.get_running_loop()

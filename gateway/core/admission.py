@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Sequence
 from gateway.core.book import Lease
 from gateway.core.conferences import Conferences, Declaration
 from gateway.core.facts import Conference, Now, Session, utc
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import Ledger, LeaseChange
 from gateway.core.license import Attempt, Model, Refusal
 from gateway.core.messages import Request
 from gateway.core.outcome import Message, Outcome, Terms
@@ -40,11 +40,15 @@ class Admission:
         self.terms = terms
         self.sessions = Sessions()
         self.conferences = Conferences()
+        self._changes: list[LeaseChange] = []
         self.ledgers = [
-            Ledger(model, index, enforced=enforce and not index, now=now, overdraft=overdraft, window=window)
+            Ledger(
+                model, index, self._changes, enforced=enforce and not index, now=now, overdraft=overdraft, window=window
+            )
             for index, model in enumerate(models)
         ]
         self.law = self.ledgers[0]
+        self._at_hello = [ledger for ledger in self.ledgers if ledger.model.forbids or not ledger.model.members_only]
         self.refusals: dict[str, int] = {}
         """Refusals that are no license's, by reason; a total."""
         self.permanent: list[str] = []
@@ -57,14 +61,15 @@ class Admission:
         home = session.home
         if home and home not in self.terms.homes:
             return self.refuse("hello", Refusal("not_allowed"))
-        old = self.sessions.twin(session) if self.terms.on_duplicate != "allow" else None
+        named = session.account is not None and self.terms.on_duplicate != "allow"
+        old = self.sessions.twin(session) if named else None
         if old is not None and (
-            self.terms.on_duplicate == "reject" or (self.terms.trusted and old.address != session.address)
+            self.terms.on_duplicate == "reject" or (self.terms.trusted and old.peer != session.address)
         ):
             return self.refuse("hello", Refusal("duplicate"))
         session.seats = [()] * len(self.ledgers)
-        attempt = self._attempt("hello", session, self.law)
-        refusal = self.law.model.forbids(attempt) or self.law.lacking(session, self.law.wanted(session), old)
+        attempt = Attempt("hello", session, self.conferences, ())
+        refusal = _forbidden(self.law, attempt) or self.law.lacking(session, self.law.wanted(session), old)
         if refusal is not None and self._binds(refusal):
             session.seats = []
             return self.refuse("hello", refusal)
@@ -75,16 +80,15 @@ class Admission:
             self.sessions.remove(old)
             outcome.ended.append((old, "replaced"))
         self.sessions.add(session)
-        for ledger in self.ledgers:
+        for ledger in self.ledgers if old is not None else self._at_hello:
             wanted = ledger.wanted(session)
-            if not ledger.enforced and ledger is not self.law:
-                shadow = self._attempt("hello", session, ledger)
-                would = ledger.model.forbids(shadow) or ledger.lacking(session, wanted, old)
+            if ledger is not self.law:
+                would = _forbidden(ledger, attempt) or ledger.lacking(session, wanted, old)
                 if would is not None:
                     ledger.deny(would)
             if old is not None:
                 ledger.move(old, session, wanted, "replaced", now)
-            else:
+            elif wanted:
                 ledger.settle(session, wanted, "closed", now)
         outcome.answer = {"type": "welcome", **self.standing(session)}
         return self._close(outcome, session)
@@ -95,7 +99,8 @@ class Admission:
         for conference in session.conferences:
             self.conferences.leave(conference, session)
         self.sessions.remove(session)
-        self._settle(session, cause, now)
+        for ledger in self.ledgers:
+            ledger.settle(session, (), cause, now)
         return self._close(outcome, session)
 
     # -- conferences -------------------------------------------------------------------------------------------------
@@ -138,10 +143,11 @@ class Admission:
             return self.refuse("start", noted, id)
         outcome = Outcome()
         for member, host in self.conferences.start(conference):
-            denied = self._enter(conference, member, host=host, now=now, noted=noted if member is session else ())
+            known = noted if member is session else ()
+            denied = self._enter(conference, member, host=host, now=now, waited=True, noted=known)
             if denied is not None:
                 self._settle(member, "left", now)
-                message = self.refuse("join", denied, id).answer
+                message = self.refuse("join", self._until(denied, now), id).answer
             else:
                 message = self._joined(member, conference)
             if message is not None:
@@ -176,48 +182,45 @@ class Admission:
         outcome = Outcome()
         for member in list(conference.members):
             self._remove(member, conference, "conference_ended", outcome, now)
-        return self._close(outcome, *(member for member, _ in outcome.news))
+        return self._close_removed(outcome)
 
     def _enter(
-        self, conference: Conference, session: Session, *, host: bool, now: Now, noted: Collection[Ledger] = ()
+        self,
+        conference: Conference,
+        session: Session,
+        *,
+        host: bool,
+        now: Now,
+        waited: bool = False,
+        noted: Collection[Ledger] = (),
     ) -> Refusal | None:
         """Let a session in under the enforced model, then under the others; a refusal changes nothing.
 
-        Models in `noted` have recorded already what they have against it.
+        What forbids it to a session that `waited` was recorded when it joined; models in `noted` have recorded all that
+        they have against it.
         """
         creates = conference.id not in self.conferences.by_id and conference.id not in self.conferences.declared
         opens = conference.live and not conference.members and conference.id not in self.conferences.by_id
-        attempts = [
-            Attempt(
-                "join",
-                session,
-                ledger,
-                self.conferences,
-                self.sessions.kin(session),
-                ledger.enforced,
-                conference,
-                host,
-                creates,
-                opens,
-            )
-            for ledger in self.ledgers
-        ]
-        law = attempts[0]
-        refusal = self.law.model.forbids(law)
+        attempt = Attempt(
+            "join", session, self.conferences, self.sessions.kin(session), conference, host, creates, opens
+        )
+        refusal = _forbidden(self.law, attempt) or _unfit(self.law, attempt)
         if (refusal is None or not self.law.enforced) and not conference.group and len(conference.members) >= 2:
             return Refusal("conference_full", "", 2, 2)
-        refusal = refusal or self.law.model.conference(law)
         if self.law.enforced:
             refusal = refusal or self._short(conference, session, host=host)
             if refusal is not None:
                 return refusal
-        would = [each.ledger.model.forbids(each) or each.ledger.model.conference(each) for each in attempts]
+        would = [
+            None if ledger.enforced else (not waited and _forbidden(ledger, attempt)) or _unfit(ledger, attempt)
+            for ledger in self.ledgers
+        ]
         self.conferences.enter(conference, session, host=host, now=now.mono)
         self.sessions.wake(session, awake=True)
         for ledger, refused in zip(self.ledgers, would, strict=True):
             wanted = ledger.wanted(session)
-            denied = refused or ledger.lacking(session, wanted)
-            if denied is not None and not ledger.enforced and ledger not in noted:
+            denied = None if ledger.enforced else refused or ledger.lacking(session, wanted)
+            if denied is not None and ledger not in noted:
                 ledger.deny(denied)
             ledger.settle(session, wanted, "left", now)
         return None
@@ -239,9 +242,11 @@ class Admission:
         Returns the refusal, or the models in shadow that would have refused and have recorded it.
         """
         noted: list[Ledger] = []
+        attempt = Attempt(
+            "start", session, self.conferences, self.sessions.kin(session), conference, host=True, opens=True
+        )
         for ledger in self.ledgers:
-            attempt = self._attempt("start", session, ledger, conference)
-            refusal = ledger.model.forbids(attempt) or ledger.model.conference(attempt)
+            refusal = (ledger.enforced and _forbidden(ledger, attempt)) or _unfit(ledger, attempt)
             if refusal is None and ledger.model.opener and session.identity is not None:
                 opener = [*session.seats[ledger.index], (ledger.model.opener, session.identity)]
                 wanted = tuple(dict.fromkeys(opener))
@@ -259,8 +264,13 @@ class Admission:
     def _remove(self, session: Session, conference: Conference, reason: str, outcome: Outcome, now: Now) -> None:
         self.conferences.leave(conference, session)
         self._settle(session, "removed", now)
-        message = {"type": "removed", "conference": conference.id, "reason": reason, **self.standing(session)}
-        outcome.news.append((session, message))
+        outcome.news.append((session, {"type": "removed", "conference": conference.id, "reason": reason}))
+
+    def _close_removed(self, outcome: Outcome) -> Outcome:
+        """Tell those who were removed what they hold, now that nothing more is taken from them."""
+        for session, message in outcome.news:
+            message.update(self.standing(session))
+        return self._close(outcome, *(session for session, _ in outcome.news))
 
     # -- presence and leases -----------------------------------------------------------------------------------------
 
@@ -284,7 +294,7 @@ class Admission:
             for ledger in self.ledgers:
                 wanted = ledger.wanted(session)
                 would = ledger.lacking(session, wanted)
-                if would is not None and not ledger.enforced and ledger is not self.law:
+                if would is not None and ledger is not self.law:
                     ledger.deny(would)
                 ledger.settle(session, wanted, "asleep", now)
         return self._close(Outcome(answer={"type": "awake", **self._seats(session)}), session)
@@ -297,10 +307,10 @@ class Admission:
         pool = law.model.personal
         expires = None
         if account not in law.pools[pool].reservations:
-            lease = law.lease(pool, account, now)
-            if isinstance(lease, Refusal):
-                return self.refuse("request_pro", self._until(lease, now))
-            expires = lease.expires
+            refusal = law.full(pool, account)
+            if refusal is not None and self._binds(refusal):
+                return self.refuse("request_pro", self._until(refusal, now))
+            expires = law.lease(pool, account, now).expires
         return self._close(Outcome(answer={"type": "granted", "pool": pool, "expires": utc(expires)}), session)
 
     def revoke(self, ledger: Ledger, account: str, now: Now) -> Outcome:
@@ -309,7 +319,7 @@ class Admission:
         if ledger.enforced:
             self._withdraw(account, ledger, outcome, now)
         ledger.end_lease(ledger.model.personal, account, "revoked", now)
-        return self._close(outcome, *(session for session, _ in outcome.news))
+        return self._close_removed(outcome)
 
     def redistribute(self, permanent: Iterable[str], now: Now) -> tuple[Outcome, list[str]]:
         """Put the configured permanent accounts into effect, in every model that has them; TrueConf licensing, PRO 5.
@@ -328,7 +338,7 @@ class Admission:
                 for key in plan.lost:
                     self._withdraw(str(key), ledger, outcome, now)
             ledger.redistribute(plan, now)
-        return self._close(outcome, *(session for session, _ in outcome.news)), beyond
+        return self._close_removed(outcome), beyond
 
     def _withdraw(self, account: str, ledger: Ledger, outcome: Outcome, now: Now) -> None:
         """Take an account out of the conferences in which it uses what it is about to lose."""
@@ -351,26 +361,24 @@ class Admission:
         return self._close(outcome)
 
     def deleted(self, account: str) -> bool:
-        """Whether what a deleted account holds has not run out yet: until then its name is refused."""
-        return any(
-            lease.deleted
-            for ledger in self.ledgers
-            if ledger.model.personal and (lease := ledger.pools[ledger.model.personal].leases.get(account)) is not None
-        )
+        """Whether what a deleted account holds has not run out yet: until then its name is refused, by no shadow."""
+        pool = self.law.model.personal
+        lease = self.law.pools[pool].leases.get(account) if pool else None
+        return lease is not None and lease.deleted
 
     def name_host(self, ledger: Ledger, account: str, now: Now) -> Refusal | Lease:
         """Give an account a host's name, or find that it has it."""
-        named = ledger.pools[ledger.model.opener].leases.get(account)
-        return named or ledger.lease(ledger.model.opener, account, now)
+        pool = ledger.model.opener
+        named = ledger.pools[pool].leases.get(account)
+        return named or ledger.full(pool, account) or ledger.lease(pool, account, now)
 
     def unname(self, ledger: Ledger, account: str, now: Now) -> Outcome:
         """Free the name of a host; it hosts no longer, its conferences go on."""
         pool = ledger.model.opener
         for session in self.sessions.of(account):
             for conference in session.conferences:
-                conference.members[session] = False
-                if conference.lieu is session:
-                    conference.lieu, conference.hosted = None, True
+                if conference.live:
+                    conference.unnamed = (*conference.unnamed, session)
             ledger.settle(session, ledger.wanted(session), "revoked", now)
         ledger.end_lease(pool, account, "revoked", now)
         return self._close(Outcome())
@@ -432,35 +440,18 @@ class Admission:
         self.law.deny(refusal)
         return False
 
-    def _attempt(self, request: str, session: Session, ledger: Ledger, conference: Conference | None = None) -> Attempt:
-        starts = conference is not None
-        return Attempt(
-            request,
-            session,
-            ledger,
-            self.conferences,
-            self.sessions.kin(session),
-            ledger.enforced,
-            conference,
-            host=starts,
-            opens=starts,
-        )
-
     def _settle(self, session: Session, cause: str, now: Now) -> None:
         for ledger in self.ledgers:
-            wanted = () if session.number not in self.sessions.by_number else ledger.wanted(session)
-            ledger.settle(session, wanted, cause, now)
+            ledger.settle(session, ledger.wanted(session), cause, now)
 
     def _close(self, outcome: Outcome, *told: Session) -> Outcome:
         """Add what follows from the decision: news for the other devices, and what a store must keep."""
-        for ledger in self.ledgers:
-            if ledger.changes:
-                outcome.changes += ledger.changes
-                ledger.changes = []
-            if ledger.turned:
-                turned, ledger.turned = ledger.turned, []
-                if ledger.enforced:
-                    self._announce(outcome, turned, told)
+        if self._changes:
+            outcome.changes += self._changes
+            self._changes.clear()
+        if self.law.turned:
+            turned, self.law.turned = self.law.turned, []
+            self._announce(outcome, turned, told)
         return outcome
 
     def _announce(self, outcome: Outcome, accounts: Sequence[object], told: Sequence[Session]) -> None:
@@ -468,3 +459,15 @@ class Admission:
             for session in self.sessions.of(str(account)):
                 if session not in told:
                     outcome.news.append((session, {"type": "status", **self.standing(session)}))
+
+
+def _forbidden(ledger: Ledger, attempt: Attempt) -> Refusal | None:
+    """What the license forbids."""
+    rule = ledger.model.forbids
+    return rule(attempt, ledger) if rule is not None else None
+
+
+def _unfit(ledger: Ledger, attempt: Attempt) -> Refusal | None:
+    """What the license says against it about the conference as a whole."""
+    rule = ledger.model.conference
+    return rule(attempt, ledger) if rule is not None else None

@@ -8,10 +8,11 @@ grants - releases = use, and the integral of use over time is exact.
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from typing import NamedTuple
 
 from gateway.core.facts import Key, Session
+from gateway.core.index import Index
 from gateway.core.license import Pool
 
 
@@ -36,11 +37,14 @@ class Reservation:
         self.since = since
 
 
-class Linger(NamedTuple):
-    """A seat kept after an abrupt loss, until a monotonic instant."""
+class Linger:
+    """A seat kept after an abrupt loss, until a monotonic instant; `cause` is that of the loss."""
 
-    until: float
-    cause: str
+    __slots__ = ("cause", "until")
+
+    def __init__(self, until: float, cause: str) -> None:
+        self.until = until
+        self.cause = cause
 
 
 Claim = Session | Lease | Reservation | Linger
@@ -51,6 +55,7 @@ class Book:
 
     __slots__ = (
         "_maxima",
+        "_second",
         "_since",
         "_window",
         "claims",
@@ -58,7 +63,9 @@ class Book:
         "full_seconds",
         "grants",
         "leases",
+        "limit",
         "lingering",
+        "outlives",
         "releases",
         "reservations",
         "seat_seconds",
@@ -66,8 +73,8 @@ class Book:
     )
 
     def __init__(self, terms: Pool, window: float, now: float) -> None:
-        self.terms = terms
-        self.claims: dict[Key, tuple[Claim, ...]] = {}
+        self.tune(terms)
+        self.claims: Index[Key, Claim] = Index()
         self.leases: dict[Key, Lease] = {}
         self.reservations: dict[Key, Reservation] = {}
         self.lingering: dict[Key, Linger] = {}
@@ -77,63 +84,60 @@ class Book:
         self.seat_seconds = 0.0
         self.full_seconds = 0.0
         self._since = now
+        self._second = -math.inf
         self._window = window
         self._maxima: deque[tuple[int, int]] = deque()
+        """Highest use by monotonic second; a second in which nothing changed has none of its own."""
 
     @property
     def used(self) -> int:
         """Distinct keys."""
         return len(self.claims)
 
+    def tune(self, terms: Pool) -> None:
+        """Take the terms of the license; what is asked at every change is kept at hand."""
+        self.terms = terms
+        self.limit = math.inf if terms.limit is None else terms.limit
+        self.outlives = terms.leased or terms.linger > 0
+
     def clock(self, now: float) -> None:
         """Account for the time since the last change; called before use changes and before it is read."""
+        used = len(self.claims.keys)
         span = now - self._since
-        used = len(self.claims)
         if span > 0:
             self._since = now
             self.seat_seconds += used * span
-            if self.terms.limit is not None and used >= self.terms.limit:
+            if used >= self.limit:
                 self.full_seconds += span
-        self._peak(now, used)
-
-    def _peak(self, now: float, used: int) -> None:
-        second = int(now)
-        maxima = self._maxima
-        if maxima and maxima[-1][0] == second:
-            if used > maxima[-1][1]:
-                maxima[-1] = (second, used)
-        else:
-            maxima.append((second, used))
-            while maxima[0][0] < second - self._window:
-                maxima.popleft()
+        if now >= self._second + 1:
+            self._second = int(now)
+            self._maxima.append((self._second, used))
+            while self._maxima[0][0] + 1 <= self._second - self._window:
+                self._maxima.popleft()
 
     def high_water(self, now: float) -> int:
         """Highest use in the rolling window."""
         self.clock(now)
         return max(used for _, used in self._maxima)
 
-    def add(self, key: Key, claim: Claim, now: float) -> None:
-        """Let `claim` hold `key`."""
-        claims = self.claims.get(key)
-        if claims is None:
+    def add(self, key: Key, claim: Claim, now: float) -> bool:
+        """Let `claim` hold `key`; whether the key is new."""
+        if key not in self.claims:
             self.clock(now)
-            self.claims[key] = (claim,)
+        fresh = self.claims.add(key, claim)
+        if fresh:
             self.grants += 1
-            self._peak(now, len(self.claims))
-        elif not any(held is claim for held in claims):
-            self.claims[key] = (*claims, claim)
+            second, highest = self._maxima[-1]
+            if len(self.claims) > highest:
+                self._maxima[-1] = (second, len(self.claims))
+        return fresh
 
     def remove(self, key: Key, claim: Claim, cause: str, now: float) -> None:
         """Let `claim` hold `key` no longer."""
-        claims = self.claims.get(key, ())
-        left = tuple(held for held in claims if held is not claim)
-        if left:
-            self.claims[key] = left
-        elif claims:
-            self.clock(now)
-            del self.claims[key]
+        self.clock(now)
+        if self.claims.discard(key, claim):
             self.releases[cause] = self.releases.get(cause, 0) + 1
 
     def in_use(self, key: Key) -> bool:
         """Whether a session claims `key`."""
-        return any(isinstance(claim, Session) for claim in self.claims.get(key, ()))
+        return any(isinstance(claim, Session) for claim in self.claims.of(key))

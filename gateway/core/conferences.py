@@ -54,7 +54,10 @@ class Conferences:
     def leave(self, conference: Conference, session: Session) -> None:
         """Let `session` be no member any more; an empty conference ends."""
         del conference.members[session]
-        session.conferences = tuple(each for each in session.conferences if each is not conference)
+        if conference.unnamed:
+            conference.unnamed = tuple(each for each in conference.unnamed if each is not session)
+        others = len(session.conferences) > 1
+        session.conferences = tuple(each for each in session.conferences if each is not conference) if others else ()
         self._place(session)
         if not conference.members:
             self.end(conference)
@@ -86,8 +89,11 @@ class Conferences:
             self.live_groups[conference.id] = conference
 
     def _place(self, session: Session) -> None:
-        for place, live in ((self.taking_part, True), (self.waiting, False)):
-            if any(conference.live is live for conference in session.conferences):
-                place.add(session)
+        live = waits = False
+        for conference in session.conferences:
+            if conference.live:
+                live = True
             else:
-                place.discard(session)
+                waits = True
+        (self.taking_part.add if live else self.taking_part.discard)(session)
+        (self.waiting.add if waits else self.waiting.discard)(session)

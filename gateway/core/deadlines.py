@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Mortal(Protocol):
-    """Something with a deadline: `due` is the tick of the bucket it lies in, kept by the ring."""
+    """Something with a deadline: `due` is the number of the bucket it lies in, kept by the ring; 0 to begin with."""
 
     due: int
 
@@ -32,23 +32,24 @@ class Ring(Generic[T]):
     buckets.
     """
 
-    __slots__ = ("_buckets", "_size", "tick")
+    __slots__ = ("_buckets", "_numbers", "_size", "tick")
 
     def __init__(self, size: int = 512) -> None:
         self._size = size
         self._buckets: list[set[T]] = [set() for _ in range(size)]
+        self._numbers = list(range(size))  # one integer object for all things of a bucket
         self.tick = 0
         """The present tick."""
 
     def put(self, thing: T, tick: int) -> None:
         """Look at `thing` in `tick` (at the earliest in the next one)."""
         self.drop(thing)
-        thing.due = min(max(tick, self.tick + 1), self.tick + self._size - 1)
-        self._buckets[thing.due % self._size].add(thing)
+        thing.due = self._numbers[min(max(tick, self.tick + 1), self.tick + self._size - 1) % self._size]
+        self._buckets[thing.due].add(thing)
 
     def drop(self, thing: T) -> None:
         """Forget `thing`, if it is here."""
-        self._buckets[thing.due % self._size].discard(thing)
+        self._buckets[thing.due].discard(thing)
 
     def advance(self) -> Iterator[T]:
         """Go one tick further and hand out what must be looked at now; it is no longer in the ring."""

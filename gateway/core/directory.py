@@ -52,7 +52,7 @@ class Directory:
 
     def banned(self, session: Session, wall: float) -> Ban | None:
         """The ban that keeps a session out at an instant."""
-        for subject in (session.identity, session.address):
+        for subject in (session.identity, session.address) if self.bans else ():
             ban = self.bans.get(subject) if subject else None
             if ban is not None and ban.until > wall:
                 return ban
@@ -60,7 +60,7 @@ class Directory:
 
     def ban(self, session: Session, until: float) -> Ban:
         """Keep out whoever this is: the account, or the address of a guest."""
-        return self.ban_subject(session.identity or session.address, until)
+        return self.ban_subject(session.identity or session.peer, until)
 
     def ban_subject(self, subject: str, until: float) -> Ban:
         """Keep out an account or an address."""

@@ -44,7 +44,8 @@ class Now(NamedTuple):
 class Session:
     """What a client has said about itself since its `hello`, and what it holds.
 
-    `home` is empty for accounts of this server. `address` is the client's IP address. `connection` belongs to the edge;
+    `home` is empty for accounts of this server. `address` is the client's IP address at `hello`, a fact like the
+    others; `peer` is that of its present connection, which a resume may change. `connection` belongs to the edge;
     None while a lost session waits to be resumed. `seats` has one entry per license model, in the order of the ledgers.
     """
 
@@ -60,6 +61,7 @@ class Session:
         "home",
         "kind",
         "number",
+        "peer",
         "seats",
         "since",
         "transport",
@@ -84,7 +86,7 @@ class Session:
         self.device = device
         self.home = home
         self.client = client
-        self.address = address
+        self.address = self.peer = address
         self.transport = transport
         self.since = since
         self.awake = True
@@ -127,17 +129,21 @@ class Session:
     @property
     def takes_part(self) -> bool:
         """Whether it is a member of at least one live conference."""
-        return any(conference.live for conference in self.conferences)
+        for conference in self.conferences:  # noqa: SIM110 - asked at every step, and a generator costs more than this
+            if conference.live:
+                return True
+        return False
 
 
 class Conference:
     """A meeting. Members wait while it is scheduled and take part when it is live.
 
     `members` maps each member to whether it joined as host, in order of arrival; `hosted` says that one did. `lieu` is
-    the first member with an account, taken for the host by a shadow model where nobody declared to be one.
+    the first member with an account, taken for the host by a shadow model where nobody declared to be one. `unnamed`
+    are members whose host's name was taken away while they hosted.
     """
 
-    __slots__ = ("access", "hosted", "id", "lieu", "live", "members", "mode", "server", "since")
+    __slots__ = ("access", "hosted", "id", "lieu", "live", "members", "mode", "server", "since", "unnamed")
 
     def __init__(
         self, id: str, *, access: str = "internal", mode: str = "group", live: bool = True, server: str = ""
@@ -151,6 +157,7 @@ class Conference:
         self.members: dict[Session, bool] = {}
         self.hosted = False
         self.lieu: Session | None = None
+        self.unnamed: tuple[Session, ...] = ()
 
     @property
     def lacks_host(self) -> bool:

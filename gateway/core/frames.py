@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 LIMIT = 4096
@@ -20,7 +21,8 @@ DEPTH = 8
 HEARTBEAT = b'{"type":"heartbeat"}'
 ACK = b'{"type":"ack"}'
 
-_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SPACE = " \t\n\r"
+_STRINGS = re.compile(r'"(?:[^"\\]+|\\.)*"?', re.DOTALL)  # one without an end too: looked at once, not from each quote
 
 
 class Malformed(ValueError):
@@ -61,7 +63,10 @@ def parse(line: bytes) -> dict[str, Any]:
     if text.count("{") + text.count("[") > DEPTH and _depth(text) > DEPTH:
         raise Malformed(f"nested deeper than {DEPTH}")
     try:
-        message = _DECODER.decode(text)
+        text = text.strip(_SPACE)
+        message, end = _DECODER.raw_decode(text)
+        if end != len(text):
+            raise Malformed(f"not JSON: more than one value, at character {end}")
         if "\\u" in text:
             json.dumps(message, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -75,7 +80,7 @@ def parse(line: bytes) -> dict[str, Any]:
 
 def encode(message: dict[str, Any]) -> bytes:
     """Write one message, compact, without a line end."""
-    return _ENCODER.encode(message).encode()
+    return "".join(_encode(message, 0)).encode()
 
 
 def _depth(text: str) -> int:
@@ -108,4 +113,18 @@ def _float(digits: str) -> float:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
+def _encoder() -> Callable[[Any, int], Iterable[str]]:
+    """What `json.JSONEncoder` makes anew for every message, made once; it is not documented, and may be missing."""
+    encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return lambda message, _: encoder.iterencode(message)
+    escape = json.encoder.encode_basestring_ascii
+    encode: Callable[[Any, int], Iterable[str]]
+    encode = make(None, encoder.default, escape, None, ":", ",", False, False, False)
+    return encode
+
+
+_encode = _encoder()

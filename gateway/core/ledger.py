@@ -1,7 +1,7 @@
 """The ledger of one license model: who holds which of its pools.
 
 `lacking` decides, `settle` acts: between the two nothing is awaited, so a decision is atomic. What must outlive the
-process is noted in `changes`, for a store to take.
+process is noted in `changes`, which all ledgers share, for a store to take.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from gateway.core.book import Book, Lease, Linger, Reservation
-from gateway.core.facts import ABRUPT, Key, Now, Seat, Session
+from gateway.core.facts import ABRUPT, VISITORS, Key, Now, Seat, Session
 from gateway.core.license import Model, Refusal
 
 
@@ -44,17 +44,24 @@ class Ledger:
     """All pools of one model. `index` is its place among the ledgers (and in `Session.seats`)."""
 
     def __init__(
-        self, model: Model, index: int, *, enforced: bool, now: Now, overdraft: int = 0, window: float = 180.0
+        self,
+        model: Model,
+        index: int,
+        changes: list[LeaseChange],
+        *,
+        enforced: bool,
+        now: Now,
+        overdraft: int = 0,
+        window: float = 180.0,
     ) -> None:
-        self.model = model
         self.index = index
         self.enforced = enforced
-        self.overdraft = overdraft if enforced else 0
         self.pools = {pool.name: Book(pool, window, now.mono) for pool in model.pools}
-        self.changes: list[LeaseChange] = []
+        self.changes = changes
         self.turned: list[Key] = []
-        """Keys of the personal pool that came or went since somebody last looked."""
+        """Keys of the first model's personal pool that came or went since somebody last looked."""
         self._expiries: list[tuple[float, str, Key]] = []
+        self.retune(model, overdraft)
         for pool in model.pools:
             for key in pool.reserve:
                 self._reserve(pool.name, key, now)
@@ -63,39 +70,36 @@ class Ledger:
         """Take the limits of the same model under other terms. A lowered limit drops nobody."""
         self.model = model
         self.overdraft = overdraft if self.enforced else 0
+        self._limited = [pool.name for pool in model.pools if pool.limit is not None and pool.binding]
         for pool in model.pools:
-            self.pools[pool.name].terms = pool
+            self.pools[pool.name].tune(pool)
 
     def wanted(self, session: Session) -> Collection[Seat]:
         """The seats that the facts of `session` give it in this model."""
-        return () if session.visitor else self.model.seats(session, self.enforced)
+        return self.model.seats(session, self.enforced) if session.kind not in VISITORS else ()
 
     def lacking(self, session: Session, wanted: Collection[Seat], leaving: Session | None = None) -> Refusal | None:
         """The first pool, in the model's order, without room for what `session` does not hold yet.
 
         Seats that `leaving` alone holds, and would give back, count as free.
         """
-        index = self.index
-        held = session.seats[index] if session.seats else ()
-        new = [seat for seat in wanted if seat not in held and seat[1] not in self.pools[seat[0]].claims]
-        if not new:
+        if not wanted or not self._limited:
             return None
-        for name, book in self.pools.items():
-            terms = book.terms
-            if terms.limit is None or not terms.binding:
-                continue
+        held = session.seats[self.index]
+        new = [seat for seat in wanted if seat not in held and seat[1] not in self.pools[seat[0]].claims]
+        for name in self._limited if new else ():
+            book = self.pools[name]
             count = sum(pool == name for pool, _ in new)
-            if not count:
-                continue
             freed = self._freed(name, leaving, wanted) if leaving is not None else 0
-            if count > freed and book.used - freed + count > terms.limit + self.overdraft:
-                return Refusal("pool_full", name, book.used, terms.limit)
+            limit = book.terms.limit
+            if count > freed and limit is not None and book.used - freed + count > limit + self.overdraft:
+                return Refusal("pool_full", name, book.used, limit)
         return None
 
     def _freed(self, name: str, leaving: Session, wanted: Collection[Seat]) -> int:
         claims = self.pools[name].claims
         return sum(
-            pool == name and (pool, key) not in wanted and claims[key] == (leaving,)
+            pool == name and (pool, key) not in wanted and claims.only(key, leaving)
             for pool, key in leaving.seats[self.index]
         )
 
@@ -104,12 +108,12 @@ class Ledger:
         held = session.seats[self.index]
         if not held and not wanted:
             return
-        for name, key in held:
-            if (name, key) not in wanted:
-                self._let_go(name, key, session, cause, now)
-        for name, key in wanted:
-            if (name, key) not in held:
-                self._take(name, key, session, now)
+        for seat in held:
+            if seat not in wanted:
+                self._let_go(*seat, session, cause, now)
+        for seat in wanted:
+            if seat not in held:
+                self._take(*seat, session, now)
         session.seats[self.index] = tuple(wanted)
 
     def move(self, old: Session, new: Session, wanted: Collection[Seat], cause: str, now: Now) -> None:
@@ -131,8 +135,7 @@ class Ledger:
 
     def _take(self, name: str, key: Key, session: Session, now: Now) -> None:
         book = self.pools[name]
-        fresh = key not in book.claims
-        book.add(key, session, now.mono)
+        fresh = book.add(key, session, now.mono)
         if key in book.lingering:
             linger = book.lingering.pop(key)
             book.remove(key, linger, linger.cause, now.mono)
@@ -149,25 +152,36 @@ class Ledger:
     def _let_go(self, name: str, key: Key, session: Session, cause: str, now: Now) -> None:
         book = self.pools[name]
         terms = book.terms
+        if not book.outlives:
+            book.remove(key, session, cause, now.mono)
+            return
         lease = book.leases.get(key)
-        if terms.linger and cause in ABRUPT and book.claims.get(key) == (session,):
+        if terms.linger and cause in ABRUPT:
+            before = book.lingering.pop(key, None)
             book.lingering[key] = linger = Linger(now.mono + terms.linger, cause)
             book.add(key, linger, now.mono)
+            if before is not None:
+                book.remove(key, before, cause, now.mono)
         book.remove(key, session, cause, now.mono)
         if lease is not None and terms.lease is not None and not lease.deleted and not book.in_use(key):
             self._expire_at(name, key, lease, now.wall + terms.lease)
         if key not in book.claims:
             self._turn(name, key)
 
-    def lease(self, name: str, key: Key, now: Now) -> Refusal | Lease:
+    def full(self, name: str, key: Key) -> Refusal | None:
+        """Whether a pool has no room for `key`, where no session asks for it."""
+        book = self.pools[name]
+        limit = book.terms.limit
+        if key in book.claims or limit is None or book.used < limit + self.overdraft:
+            return None
+        return Refusal("pool_full", name, book.used, limit)
+
+    def lease(self, name: str, key: Key, now: Now) -> Lease:
         """Grant, or renew, a lease without a session (PRO request, TrueConf licensing, PRO: manual request)."""
         book = self.pools[name]
         terms = book.terms
         lease = book.leases.get(key)
         if lease is None:
-            full = terms.limit is not None and book.used >= terms.limit + self.overdraft
-            if full and key not in book.claims:
-                return Refusal("pool_full", name, book.used, terms.limit)
             fresh = key not in book.claims
             lease = self._lease(name, key, Lease(now.wall), now)
             if fresh:
@@ -177,13 +191,15 @@ class Ledger:
         return lease
 
     def end_lease(self, name: str, key: Key, cause: str, now: Now) -> None:
-        """End the lease of `key`. Sessions that hold the seat keep it: whoever ends it takes them out first."""
+        """End the lease of `key`. Sessions that still hold the seat (in shadow nobody is taken out) begin a new one."""
         book = self.pools[name]
         lease = book.leases.pop(key)
         book.remove(key, lease, cause, now.mono)
         self._note(name, key, lease, cause)
         if key not in book.claims:
             self._turn(name, key)
+        elif book.in_use(key):
+            self._lease(name, key, Lease(now.wall), now)
 
     def delete(self, name: str, key: Key, now: Now) -> None:
         """Bind what a deleted account holds to its end, one lease duration from now (PRO: deleted accounts)."""
@@ -209,13 +225,14 @@ class Ledger:
         if lease is not None:
             book.remove(key, lease, "redistributed", now.mono)
             self._note(name, key, lease, "redistributed")
-        if fresh:
+        if fresh or (lease is not None and lease.expires is not None):
             self._turn(name, key)
 
     def plan(self, name: str, permanent: Iterable[Key], now: Now) -> Redistribution:
         """Work out a redistribution of pool `name` for `permanent`, in order; TrueConf licensing, PRO step 5.
 
-        In shadow nobody loses anything.
+        Temporary leases end only for permanents that have no seat yet: a lowered limit alone drops nobody. In shadow
+        nobody loses anything.
         """
         book = self.pools[name]
         limit = book.terms.limit if self.enforced else None
@@ -226,8 +243,9 @@ class Ledger:
         permanents = set(chosen)
         former = [key for key in book.reservations if key not in permanents]
         temporary = [key for key in self._shortest_first(book, now) if key not in permanents]
-        free = math.inf if limit is None else limit - len(deleted) - len(chosen) - len(temporary)
-        evicted = temporary[: max(-int(free), 0)] if free < 0 else []
+        free = math.inf if limit is None else limit + self.overdraft - len(deleted) - len(chosen) - len(temporary)
+        seatless = sum(key not in book.claims for key in chosen)
+        evicted = temporary[: min(int(-free), seatless)] if free < 0 else []
         granted = former if free == math.inf else former[: max(int(free), 0)]
         lost = [*evicted, *(key for key in former if key not in set(granted))]
         return Redistribution(name, chosen, beyond, granted, lost)
@@ -245,6 +263,7 @@ class Ledger:
             self._unreserve(plan.pool, key, now)
             if not book.in_use(key) and book.terms.lease is not None:
                 self._expire_at(plan.pool, key, lease, now.wall + book.terms.lease)
+                self._turn(plan.pool, key)
         for key in plan.permanent:
             if key not in book.reservations:
                 self._reserve(plan.pool, key, now)
@@ -258,7 +277,7 @@ class Ledger:
     def _shortest_first(self, book: Book, now: Now) -> list[Key]:
         """Temporary leases by remaining time; of equals the later grant first; holders in a conference have it all."""
         full = book.terms.lease or 0.0
-        temporary = [(key, lease) for key, lease in book.leases.items() if not lease.deleted]
+        temporary = [(key, lease) for key, lease in reversed(book.leases.items()) if not lease.deleted]
         in_use = now.wall + full
         temporary.sort(key=lambda item: (in_use if item[1].expires is None else item[1].expires, -item[1].since))
         return [key for key, _ in temporary]
@@ -266,17 +285,9 @@ class Ledger:
     def expire(self, now: Now) -> list[tuple[str, Key]]:
         """End the leases and the lingering seats whose time has come; returns the (pool, key) of the leases."""
         ended: list[tuple[str, Key]] = []
-        while self._expiries and self._expiries[0][0] <= now.wall:
+        while (first := self.next_expiry()) is not None and first <= now.wall:
             _, name, key = heapq.heappop(self._expiries)
-            lease = self.pools[name].leases.get(key)
-            if lease is None:
-                continue
-            lease.queued = False
-            if lease.expires is None:
-                continue
-            if lease.expires > now.wall:
-                self._queue(name, key, lease)
-                continue
+            lease = self.pools[name].leases[key]
             self.end_lease(name, key, "account_deleted" if lease.deleted else "expired", now)
             ended.append((name, key))
         for book in self.pools.values():
@@ -289,8 +300,17 @@ class Ledger:
         return ended
 
     def next_expiry(self) -> float | None:
-        """The earliest instant, in seconds UTC, at which a lease could end; None if none is running out."""
-        return self._expiries[0][0] if self._expiries else None
+        """The earliest instant, in seconds UTC, at which a lease will end; None if none is running out."""
+        while self._expiries:
+            expires, name, key = self._expiries[0]
+            lease = self.pools[name].leases.get(key)
+            if lease is not None and lease.expires == expires:
+                return expires
+            heapq.heappop(self._expiries)
+            if lease is not None:
+                lease.queued = False
+                self._queue(name, key, lease)
+        return None
 
     def _lease(self, name: str, key: Key, lease: Lease, now: Now) -> Lease:
         book = self.pools[name]
@@ -314,5 +334,5 @@ class Ledger:
         self.changes.append(LeaseChange(self.model.name, name, key, lease.since, lease.expires, lease.deleted, ended))
 
     def _turn(self, name: str, key: Key) -> None:
-        if name == self.model.personal:
+        if not self.index and name == self.model.personal:
             self.turned.append(key)

@@ -60,7 +60,7 @@ class Pool:
 
     @property
     def leased(self) -> bool:
-        """Whether its seats outlive their sessions."""
+        """Whether its seats are leased: they outlive sessions that ended in order."""
         return self.endless or self.lease is not None
 
 
@@ -81,33 +81,29 @@ class Attempt(NamedTuple):
     """What a session is about to do, for the rules of a model.
 
     `request` is `hello`, `join` or `start`. `creates` and `opens` say that it would create the conference, or make it
-    live; a session that joins is not among the members yet. `kin` are the sessions of the same account. `enforced` is
-    False for a model in shadow.
+    live; a session that joins is not among the members yet. `kin` are the sessions of the same account.
     """
 
     request: str
     session: Session
-    ledger: Ledger
     conferences: Conferences
     kin: Collection[Session]
-    enforced: bool
     conference: Conference | None = None
     host: bool = False
     creates: bool = False
     opens: bool = False
 
 
-Rule = Callable[[Attempt], Refusal | None]
-
-
-def permit(_: Attempt) -> Refusal | None:
-    """The rule of a model that has none."""
-    return None
+Rule = Callable[[Attempt, "Ledger"], Refusal | None]
+"""What a model has against an attempt; its ledger tells who is named and whether the model is enforced."""
 
 
 def seats_held(session: Session, ledger: Ledger) -> dict[str, Any]:
     """What a session is told about its standing: the pools it holds a seat in."""
-    held = {pool for pool, _ in session.seats[ledger.index]}
+    seats = session.seats[ledger.index]
+    if len(seats) < 2:
+        return {"seats": [pool for pool, _ in seats]}
+    held = {pool for pool, _ in seats}
     return {"seats": [name for name in ledger.pools if name in held]}
 
 
@@ -119,18 +115,19 @@ class Model:
     answer. `personal` names the pool that is leased to accounts: groups may reserve it, the operator may revoke it and
     its holders are told by `status`. `opener` names the pool of which the starter of a scheduled conference needs a
     seat before anybody is admitted. `requestable` says whether a session may ask for a `personal` lease without
-    joining. `extensions` are (title, terms, whether this license has it).
+    joining. `members_only` says that only members of a conference can hold seats. `extensions` are (title, terms, whether this license has it).
     """
 
     name: str
     pools: tuple[Pool, ...]
     seats: Callable[[Session, bool], Collection[Seat]]
-    forbids: Rule = permit
-    conference: Rule = permit
+    forbids: Rule | None = None
+    conference: Rule | None = None
     standing: Callable[[Session, Ledger], dict[str, Any]] = seats_held
     personal: str = ""
     reservable: bool = False
     opener: str = ""
     requestable: Callable[[Session], bool] = lambda _: False
+    members_only: bool = False
     edition: str | None = None
     extensions: tuple[tuple[str, str, bool], ...] = ()

@@ -17,7 +17,8 @@ VERSION = 1
 class Fault(ValueError):
     """A message that cannot be acted upon: `code` is one of the protocol's error codes.
 
-    `hello` says that it was meant for one: before `welcome` any other fault closes the connection.
+    `hello` says that it was meant for one: before `welcome` any other fault closes the connection, after it this one is
+    said twice.
     """
 
     def __init__(self, code: str, detail: str, id: str | int | None = None, *, hello: bool = False) -> None:
@@ -90,6 +91,9 @@ FIELDS: dict[str, dict[str, Field]] = {
     "bye": {},
 }
 
+_DEFAULTS = {type: {name: field.default for name, field in known.items()} for type, known in FIELDS.items()}
+_REQUIRED = {type: [name for name, field in known.items() if field.required] for type, known in FIELDS.items()}
+
 
 def read(message: dict[str, Any]) -> Request:
     """Check one message.
@@ -105,16 +109,17 @@ def read(message: dict[str, Any]) -> Request:
     known = FIELDS.get(type)
     if known is None:
         raise Fault("unknown_type", f"type: one of {', '.join(FIELDS)}", id)
-    fields = {}
-    for name, field in known.items():
-        value = message.get(name)
-        if value is None:
-            if field.required:
-                raise Fault("bad_field", f"{name}: required, {field.expected}", id, hello=hello)
-            value = field.default
-        elif not field.accepts(value):
+    fields = _DEFAULTS[type].copy()
+    for name, value in message.items():
+        field = known.get(name)
+        if field is None or value is None:
+            continue
+        if not field.accepts(value):
             raise Fault("bad_field", f"{name}: expected {field.expected}", id, hello=hello)
         fields[name] = value
+    for name in _REQUIRED[type]:
+        if fields[name] is None:
+            raise Fault("bad_field", f"{name}: required, {known[name].expected}", id, hello=hello)
     if type == "hello" and fields["protocol"] != VERSION:
-        raise Fault("unsupported_protocol", f"protocol: this gateway speaks {VERSION}", id)
+        raise Fault("unsupported_protocol", f"protocol: this gateway speaks {VERSION}", id, hello=True)
     return Request(type, fields, id)

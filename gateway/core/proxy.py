@@ -60,10 +60,12 @@ def _version_2(head: bytes) -> Header | None:
     if len(head) < size:
         return None
     command, family = head[12] & 0xF, head[13] >> 4
+    if command > 1:
+        raise NotProxied("PROXY header has an unknown command")
     if command == 0 or family == 0:
         return Header(size, None)
     width = {1: 4, 2: 16}.get(family, 0)
-    if command != 1 or not width or size < 16 + 2 * width + 4:
+    if not width or size < 16 + 2 * width + 4:
         raise NotProxied("PROXY header names no address")
     return Header(size, str(ipaddress.ip_address(head[16 : 16 + width])))
 

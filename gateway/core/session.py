@@ -6,13 +6,13 @@ refused) sets the next state, which must be one of those the move allows.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.core.messages import FIELDS
 
 
-class State(Enum):
+class State(StrEnum):
     """Where a connection stands."""
 
     PENDING = "pending"
@@ -24,7 +24,7 @@ class State(Enum):
     """The last message has been sent; whatever still arrives is not read."""
 
 
-class Verb(Enum):
+class Verb(StrEnum):
     """What is done about an input."""
 
     GREET = "greet"

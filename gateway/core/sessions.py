@@ -5,12 +5,10 @@ Every count that is shown is the length of one of these views: it is read, not k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Collection
 
 from gateway.core.facts import Session
-
-Name = TypeVar("Name", str, tuple[str, str])
+from gateway.core.index import Index
 
 
 class Sessions:
@@ -18,26 +16,29 @@ class Sessions:
 
     def __init__(self) -> None:
         self.by_number: dict[int, Session] = {}
-        self.by_account: dict[str, tuple[Session, ...]] = {}
-        self.by_device: dict[tuple[str, str], tuple[Session, ...]] = {}
-        self.unnamed: set[Session] = set()
-        """Sessions without an account or a device name: each is a device of its own."""
+        self.by_account: Index[str, Session] = Index()
+        self.by_device: Index[tuple[str, str], Session] = Index()
         self.by_presence: dict[tuple[str, bool], set[Session]] = {}
 
     def __len__(self) -> int:
         return len(self.by_number)
 
+    @property
+    def devices(self) -> int:
+        """Distinct devices; a session that named none is a device of its own."""
+        return len(self.by_number) - self.by_device.surplus
+
     def add(self, session: Session) -> None:
         """Take a session in."""
         self.by_number[session.number] = session
         self.by_presence.setdefault((session.kind, session.awake), set()).add(session)
+        if session.account is None:
+            return
         identity, device = session.identity, session.device_key
         if identity is not None:
-            self.by_account[identity] = (*self.by_account.get(identity, ()), session)
+            self.by_account.add(identity, session)
         if device is not None:
-            self.by_device[device] = (*self.by_device.get(device, ()), session)
-        else:
-            self.unnamed.add(session)
+            self.by_device.add(device, session)
 
     def remove(self, session: Session) -> None:
         """Let a session go."""
@@ -45,11 +46,9 @@ class Sessions:
         self.by_presence[session.kind, session.awake].discard(session)
         identity, device = session.identity, session.device_key
         if identity is not None:
-            _drop(self.by_account, identity, session)
+            self.by_account.discard(identity, session)
         if device is not None:
-            _drop(self.by_device, device, session)
-        else:
-            self.unnamed.discard(session)
+            self.by_device.discard(device, session)
 
     def wake(self, session: Session, *, awake: bool) -> None:
         """Note whether a session is awake."""
@@ -59,24 +58,16 @@ class Sessions:
             self.by_presence.setdefault((session.kind, awake), set()).add(session)
 
     def of(self, identity: str) -> tuple[Session, ...]:
-        """The sessions of an account."""
-        return self.by_account.get(identity, ())
+        """The sessions of an account, as they are now."""
+        return tuple(self.by_account.of(identity))
 
-    def kin(self, session: Session) -> Sequence[Session]:
+    def kin(self, session: Session) -> Collection[Session]:
         """The sessions of the same account; none for a guest."""
         identity = session.identity
-        return self.by_account.get(identity, ()) if identity is not None else ()
+        return self.by_account.of(identity) if identity is not None else ()
 
     def twin(self, session: Session) -> Session | None:
         """The latest session of the same account and device."""
         device = session.device_key
-        twins = self.by_device.get(device) if device is not None else None
-        return twins[-1] if twins else None
-
-
-def _drop(index: dict[Name, tuple[Session, ...]], key: Name, session: Session) -> None:
-    left = tuple(each for each in index[key] if each is not session)
-    if left:
-        index[key] = left
-    else:
-        del index[key]
+        twins = self.by_device.of(device) if device is not None else ()
+        return next(reversed(tuple(twins)), None)

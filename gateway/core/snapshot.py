@@ -65,7 +65,7 @@ def snapshot(admission: Admission, mono: float) -> Snapshot:
         extensions=law.model.extensions,
         sessions={key: len(found) for key, found in sessions.by_presence.items()},
         accounts=len(sessions.by_account),
-        devices=len(sessions.by_device) + len(sessions.unnamed),
+        devices=sessions.devices,
         conferences={
             "live": len(conferences.live),
             "scheduled": len(conferences.scheduled) + len(conferences.declared.keys() - conferences.by_id.keys()),

@@ -35,6 +35,22 @@ _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
 _END: Final = b"\r\n\r\n"
 _STRAY: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
+_PLAIN: Final = bytes(code for code in range(256) if code in b"\t\r\n" or (code >= 0x20 and code != 0x7F))
+_USUAL: Final = f"GET {PATH} HTTP/1.1"
+_COMMON: Final = {
+    name: name.lower()
+    for name in (
+        "Host",
+        "Upgrade",
+        "Connection",
+        "Origin",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Version",
+        "Sec-WebSocket-Protocol",
+        "Sec-WebSocket-Extensions",
+        "User-Agent",
+    )
+}
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LINE: Final = re.compile(rf"({_TOKEN.pattern}) ([!-\"$-~]+) HTTP/([0-9])\.([0-9])")
 _TARGET: Final = re.compile(r"(?:(?:http|ws)s?://([^/?]+))?(/[^?]*)(?:\?.*)?", re.IGNORECASE)
@@ -131,7 +147,9 @@ class Upgrade:
         seen = len(head)
         head += data
         end = head.find(_END, max(0, seen - 3), HEAD_LIMIT)
-        if _STRAY.search(head, max(0, seen - 1), HEAD_LIMIT if end < 0 else end + 4):
+        if (end != len(head) - 4 or not _clean(head)) and _STRAY.search(
+            head, max(0, seen - 1), HEAD_LIMIT if end < 0 else end + 4
+        ):
             return _CONTROLS
         if end >= 0:
             return self._judge(head[:end].decode("latin-1"), bytes(head[end + 4 :]))
@@ -139,14 +157,17 @@ class Upgrade:
 
     def _judge(self, head: str, rest: bytes) -> Accepted | Refused:
         first, *lines = head.split("\r\n")
-        line = _LINE.fullmatch(first)
-        if line is None:
-            return _REQUEST_LINE
-        method, target, major, minor = line.groups()
-        if major != "1":
-            return _HTTP_MAJOR
-        if minor == "0":
-            return _HTTP_10
+        if first == _USUAL:
+            method, target = "GET", PATH
+        else:
+            line = _LINE.fullmatch(first)
+            if line is None:
+                return _REQUEST_LINE
+            method, target, major, minor = line.groups()
+            if major != "1":
+                return _HTTP_MAJOR
+            if minor == "0":
+                return _HTTP_10
         headers = _headers(lines)
         if headers is None:
             return _HEADER
@@ -193,14 +214,25 @@ def accept(key: str) -> str:
     return b64encode(sha1((key + _GUID).encode(), usedforsecurity=False).digest()).decode()
 
 
+def _clean(head: bytearray) -> bool:
+    """Whether a head has no stray character for certain: what most heads are, and quick to see."""
+    ends = head.count(b"\r\n")
+    return not head.translate(None, _PLAIN) and ends == head.count(b"\r") == head.count(b"\n")
+
+
 def _headers(lines: list[str]) -> dict[str, list[str]] | None:
     """Values by lower-case name, in order; None if a line is no header."""
     headers: dict[str, list[str]] = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not _TOKEN.fullmatch(name):
+        lower = _COMMON.get(name)
+        if lower is None:
+            if not _TOKEN.fullmatch(name):
+                return None
+            lower = name.lower()
+        if not colon:
             return None
-        headers.setdefault(name.lower(), []).append(value.strip(" \t"))
+        headers.setdefault(lower, []).append(value.strip(" \t"))
     return headers
 
 

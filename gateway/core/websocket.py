@@ -37,6 +37,7 @@ PONG: Final = 0xA
 
 NORMAL: Final = 1000  # the purpose is fulfilled
 BROKEN: Final = 1002  # frames against the protocol
+UNSUPPORTED: Final = 1003  # a kind of data that is not taken
 NO_CODE: Final = 1005  # stands for the code of a Close frame that carries none; never sent
 NOT_UTF8: Final = 1007
 TOO_BIG: Final = 1009

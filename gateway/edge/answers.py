@@ -56,9 +56,10 @@ def listed(request: web.Request, found: Mapping[str, T], render: Callable[[str, 
 
 def _limit(request: web.Request) -> int:
     text = request.query.get("limit", str(PAGE))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LONGEST_PAGE):
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(LONGEST_PAGE)) else 0
+    if not 1 <= limit <= LONGEST_PAGE:
         fail(422, "bad_field", f"limit: expected an integer from 1 to {LONGEST_PAGE}")
-    return int(text)
+    return limit
 
 
 def named(request: web.Request, name: str, *, fold: bool = False) -> str:

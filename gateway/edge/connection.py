@@ -12,6 +12,7 @@ message is not lost to a reset by data still under way.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 from gateway.core import frames
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from gateway.core.facts import Session
     from gateway.edge.door import Door
 
+USUAL_OUTBOUND = 65536
+"""Bytes that asyncio lets wait unless told otherwise."""
 LINGER = 4
 """Ticks that a closed connection may take to close its own half."""
 
@@ -58,14 +61,15 @@ class Connection(asyncio.Protocol):
         self.heard = door.tick
         self.credit = door.burst
         self.credited = door.tick
-        self.accepted = 0.0
+        self.accepted = door.tick
 
     # -- asyncio ---------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first message."""
         self.transport = transport = cast(asyncio.Transport, transport)
-        transport.set_write_buffer_limits(self.door.outbound_limit)
+        if self.door.outbound_limit != USUAL_OUTBOUND:
+            transport.set_write_buffer_limits(self.door.outbound_limit)
         self.door.hub.opened(self)
 
     def pause_writing(self) -> None:
@@ -76,6 +80,8 @@ class Connection(asyncio.Protocol):
         """The client has shut its half; the transport closes after what is still to be sent."""
         if self.cause is None:
             self.lose("closed")
+            if self.transport.get_write_buffer_size():
+                self.linger()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -101,6 +107,8 @@ class Connection(asyncio.Protocol):
     def allowance(self, count: int) -> int:
         """How many of `count` messages are within the rate: a bucket of `burst`, refilled by `refill` each tick."""
         door = self.door
+        if door.burst == math.inf:
+            return count
         credit = min(self.credit + (door.tick - self.credited) * door.refill, door.burst)
         self.credited = door.tick
         if count <= credit:
@@ -153,6 +161,10 @@ class Connection(asyncio.Protocol):
         if message is not None:
             self.send(message)
         self.write_close(ending.code if code is None else code, cause)
+        self.linger()
+
+    def linger(self) -> None:
+        """Give what is still to be sent, and the client's own end, `LINGER` ticks from now."""
         self.heard = self.door.tick
         self.door.hub.ring.put(self, self.heard + LINGER)
 

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.core.conferences import Declaration
-from gateway.core.facts import Conference, Session, utc
+from gateway.core.facts import Conference, Session, is_id, utc
 from gateway.core.snapshot import snapshot
 from gateway.edge.answers import ban, body, fail, field, listed, named, only, page
 from gateway.edge.connection import Connection
@@ -17,7 +17,7 @@ from gateway.edge.hub import TICK, Hub
 FILTERS: dict[str, Callable[[Session, str], bool]] = {
     "account": lambda session, text: session.account == text.lower(),
     "device": lambda session, text: session.device == text,
-    "address": lambda session, text: session.address == text,
+    "address": lambda session, text: session.peer == text,
     "kind": lambda session, text: session.kind == text,
     "conference": lambda session, text: any(each.id == text for each in session.conferences),
 }
@@ -120,7 +120,7 @@ class _Live:
         return {
             "id": self._hub.name(session),
             "transport": session.transport,
-            "address": session.address,
+            "address": session.peer,
             "kind": session.kind,
             "account": session.account,
             "home": session.home or None,
@@ -163,6 +163,8 @@ class _Live:
         if mode not in {"group", "call"}:
             fail(422, "bad_field", 'mode: expected "group" or "call"')
         server = field(told, "server", str, "").lower()
+        if server and not is_id(server):
+            fail(422, "bad_field", "server: expected 1-128 characters of A-Z a-z 0-9 . _ @ : + -")
         own = server == self._hub.settings.accounts.home
         conferences = self._hub.admission.conferences
         if id in conferences.by_id:

@@ -17,6 +17,7 @@ import logging
 import math
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -65,10 +66,12 @@ class Door:
         self.pending: set[Connection] = set()
         self.by_address: dict[str, set[Connection]] = {}
         """Connections by address; kept only while addresses are limited."""
+        self.arriving: dict[object, str] = {}
+        """Addresses by what is not yet connected: the socket, then the connection made for it. "" for a proxy."""
         self.tls: ssl.SSLContext | None = None
         self._make = make
         self._listener: socket.socket | None = None
-        self._attaching: dict[asyncio.Task[None], str] = {}
+        self._attaching: set[asyncio.Task[None]] = set()
         self._resume: asyncio.TimerHandle | None = None
         self._tokens = 0.0
         self._filled = 0.0
@@ -76,23 +79,24 @@ class Door:
     def tune(self, listen: Listen, tick: float) -> None:
         """Take the limits from the settings; `tick` is in seconds."""
         rate = listen.message_rate
+        self.unmetered = not rate
         self.burst = float(listen.message_burst) if rate else math.inf
         self.refill = rate * tick
         self.outbound_limit = listen.outbound_limit
         self.origins = Origins(listen.allowed_origins)
         self.proxies: list[Network] = [ipaddress.ip_network(each) for each in listen.proxy_protocol_from]
         self.accept_rate = listen.accept_rate
-        self._tokens = min(self._tokens or math.inf, float(self.accept_rate))
+        self._tokens = min(self._tokens, float(self.accept_rate))
 
     @property
     def waiting(self) -> int:
         """Connections that have not said `hello`, and sockets that are not connections yet."""
-        return len(self.pending) + len(self._attaching)
+        return len(self.pending) + len(self.arriving)
 
     @property
     def held(self) -> int:
         """Sockets that this door holds open."""
-        return len(self.connections) + len(self._attaching)
+        return len(self.connections) + len(self.arriving)
 
     @property
     def port(self) -> int | None:
@@ -106,21 +110,30 @@ class Door:
 
         Raises `OSError` where the address or the port cannot be had.
         """
+        try:
+            self._listener = self._listen(host, port, reuse_port=reuse_port)
+        except OSError as fault:
+            reason = fault.strerror or str(fault)
+            raise OSError(fault.errno, f"{self.transport} door on {host} port {port}: {reason}") from fault
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _listen(self, host: str, port: int, *, reuse_port: bool) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # Protocol 0 is TCP all the same; asyncio then does not set again what the listener hands down.
+        self._kind = int(family), int(kind), 0
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if reuse_port:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            _keep_alive(listener)
+            _set_options(listener)
             listener.bind(address)
             listener.listen(QUEUE)
         except BaseException:
             listener.close()
             raise
-        self._listener = listener
-        asyncio.get_running_loop().add_reader(listener, self._accept)
+        return listener
 
     def close(self) -> None:
         """Listen no more; those who are in stay."""
@@ -137,51 +150,81 @@ class Door:
         for task in list(self._attaching):
             task.cancel()
         await asyncio.gather(*self._attaching, return_exceptions=True)
+        while self.arriving:  # a task that was cancelled before its first step has not closed its socket
+            left, _ = self.arriving.popitem()
+            if isinstance(left, socket.socket):
+                left.close()
 
     # -- accepting -------------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        for _ in range(BATCH):
-            if self._listener is None:
-                return
+        """Take what waits in the kernel, up to a batch; room and rate are worked out once for all of it."""
+        loop, listener, hub = asyncio.get_running_loop(), self._listener, self.hub
+        room = min(
+            hub.max_connections - sum(door.held for door in hub.doors),
+            hub.max_pending - sum(door.waiting for door in hub.doors),
+        )
+        tokens = self._refill()
+        make = getattr(loop, "_make_socket_transport", None) if self.tls is None else None
+        for _ in range(BATCH if listener is not None else 0):
             try:
-                sock, peer = self._listener.accept()
+                handle, peer = listener._accept()  # type: ignore[union-attr]  # noqa: SLF001 - see `_socket`
             except (BlockingIOError, InterruptedError):
-                return
+                break
             except ConnectionAbortedError:
                 continue
             except OSError as fault:
-                if fault.errno not in OUT_OF_FILES:
-                    raise
-                log.error("%s door: out of files, not accepting for %g s: %s", self.transport, PAUSE, fault)
-                loop.remove_reader(self._listener)
-                self._resume = loop.call_later(PAUSE, self._listen_again)
-                return
-            sock.setblocking(False)
-            address = peer[0]
+                self._out_of_files(fault)
+                break
+            sock = self._socket(handle)
+            address = sys.intern(peer[0])
             proxied = bool(self.proxies) and any(ipaddress.ip_address(address) in each for each in self.proxies)
-            refused = self.refuse(None if proxied else address)
+            refused = self._refused(room, tokens, None if proxied else address)
             if refused is not None:
                 self._turn_away(sock, refused)
                 continue
+            room -= 1
+            tokens -= 1
+            if make is not None and not proxied:
+                # asyncio's documented way takes a task and a future for each, and looks up addresses that we know.
+                connection = self._make(self, address)
+                self.arriving[connection] = address
+                make(sock, connection, extra={"peername": None})
+                continue
+            self.arriving[sock] = "" if proxied else address
             task = loop.create_task(self._attach(sock, address, proxied=proxied))
-            self._attaching[task] = "" if proxied else address
-            task.add_done_callback(self._attaching.pop)
+            self._attaching.add(task)
+            task.add_done_callback(self._attaching.discard)
+        self._tokens = tokens
+
+    def _socket(self, handle: int) -> socket.socket:
+        """The socket of an accepted file. `socket.accept` would look its family and type up in enums, each time."""
+        sock = socket.socket(*self._kind, fileno=handle)
+        sock.setblocking(False)
+        return sock
+
+    def _out_of_files(self, fault: OSError) -> None:
+        """Accept nothing for a while: the socket stays readable, and would be tried again in every turn."""
+        if fault.errno not in OUT_OF_FILES or self._listener is None:
+            raise fault
+        log.error("%s door: out of files, not accepting for %g s: %s", self.transport, PAUSE, fault)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener)
+        self._resume = loop.call_later(PAUSE, self._listen_again)
 
     def _listen_again(self) -> None:
         self._resume = None
         if self._listener is not None:
             asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
-    def refuse(self, address: str | None) -> str | None:
-        """Why a new socket is not let in; None if it is."""
-        hub = self.hub
-        if hub.draining:
+    def _refused(self, room: int, tokens: float, address: str | None) -> str | None:
+        """Why a new socket is not let in; None if it is. `room` and `tokens` are how many still may."""
+        if self.hub.draining:
             return "draining"
-        if sum(door.held for door in hub.doors) >= hub.max_connections:
-            return "too_many_connections"
-        if sum(door.waiting for door in hub.doors) >= hub.max_pending or not self._token():
+        if room <= 0:
+            full = sum(door.held for door in self.hub.doors) >= self.hub.max_connections
+            return "too_many_connections" if full else "rate_limited"
+        if tokens < 1:
             return "rate_limited"
         return self.crowded(address) if address is not None else None
 
@@ -194,8 +237,8 @@ class Door:
 
     def held_by(self, address: str) -> int:
         """Connections of one address, those that are being attached included."""
-        attaching = sum(each == address for each in self._attaching.values())
-        return len(self.by_address.get(address, ())) + attaching
+        arriving = sum(each == address for each in self.arriving.values())
+        return len(self.by_address.get(address, ())) + arriving
 
     def limit_addresses(self, *, limited: bool) -> None:
         """Begin to keep connections by address, or stop."""
@@ -203,17 +246,13 @@ class Door:
         for connection in self.connections if limited else ():
             self.by_address.setdefault(connection.address, set()).add(connection)
 
-    def _token(self) -> bool:
-        """One of the sockets that may be accepted in this second; a second's worth may come at once."""
+    def _refill(self) -> float:
+        """Sockets that may be accepted now: a second's worth at most may come at once."""
         if not self.accept_rate:
-            return True
+            return math.inf
         now = asyncio.get_running_loop().time()
-        self._tokens = min(self._tokens + (now - self._filled) * self.accept_rate, float(self.accept_rate))
-        self._filled = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        since, self._filled = self._filled, now
+        return min(self._tokens + (now - since) * self.accept_rate, float(self.accept_rate))
 
     def _turn_away(self, sock: socket.socket, reason: str) -> None:
         """Say why, as far as it can be said without waiting, and hang up."""
@@ -237,6 +276,14 @@ class Door:
     async def _attach(self, sock: socket.socket, address: str, *, proxied: bool) -> None:
         """Make a connection of a socket: after the proxy's header, and with TLS, where these are asked for."""
         loop = asyncio.get_running_loop()
+        made: Connection | None = None
+
+        def make() -> Connection:
+            nonlocal made
+            made = self._make(self, address)
+            self.arriving[made] = self.arriving.pop(sock)
+            return made
+
         try:
             if proxied:
                 async with asyncio.timeout(self.hub.hello_deadline):
@@ -245,8 +292,9 @@ class Door:
                 if reason is not None:
                     self._turn_away(sock, reason)
                     return
+                self.arriving[sock] = address
             await loop.connect_accepted_socket(
-                lambda: self._make(self, address),
+                make,
                 sock,
                 ssl=self.tls,
                 ssl_handshake_timeout=self.hub.hello_deadline if self.tls is not None else None,
@@ -258,6 +306,9 @@ class Door:
         except asyncio.CancelledError:
             sock.close()
             raise
+        finally:
+            self.arriving.pop(sock, None)
+            self.arriving.pop(made, None)
 
 
 async def _proxied_address(sock: socket.socket) -> str | None:
@@ -288,10 +339,11 @@ async def _readable(loop: asyncio.AbstractEventLoop, sock: socket.socket, *, bey
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
 
-def _keep_alive(listener: socket.socket) -> None:
-    """The kernel's second net inside the heartbeat timeout."""
+def _set_options(listener: socket.socket) -> None:
+    """No waiting to fill segments, and the kernel's second net inside the heartbeat timeout."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
+        ("TCP_NODELAY", 1),
         ("TCP_KEEPIDLE", 30),
         ("TCP_KEEPINTVL", 10),
         ("TCP_KEEPCNT", 3),

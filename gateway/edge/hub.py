@@ -87,9 +87,8 @@ class Hub:
         self.started = clock.wall()
         self._files = files
         self._boot = f"{int(self.started):x}"
-        self._secret = secrets.token_bytes(32)
+        self._mac = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=16)
         self._number = 0
-        self._frozen = 0
         self._timer: asyncio.TimerHandle | None = None
         self._looked = clock.mono()
         self._seconds = 0
@@ -130,6 +129,11 @@ class Hub:
             State.ASLEEP: _ticks(max(heartbeat.asleep_timeout, heartbeat.timeout)),
             State.CLOSED: LINGER,
         }
+        self._greeting = {
+            "heartbeat_seconds": _plain(heartbeat.interval),
+            "timeout_seconds": _plain(heartbeat.timeout),
+            "model": self.admission.law.model.name,
+        }
         for door in self.doors:
             door.tune(listen, TICK)
             door.limit_addresses(limited=self.max_per_address > 0)
@@ -156,6 +160,16 @@ class Hub:
             self._timer = None
 
     def _look(self) -> None:
+        """Look at the deadlines; late, only after one more turn of the loop.
+
+        A wait that a stop of the process interrupted ends without saying what can be read; the next one says it.
+        """
+        if self.clock.mono() - self._looked > 2 * TICK:
+            self._timer = asyncio.get_running_loop().call_later(0, self._live)
+        else:
+            self._live()
+
+    def _live(self) -> None:
         elapsed = self.clock.mono() - self._looked
         self._timer = asyncio.get_running_loop().call_later(max(TICK - (elapsed % TICK), TICK / 10), self._look)
         self.lag.observe(max(elapsed - TICK, 0.0))
@@ -212,16 +226,14 @@ class Hub:
     def opened(self, connection: Connection) -> None:
         """A connection has been made; it has until the hello deadline to say who it is."""
         door = connection.door
-        connection.accepted = self.clock.mono()
         door.accepted += 1
+        door.arriving.pop(connection, None)
         door.connections.add(connection)
         door.pending.add(connection)
         if self.max_per_address:
             door.by_address.setdefault(connection.address, set()).add(connection)
         self.ring.put(connection, connection.heard + self.patience[State.PENDING])
-        held = sum(len(each.connections) for each in self.doors)
-        if held >= self._frozen + FREEZE_EVERY:
-            self._frozen = held
+        if not len(door.connections) % FREEZE_EVERY:
             gc.freeze()
 
     def gone(self, connection: Connection) -> None:
@@ -237,7 +249,7 @@ class Hub:
                 del door.by_address[connection.address]
         cause = connection.cause or "closed"
         door.closed[cause] = door.closed.get(cause, 0) + 1
-        door.durations.observe(self.clock.mono() - connection.accepted)
+        door.durations.observe((self.ring.tick - connection.accepted) * TICK)
 
     def ended(self, connection: Connection, cause: str) -> None:
         """A connection is over for `cause`: so is its session, unless it may be resumed."""
@@ -265,7 +277,9 @@ class Hub:
 
     def _end(self, session: Session, cause: str) -> None:
         self.partings.pop(session.number, None)
-        self._carry_out(None, self.admission.end(session, cause, self.now()))
+        outcome = self.admission.end(session, cause, self.now())
+        if outcome.news or outcome.changes:
+            self._carry_out(None, outcome)
 
     # -- messages --------------------------------------------------------------------------------------------------
 
@@ -288,7 +302,7 @@ class Hub:
         elif move.verb is Verb.EXPECT_HELLO:
             self._hello_expected(connection, request.id)
         elif move.verb is Verb.ALREADY_WELCOMED:
-            connection.send(_worded(Fault("already_welcomed", "hello is said once", request.id)))
+            self._already_welcomed(connection, request.id)
         elif move.verb is Verb.BYE:
             connection.close("bye")
         elif connection.session is not None:
@@ -301,7 +315,9 @@ class Hub:
                     self.ring.put(connection, connection.heard + self.patience[after])
 
     def _fault(self, connection: Connection, fault: Fault) -> None:
-        if fault.code == "unsupported_protocol":
+        if fault.hello and connection.state is not State.PENDING:
+            self._already_welcomed(connection, fault.id)
+        elif fault.code == "unsupported_protocol":
             connection.close("protocol_error", _worded(fault))
         elif connection.state is State.PENDING and not fault.hello:
             self._hello_expected(connection, fault.id)
@@ -310,6 +326,9 @@ class Hub:
 
     def _hello_expected(self, connection: Connection, id: str | int | None) -> None:
         connection.close("protocol_error", _worded(Fault("hello_expected", "the first message is hello", id)))
+
+    def _already_welcomed(self, connection: Connection, id: str | int | None) -> None:
+        connection.send(_worded(Fault("already_welcomed", "hello is said once", id)))
 
     def _refuse_bytes(self, connection: Connection, code: str, detail: str) -> None:
         connection.close("protocol_error", {"type": "error", "code": code, "detail": detail})
@@ -379,16 +398,15 @@ class Hub:
         connection.state = State.AWAKE if session.awake else State.ASLEEP
         connection.heard = self.ring.tick
         connection.door.pending.discard(connection)
+        if self.patience[connection.state] < self.patience[State.PENDING]:
+            self.ring.put(connection, connection.heard + self.patience[connection.state])
 
     def _welcome(self, session: Session, standing: dict[str, Any]) -> dict[str, Any]:
-        heartbeat = self.settings.heartbeat
         return {
             "type": "welcome",
             "session": self.name(session),
             "resume": self._token(session),
-            "heartbeat_seconds": _plain(heartbeat.interval),
-            "timeout_seconds": _plain(heartbeat.timeout),
-            "model": self.admission.law.model.name,
+            **self._greeting,
             **standing,
         }
 
@@ -410,6 +428,7 @@ class Hub:
             old.session = session.connection = None
             self.close(old, "replaced")
         session.generation += 1
+        session.peer, session.transport = connection.address, connection.door.transport
         self._seat(connection, session)
         answer = self._welcome(session, self.admission.standing(session))
         answer["conferences"] = [conference.id for conference in session.conferences]
@@ -432,8 +451,9 @@ class Hub:
     def _token(self, session: Session) -> str:
         """The secret that resumes a session. It is computed, not kept: a used one belongs to a past generation."""
         words = f"{session.number:x}.{session.generation:x}"
-        mac = hashlib.blake2b(words.encode(), key=self._secret, digest_size=16).hexdigest()
-        return f"r-{words}.{mac}"
+        mac = self._mac.copy()
+        mac.update(words.encode())
+        return f"r-{words}.{mac.hexdigest()}"
 
     def _resumable(self, token: str) -> Session | None:
         number, _, _ = token.removeprefix("r-").partition(".")

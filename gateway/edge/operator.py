@@ -15,7 +15,7 @@ from http import HTTPStatus
 from importlib import metadata
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from gateway.core.snapshot import snapshot
@@ -24,6 +24,7 @@ from gateway.edge.connections import connection_routes
 from gateway.edge.hub import Hub
 from gateway.edge.people import people_routes
 from metrics.collector import DoorView, GatewayCollector, View
+from metrics.process import ProcessCollector
 
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 KEEP_ALIVE = 15.0
@@ -43,8 +44,7 @@ class OperatorPort:
         self._hub = hub
         self._registry = CollectorRegistry()
         self._registry.register(GatewayCollector(self._view))
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
+        self._registry.register(ProcessCollector())
         self._runner: web.AppRunner | None = None
         self.port: int | None = None
         """The port that is listened on; None while it is closed."""

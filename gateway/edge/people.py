@@ -213,13 +213,13 @@ class _People:
         return listed(request, self._hub.directory.bans, lambda _, ban: _ban(ban))
 
     async def get_ban(self, request: web.Request) -> web.Response:
-        ban = self._hub.directory.bans.get(request.match_info["subject"])
+        ban = self._hub.directory.bans.get(request.match_info["subject"].lower())
         if ban is None:
             fail(404, "no_such_ban", "nobody of this name is banned")
         return web.json_response(_ban(ban))
 
     async def lift_ban(self, request: web.Request) -> web.Response:
-        if self._hub.directory.bans.pop(request.match_info["subject"], None) is None:
+        if self._hub.directory.bans.pop(request.match_info["subject"].lower(), None) is None:
             fail(404, "no_such_ban", "nobody of this name is banned")
         return web.Response(status=204)
 

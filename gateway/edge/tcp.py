@@ -24,7 +24,7 @@ class TcpConnection(Connection):
         """Take what has arrived; a lone heartbeat, the first of its tick, is answered without another look."""
         if data == BEAT_LINE and self.ready:
             door = self.door
-            if self.heard != door.tick or self.allowance(1):
+            if self.heard != door.tick or door.unmetered or self.allowance(1):
                 self.heard = door.tick
                 door.beats += 1
                 self.transport.write(ACK_LINE)

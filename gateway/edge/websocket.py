@@ -9,6 +9,7 @@ from gateway.core.websocket import ACK_FRAME, BEAT_LOW, BEAT_PLAIN, BEAT_SIZE, D
 from gateway.edge.connection import Connection, shut
 from gateway.edge.door import Door
 
+_NO_TEXT = {"type": "error", "code": "malformed", "detail": "a message is a text frame"}
 _UNFINISHED = {"drained": refuse(503, "draining", "Retry-After: 30")}
 """What answers a request that is not complete when the connection must end; else it was too slow."""
 
@@ -27,7 +28,7 @@ class WebSocketConnection(Connection):
         """Take what has arrived; a lone heartbeat, the first of its tick, is answered without another look."""
         if self.ready and len(data) == BEAT_SIZE and (key := int.from_bytes(data) ^ BEAT_PLAIN) >> 32 == key & BEAT_LOW:
             door = self.door
-            if self.heard != door.tick or self.allowance(1):
+            if self.heard != door.tick or door.unmetered or self.allowance(1):
                 self.heard = door.tick
                 door.beats += 1
                 self.transport.write(ACK_FRAME)
@@ -66,19 +67,21 @@ class WebSocketConnection(Connection):
 
     def _take(self, event: Event | ProtocolError) -> None:
         if isinstance(event, ProtocolError):
-            self.close("protocol_error", code=event.code)
+            fault = "too_long" if event.code == websocket.TOO_BIG else "malformed"
+            self.close("protocol_error", {"type": "error", "code": fault, "detail": event.detail}, event.code)
             shut(self.transport)  # frames can no longer be told apart, so the client's Close would not be seen
         elif event.opcode == websocket.CLOSE:
             if self.cause is None:
                 self.lose("closed")
                 self.transport.write(websocket.close(event.code))
+                self.linger()
             self.transport.close()
         elif self.cause is not None:
             return
         elif event.opcode == websocket.TEXT:
             self.receive(event.payload)
         elif event.opcode == websocket.BINARY:
-            self.close("protocol_error", code=1003)
+            self.close("protocol_error", _NO_TEXT, websocket.UNSUPPORTED)
         else:
             if self.state is not State.PENDING:
                 self.heard = self.door.tick
@@ -86,8 +89,9 @@ class WebSocketConnection(Connection):
                 self.transport.write(websocket.pong(event.payload))
 
     def write(self, payload: bytes) -> None:
-        """Send one text frame."""
-        self.transport.write(websocket.text(payload))
+        """Send one text frame; nothing to a client that speaks HTTP still."""
+        if self.decoder is not None:
+            self.transport.write(websocket.text(payload))
 
     def write_ack(self) -> None:
         """Send the constant acknowledgment."""

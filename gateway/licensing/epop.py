@@ -22,7 +22,8 @@ class Epop:
 
 def epop(terms: Epop) -> Model:
     """One seat for each connection in a live conference, once however many conferences."""
-    return Model("epop", pools=(Pool("concurrent", terms.users, CONFERENCE_ENDS),), seats=one_line)
+    pool = Pool("concurrent", terms.users, CONFERENCE_ENDS)
+    return Model("epop", pools=(pool,), seats=one_line, members_only=True)
 
 
 def one_line(session: Session, _: bool) -> tuple[Seat, ...]:

@@ -50,5 +50,5 @@ def _key(key: str, session: Session) -> Key:
 
 
 def _reserved(key: str, text: str) -> Key:
-    account, slash, device = text.partition("/")
+    account, slash, device = text.rpartition("/")
     return (account.lower(), device) if key == "device" and slash else text.lower()

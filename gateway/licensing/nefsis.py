@@ -12,6 +12,7 @@ from typing import Literal
 
 from config.values import Count, Positive
 from gateway.core.facts import Conference, Seat, Session
+from gateway.core.ledger import Ledger
 from gateway.core.license import CONFERENCE_ENDS, LEASE_ENDS, Attempt, Model, Pool, Refusal
 from gateway.licensing.epop import one_line
 
@@ -40,13 +41,16 @@ class NefsisNamed:
 
 def nefsis_concurrent(terms: NefsisConcurrent) -> Model:
     """The rule of e/pop; hosts and participants total at most `users`."""
-    return Model("nefsis-concurrent", pools=(Pool("concurrent", terms.users, CONFERENCE_ENDS),), seats=one_line)
+    pool = Pool("concurrent", terms.users, CONFERENCE_ENDS)
+    return Model("nefsis-concurrent", pools=(pool,), seats=one_line, members_only=True)
 
 
 def nefsis_named(terms: NefsisNamed) -> Model:
     """N named hosts, each with one live conference at a time of at most M connections."""
 
     def seats(session: Session, enforced: bool) -> tuple[Seat, ...]:
+        if not session.conferences:
+            return ()
         taken: list[Seat] = []
         for conference in session.conferences:
             if not conference.live:
@@ -57,26 +61,26 @@ def nefsis_named(terms: NefsisNamed) -> Model:
                 taken.append(("participants", (conference.id, session.number)))
         return tuple(dict.fromkeys(taken))
 
-    def conference(attempt: Attempt) -> Refusal | None:
+    def conference(attempt: Attempt, ledger: Ledger) -> Refusal | None:
         room = attempt.conference
         if room is None or not (room.live or attempt.opens):
             return None
-        return _host_refused(attempt, room) or _room_refused(attempt, room)
+        return _host_refused(attempt, room, ledger) or _room_refused(attempt, room)
 
-    def _host_refused(attempt: Attempt, room: Conference) -> Refusal | None:
+    def _host_refused(attempt: Attempt, room: Conference, ledger: Ledger) -> Refusal | None:
         session = attempt.session
-        hosting = attempt.host or (not attempt.enforced and room.lacks_host and session.account is not None)
+        hosting = attempt.host or (not ledger.enforced and room.lacks_host and session.account is not None)
         if not hosting:
             return Refusal("host_not_named", "hosts") if attempt.opens else None
         if session.identity is None:
             return Refusal("host_not_named", "hosts")
         if any(
-            other.live and other is not room and _hosts(each, other, attempt.enforced)
+            other.live and other is not room and _hosts(each, other, ledger.enforced)
             for each in attempt.kin
             for other in each.conferences
         ):
             return Refusal("host_busy", "hosts")
-        named = session.identity in attempt.ledger.pools["hosts"].leases
+        named = session.identity in ledger.pools["hosts"].leases
         return Refusal("host_not_named", "hosts") if terms.naming == "listed" and not named else None
 
     def _room_refused(attempt: Attempt, room: Conference) -> Refusal | None:
@@ -102,8 +106,10 @@ def nefsis_named(terms: NefsisNamed) -> Model:
         seats=seats,
         conference=conference,
         opener="hosts",
+        members_only=True,
     )
 
 
 def _hosts(session: Session, conference: Conference, enforced: bool) -> bool:
-    return conference.members[session] or (not enforced and conference.lieu is session)
+    hosting = conference.members[session] or (not enforced and conference.lieu is session)
+    return hosting and session not in conference.unnamed

@@ -88,12 +88,11 @@ def trueconf(terms: TrueConf) -> Model:
     max_participants = _or(terms.max_participants, 10 if free else 0)
     online = _or(terms.online, 1000 if free else math.ceil(terms.pro * 3 / 2)) + sum(terms.online_packs)
 
-    def forbids(attempt: Attempt) -> Refusal | None:
+    def forbids(attempt: Attempt, ledger: Ledger) -> Refusal | None:
         session, room = attempt.session, attempt.conference
         pool = _pool_of(session, attempt.request)
-        if session.kind == "sdk" and not terms.sdk:
-            return Refusal("extension_missing", pool)
-        if free and session.home:
+        strange = (session.kind == "sdk" and not terms.sdk) or (free and session.home)
+        if strange and (ledger.enforced or room is None):  # a shadow has recorded it at hello
             return Refusal("extension_missing", pool)
         if room is None:
             return None
@@ -105,7 +104,7 @@ def trueconf(terms: TrueConf) -> Model:
             return Refusal("extension_missing", pool)
         return None
 
-    def conference(attempt: Attempt) -> Refusal | None:
+    def conference(attempt: Attempt, _: Ledger) -> Refusal | None:
         room = attempt.conference
         if room is None or not room.group:
             return None
@@ -120,7 +119,7 @@ def trueconf(terms: TrueConf) -> Model:
 
     def standing(session: Session, ledger: Ledger) -> dict[str, Any]:
         told = seats_held(session, ledger)
-        held = session.user and session.account in ledger.pools["pro"].claims
+        held = session.user and session.account is not None and session.account in ledger.pools["pro"].claims
         if held and "pro" not in told["seats"]:
             names = {*told["seats"], "pro"}
             told["seats"] = [name for name in ledger.pools if name in names]
@@ -136,7 +135,7 @@ def trueconf(terms: TrueConf) -> Model:
                 "online",
                 online,
                 (*CONNECTION_ENDS, "asleep"),
-                ("pool_full", "extension_missing", "no_such_conference", "conference_full"),
+                ("pool_full", "extension_missing", "no_such_conference", "conference_limit", "conference_full"),
             ),
             Pool(
                 "pro",
@@ -149,9 +148,21 @@ def trueconf(terms: TrueConf) -> Model:
                 "guest",
                 terms.guest,
                 CONFERENCE_ENDS,
-                ("pool_full", "extension_missing", "no_such_conference", "not_allowed", "conference_full"),
+                (
+                    "pool_full",
+                    "extension_missing",
+                    "no_such_conference",
+                    "not_allowed",
+                    "conference_limit",
+                    "conference_full",
+                ),
             ),
-            Pool("gateway", terms.gateway, CONFERENCE_ENDS, ("pool_full", "no_such_conference", "conference_full")),
+            Pool(
+                "gateway",
+                terms.gateway,
+                CONFERENCE_ENDS,
+                ("pool_full", "extension_missing", "no_such_conference", "conference_limit", "conference_full"),
+            ),
         ),
         seats=seats,
         forbids=forbids,
@@ -168,6 +179,8 @@ def trueconf(terms: TrueConf) -> Model:
 def seats(session: Session, _: bool) -> tuple[Seat, ...]:
     """What a session takes; federated visitors take nothing (TrueConf licensing, federation)."""
     account = session.account
+    if account is None and not session.conferences:
+        return ()
     taken: list[Seat] = []
     if account is not None and not session.home and session.awake:
         taken.append(("online", (account, session.device or session.number)))

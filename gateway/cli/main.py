@@ -1,0 +1,139 @@
+"""The command `tallygate`: finds the command's module, lets it say its arguments, runs it.
+
+A command is a module of this package with `HELP` (one sentence), `arguments(parser)` and `run(args) -> int`; optional
+`EXAMPLES` end its help. Only the module of the command that was asked for is imported, so that help is quick.
+
+Exit codes: 0 good; 1 a failure, said on stderr in one line; 2 usage; 130 ended by Ctrl-C. A command reports a failure
+by raising `SystemExit` with the sentence, or by printing it and returning 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Command(Protocol):
+    """What a command module has."""
+
+    HELP: str
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it; gives the exit code."""
+
+
+COMMANDS = {
+    "serve": ("gateway.cli.serve", "run the gateway"),
+    "check": ("gateway.cli.check", "say whether a configuration is good"),
+    "status": ("gateway.cli.status", "show pools, connections and registration of a running gateway"),
+    "kick": ("gateway.cli.kick", "close a session, or all sessions of an account"),
+    "load": ("gateway.cli.load", "put load on a gateway and compare its counts with what is held"),
+}
+"""Each command: its module and what it does, in the order of the help."""
+
+EXAMPLES = """\
+examples:
+  tallygate serve
+  tallygate serve --set license.model=trueconf --set license.trueconf.pro=20
+  tallygate check --config gateway.toml
+  tallygate status --watch
+  tallygate load --connections 5000 --conferences 100 --duration 30
+"""
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per record: `time` (seconds UTC), `level`, `logger`, `message`, `fault` where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["fault"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own); gives the exit code."""
+    try:
+        try:
+            return _run(sys.argv[1:] if argv is None else list(argv))
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read us went away; what is still buffered has no reader, and the flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(f"tallygate: {end.code}", file=sys.stderr)
+            return 1
+        return end.code or 0
+
+
+def _run(argv: list[str]) -> int:
+    parser, commands = _parser()
+    # Names stand before options of the command itself, so the first known word is the command.
+    chosen = next((word for word in argv if word in commands), None)
+    command: Command | None = None
+    if chosen is not None:
+        command = cast(Command, import_module(COMMANDS[chosen][0]))
+        command.arguments(commands[chosen])
+        commands[chosen].description = command.HELP
+        commands[chosen].epilog = getattr(command, "EXAMPLES", None)
+    args = parser.parse_args(argv, argparse.Namespace(verbose=0, log_format="text"))
+    if command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    _log(args.verbose, args.log_format)
+    return command.run(args)
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    common = argparse.ArgumentParser(add_help=False)
+    # A default here would overwrite what stood before the command.
+    common.add_argument("-v", "--verbose", action="count", default=argparse.SUPPRESS, help="say more; twice, say all")
+    common.add_argument(
+        "--log-format", choices=("text", "json"), default=argparse.SUPPRESS, help="how log lines are written"
+    )
+    parser = argparse.ArgumentParser(
+        prog="tallygate",
+        description="Counts concurrent use the way the license says.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+    )
+    parser.add_argument("--version", action="version", version=f"tallygate {metadata.version('tallygate')}")
+    choices = parser.add_subparsers(metavar="command", title="commands")
+    commands = {
+        name: choices.add_parser(
+            name, help=does, parents=[common], formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        for name, (_, does) in COMMANDS.items()
+    }
+    return parser, commands
+
+
+def _log(verbose: int, style: str) -> None:
+    handler = logging.StreamHandler()
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonLines() if style == "json" else text)
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -1,0 +1,143 @@
+"""`tallygate status`: how full the pools are, at a glance, as `lmstat -a` shows it.
+
+The gateway's own documents are rendered as they are; nothing is computed here that the gateway counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from typing import Any
+
+from gateway.cli import operator
+
+HELP = "Show pools, connections, conferences and the registration of a running gateway."
+EXAMPLES = """\
+examples:
+  tallygate status
+  tallygate status --watch
+  tallygate status --watch 0.5 --operator http://127.0.0.1:4311
+  tallygate status --json
+"""
+
+_COLUMNS = ("used", "limit", "available", "reserved", "high water", "denied")
+_HOME, _REST_OF_LINE, _REST_OF_SCREEN, _CLEAR = "\x1b[H", "\x1b[K", "\x1b[J", "\x1b[2J"
+
+Document = dict[str, Any]
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, at least 0.1.
+
+    Raises `ValueError`.
+    """
+    value = float(text)
+    if not 0.1 <= value <= 86400:
+        raise ValueError(text)
+    return value
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `status`."""
+    parser.add_argument(
+        "--watch",
+        metavar="SECONDS",
+        nargs="?",
+        const=2.0,
+        type=seconds,
+        help="show it again every so many seconds (default 2) until Ctrl-C",
+    )
+    parser.add_argument("--json", action="store_true", help="the documents of the gateway, one line each time")
+    operator.arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; gives the exit code."""
+    try:
+        asyncio.run(_show(args))
+    except operator.OperatorError as fault:
+        print(f"tallygate status: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _show(args: argparse.Namespace) -> None:
+    redraw = args.watch is not None and not args.json and sys.stdout.isatty()
+    async with operator.Operator(args.operator) as gateway:
+        if redraw:
+            sys.stdout.write(_CLEAR)
+        while True:
+            document = await gather(gateway)
+            if args.json:
+                print(json.dumps(document), flush=True)
+            elif redraw:
+                lines = (line + _REST_OF_LINE for line in render(document).splitlines())
+                sys.stdout.write(_HOME + "\n".join(lines) + "\n" + _REST_OF_SCREEN)
+                sys.stdout.flush()
+            else:
+                print(render(document), flush=True)
+            if args.watch is None:
+                return
+            await asyncio.sleep(args.watch)
+
+
+async def gather(gateway: operator.Operator) -> Document:
+    """What is shown: `license` (as `GET /api/license` gives it), `connections` and `conferences` (numbers)."""
+    return {
+        "operator": gateway.url,
+        "license": await gateway.json("GET", "/api/license"),
+        "connections": await gateway.count("/api/connections/count"),
+        "conferences": await gateway.count("/api/conferences"),
+    }
+
+
+def render(document: Document) -> str:
+    """The status as plain text; within 80 columns for any count below a million."""
+    terms: Document = document["license"]
+    models: dict[str, Document] = terms.get("models", {})
+    edition = f" {terms['edition']}" if terms.get("edition") else ""
+    mode = "enforced" if terms.get("enforce", True) else "counted only, not enforced"
+    lines = [
+        f"{document['operator']}: {terms.get('model')}{edition}, {mode}",
+        f"connections {document['connections']}   conferences {document['conferences']}",
+        *_registration(terms.get("registration") or {}),
+        "",
+    ]
+    rows: list[tuple[str, ...]] = [("", *_COLUMNS)]
+    for model in sorted(models, key=lambda name: (name != terms.get("model"), name)):
+        rows.append((f"{'*' if model == terms.get('model') else ' '} {model}",))
+        rows.extend((f"    {pool}", *_cells(counts)) for pool, counts in models[model]["pools"].items())
+    names = max(len(row[0]) for row in rows)
+    widths = [max(len(row[column]) for row in rows if len(row) > 1) for column in range(1, len(rows[0]))]
+    for name, *cells in rows:
+        line = name.ljust(names) + "".join("  " + c.rjust(w) for c, w in zip(cells, widths, strict=False))
+        lines.append(line.rstrip())
+    lines += ["", "* decides who is admitted; the others count the same traffic in its shadow"]
+    return "\n".join(lines)
+
+
+def _cells(pool: Document) -> tuple[str, ...]:
+    used = str(pool.get("used", 0))
+    if pool.get("overdraft_used"):
+        used += f" (+{pool['overdraft_used']})"
+    limit, available = pool.get("limit"), pool.get("available")
+    return (
+        used,
+        "-" if limit is None else str(limit),
+        "-" if available is None else str(available),
+        str(pool.get("reserved", 0)),
+        str(pool.get("high_water", 0)),
+        str(pool.get("denied", 0)),
+    )
+
+
+def _registration(registration: Document) -> list[str]:
+    state = registration.get("state")
+    if state in {None, "off"}:
+        return []
+    lines = [f"registration {state}"]
+    if registration.get("shutdown_at"):
+        lines.append(f"  shuts down at {registration['shutdown_at']} unless it is verified before")
+    return lines

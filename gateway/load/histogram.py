@@ -1,0 +1,81 @@
+"""Latencies in logarithmic buckets: millions of them in a few hundred integers.
+
+Each power of two of microseconds is cut into 32 equal buckets, so that a value is known to
+about 3 %, whatever its size. Only buckets in use are stored; two histograms add up to the histogram of both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_BITS = 5
+_SPLIT = 1 << _BITS
+
+
+def bucket(seconds: float) -> int:
+    """The number of the bucket that holds a latency."""
+    micros = max(0, int(seconds * 1e6))
+    if micros < _SPLIT:
+        return micros
+    exponent = micros.bit_length() - 1 - _BITS
+    return (exponent << _BITS) + (micros >> exponent)
+
+
+def upper(number: int) -> float:
+    """The upper edge of a bucket, in seconds."""
+    if number < 2 * _SPLIT:
+        return (number + 1) / 1e6
+    exponent = (number >> _BITS) - 1
+    return ((number - (exponent << _BITS) + 1) << exponent) / 1e6
+
+
+class Histogram:
+    """Counts of latencies; percentiles are upper edges of buckets, the maximum is exact."""
+
+    __slots__ = ("_counts", "count", "max")
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self.count = 0
+        self.max = 0.0
+
+    def record(self, seconds: float) -> None:
+        """Count one latency."""
+        self._counts[bucket(seconds)] += 1
+        self.count += 1
+        self.max = max(self.max, seconds)
+
+    def add(self, other: Histogram) -> None:
+        """Count everything `other` has counted."""
+        self._counts.update(other._counts)
+        self.count += other.count
+        self.max = max(self.max, other.max)
+
+    def percentile(self, share: float) -> float | None:
+        """The latency in seconds that `share` (0 to 1) of all do not exceed; None when nothing was counted."""
+        rank = max(1, -int(-share * self.count // 1))
+        seen = 0
+        for number in sorted(self._counts):
+            seen += self._counts[number]
+            if seen >= rank:
+                return min(upper(number), self.max)
+        return None
+
+    def dump(self) -> list[float]:
+        """The histogram as JSON takes it: maximum, then bucket and count in turn."""
+        return [self.max, *(number for item in sorted(self._counts.items()) for number in item)]
+
+    @classmethod
+    def load(cls, dumped: Iterable[float]) -> Histogram:
+        """The histogram that `dump` gave."""
+        numbers = iter(dumped)
+        histogram = cls()
+        histogram.max = float(next(numbers, 0.0))
+        for number, count in zip(numbers, numbers, strict=True):
+            histogram._counts[int(number)] = int(count)
+            histogram.count += int(count)
+        return histogram

@@ -1,0 +1,69 @@
+"""What a load has seen so far: counts that add up over processes and travel as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.load.histogram import Histogram
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one worker, or of all together. `open` and `members` are what is held now; the rest only grows."""
+
+    attempted: int = 0
+    """Connections begun."""
+    connected: int = 0
+    """Connections established, a WebSocket upgrade included."""
+    welcomed: int = 0
+    joined: int = 0
+    """Joins answered `joined` or `waiting`."""
+    settled: int = 0
+    """Connections whose ramp is over: they hold all they asked for, were denied, or are gone."""
+    members: int = 0
+    """Memberships held now."""
+    beats: int = 0
+    acks: int = 0
+    open: Counter[str] = field(default_factory=Counter)
+    """Welcomed connections held now, by transport."""
+    denied: Counter[str] = field(default_factory=Counter)
+    """Refusals by request and reason, such as `join pool_full`."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """Connections that were never welcomed nor denied, and `error` answers, by what happened."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """Welcomed connections that ended without our having ended them, by reason."""
+    removed: Counter[str] = field(default_factory=Counter)
+    """Memberships the gateway ended, by reason."""
+    welcome: Histogram = field(default_factory=Histogram)
+    """Time from the beginning of a connection to its `welcome`."""
+    ack: Histogram = field(default_factory=Histogram)
+    """Time from a heartbeat to its `ack`."""
+
+    def add(self, other: Tally) -> None:
+        """Count everything `other` has counted."""
+        for name in _NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in _COUNTERS:
+            getattr(self, name).update(getattr(other, name))
+        for name in _HISTOGRAMS:
+            getattr(self, name).add(getattr(other, name))
+
+    def dump(self) -> dict[str, Any]:
+        """The tally as JSON takes it."""
+        values = {name: getattr(self, name) for name in (*_NUMBERS, *_COUNTERS)}
+        return values | {name: getattr(self, name).dump() for name in _HISTOGRAMS}
+
+    @classmethod
+    def load(cls, dumped: dict[str, Any]) -> Tally:
+        """The tally that `dump` gave."""
+        values = {name: dumped[name] for name in _NUMBERS}
+        values |= {name: Counter(dumped[name]) for name in _COUNTERS}
+        values |= {name: Histogram.load(dumped[name]) for name in _HISTOGRAMS}
+        return cls(**values)
+
+
+_NUMBERS = ("attempted", "connected", "welcomed", "joined", "settled", "members", "beats", "acks")
+_COUNTERS = ("open", "denied", "errors", "lost", "removed")
+_HISTOGRAMS = ("welcome", "ack")

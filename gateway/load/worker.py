@@ -1,0 +1,342 @@
+"""One process of the load generator: opens its connections, beats for all of them, and says what it sees.
+
+It reads its `Plan` as one line of JSON from stdin and writes a report (`phase` and the tally) twice a second as a line
+of JSON to stdout. `stop`, or the end of stdin (whoever started it is gone), makes it say `bye` everywhere and end.
+
+No connection has a task or a timer: the beats of all are spread over a `Wheel`, one timer for the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import resource
+import sys
+from dataclasses import asdict, dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from gateway.link import End, Link, Message, Transport, codec
+from gateway.load.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PACE = 0.01
+"""Seconds between two batches of new connections, or of farewells."""
+IN_FLIGHT = 256
+"""Connections being made at once."""
+FAREWELLS = 200
+"""Farewells in a batch."""
+PATIENCE = 15.0
+"""Seconds that an answer, or a close after `bye`, may take."""
+REPORT = 0.5
+"""Seconds between reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one worker does. Connections are numbered from `first` through the whole load."""
+
+    host: str
+    ports: dict[Transport, int]
+    transports: list[Transport]
+    """Taken in turn by number."""
+    first: int
+    connections: int
+    ramp: float
+    """New connections per second."""
+    heartbeat: float | None
+    """Seconds between beats; None takes what the gateway states."""
+    conferences: int
+    """Connections join `load-0` … in turn by number; 0 joins none."""
+    distinct_accounts: bool
+    kind: str
+    sources: list[str]
+    """Local addresses, taken in turn by number; none lets the system choose."""
+    seed: int
+
+    def dump(self) -> str:
+        """The plan as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def load(cls, line: str | bytes) -> Plan:
+        """The plan that `dump` gave."""
+        return cls(**json.loads(line))
+
+
+class Wheel:
+    """Beats for every peer once per interval, each at its own random point of it."""
+
+    TICK = 0.02
+
+    def __init__(self, interval: float, random: Random, tally: Tally) -> None:
+        self._slots: list[list[Peer]] = [[] for _ in range(max(1, round(interval / self.TICK)))]
+        self._tick = interval / len(self._slots)
+        self._random = random
+        self._tally = tally
+        self._loop = asyncio.get_running_loop()
+        self._start = self._loop.time()
+        self._turn = 0
+        self._timer = self._loop.call_later(self._tick, self._advance)
+
+    def add(self, peer: Peer) -> None:
+        """Beat for a peer until its link is gone."""
+        self._random.choice(self._slots).append(peer)
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._timer.cancel()
+
+    def _advance(self) -> None:
+        now = self._loop.time()
+        while self._start + (self._turn + 1) * self._tick <= now:
+            self._turn += 1
+            number = self._turn % len(self._slots)
+            gone = 0
+            for peer in self._slots[number]:
+                if peer.link is None:
+                    gone += 1
+                else:
+                    peer.beaten = self._loop.time()
+                    self._tally.beats += 1
+                    peer.link.beat()
+            if gone:
+                self._slots[number] = [peer for peer in self._slots[number] if peer.link is not None]
+        self._timer = self._loop.call_at(self._start + (self._turn + 1) * self._tick, self._advance)
+
+
+class Peer:
+    """One client of the load; the listener of its link. Never comes back after a loss: a loss is counted."""
+
+    __slots__ = ("_began", "_member", "_welcomed", "_worker", "beaten", "link", "number", "settled", "transport")
+
+    def __init__(self, worker: Worker, number: int, transport: Transport) -> None:
+        self._worker = worker
+        self._began = worker.loop.time()
+        self._welcomed = self._member = self.settled = False
+        self.beaten = 0.0
+        self.number = number
+        self.transport: Transport = transport
+        self.link: Link | None = None
+
+    def opened(self, link: Link) -> None:
+        """Say hello."""
+        self._worker.tally.connected += 1
+        link.send(self._worker.hello(self.number))
+
+    def acked(self, link: Link) -> None:  # noqa: ARG002 - a listener may have several links, a peer has one
+        """Take the time of a heartbeat."""
+        tally = self._worker.tally
+        tally.acks += 1
+        tally.ack.record(self._worker.loop.time() - self.beaten)
+
+    def received(self, link: Link, message: Message) -> None:
+        """Count what the gateway says, and ask for the next thing."""
+        worker, tally = self._worker, self._worker.tally
+        match message["type"]:
+            case "welcome":
+                self._welcomed = True
+                tally.welcomed += 1
+                tally.open[self.transport] += 1
+                tally.welcome.record(worker.loop.time() - self._began)
+                worker.beat_for(self, message)
+                conference = worker.conference(self.number)
+                if conference is None:
+                    self.settle()
+                else:
+                    link.send({"type": "join", "conference": conference})
+            case "joined" | "waiting" if not self._member:
+                self._member = True
+                tally.joined += 1
+                tally.members += 1
+                self.settle()
+            case "denied":
+                tally.denied[f"{message.get('request')} {message.get('reason')}"] += 1
+                self.settle()
+            case "error":
+                tally.errors[str(message.get("code"))] += 1
+                self.settle()
+            case "removed":
+                tally.removed[str(message.get("reason"))] += 1
+                self._leave()
+
+    def ended(self, link: Link, end: End) -> None:  # noqa: ARG002 - as above
+        """Count how it ended."""
+        if self.link is None:
+            return
+        tally = self._worker.tally
+        self.link = None
+        if self._welcomed:
+            tally.open[self.transport] -= 1
+            if not self._worker.stopping:
+                tally.lost[end.reason] += 1
+        elif not self.settled and not self._worker.stopping:
+            tally.errors[end.reason] += 1
+        self._leave()
+        self.settle()
+        self._worker.gone(self)
+
+    def settle(self) -> None:
+        """The ramp of this peer is over."""
+        if not self.settled:
+            self.settled = True
+            self._worker.tally.settled += 1
+            self._worker.changed.set()
+
+    def _leave(self) -> None:
+        if self._member:
+            self._member = False
+            self._worker.tally.members -= 1
+
+
+class Worker:
+    """All connections of one process."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.tally = Tally()
+        self.stopping = False
+        self.phase = "ramping"
+        self.changed = asyncio.Event()
+        self._plan = plan
+        self._random = Random(plan.seed)  # noqa: S311 - repeatable by its seed; nothing is secret here
+        self._peers: set[Peer] = set()
+        self._wheel: Wheel | None = None
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
+
+    def hello(self, number: int) -> Message:
+        """What a peer says first."""
+        message: Message = {"type": "hello", "protocol": 1, "client": "tallygate-load/1", "kind": self._plan.kind}
+        if self._plan.distinct_accounts:
+            message |= {"account": f"load-{number}@load.invalid", "device": "load"}
+        return message
+
+    def conference(self, number: int) -> str | None:
+        """The conference a peer joins."""
+        return f"load-{number % self._plan.conferences}" if self._plan.conferences else None
+
+    def beat_for(self, peer: Peer, welcome: Message) -> None:
+        """Beat for a peer from now on; the first welcome states the interval."""
+        if self._wheel is None:
+            interval = self._plan.heartbeat or float(welcome.get("heartbeat_seconds") or 30.0)
+            self._wheel = Wheel(interval, self._random, self.tally)
+        self._wheel.add(peer)
+
+    def gone(self, peer: Peer) -> None:
+        """Forget a peer."""
+        self._peers.discard(peer)
+        self.changed.set()
+
+    async def ramp(self) -> None:
+        """Open every connection at the planned rate and wait until each has what it asked for, or not."""
+        start = self.loop.time()
+        async with asyncio.TaskGroup() as group:
+            while self.tally.attempted < self._plan.connections and not self.stopping:
+                due = min(self._plan.connections, 1 + int((self.loop.time() - start) * self._plan.ramp))
+                for number in range(self._plan.first + self.tally.attempted, self._plan.first + due):
+                    await self._slots.acquire()
+                    self.tally.attempted += 1
+                    group.create_task(self._open(number))
+                await asyncio.sleep(PACE)
+        await self._until(lambda: self.stopping or self.tally.settled >= self.tally.attempted)
+        for peer in list(self._peers):
+            if not self.stopping and peer.link is not None and not peer.settled:
+                peer.link.abort(TimeoutError("no answer in time"))
+        gc.collect()
+        gc.freeze()
+        self.phase = "holding"
+
+    def halt(self) -> None:
+        """Open nothing more; from now on whatever ends was meant to."""
+        self.stopping = True
+        self.changed.set()
+
+    async def farewell(self) -> None:
+        """Say `bye` everywhere and wait for the gateway to close; what does not close is dropped."""
+        if self._wheel is not None:
+            self._wheel.stop()
+        for number, peer in enumerate(list(self._peers), 1):
+            if peer.link is not None:
+                peer.link.send({"type": "bye"})
+            if number % FAREWELLS == 0:
+                await asyncio.sleep(PACE)
+        await self._until(lambda: not self._peers)
+        for peer in list(self._peers):
+            if peer.link is not None:
+                peer.link.abort()
+        self.phase = "done"
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        """Wait for it, but not longer than `PATIENCE`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not reached():
+                    self.changed.clear()
+                    await self.changed.wait()
+
+    async def _open(self, number: int) -> None:
+        transport = self._plan.transports[number % len(self._plan.transports)]
+        port = self._plan.ports[transport]
+        peer = Peer(self, number, transport)
+        peer.link = link = Link(codec(transport, self._plan.host, port, self._random), peer)
+        self._peers.add(peer)
+        source = (self._plan.sources[number % len(self._plan.sources)], 0) if self._plan.sources else None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.loop.create_connection(lambda: link, self._plan.host, port, local_addr=source)
+        except OSError as fault:
+            peer.ended(link, End(error=OSError(_sentence(fault))))
+        finally:
+            self._slots.release()
+
+
+def _sentence(fault: OSError) -> str:
+    """A fault without addresses and ports, so that equal ones are counted together."""
+    if isinstance(fault, TimeoutError):
+        return "connecting took too long"
+    return os.strerror(fault.errno) if fault.errno else type(fault).__name__
+
+
+def raise_limit() -> int:
+    """Raise the limit of open files as far as it goes; gives it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+async def _main() -> None:
+    loop = asyncio.get_running_loop()
+    raise_limit()
+    gc.set_threshold(100_000, 50, 50)
+    commands = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    worker = Worker(Plan.load(await commands.readline()))
+    reporting = asyncio.create_task(_report(worker))
+    ramping = asyncio.create_task(worker.ramp())
+    await commands.readline()
+    worker.halt()
+    await ramping
+    await worker.farewell()
+    reporting.cancel()
+    await asyncio.wait([reporting])
+    _say(worker)
+
+
+async def _report(worker: Worker) -> None:
+    while True:
+        _say(worker)
+        await asyncio.sleep(REPORT)
+
+
+def _say(worker: Worker) -> None:
+    report: dict[str, Any] = {"phase": worker.phase, "tally": worker.tally.dump()}
+    print(json.dumps(report), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

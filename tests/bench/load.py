@@ -1,0 +1,99 @@
+"""The load side: one `client.c` process and the connections it holds to one server.
+
+All connections of a load stay open while phase after phase is commanded; an answer comes when the phase is over and
+every heartbeat of it was acknowledged, so the server's CPU clock read before and after belongs to that phase.
+"""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import Self
+
+from . import cache
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What one phase brought. Latencies in microseconds, the rest in seconds and numbers."""
+
+    opened: int
+    failed: int
+    open_seconds: float
+    acks: int
+    unanswered: int
+    skipped: int
+    lost: int
+    p50: float
+    p99: float
+    max: float
+    welcome_p50: float
+    welcome_p99: float
+    welcome_max: float
+    seconds: float
+    cpu: float
+    held: int
+    refused: int
+    refusal: str
+
+
+class Fault(Exception):
+    """A measurement that cannot be trusted: connections refused or lost, or a server that died."""
+
+
+class Load:
+    """A load program connected to `port`, speaking `transport`; `join` puts so many clients into each conference."""
+
+    def __init__(self, port: int, transport: str, *, join: int = 0, accounts: bool = False, source: int = 1) -> None:
+        command = [cache.client(), str(port), transport, "--source", str(source)]
+        command += ["--join", str(join)] if join else []
+        command += ["--accounts"] if accounts else []
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.held = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _ask(self, command: str) -> dict[str, object]:
+        if self._process.stdin is None or self._process.stdout is None:
+            raise Fault("the load program has no pipes")
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise Fault(f"the load program died at {command!r}")
+        answer: dict[str, object] = json.loads(line)
+        return answer
+
+    def run(self, **plan: float) -> Phase:
+        """Run one phase (the keys of the `run` command in client.c); `Fault` when a connection failed or was lost."""
+        phase = Phase(**self._ask("run " + " ".join(f"{key}={value:g}" for key, value in plan.items())))  # type: ignore[arg-type]  # the program's own keys
+        if phase.failed or phase.lost or phase.unanswered or phase.refused:
+            raise Fault(
+                f"{phase.failed} not connected, {phase.lost} lost, {phase.unanswered} heartbeats unanswered, "
+                f"{phase.refused} refusals {phase.refusal}"
+            )
+        self.held = phase.held
+        return phase
+
+    def grow(self, size: int) -> None:
+        """Open connections until the load holds `size`."""
+        if size > self.held:
+            self.run(open=size - self.held, window=64)
+
+    def shrink(self, size: int) -> None:
+        """Close the newest connections down to `size`."""
+        if self.held > size:
+            self._ask(f"close {self.held - size}")
+            self.held = size
+
+    def kill(self) -> None:
+        """SIGKILL the program: the kernel closes its connections."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        self.held = 0

@@ -1,0 +1,247 @@
+"""The server processes under measurement: how each is started, how its CPU and memory are read, how many it holds.
+
+CPU is the kernel's own clock of the process (nanoseconds, all threads, user and system); memory is its anonymous
+resident pages. Every server is stopped by its own handle, whatever happens in between.
+"""
+
+import http.client
+import json
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+from . import cache
+from .load import Fault, Load
+
+PATIENCE = 30.0  # seconds for a server to come up or to forget its clients
+ROOMY = 20000  # above anything one process may hold
+
+SETTINGS = (
+    "listen.tcp=0", "listen.websocket=0", "listen.operator=0", "registrar.enabled=false", "listen.accept_rate=0",
+    "listen.message_rate=0", f"listen.max_pending={ROOMY}", "heartbeat.timeout=600s", f"license.epop.users={ROOMY}",
+    f"license.nefsis-concurrent.users={ROOMY}", f"license.nefsis-named.hosts={ROOMY}",
+    f"license.nefsis-named.participants={ROOMY}", f"license.trueconf.pro={ROOMY}", f"license.trueconf.online={ROOMY}",
+    f"license.trueconf.guest={ROOMY}", f"license.trueconf.gateway={ROOMY}",
+)  # fmt: skip
+"""Limits out of the way: the benchmark measures what serving costs, not what refusing costs."""
+
+
+class Server:
+    """A small server that speaks `control.py`: the floor, or a peer."""
+
+    transport = "websocket"
+    answers: ClassVar[bool] = True  # on stdout, as control.py does
+
+    def __init__(self, command: list[str]) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process that writes it
+        out = subprocess.PIPE if self.answers else self._log
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=self._log, cwd=cache.ROOT)
+        self._clock = (~self.process.pid << 3) | 2  # clock_getcpuclockid(3)
+        try:
+            self.port = self._ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _ready(self) -> int:
+        return int(self._line()["port"])
+
+    def _line(self) -> dict[str, int]:
+        out = self.process.stdout
+        if out is None or not select.select([out], [], [], PATIENCE)[0]:
+            raise Fault("a server did not answer in time")
+        line = out.readline()
+        if not line:
+            raise Fault(f"a server died: {self._last_words()}")
+        answer: dict[str, int] = json.loads(line)
+        return answer
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        return (self._log.read().decode(errors="replace").strip().splitlines() or ["no word"])[-1]
+
+    def _ask(self, question: bytes) -> int:
+        if self.process.stdin is None:
+            raise Fault("a server without stdin")
+        self.process.stdin.write(question + b"\n")
+        self.process.stdin.flush()
+        return self._line()["connections"]
+
+    def collect(self) -> None:
+        """Have garbage collected where the server can be told to."""
+        self._ask(b"collect")
+
+    def connections(self) -> int:
+        """How many connections it still counts."""
+        return self._ask(b"count")
+
+    def cpu(self) -> float:
+        """CPU seconds used so far."""
+        return time.clock_gettime(self._clock)
+
+    def memory(self) -> int:
+        """Anonymous resident bytes, once two readings half a second apart agree."""
+        self.collect()
+        before, now = -1, self._anonymous()
+        until = time.monotonic() + 8
+        while abs(now - before) > 65536 and time.monotonic() < until:
+            time.sleep(0.5)
+            before, now = now, self._anonymous()
+        return now
+
+    def _anonymous(self) -> int:
+        for line in Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Anonymous:"):
+                return int(line.split()[1]) * 1024
+        raise Fault("no Anonymous: in smaps_rollup")
+
+    def wait_for(self, connections: int) -> None:
+        """Wait until it counts so many."""
+        until = time.monotonic() + PATIENCE
+        while self.connections() != connections:
+            if time.monotonic() > until:
+                raise Fault(f"still {self.connections()} connections, not {connections}")
+            time.sleep(0.02)
+
+    def load(self, *, join: int = 0, accounts: bool = False, source: int = 1) -> Load:
+        """Connect a load program to it."""
+        return Load(self.port, self.transport, join=join, accounts=accounts, source=source)
+
+    def stop(self) -> None:
+        """Kill the process; whatever it knew was read before."""
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+        self.process.kill()
+        self.process.wait()
+        self._log.close()
+
+
+class Floor(Server):
+    """The bare server."""
+
+    transport = "tcp"
+
+    def __init__(self, backlog: int = 4096) -> None:
+        super().__init__(cache.floor(backlog))
+
+
+class Broker(Server):
+    """mosquitto: it has no ready line and no count."""
+
+    transport = "mqtt"
+    answers = False
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        super().__init__(cache.mosquitto(self.port))
+
+    def _ready(self) -> int:
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                raise Fault(f"mosquitto died: {self._last_words()}")
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return self.port
+            time.sleep(0.05)
+        raise Fault("mosquitto did not come up")
+
+    def collect(self) -> None:
+        """Nothing to collect in C."""
+
+    def wait_for(self, connections: int) -> None:  # noqa: ARG002  # the broker counts in its own topics only
+        """Give it the time that closing takes."""
+        time.sleep(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ready file, as far as the benchmark reads it."""
+
+    tcp: int
+    websocket: int
+    operator: int
+
+
+class Gateway(Server):
+    """`tallygate serve` as a user starts it, limits out of the way; `settings` are further `--set` arguments."""
+
+    answers = False
+
+    def __init__(self, transport: str = "tcp", settings: Iterable[str] = ()) -> None:
+        self.transport = transport
+        self._folder = tempfile.TemporaryDirectory(prefix="tallygate-bench-")
+        self._file = Path(self._folder.name) / "ready.json"
+        command = [sys.executable, "-m", "gateway", "serve", "--ready-file", str(self._file)]
+        for setting in (*SETTINGS, f"store.path={self._folder.name}/bench.db", *settings):
+            command += ["--set", setting]
+        self._operator: http.client.HTTPConnection | None = None
+        super().__init__(command)
+
+    def _ready(self) -> int:
+        until = time.monotonic() + PATIENCE
+        while not self._file.exists() or not self._file.read_text().strip():
+            if self.process.poll() is not None:
+                raise Fault(f"the gateway did not start: {self._last_words()}")
+            if time.monotonic() > until:
+                raise Fault("the gateway wrote no ready file")
+            time.sleep(0.05)
+        said = json.loads(self._file.read_text())
+        ports = Ports(said["tcp"], said["websocket"], said["operator"])
+        self._operator = http.client.HTTPConnection("127.0.0.1", ports.operator, timeout=PATIENCE)
+        return ports.tcp if self.transport == "tcp" else ports.websocket
+
+    def _get(self, path: str) -> str:
+        if self._operator is None:
+            raise Fault("the gateway has no operator port")
+        self._operator.request("GET", path)
+        answer = self._operator.getresponse()
+        text = answer.read().decode()
+        if answer.status != http.HTTPStatus.OK:
+            raise Fault(f"{path} answered {answer.status}")
+        return text
+
+    def scrape(self) -> str:
+        """The text of /metrics."""
+        return self._get("/metrics")
+
+    def collect(self) -> None:
+        """The gateway is measured as it runs."""
+
+    def connections(self) -> int:
+        """Sessions it counts; when none, whatever /metrics counts most: 0 only when all are 0."""
+        sessions = int(json.loads(self._get("/api/connections/count"))["count"])
+        if sessions:
+            return sessions
+        counts: dict[str, float] = {}
+        for line in self.scrape().splitlines():
+            name = line.partition("{")[0]
+            if name in {"tallygate_connections", "tallygate_sessions", "tallygate_conference_members"}:
+                counts[name] = counts.get(name, 0) + float(line.rpartition(" ")[2])
+            elif name == "tallygate_license_used":
+                counts[line] = float(line.rpartition(" ")[2])
+        if "tallygate_connections" not in counts:
+            raise Fault("/metrics has no tallygate_connections")
+        return int(max(counts.values()))
+
+    def stop(self) -> None:
+        """End the process and its folder."""
+        if self._operator is not None:
+            self._operator.close()
+        super().stop()
+        self._folder.cleanup()

@@ -1,0 +1,51 @@
+"""The command `tallygate` as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, Process
+from typing import NamedTuple, cast
+
+PATIENCE = 60.0
+
+
+class Ended(NamedTuple):
+    """How a process ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def begin(*argv: str, stdout: int = PIPE) -> Process:
+    """Starts the command."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", *argv, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=PIPE
+    )
+
+
+async def end(process: Process) -> Ended:
+    """Waits for it; it is killed when it takes too long."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return Ended(process.returncode or 0, (out or b"").decode(), err.decode())
+
+
+async def run(*argv: str) -> Ended:
+    """Runs it to its end."""
+    return await end(await begin(*argv))
+
+
+async def said(stream: asyncio.StreamReader | None, word: str) -> None:
+    """Waits for a line that holds a word."""
+    lines = cast(asyncio.StreamReader, stream)
+    async with asyncio.timeout(PATIENCE):
+        while line := await lines.readline():
+            if word in line.decode():
+                return
+    raise AssertionError(f"it ended without saying {word!r}")

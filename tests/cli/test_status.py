@@ -1,0 +1,201 @@
+"""`tallygate status` and `kick`: what is shown of a gateway's documents, and what is said when there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.cli.main import main
+from gateway.cli.status import render
+from tests.cli.program import PATIENCE, begin, end, run, said
+
+if TYPE_CHECKING:
+    from tests.conftest import Serve
+
+
+def pool(used: int, limit: int | None, **more: int) -> dict[str, Any]:
+    available = None if limit is None else max(0, limit - used)
+    return {
+        "used": used,
+        "limit": limit,
+        "available": available,
+        "reserved": 0,
+        "overdraft_used": 0,
+        "high_water": used,
+        "denied": 0,
+    } | more
+
+
+LICENSE: dict[str, Any] = {
+    "model": "trueconf",
+    "edition": "server",
+    "enforce": True,
+    "models": {
+        "epop": {"pools": {"concurrent": pool(12, 10, high_water=14, denied=3)}},
+        "nefsis-named": {"pools": {"hosts": pool(2, 5), "participants": pool(12, 125)}},
+        "trueconf": {"pools": {"online": pool(15, 15), "pro": pool(4, None, reserved=3)}},
+    },
+    "extensions": {},
+    "registration": {"state": "off", "shutdown_at": None},
+}
+DOCUMENT = {"operator": "http://127.0.0.1:4311", "license": LICENSE, "connections": 15, "conferences": 2}
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def test_the_enforced_model_comes_first_and_is_marked() -> None:
+    lines = render(DOCUMENT).splitlines()
+    models = [line for line in lines if line.strip() in {"* trueconf", "epop", "nefsis-named"}]
+    assert models == ["* trueconf", "  epop", "  nefsis-named"]
+
+
+def test_every_pool_has_its_row_of_counts() -> None:
+    rows = {line.split()[0]: line.split()[1:] for line in render(DOCUMENT).splitlines() if line.startswith("    ")}
+    assert rows["online"] == ["15", "15", "0", "0", "15", "0"]
+    assert rows["pro"] == ["4", "-", "-", "3", "4", "0"]
+    assert rows["concurrent"] == ["12", "10", "0", "0", "14", "3"]
+    assert rows["participants"] == ["12", "125", "113", "0", "12", "0"]
+
+
+def test_connections_and_conferences_are_told() -> None:
+    assert "connections 15   conferences 2" in render(DOCUMENT)
+
+
+def test_overdraft_is_told_apart() -> None:
+    license = LICENSE | {"models": {"epop": {"pools": {"concurrent": pool(12, 10, overdraft_used=2)}}}}
+    assert "12 (+2)" in render(DOCUMENT | {"license": license})
+
+
+def test_a_model_that_is_not_enforced_says_so() -> None:
+    assert "not enforced" in render(DOCUMENT | {"license": LICENSE | {"enforce": False}}).splitlines()[0]
+
+
+def test_registration_is_shown_where_there_is_one_with_the_hour_of_shutdown() -> None:
+    grace = {"state": "grace", "shutdown_at": "2026-11-22T04:00:00Z"}
+    said = render(DOCUMENT | {"license": LICENSE | {"registration": grace}})
+    assert "registration grace" in said
+    assert "2026-11-22T04:00:00Z" in said
+    assert "registration" not in render(DOCUMENT)
+
+
+def test_it_fits_eighty_columns() -> None:
+    full = {name: pool(99_999, 99_999, reserved=99_999, denied=99_999) for name in ("online", "participants")}
+    license = LICENSE | {
+        "models": {"nefsis-concurrent": {"pools": full}},
+        "registration": {"state": "unregistered", "shutdown_at": "2026-11-22T04:00:00Z"},
+    }
+    assert max(len(line) for line in render(DOCUMENT | {"license": license}).splitlines()) <= 80
+
+
+def test_columns_are_aligned_to_the_right() -> None:
+    lines = [line for line in render(DOCUMENT).splitlines() if "high water" in line or line.startswith("    ")]
+    assert len({len(line) for line in lines}) == 1
+
+
+@pytest.mark.parametrize("command", [["status"], ["kick", "s-1"], ["load", "--connections", "1"]])
+def test_where_no_gateway_answers_it_says_so_in_one_line(
+    command: list[str], closed_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"http://127.0.0.1:{closed_port}"
+    assert main([*command, "--operator", url]) == 1
+    assert capsys.readouterr().err == f"tallygate {command[0]}: no gateway answers at {url}: is it running?\n"
+
+
+# Of a real gateway
+
+
+async def test_it_shows_what_is_in_use(serve: Serve) -> None:
+    house = await serve(license__epop__users=3)
+    for _ in range(2):
+        client = await house.welcomed()
+        await client.ask("join", conference="weekly")
+    shown = await run("status", "--operator", house.url)
+    assert (shown.code, shown.err) == (0, "")
+    assert f"{house.url}: epop, enforced" in shown.out
+    assert "connections 2   conferences 1" in shown.out
+    row = next(line.split() for line in shown.out.splitlines() if line.split()[:1] == ["concurrent"])
+    assert row == ["concurrent", "2", "3", "1", "0", "2", "0"]
+
+
+async def test_as_json_it_is_the_gateways_own_document(serve: Serve) -> None:
+    house = await serve()
+    await house.welcomed("websocket")
+    shown = await run("status", "--json", "--operator", house.url)
+    document = json.loads(shown.out)
+    assert document["connections"] == 1
+    assert document["license"] == (await house.http("GET", "/api/license"))[1]
+
+
+async def test_watching_goes_on_until_ctrl_c(serve: Serve) -> None:
+    house = await serve()
+    watching = await begin("status", "--json", "--watch", "0.1", "--operator", house.url)
+    for _ in range(3):
+        await said(watching.stdout, "epop")
+    watching.send_signal(signal.SIGINT)
+    ended = await end(watching)
+    assert (ended.code, ended.err) == (130, "")
+
+
+async def readable(file: int) -> bytes:
+    """What can be read of a terminal, once something can."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_reader(file, ready.set_result, None)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(file)
+    return os.read(file, 65536)
+
+
+async def test_on_a_terminal_it_redraws_in_place(serve: Serve) -> None:
+    house = await serve()
+    terminal, stdout = pty.openpty()
+    try:
+        watching = await begin("status", "--watch", "0.1", "--operator", house.url, stdout=stdout)
+        await house.welcomed()
+        seen = b""
+        async with asyncio.timeout(PATIENCE):
+            while b"connections 1" not in seen or seen.count(b"\x1b[H") < 2:
+                seen += await readable(terminal)
+        watching.send_signal(signal.SIGINT)
+        assert (await end(watching)).code == 130
+    finally:
+        os.close(stdout)
+        os.close(terminal)
+    assert seen.count(b"\x1b[2J") == 1
+
+
+async def test_kicking_a_session(serve: Serve) -> None:
+    house = await serve()
+    client = await house.connect()
+    session = (await client.hello())["session"]
+    kicked = await run("kick", session, "--operator", house.url)
+    assert kicked == (0, f"closed session {session}\n", "")
+    assert [message["reason"] for message in await client.gone()] == ["kicked"]
+    again = await run("kick", session, "--operator", house.url)
+    assert again == (1, "", f"tallygate kick: there is no session {session}\n")
+
+
+async def test_kicking_an_account_for_a_while(serve: Serve) -> None:
+    house = await serve()
+    clients = [await house.welcomed(account="ann@example.org", device=device) for device in ("laptop", "phone")]
+    kicked = await run("kick", "--account", "ann@example.org", "--ban", "5m", "--operator", house.url)
+    assert kicked == (0, "closed 2 sessions of ann@example.org, banned for 5m\n", "")
+    for client in clients:
+        assert [message["reason"] for message in await client.gone()] == ["kicked"]
+    refused = await (await house.connect()).hello(account="ann@example.org")
+    assert (refused["type"], refused["reason"]) == ("denied", "banned")
