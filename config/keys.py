@@ -67,7 +67,6 @@ KEYS: Mapping[str, Key] = _keys()
 LATER: Mapping[str, str] = {
     "registration": "registration with a server",
     "registrar": "the registration server",
-    "store": "the store",
     "history": "history and reports",
 }
 """Sections that are accepted and checked but change nothing yet, and the feature they wait for."""

@@ -1,11 +1,12 @@
 """The vendors' examples, and cases derived from the rules, against the real server over both transports.
 
-Cases with `groups` restart the gateway so that the groups take effect; they need a store.
+Cases with `groups` put them through the operator port and restart the gateway, so that they take effect.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import House, Serve
+from gateway.edge.app import running
+from tests.conftest import House, Serve, settings_of
 from tests.wire import PATIENCE, Wire
 
 FILES = sorted((Path(__file__).parent / "cases").glob("*.json"))
@@ -22,10 +24,15 @@ NOT_FIELDS = {"do", "as", "expect", "type", "resume_of"}
 
 
 @pytest.mark.parametrize("transport", ["tcp", "websocket"])
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "groups" not in case])
-async def test_case(name: str, transport: str, serve: Serve) -> None:
+@pytest.mark.parametrize("name", CASES)
+async def test_case(name: str, transport: str, serve: Serve, tmp_path: Path) -> None:
     case = CASES[name]
     config = {key.replace(".", "__"): _text(value) for key, value in case["config"].items()}
+    if "groups" in case:
+        config["store__path"] = str(tmp_path / "tallygate.db")
+        async with running(settings_of(**config)) as before, contextlib.AsyncExitStack() as clients:
+            for group, body in case["groups"].items():
+                assert (await House(before, clients).http("PUT", f"/api/groups/{group}", json=body))[0] == 200
     run = Run(await serve(**config), transport)
     for number, step in enumerate(case["steps"], 1):
         try:
@@ -77,6 +84,14 @@ class Run:
     async def http(self, step: dict[str, Any]) -> None:
         status, body = await self.house.http(step["method"], step["path"], json=step.get("body"))
         assert status == step["status"], body
+
+    async def wait(self, step: dict[str, Any]) -> None:
+        await asyncio.sleep(step["seconds"])
+
+    async def get(self, step: dict[str, Any]) -> None:
+        status, body = await self.house.http("GET", step["path"])
+        assert status == 200, body
+        assert {item["account"] for item in body["items"]} == set(step["accounts"])
 
     async def counts(self, step: dict[str, Any]) -> None:
         wanted = {pool: value if isinstance(value, dict) else {"used": value} for pool, value in step["pools"].items()}

@@ -28,7 +28,7 @@ class Wire:
     @staticmethod
     async def open(transport: str, port: int, address: str = "127.0.0.1") -> Wire:
         """Connect over `tcp` or `websocket`, from a loopback address."""
-        return await (TcpWire.to(port, address) if transport == "tcp" else WebSocketWire.to(port))
+        return await (TcpWire.to(port, address) if transport == "tcp" else WebSocketWire.to(port, address))
 
     async def say(self, type: str, **fields: Any) -> None:
         """Send one message."""
@@ -133,9 +133,9 @@ class WebSocketWire(Wire):
         self.socket = socket
 
     @classmethod
-    async def to(cls, port: int) -> WebSocketWire:
+    async def to(cls, port: int, address: str = "127.0.0.1") -> WebSocketWire:
         """Connect to the WebSocket door."""
-        session = aiohttp.ClientSession()
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(local_addr=(address, 0)))
         try:
             socket = await session.ws_connect(f"http://127.0.0.1:{port}/ws", protocols=("tallygate.v1",), autoping=True)
         except BaseException:

@@ -19,6 +19,7 @@ from config.settings import Settings
 from gateway.cli.options import config_options, settings_from
 from gateway.core.snapshot import PoolView, snapshot
 from gateway.edge.app import Gateway
+from gateway.edge.store import StoreRefused, StoreUnavailable
 
 HELP = "Runs the gateway: client doors, operator port, license models."
 EXAMPLES = """\
@@ -66,8 +67,8 @@ async def _serve(settings: Settings, args: argparse.Namespace, before: int, file
     gateway = Gateway(settings, files=files)
     try:
         await gateway.open()
-    except OSError as fault:
-        print(f"tallygate: cannot start: {fault.strerror or fault}", file=sys.stderr)
+    except (OSError, StoreRefused, StoreUnavailable) as fault:
+        print(f"tallygate: cannot start: {getattr(fault, 'strerror', None) or fault}", file=sys.stderr)
         return 1
     print(screen(gateway, before, files), flush=True)
     loop = asyncio.get_running_loop()

@@ -17,10 +17,11 @@ from collections.abc import Collection, Iterable, Sequence
 from gateway.core.book import Lease
 from gateway.core.conferences import Conferences, Declaration
 from gateway.core.facts import Conference, Now, Session, utc
-from gateway.core.ledger import Ledger, LeaseChange
+from gateway.core.ledger import LeaseChange, Ledger
 from gateway.core.license import Attempt, Model, Refusal
 from gateway.core.messages import Request
 from gateway.core.outcome import Message, Outcome, Terms
+from gateway.core.retraction import Retraction
 from gateway.core.sessions import Sessions
 
 
@@ -91,7 +92,7 @@ class Admission:
             elif wanted:
                 ledger.settle(session, wanted, "closed", now)
         outcome.answer = {"type": "welcome", **self.standing(session)}
-        return self._close(outcome, session)
+        return self.conclude(outcome, session)
 
     def end(self, session: Session, cause: str, now: Now) -> Outcome:
         """The session is over: everything it holds is released for `cause`."""
@@ -101,7 +102,7 @@ class Admission:
         self.sessions.remove(session)
         for ledger in self.ledgers:
             ledger.settle(session, (), cause, now)
-        return self._close(outcome, session)
+        return self.conclude(outcome, session)
 
     # -- conferences -------------------------------------------------------------------------------------------------
 
@@ -122,11 +123,12 @@ class Admission:
             )
         elif session in conference.members:
             return self.refuse("join", Refusal("already_member"), id)
+        retract = self._way_back((session,), conference)
         refusal = self._enter(conference, session, host=ask["host"], now=now)
         if refusal is not None:
             return self.refuse("join", self._until(refusal, now), id)
-        outcome = Outcome(answer=self._joined(session, conference))
-        return self._close(outcome, session)
+        outcome = Outcome(answer=self._joined(session, conference), retract=retract)
+        return self.conclude(outcome, session)
 
     def start(self, session: Session, request: Request, now: Now) -> Outcome:
         """Make a scheduled conference live; everybody who waits is admitted in order of arrival, or denied."""
@@ -138,15 +140,16 @@ class Admission:
             return self.refuse("start", Refusal("not_allowed"), id)
         if conference.live:
             return Outcome(answer={"type": "started", "conference": id, **self.standing(session)})
+        retract = self._way_back(tuple(conference.members), conference)
         noted = self._open(conference, session, now)
         if isinstance(noted, Refusal):
             return self.refuse("start", noted, id)
-        outcome = Outcome()
+        outcome = Outcome(retract=retract)
         for member, host in self.conferences.start(conference):
             known = noted if member is session else ()
             denied = self._enter(conference, member, host=host, now=now, waited=True, noted=known)
             if denied is not None:
-                self._settle(member, "left", now)
+                self.settle(member, "left", now)
                 message = self.refuse("join", self._until(denied, now), id).answer
             else:
                 message = self._joined(member, conference)
@@ -156,7 +159,7 @@ class Admission:
             self.conferences.end(conference)
         outcome.answer = {"type": "started", "conference": id, **self.standing(session)}
         told = [member for member, _ in outcome.news]
-        return self._close(outcome, session, *told)
+        return self.conclude(outcome, session, *told)
 
     def leave(self, session: Session, request: Request, now: Now) -> Outcome:
         """End a membership."""
@@ -165,9 +168,9 @@ class Admission:
         if conference is None or session not in conference.members:
             return self.refuse("leave", Refusal("not_member"), id)
         self.conferences.leave(conference, session)
-        self._settle(session, "left", now)
+        self.settle(session, "left", now)
         outcome = Outcome(answer={"type": "left", "conference": id, **self.standing(session)})
-        return self._close(outcome, session)
+        return self.conclude(outcome, session)
 
     def declare(self, id: str, declaration: Declaration) -> None:
         """Say what a conference is before anybody joins it; a conference that is under way is not changed."""
@@ -263,14 +266,14 @@ class Admission:
 
     def _remove(self, session: Session, conference: Conference, reason: str, outcome: Outcome, now: Now) -> None:
         self.conferences.leave(conference, session)
-        self._settle(session, "removed", now)
+        self.settle(session, "removed", now)
         outcome.news.append((session, {"type": "removed", "conference": conference.id, "reason": reason}))
 
     def _close_removed(self, outcome: Outcome) -> Outcome:
         """Tell those who were removed what they hold, now that nothing more is taken from them."""
         for session, message in outcome.news:
             message.update(self.standing(session))
-        return self._close(outcome, *(session for session, _ in outcome.news))
+        return self.conclude(outcome, *(session for session, _ in outcome.news))
 
     # -- presence and leases -----------------------------------------------------------------------------------------
 
@@ -279,8 +282,8 @@ class Admission:
         if session.conferences:
             return self.refuse("sleep", Refusal("not_allowed"))
         self.sessions.wake(session, awake=False)
-        self._settle(session, "asleep", now)
-        return self._close(Outcome(answer={"type": "asleep", **self._seats(session)}), session)
+        self.settle(session, "asleep", now)
+        return self.conclude(Outcome(answer={"type": "asleep", **self._seats(session)}), session)
 
     def wake(self, session: Session, now: Now) -> Outcome:
         """Online again, if there is room."""
@@ -297,7 +300,7 @@ class Admission:
                 if would is not None and ledger is not self.law:
                     ledger.deny(would)
                 ledger.settle(session, wanted, "asleep", now)
-        return self._close(Outcome(answer={"type": "awake", **self._seats(session)}), session)
+        return self.conclude(Outcome(answer={"type": "awake", **self._seats(session)}), session)
 
     def request_pro(self, session: Session, now: Now) -> Outcome:
         """Give a user a lease without a conference (TrueConf licensing, PRO: manual request)."""
@@ -306,12 +309,14 @@ class Admission:
             return self.refuse("request_pro", Refusal("not_allowed"))
         pool = law.model.personal
         expires = None
+        retract = self._way_back((session,), None)
         if account not in law.pools[pool].reservations:
             refusal = law.full(pool, account)
             if refusal is not None and self._binds(refusal):
                 return self.refuse("request_pro", self._until(refusal, now))
             expires = law.lease(pool, account, now).expires
-        return self._close(Outcome(answer={"type": "granted", "pool": pool, "expires": utc(expires)}), session)
+        answer = {"type": "granted", "pool": pool, "expires": utc(expires)}
+        return self.conclude(Outcome(answer=answer, retract=retract), session)
 
     def revoke(self, ledger: Ledger, account: str, now: Now) -> Outcome:
         """End a temporary lease at once; members of live group conferences are removed (TrueConf licensing, PRO)."""
@@ -358,7 +363,7 @@ class Admission:
         for ledger in self.ledgers:
             if ledger.model.personal:
                 ledger.delete(ledger.model.personal, account, now)
-        return self._close(outcome)
+        return self.conclude(outcome)
 
     def deleted(self, account: str) -> bool:
         """Whether what a deleted account holds has not run out yet: until then its name is refused, by no shadow."""
@@ -381,13 +386,19 @@ class Admission:
                     conference.unnamed = (*conference.unnamed, session)
             ledger.settle(session, ledger.wanted(session), "revoked", now)
         ledger.end_lease(pool, account, "revoked", now)
-        return self._close(Outcome())
+        return self.conclude(Outcome())
+
+    def restore(self, change: LeaseChange, lived: float, now: Now) -> None:
+        """Take up a lease of the last run; one of a model that is neither enforced nor in shadow now is left alone."""
+        for ledger in self.ledgers:
+            if ledger.model.name == change.model and change.pool in ledger.pools:
+                ledger.restore(change, lived, now)
 
     def expire(self, now: Now) -> Outcome:
         """End what has run out; called every second or so."""
         for ledger in self.ledgers:
             ledger.expire(now)
-        return self._close(Outcome())
+        return self.conclude(Outcome())
 
     # -- the pieces --------------------------------------------------------------------------------------------------
 
@@ -427,6 +438,11 @@ class Admission:
             **self.standing(session),
         }
 
+    def _way_back(self, sessions: tuple[Session, ...], conference: Conference | None) -> Retraction | None:
+        """How to undo what is about to be decided, where it may grant a lease of the enforced model."""
+        leased = any(book.terms.leased for book in self.law.pools.values())
+        return Retraction(self, sessions, conference) if leased else None
+
     def _until(self, refusal: Refusal, now: Now) -> Refusal:
         """Say when to ask again, where a lease is known to run out."""
         expiry = self.law.next_expiry() if refusal.reason == "pool_full" else None
@@ -440,11 +456,12 @@ class Admission:
         self.law.deny(refusal)
         return False
 
-    def _settle(self, session: Session, cause: str, now: Now) -> None:
+    def settle(self, session: Session, cause: str, now: Now) -> None:
+        """Let a session hold in every model what its facts give it now; what it gives back is released for `cause`."""
         for ledger in self.ledgers:
             ledger.settle(session, ledger.wanted(session), cause, now)
 
-    def _close(self, outcome: Outcome, *told: Session) -> Outcome:
+    def conclude(self, outcome: Outcome, *told: Session) -> Outcome:
         """Add what follows from the decision: news for the other devices, and what a store must keep."""
         if self._changes:
             outcome.changes += self._changes

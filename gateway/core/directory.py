@@ -51,12 +51,12 @@ class Directory:
         return list(dict.fromkeys(account for name in names for account in sorted(self.groups[name].accounts)))
 
     def banned(self, session: Session, wall: float) -> Ban | None:
-        """The ban that keeps a session out at an instant."""
-        for subject in (session.identity, session.address) if self.bans else ():
-            ban = self.bans.get(subject) if subject else None
-            if ban is not None and ban.until > wall:
-                return ban
-        return None
+        """The ban that keeps a session out at an instant: an account's own, or a guest's by its address.
+
+        Many accounts may share an address; a guest's ban does not reach them.
+        """
+        ban = self.bans.get(session.identity or session.peer) if self.bans else None
+        return ban if ban is not None and ban.until > wall else None
 
     def ban(self, session: Session, until: float) -> Ban:
         """Keep out whoever this is: the account, or the address of a guest."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from gateway.core.book import Book, Lease, Linger, Reservation
@@ -17,7 +17,10 @@ from gateway.core.license import Model, Refusal
 
 
 class LeaseChange(NamedTuple):
-    """What a store must remember: the lease of a key as it is now, or why it ended."""
+    """What a store must remember: the lease of a key as it is now, or why it ended. Times are in seconds UTC.
+
+    `kind` is `temporary` or `permanent`; a permanent one is the reservation of an account by its groups.
+    """
 
     model: str
     pool: str
@@ -26,6 +29,7 @@ class LeaseChange(NamedTuple):
     expires: float | None
     deleted: bool
     ended: str | None
+    kind: str = "temporary"
 
 
 class Redistribution(NamedTuple):
@@ -61,18 +65,20 @@ class Ledger:
         self.turned: list[Key] = []
         """Keys of the first model's personal pool that came or went since somebody last looked."""
         self._expiries: list[tuple[float, str, Key]] = []
-        self.retune(model, overdraft)
+        self.retune(model, overdraft, now)
         for pool in model.pools:
             for key in pool.reserve:
                 self._reserve(pool.name, key, now)
 
-    def retune(self, model: Model, overdraft: int) -> None:
+    def retune(self, model: Model, overdraft: int, now: Now) -> None:
         """Take the limits of the same model under other terms. A lowered limit drops nobody."""
         self.model = model
         self.overdraft = overdraft if self.enforced else 0
         self._limited = [pool.name for pool in model.pools if pool.limit is not None and pool.binding]
         for pool in model.pools:
-            self.pools[pool.name].tune(pool)
+            book = self.pools[pool.name]
+            book.clock(now.mono)
+            book.tune(pool)
 
     def wanted(self, session: Session) -> Collection[Seat]:
         """The seats that the facts of `session` give it in this model."""
@@ -143,8 +149,8 @@ class Ledger:
             lease = book.leases.get(key)
             if lease is None:
                 lease = self._lease(name, key, Lease(now.wall), now)
-            elif lease.expires is not None and not lease.deleted:
-                lease.expires = None
+            elif lease.expires is not None:  # of a deleted account only in shadow, where its name is not refused
+                lease.expires, lease.deleted = None, False
                 self._note(name, key, lease)
         if fresh:
             self._turn(name, key)
@@ -213,6 +219,7 @@ class Ledger:
             lease = self._lease(name, key, Lease(now.wall), now)
         if reservation is not None:
             book.remove(key, reservation, "account_deleted", now.mono)
+            self._note(name, key, reservation, "account_deleted")
         lease.deleted = True
         self._expire_at(name, key, lease, now.wall + terms.lease)
 
@@ -267,10 +274,13 @@ class Ledger:
         for key in plan.permanent:
             if key not in book.reservations:
                 self._reserve(plan.pool, key, now)
+                self._note(plan.pool, key, book.reservations[key])
 
     def _unreserve(self, name: str, key: Key, now: Now) -> None:
         book = self.pools[name]
-        book.remove(key, book.reservations.pop(key), "redistributed", now.mono)
+        reservation = book.reservations.pop(key)
+        book.remove(key, reservation, "redistributed", now.mono)
+        self._note(name, key, reservation, "redistributed")
         if key not in book.claims:
             self._turn(name, key)
 
@@ -330,8 +340,45 @@ class Ledger:
             lease.queued = True
             heapq.heappush(self._expiries, (lease.expires, name, key))
 
-    def _note(self, name: str, key: Key, lease: Lease, ended: str | None = None) -> None:
-        self.changes.append(LeaseChange(self.model.name, name, key, lease.since, lease.expires, lease.deleted, ended))
+    def change(self, name: str, key: Key, claim: Lease | Reservation, ended: str | None = None) -> LeaseChange:
+        """What a store must remember of a lease or a reservation."""
+        model = self.model.name
+        if isinstance(claim, Reservation):
+            return LeaseChange(model, name, key, claim.since, None, False, ended, "permanent")
+        return LeaseChange(model, name, key, claim.since, claim.expires, claim.deleted, ended)
+
+    def restore(self, change: LeaseChange, lived: float, now: Now) -> None:
+        """Take up what the last run left; a lease in use was left at `lived`, when that run was last known to live."""
+        book = self.pools[change.pool]
+        if change.kind == "permanent":
+            book.reservations[change.key] = reservation = Reservation(change.since)
+            book.add(change.key, reservation, now.mono)
+            return
+        book.leases[change.key] = lease = Lease(change.since, change.expires)
+        lease.deleted = change.deleted
+        book.add(change.key, lease, now.mono)
+        if book.terms.lease is None:
+            return
+        if change.expires is None:
+            self._expire_at(change.pool, change.key, lease, lived + book.terms.lease)
+        else:
+            self._queue(change.pool, change.key, lease)
+
+    def reinstate(self, key: Key, leases: Mapping[tuple[str, Key], float | None], now: Now) -> None:
+        """Give `key` back the leases it had, each with its end, and no other."""
+        for name, book in self.pools.items():
+            lease = book.leases.get(key) if book.terms.leased else None
+            if lease is None:
+                continue
+            if (name, key) not in leases:
+                self.end_lease(name, key, "revoked", now)
+                continue
+            expires = leases[name, key]
+            if expires is not None and not book.in_use(key):
+                self._expire_at(name, key, lease, expires)
+
+    def _note(self, name: str, key: Key, claim: Lease | Reservation, ended: str | None = None) -> None:
+        self.changes.append(self.change(name, key, claim, ended))
 
     def _turn(self, name: str, key: Key) -> None:
         if not self.index and name == self.model.personal:

@@ -115,7 +115,8 @@ class Model:
     answer. `personal` names the pool that is leased to accounts: groups may reserve it, the operator may revoke it and
     its holders are told by `status`. `opener` names the pool of which the starter of a scheduled conference needs a
     seat before anybody is admitted. `requestable` says whether a session may ask for a `personal` lease without
-    joining. `members_only` says that only members of a conference can hold seats. `extensions` are (title, terms, whether this license has it).
+    joining. `members_only` says that only members of a conference can hold seats. `extensions` are (title, terms,
+    whether this license has it).
     """
 
     name: str

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.core.facts import Session
+from gateway.core.facts import Now, Session
 from gateway.core.ledger import LeaseChange
 from gateway.core.license import Refusal
 
@@ -31,7 +32,8 @@ class Terms:
 @dataclass(slots=True)
 class Outcome:
     """What was decided. `answer` goes to who asked, `news` to others after it; `ended` are sessions that are over and
-    the cause; `refused` holds the refusal of a `denied` answer. `changes` must be durable before anybody is told.
+    the cause; `refused` holds the refusal of a `denied` answer. `changes` must be durable before anybody is told;
+    `retract` undoes a grant that cannot be made so.
     """
 
     answer: Message | None = None
@@ -39,3 +41,4 @@ class Outcome:
     news: list[tuple[Session, Message]] = field(default_factory=list)
     ended: list[tuple[Session, str]] = field(default_factory=list)
     changes: list[LeaseChange] = field(default_factory=list)
+    retract: Callable[[Now], Outcome] | None = None

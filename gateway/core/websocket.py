@@ -45,6 +45,9 @@ TOO_BIG: Final = 1009
 CONTROL_LIMIT: Final = 125
 """Bytes the payload of a control frame may have (RFC 6455, 5.5)."""
 
+FRAGMENTS: Final = 128
+"""Frames that one message may come in: empty ones would cost work without ever reaching the limit of bytes."""
+
 _FINAL: Final = 0x80
 _RESERVED: Final = 0x70
 _MASKED: Final = 0x80
@@ -76,15 +79,22 @@ class Event(NamedTuple):
 class _Fragments:
     """A message whose last frame has not come."""
 
-    __slots__ = ("decoder", "opcode", "payload")
+    __slots__ = ("count", "decoder", "opcode", "payload")
 
     def __init__(self, opcode: int) -> None:
         self.opcode = opcode
+        self.count = 0
         self.payload = bytearray()
         self.decoder: IncrementalDecoder | None = _Utf8() if opcode == TEXT else None
 
     def add(self, payload: bytes, final: bool) -> None:
-        """Appends one frame's payload; raises UnicodeDecodeError as soon as text can no longer become UTF-8."""
+        """Appends one frame's payload.
+
+        Raises UnicodeDecodeError as soon as text can no longer become UTF-8, ProtocolError for a frame too many.
+        """
+        self.count += 1
+        if self.count > FRAGMENTS:
+            raise ProtocolError(TOO_BIG, f"message in more than {FRAGMENTS} frames")
         if self.decoder is not None:
             self.decoder.decode(payload, final)
         self.payload += payload

@@ -43,6 +43,7 @@ class Gateway:
         lean_buffers()
         context = tls_context(listen.tls_certificate, listen.tls_key)
         try:
+            await self.hub.restore()
             await self.operator.open(listen.operator_host, listen.operator)
             for door, port in ((self.hub.tcp, listen.tcp), (self.hub.websocket, listen.websocket)):
                 door.tls = context
@@ -59,6 +60,7 @@ class Gateway:
         await self.hub.abandon()
         self.hub.stop()
         await self.operator.close()
+        await self.hub.recorder.close()
 
     def reload(self, settings: Settings) -> keys.Changes:
         """Take what can change without dropping a socket; returns what was changed and what waits for a restart."""

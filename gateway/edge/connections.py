@@ -69,11 +69,11 @@ class _Live:
 
     async def connections(self, request: web.Request) -> web.Response:
         cursor = request.query.get("cursor")
-        after = self._hub.number(cursor) if cursor is not None else 0
+        after = self._hub.reception.number(cursor) if cursor is not None else 0
         if after is None:
             fail(422, "bad_field", "cursor: expected the `next` of another page")
         found = (session for session in self._found(request) if session.number > after)
-        return page(request, found, self._hub.name, self._render)
+        return page(request, found, self._hub.reception.name, self._render)
 
     async def count(self, request: web.Request) -> web.Response:
         filtered = any(name in request.query for name in FILTERS)
@@ -82,12 +82,13 @@ class _Live:
         return web.json_response({"count": count})
 
     async def kick(self, request: web.Request) -> web.Response:
-        session = self._hub.find(request.match_info["session"])
+        session = self._hub.reception.find(request.match_info["session"])
         if session is None:
             fail(404, "no_such_session", "no session has this id")
         seconds = ban(request)
         if seconds is not None:
-            self._hub.directory.ban(session, self._hub.clock.wall() + seconds)
+            kept_out = self._hub.directory.ban(session, self._hub.clock.wall() + seconds)
+            await self._hub.recorder.ban(kept_out.subject)
         self._hub.kick(session)
         return web.Response(status=204)
 
@@ -96,6 +97,7 @@ class _Live:
         seconds = ban(request)
         if seconds is not None:
             self._hub.directory.ban_subject(account, self._hub.clock.wall() + seconds)
+            await self._hub.recorder.ban(account)
         kicked = self._hub.admission.sessions.of(account)
         for session in kicked:
             self._hub.kick(session)
@@ -118,7 +120,7 @@ class _Live:
         if isinstance(connection, Connection):
             heard = utc(now - (self._hub.ring.tick - connection.heard) * TICK)
         return {
-            "id": self._hub.name(session),
+            "id": self._hub.reception.name(session),
             "transport": session.transport,
             "address": session.peer,
             "kind": session.kind,
@@ -149,7 +151,7 @@ class _Live:
             "mode": conference.mode,
             "server": conference.server or None,
             "declared": conference.id in self._hub.admission.conferences.declared,
-            "hosts": [self._hub.name(member) for member, host in conference.members.items() if host],
+            "hosts": [self._hub.reception.name(member) for member, host in conference.members.items() if host],
             "members": len(conference.members),
         }
 
@@ -178,5 +180,5 @@ class _Live:
         outcome = self._hub.admission.dissolve(named(request, "conference"), self._hub.now())
         if outcome is None:
             fail(404, "no_such_conference", "no conference has this id")
-        self._hub.carry_out(outcome)
+        await self._hub.decided(outcome)
         return web.Response(status=204)

@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
-import hmac
 import logging
 import math
-import re
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -30,12 +27,14 @@ from gateway.core.closing import DENIED, ENDINGS, farewell
 from gateway.core.deadlines import Ring
 from gateway.core.directory import Directory
 from gateway.core.facts import ABRUPT, Now, Session
-from gateway.core.license import Refusal
 from gateway.core.messages import Fault, Request
 from gateway.core.outcome import Outcome, Terms
 from gateway.core.session import MOVES, State, Verb
 from gateway.edge.connection import LINGER, Connection
 from gateway.edge.door import Door
+from gateway.edge.promises import Promises
+from gateway.edge.reception import Reception
+from gateway.edge.recorder import Recorder
 from gateway.edge.tcp import TcpConnection
 from gateway.edge.websocket import WebSocketConnection
 from gateway.licensing import MODELS
@@ -52,8 +51,6 @@ FREEZE_EVERY = 1024
 """Connections of growth after which what is alive is taken out of the garbage collector's sight."""
 
 log = logging.getLogger("tallygate.hub")
-
-_HEX = re.compile(r"[0-9a-f]{1,16}").fullmatch
 
 
 class Clock(NamedTuple):
@@ -86,9 +83,8 @@ class Hub:
         self.partings: dict[int, Parting] = {}
         self.started = clock.wall()
         self._files = files
-        self._boot = f"{int(self.started):x}"
-        self._mac = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=16)
-        self._number = 0
+        self.reception = Reception(self, int(self.started))
+        self.promises = Promises(self)
         self._timer: asyncio.TimerHandle | None = None
         self._looked = clock.mono()
         self._seconds = 0
@@ -103,7 +99,8 @@ class Hub:
         )
         self.settings = settings
         self.tune(settings)
-        self.redistribute(self.now())
+        self.recorder = Recorder(settings.store.path, self.admission, self.directory, self.now)
+        self._redistribute_at = math.inf
         self._verbs: dict[Verb, Callable[[Connection, Session, Request], Outcome]] = {
             Verb.JOIN: lambda _, session, request: self.admission.join(session, request, self.now()),
             Verb.START: lambda _, session, request: self.admission.start(session, request, self.now()),
@@ -129,24 +126,31 @@ class Hub:
             State.ASLEEP: _ticks(max(heartbeat.asleep_timeout, heartbeat.timeout)),
             State.CLOSED: LINGER,
         }
-        self._greeting = {
-            "heartbeat_seconds": _plain(heartbeat.interval),
-            "timeout_seconds": _plain(heartbeat.timeout),
-            "model": self.admission.law.model.name,
-        }
+        self.reception.tune(settings, self.admission.law.model.name)
         for door in self.doors:
             door.tune(listen, TICK)
             door.limit_addresses(limited=self.max_per_address > 0)
         self.admission.terms = _terms(settings)
         for ledger in self.admission.ledgers:
             model = MODELS[ledger.model.name].model(settings.license.terms[ledger.model.name])
-            ledger.retune(model, settings.license.overdraft)
+            ledger.retune(model, settings.license.overdraft, self.now())
 
     def now(self) -> Now:
         """The present instant."""
         return Now(self.clock.mono(), self.clock.wall())
 
     # -- time ------------------------------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Take up what the last run left, end what has run out since, and redistribute.
+
+        Raises `StoreRefused` or `StoreUnavailable`.
+        """
+        await self.recorder.open()
+        now = self.now()
+        self._carry_out(None, self.admission.expire(now))
+        self.redistribute(now)
+        self.recorder.lives(now.mono)
 
     def run(self) -> None:
         """Begin to look at the deadlines."""
@@ -188,6 +192,7 @@ class Hub:
                 door.tick = tick
             if tick % round(1 / TICK) == 0:
                 self._every_second()
+        self.promises.look(self.clock.mono())
 
     def _inspect(self, connection: Connection) -> None:
         due = connection.heard + self.patience[connection.state]
@@ -203,6 +208,7 @@ class Hub:
     def _every_second(self) -> None:
         now = self.now()
         self._carry_out(None, self.admission.expire(now))
+        self.recorder.lives(now.mono)
         if now.mono >= self._redistribute_at:
             self.redistribute(now)
         self.directory.forget_bans(now.wall)
@@ -279,6 +285,7 @@ class Hub:
         self.partings.pop(session.number, None)
         outcome = self.admission.end(session, cause, self.now())
         if outcome.news or outcome.changes:
+            outcome.ended.clear()
             self._carry_out(None, outcome)
 
     # -- messages --------------------------------------------------------------------------------------------------
@@ -287,18 +294,21 @@ class Hub:
         """Act upon one message of a client; a fault is answered, and closes where the protocol says so."""
         try:
             request = messages.read(frames.parse(payload))
-        except frames.TooLong as fault:
-            self._refuse_bytes(connection, "too_long", str(fault))
-            return
-        except frames.Malformed as fault:
-            self._refuse_bytes(connection, "malformed", str(fault))
+        except (frames.TooLong, frames.Malformed) as fault:
+            code = "too_long" if isinstance(fault, frames.TooLong) else "malformed"
+            connection.close("protocol_error", {"type": "error", "code": code, "detail": str(fault)})
             return
         except Fault as fault:
-            self._fault(connection, fault)
+            if connection in self.promises.waiting:
+                self._put_off(connection, payload)
+            else:
+                self._fault(connection, fault)
             return
         move = MOVES[connection.state, request.type]
-        if move.verb is Verb.GREET:
-            self._hello(connection, request)
+        if connection in self.promises.waiting and move.verb is not Verb.ACK:
+            self._put_off(connection, payload)
+        elif move.verb is Verb.GREET:
+            self._greet(connection, request)
         elif move.verb is Verb.EXPECT_HELLO:
             self._hello_expected(connection, request.id)
         elif move.verb is Verb.ALREADY_WELCOMED:
@@ -313,6 +323,21 @@ class Hub:
                 if table.check(move, after) is not connection.state:
                     connection.state = after
                     self.ring.put(connection, connection.heard + self.patience[after])
+
+    def _greet(self, connection: Connection, request: Request) -> None:
+        outcome = self.reception.hello(connection, request)
+        if isinstance(outcome, Fault):
+            connection.send(_worded(outcome))
+        else:
+            self._carry_out(connection, outcome, request.id)
+
+    def _put_off(self, connection: Connection, payload: bytes) -> None:
+        """Keep what a client says until its last answer has been told; no more than it may say at once."""
+        said = self.promises.waiting[connection]
+        if len(said) < self.settings.listen.message_burst:
+            said.append(payload)
+        else:
+            connection.send(_worded(Fault("too_fast", "too many messages while an answer waits for the store")))
 
     def _fault(self, connection: Connection, fault: Fault) -> None:
         if fault.hello and connection.state is not State.PENDING:
@@ -330,9 +355,6 @@ class Hub:
     def _already_welcomed(self, connection: Connection, id: str | int | None) -> None:
         connection.send(_worded(Fault("already_welcomed", "hello is said once", id)))
 
-    def _refuse_bytes(self, connection: Connection, code: str, detail: str) -> None:
-        connection.close("protocol_error", {"type": "error", "code": code, "detail": detail})
-
     def _ack(self, connection: Connection, request: Request) -> Outcome:
         connection.door.beats += 1
         answer: dict[str, Any] = {"type": "ack"}
@@ -340,137 +362,37 @@ class Hub:
             answer["seq"] = request.fields["seq"]
         return Outcome(answer=answer)
 
-    # -- hello -----------------------------------------------------------------------------------------------------
-
-    def _hello(self, connection: Connection, request: Request) -> None:
-        fields = request.fields
-        if fields["resume"] is not None:
-            session = self._resumable(fields["resume"])
-            if session is not None:
-                self._continue(connection, session, request)
-                return
-        home = (fields["home"] or "").lower()
-        account = fields["account"]
-        session = Session(
-            self._number + 1,
-            kind=fields["kind"] or "app",
-            account=account.lower() if account is not None else None,
-            device=fields["device"],
-            home="" if home == self.settings.accounts.home else home,
-            client=fields["client"],
-            address=connection.address,
-            transport=connection.door.transport,
-            since=self.clock.wall(),
-        )
-        refusal = self._refusal(session, fields["token"])
-        if refusal is not None:
-            outcome = self.admission.refuse("hello", refusal)
-        else:
-            outcome = self.admission.hello(session, self.now())
-        if outcome.answer is not None and outcome.refused is None:
-            self._number += 1
-            self._seat(connection, session)
-            outcome.answer = self._welcome(session, outcome.answer)
-        self._carry_out(connection, outcome, request.id)
-
-    def _refusal(self, session: Session, token: str | None) -> Refusal | None:
-        """What speaks against a session before any license is asked."""
-        if self.draining:
-            return Refusal("draining", retry_after=self.retry_after)
-        ban = self.directory.banned(session, self.clock.wall())
-        if ban is not None:
-            return Refusal("banned", retry_after=ban.until - self.clock.wall())
-        account = session.account
-        if account is None or session.home:
-            return None
-        if self.admission.deleted(account):
-            return Refusal("account_unknown")
-        if self.settings.accounts.mode == "token":
-            if account not in self.directory.accounts:
-                return Refusal("account_unknown")
-            if not self.directory.proves(account, token):
-                return Refusal("bad_credential")
-        return None
-
-    def _seat(self, connection: Connection, session: Session) -> None:
-        connection.session = session
-        session.connection = connection
-        connection.state = State.AWAKE if session.awake else State.ASLEEP
-        connection.heard = self.ring.tick
-        connection.door.pending.discard(connection)
-        if self.patience[connection.state] < self.patience[State.PENDING]:
-            self.ring.put(connection, connection.heard + self.patience[connection.state])
-
-    def _welcome(self, session: Session, standing: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "type": "welcome",
-            "session": self.name(session),
-            "resume": self._token(session),
-            **self._greeting,
-            **standing,
-        }
-
-    def _continue(self, connection: Connection, session: Session, request: Request) -> None:
-        """Put a session on another connection: same facts, memberships and seats."""
-        fields = request.fields
-        for name in ("account", "device", "kind"):
-            given = fields[name].lower() if name == "account" and fields[name] else fields[name]
-            if given is not None and given != getattr(session, name):
-                connection.send(_worded(Fault("bad_field", f"{name}: differs from the resumed session's", request.id)))
-                return
-        if self.draining:
-            refusal = Refusal("draining", retry_after=self.retry_after)
-            self._carry_out(connection, self.admission.refuse("hello", refusal), request.id)
-            return
-        old = session.connection
-        self.partings.pop(session.number, None)
-        if isinstance(old, Connection):
-            old.session = session.connection = None
-            self.close(old, "replaced")
-        session.generation += 1
-        session.peer, session.transport = connection.address, connection.door.transport
-        self._seat(connection, session)
-        answer = self._welcome(session, self.admission.standing(session))
-        answer["conferences"] = [conference.id for conference in session.conferences]
-        self._carry_out(connection, Outcome(answer=answer), request.id)
-
-    def name(self, session: Session) -> str:
-        """The id under which operators and clients know a session; unique over restarts."""
-        return f"s-{self._boot}-{session.number:x}"
-
-    def number(self, name: str) -> int | None:
-        """The number in the id of a session of this run; None if it is not one."""
-        boot, _, number = name.removeprefix("s-").partition("-")
-        return int(number, 16) if boot == self._boot and _HEX(number) else None
-
-    def find(self, name: str) -> Session | None:
-        """The session of that id."""
-        number = self.number(name)
-        return self.admission.sessions.by_number.get(number) if number is not None else None
-
-    def _token(self, session: Session) -> str:
-        """The secret that resumes a session. It is computed, not kept: a used one belongs to a past generation."""
-        words = f"{session.number:x}.{session.generation:x}"
-        mac = self._mac.copy()
-        mac.update(words.encode())
-        return f"r-{words}.{mac.hexdigest()}"
-
-    def _resumable(self, token: str) -> Session | None:
-        number, _, _ = token.removeprefix("r-").partition(".")
-        session = self.admission.sessions.by_number.get(int(number, 16)) if _HEX(number) else None
-        if session is None or not hmac.compare_digest(self._token(session).encode(), token.encode()):
-            return None
-        return session
-
     # -- outcomes --------------------------------------------------------------------------------------------------
 
-    def carry_out(self, outcome: Outcome) -> None:
-        """Carry out what an operator decided."""
-        self._carry_out(None, outcome)
+    async def decided(self, outcome: Outcome) -> None:
+        """Carry out what an operator decided; done when it is durable.
 
-    def _carry_out(self, asker: Connection | None, outcome: Outcome, id: str | int | None = None) -> None:
+        Raises `StoreUnavailable`: it is in effect all the same.
+        """
+        done = self._carry_out(None, outcome)
+        if done is not None:
+            await done
+
+    def _carry_out(
+        self, asker: Connection | None, outcome: Outcome, id: str | int | None = None
+    ) -> asyncio.Future[None] | None:
+        """Record, then tell: what must be durable is told when it is; returns what is waited for."""
+        for session, cause in outcome.ended:
+            self.partings.pop(session.number, None)
+            self.replace(session, cause)
+        if outcome.changes:
+            done = self.recorder.record(outcome.changes)
+            law = self.admission.law.model.name
+            if any(change.model == law for change in outcome.changes):
+                self.promises.give(done, asker, outcome, id)
+                return done
+        self.tell(asker, outcome, id)
+        return None
+
+    def tell(self, asker: Connection | None, outcome: Outcome, id: str | int | None) -> None:
+        """Send the answer to who asked, and the news to the others."""
         answer = outcome.answer
-        if asker is not None and answer is not None:
+        if asker is not None and answer is not None and asker.cause is None:
             if id is not None:
                 answer = {"type": answer["type"], "id": id, **answer}
             if outcome.refused is not None and asker.state is State.PENDING:
@@ -482,14 +404,13 @@ class Hub:
         for session, message in outcome.news:
             if isinstance(session.connection, Connection):
                 session.connection.send(message)
-        for session, cause in outcome.ended:
-            self.partings.pop(session.number, None)
-            old = session.connection
-            if isinstance(old, Connection):
-                old.session = session.connection = None
-                self.close(old, cause)
-        for change in outcome.changes:
-            log.info("lease %s", change)
+
+    def replace(self, session: Session, cause: str = "replaced") -> None:
+        """Close the connection of a session that is over, or goes on with another."""
+        old = session.connection
+        if isinstance(old, Connection):
+            old.session = session.connection = None
+            self.close(old, cause)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -526,10 +447,6 @@ class Hub:
 
 def _ticks(seconds: float) -> int:
     return max(math.ceil(seconds / TICK), 1)
-
-
-def _plain(seconds: float) -> float:
-    return int(seconds) if seconds == int(seconds) else seconds
 
 
 def _worded(fault: Fault) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from gateway.edge.answers import BODY_LIMIT, fail
 from gateway.edge.connections import connection_routes
 from gateway.edge.hub import Hub
 from gateway.edge.people import people_routes
+from gateway.edge.store import StoreUnavailable
 from metrics.collector import DoorView, GatewayCollector, View
 from metrics.process import ProcessCollector
 
@@ -127,6 +128,8 @@ async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResp
         return web.json_response({"error": code, "detail": error.reason}, status=error.status, headers=headers)
     except TimeoutError:
         return web.json_response({"error": "request_timeout", "detail": "the body did not come in time"}, status=408)
+    except StoreUnavailable as fault:
+        return web.json_response({"error": "store_unavailable", "detail": str(fault)}, status=503)
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         return web.json_response({"error": "internal", "detail": "see the gateway's log"}, status=500)

@@ -11,6 +11,7 @@ from gateway.core.directory import Ban, Group
 from gateway.core.facts import is_id, utc
 from gateway.core.ledger import Ledger
 from gateway.core.license import Refusal
+from gateway.core.outcome import Outcome
 from gateway.edge.answers import body, fail, field, listed, named, only
 from gateway.edge.hub import Hub
 
@@ -52,6 +53,7 @@ class _People:
         account = named(request, "account", fold=True)
         only(await body(request))
         self._hub.directory.accounts.setdefault(account, ())
+        await self._hub.recorder.account(account)
         return web.json_response(self._account(account))
 
     async def get_account(self, request: web.Request) -> web.Response:
@@ -64,14 +66,19 @@ class _People:
         directory = self._hub.directory
         directory.accounts.pop(account, None)
         for name, group in directory.groups.items():
-            directory.groups[name] = Group(tuple(each for each in group.accounts if each != account), group.permanent)
-        self._hub.carry_out(self._hub.admission.forget(account, self._hub.now()))
+            if account in group.accounts:
+                left = tuple(each for each in group.accounts if each != account)
+                directory.groups[name] = Group(left, group.permanent)
+                self._hub.recorder.group(name)
+        self._hub.recorder.account(account)
+        await self._hub.decided(self._hub.admission.forget(account, self._hub.now()))
         return web.Response(status=204)
 
     async def new_token(self, request: web.Request) -> web.Response:
         account = self._registered(request)
         token = secrets.token_urlsafe(32)
         self._hub.directory.grant(account, token)
+        await self._hub.recorder.account(account)
         return web.json_response({"account": account, "token": token})
 
     def _registered(self, request: web.Request) -> str:
@@ -119,6 +126,7 @@ class _People:
             fail(409, "extension_missing", "this license has no permanent PRO licenses")
         group = Group(tuple(dict.fromkeys(account.lower() for account in accounts)), permanent)
         self._hub.directory.groups[name] = group
+        await self._hub.recorder.group(name)
         return web.json_response(_group(name, group))
 
     async def get_group(self, request: web.Request) -> web.Response:
@@ -129,8 +137,10 @@ class _People:
         return web.json_response(_group(name, group))
 
     async def delete_group(self, request: web.Request) -> web.Response:
-        if self._hub.directory.groups.pop(named(request, "group"), None) is None:
+        name = named(request, "group")
+        if self._hub.directory.groups.pop(name, None) is None:
             fail(404, "no_such_group", "no group has this name")
+        await self._hub.recorder.group(name)
         return web.Response(status=204)
 
     # -- PRO licenses ----------------------------------------------------------------------------------------------
@@ -170,7 +180,7 @@ class _People:
             fail(409, "permanent", "a permanent PRO license cannot be revoked")
         if book.leases[account].deleted:
             fail(409, "account_deleted", "the license of a deleted account cannot be revoked")
-        self._hub.carry_out(self._hub.admission.revoke(ledger, account, self._hub.now()))
+        await self._hub.decided(self._hub.admission.revoke(ledger, account, self._hub.now()))
         return web.Response(status=204)
 
     # -- named hosts -----------------------------------------------------------------------------------------------
@@ -197,6 +207,7 @@ class _People:
         lease = self._hub.admission.name_host(ledger, account, self._hub.now())
         if isinstance(lease, Refusal):
             fail(409, lease.reason, f"all {lease.limit} names are taken")
+        await self._hub.decided(self._hub.admission.conclude(Outcome()))
         return web.json_response({"account": account, "since": utc(lease.since)})
 
     async def unname_host(self, request: web.Request) -> web.Response:
@@ -204,7 +215,7 @@ class _People:
         ledger = self._naming()
         if account not in ledger.pools[ledger.model.opener].leases:
             fail(404, "no_such_host", "no host has this name")
-        self._hub.carry_out(self._hub.admission.unname(ledger, account, self._hub.now()))
+        await self._hub.decided(self._hub.admission.unname(ledger, account, self._hub.now()))
         return web.Response(status=204)
 
     # -- bans ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,76 @@
+"""Accounts, groups and bans."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.directory import Directory, Group
+from gateway.core.facts import Session
+
+
+def test_a_token_proves_the_account_it_was_made_for_and_no_other() -> None:
+    directory = Directory()
+    directory.accounts = {"ann": (), "bob": ()}
+    directory.grant("ann", "secret")
+    assert directory.proves("ann", "secret")
+    assert not directory.proves("bob", "secret")
+    assert not directory.proves("nobody", "secret")
+
+
+@pytest.mark.parametrize("token", [None, "", "Secret", "secret ", "\N{SNOWMAN}"])
+def test_any_other_token_proves_nothing(token: str | None) -> None:
+    directory = Directory()
+    directory.accounts = {"ann": ()}
+    assert not directory.proves("ann", token)
+    directory.grant("ann", "secret")
+    assert not directory.proves("ann", token)
+
+
+def test_a_new_token_leaves_the_old_ones_good() -> None:
+    directory = Directory()
+    directory.accounts = {"ann": ()}
+    directory.grant("ann", "old")
+    directory.grant("ann", "new")
+    assert directory.proves("ann", "old")
+    assert directory.proves("ann", "new")
+
+
+def test_secrets_are_not_kept() -> None:
+    directory = Directory()
+    directory.accounts = {"ann": ()}
+    directory.grant("ann", "secret")
+    assert b"secret" not in b"".join(directory.accounts["ann"])
+
+
+def test_permanent_accounts_come_in_order_of_group_then_name_each_once() -> None:
+    directory = Directory()
+    directory.groups = {
+        "west": Group(("zoe", "ann", "bob"), permanent=True),
+        "east": Group(("cid", "bob"), permanent=True),
+        "all": Group(("dan", "ann"), permanent=False),
+    }
+    assert directory.permanent() == ["bob", "cid", "ann", "zoe"]
+
+
+def test_an_account_is_banned_at_its_own_home_only() -> None:
+    directory = Directory()
+    directory.ban(Session(1, account="ann", address="192.0.2.1"), 100.0)
+    assert directory.banned(Session(2, account="ann", address="192.0.2.2"), 99.0)
+    assert not directory.banned(Session(3, account="ann", home="far", address="192.0.2.1"), 99.0)
+    assert not directory.banned(Session(4, address="192.0.2.1"), 99.0)
+
+
+def test_a_guest_is_banned_by_address() -> None:
+    directory = Directory()
+    directory.ban(Session(1, address="192.0.2.1"), 100.0)
+    assert directory.banned(Session(2, address="192.0.2.1"), 0.0)
+    assert not directory.banned(Session(3, address="192.0.2.2"), 0.0)
+
+
+def test_a_ban_ends_at_its_instant_and_is_then_forgotten() -> None:
+    directory, ann = Directory(), Session(1, account="ann")
+    directory.ban(ann, 100.0)
+    directory.ban_subject("bob", 200.0)
+    assert not directory.banned(ann, 100.0)
+    directory.forget_bans(100.0)
+    assert set(directory.bans) == {"bob"}

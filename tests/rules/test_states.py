@@ -1,0 +1,108 @@
+"""Every state has an answer for every message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import Serve
+from tests.rules.said import denied, full, pools, said, silent
+
+TYPES = ["heartbeat", "join", "start", "leave", "sleep", "wake", "request_pro", "bye"]
+
+
+@pytest.mark.parametrize("type", [*TYPES, "dance"])
+async def test_the_first_message_must_be_hello(type: str, serve: Serve) -> None:
+    house = await serve()
+    wire = await house.connect()
+    fields = {"conference": "m"} if type in {"join", "start", "leave"} else {}
+    await wire.say(type, id=1, **fields)
+    heard = await wire.gone()
+    assert [(each["type"], each["code"], each["id"]) for each in heard] == [("error", "hello_expected", 1)]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"protocol": 1}, {"protocol": 2}, {}, {"protocol": 1, "account": ""}, {"protocol": 1, "account": "bob"}]
+)
+@pytest.mark.parametrize("asleep", [False, True])
+async def test_a_second_hello_changes_nothing_whatever_it_says(
+    fields: dict[str, Any], asleep: bool, serve: Serve
+) -> None:
+    house = await serve(license__model="trueconf")
+    wire = await house.welcomed(account="ann", device="pc")
+    if asleep:
+        said(await wire.ask("sleep"), "asleep")
+    said(await wire.ask("hello", **fields), "error", code="already_welcomed")
+    await silent(wire)
+    await pools(house, online=0 if asleep else 1)
+
+
+@pytest.mark.parametrize("model", ["epop", "trueconf", "floating"])
+async def test_messages_out_of_place_change_nothing(model: str, serve: Serve) -> None:
+    house = await serve(license__model=model)
+    wire = await house.welcomed(account="ann", device="pc")
+    said(await wire.ask("wake"), "awake")
+    denied(await wire.ask("leave", conference="m"), "not_member", "leave", conference="m")
+    denied(await wire.ask("start", conference="m"), "not_member", "start", conference="m")
+    said(await wire.ask("sleep"), "asleep")
+    said(await wire.ask("sleep"), "asleep")
+    denied(await wire.ask("leave", conference="m"), "not_member", "leave", conference="m")
+    denied(await wire.ask("start", conference="m"), "not_member", "start", conference="m")
+    said(await wire.ask("heartbeat"), "ack")
+    said(await wire.ask("wake"), "awake")
+    joined = said(await wire.ask("join", conference="m", host=True), "joined")
+    denied(await wire.ask("join", conference="m"), "already_member", conference="m")
+    denied(await wire.ask("sleep"), "not_allowed", "sleep")
+    said(await wire.ask("start", conference="m"), "started", conference="m", seats=joined["seats"])
+    await silent(wire)
+
+
+async def test_sleep_is_refused_to_who_waits_too(serve: Serve) -> None:
+    house = await serve()
+    wire = await house.welcomed()
+    said(await wire.ask("join", conference="m", scheduled=True), "waiting")
+    denied(await wire.ask("sleep"), "not_allowed", "sleep")
+
+
+async def test_a_join_wakes_up_all_seats_or_none(serve: Serve) -> None:
+    house = await serve(license__model="trueconf", license__trueconf__pro=1, license__trueconf__online=2)
+    ann = await house.welcomed(account="ann", device="pc")
+    said(await ann.ask("sleep"), "asleep", seats=[])
+    bob = await house.welcomed(account="bob", device="pc")
+    said(await bob.ask("join", conference="m"), "joined")
+    full(await ann.ask("join", conference="m"), "pro", 1, 1)
+    await pools(house, online=1, pro=1)
+    cat = await house.welcomed(account="cat", device="pc")
+    full(await ann.ask("join", conference="m"), "online", 2, 2)
+    full(await ann.ask("wake"), "online", 2, 2, "wake")
+    said(await cat.ask("sleep"), "asleep")
+    said(await ann.ask("join", conference="call", mode="call"), "joined", seats=["online"])
+    await pools(house, online=2, pro=1)
+    _, listed = await house.http("GET", "/api/connections?account=ann")
+    assert listed["items"][0]["presence"] == "awake"
+
+
+async def test_a_join_that_waits_wakes_up_too(serve: Serve) -> None:
+    house = await serve(license__model="trueconf")
+    ann = await house.welcomed(account="ann", device="pc")
+    said(await ann.ask("sleep"), "asleep")
+    said(await ann.ask("join", conference="m", scheduled=True), "waiting", seats=["online"])
+
+
+async def test_visitors_may_not_join_and_take_no_seat_in_any_model(serve: Serve) -> None:
+    house = await serve(license__model="floating", license__floating__limit=1)
+    await house.welcomed(account="ann", device="pc")
+    for kind in ("welcome", "console"):
+        wire = await house.welcomed(kind=kind, account="boss", device=kind)
+        denied(await wire.ask("join", conference="m"), "not_allowed", conference="m")
+        said(await wire.ask("sleep"), "asleep", seats=[])
+        said(await wire.ask("wake"), "awake", seats=[])
+    _, license = await house.http("GET", "/api/license")
+    used = {
+        (model, pool): view["used"]
+        for model, views in license["models"].items()
+        for pool, view in views["pools"].items()
+        if view["used"]
+    }
+    assert used == {("floating", "seats"): 1, ("trueconf", "online"): 1}
