@@ -1,4 +1,4 @@
-"""The Autobahn fuzzing client, sections 1 to 7 and 10, against an echo on the gateway's codec.
+"""The Autobahn fuzzing client, sections 1 to 7 and 10, against an echo behind the gateway's WebSocket door.
 
 Nothing may FAIL. Cases that are judged otherwise than OK stand in `autobahn_expected.json`, with why that is meant.
 """
@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from gateway.core import websocket
-from gateway.core.upgrade import Accepted, Origins, Refused, Upgrade
-from gateway.core.websocket import Decoder, ProtocolError
+from gateway.core.websocket import Event, ProtocolError
+from gateway.edge.websocket import WebSocketConnection
+from tests.conftest import Serve
 
 EXPECTED = Path(__file__).with_name("autobahn_expected.json")
 VENV = Path(os.environ.get("TALLYGATE_AUTOBAHN", Path(__file__).parents[2] / ".venv-autobahn"))
@@ -24,42 +25,21 @@ PATIENCE = 170.0
 """Seconds the whole run may take."""
 
 
-class Echo(asyncio.Protocol):
-    """Sends every message back. The suite's messages are larger than a client's may be, so the limit is raised."""
+class Echo(WebSocketConnection):
+    """Sends every message back, and says nothing of its own: the suite takes every message for an echo."""
 
-    def __init__(self) -> None:
-        self.upgrade: Upgrade | None = Upgrade(Origins())
-        self.decoder = Decoder(limit=1 << 20)
-        self.transport: asyncio.Transport | None = None
+    def receive(self, payload: bytes) -> None:
+        """Echo text."""
+        self.transport.write(websocket.text(payload))
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+    def _take(self, event: Event | ProtocolError) -> None:
+        if not isinstance(event, ProtocolError) and event.opcode == websocket.BINARY:
+            self.transport.write(websocket.binary(event.payload))
+        else:
+            super()._take(event)
 
-    def data_received(self, data: bytes) -> None:
-        assert self.transport is not None
-        if self.upgrade is not None:
-            answer = self.upgrade.feed(data)
-            if answer is None:
-                return
-            self.upgrade = None
-            self.transport.write(answer.response)
-            if isinstance(answer, Refused):
-                self.transport.close()
-                return
-            assert isinstance(answer, Accepted)
-            data = answer.rest
-        for event in self.decoder.feed(data):
-            if isinstance(event, ProtocolError):
-                self.transport.write(websocket.close(event.code, event.detail))
-                self.transport.close()
-            elif event.opcode == websocket.CLOSE:
-                self.transport.write(websocket.close(event.code))
-                self.transport.close()
-            elif event.opcode == websocket.PING:
-                self.transport.write(websocket.pong(event.payload))
-            elif event.opcode != websocket.PONG:
-                self.transport.write(websocket.encode(event.opcode, event.payload))
+    def send(self, message: dict[str, Any]) -> None:
+        """Nothing."""
 
 
 async def report(wstest: Path, url: str, folder: Path) -> dict[str, Any]:
@@ -83,14 +63,17 @@ async def report(wstest: Path, url: str, folder: Path) -> dict[str, Any]:
     return cases
 
 
-async def test_the_fuzzing_client_finds_nothing_but_the_recorded_deviations(tmp_path: Path) -> None:
+async def test_the_fuzzing_client_finds_nothing_but_the_recorded_deviations(serve: Serve, tmp_path: Path) -> None:
     wstest = VENV / "bin" / "wstest"
     if not wstest.exists():
         pytest.skip(f"the Autobahn suite is not installed in {VENV}: bash tests/edge/autobahn.sh {VENV.name}")
-    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        cases = await report(wstest, f"ws://127.0.0.1:{port}/ws", tmp_path)
+    # The suite's messages and pace are above what a client is allowed, and it never says hello.
+    house = await serve(
+        listen__message_rate=0, listen__outbound_limit=16 << 20, heartbeat__hello_deadline="1h", listen__accept_rate=0
+    )
+    house.hub.websocket._make = Echo
+    house.hub.websocket.message_limit = 1 << 20
+    cases = await report(wstest, f"ws://127.0.0.1:{house.websocket}/ws", tmp_path)
     assert len(cases) >= 240, "the suite left cases out"
     deviations = {case: judged for case, result in cases.items() if (judged := result["behavior"]) != "OK"} | {
         f"{case} close": judged for case, result in cases.items() if (judged := result["behaviorClose"]) != "OK"

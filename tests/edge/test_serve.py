@@ -1,0 +1,205 @@
+"""`tallygate serve` as a process: signals, the start-up screen, and what it does when it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.cli.program import begin, end, run
+from tests.wire import PATIENCE, Wire
+
+CONFIG = """
+[listen]
+tcp = 0
+websocket = 0
+operator = 0
+drain = "{drain}"
+[registrar]
+port = 0
+"""
+
+
+class Running:
+    """A gateway in a process of its own, with the ports of its ready file."""
+
+    def __init__(self, process: Process, ports: dict[str, Any], config: Path) -> None:
+        self.process = process
+        self.ports = ports
+        self.config = config
+
+    async def welcomed(self, transport: str = "tcp") -> Wire:
+        """A client that has been welcomed."""
+        wire = await Wire.open(transport, self.ports[transport])
+        assert (await wire.hello())["type"] == "welcome"
+        return wire
+
+    async def get(self, path: str) -> Any:
+        """A document of the operator port."""
+        url = f"http://127.0.0.1:{self.ports['operator']}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return await (response.json() if response.content_type == "application/json" else response.text())
+
+    async def said(self, words: str) -> str:
+        """Wait for a line of its log that holds these words."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(PATIENCE):
+            while line := (await self.process.stderr.readline()).decode():
+                if words in line:
+                    return line
+        raise AssertionError(f"it ended without saying {words!r}")
+
+
+Start = Callable[..., Awaitable[Running]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts `serve` with a configuration and waits until it is ready."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def serve(more: str = "", drain: str = "500ms") -> Running:
+            config, ready = tmp_path / "gateway.toml", tmp_path / "ready.json"
+            config.write_text(CONFIG.format(drain=drain) + more)
+            process = await begin("serve", "--config", str(config), "--ready-file", str(ready))
+
+            async def stop() -> None:
+                if process.returncode is None:
+                    process.kill()
+                await process.communicate()
+
+            stack.push_async_callback(stop)
+            async with asyncio.timeout(4 * PATIENCE):
+                while not ready.exists():
+                    assert process.returncode is None
+                    await asyncio.sleep(0.02)
+            return Running(process, json.loads(ready.read_text()), config)
+
+        yield serve
+
+
+async def test_sigterm_sends_everybody_away_spread_over_the_drain_and_ends_well(start: Start, tmp_path: Path) -> None:
+    gateway = await start()
+    wires = [await gateway.welcomed(transport) for transport in ("tcp", "websocket") for _ in range(4)]
+    began = time.monotonic()
+    gateway.process.send_signal(signal.SIGTERM)
+
+    async def farewell(wire: Wire) -> tuple[float, Any]:
+        (closing,) = await wire.gone()
+        await wire.close()
+        return time.monotonic() - began, closing
+
+    heard = await asyncio.gather(*map(farewell, wires))
+    ended = await end(gateway.process)
+    assert ended.code == 0
+    assert {(each["reason"], each["code"], each["reconnect"]) for _, each in heard} == {("drained", 1012, True)}
+    times = sorted(moment for moment, _ in heard)
+    assert times[-1] - times[0] > 0.2
+    assert "draining 8 connections over 0.5 s" in ended.out
+    assert ended.out.endswith("stopped\n")
+    assert set(json.loads((tmp_path / "ready.json").read_text()).values()) == {None}
+
+
+async def test_a_second_signal_ends_the_drain_at_once(start: Start) -> None:
+    gateway = await start(drain="60s")
+    wires = [await gateway.welcomed() for _ in range(5)]
+    began = time.monotonic()
+    gateway.process.send_signal(signal.SIGTERM)
+    first, *others = [asyncio.ensure_future(wire.gone()) for wire in wires]
+    await asyncio.wait([first, *others], return_when=asyncio.FIRST_COMPLETED)
+    gateway.process.send_signal(signal.SIGTERM)
+    heard = await asyncio.gather(first, *others)
+    for wire in wires:
+        await wire.close()
+    ended = await end(gateway.process)
+    assert ended.code == 0
+    assert time.monotonic() - began < PATIENCE
+    assert {each[-1]["reason"] for each in heard} == {"drained"}
+
+
+async def test_sighup_reads_the_limits_again_and_a_bad_file_keeps_the_last_good_ones(start: Start) -> None:
+    gateway = await start("[license.epop]\nusers = 1\n")
+    wire, other = await gateway.welcomed(), await gateway.welcomed("websocket")
+    await wire.ask("join", conference="c")
+    assert (await other.ask("join", conference="c"))["reason"] == "pool_full"
+    gateway.config.write_text(CONFIG.format(drain="500ms") + "[license.epop]\nusers = 2\n")
+    gateway.process.send_signal(signal.SIGHUP)
+    assert "changed: license.epop.users; waiting for a restart: nothing" in await gateway.said("read again")
+    assert (await other.ask("join", conference="c"))["type"] == "joined"
+    gateway.config.write_text(CONFIG.format(drain="500ms") + "[license.epop]\nusers = -1\n")
+    gateway.process.send_signal(signal.SIGHUP)
+    assert "the last good one stays" in await gateway.said("license.epop.users")
+    license = await gateway.get("/api/license")
+    assert license["models"]["epop"]["pools"]["concurrent"]["limit"] == 2
+    for each in (wire, other):
+        assert (await each.ask("heartbeat"))["type"] == "ack"
+        await each.close()
+
+
+async def test_clients_that_beat_while_the_process_is_stopped_are_not_reaped(start: Start) -> None:
+    gateway = await start('[heartbeat]\ninterval = "1s"\ntimeout = "2s"\n')
+    wires = [await gateway.welcomed(transport) for transport in ("tcp", "websocket") for _ in range(5)]
+    await asyncio.sleep(1.5)  # so close to their timeout that a look before the reads would reap them
+    gateway.process.send_signal(signal.SIGSTOP)
+    for _ in range(4):
+        for wire in wires:
+            await wire.say("heartbeat")
+        await asyncio.sleep(1)  # the very time that the process is stopped
+    gateway.process.send_signal(signal.SIGCONT)
+    for wire in wires:
+        assert [(await wire.hear())["type"] for _ in range(4)] == ["ack"] * 4
+        await wire.say("heartbeat")
+        assert (await wire.hear())["type"] == "ack"
+    assert (await gateway.get("/api/connections/count")) == {"count": 10}
+    for wire in wires:
+        await wire.close()
+
+
+async def test_a_port_in_use_is_one_clear_line_and_code_one() -> None:
+    free = [f"--set={key}=0" for key in ("listen.tcp", "listen.websocket", "listen.operator", "registrar.port")]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for key in ("tcp", "websocket", "operator"):
+            ended = await run("serve", *free, f"--set=listen.{key}={port}")
+            assert ended.code == 1
+            assert ended.out == ""
+            assert ended.err.startswith("tallygate: cannot start: ")
+            assert str(port) in ended.err
+            assert "in use" in ended.err.lower()
+            assert ended.err.count("\n") == 1
+
+
+async def test_a_bad_setting_is_said_and_nothing_starts() -> None:
+    ended = await run("serve", "--set", "listen.tpc=1")
+    assert (ended.code, ended.out) == (1, "")
+    assert "listen.tpc" in ended.err
+    assert "listen.tcp" in ended.err
+
+
+async def test_the_start_up_screen_says_what_a_person_wants_to_know(start: Start) -> None:
+    gateway = await start('[license]\nmodel = "trueconf"\n')
+    gateway.process.send_signal(signal.SIGTERM)
+    ended = await end(gateway.process)
+    assert ended.code == 0
+    for words in (
+        f"127.0.0.1:{gateway.ports['tcp']}",
+        f"ws://127.0.0.1:{gateway.ports['websocket']}/ws",
+        f"http://127.0.0.1:{gateway.ports['operator']}",
+        "trueconf",
+        "online 15",
+        "pro 10",
+        "epop, nefsis-concurrent, nefsis-named",
+        "open files",
+    ):
+        assert words in ended.out, words
+    assert max(map(len, ended.out.splitlines())) <= 120
