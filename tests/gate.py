@@ -11,6 +11,7 @@ from typing import Any
 from gateway.core.admission import Admission
 from gateway.core.book import Lease
 from gateway.core.facts import Now, Session
+from gateway.core.leasing import Leasing
 from gateway.core.ledger import LeaseChange, Ledger
 from gateway.core.license import Model, Refusal
 from gateway.core.messages import Request, read
@@ -40,11 +41,12 @@ class Gate:
         self.admission = Admission(
             models, Terms(**terms), self.now, enforce=enforce, overdraft=overdraft, window=window
         )
+        self.leasing = Leasing(self.admission)
 
     def wait(self, seconds: float) -> Outcome:
         """Let time pass, then end what has run out."""
         self.now = Now(self.now.mono + seconds, self.now.wall + seconds)
-        return self._done(self.admission.expire(self.now))
+        return self._done(self.leasing.expire(self.now))
 
     def _done(self, outcome: Outcome) -> Outcome:
         self.changes += outcome.changes
@@ -111,26 +113,26 @@ class Gate:
 
     def redistribute(self, permanent: Iterable[str]) -> tuple[Outcome, list[str]]:
         """Put permanent accounts into effect; the outcome, and those beyond the pool."""
-        outcome, beyond = self.admission.redistribute(permanent, self.now)
+        outcome, beyond = self.leasing.redistribute(permanent, self.now)
         return self._done(outcome), beyond
 
     def revoke(self, account: str, model: str = "trueconf") -> Outcome:
         """End a temporary PRO license."""
-        return self._done(self.admission.revoke(self.ledger(model), account, self.now))
+        return self._done(self.leasing.revoke(self.ledger(model), account, self.now))
 
     def forget(self, account: str) -> Outcome:
         """Delete an account."""
-        return self._done(self.admission.forget(account, self.now))
+        return self._done(self.leasing.forget(account, self.now))
 
     def name_host(self, account: str) -> Refusal | Lease:
         """Give an account a host's name."""
-        named = self.admission.name_host(self.ledger("nefsis-named"), account, self.now)
+        named = self.leasing.name_host(self.ledger("nefsis-named"), account, self.now)
         self.wait(0)
         return named
 
     def unname(self, account: str) -> Outcome:
         """Free a host's name."""
-        return self._done(self.admission.unname(self.ledger("nefsis-named"), account, self.now))
+        return self._done(self.leasing.unname(self.ledger("nefsis-named"), account, self.now))
 
     def dissolve(self, conference: str) -> Outcome | None:
         """End a conference, and forget what was declared of it."""

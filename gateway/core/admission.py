@@ -12,9 +12,8 @@ clock or sends a byte.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
-from gateway.core.book import Lease
 from gateway.core.conferences import Conferences, Declaration
 from gateway.core.facts import Conference, Now, Session, utc
 from gateway.core.ledger import LeaseChange, Ledger
@@ -52,8 +51,6 @@ class Admission:
         self._at_hello = [ledger for ledger in self.ledgers if ledger.model.forbids or not ledger.model.members_only]
         self.refusals: dict[str, int] = {}
         """Refusals that are no license's, by reason; a total."""
-        self.permanent: list[str] = []
-        """Accounts whose permanent licenses are in effect since the last redistribution, in order."""
 
     # -- hello and the end -------------------------------------------------------------------------------------------
 
@@ -184,8 +181,8 @@ class Admission:
             return Outcome() if declared is not None else None
         outcome = Outcome()
         for member in list(conference.members):
-            self._remove(member, conference, "conference_ended", outcome, now)
-        return self._close_removed(outcome)
+            self.remove(member, conference, "conference_ended", outcome, now)
+        return self.conclude_removed(outcome)
 
     def _enter(
         self,
@@ -264,12 +261,13 @@ class Admission:
             noted.append(ledger)
         return noted
 
-    def _remove(self, session: Session, conference: Conference, reason: str, outcome: Outcome, now: Now) -> None:
+    def remove(self, session: Session, conference: Conference, reason: str, outcome: Outcome, now: Now) -> None:
+        """Take a session out of a conference; `conclude_removed` tells it when all has been taken."""
         self.conferences.leave(conference, session)
         self.settle(session, "removed", now)
         outcome.news.append((session, {"type": "removed", "conference": conference.id, "reason": reason}))
 
-    def _close_removed(self, outcome: Outcome) -> Outcome:
+    def conclude_removed(self, outcome: Outcome) -> Outcome:
         """Tell those who were removed what they hold, now that nothing more is taken from them."""
         for session, message in outcome.news:
             message.update(self.standing(session))
@@ -317,88 +315,6 @@ class Admission:
             expires = law.lease(pool, account, now).expires
         answer = {"type": "granted", "pool": pool, "expires": utc(expires)}
         return self.conclude(Outcome(answer=answer, retract=retract), session)
-
-    def revoke(self, ledger: Ledger, account: str, now: Now) -> Outcome:
-        """End a temporary lease at once; members of live group conferences are removed (TrueConf licensing, PRO)."""
-        outcome = Outcome()
-        if ledger.enforced:
-            self._withdraw(account, ledger, outcome, now)
-        ledger.end_lease(ledger.model.personal, account, "revoked", now)
-        return self._close_removed(outcome)
-
-    def redistribute(self, permanent: Iterable[str], now: Now) -> tuple[Outcome, list[str]]:
-        """Put the configured permanent accounts into effect, in every model that has them; TrueConf licensing, PRO 5.
-
-        Returns those for whom the enforced pool is too small as well.
-        """
-        self.permanent = list(permanent)
-        outcome = Outcome()
-        beyond: list[str] = []
-        for ledger in self.ledgers:
-            if not ledger.model.reservable:
-                continue
-            plan = ledger.plan(ledger.model.personal, self.permanent, now)
-            if ledger.enforced:
-                beyond = [str(key) for key in plan.beyond]
-                for key in plan.lost:
-                    self._withdraw(str(key), ledger, outcome, now)
-            ledger.redistribute(plan, now)
-        return self._close_removed(outcome), beyond
-
-    def _withdraw(self, account: str, ledger: Ledger, outcome: Outcome, now: Now) -> None:
-        """Take an account out of the conferences in which it uses what it is about to lose."""
-        seat = (ledger.model.personal, account)
-        for session in self.sessions.of(account):
-            for conference in session.conferences:
-                if seat in session.seats[ledger.index] and conference.live and conference.group:
-                    self._remove(session, conference, "license_withdrawn", outcome, now)
-
-    def forget(self, account: str, now: Now) -> Outcome:
-        """The account is deleted: its sessions end, and what it holds is bound to its end."""
-        outcome = Outcome()
-        for session in self.sessions.of(account):
-            ended = self.end(session, "account_deleted", now)
-            outcome.ended += ended.ended
-            outcome.changes += ended.changes
-        for ledger in self.ledgers:
-            if ledger.model.personal:
-                ledger.delete(ledger.model.personal, account, now)
-        return self.conclude(outcome)
-
-    def deleted(self, account: str) -> bool:
-        """Whether what a deleted account holds has not run out yet: until then its name is refused, by no shadow."""
-        pool = self.law.model.personal
-        lease = self.law.pools[pool].leases.get(account) if pool else None
-        return lease is not None and lease.deleted
-
-    def name_host(self, ledger: Ledger, account: str, now: Now) -> Refusal | Lease:
-        """Give an account a host's name, or find that it has it."""
-        pool = ledger.model.opener
-        named = ledger.pools[pool].leases.get(account)
-        return named or ledger.full(pool, account) or ledger.lease(pool, account, now)
-
-    def unname(self, ledger: Ledger, account: str, now: Now) -> Outcome:
-        """Free the name of a host; it hosts no longer, its conferences go on."""
-        pool = ledger.model.opener
-        for session in self.sessions.of(account):
-            for conference in session.conferences:
-                if conference.live:
-                    conference.unnamed = (*conference.unnamed, session)
-            ledger.settle(session, ledger.wanted(session), "revoked", now)
-        ledger.end_lease(pool, account, "revoked", now)
-        return self.conclude(Outcome())
-
-    def restore(self, change: LeaseChange, lived: float, now: Now) -> None:
-        """Take up a lease of the last run; one of a model that is neither enforced nor in shadow now is left alone."""
-        for ledger in self.ledgers:
-            if ledger.model.name == change.model and change.pool in ledger.pools:
-                ledger.restore(change, lived, now)
-
-    def expire(self, now: Now) -> Outcome:
-        """End what has run out; called every second or so."""
-        for ledger in self.ledgers:
-            ledger.expire(now)
-        return self.conclude(Outcome())
 
     # -- the pieces --------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from gateway.core.closing import DENIED, ENDINGS, farewell
 from gateway.core.deadlines import Ring
 from gateway.core.directory import Directory
 from gateway.core.facts import ABRUPT, Now, Session
+from gateway.core.leasing import Leasing
 from gateway.core.messages import Fault, Request
 from gateway.core.outcome import Outcome, Terms
 from gateway.core.session import MOVES, State, Verb
@@ -97,6 +98,7 @@ class Hub:
             overdraft=license.overdraft,
             window=settings.metrics.high_water_window,
         )
+        self.leasing = Leasing(self.admission)
         self.settings = settings
         self.tune(settings)
         self.recorder = Recorder(settings.store.path, self.admission, self.directory, self.now)
@@ -148,7 +150,7 @@ class Hub:
         """
         await self.recorder.open()
         now = self.now()
-        self._carry_out(None, self.admission.expire(now))
+        self._carry_out(None, self.leasing.expire(now))
         self.redistribute(now)
         self.recorder.lives(now.mono)
 
@@ -207,7 +209,7 @@ class Hub:
 
     def _every_second(self) -> None:
         now = self.now()
-        self._carry_out(None, self.admission.expire(now))
+        self._carry_out(None, self.leasing.expire(now))
         self.recorder.lives(now.mono)
         if now.mono >= self._redistribute_at:
             self.redistribute(now)
@@ -222,7 +224,7 @@ class Hub:
         """Put the groups' permanent licenses into effect; TrueConf licensing, PRO step 5."""
         trueconf: TrueConf = self.settings.license.terms["trueconf"]
         self._redistribute_at = now.mono + trueconf.redistribute_every
-        outcome, beyond = self.admission.redistribute(self.directory.permanent(), now)
+        outcome, beyond = self.leasing.redistribute(self.directory.permanent(), now)
         if beyond:
             log.warning("the PRO pool is too small for the permanent licenses of %s", ", ".join(beyond))
         self._carry_out(None, outcome)

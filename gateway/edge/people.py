@@ -71,7 +71,7 @@ class _People:
                 directory.groups[name] = Group(left, group.permanent)
                 self._hub.recorder.group(name)
         self._hub.recorder.account(account)
-        await self._hub.decided(self._hub.admission.forget(account, self._hub.now()))
+        await self._hub.decided(self._hub.leasing.forget(account, self._hub.now()))
         return web.Response(status=204)
 
     async def new_token(self, request: web.Request) -> web.Response:
@@ -180,7 +180,7 @@ class _People:
             fail(409, "permanent", "a permanent PRO license cannot be revoked")
         if book.leases[account].deleted:
             fail(409, "account_deleted", "the license of a deleted account cannot be revoked")
-        await self._hub.decided(self._hub.admission.revoke(ledger, account, self._hub.now()))
+        await self._hub.decided(self._hub.leasing.revoke(ledger, account, self._hub.now()))
         return web.Response(status=204)
 
     # -- named hosts -----------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ class _People:
     async def name_host(self, request: web.Request) -> web.Response:
         account = named(request, "account", fold=True)
         ledger = self._naming()
-        lease = self._hub.admission.name_host(ledger, account, self._hub.now())
+        lease = self._hub.leasing.name_host(ledger, account, self._hub.now())
         if isinstance(lease, Refusal):
             fail(409, lease.reason, f"all {lease.limit} names are taken")
         await self._hub.decided(self._hub.admission.conclude(Outcome()))
@@ -215,7 +215,7 @@ class _People:
         ledger = self._naming()
         if account not in ledger.pools[ledger.model.opener].leases:
             fail(404, "no_such_host", "no host has this name")
-        await self._hub.decided(self._hub.admission.unname(ledger, account, self._hub.now()))
+        await self._hub.decided(self._hub.leasing.unname(ledger, account, self._hub.now()))
         return web.Response(status=204)
 
     # -- bans ------------------------------------------------------------------------------------------------------

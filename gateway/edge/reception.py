@@ -87,7 +87,7 @@ class Reception:
         account = session.account
         if account is None or session.home:
             return None
-        if hub.admission.deleted(account):
+        if hub.leasing.deleted(account):
             return Refusal("account_unknown")
         if hub.settings.accounts.mode == "token":
             if account not in hub.directory.accounts:

@@ -62,7 +62,9 @@ class Recorder:
             self._directory.bans[subject] = Ban(subject, until)
         for model, pool, key, kind, since, expires, deleted in await read("SELECT * FROM lease ORDER BY since"):
             change = LeaseChange(model, pool, _key(key), since, expires, bool(deleted), None, kind)
-            self._admission.restore(change, lived, now)
+            for ledger in self._admission.ledgers:
+                if ledger.model.name == model and pool in ledger.pools:
+                    ledger.restore(change, lived, now)
 
     async def close(self) -> None:
         """Note the last instant of this run, and close the store."""

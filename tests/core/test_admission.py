@@ -214,7 +214,7 @@ class Life(RuleBasedStateMachine):
     @rule(person=persons, room=st.none() | rooms, host=flags)
     def hello(self, person: Person, room: str | None, host: bool) -> None:
         """A client comes, perhaps to join something at once."""
-        if person.account and not person.home and self.admission.deleted(person.account):
+        if person.account and not person.home and self.gate.leasing.deleted(person.account):
             return
         if len(self.mirror.people) < 8:
             number = self.gate.number
@@ -417,7 +417,7 @@ class Life(RuleBasedStateMachine):
         ]
 
     def _forget(self, account: str) -> None:
-        if self.admission.deleted(account):
+        if self.gate.leasing.deleted(account):
             return
         self._ended(self.gate.forget(account))
         self.tales["trueconf"].forget(account)

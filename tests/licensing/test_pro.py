@@ -485,12 +485,12 @@ def test_the_license_of_a_deleted_account_ends_24_hours_after_the_deletion(kind:
         house.joined(house.hello("ann"))
     house.forget("ann")
     assert house.pro() == {"ann": "deleted"}
-    assert house.admission.deleted("ann")
+    assert house.leasing.deleted("ann")
     house.wait(DAY - 1)
     assert house.used("pro") == 1
     house.wait(1)
     assert house.used("pro") == 0
-    assert not house.admission.deleted("ann")
+    assert not house.leasing.deleted("ann")
     assert house.view("pro").releases["account_deleted"] == 1
     assert endings(house, "ann") == ["account_deleted"]
 
@@ -510,7 +510,7 @@ def test_deleting_who_holds_nothing_reserves_nothing() -> None:
     house.hello("ann")
     house.forget("ann")
     assert house.pro() == {}
-    assert not house.admission.deleted("ann")
+    assert not house.leasing.deleted("ann")
 
 
 def test_a_deleted_account_keeps_its_license_through_a_redistribution_even_as_permanent() -> None:

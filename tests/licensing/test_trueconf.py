@@ -537,7 +537,7 @@ def test_an_account_deleted_in_shadow_is_refused_by_no_shadow_and_may_come_back(
     house.joined(ann)
     house.forget("ann")
     assert house.pro() == {"ann": "deleted"}
-    assert not house.admission.deleted("ann")
+    assert not house.leasing.deleted("ann")
     house.wait(HOUR)
     again = house.hello("ann")
     house.joined(again)
