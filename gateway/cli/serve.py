@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,17 @@ def run(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     before, files = raise_file_limit()
-    return asyncio.run(_serve(settings, args, before, files))
+    with asyncio.Runner(loop_factory=fast_loop()) as runner:
+        return runner.run(_serve(settings, args, before, files))
+
+
+def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The event loop of the optional extra `fast`, where it is installed; None for asyncio's own."""
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    except ModuleNotFoundError:
+        return None
+    return factory
 
 
 def raise_file_limit() -> tuple[int, int]:
@@ -140,7 +150,8 @@ def screen(gateway: Gateway, before: int, files: int) -> str:
         + (f", overdraft {settings.license.overdraft}" if settings.license.overdraft else ""),
         f"  shadow     {', '.join(settings.license.shadows) or 'none'}",
         f"  accounts   {_accounts(settings)}",
-        f"  capacity   {hub.max_connections:,} connections; open files {before:,} raised to {files:,}",
+        f"  capacity   {hub.max_connections:,} connections; open files {before:,} raised to {files:,}"
+        + (", on uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else ""),
     ]
     lines += [f"  not yet    {key}: {feature}" for key, feature in not_in_effect(settings)]
     return "\n".join([*lines, ""])
