@@ -67,7 +67,6 @@ KEYS: Mapping[str, Key] = _keys()
 LATER: Mapping[str, str] = {
     "registration": "registration with a server",
     "registrar": "the registration server",
-    "history": "history and reports",
 }
 """Sections that are accepted and checked but change nothing yet, and the feature they wait for."""
 
@@ -83,8 +82,8 @@ LIVE = frozenset(
         "listen.message_burst",
         "listen.allowed_origins",
         "listen.proxy_protocol_from",
-        *(name for name in KEYS if name.startswith("heartbeat.")),
-        "license.enforce",
+        "heartbeat.hello_deadline",
+        "heartbeat.resume_window",
         "license.overdraft",
         "license.epop.users",
         "license.nefsis-concurrent.users",

@@ -55,11 +55,20 @@ class DoorView(NamedTuple):
     durations: Histogram
 
 
+class StoreView(NamedTuple):
+    """The store at one instant: how long commits took in seconds, writes not committed yet, and failures so far."""
+
+    commits: Histogram
+    pending: int
+    errors: int
+
+
 class View(NamedTuple):
     """What a scrape shows: the snapshot and what the edge adds to it. Times are in seconds UTC."""
 
     snapshot: Snapshot
     doors: Sequence[DoorView]
+    store: StoreView
     lag: Histogram
     draining: bool
     version: str
@@ -82,6 +91,7 @@ class GatewayCollector(Collector):
         yield from _doors(view)
         yield from _counts(view.snapshot)
         yield from _license(view.snapshot)
+        yield from _store(view.store)
         yield _histogram("event_loop_lag_seconds", "How late the event loop was.", (), {(): view.lag})
         yield _gauge("draining", "1 while clients are being sent away.", (), {(): view.draining})
         yield _gauge("build_info", "1, with the version.", ("version",), {(view.version,): 1})
@@ -188,6 +198,12 @@ def _counts(snapshot: Snapshot) -> Iterator[Metric]:
         ("reason",),
         {(reason,): count for reason, count in _totals(REFUSALS, snapshot.refusals).items()},
     )
+
+
+def _store(store: StoreView) -> Iterator[Metric]:
+    yield _histogram("store_commit_seconds", "How long commits of the store took.", (), {(): store.commits})
+    yield _gauge("store_pending", "Writes that are not committed yet.", (), {(): store.pending})
+    yield _counter("store_errors", "Failures of the store.", (), {(): store.errors})
 
 
 def _license(snapshot: Snapshot) -> Iterator[Metric]:

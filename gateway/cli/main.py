@@ -37,7 +37,16 @@ COMMANDS = {
     "serve": ("gateway.cli.serve", "run the gateway"),
     "check": ("gateway.cli.check", "say whether a configuration is good"),
     "status": ("gateway.cli.status", "show pools, connections and registration of a running gateway"),
+    "report": ("gateway.cli.report", "show use, denials and how many seats would have been enough"),
     "kick": ("gateway.cli.kick", "close a session, or all sessions of an account"),
+    "ban": ("gateway.cli.ban", "keep an account or an address out for a while"),
+    "revoke": ("gateway.cli.revoke", "end the temporary PRO license of an account"),
+    "account": ("gateway.cli.account", "list, register, show and delete accounts"),
+    "group": ("gateway.cli.group", "list, set, show and delete groups of accounts"),
+    "host": ("gateway.cli.host", "list, name and release named hosts"),
+    "token": ("gateway.cli.token", "make, list and revoke tokens of operators and clients"),
+    "audit": ("gateway.cli.audit", "show the audit log, or verify it"),
+    "backup": ("gateway.cli.backup", "copy the store of a running gateway"),
     "load": ("gateway.cli.load", "put load on a gateway and compare its counts with what is held"),
 }
 """Each command: its module and what it does, in the order of the help."""

@@ -1,4 +1,6 @@
-"""The operator port seen from the command line: one HTTP session, and failures as one sentence.
+"""The operator port seen from the command line: one HTTP session, failures as one sentence, lists as tables.
+
+A command with actions (`account list`) names them with `Actions`, each with the coroutine that does it.
 
 The address comes from `--operator`, the token from `TALLYGATE_TOKEN` (never from the command line, where every user of
 the machine could read it).
@@ -6,15 +8,20 @@ the machine could read it).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from typing import IO
+
+    Work = Callable[["Operator", argparse.Namespace], Awaitable[str]]
 
 URL = "http://127.0.0.1:4311"
 
@@ -49,6 +56,54 @@ def address(text: str) -> str:
     return parts.geturl().rstrip("/")
 
 
+class Actions:
+    """The actions of a command, each with its own arguments."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._choices = parser.add_subparsers(metavar="action", title="actions", required=True)
+
+    def add(self, name: str, does: str, work: Work, *, lists: bool = False) -> argparse.ArgumentParser:
+        """One action: `work` does it and gives what is to be printed; one that `lists` can do so as JSON."""
+        made: argparse.ArgumentParser = self._choices.add_parser(name, help=does, description=f"{does.capitalize()}.")
+        made.set_defaults(work=work)
+        if lists:
+            made.add_argument("--json", action="store_true", help="as one JSON document")
+        arguments(made)
+        return made
+
+
+def act(args: argparse.Namespace, work: Work | None = None) -> int:
+    """Do what was asked for (`args.work`, unless given) and print what there is to say; gives the exit code."""
+    doing: Work = work or args.work
+
+    async def speak() -> str:
+        async with Operator(args.operator) as gateway:
+            return await doing(gateway, args)
+
+    try:
+        said = asyncio.run(speak())
+    except OperatorError as fault:
+        raise SystemExit(str(fault)) from None
+    if said:
+        print(said)
+    return 0
+
+
+def part(text: str) -> str:
+    """A text as one step of a path."""
+    return quote(text, safe="")
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], none: str) -> str:
+    """Rows under headings; `none` where there are no rows."""
+    lines = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not lines:
+        return none
+    widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
+    padded = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in [list(headings), *lines])
+    return "\n".join(padded)
+
+
 class Operator:
     """Requests to one gateway's operator port; use it as `async with`. Everything raises `OperatorError`."""
 
@@ -70,10 +125,15 @@ class Operator:
         if self._session is not None:
             await self._session.close()
 
-    async def json(self, method: str, path: str, **parameters: str | int | None) -> Any:
-        """The JSON a route answers, None where it answers nothing (204). Parameters that are None are left out."""
+    async def json(
+        self, method: str, path: str, told: Mapping[str, Any] | None = None, /, **parameters: str | int | None
+    ) -> Any:
+        """The JSON a route answers, None where it answers nothing (204); `told` is the body, if any.
+
+        Parameters that are None are left out.
+        """
         given = {key: str(value) for key, value in parameters.items() if value is not None}
-        status, body = await self._request(method, path, given)
+        status, body = await self._request(method, path, given, told)
         if status == 204 or not body:
             return None
         try:
@@ -81,9 +141,37 @@ class Operator:
         except ValueError:
             raise OperatorError(f"{self.url}{path} answers no JSON: is it a gateway?", status) from None
 
+    async def items(self, path: str, **parameters: str | int | None) -> list[dict[str, Any]]:
+        """All items of a list, page by page."""
+        return [item async for page in self.pages(path, **parameters) for item in page]
+
+    async def pages(self, path: str, **parameters: str | int | None) -> AsyncIterator[list[dict[str, Any]]]:
+        """The pages of a list."""
+        cursor: str | None = ""
+        while cursor is not None:
+            document = await self.json("GET", path, limit=1000, cursor=cursor or None, **parameters)
+            yield document["items"]
+            cursor = document["next"]
+
+    async def download(self, path: str, target: IO[bytes]) -> int:
+        """Write what a route answers into a file, however long it takes; returns the number of bytes."""
+        if self._session is None:
+            raise RuntimeError("use it as `async with`")
+        patience = aiohttp.ClientTimeout(sock_connect=self._timeout, sock_read=60.0)
+        try:
+            async with self._session.get(self.url + path, timeout=patience) as answer:
+                if answer.status >= 400:
+                    raise OperatorError(f"GET {path}: {_explain(answer.status, await answer.read())}", answer.status)
+                size = 0
+                async for piece in answer.content.iter_chunked(1 << 16):
+                    size += target.write(piece)
+                return size
+        except (aiohttp.ClientError, TimeoutError) as fault:
+            raise self._failed(fault, "in time") from None
+
     async def text(self, path: str) -> str:
         """The text a route answers."""
-        _, body = await self._request("GET", path, {})
+        _, body = await self._request("GET", path, {}, None)
         return body.decode(errors="replace")
 
     async def count(self, path: str) -> int:
@@ -101,28 +189,34 @@ class Operator:
             raise OperatorError(f"{self.url}{path} answers no count")
         return document
 
-    async def _request(self, method: str, path: str, parameters: dict[str, str]) -> tuple[int, bytes]:
+    async def _request(
+        self, method: str, path: str, parameters: dict[str, str], told: Mapping[str, Any] | None
+    ) -> tuple[int, bytes]:
         if self._session is None:
             raise RuntimeError("use it as `async with`")
         try:
-            async with self._session.request(method, self.url + path, params=parameters) as answer:
+            async with self._session.request(method, self.url + path, params=parameters, json=told) as answer:
                 body = await answer.read()
-        except aiohttp.ClientConnectorError:
-            raise OperatorError(f"no gateway answers at {self.url}: is it running?") from None
-        except TimeoutError:
-            raise OperatorError(f"the gateway at {self.url} did not answer within {self._timeout:g} s") from None
         except (aiohttp.ClientError, OSError) as fault:
-            raise OperatorError(f"the gateway at {self.url} broke off: {fault}") from None
+            raise self._failed(fault, f"within {self._timeout:g} s") from None
         if answer.status >= 400:
             raise OperatorError(f"{method} {path}: {_explain(answer.status, body)}", answer.status)
         return answer.status, body
 
+    def _failed(self, fault: Exception, when: str) -> OperatorError:
+        if isinstance(fault, aiohttp.ClientConnectorError):
+            return OperatorError(f"no gateway answers at {self.url}: is it running?")
+        if isinstance(fault, TimeoutError):
+            return OperatorError(f"the gateway at {self.url} did not answer {when}")
+        return OperatorError(f"the gateway at {self.url} broke off: {fault}")
+
 
 def _explain(status: int, body: bytes) -> str:
-    if status == 401:
-        return "a token is needed: set TALLYGATE_TOKEN"
     try:
         document = json.loads(body)
-        return f"{document['error']}: {document['detail']}" if document.get("detail") else str(document["error"])
+        code, detail = str(document["error"]), document.get("detail")
     except (ValueError, KeyError, TypeError, AttributeError):
-        return f"HTTP {status}"
+        code, detail = f"HTTP {status}", None
+    if status == 401 and code != "bad_token":
+        return "a token is needed: set TALLYGATE_TOKEN"
+    return f"{code}: {detail}" if detail else code

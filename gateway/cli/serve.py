@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import resource
 import signal
 import sys
@@ -19,6 +20,8 @@ from config.settings import Settings
 from gateway.cli.options import config_options, settings_from
 from gateway.core.snapshot import PoolView, snapshot
 from gateway.edge.app import Gateway
+from gateway.edge.guard import Unguarded
+from gateway.edge.journal import GATEWAY
 from gateway.edge.store import StoreRefused, StoreUnavailable
 
 HELP = "Runs the gateway: client doors, operator port, license models."
@@ -33,6 +36,9 @@ signals:
   SIGTERM, Ctrl-C   send the clients away over `listen.drain`, then end; a second one ends at once
   SIGHUP            read the configuration again: limits and certificates change, nobody is dropped
 """
+
+HURRY = 5.0
+"""Seconds that a close in a hurry may take."""
 
 log = logging.getLogger("tallygate")
 
@@ -74,43 +80,60 @@ def raise_file_limit() -> tuple[int, int]:
 
 
 async def _serve(settings: Settings, args: argparse.Namespace, before: int, files: int) -> int:
-    gateway = Gateway(settings, files=files)
-    try:
-        await gateway.open()
-    except (OSError, StoreRefused, StoreUnavailable) as fault:
-        print(f"tallygate: cannot start: {getattr(fault, 'strerror', None) or fault}", file=sys.stderr)
-        return 1
-    print(screen(gateway, before, files), flush=True)
+    gateway = Gateway(settings, files=files, ready=args.ready_file)
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    at_once = asyncio.Event()
+    stop, at_once = asyncio.Event(), asyncio.Event()
 
     def end() -> None:
         (at_once if stop.is_set() else stop).set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
+    loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("not open yet: the configuration is not read again"))
+    opening = asyncio.create_task(gateway.open())
+    if not await _before(stop, opening):
+        opening.cancel()
+        await asyncio.wait({opening})
+        return 0
+    try:
+        opening.result()
+    except (OSError, StoreRefused, StoreUnavailable, Unguarded) as fault:
+        print(f"tallygate: cannot start: {getattr(fault, 'strerror', None) or fault}", file=sys.stderr)
+        return 1
+    print(screen(gateway, before, files), flush=True)
     loop.add_signal_handler(signal.SIGHUP, _reloading(gateway, args))
     try:
-        if args.ready_file is not None:
-            gateway.write_ready(args.ready_file)
         await stop.wait()
     finally:
-        seconds = gateway.settings.listen.drain
-        held = sum(len(door.connections) for door in gateway.hub.doors)
-        print(f"draining {held} connections over {seconds:g} s", flush=True)
-        closing = asyncio.ensure_future(gateway.close())
-        hurry = asyncio.ensure_future(at_once.wait())
-        await asyncio.wait({closing, hurry}, return_when=asyncio.FIRST_COMPLETED)
-        if not closing.done():
-            closing.cancel()
-            await asyncio.wait({closing})
-            await gateway.close(drain=0)
-        hurry.cancel()
-        if args.ready_file is not None:
-            gateway.write_ready(args.ready_file)
-        print("stopped", flush=True)
+        await _close(gateway, at_once)
     return 0
+
+
+async def _before(event: asyncio.Event, task: asyncio.Task[None]) -> bool:
+    """Whether a task is done before an event comes."""
+    coming = asyncio.create_task(event.wait())
+    await asyncio.wait((coming, task), return_when=asyncio.FIRST_COMPLETED)
+    coming.cancel()
+    return task.done()
+
+
+async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
+    """Drain; told to hurry, close without it, and without the disk if that does not answer."""
+    held = sum(len(door.connections) for door in gateway.hub.doors)
+    print(f"draining {held} connections over {gateway.settings.listen.drain:g} s", flush=True)
+    closing = asyncio.create_task(gateway.close())
+    if not await _before(at_once, closing):
+        closing.cancel()
+        await asyncio.wait({closing}, timeout=HURRY)
+        last = asyncio.create_task(gateway.close(drain=0))
+        _, late = await asyncio.wait({last}, timeout=HURRY)
+        if late:
+            print("tallygate: the store does not answer; ended without it", file=sys.stderr, flush=True)
+            os._exit(1)  # a thread of the database library waits for the disk, and would be waited for
+        last.result()
+    else:
+        closing.result()
+    print("stopped", flush=True)
 
 
 def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]:
@@ -119,6 +142,7 @@ def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]
             changed = gateway.reload(settings_from(args))
         except (ConfigError, OSError) as fault:
             log.error("the configuration is not taken, the last good one stays: %s", fault)
+            gateway.hub.recorder.note(GATEWAY, "reload.refused", "", {"why": str(fault)})
             return
         log.warning(
             "configuration read again; changed: %s; waiting for a restart: %s",

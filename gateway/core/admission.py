@@ -68,9 +68,9 @@ class Admission:
         session.seats = [()] * len(self.ledgers)
         attempt = Attempt("hello", session, self.conferences, ())
         refusal = _forbidden(self.law, attempt) or self.law.lacking(session, self.law.wanted(session), old)
-        if refusal is not None and self._binds(refusal):
+        if refusal is not None and self._binds(refusal, session, now):
             session.seats = []
-            return self.refuse("hello", refusal)
+            return self.refuse("hello", refusal, asker=session, now=now)
         outcome = Outcome()
         if old is not None:
             for conference in old.conferences:
@@ -83,7 +83,7 @@ class Admission:
             if ledger is not self.law:
                 would = _forbidden(ledger, attempt) or ledger.lacking(session, wanted, old)
                 if would is not None:
-                    ledger.deny(would)
+                    ledger.deny(would, session, now)
             if old is not None:
                 ledger.move(old, session, wanted, "replaced", now)
             elif wanted:
@@ -123,7 +123,7 @@ class Admission:
         retract = self._way_back((session,), conference)
         refusal = self._enter(conference, session, host=ask["host"], now=now)
         if refusal is not None:
-            return self.refuse("join", self._until(refusal, now), id)
+            return self.refuse("join", self._until(refusal, now), id, asker=session, now=now)
         outcome = Outcome(answer=self._joined(session, conference), retract=retract)
         return self.conclude(outcome, session)
 
@@ -140,14 +140,14 @@ class Admission:
         retract = self._way_back(tuple(conference.members), conference)
         noted = self._open(conference, session, now)
         if isinstance(noted, Refusal):
-            return self.refuse("start", noted, id)
+            return self.refuse("start", noted, id, asker=session, now=now)
         outcome = Outcome(retract=retract)
         for member, host in self.conferences.start(conference):
             known = noted if member is session else ()
             denied = self._enter(conference, member, host=host, now=now, waited=True, noted=known)
             if denied is not None:
                 self.settle(member, "left", now)
-                message = self.refuse("join", self._until(denied, now), id).answer
+                message = self.refuse("join", self._until(denied, now), id, asker=member, now=now).answer
             else:
                 message = self._joined(member, conference)
             if message is not None:
@@ -221,7 +221,7 @@ class Admission:
             wanted = ledger.wanted(session)
             denied = None if ledger.enforced else refused or ledger.lacking(session, wanted)
             if denied is not None and ledger not in noted:
-                ledger.deny(denied)
+                ledger.deny(denied, session, now)
             ledger.settle(session, wanted, "left", now)
         return None
 
@@ -257,7 +257,7 @@ class Admission:
                 continue
             if ledger.enforced:
                 return refusal
-            ledger.deny(refusal)
+            ledger.deny(refusal, session, now)
             noted.append(ledger)
         return noted
 
@@ -289,14 +289,14 @@ class Admission:
             session.awake = True
             refusal = self.law.lacking(session, self.law.wanted(session))
             session.awake = False
-            if refusal is not None and self._binds(refusal):
-                return self.refuse("wake", refusal)
+            if refusal is not None and self._binds(refusal, session, now):
+                return self.refuse("wake", refusal, asker=session, now=now)
             self.sessions.wake(session, awake=True)
             for ledger in self.ledgers:
                 wanted = ledger.wanted(session)
                 would = ledger.lacking(session, wanted)
                 if would is not None and ledger is not self.law:
-                    ledger.deny(would)
+                    ledger.deny(would, session, now)
                 ledger.settle(session, wanted, "asleep", now)
         return self.conclude(Outcome(answer={"type": "awake", **self._seats(session)}), session)
 
@@ -310,18 +310,26 @@ class Admission:
         retract = self._way_back((session,), None)
         if account not in law.pools[pool].reservations:
             refusal = law.full(pool, account)
-            if refusal is not None and self._binds(refusal):
-                return self.refuse("request_pro", self._until(refusal, now))
+            if refusal is not None and self._binds(refusal, session, now):
+                return self.refuse("request_pro", self._until(refusal, now), asker=session, now=now)
             expires = law.lease(pool, account, now).expires
         answer = {"type": "granted", "pool": pool, "expires": utc(expires)}
         return self.conclude(Outcome(answer=answer, retract=retract), session)
 
     # -- the pieces --------------------------------------------------------------------------------------------------
 
-    def refuse(self, request: str, refusal: Refusal, conference: str | None = None) -> Outcome:
-        """Record a refusal and word it."""
-        if refusal.pool:
-            self.law.deny(refusal)
+    def refuse(
+        self,
+        request: str,
+        refusal: Refusal,
+        conference: str | None = None,
+        *,
+        asker: Session | None = None,
+        now: Now | None = None,
+    ) -> Outcome:
+        """Record a refusal and word it; of one that is the license's, who asked and when."""
+        if refusal.pool and asker is not None and now is not None:
+            self.law.deny(refusal, asker, now)
         else:
             self.refusals[refusal.reason] = self.refusals.get(refusal.reason, 0) + 1
         answer: Message = {"type": "denied", "request": request, "reason": refusal.reason}
@@ -365,11 +373,11 @@ class Admission:
         leased = expiry is not None and self.law.pools[refusal.pool].terms.lease is not None
         return refusal._replace(retry_after=max(expiry - now.wall, 1.0)) if leased and expiry is not None else refusal
 
-    def _binds(self, refusal: Refusal) -> bool:
+    def _binds(self, refusal: Refusal, session: Session, now: Now) -> bool:
         """Whether a refusal of the first model refuses; with enforcement off it is recorded only."""
         if self.law.enforced:
             return True
-        self.law.deny(refusal)
+        self.law.deny(refusal, session, now)
         return False
 
     def settle(self, session: Session, cause: str, now: Now) -> None:

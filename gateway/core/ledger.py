@@ -12,8 +12,12 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from gateway.core.book import Book, Lease, Linger, Reservation
+from gateway.core.denials import who
 from gateway.core.facts import ABRUPT, VISITORS, Key, Now, Seat, Session
 from gateway.core.license import Model, Refusal
+
+FEW = 8
+"""Seats that are searched one by one."""
 
 
 class LeaseChange(NamedTuple):
@@ -91,7 +95,7 @@ class Ledger:
         """
         if not wanted or not self._limited:
             return None
-        held = session.seats[self.index]
+        held = _lookup(session.seats[self.index])
         new = [seat for seat in wanted if seat not in held and seat[1] not in self.pools[seat[0]].claims]
         for name in self._limited if new else ():
             book = self.pools[name]
@@ -114,11 +118,12 @@ class Ledger:
         held = session.seats[self.index]
         if not held and not wanted:
             return
+        kept, had = _lookup(wanted), _lookup(held)
         for seat in held:
-            if seat not in wanted:
+            if seat not in kept:
                 self._let_go(*seat, session, cause, now)
         for seat in wanted:
-            if seat not in held:
+            if seat not in had:
                 self._take(*seat, session, now)
         session.seats[self.index] = tuple(wanted)
 
@@ -134,10 +139,9 @@ class Ledger:
         self.settle(old, (), cause, now)
         self.settle(new, wanted, cause, now)
 
-    def deny(self, refusal: Refusal) -> None:
-        """Record a denial of this model."""
-        denials = self.pools[refusal.pool].denials
-        denials[refusal.reason] = denials.get(refusal.reason, 0) + 1
+    def deny(self, refusal: Refusal, session: Session, now: Now) -> None:
+        """Record a denial of this model, and who was denied."""
+        self.pools[refusal.pool].deny(refusal.reason, who(session) if self.enforced else None, now.mono)
 
     def _take(self, name: str, key: Key, session: Session, now: Now) -> None:
         book = self.pools[name]
@@ -353,16 +357,27 @@ class Ledger:
         if change.kind == "permanent":
             book.reservations[change.key] = reservation = Reservation(change.since)
             book.add(change.key, reservation, now.mono)
+            self._held_since(book, change, now)
             return
         book.leases[change.key] = lease = Lease(change.since, change.expires)
         lease.deleted = change.deleted
         book.add(change.key, lease, now.mono)
+        self._held_since(book, change, now)
         if book.terms.lease is None:
             return
         if change.expires is None:
             self._expire_at(change.pool, change.key, lease, lived + book.terms.lease)
         else:
             self._queue(change.pool, change.key, lease)
+
+    def ends(self, keys: Iterable[Key]) -> dict[tuple[str, Key], float | None]:
+        """The (pool, key) of the leases that `keys` have, and when each ends."""
+        leased = [(name, book.leases) for name, book in self.pools.items() if book.terms.leased]
+        return {(name, key): leases[key].expires for name, leases in leased for key in keys if key in leases}
+
+    def _held_since(self, book: Book, change: LeaseChange, now: Now) -> None:
+        if book.began is not None:
+            book.began[change.key] = now.mono - max(now.wall - change.since, 0.0)
 
     def reinstate(self, key: Key, leases: Mapping[tuple[str, Key], float | None], now: Now) -> None:
         """Give `key` back the leases it had, each with its end, and no other."""
@@ -374,7 +389,8 @@ class Ledger:
                 self.end_lease(name, key, "revoked", now)
                 continue
             expires = leases[name, key]
-            if expires is not None and not book.in_use(key):
+            if expires is not None and not lease.deleted and not book.in_use(key):
+                lease.queued = False  # what is queued may come up later than this
                 self._expire_at(name, key, lease, expires)
 
     def _note(self, name: str, key: Key, claim: Lease | Reservation, ended: str | None = None) -> None:
@@ -383,3 +399,8 @@ class Ledger:
     def _turn(self, name: str, key: Key) -> None:
         if not self.index and name == self.model.personal:
             self.turned.append(key)
+
+
+def _lookup(seats: Collection[Seat]) -> Collection[Seat]:
+    """Seats to look others up in: a few are searched faster than they are hashed."""
+    return seats if len(seats) <= FEW else frozenset(seats)

@@ -68,7 +68,7 @@ def snapshot(admission: Admission, mono: float) -> Snapshot:
         devices=sessions.devices,
         conferences={
             "live": len(conferences.live),
-            "scheduled": len(conferences.scheduled) + len(conferences.declared.keys() - conferences.by_id.keys()),
+            "scheduled": len(conferences.scheduled) + sum(id not in conferences.by_id for id in conferences.declared),
         },
         members={"live": len(conferences.taking_part), "scheduled": len(conferences.waiting)},
         refusals=dict(admission.refusals),

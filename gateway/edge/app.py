@@ -15,6 +15,7 @@ from pathlib import Path
 from config import keys
 from config.settings import Settings
 from gateway.edge.hub import Clock, Hub
+from gateway.edge.journal import GATEWAY
 from gateway.edge.operator import OperatorPort
 
 GARBAGE = (50_000, 50, 50)
@@ -26,17 +27,23 @@ log = logging.getLogger("tallygate")
 
 
 class Gateway:
-    """Everything that `serve` runs. `files` is how many files the process may open."""
+    """Everything that `serve` runs. `files` is how many files the process may open; `ready` is the file in which the
+    ports are told, as soon as they are open and again when they close.
+    """
 
-    def __init__(self, settings: Settings, *, files: int, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, files: int, clock: Clock | None = None, ready: Path | None = None
+    ) -> None:
         self.settings = settings
+        self._ready = ready
         self.hub = Hub(settings, clock or Clock(time.monotonic, time.time), files=files)
         self.operator = OperatorPort(self.hub)
 
     async def open(self) -> None:
         """Open the operator port, then the client doors.
 
-        Raises `OSError` where a port cannot be had; nothing stays open then.
+        Raises `OSError` where a port or the ready file cannot be had, `Unguarded` where the operator port would be open
+        to everybody; nothing stays open then.
         """
         listen = self.settings.listen
         gc.set_threshold(*GARBAGE)
@@ -48,6 +55,8 @@ class Gateway:
             for door, port in ((self.hub.tcp, listen.tcp), (self.hub.websocket, listen.websocket)):
                 door.tls = context
                 door.open(listen.host, port, reuse_port=listen.reuse_port)
+            if self._ready is not None:
+                self.write_ready(self._ready)
         except BaseException:
             await self.close(drain=0)
             raise
@@ -56,22 +65,43 @@ class Gateway:
 
     async def close(self, drain: float | None = None) -> None:
         """Send the clients away over `drain` seconds (the setting's, unless given), then close everything."""
+        await self.hub.shut()
+        self._tell_closed()
         await self.hub.drain(self.settings.listen.drain if drain is None else drain)
         await self.hub.abandon()
         self.hub.stop()
         await self.operator.close()
+        self.hub.archive.close(self.hub.now())
         await self.hub.recorder.close()
+        self._tell_closed()
+
+    def _tell_closed(self) -> None:
+        if self._ready is not None:
+            try:
+                self.write_ready(self._ready)
+            except OSError as fault:
+                log.error("the ready file cannot be written: %s", fault)
 
     def reload(self, settings: Settings) -> keys.Changes:
-        """Take what can change without dropping a socket; returns what was changed and what waits for a restart."""
+        """Take what can change without dropping a socket; returns what was changed and what waits for a restart.
+
+        Raises `OSError` or `ssl.SSLError`; nothing is taken then.
+        """
+        before = {effect.key: effect.text for effect in keys.effective(self.settings)}
         changed = keys.changes(self.settings, settings)
-        self.settings = keys.adopt(self.settings, settings)
-        listen = self.settings.listen
+        adopted = keys.adopt(self.settings, settings)
         if self.hub.tcp.tls is not None:
-            context = tls_context(listen.tls_certificate, listen.tls_key)
+            context = tls_context(adopted.listen.tls_certificate, adopted.listen.tls_key)
             for door in self.hub.doors:
                 door.tls = context
-        self.hub.tune(self.settings)
+        self.settings = adopted
+        self.hub.tune(adopted)
+        after = {effect.key: effect.text for effect in keys.effective(settings)}
+        told = {
+            "changed": {key: [before[key], after[key]] for key in changed.live},
+            "waiting": {key: [before[key], after[key]] for key in changed.restart},
+        }
+        self.hub.recorder.note(GATEWAY, "reload", "", told)
         return changed
 
     def ports(self) -> dict[str, int | None]:

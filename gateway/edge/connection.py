@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.edge.door import Door
 
 USUAL_OUTBOUND = 65536
-"""Bytes that asyncio lets wait unless told otherwise."""
+"""Bytes that asyncio lets wait unless told otherwise; over TLS it has another number."""
 LINGER = 4
 """Ticks that a closed connection may take to close its own half."""
 
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first message."""
         self.transport = transport = cast(asyncio.Transport, transport)
-        if self.door.outbound_limit != USUAL_OUTBOUND:
+        if self.door.outbound_limit != USUAL_OUTBOUND or self.door.tls is not None:
             transport.set_write_buffer_limits(self.door.outbound_limit)
         self.door.hub.opened(self)
 

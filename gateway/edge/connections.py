@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from aiohttp import web
 
 from gateway.core.conferences import Declaration
+from gateway.core.directory import subject
 from gateway.core.facts import Conference, Session, is_id, utc
 from gateway.core.snapshot import snapshot
-from gateway.edge.answers import ban, body, fail, field, listed, named, only, page
+from gateway.edge.answers import SESSION, ban, body, fail, field, listed, named, only, page
 from gateway.edge.connection import Connection
+from gateway.edge.guard import caller
 from gateway.edge.hub import TICK, Hub
 
 FILTERS: dict[str, Callable[[Session, str], bool]] = {
@@ -30,7 +34,7 @@ def connection_routes(hub: Hub) -> list[web.RouteDef]:
         web.get("/api/license", live.license),
         web.get("/api/connections", live.connections),
         web.get("/api/connections/count", live.count),
-        web.delete("/api/connections/{session}", live.kick),
+        web.delete("/api/connections/{session:(?!count$)[^{}/]+}", live.kick),
         web.delete("/api/accounts/{account}/connections", live.kick_account),
         web.get("/api/conferences", live.conferences),
         web.put("/api/conferences/{conference}", live.declare),
@@ -69,9 +73,9 @@ class _Live:
 
     async def connections(self, request: web.Request) -> web.Response:
         cursor = request.query.get("cursor")
-        after = self._hub.reception.number(cursor) if cursor is not None else 0
-        if after is None:
+        if cursor is not None and not re.fullmatch(SESSION, cursor):
             fail(422, "bad_field", "cursor: expected the `next` of another page")
+        after = int(cursor.rpartition("-")[2], 16) if cursor is not None else 0
         found = (session for session in self._found(request) if session.number > after)
         return page(request, found, self._hub.reception.name, self._render)
 
@@ -85,32 +89,47 @@ class _Live:
         session = self._hub.reception.find(request.match_info["session"])
         if session is None:
             fail(404, "no_such_session", "no session has this id")
-        seconds = ban(request)
-        if seconds is not None:
-            kept_out = self._hub.directory.ban(session, self._hub.clock.wall() + seconds)
-            await self._hub.recorder.ban(kept_out.subject)
+        detail = {"account": session.identity, "address": session.peer}
+        durable = self._keep_out(request, subject(session))
+        self._hub.recorder.note(caller(request), "session.kicked", self._hub.reception.name(session), detail)
         self._hub.kick(session)
+        if durable is not None:
+            await durable
         return web.Response(status=204)
 
     async def kick_account(self, request: web.Request) -> web.Response:
         account = named(request, "account", fold=True)
-        seconds = ban(request)
-        if seconds is not None:
-            self._hub.directory.ban_subject(account, self._hub.clock.wall() + seconds)
-            await self._hub.recorder.ban(account)
+        durable = self._keep_out(request, account)
         kicked = self._hub.admission.sessions.of(account)
+        self._hub.recorder.note(caller(request), "account.kicked", account, {"sessions": len(kicked)})
         for session in kicked:
             self._hub.kick(session)
+        if durable is not None:
+            await durable
         return web.json_response({"kicked": len(kicked)})
 
+    def _keep_out(self, request: web.Request, whom: str) -> asyncio.Future[None] | None:
+        """Ban whom the request says for as long as it says, if it does; what is returned is done when it is durable."""
+        span = ban(request)
+        if span is None:
+            return None
+        hub = self._hub
+        kept_out = hub.directory.ban(whom, hub.clock.wall() + span)
+        hub.recorder.note(caller(request), "ban.added", whom, {"until": utc(kept_out.until)})
+        return hub.recorder.ban(whom)
+
     def _found(self, request: web.Request) -> Iterator[Session]:
-        """The sessions that match the filters, by number; an account or a conference is looked up, not searched."""
+        """The sessions that match the filters, by number; a conference, or an account that can only be ours, is looked
+        up; anything else is searched for.
+        """
         wanted = [(FILTERS[name], request.query[name]) for name in FILTERS if name in request.query]
         sessions = self._hub.admission.sessions
         candidates: Iterable[Session] = sessions.by_number.values()
-        conference = self._hub.admission.conferences.by_id.get(request.query.get("conference", ""))
-        if conference is not None:
-            candidates = sorted(conference.members, key=lambda member: member.number)
+        if "conference" in request.query:
+            conference = self._hub.admission.conferences.by_id.get(request.query["conference"])
+            candidates = sorted(conference.members, key=_number) if conference is not None else ()
+        elif "account" in request.query and not self._hub.settings.federation.homes:
+            candidates = sorted(sessions.of(request.query["account"].lower()), key=_number)
         return (session for session in candidates if all(matches(session, text) for matches, text in wanted))
 
     def _render(self, session: Session) -> dict[str, Any]:
@@ -171,14 +190,20 @@ class _Live:
         conferences = self._hub.admission.conferences
         if id in conferences.by_id:
             fail(409, "conference_under_way", "the conference has members")
-        self._hub.admission.declare(
-            id, Declaration(access, mode, field(told, "scheduled", bool, False), "" if own else server)
-        )
+        declaration = Declaration(access, mode, field(told, "scheduled", bool, False), "" if own else server)
+        self._hub.admission.declare(id, declaration)
+        self._hub.recorder.note(caller(request), "conference.declared", id, declaration._asdict())
         return web.json_response(self._conference(conferences.create(id, Declaration())))
 
     async def dissolve(self, request: web.Request) -> web.Response:
-        outcome = self._hub.admission.dissolve(named(request, "conference"), self._hub.now())
+        id = named(request, "conference")
+        outcome = self._hub.admission.dissolve(id, self._hub.now())
         if outcome is None:
             fail(404, "no_such_conference", "no conference has this id")
+        self._hub.recorder.note(caller(request), "conference.ended", id)
         await self._hub.decided(outcome)
         return web.Response(status=204)
+
+
+def _number(session: Session) -> int:
+    return session.number

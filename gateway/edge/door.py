@@ -64,6 +64,8 @@ class Door:
         self.durations = Histogram(DURATIONS)
         self.connections: set[Connection] = set()
         self.pending: set[Connection] = set()
+        self.frozen = 0
+        """The most connections at which what is alive was taken out of the garbage collector's sight."""
         self.by_address: dict[str, set[Connection]] = {}
         """Connections by address; kept only while addresses are limited."""
         self.arriving: dict[object, str] = {}
@@ -177,7 +179,7 @@ class Door:
                 self._out_of_files(fault)
                 break
             sock = self._socket(handle)
-            address = sys.intern(peer[0])
+            address = sys.intern(_plain(peer[0]))
             proxied = bool(self.proxies) and any(ipaddress.ip_address(address) in each for each in self.proxies)
             refused = self._refused(room, tokens, None if proxied else address)
             if refused is not None:
@@ -309,6 +311,11 @@ class Door:
         finally:
             self.arriving.pop(sock, None)
             self.arriving.pop(made, None)
+
+
+def _plain(address: str) -> str:
+    """An IPv4 address as itself, also where a socket of both families has written it as one of IPv6."""
+    return address.removeprefix("::ffff:") if "." in address else address
 
 
 async def _proxied_address(sock: socket.socket) -> str | None:

@@ -27,10 +27,12 @@ from gateway.core.closing import DENIED, ENDINGS, farewell
 from gateway.core.deadlines import Ring
 from gateway.core.directory import Directory
 from gateway.core.facts import ABRUPT, Now, Session
+from gateway.core.history import History
 from gateway.core.leasing import Leasing
 from gateway.core.messages import Fault, Request
 from gateway.core.outcome import Outcome, Terms
 from gateway.core.session import MOVES, State, Verb
+from gateway.edge.archive import Archive
 from gateway.edge.connection import LINGER, Connection
 from gateway.edge.door import Door
 from gateway.edge.promises import Promises
@@ -88,7 +90,6 @@ class Hub:
         self.promises = Promises(self)
         self._timer: asyncio.TimerHandle | None = None
         self._looked = clock.mono()
-        self._seconds = 0
         license = settings.license
         self.admission = Admission(
             [MODELS[name].model(license.terms[name]) for name in (license.model, *license.shadows)],
@@ -101,7 +102,11 @@ class Hub:
         self.leasing = Leasing(self.admission)
         self.settings = settings
         self.tune(settings)
-        self.recorder = Recorder(settings.store.path, self.admission, self.directory, self.now)
+        self.recorder = Recorder(
+            settings.store.path, self.admission, self.directory, self.now, deadline=settings.store.deadline
+        )
+        history = History(self.admission.ledgers, settings.history.true_denial_window)
+        self.archive = Archive(history, self.recorder.store, settings.history.keep)
         self._redistribute_at = math.inf
         self._verbs: dict[Verb, Callable[[Connection, Session, Request], Outcome]] = {
             Verb.JOIN: lambda _, session, request: self.admission.join(session, request, self.now()),
@@ -110,7 +115,6 @@ class Hub:
             Verb.SLEEP: lambda _, session, __: self.admission.sleep(session, self.now()),
             Verb.WAKE: lambda _, session, __: self.admission.wake(session, self.now()),
             Verb.REQUEST_PRO: lambda _, session, __: self.admission.request_pro(session, self.now()),
-            Verb.ACK: lambda connection, _, request: self._ack(connection, request),
         }
 
     def tune(self, settings: Settings) -> None:
@@ -149,6 +153,7 @@ class Hub:
         Raises `StoreRefused` or `StoreUnavailable`.
         """
         await self.recorder.open()
+        await self.archive.open(self.now())
         now = self.now()
         self._carry_out(None, self.leasing.expire(now))
         self.redistribute(now)
@@ -188,12 +193,19 @@ class Hub:
         """Live through `ticks` ticks: reap who is due, and once a second end what has run out."""
         for _ in range(ticks):
             for connection in self.ring.advance():
-                self._inspect(connection)
+                try:
+                    self._inspect(connection)
+                except Exception:
+                    log.exception("a connection could not be looked at; it is cut off")
+                    connection.transport.abort()
             tick = self.ring.tick
             for door in self.doors:
                 door.tick = tick
             if tick % round(1 / TICK) == 0:
-                self._every_second()
+                try:
+                    self._every_second()
+                except Exception:
+                    log.exception("the work of a second failed; it is tried again in the next one")
         self.promises.look(self.clock.mono())
 
     def _inspect(self, connection: Connection) -> None:
@@ -211,13 +223,11 @@ class Hub:
         now = self.now()
         self._carry_out(None, self.leasing.expire(now))
         self.recorder.lives(now.mono)
+        self.archive.look(now)
         if now.mono >= self._redistribute_at:
             self.redistribute(now)
         self.directory.forget_bans(now.wall)
-        while self.partings:
-            parting = next(iter(self.partings.values()))
-            if parting.until > now.mono:
-                break
+        for parting in [each for each in self.partings.values() if each.until <= now.mono]:
             self._end(parting.session, parting.cause)
 
     def redistribute(self, now: Now) -> None:
@@ -241,7 +251,8 @@ class Hub:
         if self.max_per_address:
             door.by_address.setdefault(connection.address, set()).add(connection)
         self.ring.put(connection, connection.heard + self.patience[State.PENDING])
-        if not len(door.connections) % FREEZE_EVERY:
+        if len(door.connections) >= door.frozen + FREEZE_EVERY:
+            door.frozen = len(door.connections)
             gc.freeze()
 
     def gone(self, connection: Connection) -> None:
@@ -283,6 +294,12 @@ class Hub:
         else:
             self._end(session, cause)
 
+    def part(self, session: Session) -> None:
+        """End the wait of a lost session for somebody to resume it."""
+        parting = self.partings.get(session.number)
+        if parting is not None:
+            self._end(session, parting.cause)
+
     def _end(self, session: Session, cause: str) -> None:
         self.partings.pop(session.number, None)
         outcome = self.admission.end(session, cause, self.now())
@@ -301,10 +318,7 @@ class Hub:
             connection.close("protocol_error", {"type": "error", "code": code, "detail": str(fault)})
             return
         except Fault as fault:
-            if connection in self.promises.waiting:
-                self._put_off(connection, payload)
-            else:
-                self._fault(connection, fault)
+            self._fault(connection, fault, payload)
             return
         move = MOVES[connection.state, request.type]
         if connection in self.promises.waiting and move.verb is not Verb.ACK:
@@ -315,6 +329,8 @@ class Hub:
             self._hello_expected(connection, request.id)
         elif move.verb is Verb.ALREADY_WELCOMED:
             self._already_welcomed(connection, request.id)
+        elif move.verb is Verb.ACK:
+            self.tell(connection, self._ack(connection, request), request.id)
         elif move.verb is Verb.BYE:
             connection.close("bye")
         elif connection.session is not None:
@@ -341,8 +357,10 @@ class Hub:
         else:
             connection.send(_worded(Fault("too_fast", "too many messages while an answer waits for the store")))
 
-    def _fault(self, connection: Connection, fault: Fault) -> None:
-        if fault.hello and connection.state is not State.PENDING:
+    def _fault(self, connection: Connection, fault: Fault, payload: bytes) -> None:
+        if connection in self.promises.waiting:
+            self._put_off(connection, payload)
+        elif fault.hello and connection.state is not State.PENDING:
             self._already_welcomed(connection, fault.id)
         elif fault.code == "unsupported_protocol":
             connection.close("protocol_error", _worded(fault))
@@ -373,7 +391,7 @@ class Hub:
         """
         done = self._carry_out(None, outcome)
         if done is not None:
-            await done
+            await asyncio.shield(done)
 
     def _carry_out(
         self, asker: Connection | None, outcome: Outcome, id: str | int | None = None
@@ -388,6 +406,9 @@ class Hub:
             if any(change.model == law for change in outcome.changes):
                 self.promises.give(done, asker, outcome, id)
                 return done
+        if asker is not None and self.promises.concern(asker):
+            self.promises.give(self.recorder.record(()), asker, outcome, id)
+            return None
         self.tell(asker, outcome, id)
         return None
 
@@ -399,7 +420,7 @@ class Hub:
                 answer = {"type": answer["type"], "id": id, **answer}
             if outcome.refused is not None and asker.state is State.PENDING:
                 reason = outcome.refused.reason
-                cause = reason if reason == "unregistered" else "denied"
+                cause = {"unregistered": "unregistered", "draining": "rejected"}.get(reason, "denied")
                 asker.close(cause, answer, DENIED.get(reason, ENDINGS[cause].code))
             else:
                 asker.send(answer)
@@ -416,13 +437,22 @@ class Hub:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    async def drain(self, seconds: float) -> None:
-        """Send everybody away, spread over `seconds`, so that they do not all come back at once."""
+    def connections(self) -> Iterable[Connection]:
+        """Every open connection."""
+        for door in self.doors:
+            yield from door.connections
+
+    async def shut(self) -> None:
+        """Let nobody in any more."""
         self.draining = True
         for door in self.doors:
             door.close()
             await door.finish()
-        everybody = [connection for door in self.doors for connection in door.connections]
+
+    async def drain(self, seconds: float) -> None:
+        """Send everybody away, spread over `seconds`, so that they do not all come back at once."""
+        await self.shut()
+        everybody = list(self.connections())
         rounds = max(min(math.ceil(seconds / TICK), len(everybody)), 1)
         for turn in range(rounds):
             for connection in everybody[turn::rounds]:
@@ -436,15 +466,9 @@ class Hub:
             if not any(door.connections for door in self.doors):
                 return
             await asyncio.sleep(TICK)
-        for door in self.doors:
-            for connection in list(door.connections):
-                connection.transport.abort()
+        for connection in list(self.connections()):
+            connection.transport.abort()
         await asyncio.sleep(0)
-
-    def connections(self) -> Iterable[Connection]:
-        """Every open connection."""
-        for door in self.doors:
-            yield from door.connections
 
 
 def _ticks(seconds: float) -> int:

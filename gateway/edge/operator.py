@@ -1,17 +1,14 @@
 """The operator port: metrics, health, and the API, for those who run the gateway.
 
-It listens on loopback only, and answers only requests that come from this machine: a Host that is not a local name is
-a page of another site that found a way here (DNS rebinding), forwarding headers mean a proxy that would let everybody
-in, and a browser says by `Origin` or `Sec-Fetch-Site` when another site sends the request.
+Each room of the API brings its routes; the guard stands before all of them, and before the guard only what makes every
+error JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from importlib import metadata
 
 from aiohttp import web
@@ -19,15 +16,18 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from gateway.core.snapshot import snapshot
-from gateway.edge.answers import BODY_LIMIT, fail
+from gateway.edge.answers import BODY_LIMIT, code_of
 from gateway.edge.connections import connection_routes
+from gateway.edge.custody import custody_routes
+from gateway.edge.guard import Guard
 from gateway.edge.hub import Hub
+from gateway.edge.openapi import document
 from gateway.edge.people import people_routes
+from gateway.edge.reports import report_routes
 from gateway.edge.store import StoreUnavailable
-from metrics.collector import DoorView, GatewayCollector, View
+from metrics.collector import DoorView, GatewayCollector, StoreView, View
 from metrics.process import ProcessCollector
 
-FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 KEEP_ALIVE = 15.0
 """Seconds an idle operator connection is kept."""
 BODY_DEADLINE = 5.0
@@ -43,9 +43,11 @@ class OperatorPort:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._version = metadata.version("tallygate")
         self._registry = CollectorRegistry()
         self._registry.register(GatewayCollector(self._view))
         self._registry.register(ProcessCollector())
+        self.guard = Guard(hub)
         self._runner: web.AppRunner | None = None
         self.port: int | None = None
         """The port that is listened on; None while it is closed."""
@@ -53,16 +55,21 @@ class OperatorPort:
     async def open(self, host: str, port: int) -> None:
         """Listen.
 
-        Raises `OSError` where the address or the port cannot be had.
+        Raises `OSError` where the address or the port cannot be had, `Unguarded` where everybody would be let in.
         """
-        app = web.Application(middlewares=[_json_errors, _guard, _body_deadline], client_max_size=BODY_LIMIT)
+        self.guard.check()
+        middlewares = [_json_errors, self.guard.middleware, _body_deadline]
+        app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
         app.add_routes(
             [
                 web.get("/metrics", self._metrics),
                 web.get("/livez", _live),
                 web.get("/readyz", self._ready),
+                web.get("/openapi.json", _describe),
                 *connection_routes(self._hub),
                 *people_routes(self._hub),
+                *report_routes(self._hub),
+                *custody_routes(self._hub, self.guard),
             ]
         )
         self._runner = web.AppRunner(app, keepalive_timeout=KEEP_ALIVE, access_log=None, shutdown_timeout=2.0)
@@ -88,7 +95,7 @@ class OperatorPort:
         return web.Response(text="ready\n")
 
     def _view(self) -> View:
-        hub = self._hub
+        hub, store = self._hub, self._hub.recorder.store
         return View(
             snapshot=snapshot(hub.admission, hub.clock.mono()),
             doors=[
@@ -104,11 +111,16 @@ class OperatorPort:
                 )
                 for door in hub.doors
             ],
+            store=StoreView(store.commits, store.pending, store.errors),
             lag=hub.lag,
             draining=hub.draining,
-            version=metadata.version("tallygate"),
+            version=self._version,
             started=hub.started,
         )
+
+
+async def _describe(_: web.Request) -> web.Response:
+    return web.json_response(document())
 
 
 async def _live(_: web.Request) -> web.Response:
@@ -123,9 +135,10 @@ async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResp
     except web.HTTPException as error:
         if error.content_type == "application/json" or error.status < 400:
             raise
-        code = HTTPStatus(error.status).phrase.lower().replace(" ", "_")
         headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-        return web.json_response({"error": code, "detail": error.reason}, status=error.status, headers=headers)
+        return web.json_response(
+            {"error": code_of(error), "detail": error.reason}, status=error.status, headers=headers
+        )
     except TimeoutError:
         return web.json_response({"error": "request_timeout", "detail": "the body did not come in time"}, status=408)
     except StoreUnavailable as fault:
@@ -136,36 +149,8 @@ async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 @web.middleware
-async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request.path in {"/livez", "/readyz"}:
-        return await handler(request)
-    if any(name in request.headers for name in FORWARDED):
-        fail(401, "token_required", "requests through a proxy need an operator token")
-    host = request.headers.get("Host", "")
-    if not local(host):
-        fail(403, "foreign_host", "the Host header must be a local name")
-    origin = request.headers.get("Origin")
-    if origin is not None and origin.partition("://")[2] != host:
-        fail(403, "cross_site", "requests of other sites are refused")
-    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
-        fail(403, "cross_site", "requests of other sites are refused")
-    return await handler(request)
-
-
-@web.middleware
 async def _body_deadline(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.can_read_body:
         async with asyncio.timeout(BODY_DEADLINE):
             await request.read()
     return await handler(request)
-
-
-def local(host: str) -> bool:
-    """Whether a Host header names this machine: `localhost`, or a loopback address."""
-    name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
-    if name.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from typing import Any
 
@@ -12,7 +13,8 @@ from gateway.core.facts import is_id, utc
 from gateway.core.ledger import Ledger
 from gateway.core.license import Refusal
 from gateway.core.outcome import Outcome
-from gateway.edge.answers import body, fail, field, listed, named, only
+from gateway.edge.answers import body, fail, field, listed, named, only, seconds
+from gateway.edge.guard import caller
 from gateway.edge.hub import Hub
 
 
@@ -25,6 +27,7 @@ def people_routes(hub: Hub) -> list[web.RouteDef]:
         web.get("/api/accounts/{account}", people.get_account),
         web.delete("/api/accounts/{account}", people.delete_account),
         web.post("/api/accounts/{account}/token", people.new_token),
+        web.delete("/api/accounts/{account}/token/{fingerprint}", people.revoke_token),
         web.get("/api/groups", people.groups),
         web.put("/api/groups/{group}", people.put_group),
         web.get("/api/groups/{group}", people.get_group),
@@ -36,6 +39,7 @@ def people_routes(hub: Hub) -> list[web.RouteDef]:
         web.delete("/api/hosts/{account}", people.unname_host),
         web.get("/api/bans", people.bans),
         web.get("/api/bans/{subject}", people.get_ban),
+        web.put("/api/bans/{subject}", people.put_ban),
         web.delete("/api/bans/{subject}", people.lift_ban),
     ]
 
@@ -43,6 +47,9 @@ def people_routes(hub: Hub) -> list[web.RouteDef]:
 class _People:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+
+    def _note(self, request: web.Request, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
+        self._hub.recorder.note(caller(request), action, subject, detail)
 
     # -- accounts --------------------------------------------------------------------------------------------------
 
@@ -52,7 +59,9 @@ class _People:
     async def put_account(self, request: web.Request) -> web.Response:
         account = named(request, "account", fold=True)
         only(await body(request))
-        self._hub.directory.accounts.setdefault(account, ())
+        if account not in self._hub.directory.accounts:
+            self._hub.directory.accounts[account] = ()
+            self._note(request, "account.added", account)
         await self._hub.recorder.account(account)
         return web.json_response(self._account(account))
 
@@ -70,16 +79,27 @@ class _People:
                 left = tuple(each for each in group.accounts if each != account)
                 directory.groups[name] = Group(left, group.permanent)
                 self._hub.recorder.group(name)
+        self._note(request, "account.deleted", account)
         self._hub.recorder.account(account)
         await self._hub.decided(self._hub.leasing.forget(account, self._hub.now()))
         return web.Response(status=204)
 
     async def new_token(self, request: web.Request) -> web.Response:
         account = self._registered(request)
-        token = secrets.token_urlsafe(32)
-        self._hub.directory.grant(account, token)
+        only(await body(request))
+        secret = secrets.token_urlsafe(32)
+        token = self._hub.directory.grant(account, secret, self._hub.clock.wall())
+        self._note(request, "token.added", account, {"fingerprint": token.fingerprint})
         await self._hub.recorder.account(account)
-        return web.json_response({"account": account, "token": token})
+        return web.json_response({"account": account, "token": secret, "fingerprint": token.fingerprint})
+
+    async def revoke_token(self, request: web.Request) -> web.Response:
+        account, fingerprint = self._registered(request), request.match_info["fingerprint"]
+        if not self._hub.directory.ungrant(account, fingerprint):
+            fail(404, "no_such_token", "the account has no token of this fingerprint")
+        self._note(request, "token.revoked", account, {"fingerprint": fingerprint})
+        await self._hub.recorder.account(account)
+        return web.Response(status=204)
 
     def _registered(self, request: web.Request) -> str:
         account = named(request, "account", fold=True)
@@ -103,7 +123,10 @@ class _People:
         directory = self._hub.directory
         return {
             "account": account,
-            "tokens": len(directory.accounts[account]),
+            "tokens": [
+                {"fingerprint": token.fingerprint, "created": utc(token.created)}
+                for token in directory.accounts[account]
+            ],
             "connections": len(self._hub.admission.sessions.of(account)),
             "groups": [name for name, group in directory.groups.items() if account in group.accounts],
         }
@@ -126,6 +149,7 @@ class _People:
             fail(409, "extension_missing", "this license has no permanent PRO licenses")
         group = Group(tuple(dict.fromkeys(account.lower() for account in accounts)), permanent)
         self._hub.directory.groups[name] = group
+        self._note(request, "group.set", name, {"accounts": list(group.accounts), "permanent": permanent})
         await self._hub.recorder.group(name)
         return web.json_response(_group(name, group))
 
@@ -140,6 +164,7 @@ class _People:
         name = named(request, "group")
         if self._hub.directory.groups.pop(name, None) is None:
             fail(404, "no_such_group", "no group has this name")
+        self._note(request, "group.deleted", name)
         await self._hub.recorder.group(name)
         return web.Response(status=204)
 
@@ -180,6 +205,7 @@ class _People:
             fail(409, "permanent", "a permanent PRO license cannot be revoked")
         if book.leases[account].deleted:
             fail(409, "account_deleted", "the license of a deleted account cannot be revoked")
+        self._note(request, "license.revoked", account, {"model": ledger.model.name})
         await self._hub.decided(self._hub.leasing.revoke(ledger, account, self._hub.now()))
         return web.Response(status=204)
 
@@ -207,7 +233,10 @@ class _People:
         lease = self._hub.leasing.name_host(ledger, account, self._hub.now())
         if isinstance(lease, Refusal):
             fail(409, lease.reason, f"all {lease.limit} names are taken")
-        await self._hub.decided(self._hub.admission.conclude(Outcome()))
+        outcome = self._hub.admission.conclude(Outcome())
+        if outcome.changes:
+            self._note(request, "host.named", account)
+        await self._hub.decided(outcome)
         return web.json_response({"account": account, "since": utc(lease.since)})
 
     async def unname_host(self, request: web.Request) -> web.Response:
@@ -215,6 +244,7 @@ class _People:
         ledger = self._naming()
         if account not in ledger.pools[ledger.model.opener].leases:
             fail(404, "no_such_host", "no host has this name")
+        self._note(request, "host.released", account)
         await self._hub.decided(self._hub.leasing.unname(ledger, account, self._hub.now()))
         return web.Response(status=204)
 
@@ -224,15 +254,41 @@ class _People:
         return listed(request, self._hub.directory.bans, lambda _, ban: _ban(ban))
 
     async def get_ban(self, request: web.Request) -> web.Response:
-        ban = self._hub.directory.bans.get(request.match_info["subject"].lower())
-        if ban is None:
-            fail(404, "no_such_ban", "nobody of this name is banned")
+        return web.json_response(_ban(self._banned(request)))
+
+    async def put_ban(self, request: web.Request) -> web.Response:
+        subject = _subject(request)
+        told = await body(request)
+        only(told, "for")
+        span = seconds("for", field(told, "for", str, ""))
+        ban = self._hub.directory.ban(subject, self._hub.clock.wall() + span)
+        self._note(request, "ban.added", subject, {"until": utc(ban.until)})
+        await self._hub.recorder.ban(subject)
         return web.json_response(_ban(ban))
 
     async def lift_ban(self, request: web.Request) -> web.Response:
-        if self._hub.directory.bans.pop(request.match_info["subject"].lower(), None) is None:
-            fail(404, "no_such_ban", "nobody of this name is banned")
+        subject = self._banned(request).subject
+        del self._hub.directory.bans[subject]
+        self._note(request, "ban.lifted", subject)
+        await self._hub.recorder.ban(subject)
         return web.Response(status=204)
+
+    def _banned(self, request: web.Request) -> Ban:
+        ban = self._hub.directory.bans.get(_subject(request))
+        if ban is None:
+            fail(404, "no_such_ban", "nobody of this name is banned")
+        return ban
+
+
+def _subject(request: web.Request) -> str:
+    """Who is banned: an account, with `/` and its home where that is another server, or an address."""
+    text = request.match_info["subject"].lower()
+    if not all(is_id(part) for part in text.split("/", 1)):
+        fail(422, "bad_field", "subject: expected an account or an address")
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return text
 
 
 def _group(name: str, group: Group) -> dict[str, Any]:

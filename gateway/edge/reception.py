@@ -69,6 +69,9 @@ class Reception:
         refusal = self._refusal(session, fields["token"])
         if refusal is not None:
             return hub.admission.refuse("hello", refusal)
+        twin = hub.admission.sessions.twin(session)
+        if twin is not None and hub.settings.license.on_duplicate == "reject" and twin.peer == session.peer:
+            hub.part(twin)  # a client that crashed is no duplicate of itself
         outcome = hub.admission.hello(session, hub.now())
         if outcome.answer is not None and outcome.refused is None:
             self._number += 1
@@ -78,13 +81,10 @@ class Reception:
 
     def _refusal(self, session: Session, token: str | None) -> Refusal | None:
         """What speaks against a session before any license is asked."""
-        hub = self._hub
-        if hub.draining:
-            return Refusal("draining", retry_after=hub.retry_after)
-        ban = hub.directory.banned(session, hub.clock.wall())
-        if ban is not None:
-            return Refusal("banned", retry_after=ban.until - hub.clock.wall())
-        account = session.account
+        hub, account = self._hub, session.account
+        unwanted = self._unwanted(session, session.peer)
+        if unwanted is not None:
+            return unwanted
         if account is None or session.home:
             return None
         if hub.leasing.deleted(account):
@@ -95,6 +95,14 @@ class Reception:
             if not hub.directory.proves(account, token):
                 return Refusal("bad_credential")
         return None
+
+    def _unwanted(self, session: Session, address: str) -> Refusal | None:
+        """What speaks against a client that comes from `address`, new or resuming."""
+        hub = self._hub
+        if hub.draining:
+            return Refusal("draining", retry_after=hub.retry_after)
+        ban = hub.directory.banned(session, address, hub.clock.wall())
+        return Refusal("banned", retry_after=ban.until - hub.clock.wall()) if ban is not None else None
 
     def _seat(self, connection: Connection, session: Session) -> None:
         hub = self._hub
@@ -122,8 +130,9 @@ class Reception:
             given = fields[name].lower() if name == "account" and fields[name] else fields[name]
             if given is not None and given != getattr(session, name):
                 return Fault("bad_field", f"{name}: differs from the resumed session's", request.id)
-        if hub.draining:
-            return hub.admission.refuse("hello", Refusal("draining", retry_after=hub.retry_after))
+        refusal = self._unwanted(session, connection.address)
+        if refusal is not None:
+            return hub.admission.refuse("hello", refusal)
         hub.partings.pop(session.number, None)
         hub.replace(session)
         session.generation += 1

@@ -19,5 +19,33 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE team (name TEXT PRIMARY KEY, accounts TEXT NOT NULL, permanent INTEGER NOT NULL)
             WITHOUT ROWID""",
         "CREATE TABLE ban (subject TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE operator (name TEXT NOT NULL, digest TEXT NOT NULL, created REAL NOT NULL, scope TEXT NOT NULL,
+            PRIMARY KEY (name, digest)) WITHOUT ROWID""",
+        """CREATE TABLE audit (
+            seq INTEGER PRIMARY KEY, time TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+            subject TEXT NOT NULL, detail TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL)""",
+        """CREATE TRIGGER audit_changed BEFORE UPDATE ON audit
+            BEGIN SELECT RAISE(ABORT, 'the audit log is only ever added to'); END""",
+        """CREATE TRIGGER audit_deleted BEFORE DELETE ON audit
+            BEGIN SELECT RAISE(ABORT, 'the audit log is only ever added to'); END""",
+        # What is written again after an unknown outcome changes nothing; REPLACE would not fire the trigger above.
+        """CREATE TRIGGER audit_again BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq)
+            BEGIN SELECT RAISE(IGNORE); END""",
+        # History: what happened in an hour, from events. An hour may have several pieces; `levels` is packed.
+        """CREATE TABLE hour (
+            start REAL NOT NULL, number INTEGER PRIMARY KEY, model TEXT NOT NULL, pool TEXT NOT NULL,
+            peak INTEGER NOT NULL, seats INTEGER, full_seconds REAL NOT NULL, grants INTEGER NOT NULL,
+            true_denials INTEGER NOT NULL, seated INTEGER NOT NULL, waited REAL NOT NULL, longest REAL NOT NULL,
+            releases TEXT NOT NULL, denials TEXT NOT NULL, levels BLOB NOT NULL)""",
+        "CREATE INDEX hour_start ON hour (start)",
+        # Seats that were held, for sizing; `key` and `room` are numbers that mean nothing outside one run.
+        """CREATE TABLE hold (
+            model TEXT NOT NULL, pool TEXT NOT NULL, ended REAL NOT NULL, key INTEGER NOT NULL, began REAL NOT NULL,
+            room INTEGER, cause TEXT NOT NULL, PRIMARY KEY (model, pool, ended, key)) WITHOUT ROWID""",
+        """CREATE TABLE denial (
+            number INTEGER PRIMARY KEY, model TEXT NOT NULL, pool TEXT NOT NULL, began REAL NOT NULL,
+            last REAL NOT NULL, kind TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL,
+            refusals INTEGER NOT NULL, true_denials INTEGER NOT NULL, seated INTEGER NOT NULL, after REAL)""",
+        "CREATE INDEX denial_began ON denial (began)",
     ),
 )

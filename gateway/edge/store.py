@@ -3,34 +3,34 @@
 Whatever is to be written joins the current group commit: while one transaction is on its way to the disk, the next one
 gathers, so the price of a sync is shared by everybody who waits for it. A transaction is whole or not at all. The file
 is in WAL mode with `synchronous=FULL`: what was committed survives a loss of power. Queries have a connection of their
-own, so a long report does not hold up a commit. A lock file beside it keeps a second gateway from starting on it.
+own, so a long report does not hold up a commit.
 
 A write that fails (disk full, locked, read-only, taken away) fails everything that waits for it, and the store is
 unavailable. From then on memory is the truth: `retry` is asked for all of it, again and again, until a commit has made
-the file the same. A file that is damaged or is no store is set aside under another name, never overwritten.
+the file the same; what is written while that commit is on its way comes after it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import itertools
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import aiosqlite
 
-from gateway.edge.schema import APPLICATION, SCHEMA
+from gateway.edge.opening import MEMORY, StoreRefused, hold, opened_or_anew, set_aside
 from metrics.histogram import Histogram
 
-MEMORY = ":memory:"
-"""The path of a store that is forgotten with the process."""
+__all__ = ["MEMORY", "Statement", "Store", "StoreDamaged", "StoreRefused", "StoreUnavailable"]
+
 RETRY = 1.0
 """Seconds between two attempts to write again after a failure."""
+DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""What the library says of a file that does not hold what it should."""
 COMMITS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 """Buckets of the time a commit takes, in seconds."""
 
@@ -48,29 +48,42 @@ class StoreUnavailable(Exception):
     """What was to be written is not; the text says why."""
 
 
-class StoreRefused(Exception):
-    """The file cannot be used, and setting it aside would not help: it is held, newer than this program, or not ours
-    to read.
-    """
+class StoreDamaged(StoreUnavailable):
+    """The file does not hold what it should."""
 
 
 class _Waiting(NamedTuple):
     statements: tuple[Statement, ...]
+    trail: tuple[Statement, ...]
     done: asyncio.Future[None]
 
 
 class Store:
-    """The file at `path`. `retry` gives the statements that make an empty file the same as memory."""
+    """The file at `path`. `retry` gives the statements that make any file the same as memory.
 
-    def __init__(self, path: str, retry: Callable[[], Iterable[Statement]], clock: Callable[[], float]) -> None:
+    `patience` is how long a commit waits for somebody else's lock, in seconds.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        retry: Callable[[], Iterable[Statement]],
+        clock: Callable[[], float],
+        *,
+        patience: float = 5.0,
+    ) -> None:
         self.path = path
+        self.patience = patience
         self.errors = 0
         self.commits = Histogram(COMMITS)
         self.available = True
         self._retry = retry
         self._clock = clock
+        self._rewriting = False
         self._waiting: list[_Waiting] = []
+        self._under_way: list[_Waiting] = []
         self._wake = asyncio.Event()
+        self._closing = asyncio.Event()
         self._db: aiosqlite.Connection | None = None
         self._reader: aiosqlite.Connection | None = None
         self._lock: IO[bytes] | None = None
@@ -79,47 +92,32 @@ class Store:
     @property
     def pending(self) -> int:
         """Writes that have not been committed yet."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._under_way)
 
     async def open(self) -> None:
         """Open the file, make it or bring its schema up to date, and begin to write.
 
         Raises `StoreRefused`.
         """
-        self._lock = _locked(self.path)
+        self._lock = hold(self.path)
         try:
-            self._db = await self._opened_or_anew()
+            self._db = await opened_or_anew(self.path, self.patience)
             self._reader = await self._reading(self._db)
         except BaseException:
             await self.close()
             raise
         self._writer = asyncio.create_task(self._write_all(self._db), name="store writer")
+        self._writer.add_done_callback(_ended)
 
-    async def _opened_or_anew(self) -> aiosqlite.Connection:
-        try:
-            return await self._opened()
-        except sqlite3.OperationalError as fault:
-            raise StoreRefused(f"{self.path}: {fault}") from fault
-        except sqlite3.DatabaseError as fault:
-            aside = self._set_aside()
-            log.error("%s is damaged or no store (%s); set aside as %s, a new one is begun", self.path, fault, aside)
-            return await self._opened()
+    async def begin_anew(self, why: str) -> None:
+        """Set the open file aside, since it cannot be understood, and open a new one.
 
-    async def _opened(self) -> aiosqlite.Connection:
-        db = await aiosqlite.connect(self.path, isolation_level=None)
-        try:
-            for pragma in ("busy_timeout=0", "journal_mode=WAL", "synchronous=FULL"):
-                await (await db.execute(f"PRAGMA {pragma}")).close()
-            await db.execute("BEGIN IMMEDIATE")
-            await self._migrate(db)
-            await db.execute("COMMIT")
-            found = await _value(db, "PRAGMA quick_check(1)")
-            if found != "ok":
-                raise sqlite3.DatabaseError(str(found))
-        except BaseException:
-            await db.close()
-            raise
-        return db
+        Raises `StoreRefused`.
+        """
+        await self.close()
+        set_aside(self.path, why)
+        self._closing.clear()
+        await self.open()
 
     async def _reading(self, db: aiosqlite.Connection) -> aiosqlite.Connection:
         """A connection for queries; a store in memory has only the one."""
@@ -129,41 +127,12 @@ class Store:
         await reader.execute("PRAGMA query_only=ON")
         return reader
 
-    async def _migrate(self, db: aiosqlite.Connection) -> None:
-        version = int(await _value(db, "PRAGMA user_version"))
-        owner = int(await _value(db, "PRAGMA application_id"))
-        tables = int(await _value(db, "SELECT count(*) FROM sqlite_master"))
-        if owner != APPLICATION and (tables or version or owner):
-            raise sqlite3.DatabaseError("it belongs to another program")
-        if version > len(SCHEMA):
-            raise StoreRefused(f"{self.path}: schema {version} is newer than this program's {len(SCHEMA)}")
-        for script in SCHEMA[version:]:
-            for statement in script:
-                await db.execute(statement)
-        await db.execute(f"PRAGMA application_id={APPLICATION}")
-        await db.execute(f"PRAGMA user_version={len(SCHEMA)}")
-
-    def _set_aside(self) -> Path:
-        path = Path(self.path)
-        aside = next(
-            candidate
-            for number in itertools.count(1)
-            if not (candidate := path.with_name(f"{path.name}.damaged-{number}")).exists()
-        )
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-        return aside
-
     async def close(self) -> None:
-        """Write what waits, and close the file."""
+        """Write what waits, and close the file; a store that is unavailable is tried once more."""
         if self._writer is not None:
+            self._closing.set()
             self._wake.set()
-            self._waiting.append(_Waiting((), asyncio.get_running_loop().create_future()))
-            await asyncio.wait({self._waiting[-1].done, self._writer}, return_when=asyncio.FIRST_COMPLETED)
-            self._writer.cancel()
             await asyncio.wait({self._writer})
-            self._writer = None
         for db in dict.fromkeys((self._reader, self._db)):
             if db is not None:
                 await db.close()
@@ -171,96 +140,132 @@ class Store:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            await writer
 
-    def write(self, statements: Sequence[Statement]) -> asyncio.Future[None]:
+    def write(self, statements: Sequence[Statement], trail: Sequence[Statement] = ()) -> asyncio.Future[None]:
         """Join the next commit. The future is done when the statements are durable.
 
+        `trail` comes after the statements of the whole commit, so that runs of the same statement stay together.
         It fails with `StoreUnavailable`; nobody need await it.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.add_done_callback(_retrieved)
-        if not self.available:
+        if self._writer is None or self._writer.done() or not (self.available or self._rewriting):
             done.set_exception(StoreUnavailable("the store is unavailable"))
             return done
-        self._waiting.append(_Waiting(tuple(statements), done))
+        self._waiting.append(_Waiting(tuple(statements), tuple(trail), done))
         self._wake.set()
         return done
 
     async def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query.
 
-        Raises `StoreUnavailable`.
+        Raises `StoreUnavailable`; `StoreDamaged` where that will not pass.
         """
         if self._reader is None:
             raise StoreUnavailable("the store is closed")
         try:
             async with self._reader.execute(sql, tuple(values)) as cursor:
                 return [tuple(row) for row in await cursor.fetchall()]
-        except sqlite3.Error as fault:
-            raise StoreUnavailable(str(fault)) from fault
+        except (sqlite3.Error, UnicodeError) as fault:
+            # Text that is no UTF-8 is an error without a code.
+            damaged = getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in DAMAGE
+            raise (StoreDamaged if damaged else StoreUnavailable)(str(fault)) from fault
 
     async def backup(self, target: str) -> None:
         """Copy the file as it is now, while it is in use.
 
         Raises `StoreUnavailable`.
         """
-        if self._db is None:
+        if self._reader is None:
             raise StoreUnavailable("the store is closed")
         try:
             async with aiosqlite.connect(target) as copy:
-                await self._db.backup(copy)
+                await self._reader.backup(copy)
+                await copy.execute("PRAGMA journal_mode=DELETE")  # one file, which reading leaves alone
         except sqlite3.Error as fault:
             raise StoreUnavailable(str(fault)) from fault
 
-    def mistrust(self) -> None:
+    def mistrust(self, why: str) -> None:
         """Memory and file may differ (a decision was undone while its write was under way): write all of it again."""
-        self.available = False
+        self._lose(why)
+        self._rewriting = False
         self._wake.set()
 
     async def _write_all(self, db: aiosqlite.Connection) -> None:
-        while True:
-            if self.available:
+        while self._waiting or not (self.available and self._closing.is_set()):
+            if self.available and not self._waiting:
                 await self._wake.wait()
-            self._wake.clear()
-            batch, self._waiting = self._waiting, []
-            if self.available:
-                await self._commit(db, batch)
-            else:
-                for waiting in batch:
-                    if not waiting.done.done():
-                        waiting.done.set_exception(StoreUnavailable("the store is unavailable"))
-                await self._recover(db)
+                self._wake.clear()
+            elif self.available:
+                if not await self._commit(db):
+                    await self._pause()
+            elif not await self._rewrite(db):
+                if self._closing.is_set():
+                    return
+                await self._pause()
 
-    async def _commit(self, db: aiosqlite.Connection, batch: Sequence[_Waiting]) -> None:
+    async def _pause(self) -> None:
+        """Let some time pass before the next attempt, but do not hold up the end."""
+        await asyncio.sleep(0)  # those who waited undo what has failed
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETRY):
+                await self._closing.wait()
+
+    async def _commit(self, db: aiosqlite.Connection) -> bool:
+        batch, self._waiting = self._waiting, []
+        self._under_way = batch
         began = self._clock()
         try:
-            await _transaction(db, [statement for waiting in batch for statement in waiting.statements])
+            first = [statement for waiting in batch for statement in waiting.statements]
+            await _transaction(db, first + [statement for waiting in batch for statement in waiting.trail])
         except sqlite3.Error as fault:
-            self._failed(fault)
-            for waiting in batch:
-                if not waiting.done.done():
-                    waiting.done.set_exception(StoreUnavailable(str(fault)))
-            return
+            self._lose(str(fault))
+            _fail(batch, str(fault))
+            self._refuse()
+            return False
+        finally:
+            self._under_way = []
         self.commits.observe(self._clock() - began)
         for waiting in batch:
             if not waiting.done.done():
                 waiting.done.set_result(None)
+        return True
 
-    async def _recover(self, db: aiosqlite.Connection) -> None:
+    async def _rewrite(self, db: aiosqlite.Connection) -> bool:
+        """Make the file the same as memory is now."""
+        self._refuse()
+        self._rewriting = True
         try:
             await _transaction(db, list(self._retry()))
         except sqlite3.Error as fault:
-            self._failed(fault)
-            await asyncio.sleep(RETRY)
-            return
-        self.available = True
+            self._rewriting = False
+            self._lose(str(fault))
+            self._refuse()
+            return False
+        if not self._rewriting:
+            return False
+        self.available, self._rewriting = True, False
         log.warning("the store is available again")
+        return True
 
-    def _failed(self, fault: sqlite3.Error) -> None:
+    def _lose(self, why: str) -> None:
         self.errors += 1
         if self.available:
-            log.error("the store is unavailable: %s", fault)
+            log.error("the store is unavailable: %s", why)
         self.available = False
+
+    def _refuse(self) -> None:
+        batch, self._waiting = self._waiting, []
+        _fail(batch, "the store is unavailable")
+
+
+def _fail(batch: Iterable[_Waiting], why: str) -> None:
+    for waiting in batch:
+        if not waiting.done.done():
+            waiting.done.set_exception(StoreUnavailable(why))
 
 
 async def _transaction(db: aiosqlite.Connection, statements: Sequence[Statement]) -> None:
@@ -278,29 +283,13 @@ async def _transaction(db: aiosqlite.Connection, statements: Sequence[Statement]
         raise
 
 
-async def _value(db: aiosqlite.Connection, sql: str) -> Any:
-    async with db.execute(sql) as cursor:
-        row = await cursor.fetchone()
-        return row[0] if row is not None else None
+def _ended(writer: asyncio.Task[None]) -> None:
+    fault = None if writer.cancelled() else writer.exception()
+    if fault is not None:
+        log.critical("the store's writer has failed; nothing more is written", exc_info=fault)
 
 
 def _retrieved(done: asyncio.Future[None]) -> None:
     """Whoever does not wait for a write hears of its failure through the store's state."""
     if not done.cancelled():
         done.exception()
-
-
-def _locked(path: str) -> IO[bytes] | None:
-    """Hold the lock file of a store for as long as it is open; a store in memory needs none."""
-    if path == MEMORY:
-        return None
-    try:
-        lock = open(f"{path}.lock", "ab")  # noqa: SIM115 - held until the store is closed
-    except OSError as fault:
-        raise StoreRefused(f"{path}: {fault.strerror}") from fault
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise StoreRefused(f"{path}: another gateway holds it") from None
-    return lock

@@ -5,11 +5,12 @@
  * Commands come on stdin (a pipe), one line each, and every one is answered by one line of JSON; between commands all
  * connections are held idle, but read, so that one set of connections serves many phases.
  *
- *     run [open=N] [window=W] [dial=R] [pace=R] [saturate=W] [seconds=S] [limit=S]
+ *     run [open=N] [window=W] [dial=R] [pace=R] [saturate=W] [joins=W] [seconds=S] [limit=S]
  *         open      connect N more, at most `window` of them unfinished, at most `dial` a second
  *         pace      heartbeats a second, open loop, over the connections there were at the start of the command
  *         saturate  closed loop: `W` heartbeats outstanding at any time, over the same connections in turn
- *         seconds   how long; 0 = until all of `open` are done, at most `limit` (60) seconds
+ *         joins     let the connections there are join conferences of ten, one after the other, `W` of them unanswered
+ *         seconds   how long; 0 = until all of `open` and `joins` are done, at most `limit` (60) seconds
  *     close [N]     close the N newest connections (all)
  *     stat          connections held, connections lost since the start
  *
@@ -39,6 +40,7 @@ enum { GONE, DIALING, UPGRADING, GREETING, JOINING, OPEN };
 typedef struct {
     int fd, stage;
     uint64_t sent; /* when the outstanding heartbeat was written, 0 = none */
+    uint64_t asked; /* when the outstanding join was written, 0 = none */
     char *held;    /* the beginning of a message whose end has not come */
     size_t held_size;
 } Connection;
@@ -57,7 +59,8 @@ static uint16_t port;
 static Message beats[MASKS]; /* WebSocket heartbeats under different masking keys */
 static int idle[CAPACITY + 1], idle_head, idle_tail, beaters; /* queue of connections that may beat next */
 static long held, lost, opened, failed, pending, outstanding, acks, sent_beats, latencies, refused;
-static uint32_t *latency, *welcome_time;
+static long joining, joined, joiner; /* unanswered, answered, the connection that joins next */
+static uint32_t *latency, *welcome_time, *join_time;
 static uint64_t *dialed_at;
 static char first_refusal[256];
 
@@ -83,6 +86,7 @@ static void drop(Connection *c) {
     if (c->stage == OPEN) held--;
     else pending--, failed++;
     if (c->sent) outstanding--, c->sent = 0;
+    if (c->asked) joining--, c->asked = 0;
     free(c->held);
     c->held = NULL, c->held_size = 0, c->stage = GONE;
     close(c->fd);
@@ -208,7 +212,10 @@ static void heard(Connection *c, const char *text, size_t size) {
         c->stage = JOINING;
         say(c, "{\"type\":\"join\",\"conference\":\"c%ld\",\"access\":\"public\"}", (c - connections) / per_conference);
     } else if (c->stage == JOINING && is(text, size, "\"joined\"")) open_now(c);
-    else {
+    else if (c->asked && is(text, size, "\"joined\"")) {
+        join_time[joined++] = (uint32_t)((now() - c->asked) / 1000);
+        joining--, c->asked = 0;
+    } else {
         if (!refused++) snprintf(first_refusal, sizeof first_refusal, "%.*s", (int)(size > 200 ? 200 : size), text);
         if (c->stage != OPEN) drop(c);
     }
@@ -321,6 +328,14 @@ static Connection *next_idle(void) {
     return NULL;
 }
 
+static void join_next(void) {
+    Connection *c = &connections[joiner++];
+    if (c->stage != OPEN) return;
+    c->asked = now();
+    joining++;
+    say(c, "{\"type\":\"join\",\"conference\":\"j%ld\"}", (c - connections) / 10);
+}
+
 static double option(const char *line, const char *name, double otherwise) {
     const char *at = strstr(line, name);
     return at ? atof(at + strlen(name)) : otherwise;
@@ -329,11 +344,13 @@ static double option(const char *line, const char *name, double otherwise) {
 static void run(const char *line) {
     long want = (long)option(line, " open=", 0), window = (long)option(line, " window=", 64), dialed = 0, due = 0, skipped = 0;
     double dial_rate = option(line, " dial=", 0), pace = option(line, " pace=", 0), seconds = option(line, " seconds=", 0);
-    long saturate = (long)option(line, " saturate=", 0), chunk = pace > 0 ? 4 : 32;
+    long saturate = (long)option(line, " saturate=", 0), joins = (long)option(line, " joins=", 0), chunk = pace > 0 ? 4 : 32;
     uint64_t start = now(), end = start + (uint64_t)((seconds > 0 ? seconds : option(line, " limit=", 60)) * 1e9);
     double cpu = busy_seconds(), open_seconds = 0;
     int base = count;
     if (want > CAPACITY - count) want = CAPACITY - count;
+    double join_seconds = 0;
+    joiner = joined = 0;
     opened = failed = acks = sent_beats = latencies = refused = 0;
     first_refusal[0] = 0, idle_head = idle_tail = 0, beaters = count;
     for (int i = 0; i < count; i++)
@@ -342,7 +359,10 @@ static void run(const char *line) {
         uint64_t t = now();
         double passed = (double)(t - start) / 1e9;
         if (want && !open_seconds && opened + failed == want) open_seconds = passed;
-        if (t >= end || (seconds <= 0 && opened + failed >= want)) break;
+        int asking = joins && (joiner < base || joining);
+        if (joins && !asking && !join_seconds) join_seconds = passed;
+        if (t >= end || (seconds <= 0 && opened + failed >= want && !asking)) break;
+        while (joining < joins && joiner < base) join_next();
         for (long k = 0; k < chunk && dialed < want && pending < window; k++) {
             if (dial_rate > 0 && (double)dialed >= dial_rate * passed) break;
             dial(), dialed++;
@@ -372,6 +392,8 @@ static void run(const char *line) {
     print_quantiles("welcome_", welcome_time, opened);
     for (char *p = first_refusal; *p; p++)
         if (*p == '"' || *p == '\\' || *p < ' ') *p = '\'';
+    print_quantiles("join_", join_time, joined);
+    printf("\"joined\":%ld,\"join_seconds\":%.6f,", joined, join_seconds);
     printf("\"seconds\":%.6f,\"cpu\":%.6f,\"held\":%ld,\"refused\":%ld,\"refusal\":\"%s\"}\n",
            (double)(now() - start) / 1e9, busy_seconds() - cpu, held, refused, first_refusal);
 }
@@ -399,8 +421,9 @@ int main(int argc, char **argv) {
     }
     latency = malloc(SAMPLES * sizeof *latency);
     welcome_time = malloc(CAPACITY * sizeof *welcome_time);
+    join_time = malloc(CAPACITY * sizeof *join_time);
     dialed_at = malloc(CAPACITY * sizeof *dialed_at);
-    if (!latency || !welcome_time || !dialed_at || (poller = epoll_create1(EPOLL_CLOEXEC)) < 0) fatal("start");
+    if (!latency || !welcome_time || !join_time || !dialed_at || (poller = epoll_create1(EPOLL_CLOEXEC)) < 0) fatal("start");
     setvbuf(stdin, NULL, _IONBF, 0);
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (;;) {

@@ -29,6 +29,11 @@ class Phase:
     welcome_p50: float
     welcome_p99: float
     welcome_max: float
+    join_p50: float
+    join_p99: float
+    join_max: float
+    joined: int
+    join_seconds: float
     seconds: float
     cpu: float
     held: int

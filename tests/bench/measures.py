@@ -5,6 +5,10 @@ clients. The others need servers of their own: `memory` fresh ones, `storm` a ha
 large gateway.
 """
 
+import contextlib
+import json
+import socket
+import sqlite3
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from .arena import Arena, Side, say, steady
+from .load import Fault, Phase
 from .servers import Floor, Gateway, Server
 from .table import Ratio, Row
 
@@ -220,6 +225,66 @@ def scrape(subject: Subject, scale: Scale) -> Iterator[Row]:
                   twin / small, subject.aim("scrape"))  # fmt: skip
 
 
+def leases(subject: Subject, scale: Scale) -> Iterator[Row]:
+    """Distinct accounts join under trueconf: `joined` is a license on the disk. Beside it, without a file to sync."""
+    size = min(scale.sizes[1], 10000)
+    window = 128
+    found: dict[str, list[Phase]] = {"file": [], "memory": []}
+    commits: list[float] = []
+    for store in ("file", "memory") * scale.storms:
+        settings = ["license.model=trueconf", *(["store.path=:memory:"] if store == "memory" else [])]
+        with Gateway(settings=settings) as gateway, gateway.load(accounts=True) as load:
+            load.grow(size)
+            before = gateway.metric("tallygate_store_commit_seconds_count")
+            phase = load.run(joins=window)
+            if store == "file":
+                made = gateway.metric("tallygate_store_commit_seconds_count") - before
+                commits.append(made / phase.join_seconds)
+        found[store].append(phase)
+    rates = [statistics.median(each.joined / each.join_seconds for each in side) for side in found.values()]
+    p99s = [statistics.median(each.join_p99 / 1000 for each in side) for side in found.values()]
+    yield Row("durable joins/s", subject.name, rates[0], rates[1], "/s", rates[0] / rates[1], "higher", None,
+              subject.aim("leases"), f"{statistics.median(commits):.0f} commits/s; floor: store in memory")  # fmt: skip
+    yield Row(f"joined p99, {window} unanswered", subject.name, p99s[0], p99s[1], "ms", p99s[0] / p99s[1], "lower")
+
+
+def stall(subject: Subject, scale: Scale) -> Iterator[Row]:
+    """Ack p99 while a join waits for a disk that does not answer for 3 s; beside it with a disk that does."""
+    pace, seconds = 5000, 3.0
+    p99s: dict[bool, list[float]] = {False: [], True: []}
+    with Gateway(settings=["license.model=trueconf"]) as gateway, gateway.load(accounts=True) as load:
+        load.grow(pace)
+        load.run(joins=512)
+        for turn in range(2 * scale.latency_rounds):
+            stalls = turn % 2 == 1
+            with contextlib.ExitStack() as stack:
+                if stalls:
+                    lock = stack.enter_context(contextlib.closing(sqlite3.connect(gateway.store, isolation_level=None)))
+                    lock.execute("BEGIN IMMEDIATE")
+                    stack.enter_context(waiting_join(gateway.port, f"stalled{turn}"))
+                p99s[stalls].append(load.run(pace=pace, seconds=seconds).p99)
+    with_disk, without = (statistics.median(p99s[stalls]) for stalls in (False, True))
+    yield Row(f"ack p99, disk stalls {seconds:g} s", subject.name, without, with_disk, "µs", without / with_disk,
+              "lower", None, subject.aim("stall"), "floor: the disk answers")  # fmt: skip
+
+
+@contextlib.contextmanager
+def waiting_join(port: int, account: str) -> Iterator[None]:
+    """A client that asks for a license, and is answered only after the block."""
+    with socket.create_connection(("127.0.0.1", port)) as client, client.makefile("rw") as lines:
+        for message in (
+            {"type": "hello", "protocol": 1, "account": account},
+            {"type": "join", "conference": account},
+        ):
+            lines.write(json.dumps(message) + "\n")
+            lines.flush()
+        lines.readline()
+        yield
+        client.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            raise Fault(f"a join was answered while the disk stalled: {client.recv(4096).decode()}")
+
+
 def compare(subject: Subject, scale: Scale, chosen: set[str]) -> Iterator[Row]:
     """One arena's life: heartbeats when small, connects while it grows, heartbeats and latency when full."""
     small, full = scale.sizes
@@ -243,4 +308,8 @@ def compare(subject: Subject, scale: Scale, chosen: set[str]) -> Iterator[Row]:
         yield from zero(subject, scale)
     if subject.ours and subject.name.endswith("tcp") and "scrape" in chosen:
         yield from scrape(subject, scale)
+    if subject.ours and subject.name.endswith("tcp") and "leases" in chosen:
+        yield from leases(subject, scale)
+    if subject.ours and subject.name.endswith("tcp") and "stall" in chosen:
+        yield from stall(subject, scale)
     say(f"  {subject.name}: done")

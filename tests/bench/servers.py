@@ -187,8 +187,9 @@ class Gateway(Server):
         self.transport = transport
         self._folder = tempfile.TemporaryDirectory(prefix="tallygate-bench-")
         self._file = Path(self._folder.name) / "ready.json"
+        self.store = Path(self._folder.name) / "bench.db"
         command = [sys.executable, "-m", "gateway", "serve", "--ready-file", str(self._file)]
-        for setting in (*SETTINGS, f"store.path={self._folder.name}/bench.db", *settings):
+        for setting in (*SETTINGS, f"store.path={self.store}", *settings):
             command += ["--set", setting]
         self._operator: http.client.HTTPConnection | None = None
         super().__init__(command)
@@ -219,6 +220,10 @@ class Gateway(Server):
     def scrape(self) -> str:
         """The text of /metrics."""
         return self._get("/metrics")
+
+    def metric(self, name: str) -> float:
+        """The value of a metric without labels."""
+        return next(float(line.split()[1]) for line in self.scrape().splitlines() if line.startswith(f"{name} "))
 
     def collect(self) -> None:
         """The gateway is measured as it runs."""

@@ -111,11 +111,11 @@ def test_the_free_edition_waits_for_its_registration_where_it_is_enforced(monkey
 
 def test_limits_change_live_and_ports_at_the_next_start() -> None:
     old = Settings()
-    new = load(None, ["listen.tcp=0", "license.epop.users=20", "license.model=floating", "heartbeat.timeout=90s"])
+    new = load(None, ["listen.tcp=0", "license.epop.users=20", "license.model=floating", "heartbeat.resume_window=90s"])
     assert changes(old, new) == Changes(
-        live=("heartbeat.timeout", "license.epop.users"), restart=("listen.tcp", "license.model")
+        live=("heartbeat.resume_window", "license.epop.users"), restart=("listen.tcp", "license.model")
     )
-    assert adopt(old, new) == load(None, ["license.epop.users=20", "heartbeat.timeout=90s"])
+    assert adopt(old, new) == load(None, ["license.epop.users=20", "heartbeat.resume_window=90s"])
     assert changes(new, new) == Changes((), ())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.edge import operator
+from gateway.edge import guard, operator
 from tests.conftest import House, Serve, until
 from tests.edge.raw import Peer
 
@@ -40,7 +40,7 @@ async def test_another_host_is_another_site_that_found_a_way_here(host: str, pat
     assert (status, body["error"]) == (403, "foreign_host")
 
 
-@pytest.mark.parametrize("name", operator.FORWARDED)
+@pytest.mark.parametrize("name", guard.FORWARDED)
 async def test_through_a_proxy_a_token_is_required(name: str, serve: Serve) -> None:
     house = await serve()
     status, body = await house.http("GET", "/api/connections", headers={name: "for=203.0.113.7"})

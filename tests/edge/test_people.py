@@ -37,11 +37,11 @@ async def test_an_account_is_registered_shown_and_deleted(serve: Serve) -> None:
     house = await serve()
     assert await house.http("PUT", "/api/accounts/Ann") == (
         200,
-        {"account": "ann", "tokens": 0, "connections": 0, "groups": []},
+        {"account": "ann", "tokens": [], "connections": 0, "groups": []},
     )
     await house.http("PUT", "/api/groups/staff", json={"accounts": ["ANN"]})
     wire = await house.welcomed(account="ann")
-    shown = {"account": "ann", "tokens": 0, "connections": 1, "groups": ["staff"]}
+    shown = {"account": "ann", "tokens": [], "connections": 1, "groups": ["staff"]}
     assert (await house.http("PUT", "/api/accounts/ann"))[1] == shown
     assert (await house.http("GET", "/api/accounts/ANN"))[1] == shown
     assert (await house.http("GET", "/api/accounts"))[1] == {"items": [shown], "next": None}
@@ -71,7 +71,7 @@ async def test_where_accounts_are_proven_only_the_token_opens(serve: Serve) -> N
         assert (await refused.hello(account="ann", token=token))["reason"] == "bad_credential"
     for token in (made["token"], second["token"]):
         await house.welcomed(account="ann", token=token)
-    assert (await house.http("GET", "/api/accounts/ann"))[1]["tokens"] == 2
+    assert len((await house.http("GET", "/api/accounts/ann"))[1]["tokens"]) == 2
     guest = await house.connect()
     assert (await guest.hello())["type"] == "welcome"
 

@@ -27,6 +27,8 @@ operator = 0
 drain = "{drain}"
 [registrar]
 port = 0
+[store]
+path = ":memory:"
 """
 
 
@@ -167,6 +169,7 @@ async def test_clients_that_beat_while_the_process_is_stopped_are_not_reaped(sta
 
 async def test_a_port_in_use_is_one_clear_line_and_code_one() -> None:
     free = [f"--set={key}=0" for key in ("listen.tcp", "listen.websocket", "listen.operator", "registrar.port")]
+    free.append("--set=store.path=:memory:")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for key in ("tcp", "websocket", "operator"):

@@ -1,0 +1,112 @@
+"""`tallygate audit`: what was done, by whom, and whether anybody has changed the record of it since."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli import operator
+from gateway.cli.operator import Operator
+from gateway.core import audit
+from gateway.core.audit import BEGINNING, Broken, Entry, Mark
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+HELP = "Show the audit log, or verify that no entry of it was changed, removed or put in."
+EXAMPLES = """\
+examples:
+  tallygate audit show --since 7d
+  tallygate audit show --since 2026-11-01T00:00:00Z --json
+  tallygate audit verify
+  tallygate audit verify --store tallygate.db           a file, or a backup of one
+  tallygate audit verify --has 91c7…                    and that an entry noted earlier is still there
+
+What a chain of hashes cannot show is that its end was cut off, or that all of it was written anew. Keep the hash
+that `verify` prints somewhere else, and give it to a later `verify --has`.
+"""
+PAGE = 1000
+"""Entries that are read from a file at once."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of `audit`."""
+    actions = operator.Actions(parser)
+    show = actions.add("show", "show entries, the oldest first", _show)
+    show.add_argument("--since", metavar="WHEN", default="1d", help="so long ago, or RFC 3339 (default %(default)s)")
+    show.add_argument("--json", action="store_true", help="one JSON object per line")
+    verify = actions.add("verify", "walk the chain of hashes from the first entry to the last", _verify)
+    verify.add_argument("--store", metavar="FILE", type=Path, help="read this file, not a running gateway")
+    verify.add_argument("--has", metavar="HASH", help="fail if no entry has this hash")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; gives the exit code."""
+    try:
+        if getattr(args, "store", None) is not None:
+            print(_verify_file(args.store, args.has))
+            return 0
+        return operator.act(args)
+    except Broken as fault:
+        raise SystemExit(f"the audit log is broken: {fault}") from None
+    except sqlite3.Error as fault:
+        raise SystemExit(f"{args.store}: {fault}") from None
+
+
+async def _show(gateway: Operator, args: argparse.Namespace) -> str:
+    async for page in gateway.pages("/api/audit", since=args.since):
+        for each in page:
+            print(json.dumps(each) if args.json else _line(each))
+    return ""
+
+
+def _line(each: dict[str, Any]) -> str:
+    detail = " ".join(f"{key}={_word(value)}" for key, value in each["detail"].items())
+    return f"{each['seq']:>6}  {each['time']}  {each['actor']}  {each['action']}  {each['subject']}  {detail}".rstrip()
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+async def _verify(gateway: Operator, args: argparse.Namespace) -> str:
+    walk = Walk(args.has)
+    async for page in gateway.pages("/api/audit"):
+        walk.take([audit.read(each) for each in page])
+    return walk.end()
+
+
+def _verify_file(path: Path, wanted: str | None) -> str:
+    """Verify a file, whether or not a gateway holds it."""
+    walk = Walk(wanted)
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+        rows = file.execute("SELECT * FROM audit ORDER BY seq")
+        while page := rows.fetchmany(PAGE):
+            walk.take([Entry(*row) for row in page])
+    return walk.end()
+
+
+class Walk:
+    """One walk along the chain, on the lookout for a hash (None: for none in particular). It raises `Broken`."""
+
+    def __init__(self, wanted: str | None) -> None:
+        self._wanted = wanted
+        self._found = wanted is None
+        self._last: Mark = BEGINNING
+
+    def take(self, page: Sequence[Entry]) -> None:
+        """Verify the next entries."""
+        self._last = audit.verify(page, self._last)
+        self._found = self._found or any(entry.hash == self._wanted for entry in page)
+
+    def end(self) -> str:
+        """What there is to say at the end."""
+        if not self._found:
+            raise Broken(self._last.seq, f"no entry has the hash {self._wanted}")
+        if self._last == BEGINNING:
+            return "the audit log is empty"
+        return f"the audit log holds: {self._last.seq} entries, the last has the hash {self._last.hash}"

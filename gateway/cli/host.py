@@ -1,0 +1,51 @@
+"""`tallygate host`: the named hosts of Nefsis licensing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from gateway.cli import operator
+from gateway.cli.operator import Operator, part, table
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "List, name and release the hosts of Nefsis licensing. A name stays taken until it is removed here."
+EXAMPLES = """\
+examples:
+  tallygate host list
+  tallygate host add ann@example.org
+  tallygate host remove ann@example.org
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of `host`."""
+    actions = operator.Actions(parser)
+    actions.add("list", "list the named hosts", _list, lists=True)
+    actions.add("add", "make an account a named host", _add).add_argument("account", help="name of the account")
+    actions.add("remove", "free the name of a host", _remove).add_argument("account", help="name of the account")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; gives the exit code."""
+    return operator.act(args)
+
+
+async def _list(gateway: Operator, args: argparse.Namespace) -> str:
+    items = await gateway.items("/api/hosts")
+    if args.json:
+        return json.dumps(items)
+    rows = ((each["account"], each["since"], "yes" if each["hosting"] else "no") for each in items)
+    return table(("host", "since", "hosting now"), rows, "no host is named")
+
+
+async def _add(gateway: Operator, args: argparse.Namespace) -> str:
+    made = await gateway.json("PUT", f"/api/hosts/{part(args.account)}")
+    return f"{made['account']} is a named host since {made['since']}"
+
+
+async def _remove(gateway: Operator, args: argparse.Namespace) -> str:
+    await gateway.json("DELETE", f"/api/hosts/{part(args.account)}")
+    return f"{args.account} is no named host any more"

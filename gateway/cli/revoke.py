@@ -1,0 +1,33 @@
+"""`tallygate revoke`: end the temporary PRO license of an account at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.cli import operator
+from gateway.cli.operator import Operator, part
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "End the temporary PRO license of an account at once; it is taken out of the conferences that need it."
+EXAMPLES = """\
+examples:
+  tallygate revoke ann@example.org
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `revoke`."""
+    parser.add_argument("account", help="who holds the license")
+    operator.arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; gives the exit code."""
+    return operator.act(args, _revoke)
+
+
+async def _revoke(gateway: Operator, args: argparse.Namespace) -> str:
+    await gateway.json("DELETE", f"/api/pro/{part(args.account)}")
+    return f"revoked the PRO license of {args.account}"

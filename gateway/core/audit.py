@@ -1,0 +1,124 @@
+"""The audit log as a chain: who did what, in an order that nobody can change unseen.
+
+Each entry carries the hash of the one before it, and its own over all the rest of it: SHA-256 of its canonical JSON
+(keys sorted, no spaces, UTF-8 not escaped), so that anybody can check what the operator port shows with nothing but a
+JSON library. An entry that was changed does not have its hash any more; one that was taken out, put in or moved breaks
+the sequence. What a chain cannot show is that its end was cut off, or that all of it was written anew: for that, keep
+the hash of an entry elsewhere now and then, and ask whether it is still there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+LONGEST_SUBJECT = 256
+"""Characters of a subject or an actor; more are cut off."""
+LONGEST_DETAIL = 4096
+"""Characters of a detail as JSON; a longer one is replaced by its hash and its length."""
+
+
+class Mark(NamedTuple):
+    """Where a chain has got to."""
+
+    seq: int
+    hash: str
+
+
+BEGINNING = Mark(0, "0" * 64)
+"""What the first entry follows."""
+
+
+class Entry(NamedTuple):
+    """One entry: `time` is RFC 3339 in UTC, `detail` is canonical JSON of an object, hashes are hex digits."""
+
+    seq: int
+    time: str
+    actor: str
+    action: str
+    subject: str
+    detail: str
+    previous: str
+    hash: str
+
+
+class Broken(Exception):
+    """The chain does not hold; `seq` is the first entry that shows it, the text says how."""
+
+    def __init__(self, seq: int, text: str) -> None:
+        super().__init__(text)
+        self.seq = seq
+
+
+def follow(last: Mark, wall: float, actor: str, action: str, subject: str, detail: Mapping[str, Any]) -> Entry:
+    """The entry that comes after `last`, at an instant in seconds UTC."""
+    text = _plain(canonical(detail))
+    if len(text) > LONGEST_DETAIL:
+        text = canonical({"sha256": hashlib.sha256(text.encode()).hexdigest(), "length": len(text)})
+    parts = (last.seq + 1, stamp(wall), _short(actor), action, _short(subject), text, last.hash)
+    return Entry(*parts, seal(*parts))
+
+
+def seal(seq: int, time: str, actor: str, action: str, subject: str, detail: str, previous: str) -> str:
+    """The hash that an entry of these parts must have."""
+    rest = (
+        f'{{"action":{canonical(action)},"actor":{canonical(actor)},"detail":{detail},"previous":"{previous}",'
+        f'"seq":{seq},"subject":{canonical(subject)},"time":{canonical(time)}}}'
+    )
+    return hashlib.sha256(rest.encode(errors="surrogatepass")).hexdigest()
+
+
+def verify(entries: Iterable[Entry], last: Mark = BEGINNING) -> Mark:
+    """Walk a part of the chain that begins after `last`; returns where it ends.
+
+    Raises `Broken`.
+    """
+    for entry in entries:
+        if entry.seq != last.seq + 1:
+            found = f"entry {entry.seq} stands in its place" if entry.seq > last.seq else f"{entry.seq} comes again"
+            raise Broken(last.seq + 1, f"entry {last.seq + 1} is missing, {found}")
+        if entry.previous != last.hash:
+            raise Broken(entry.seq, f"entry {entry.seq} does not follow the one before it")
+        if entry.hash != seal(*entry[:-1]):
+            raise Broken(entry.seq, f"entry {entry.seq} was changed")
+        last = Mark(entry.seq, entry.hash)
+    return last
+
+
+def document(entry: Entry) -> dict[str, Any]:
+    """An entry as the operator port shows it."""
+    return {**entry._asdict(), "detail": json.loads(entry.detail)}
+
+
+def read(shown: Mapping[str, Any]) -> Entry:
+    """The way back from `document`.
+
+    Raises `KeyError` for what is no entry.
+    """
+    return Entry(**{name: shown[name] for name in Entry._fields} | {"detail": canonical(shown["detail"])})
+
+
+def stamp(wall: float) -> str:
+    """RFC 3339 in UTC with milliseconds; texts of it are in order of time."""
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def canonical(value: object) -> str:
+    """The one JSON text of a value."""
+    return _ENCODER.encode(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _short(text: str) -> str:
+    """What nobody can use to fill a disk."""
+    return _plain(text[:LONGEST_SUBJECT])
+
+
+def _plain(text: str) -> str:
+    """What a database takes: no lone surrogates."""
+    return text.encode(errors="replace").decode()

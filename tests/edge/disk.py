@@ -1,0 +1,98 @@
+"""A disk that fails or does not answer, under a gateway with a store in a file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from gateway.edge.recorder import Recorder
+from gateway.edge.store import Store
+from tests.conftest import House, until
+from tests.wire import PATIENCE
+
+FOREVER = 60_000
+"""Milliseconds that a commit waits for a lock, where it is to find out nothing by itself."""
+
+
+@contextlib.contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Another connection holds the write lock inside the block."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            other.execute("ROLLBACK")
+
+
+@contextlib.asynccontextmanager
+async def broken(house: House, how: str) -> AsyncIterator[None]:
+    """No commit succeeds inside the block: `failing` ones fail at once, `stalled` ones do not end."""
+    store = house.hub.recorder.store
+    assert store._db is not None
+    await store._db.execute(f"PRAGMA busy_timeout={0 if how == 'failing' else FOREVER}")
+    await idle(store)
+    with locked(store.path):
+        yield
+
+
+async def idle(store: Store) -> None:
+    """Wait until the store has nothing to do, so that its lock can be had without waiting for it."""
+    await until(lambda: not store.pending and not store._rewriting)
+
+
+async def recovered(house: House) -> None:
+    """Wait until the store is available and nothing waits for it."""
+    store = house.hub.recorder.store
+    await until(lambda: store.available and not store.pending and not len(house.hub.promises))
+
+
+async def stuck(house: House) -> None:
+    """Wait until a commit is under way."""
+    await until(lambda: bool(house.hub.recorder.store._under_way))
+
+
+def leases(path: str | Path) -> dict[str, tuple[str, float | None]]:
+    """The PRO licenses in the file: account, kind and end."""
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        rows = other.execute("SELECT key, kind, expires FROM lease WHERE model = 'trueconf'").fetchall()
+    return {json.loads(key): (kind, expires) for key, kind, expires in rows}
+
+
+def held(house: House) -> dict[str, tuple[str, float | None]]:
+    """The PRO licenses in memory, in the same form."""
+    book = next(each for each in house.hub.admission.ledgers if each.model.name == "trueconf").pools["pro"]
+    held: dict[str, tuple[str, float | None]] = {
+        str(key): ("temporary", lease.expires) for key, lease in book.leases.items()
+    }
+    return held | {str(key): ("permanent", None) for key in book.reservations}
+
+
+async def written(recorder: Recorder) -> None:
+    """Wait for the commit after all that has been written so far."""
+    async with asyncio.timeout(PATIENCE):
+        await recorder.store.write([])
+
+
+async def counted(house: House) -> dict[str, Any]:
+    """What the API counts: use of all pools of all models, conferences, sessions."""
+    _, license = await house.http("GET", "/api/license")
+    _, conferences = await house.http("GET", "/api/conferences")
+    _, sessions = await house.http("GET", "/api/connections")
+    return {
+        "used": {
+            (model, pool): view["used"]
+            for model, seen in license["models"].items()
+            for pool, view in seen["pools"].items()
+        },
+        "conferences": conferences["items"],
+        "sessions": [
+            {name: each[name] for name in ("id", "presence", "conferences", "seats")} for each in sessions["items"]
+        ],
+        "leases": held(house),
+    }
