@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.facts import Now, Session
@@ -29,16 +29,24 @@ class Terms:
     retry_after: float = 30.0
 
 
-@dataclass(slots=True)
 class Outcome:
     """What was decided. `answer` goes to who asked, `news` to others after it; `ended` are sessions that are over and
     the cause; `refused` holds the refusal of a `denied` answer. `changes` must be durable before anybody is told;
     `retract` undoes a grant that cannot be made so.
     """
 
-    answer: Message | None = None
-    refused: Refusal | None = None
-    news: list[tuple[Session, Message]] = field(default_factory=list)
-    ended: list[tuple[Session, str]] = field(default_factory=list)
-    changes: list[LeaseChange] = field(default_factory=list)
-    retract: Callable[[Now], Outcome] | None = None
+    __slots__ = ("answer", "changes", "ended", "news", "refused", "retract")
+
+    def __init__(
+        self,
+        answer: Message | None = None,
+        refused: Refusal | None = None,
+        ended: list[tuple[Session, str]] | None = None,
+        retract: Callable[[Now], Outcome] | None = None,
+    ) -> None:
+        self.answer = answer
+        self.refused = refused
+        self.news: list[tuple[Session, Message]] = []
+        self.ended: list[tuple[Session, str]] = ended or []
+        self.changes: list[LeaseChange] = []
+        self.retract = retract

@@ -5,6 +5,7 @@ Every count that is shown is the length of one of these views: it is read, not k
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 
 from gateway.core.facts import Session
@@ -18,7 +19,7 @@ class Sessions:
         self.by_number: dict[int, Session] = {}
         self.by_account: Index[str, Session] = Index()
         self.by_device: Index[tuple[str, str], Session] = Index()
-        self.by_presence: dict[tuple[str, bool], set[Session]] = {}
+        self.by_presence: defaultdict[tuple[str, bool], set[Session]] = defaultdict(set)
 
     def __len__(self) -> int:
         return len(self.by_number)
@@ -31,7 +32,7 @@ class Sessions:
     def add(self, session: Session) -> None:
         """Take a session in."""
         self.by_number[session.number] = session
-        self.by_presence.setdefault((session.kind, session.awake), set()).add(session)
+        self.by_presence[session.kind, session.awake].add(session)
         if session.account is None:
             return
         identity, device = session.identity, session.device_key
@@ -55,7 +56,7 @@ class Sessions:
         if session.awake is not awake:
             self.by_presence[session.kind, session.awake].discard(session)
             session.awake = awake
-            self.by_presence.setdefault((session.kind, awake), set()).add(session)
+            self.by_presence[session.kind, awake].add(session)
 
     def of(self, identity: str) -> tuple[Session, ...]:
         """The sessions of an account, as they are now."""

@@ -167,6 +167,7 @@ class Door:
             hub.max_pending - sum(door.waiting for door in hub.doors),
         )
         tokens = self._refill()
+        selective = hub.draining or hub.max_per_address > 0
         make = getattr(loop, "_make_socket_transport", None) if self.tls is None else None
         for _ in range(BATCH if listener is not None else 0):
             try:
@@ -181,10 +182,11 @@ class Door:
             sock = self._socket(handle)
             address = sys.intern(_plain(peer[0]))
             proxied = bool(self.proxies) and any(ipaddress.ip_address(address) in each for each in self.proxies)
-            refused = self._refused(room, tokens, None if proxied else address)
-            if refused is not None:
-                self._turn_away(sock, refused)
-                continue
+            if room <= 0 or tokens < 1 or selective:
+                refused = self._refused(room, tokens, None if proxied else address)
+                if refused is not None:
+                    self._turn_away(sock, refused)
+                    continue
             room -= 1
             tokens -= 1
             if make is not None and not proxied:

@@ -69,9 +69,10 @@ class Reception:
         refusal = self._refusal(session, fields["token"])
         if refusal is not None:
             return hub.admission.refuse("hello", refusal)
-        twin = hub.admission.sessions.twin(session)
-        if twin is not None and hub.settings.license.on_duplicate == "reject" and twin.peer == session.peer:
-            hub.part(twin)  # a client that crashed is no duplicate of itself
+        if hub.settings.license.on_duplicate == "reject":
+            twin = hub.admission.sessions.twin(session)
+            if twin is not None and twin.peer == session.peer:
+                hub.part(twin)  # a client that crashed is no duplicate of itself
         outcome = hub.admission.hello(session, hub.now())
         if outcome.answer is not None and outcome.refused is None:
             self._number += 1
@@ -160,7 +161,7 @@ class Reception:
 
     def _token(self, session: Session) -> str:
         words = f"{session.number:x}.{session.generation:x}"
-        mac = self._mac.copy()
+        mac = self._mac.copy()  # the key is in it already
         mac.update(words.encode())
         return f"r-{words}.{mac.hexdigest()}"
 

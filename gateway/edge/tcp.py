@@ -36,6 +36,10 @@ class TcpConnection(Connection):
     def _feed(self, data: bytes) -> None:
         if self.state is State.CLOSED:
             return
+        if not self.tail and data.find(b"\n") == len(data) - 1 and self.allowance(1):
+            self.receive(data[:-2] if data.endswith(b"\r\n") else data[:-1])
+            self.ready = self.session is not None
+            return
         lines, self.tail = frames.split(self.tail, data)
         if frames.overlong(self.tail):
             lines.append(self.tail)
