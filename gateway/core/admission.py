@@ -97,8 +97,9 @@ class Admission:
         for conference in session.conferences:
             self.conferences.leave(conference, session)
         self.sessions.remove(session)
-        for ledger in self.ledgers:
-            ledger.settle(session, (), cause, now)
+        for ledger, held in zip(self.ledgers, session.seats, strict=True):
+            if held:
+                ledger.release(session, cause, now)
         return self.conclude(outcome, session)
 
     # -- conferences -------------------------------------------------------------------------------------------------

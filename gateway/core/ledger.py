@@ -127,6 +127,16 @@ class Ledger:
                 self._take(*seat, session, now)
         session.seats[self.index] = tuple(wanted)
 
+    def release(self, session: Session, cause: str, now: Now) -> None:
+        """Let `session` hold nothing any more; it is over."""
+        for name, key in session.seats[self.index]:
+            book = self.pools[name]
+            if book.outlives:
+                self._let_go(name, key, session, cause, now)
+            else:
+                book.remove(key, session, cause, now.mono)
+        session.seats[self.index] = ()
+
     def move(self, old: Session, new: Session, wanted: Collection[Seat], cause: str, now: Now) -> None:
         """Let `new` take over from `old`: what both hold passes on without a gap, nothing is held by both at once."""
         shared = [seat for seat in old.seats[self.index] if seat in wanted]

@@ -45,6 +45,8 @@ class Sessions:
         """Let a session go."""
         del self.by_number[session.number]
         self.by_presence[session.kind, session.awake].discard(session)
+        if session.account is None:
+            return
         identity, device = session.identity, session.device_key
         if identity is not None:
             self.by_account.discard(identity, session)

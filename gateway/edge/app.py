@@ -60,7 +60,7 @@ class Gateway:
         except BaseException:
             await self.close(drain=0)
             raise
-        self.hub.run()
+        self.hub.clockwork.start()
         gc.freeze()
 
     async def close(self, drain: float | None = None) -> None:
@@ -69,7 +69,7 @@ class Gateway:
         self._tell_closed()
         await self.hub.drain(self.settings.listen.drain if drain is None else drain)
         await self.hub.abandon()
-        self.hub.stop()
+        self.hub.clockwork.stop()
         await self.operator.close()
         self.hub.archive.close(self.hub.now())
         await self.hub.recorder.close()

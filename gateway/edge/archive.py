@@ -27,7 +27,7 @@ from gateway.edge.store import Statement, Store
 
 EVERY = 60.0
 """Seconds between two writes of the present hour of a pool."""
-BATCH = 4000
+BATCH = 2000
 """Ended holds that are written at once."""
 FORGET = 8000
 """Rows beyond the time to keep that are deleted at once."""
@@ -39,7 +39,10 @@ LEVELS = 2000
 """Levels of use that are read between two turns of the loop."""
 
 PUT_HOUR = "INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-PUT_HOLD = "INSERT OR REPLACE INTO hold VALUES (?, ?, ?, ?, ?, ?, ?)"
+# All holds of a batch are one value: row by row, the database's thread would take the interpreter from the event loop
+# for each of them, just when a thousand connections end at once.
+PUT_HOLDS = f"""INSERT OR REPLACE INTO hold
+    SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(7))} FROM json_each(?)"""  # noqa: S608 - numbers
 PUT_DENIAL = "INSERT OR REPLACE INTO denial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 FORGET_HOURS = "DELETE FROM hour WHERE start < ?"
 FORGET_DENIALS = f"DELETE FROM denial WHERE number IN (SELECT number FROM denial WHERE began < ? LIMIT {FORGET})"  # noqa: S608 - a number
@@ -47,6 +50,8 @@ FORGET_HOLDS = f"""DELETE FROM hold WHERE (model, pool, ended, key) IN
     (SELECT model, pool, ended, key FROM hold WHERE model = ? AND pool = ? AND ended < ? LIMIT {FORGET})"""  # noqa: S608 - a number
 
 R = TypeVar("R")
+Ended = tuple[str, str, float, int, float, int | None, str]
+"""A row of `hold`: model, pool, when it ended, its key, when it began (seconds UTC), its room, the cause."""
 
 
 class Denial(NamedTuple):
@@ -85,6 +90,7 @@ class Archive:
         self._written = dict.fromkeys(range(len(history.courses)), -math.inf)
         self._under_way: asyncio.Future[None] | None = None
         self._fixed: list[Statement] = []
+        self._holds: list[Ended] = []
         """Holds and episodes of the batch that is not known to be durable."""
         self._hours: list[tuple[Course, Hour]] = []
         self._aged: Iterator[Statement] = iter(())
@@ -117,15 +123,16 @@ class Archive:
 
     def _write(self, now: Now, *, everything: bool) -> None:
         self._hours = list(self._due(now, everything=everything))
-        self._fixed += self._ended(everything=everything)
+        self._holds += self._ended(everything=everything)
         self._fixed += self._decided()
-        if not self._hours and not self._fixed:
+        if not self._hours and not self._fixed and not self._holds:
             return
         hours = []
         for course, hour in self._hours:
             hour.changed = False
             hours.append(_hour(piece(course, hour)))
-        statements = [*hours, *self._fixed, *self._forgotten(now)]
+        holds = [Statement(PUT_HOLDS, (json.dumps(self._holds),))] if self._holds else []
+        statements = [*hours, *self._fixed, *holds, *self._forgotten(now)]
         self._under_way = done = self._store.write(statements)
         done.add_done_callback(self._done)
 
@@ -137,7 +144,7 @@ class Archive:
             for _, hour in self._hours:
                 hour.changed = True
             return
-        self._fixed = []
+        self._fixed, self._holds = [], []
         for course, hour in self._hours:
             if hour.over and not hour.changed and not hour.undecided:
                 course.past.remove(hour)
@@ -156,8 +163,8 @@ class Archive:
                 if not everything:
                     return
 
-    def _ended(self, *, everything: bool) -> Iterator[Statement]:
-        room: float = math.inf if everything else BATCH - len(self._fixed)
+    def _ended(self, *, everything: bool) -> Iterator[Ended]:
+        room: float = math.inf if everything else BATCH - len(self._holds)
         offset = self.history.offset
         for course in self.history.courses:
             ended, grouped = course.book.ended, not course.book.terms.binding
@@ -166,9 +173,7 @@ class Archive:
                 room -= 1
                 group = self._number(key[0]) if grouped and isinstance(key, tuple) else None
                 number = self._number(key)
-                yield Statement(
-                    PUT_HOLD, (course.model, course.pool, end + offset, number, began + offset, group, cause)
-                )
+                yield course.model, course.pool, end + offset, number, began + offset, group, cause
 
     def _number(self, key: Key) -> int:
         return hash((self._salt, key))
@@ -276,7 +281,7 @@ class Archive:
         offset = self.history.offset
         held = self.history.holding(model, pool)
         memory = [(began + offset, now.wall, self._room(key)) for key, began in held]
-        fixed = [each.values for each in self._fixed if each.sql == PUT_HOLD and each.values[:2] == (model, pool)]
+        fixed = [each for each in self._holds if each[:2] == (model, pool)]
         recent = [(values[4], values[2], values[5]) for values in fixed]
         recent += [
             (began + offset, ended + offset, self._room(key))

@@ -14,9 +14,10 @@ from gateway.core.directory import subject
 from gateway.core.facts import Conference, Session, is_id, utc
 from gateway.core.snapshot import snapshot
 from gateway.edge.answers import SESSION, ban, body, fail, field, listed, named, only, page
+from gateway.edge.clockwork import TICK
 from gateway.edge.connection import Connection
 from gateway.edge.guard import caller
-from gateway.edge.hub import TICK, Hub
+from gateway.edge.hub import Hub
 
 FILTERS: dict[str, Callable[[Session, str], bool]] = {
     "account": lambda session, text: session.account == text.lower(),
@@ -68,6 +69,7 @@ class _Live:
                 "extensions": [
                     {"title": title, "terms": terms, "licensed": licensed} for title, terms, licensed in seen.extensions
                 ],
+                "registration": {"state": "off", "shutdown_at": None},
             }
         )
 

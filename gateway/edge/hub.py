@@ -4,9 +4,7 @@ Decide, record, reply: a message becomes a request, the state table names the ve
 is carried out here - the answer to who asked, then what others are told, then the closings. Nothing is awaited in
 between.
 
-Time comes in ticks. Each tick the ring hands out the connections that may be due. The tick counts time that this
-process has lived through: after a stall the ring goes on where it stopped, and what the kernel buffered meanwhile has
-been read before anybody is looked at.
+Time comes in ticks from the clockwork. Each tick the ring hands out the connections that may be due.
 """
 
 from __future__ import annotations
@@ -33,6 +31,7 @@ from gateway.core.messages import Fault, Request
 from gateway.core.outcome import Outcome, Terms
 from gateway.core.session import MOVES, State, Verb
 from gateway.edge.archive import Archive
+from gateway.edge.clockwork import TICK, Clockwork
 from gateway.edge.connection import LINGER, Connection
 from gateway.edge.door import Door
 from gateway.edge.promises import Promises
@@ -42,14 +41,7 @@ from gateway.edge.tcp import TcpConnection
 from gateway.edge.websocket import WebSocketConnection
 from gateway.licensing import MODELS
 from gateway.licensing.trueconf import TrueConf
-from metrics.histogram import Histogram
 
-TICK = 0.25
-"""Seconds between two looks at the deadlines."""
-CATCH_UP = 4
-"""Ticks that one late look may make up for; more than that was a stall of ours."""
-LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-"""Buckets of the loop's lag, in seconds."""
 FREEZE_EVERY = 1024
 """Connections of growth after which what is alive is taken out of the garbage collector's sight."""
 
@@ -82,14 +74,14 @@ class Hub:
         self.tcp = Door("tcp", TcpConnection, self)
         self.websocket = Door("websocket", WebSocketConnection, self)
         self.doors = (self.tcp, self.websocket)
-        self.lag = Histogram(LAGS)
         self.partings: dict[int, Parting] = {}
+        self._ending: Now | None = None
+        """The instant at which all sessions end that end in this turn of the loop: thousands may, when a network does."""
         self.started = clock.wall()
         self._files = files
         self.reception = Reception(self, int(self.started))
         self.promises = Promises(self)
-        self._timer: asyncio.TimerHandle | None = None
-        self._looked = clock.mono()
+        self.clockwork = Clockwork(clock.mono, self.advance)
         license = settings.license
         self.admission = Admission(
             [MODELS[name].model(license.terms[name]) for name in (license.model, *license.shadows)],
@@ -158,36 +150,6 @@ class Hub:
         self._carry_out(None, self.leasing.expire(now))
         self.redistribute(now)
         self.recorder.lives(now.mono)
-
-    def run(self) -> None:
-        """Begin to look at the deadlines."""
-        self._looked = self.clock.mono()
-        self._timer = asyncio.get_running_loop().call_later(TICK, self._look)
-
-    def stop(self) -> None:
-        """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _look(self) -> None:
-        """Look at the deadlines; late, only after one more turn of the loop.
-
-        A wait that a stop of the process interrupted ends without saying what can be read; the next one says it.
-        """
-        if self.clock.mono() - self._looked > 2 * TICK:
-            self._timer = asyncio.get_running_loop().call_later(0, self._live)
-        else:
-            self._live()
-
-    def _live(self) -> None:
-        elapsed = self.clock.mono() - self._looked
-        self._timer = asyncio.get_running_loop().call_later(max(TICK - (elapsed % TICK), TICK / 10), self._look)
-        self.lag.observe(max(elapsed - TICK, 0.0))
-        if elapsed > 2 * CATCH_UP * TICK:
-            log.warning("stalled for %.1f s; deadlines go on from where they were", elapsed)
-        self._looked += elapsed - elapsed % TICK
-        self.advance(min(max(int(elapsed / TICK), 1), CATCH_UP))
 
     def advance(self, ticks: int) -> None:
         """Live through `ticks` ticks: reap who is due, and once a second end what has run out."""
@@ -302,10 +264,16 @@ class Hub:
 
     def _end(self, session: Session, cause: str) -> None:
         self.partings.pop(session.number, None)
-        outcome = self.admission.end(session, cause, self.now())
+        if self._ending is None:
+            self._ending = self.now()
+            asyncio.get_running_loop().call_soon(self._turn_over)
+        outcome = self.admission.end(session, cause, self._ending)
         if outcome.news or outcome.changes:
             outcome.ended.clear()
             self._carry_out(None, outcome)
+
+    def _turn_over(self) -> None:
+        self._ending = None
 
     # -- messages --------------------------------------------------------------------------------------------------
 

@@ -82,13 +82,12 @@ POOL = record(
     denied=whole("Refusals, a total."),
 )
 LICENSE = record(
-    "registration",
     model=text("The enforced model.", enum=list(MODELS)),
     edition=either(text()),
     enforce=BOOLEAN,
     models=each({**record(pools=each({"$ref": "#/components/schemas/Pool"}))}),
     extensions=several(record(title=text(), terms=text(), licensed={})),
-    registration={"type": "object"},
+    registration=record(state=text("`off`: this gateway does not register."), shutdown_at=either(text())),
 )
 CONNECTION = record(
     id=text(pattern=f"^{SESSION}$"),

@@ -112,7 +112,7 @@ class OperatorPort:
                 for door in hub.doors
             ],
             store=StoreView(store.commits, store.pending, store.errors),
-            lag=hub.lag,
+            lag=hub.clockwork.lag,
             draining=hub.draining,
             version=self._version,
             started=hub.started,

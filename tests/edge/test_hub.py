@@ -12,8 +12,9 @@ import pytest
 
 from gateway.core.closing import ENDINGS
 from gateway.core.facts import Session
+from gateway.edge.clockwork import TICK
 from gateway.edge.connection import Connection
-from gateway.edge.hub import TICK, Clock
+from gateway.edge.hub import Clock
 from tests.conftest import House, Serve, until
 from tests.edge.conftest import Connect
 from tests.edge.raw import BEAT, HELLO, Peer, WebSocketPeer
@@ -112,7 +113,7 @@ async def test_after_a_stall_what_was_sent_meanwhile_is_read_before_anybody_is_r
     hands.advance(house, 1.75)
     await alive.send(BEAT + b"\n")  # the loop has no turn to read it before it looks
     hands.mono += 60
-    house.hub._look()
+    house.hub.clockwork._look()
     assert len(house.hub.tcp.connections) == 2
     assert await alive.hear() == {"type": "ack"}
     assert (await silent.gone())[-1]["reason"] == "heartbeat_timeout"
@@ -126,7 +127,7 @@ async def test_a_stall_of_ours_is_no_silence_of_theirs(serve: Serve, greet: Conn
     client = await greet(house)
     tick = house.hub.ring.tick
     hands.mono += 3600
-    house.hub._look()
+    house.hub.clockwork._look()
     await until(lambda: house.hub.ring.tick > tick)
     assert house.hub.ring.tick - tick <= 4
     await client.send(BEAT + b"\n")
