@@ -75,8 +75,7 @@ class Hub:
         self.websocket = Door("websocket", WebSocketConnection, self)
         self.doors = (self.tcp, self.websocket)
         self.partings: dict[int, Parting] = {}
-        self._ending: Now | None = None
-        """The instant at which all sessions end that end in this turn of the loop: thousands may, when a network does."""
+        self._instant: Now | None = None
         self.started = clock.wall()
         self._files = files
         self.reception = Reception(self, int(self.started))
@@ -136,6 +135,16 @@ class Hub:
     def now(self) -> Now:
         """The present instant."""
         return Now(self.clock.mono(), self.clock.wall())
+
+    def instant(self) -> Now:
+        """One instant for all that come and go in this turn of the loop; thousands may, when a network does."""
+        if self._instant is None:
+            self._instant = self.now()
+            asyncio.get_running_loop().call_soon(self._turn_over)
+        return self._instant
+
+    def _turn_over(self) -> None:
+        self._instant = None
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -264,16 +273,10 @@ class Hub:
 
     def _end(self, session: Session, cause: str) -> None:
         self.partings.pop(session.number, None)
-        if self._ending is None:
-            self._ending = self.now()
-            asyncio.get_running_loop().call_soon(self._turn_over)
-        outcome = self.admission.end(session, cause, self._ending)
+        outcome = self.admission.end(session, cause, self.instant())
         if outcome.news or outcome.changes:
             outcome.ended.clear()
             self._carry_out(None, outcome)
-
-    def _turn_over(self) -> None:
-        self._ending = None
 
     # -- messages --------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ class Reception:
             if session is not None:
                 return self._continue(connection, session, request)
         hub, account = self._hub, fields["account"]
+        now = hub.instant()
         home = (fields["home"] or "").lower()
         session = Session(
             self._number + 1,
@@ -64,7 +65,7 @@ class Reception:
             client=fields["client"],
             address=connection.address,
             transport=connection.door.transport,
-            since=hub.clock.wall(),
+            since=now.wall,
         )
         refusal = self._refusal(session, fields["token"])
         if refusal is not None:
@@ -73,7 +74,7 @@ class Reception:
             twin = hub.admission.sessions.twin(session)
             if twin is not None and twin.peer == session.peer:
                 hub.part(twin)  # a client that crashed is no duplicate of itself
-        outcome = hub.admission.hello(session, hub.now())
+        outcome = hub.admission.hello(session, now)
         if outcome.answer is not None and outcome.refused is None:
             self._number += 1
             self._seat(connection, session)

@@ -90,18 +90,17 @@ def trueconf(terms: TrueConf) -> Model:
 
     def forbids(attempt: Attempt, ledger: Ledger) -> Refusal | None:
         session, room = attempt.session, attempt.conference
-        pool = _pool_of(session, attempt.request)
         strange = (session.kind == "sdk" and not terms.sdk) or (free and session.home)
         if strange and (ledger.enforced or room is None):  # a shadow has recorded it at hello
-            return Refusal("extension_missing", pool)
+            return _refusal("extension_missing", attempt)
         if room is None:
             return None
         if attempt.creates and not session.user:
-            return Refusal("no_such_conference", pool)
+            return _refusal("no_such_conference", attempt)
         if session.guest and (room.access == "internal" or not room.group):
-            return Refusal("not_allowed", pool)
+            return _refusal("not_allowed", attempt)
         if free and room.server and session.user:
-            return Refusal("extension_missing", pool)
+            return _refusal("extension_missing", attempt)
         return None
 
     def conference(attempt: Attempt, _: Ledger) -> Refusal | None:
@@ -197,6 +196,10 @@ def seats(session: Session, _: bool) -> tuple[Seat, ...]:
 
 def _or(value: int | None, default: int) -> int:
     return default if value is None else value
+
+
+def _refusal(reason: str, attempt: Attempt) -> Refusal:
+    return Refusal(reason, _pool_of(attempt.session, attempt.request))
 
 
 def _pool_of(session: Session, request: str) -> str:
