@@ -76,7 +76,11 @@ def raise_file_limit() -> tuple[int, int]:
     """Raise the soft limit of open files to the hard one; returns both as numbers (unlimited counts as a million)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return tuple(10**6 if each == resource.RLIM_INFINITY else each for each in (soft, hard))  # type: ignore[return-value]  # two of them
+    return _files(soft), _files(hard)
+
+
+def _files(limit: int) -> int:
+    return 10**6 if limit == resource.RLIM_INFINITY else limit
 
 
 async def _serve(settings: Settings, args: argparse.Namespace, before: int, files: int) -> int:
