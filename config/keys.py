@@ -64,12 +64,6 @@ def _keys() -> dict[str, Key]:
 SECTIONS: Mapping[str, type[Any]] = _sections()
 KEYS: Mapping[str, Key] = _keys()
 
-LATER: Mapping[str, str] = {
-    "registration": "registration with a server",
-    "registrar": "the registration server",
-}
-"""Sections that are accepted and checked but change nothing yet, and the feature they wait for."""
-
 LIVE = frozenset(
     {
         "listen.tls_certificate",
@@ -144,19 +138,6 @@ def build(values: Mapping[str, Any]) -> Settings:
 def effective(settings: Settings) -> list[Effect]:
     """Every key with its value, in the order of the default file."""
     return [Effect(name, write(value), value == KEYS[name].default) for name, value in flatten(settings).items()]
-
-
-def not_in_effect(settings: Settings) -> list[tuple[str, str]]:
-    """Keys set to something else than the default whose feature comes later, each with that feature."""
-    waiting = [
-        (key, LATER[section])
-        for key, _, default in effective(settings)
-        if not default and (section := key.partition(".")[0]) in LATER
-    ]
-    enforced = settings.license
-    if "registration" in LATER and enforced.model == "trueconf" and enforced.terms["trueconf"].edition == "free":
-        waiting.insert(0, ("license.trueconf.edition", "the registration that the free edition needs"))
-    return waiting
 
 
 def changes(old: Settings, new: Settings) -> Changes:

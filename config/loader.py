@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import ssl
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from config.keys import KEYS, SECTIONS, build
@@ -19,7 +20,6 @@ from config.values import File, KindError, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from config.settings import Settings
 
@@ -66,6 +66,8 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
             faults += rule.check(settings)
     if bad.isdisjoint({"listen.tls_certificate", "listen.tls_key"}):
         faults += _pair(settings)
+    if "registration.key_file" not in bad:
+        faults += _key(settings)
     if faults:
         raise ConfigError(faults)
     return settings
@@ -186,3 +188,16 @@ def _pair(settings: Settings) -> Iterator[Fault]:
             words = str(getattr(error, "reason", None) or "").replace("_", " ").lower()
             reason = words if words not in {"", "pem lib"} else "not a certificate and a key in PEM"
             yield Fault("listen.tls_certificate", f"cannot be used with listen.tls_key: {reason}")
+
+
+def _key(settings: Settings) -> Iterator[Fault]:
+    """Whether the file of the license's key holds one."""
+    path = settings.registration.key_file
+    if path:
+        try:
+            text = Path(path).read_text(errors="replace").strip()
+        except OSError as error:
+            yield Fault("registration.key_file", f"{quote(path)} cannot be read: {error.strerror}")
+            return
+        if not re.fullmatch(r"[0-9A-Fa-f]{64}", text):
+            yield Fault("registration.key_file", f"{quote(path)} holds no key: a key is 64 hex digits")

@@ -107,3 +107,32 @@ RULES: tuple[Rule, ...] = (
     Rule(("registration.role", "registration.server", "registration.serial", "registration.key_file"), _agent),
     Rule(("registration.tls", "registration.tls_ca", "registration.tls_fingerprint"), _pinning),
 )
+
+
+def warnings(settings: Settings) -> list[Fault]:
+    """What is good, and probably not what was meant."""
+    return [*_unregistered(settings), *_readable(settings), *_believed(settings)]
+
+
+def _unregistered(settings: Settings) -> Iterator[Fault]:
+    terms = settings.license.terms[settings.license.model]
+    if settings.registration.role != "agent" and getattr(terms, "edition", "") == "free":
+        reason = '"free" grants nothing without registration.role = "agent" and a license'
+        yield Fault("license.trueconf.edition", reason)
+
+
+def _believed(settings: Settings) -> Iterator[Fault]:
+    accounts = settings.accounts
+    if settings.listen.proxy_protocol_from and accounts.mode != "token" and not accounts.trust_claims:
+        reason = "brings clients from elsewhere, and whatever account they claim is believed: see accounts.mode"
+        yield Fault("listen.proxy_protocol_from", reason)
+
+
+def _readable(settings: Settings) -> Iterator[Fault]:
+    registration, registrar = settings.registration, settings.registrar
+    host = registration.server.rpartition(":")[0].strip("[]")
+    if registration.role == "agent" and not registration.tls and not loopback(host):
+        yield Fault("registration.tls", f"is off: others on the way to {registration.server} can read what is said")
+    if registrar.enabled and not settings.listen.tls_certificate and not loopback(registrar.host):
+        reason = "others on the way can read what registered servers say"
+        yield Fault("registrar.host", f"{quote(registrar.host)} is served without listen.tls_certificate: {reason}")

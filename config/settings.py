@@ -169,9 +169,9 @@ class Registration:
     server: Endpoint = ""
     """The registration server, "host:4310"."""
     serial: str = ""
-    """Serial of the license."""
+    """Serial of the license, as the registration server knows it."""
     key_file: FilePath = ""
-    """File with the secret key of the license, 64 hex digits."""
+    """File with the secret key of the license, 64 hex digits, as `tallygate license add` prints it once."""
     installation: str = ""
     """Identity of this installation; without one it is made once and kept in the store."""
     grace: Seconds = 12 * 3600.0
@@ -189,13 +189,13 @@ class Registrar:
     """Settings of `[registrar]`: the registration server in this process."""
 
     enabled: bool = True
-    """Whether it listens."""
+    """Whether it listens; TLS is that of the client doors."""
     host: Host = "127.0.0.1"
     """Address of the registration port."""
     port: Port = 4310
     """The registration port."""
     interval: PositiveSeconds = 30.0
-    """Time between two verifications of a registered server."""
+    """Time between two verifications of a registered server, in whole seconds (rounded up)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,12 +63,30 @@ class StoreView(NamedTuple):
     errors: int
 
 
+class RegistrationView(NamedTuple):
+    """This gateway's own registration, and what its registrar does; times are in seconds UTC, None where there is none.
+
+    `states` are all there are; `checks` and `served` are totals by result.
+    """
+
+    state: str
+    states: Sequence[str]
+    verified: float | None
+    shutdown_at: float | None
+    not_after: float | None
+    checks: Mapping[str, int]
+    servers: int
+    served: Mapping[str, int]
+    clones: int
+
+
 class View(NamedTuple):
     """What a scrape shows: the snapshot and what the edge adds to it. Times are in seconds UTC."""
 
     snapshot: Snapshot
     doors: Sequence[DoorView]
     store: StoreView
+    registration: RegistrationView
     lag: Histogram
     draining: bool
     version: str
@@ -91,6 +109,7 @@ class GatewayCollector(Collector):
         yield from _doors(view)
         yield from _counts(view.snapshot)
         yield from _license(view.snapshot)
+        yield from _registration(view.registration)
         yield from _store(view.store)
         yield _histogram("event_loop_lag_seconds", "How late the event loop was.", (), {(): view.lag})
         yield _gauge("draining", "1 while clients are being sent away.", (), {(): view.draining})
@@ -200,6 +219,30 @@ def _counts(snapshot: Snapshot) -> Iterator[Metric]:
     )
 
 
+def _registration(view: RegistrationView) -> Iterator[Metric]:
+    yield _gauge(
+        "registration_state",
+        "1 for the state of this gateway's own registration.",
+        ("state",),
+        {(state,): state == view.state for state in view.states},
+    )
+    for name, text, instant in (
+        ("last_verified", "When the license was last verified", view.verified),
+        ("shutdown", "When service ends unless the registration comes back", view.shutdown_at),
+        ("not_after", "When the license ends", view.not_after),
+    ):
+        samples: Samples = {} if instant is None else {(): instant}
+        yield _gauge(f"registration_{name}_timestamp_seconds", f"{text}, in seconds UTC.", (), samples)
+    yield _counter(
+        "registration_checks", "Attempts to be verified.", ("result",), {(each,): n for each, n in view.checks.items()}
+    )
+    yield _gauge("registrar_servers", "Servers that are connected and registered.", (), {(): view.servers})
+    yield _counter(
+        "registrar_checks", "Checks of servers.", ("result",), {(each,): n for each, n in view.served.items()}
+    )
+    yield _counter("registrar_clones_suspected", "Installations that looked like one of two.", (), {(): view.clones})
+
+
 def _store(store: StoreView) -> Iterator[Metric]:
     yield _histogram("store_commit_seconds", "How long commits of the store took.", (), {(): store.commits})
     yield _gauge("store_pending", "Writes that are not committed yet.", (), {(): store.pending})
@@ -265,6 +308,12 @@ def _license(snapshot: Snapshot) -> Iterator[Metric]:
         "Denials; for a model in shadow what it would have refused.",
         (*label, "reason"),
         {(*key, reason): count for key, pool in at.items() for reason, count in pool.denials.items()},
+    )
+    yield _counter(
+        "license_true_denials",
+        "Denials that no grant followed in time; for a model in shadow, which turns nobody away, all of them.",
+        (*label, "reason"),
+        {(*key, reason): count for key, pool in at.items() for reason, count in pool.true_denials.items()},
     )
     enforced = snapshot.model if snapshot.enforce else None
     yield _gauge(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ from hypothesis import settings as hypothesis
 
 from config.loader import load
 from config.settings import Settings
+from gateway.core.standing import State
 from gateway.edge.app import Gateway, running
 from gateway.edge.hub import Clock
 from tests.wire import PATIENCE, Wire
@@ -42,6 +44,8 @@ class House:
         self.websocket = ports["websocket"] or 0
         self.operator = ports["operator"] or 0
         self.url = f"http://127.0.0.1:{self.operator}"
+        self.registrar: House | None = None
+        """The registrar that its license is of, where a test gave it one."""
 
     async def connect(self, transport: str = "tcp", address: str = "127.0.0.1") -> Wire:
         """A connection that has said nothing yet."""
@@ -82,6 +86,39 @@ async def serve() -> AsyncIterator[Serve]:
             return House(gateway, stack)
 
         yield open_house
+
+
+License = Callable[..., Awaitable[House]]
+
+
+@pytest.fixture
+async def license(serve: Serve, tmp_path: Path) -> License:
+    """Opens a gateway with a license of a registrar that runs beside it: `house = await license({"edition": "free"})`.
+
+    `house.registrar` is the registrar's own house; with `registered=False` nobody waits for the first answer.
+    """
+
+    async def open_licensed(
+        terms: dict[str, Any], registrar: House | None = None, *, registered: bool = True, **overrides: Any
+    ) -> House:
+        desk = registrar or await serve(registrar__interval="1s")
+        serial = f"S-{len(desk.hub.registrar.registrar.licenses)}"
+        desk.hub.registrar.sell(serial, terms)
+        key = tmp_path / f"{serial}.key"
+        key.write_text(desk.hub.registrar.registrar.licenses[serial].key.hex() + "\n")
+        given = {
+            "registration__role": "agent",
+            "registration__server": f"127.0.0.1:{desk.gateway.ports()['registrar']}",
+            "registration__serial": serial,
+            "registration__key_file": key,
+        }
+        house = await serve(**given | overrides)
+        house.registrar = desk
+        if registered:
+            await until(lambda: house.hub.registration.state is State.REGISTERED)
+        return house
+
+    return open_licensed
 
 
 async def _see_off(gateway: Gateway) -> None:

@@ -13,9 +13,9 @@ import socket
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from config.keys import LATER, document, effective, not_in_effect
+from config.keys import document, effective
 from config.loader import ConfigError
-from config.rules import Fault
+from config.rules import Fault, warnings
 from config.settings import SPARE_FILES
 from config.values import quote
 from gateway.cli.options import config_options, settings_from
@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     for key, text, default in effective(settings):
         if args.verbose or not default:
             print(f"  {key} = {text}" + ("  (default)" if default else ""))
-    for key, feature in not_in_effect(settings):
-        print(f"not in effect yet: {key} ({feature})")
+    for warning in warnings(settings):
+        print(f"warning: {warning}")
     print(*_files(settings), *reports, sep="\n")
     return 0
 
@@ -106,7 +106,7 @@ def _doors(settings: Settings) -> list[Door]:
         Door("listen.websocket", "listen.host", listen.host, listen.websocket, listen.reuse_port),
         Door("listen.operator", "listen.operator_host", listen.operator_host, listen.operator, False),
     ]
-    if registrar.enabled and "registrar" not in LATER:
+    if registrar.enabled:
         doors.append(Door("registrar.port", "registrar.host", registrar.host, registrar.port, False))
     return doors
 

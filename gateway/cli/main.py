@@ -44,9 +44,12 @@ COMMANDS = {
     "account": ("gateway.cli.account", "list, register, show and delete accounts"),
     "group": ("gateway.cli.group", "list, set, show and delete groups of accounts"),
     "host": ("gateway.cli.host", "list, name and release named hosts"),
+    "license": ("gateway.cli.license", "sell licenses, or ask for one and install it by hand"),
+    "registrar": ("gateway.cli.registrar", "run the registration server alone"),
     "token": ("gateway.cli.token", "make, list and revoke tokens of operators and clients"),
     "audit": ("gateway.cli.audit", "show the audit log, or verify it"),
     "backup": ("gateway.cli.backup", "copy the store of a running gateway"),
+    "demo": ("gateway.cli.demo", "run a gateway with believable traffic, to see every page alive"),
     "load": ("gateway.cli.load", "put load on a gateway and compare its counts with what is held"),
 }
 """Each command: its module and what it does, in the order of the help."""

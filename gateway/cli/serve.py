@@ -14,14 +14,15 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from config.keys import not_in_effect
 from config.loader import ConfigError
+from config.rules import warnings
 from config.settings import Settings
 from gateway.cli.options import config_options, settings_from
 from gateway.core.snapshot import PoolView, snapshot
 from gateway.edge.app import Gateway
 from gateway.edge.guard import Unguarded
 from gateway.edge.journal import GATEWAY
+from gateway.edge.registration import KeyRefused
 from gateway.edge.store import StoreRefused, StoreUnavailable
 
 HELP = "Runs the gateway: client doors, operator port, license models."
@@ -51,8 +52,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Runs until a signal; 0 after a drain, 1 if it cannot start."""
+def run(args: argparse.Namespace, *, clients: bool = True) -> int:
+    """Runs until a signal; 0 after a drain, 1 if it cannot start. Without `clients` it is a registrar alone."""
     try:
         settings = settings_from(args)
     except ConfigError as error:
@@ -60,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
         return 1
     before, files = raise_file_limit()
     with asyncio.Runner(loop_factory=fast_loop()) as runner:
-        return runner.run(_serve(settings, args, before, files))
+        return runner.run(
+            _serve(Gateway(settings, files=files, ready=args.ready_file, clients=clients), args, before, files)
+        )
 
 
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -83,8 +86,7 @@ def _files(limit: int) -> int:
     return 10**6 if limit == resource.RLIM_INFINITY else limit
 
 
-async def _serve(settings: Settings, args: argparse.Namespace, before: int, files: int) -> int:
-    gateway = Gateway(settings, files=files, ready=args.ready_file)
+async def _serve(gateway: Gateway, args: argparse.Namespace, before: int, files: int) -> int:
     loop = asyncio.get_running_loop()
     stop, at_once = asyncio.Event(), asyncio.Event()
 
@@ -101,12 +103,12 @@ async def _serve(settings: Settings, args: argparse.Namespace, before: int, file
         return 0
     try:
         opening.result()
-    except (OSError, StoreRefused, StoreUnavailable, Unguarded) as fault:
+    except (OSError, KeyRefused, StoreRefused, StoreUnavailable, Unguarded) as fault:
         print(f"tallygate: cannot start: {getattr(fault, 'strerror', None) or fault}", file=sys.stderr)
         return 1
-    print(screen(gateway, before, files), flush=True)
-    loop.add_signal_handler(signal.SIGHUP, _reloading(gateway, args))
     try:
+        _say(screen(gateway, before, files))
+        loop.add_signal_handler(signal.SIGHUP, _reloading(gateway, args))
         await stop.wait()
     finally:
         await _close(gateway, at_once)
@@ -124,7 +126,7 @@ async def _before(event: asyncio.Event, task: asyncio.Task[None]) -> bool:
 async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
     """Drain; told to hurry, close without it, and without the disk if that does not answer."""
     held = sum(len(door.connections) for door in gateway.hub.doors)
-    print(f"draining {held} connections over {gateway.settings.listen.drain:g} s", flush=True)
+    _say(f"draining {held} connections over {gateway.settings.listen.drain:g} s")
     closing = asyncio.create_task(gateway.close())
     if not await _before(at_once, closing):
         closing.cancel()
@@ -137,7 +139,15 @@ async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
         last.result()
     else:
         closing.result()
-    print("stopped", flush=True)
+    _say("stopped")
+
+
+def _say(text: str) -> None:
+    """Print for whoever still reads: a terminal that was closed must not keep the gateway from closing."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]:
@@ -160,29 +170,62 @@ def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]
 def screen(gateway: Gateway, before: int, files: int) -> str:
     """What a person sees at the start: where it listens, what it counts, what it can hold."""
     settings, hub = gateway.settings, gateway.hub
-    listen = settings.listen
-    secure = "TLS" if listen.tls_certificate else "no TLS"
-    seen = snapshot(hub.admission, hub.clock.mono())
     lines = [
         f"tallygate {metadata.version('tallygate')}",
         "",
-        f"  clients    tcp        {_at(listen.host, hub.tcp.port)}  ({secure})",
-        f"             websocket  {'wss' if listen.tls_certificate else 'ws'}://"
-        f"{_at(listen.host, hub.websocket.port)}/ws",
-        f"  operators  http       http://{_at(listen.operator_host, gateway.operator.port)}"
-        "  (/metrics /readyz /api/license)",
+        *(_clients(gateway) if hub.clients else ()),
+        f"  operators  http       http://{_at(settings.listen.operator_host, gateway.operator.port)}"
+        "  (the page; /metrics /readyz /api/license)",
+        *_registrar(gateway),
         "",
+        *(_licensing(gateway) if hub.clients else ()),
+        f"  capacity   {hub.max_connections:,} connections; open files {before:,} raised to {files:,}"
+        + (", on uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else ""),
+        *(f"  warning    {warning}" for warning in warnings(settings)),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _clients(gateway: Gateway) -> list[str]:
+    listen, hub = gateway.settings.listen, gateway.hub
+    secure = bool(listen.tls_certificate)
+    if any(door.port is None for door in hub.doors):
+        return [f"  clients    closed     {hub.registration.reason()}"]
+    return [
+        f"  clients    tcp        {_at(listen.host, hub.tcp.port)}  ({'TLS' if secure else 'no TLS'})",
+        f"             websocket  {'wss' if secure else 'ws'}://{_at(listen.host, hub.websocket.port)}/ws",
+    ]
+
+
+def _licensing(gateway: Gateway) -> list[str]:
+    settings, hub = gateway.hub.settings, gateway.hub
+    seen = snapshot(hub.admission, hub.clock.mono())
+    return [
         f"  license    {seen.model}{', ' + seen.edition + ' edition' if seen.edition else ''}: "
         + ", ".join(_limit(pool) for pool in seen.pools if pool.model == seen.model)
         + ("" if settings.license.enforce else "  (not enforced: counts, refuses nobody)")
         + (f", overdraft {settings.license.overdraft}" if settings.license.overdraft else ""),
-        f"  shadow     {', '.join(settings.license.shadows) or 'none'}",
+        f"  shadow     {', '.join(dict.fromkeys(p.model for p in seen.pools if p.model != seen.model)) or 'none'}",
+        *_registration(gateway),
         f"  accounts   {_accounts(settings)}",
-        f"  capacity   {hub.max_connections:,} connections; open files {before:,} raised to {files:,}"
-        + (", on uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else ""),
     ]
-    lines += [f"  not yet    {key}: {feature}" for key, feature in not_in_effect(settings)]
-    return "\n".join([*lines, ""])
+
+
+def _registrar(gateway: Gateway) -> list[str]:
+    port, sold = gateway.hub.registrar.door.port, len(gateway.hub.registrar.registrar.licenses)
+    if port is None:
+        return []
+    licenses = f"{sold} license{'' if sold == 1 else 's'}"
+    return [f"  registrar  tcp        {_at(gateway.settings.registrar.host, port)}  ({licenses})"]
+
+
+def _registration(gateway: Gateway) -> list[str]:
+    registration = gateway.hub.registration
+    if not registration.agent:
+        return []
+    told = registration.document()
+    where = f"{told['state']}, license {told['serial']} of {told['server']}"
+    return [f"  registered {where}" if told["state"] == "registered" else f"  register   {where}"]
 
 
 def _at(host: str, port: Any) -> str:

@@ -9,9 +9,11 @@ import argparse
 import asyncio
 import json
 import sys
+import textwrap
 from typing import Any
 
 from gateway.cli import operator
+from gateway.edge.registration import span
 
 HELP = "Show pools, connections, conferences and the registration of a running gateway."
 EXAMPLES = """\
@@ -22,6 +24,9 @@ examples:
   tallygate status --json
 """
 
+SEARCHED, HOLDERS = 200, 20
+"""Sessions that are asked for, and holders of seats that are shown."""
+WIDTH = 80
 _COLUMNS = ("used", "limit", "available", "reserved", "high water", "denied")
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN, _CLEAR = "\x1b[H", "\x1b[K", "\x1b[J", "\x1b[2J"
 
@@ -84,12 +89,16 @@ async def _show(args: argparse.Namespace) -> None:
 
 
 async def gather(gateway: operator.Operator) -> Document:
-    """What is shown: `license` (as `GET /api/license` gives it), `connections` and `conferences` (numbers)."""
+    """What is shown: `license` (as `GET /api/license` gives it), `connections` and `conferences` (numbers), and
+    `sessions`, the first `SEARCHED` of them.
+    """
+    sessions = await gateway.json("GET", "/api/connections", limit=SEARCHED)
     return {
         "operator": gateway.url,
         "license": await gateway.json("GET", "/api/license"),
         "connections": await gateway.count("/api/connections/count"),
         "conferences": await gateway.count("/api/conferences"),
+        "sessions": sessions["items"],
     }
 
 
@@ -115,7 +124,27 @@ def render(document: Document) -> str:
         line = name.ljust(names) + "".join("  " + c.rjust(w) for c, w in zip(cells, widths, strict=False))
         lines.append(line.rstrip())
     lines += ["", "* decides who is admitted; the others count the same traffic in its shadow"]
+    lines += _holders(document.get("sessions", []), document["connections"])
     return "\n".join(lines)
+
+
+def _holders(sessions: list[Document], connections: int) -> list[str]:
+    """Who holds seats of the enforced model, the longest connected first; a screenful."""
+    holders = [each for each in sessions if each["seats"]]
+    if not holders:
+        return []
+    rows = (
+        (
+            each["account"] or f"({each['kind']})",
+            each["device"] or each["address"],
+            each["since"],
+            " ".join(each["seats"]),
+        )
+        for each in holders[:HOLDERS]
+    )
+    more = connections - min(len(holders), HOLDERS)
+    rest = [f"... and {more} more sessions: GET /api/connections lists all"] if more > 0 else []
+    return ["", operator.table(("account", "device", "since", "seats"), rows, ""), *rest]
 
 
 def _cells(pool: Document) -> tuple[str, ...]:
@@ -137,7 +166,9 @@ def _registration(registration: Document) -> list[str]:
     state = registration.get("state")
     if state in {None, "off"}:
         return []
-    lines = [f"registration {state}"]
-    if registration.get("shutdown_at"):
-        lines.append(f"  shuts down at {registration['shutdown_at']} unless it is verified before")
+    reason = f": {registration['reason']}" if registration.get("reason") else ""
+    lines = textwrap.wrap(f"registration {state}{reason}", WIDTH, subsequent_indent="  ")
+    end, left = registration.get("shutdown_at"), registration.get("seconds_left")
+    if end and state != "expired":
+        lines.append(f"  service ends at {end}" + (f", in {span(left)}" if left else "") + ", unless verified before")
     return lines

@@ -47,10 +47,23 @@ class Admission:
             )
             for index, model in enumerate(models)
         ]
+        self._enforce = enforce
         self.law = self.ledgers[0]
         self._at_hello = [ledger for ledger in self.ledgers if ledger.model.forbids or not ledger.model.members_only]
         self.refusals: dict[str, int] = {}
         """Refusals that are no license's, by reason; a total."""
+
+    def follow(self, model: str) -> bool:
+        """Let another of the models decide from now on; False if it does already. Nobody is dropped by it."""
+        law = next(ledger for ledger in self.ledgers if ledger.model.name == model)
+        if law is self.law:
+            return False
+        for ledger in self.ledgers:
+            ledger.leads = ledger is law
+            ledger.enforced = self._enforce and ledger.leads
+            ledger.turned.clear()
+        self.law = law
+        return True
 
     # -- hello and the end -------------------------------------------------------------------------------------------
 

@@ -197,7 +197,7 @@ class Book:
             self.clock(now)
         self.denials[reason] = self.denials.get(reason, 0) + 1
         if asker is None:
-            self.hour.true += 1
+            self.refusals.come_true(reason, self.hour)
         else:
             self.refusals.deny(asker, reason, now, self.hour)
 

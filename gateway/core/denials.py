@@ -57,14 +57,15 @@ class Episode:
 class Denials:
     """The refusals of one pool. `asking` has the episodes whose fate is open, by asker and reason.
 
-    Those that are over gather in `finished`, for whoever takes them.
+    Those that are over gather in `finished`, for whoever takes them. `true` are the true denials so far, by reason.
     """
 
-    __slots__ = ("_queue", "asking", "finished", "numbers", "window")
+    __slots__ = ("_queue", "asking", "finished", "numbers", "true", "window")
 
     def __init__(self, window: float = 60.0) -> None:
         self.window = window
         self.numbers: Iterator[int] = count(1)
+        self.true: dict[str, int] = {}
         self.asking: dict[Who, dict[str, Episode]] = {}
         self.finished: deque[Episode] = deque(maxlen=FINISHED)
         self._queue: deque[tuple[float, Episode]] = deque()
@@ -105,14 +106,19 @@ class Denials:
         while queue and now - queue[0][0] > self.window:
             self._give_up()
 
+    def come_true(self, reason: str, hour: Hour) -> None:
+        """A refusal of `hour` was a true denial."""
+        self.true[reason] = self.true.get(reason, 0) + 1
+        hour.true += 1
+        hour.changed = True
+
     def _give_up(self) -> None:
         _, episode = self._queue.popleft()
         if not episode.waiting:  # it was granted a seat
             return
         _, hour = episode.waiting.popleft()
         hour.undecided -= 1
-        hour.true += 1
-        hour.changed = True
+        self.come_true(episode.reason, hour)
         episode.true += 1
         if not episode.waiting:
             self._over(episode)

@@ -66,8 +66,10 @@ class Ledger:
         self.enforced = enforced
         self.pools = {pool.name: Book(pool, window, now.mono) for pool in model.pools}
         self.changes = changes
+        self.leads = not index
+        """Whether this is the model that decides, enforced or not."""
         self.turned: list[Key] = []
-        """Keys of the first model's personal pool that came or went since somebody last looked."""
+        """Keys of the leading model's personal pool that came or went since somebody last looked."""
         self._expiries: list[tuple[float, str, Key]] = []
         self.retune(model, overdraft, now)
         for pool in model.pools:
@@ -407,7 +409,7 @@ class Ledger:
         self.changes.append(self.change(name, key, claim, ended))
 
     def _turn(self, name: str, key: Key) -> None:
-        if not self.index and name == self.model.personal:
+        if self.leads and name == self.model.personal:
             self.turned.append(key)
 
 

@@ -107,6 +107,15 @@ def seats_held(session: Session, ledger: Ledger) -> dict[str, Any]:
     return {"seats": [name for name in ledger.pools if name in held]}
 
 
+class Extension(NamedTuple):
+    """What may be licensed beside the pools: its name, title, terms of provision, and whether this license has it."""
+
+    name: str
+    title: str
+    terms: str
+    licensed: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A license model: `seats` is the function, the rest is data.
@@ -115,8 +124,7 @@ class Model:
     answer. `personal` names the pool that is leased to accounts: groups may reserve it, the operator may revoke it and
     its holders are told by `status`. `opener` names the pool of which the starter of a scheduled conference needs a
     seat before anybody is admitted. `requestable` says whether a session may ask for a `personal` lease without
-    joining. `members_only` says that only members of a conference can hold seats. `extensions` are (title, terms,
-    whether this license has it).
+    joining. `members_only` says that only members of a conference can hold seats. `extensions` are all there are.
     """
 
     name: str
@@ -131,4 +139,4 @@ class Model:
     requestable: Callable[[Session], bool] = lambda _: False
     members_only: bool = False
     edition: str | None = None
-    extensions: tuple[tuple[str, str, bool], ...] = ()
+    extensions: tuple[Extension, ...] = ()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gateway.core.admission import Admission
 from gateway.core.ledger import Ledger
+from gateway.core.license import Extension
 
 
 class PoolView(NamedTuple):
@@ -29,6 +30,7 @@ class PoolView(NamedTuple):
     grants: int
     releases: Mapping[str, int]
     denials: Mapping[str, int]
+    true_denials: Mapping[str, int]
     leases: Mapping[str, int]
 
     @property
@@ -44,7 +46,7 @@ class Snapshot(NamedTuple):
     edition: str | None
     enforce: bool
     pools: tuple[PoolView, ...]
-    extensions: tuple[tuple[str, str, bool], ...]
+    extensions: tuple[Extension, ...]
     sessions: Mapping[tuple[str, bool], int]
     accounts: int
     devices: int
@@ -99,6 +101,7 @@ def _views(ledger: Ledger, mono: float) -> list[PoolView]:
                 grants=book.grants,
                 releases=dict(book.releases),
                 denials=dict(book.denials),
+                true_denials={**dict.fromkeys(book.denials, 0), **book.refusals.true},
                 leases=leases,
             )
         )

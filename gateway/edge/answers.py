@@ -69,8 +69,16 @@ def page(
 def listed(request: web.Request, found: Mapping[str, T], render: Callable[[str, T], Any]) -> web.Response:
     """One page of a mapping, in order of its keys."""
     after = request.query.get("cursor")
-    keys = (key for key in sorted(found) if after is None or key > after)
-    return page(request, keys, str, lambda key: render(key, found[key]))
+    keys = [key for key in sorted(found) if after is None or key > after]
+    return page(request, keys[offset(request) :], str, lambda key: render(key, found[key]))
+
+
+def offset(request: web.Request) -> int:
+    """How many items come before the page, counted from its cursor."""
+    text = request.query.get("offset", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 8):
+        fail(422, "bad_field", "offset: expected an integer from 0 to 9999999")
+    return int(text)
 
 
 def limit(request: web.Request) -> int:

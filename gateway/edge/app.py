@@ -14,6 +14,7 @@ from pathlib import Path
 
 from config import keys
 from config.settings import Settings
+from gateway.edge.agent import Agent
 from gateway.edge.hub import Clock, Hub
 from gateway.edge.journal import GATEWAY
 from gateway.edge.operator import OperatorPort
@@ -28,22 +29,31 @@ log = logging.getLogger("tallygate")
 
 class Gateway:
     """Everything that `serve` runs. `files` is how many files the process may open; `ready` is the file in which the
-    ports are told, as soon as they are open and again when they close.
+    ports are told, as soon as they are open and again when they close. Without `clients` it is a registrar alone.
     """
 
     def __init__(
-        self, settings: Settings, *, files: int, clock: Clock | None = None, ready: Path | None = None
+        self,
+        settings: Settings,
+        *,
+        files: int,
+        clock: Clock | None = None,
+        ready: Path | None = None,
+        clients: bool = True,
     ) -> None:
         self.settings = settings
         self._ready = ready
-        self.hub = Hub(settings, clock or Clock(time.monotonic, time.time), files=files)
+        self._trouble = ""
+        self.hub = Hub(settings, clock or Clock(time.monotonic, time.time), files=files, clients=clients)
+        self.hub.registration.doors = self._attend
+        self.agent = Agent(self.hub, self.hub.registration)
         self.operator = OperatorPort(self.hub)
 
     async def open(self) -> None:
-        """Open the operator port, then the client doors.
+        """Open the operator port, then the doors.
 
         Raises `OSError` where a port or the ready file cannot be had, `Unguarded` where the operator port would be open
-        to everybody; nothing stays open then.
+        to everybody, `KeyRefused` where a license has no key; nothing stays open then.
         """
         listen = self.settings.listen
         gc.set_threshold(*GARBAGE)
@@ -52,30 +62,61 @@ class Gateway:
         try:
             await self.hub.restore()
             await self.operator.open(listen.operator_host, listen.operator)
-            for door, port in ((self.hub.tcp, listen.tcp), (self.hub.websocket, listen.websocket)):
+            for door in self.hub.every_door:
                 door.tls = context
-                door.open(listen.host, port, reuse_port=listen.reuse_port)
+            if self.settings.registrar.enabled:
+                self.hub.registrar.door.open(self.settings.registrar.host, self.settings.registrar.port)
+            if self.hub.clients and not self.hub.registration.shut:
+                self._open_doors()
             if self._ready is not None:
                 self.write_ready(self._ready)
         except BaseException:
             await self.close(drain=0)
             raise
         self.hub.clockwork.start()
+        if self.hub.registration.agent:
+            self.agent.start()
         gc.freeze()
+
+    def _open_doors(self) -> None:
+        """Open the client doors, on the ports that they had before."""
+        listen = self.settings.listen
+        for door, port in ((self.hub.tcp, listen.tcp), (self.hub.websocket, listen.websocket)):
+            door.open(listen.host, door.last_port or port, reuse_port=listen.reuse_port)
+
+    def _attend(self, *, open: bool) -> bool:
+        """Open the client doors again, or close them and send everybody away; whether that could be done."""
+        if not self.hub.clients:
+            return True
+        if open:
+            try:
+                self._open_doors()
+            except OSError as fault:
+                self.hub.tcp.close()
+                if self._trouble != str(fault):  # tried again with every tick, said once
+                    self._trouble = str(fault)
+                    log.error("registered again, but the doors cannot be opened: %s", fault)
+                return False
+            self._trouble = ""
+        else:
+            self.hub.turn_out("unregistered")
+        self._tell_ports()
+        return True
 
     async def close(self, drain: float | None = None) -> None:
         """Send the clients away over `drain` seconds (the setting's, unless given), then close everything."""
+        await self.agent.close()
         await self.hub.shut()
-        self._tell_closed()
+        self._tell_ports()
         await self.hub.drain(self.settings.listen.drain if drain is None else drain)
         await self.hub.abandon()
         self.hub.clockwork.stop()
         await self.operator.close()
         self.hub.archive.close(self.hub.now())
         await self.hub.recorder.close()
-        self._tell_closed()
+        self._tell_ports()
 
-    def _tell_closed(self) -> None:
+    def _tell_ports(self) -> None:
         if self._ready is not None:
             try:
                 self.write_ready(self._ready)
@@ -92,7 +133,7 @@ class Gateway:
         adopted = keys.adopt(self.settings, settings)
         if self.hub.tcp.tls is not None:
             context = tls_context(adopted.listen.tls_certificate, adopted.listen.tls_key)
-            for door in self.hub.doors:
+            for door in self.hub.every_door:
                 door.tls = context
         self.settings = adopted
         self.hub.tune(adopted)
@@ -109,7 +150,7 @@ class Gateway:
         return {
             "tcp": self.hub.tcp.port,
             "websocket": self.hub.websocket.port,
-            "registrar": None,
+            "registrar": self.hub.registrar.door.port,
             "operator": self.operator.port,
         }
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -12,8 +14,8 @@ from aiohttp import web
 from gateway.core.conferences import Declaration
 from gateway.core.directory import subject
 from gateway.core.facts import Conference, Session, is_id, utc
-from gateway.core.snapshot import snapshot
-from gateway.edge.answers import SESSION, ban, body, fail, field, listed, named, only, page
+from gateway.core.snapshot import Snapshot, snapshot
+from gateway.edge.answers import SESSION, ban, body, fail, field, limit, listed, named, offset, only, page
 from gateway.edge.clockwork import TICK
 from gateway.edge.connection import Connection
 from gateway.edge.guard import caller
@@ -25,7 +27,10 @@ FILTERS: dict[str, Callable[[Session, str], bool]] = {
     "address": lambda session, text: session.peer == text,
     "kind": lambda session, text: session.kind == text,
     "conference": lambda session, text: any(each.id == text for each in session.conferences),
+    "q": lambda session, text: _mentions(session, text.lower()),
 }
+PIECE = 1000
+"""Sessions that are searched between two turns of the loop."""
 
 
 def connection_routes(hub: Hub) -> list[web.RouteDef]:
@@ -43,48 +48,49 @@ def connection_routes(hub: Hub) -> list[web.RouteDef]:
     ]
 
 
+def license_document(hub: Hub, seen: Snapshot) -> dict[str, Any]:
+    """The license as the API and the page show it."""
+    models: dict[str, Any] = {}
+    for pool in seen.pools:
+        models.setdefault(pool.model, {"pools": {}})["pools"][pool.pool] = {
+            "used": pool.used,
+            "limit": pool.limit,
+            "available": pool.available,
+            "reserved": pool.reserved,
+            "overdraft_used": pool.overdraft_used,
+            "high_water": pool.high_water,
+            "denied": pool.denied,
+        }
+    return {
+        "model": seen.model,
+        "edition": seen.edition,
+        "enforce": seen.enforce,
+        "models": models,
+        "extensions": [each._asdict() for each in seen.extensions],
+        "registration": hub.registration.document(),
+    }
+
+
 class _Live:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
     async def license(self, _: web.Request) -> web.Response:
-        seen = snapshot(self._hub.admission, self._hub.clock.mono())
-        models: dict[str, Any] = {}
-        for pool in seen.pools:
-            models.setdefault(pool.model, {"pools": {}})["pools"][pool.pool] = {
-                "used": pool.used,
-                "limit": pool.limit,
-                "available": pool.available,
-                "reserved": pool.reserved,
-                "overdraft_used": pool.overdraft_used,
-                "high_water": pool.high_water,
-                "denied": pool.denied,
-            }
-        return web.json_response(
-            {
-                "model": seen.model,
-                "edition": seen.edition,
-                "enforce": seen.enforce,
-                "models": models,
-                "extensions": [
-                    {"title": title, "terms": terms, "licensed": licensed} for title, terms, licensed in seen.extensions
-                ],
-                "registration": {"state": "off", "shutdown_at": None},
-            }
-        )
+        return web.json_response(license_document(self._hub, snapshot(self._hub.admission, self._hub.clock.mono())))
 
     async def connections(self, request: web.Request) -> web.Response:
         cursor = request.query.get("cursor")
         if cursor is not None and not re.fullmatch(SESSION, cursor):
             fail(422, "bad_field", "cursor: expected the `next` of another page")
         after = int(cursor.rpartition("-")[2], 16) if cursor is not None else 0
-        found = (session for session in self._found(request) if session.number > after)
-        return page(request, found, self._hub.reception.name, self._render)
+        skip = offset(request)
+        found = await self._found(request, after, skip + limit(request) + 1)
+        return page(request, found[skip:], self._hub.reception.name, self._render)
 
     async def count(self, request: web.Request) -> web.Response:
         filtered = any(name in request.query for name in FILTERS)
         sessions = self._hub.admission.sessions
-        count = sum(1 for _ in self._found(request)) if filtered else len(sessions)
+        count = len(await self._found(request)) if filtered else len(sessions)
         return web.json_response({"count": count})
 
     async def kick(self, request: web.Request) -> web.Response:
@@ -120,9 +126,10 @@ class _Live:
         hub.recorder.note(caller(request), "ban.added", whom, {"until": utc(kept_out.until)})
         return hub.recorder.ban(whom)
 
-    def _found(self, request: web.Request) -> Iterator[Session]:
-        """The sessions that match the filters, by number; a conference, or an account that can only be ours, is looked
-        up; anything else is searched for.
+    async def _found(self, request: web.Request, after: int = 0, most: int = sys.maxsize) -> list[Session]:
+        """The first `most` sessions beyond number `after` that match the filters, by number.
+
+        A conference, or an account that can only be ours, is looked up; anything else is searched for, in pieces.
         """
         wanted = [(FILTERS[name], request.query[name]) for name in FILTERS if name in request.query]
         sessions = self._hub.admission.sessions
@@ -132,7 +139,15 @@ class _Live:
             candidates = sorted(conference.members, key=_number) if conference is not None else ()
         elif "account" in request.query and not self._hub.settings.federation.homes:
             candidates = sorted(sessions.of(request.query["account"].lower()), key=_number)
-        return (session for session in candidates if all(matches(session, text) for matches, text in wanted))
+        beyond = (session for session in tuple(candidates) if session.number > after)
+        found: list[Session] = []
+        while piece := tuple(islice(beyond, PIECE)):
+            found += [session for session in piece if all(matches(session, text) for matches, text in wanted)]
+            if len(found) >= most:
+                break
+            await asyncio.sleep(0)
+            found = [session for session in found if session.number in sessions.by_number]
+        return found[:most]
 
     def _render(self, session: Session) -> dict[str, Any]:
         connection = session.connection
@@ -162,7 +177,10 @@ class _Live:
         declared = {
             id: conferences.create(id, Declaration()) for id in conferences.declared.keys() - conferences.by_id.keys()
         }
-        return listed(request, {**conferences.by_id, **declared}, lambda _, each: self._conference(each))
+        everything = {**conferences.by_id, **declared}
+        text = request.query.get("q", "").lower()
+        sought = {id: each for id, each in everything.items() if text in id.lower()} if text else everything
+        return listed(request, sought, lambda _, each: self._conference(each))
 
     def _conference(self, conference: Conference) -> dict[str, Any]:
         return {
@@ -205,6 +223,17 @@ class _Live:
         self._hub.recorder.note(caller(request), "conference.ended", id)
         await self._hub.decided(outcome)
         return web.Response(status=204)
+
+
+def _mentions(session: Session, text: str) -> bool:
+    """Whether an account, a device, an address or a kind has `text`, in lower case, somewhere in it."""
+    account, device = session.account, session.device
+    return (
+        (account is not None and text in account)
+        or text in session.peer
+        or text in session.kind
+        or (device is not None and text in device.lower())
+    )
 
 
 def _number(session: Session) -> int:

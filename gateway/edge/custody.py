@@ -21,6 +21,11 @@ from gateway.edge.store import MEMORY
 
 PIECE = 1 << 16
 """Bytes of a backup that are sent at once."""
+ORDERS = {
+    "oldest": ("SELECT * FROM audit WHERE seq > ? AND time >= ? ORDER BY seq LIMIT ?", "0"),
+    "newest": ("SELECT * FROM audit WHERE seq < ? AND time >= ? ORDER BY seq DESC LIMIT ?", "9" * 15),
+}
+"""Which entries of the audit log come first: how they are read, and the cursor before the first of them."""
 
 
 def custody_routes(hub: Hub, guard: Guard) -> list[web.RouteDef]:
@@ -77,13 +82,15 @@ class _Custody:
     # -- the audit log ---------------------------------------------------------------------------------------------
 
     async def audit(self, request: web.Request) -> web.Response:
-        size = limit(request)
-        cursor = request.query.get("cursor", "0")
+        size, order = limit(request), request.query.get("order", "oldest")
+        if order not in ORDERS:
+            fail(422, "bad_field", f"order: expected one of {', '.join(ORDERS)}")
+        query, beginning = ORDERS[order]
+        cursor = request.query.get("cursor", beginning)
         if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
             fail(422, "bad_field", "cursor: expected the `next` of another page")
         rows = await self._hub.recorder.store.read(
-            "SELECT * FROM audit WHERE seq > ? AND time >= ? ORDER BY seq LIMIT ?",
-            (int(cursor), audit.stamp(since(request, self._hub.clock.wall())), size + 1),
+            query, (int(cursor), audit.stamp(since(request, self._hub.clock.wall())), size + 1)
         )
         entries = [Entry(*row) for row in rows]
         more = str(entries[size - 1].seq) if len(entries) > size else None

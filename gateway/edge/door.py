@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from config.settings import Listen
 from gateway.core import frames, proxy, upgrade
+from gateway.core.session import State
 from gateway.core.upgrade import Origins
 from metrics.histogram import Histogram
 
@@ -62,6 +63,8 @@ class Door:
         self.rejected: dict[str, int] = {}
         self.closed: dict[str, int] = {}
         self.durations = Histogram(DURATIONS)
+        self.patience: dict[State, int] = {}
+        """Ticks of silence that a connection is allowed, by its state; the hub says."""
         self.connections: set[Connection] = set()
         self.pending: set[Connection] = set()
         self.frozen = 0
@@ -71,6 +74,8 @@ class Door:
         self.arriving: dict[object, str] = {}
         """Addresses by what is not yet connected: the socket, then the connection made for it. "" for a proxy."""
         self.tls: ssl.SSLContext | None = None
+        self.last_port: int | None = None
+        """The port that was listened on last."""
         self._make = make
         self._listener: socket.socket | None = None
         self._attaching: set[asyncio.Task[None]] = set()
@@ -117,6 +122,7 @@ class Door:
         except OSError as fault:
             reason = fault.strerror or str(fault)
             raise OSError(fault.errno, f"{self.transport} door on {host} port {port}: {reason}") from fault
+        self.last_port = self.port
         asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     def _listen(self, host: str, port: int, *, reuse_port: bool) -> socket.socket:
@@ -163,8 +169,8 @@ class Door:
         """Take what waits in the kernel, up to a batch; room and rate are worked out once for all of it."""
         loop, listener, hub = asyncio.get_running_loop(), self._listener, self.hub
         room = min(
-            hub.max_connections - sum(door.held for door in hub.doors),
-            hub.max_pending - sum(door.waiting for door in hub.doors),
+            hub.max_connections - sum(door.held for door in hub.every_door),
+            hub.max_pending - sum(door.waiting for door in hub.every_door),
         )
         tokens = self._refill()
         selective = hub.draining or hub.max_per_address > 0
@@ -226,7 +232,7 @@ class Door:
         if self.hub.draining:
             return "draining"
         if room <= 0:
-            full = sum(door.held for door in self.hub.doors) >= self.hub.max_connections
+            full = sum(door.held for door in self.hub.every_door) >= self.hub.max_connections
             return "too_many_connections" if full else "rate_limited"
         if tokens < 1:
             return "rate_limited"
@@ -235,7 +241,7 @@ class Door:
     def crowded(self, address: str) -> str | None:
         """Whether an address has all the connections it may have."""
         limit = self.hub.max_per_address
-        if limit and sum(door.held_by(address) for door in self.hub.doors) >= limit:
+        if limit and sum(door.held_by(address) for door in self.hub.every_door) >= limit:
             return "too_many_connections"
         return None
 
@@ -275,6 +281,8 @@ class Door:
         if self.transport == "websocket":
             return upgrade.refuse(503, reason, f"Retry-After: {retry}").response
         message = {"type": "denied", "request": "hello", "reason": reason, "retry_after_seconds": retry}
+        if self.transport == "registrar":
+            message = {"type": "refused", "reason": reason}
         return frames.encode(message) + b"\n"
 
     async def _attach(self, sock: socket.socket, address: str, *, proxied: bool) -> None:

@@ -10,6 +10,9 @@ scope: `read` for looking, `admin` for everything; whoever shows one is held to 
 may be few from one address, in a table that cannot grow: more are answered 429. A token that is good is always taken,
 for behind a proxy or a NAT the honest share their address with others, and 256 random bits are not guessed.
 
+The page's files are for everybody who may knock: they hold no secret, and from them the token is sent. Only a page of
+another site gets none of them, but a link to the page from there may be followed.
+
 Health is told to everybody, metrics where `metrics.public` says so. Every refusal of an act, and every refusal of a
 token, is in the audit log; of a flood of them, a few and the number of the others.
 """
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 HEALTH = frozenset({"/livez", "/readyz"})
+FRONT, LEAVES = "/", "/page/"
+"""The page, and its files."""
 SECRET = ("/api/tokens", "/api/backup")
 """What the scope `read` may not read: who may do what, and the whole store."""
 LOOKING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
@@ -139,6 +144,9 @@ class Guard:
             try:
                 if request.path in HEALTH or (request.path == "/metrics" and self._hub.settings.metrics.public):
                     return await handler(request)
+                if request.path == FRONT or request.path.startswith(LEAVES):
+                    self._show(request)
+                    return await handler(request)
                 request[CALLER] = self._identify(request)
                 _same_site(request)
                 self._permit(request)
@@ -166,6 +174,21 @@ class Guard:
         if not local(request.headers.get(hdrs.HOST, "")):
             fail(403, "foreign_host", "the Host header must be a local name")
         return Caller(LOOPBACK, ADMIN)
+
+    def remains(self, request: web.Request) -> bool:
+        """Whether who asked and was let in would still be: an answer may go on for long, and tokens are revoked."""
+        header = request.headers.get(hdrs.AUTHORIZATION)
+        if header is None:
+            return True
+        return self._hub.directory.operator(header.partition(" ")[2].strip()) == request[CALLER]
+
+    def _show(self, request: web.Request) -> None:
+        """Whether a file of the page may be shown."""
+        direct = self._local and not any(name in request.headers for name in FORWARDED)
+        if direct and not local(request.headers.get(hdrs.HOST, "")):
+            fail(403, "foreign_host", "the Host header must be a local name")
+        if request.path != FRONT or request.headers.get("Sec-Fetch-Mode") != "navigate":
+            _same_site(request)
 
     def _fail(self, request: web.Request, code: str, detail: str, why: str = "") -> None:
         now, address = self._hub.clock.mono(), _network(request.remote or "")

@@ -15,6 +15,7 @@ import logging
 import math
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from config.settings import Settings
@@ -27,6 +28,7 @@ from gateway.core.directory import Directory
 from gateway.core.facts import ABRUPT, Now, Session
 from gateway.core.history import History
 from gateway.core.leasing import Leasing
+from gateway.core.license import Refusal
 from gateway.core.messages import Fault, Request
 from gateway.core.outcome import Outcome, Terms
 from gateway.core.session import MOVES, State, Verb
@@ -37,11 +39,15 @@ from gateway.edge.door import Door
 from gateway.edge.promises import Promises
 from gateway.edge.reception import Reception
 from gateway.edge.recorder import Recorder
+from gateway.edge.registrar import SILENCE, Desk
+from gateway.edge.registration import Registration, boottime
 from gateway.edge.tcp import TcpConnection
 from gateway.edge.websocket import WebSocketConnection
-from gateway.licensing import MODELS
+from gateway.licensing import MODELS, extended, under
 from gateway.licensing.trueconf import TrueConf
 
+GRANTING = frozenset({Verb.JOIN, Verb.START, Verb.WAKE, Verb.REQUEST_PRO})
+"""What may grant a seat to who is in already."""
 FREEZE_EVERY = 1024
 """Connections of growth after which what is alive is taken out of the garbage collector's sight."""
 
@@ -49,10 +55,11 @@ log = logging.getLogger("tallygate.hub")
 
 
 class Clock(NamedTuple):
-    """Where time comes from: monotonic seconds and seconds UTC."""
+    """Where time comes from: monotonic seconds, seconds UTC, and seconds since the machine was started."""
 
     mono: Callable[[], float]
     wall: Callable[[], float]
+    boot: Callable[[], float] = boottime
 
 
 class Parting(NamedTuple):
@@ -66,7 +73,9 @@ class Parting(NamedTuple):
 class Hub:
     """All live state, and everything that happens to it."""
 
-    def __init__(self, settings: Settings, clock: Clock, *, files: int) -> None:
+    def __init__(self, settings: Settings, clock: Clock, *, files: int, clients: bool = True) -> None:
+        self.clients = clients
+        """Whether there are client doors; a registrar alone has none."""
         self.clock = clock
         self.draining = False
         self.directory = Directory()
@@ -74,6 +83,9 @@ class Hub:
         self.tcp = Door("tcp", TcpConnection, self)
         self.websocket = Door("websocket", WebSocketConnection, self)
         self.doors = (self.tcp, self.websocket)
+        """The doors of clients."""
+        self.registrar = Desk(self, max(math.ceil(settings.registrar.interval), 1))
+        self.every_door = (*self.doors, self.registrar.door)
         self.partings: dict[int, Parting] = {}
         self._instant: Now | None = None
         self.started = clock.wall()
@@ -82,8 +94,11 @@ class Hub:
         self.promises = Promises(self)
         self.clockwork = Clockwork(clock.mono, self.advance)
         license = settings.license
+        agent = settings.registration.role == "agent"  # its license may name any model
+        names = dict.fromkeys((license.model, *license.shadows, *(MODELS if agent else ())))
+        models = [MODELS[name].model(license.terms[name]) for name in names]
         self.admission = Admission(
-            [MODELS[name].model(license.terms[name]) for name in (license.model, *license.shadows)],
+            models,
             _terms(settings),
             self.now(),
             enforce=license.enforce,
@@ -92,13 +107,19 @@ class Hub:
         )
         self.leasing = Leasing(self.admission)
         self.settings = settings
+        self.registration = Registration(self, free=models[0].edition == "free")
         self.tune(settings)
         self.recorder = Recorder(
-            settings.store.path, self.admission, self.directory, self.now, deadline=settings.store.deadline
+            settings.store.path,
+            self.admission,
+            self.directory,
+            self.registrar.registrar,
+            self.now,
+            deadline=settings.store.deadline,
         )
         history = History(self.admission.ledgers, settings.history.true_denial_window)
         self.archive = Archive(history, self.recorder.store, settings.history.keep)
-        self._redistribute_at = math.inf
+        self._redistribute_at = -math.inf
         self._verbs: dict[Verb, Callable[[Connection, Session, Request], Outcome]] = {
             Verb.JOIN: lambda _, session, request: self.admission.join(session, request, self.now()),
             Verb.START: lambda _, session, request: self.admission.start(session, request, self.now()),
@@ -110,6 +131,11 @@ class Hub:
 
     def tune(self, settings: Settings) -> None:
         """Take the limits of the settings, at the start and again on every reload; nobody is dropped by it."""
+        self._configured = settings
+        grant = self.registration.grant
+        if grant is not None:
+            terms = {**settings.license.terms, grant.model: under(grant, settings.license.terms[grant.model])}
+            settings = replace(settings, license=replace(settings.license, model=grant.model, terms=terms))
         self.settings = settings
         listen, heartbeat = settings.listen, settings.heartbeat
         self.hello_deadline = heartbeat.hello_deadline
@@ -124,12 +150,17 @@ class Hub:
             State.CLOSED: LINGER,
         }
         self.reception.tune(settings, self.admission.law.model.name)
-        for door in self.doors:
+        for door in self.every_door:
             door.tune(listen, TICK)
             door.limit_addresses(limited=self.max_per_address > 0)
+            door.patience = self.patience
+        silence = _ticks(SILENCE * self.registrar.registrar.interval)
+        self.registrar.door.patience = {**self.patience, State.AWAKE: silence}
         self.admission.terms = _terms(settings)
         for ledger in self.admission.ledgers:
             model = MODELS[ledger.model.name].model(settings.license.terms[ledger.model.name])
+            if grant is not None and model.name == grant.model:
+                model = extended(model, grant)
             ledger.retune(model, settings.license.overdraft, self.now())
 
     def now(self) -> Now:
@@ -151,13 +182,16 @@ class Hub:
     async def restore(self) -> None:
         """Take up what the last run left, end what has run out since, and redistribute.
 
-        Raises `StoreRefused` or `StoreUnavailable`.
+        Raises `StoreRefused`, `StoreUnavailable` or `KeyRefused`.
         """
-        await self.recorder.open()
+        kept = await self.recorder.open()
+        self.registrar.restore(kept.licenses, kept.installations)
+        self.registration.restore(kept.meta)
         await self.archive.open(self.now())
         now = self.now()
         self._carry_out(None, self.leasing.expire(now))
-        self.redistribute(now)
+        if self.registration.grants:
+            self.redistribute(now)
         self.recorder.lives(now.mono)
 
     def advance(self, ticks: int) -> None:
@@ -170,17 +204,18 @@ class Hub:
                     log.exception("a connection could not be looked at; it is cut off")
                     connection.transport.abort()
             tick = self.ring.tick
-            for door in self.doors:
+            for door in self.every_door:
                 door.tick = tick
             if tick % round(1 / TICK) == 0:
                 try:
                     self._every_second()
                 except Exception:
                     log.exception("the work of a second failed; it is tried again in the next one")
+        self.registration.look()
         self.promises.look(self.clock.mono())
 
     def _inspect(self, connection: Connection) -> None:
-        due = connection.heard + self.patience[connection.state]
+        due = connection.heard + connection.door.patience[connection.state]
         if due > self.ring.tick:
             self.ring.put(connection, due)
         elif connection.state is State.CLOSED:
@@ -195,11 +230,17 @@ class Hub:
         self._carry_out(None, self.leasing.expire(now))
         self.recorder.lives(now.mono)
         self.archive.look(now)
-        if now.mono >= self._redistribute_at:
+        self.registrar.look()
+        if now.mono >= self._redistribute_at and self.registration.grants:
             self.redistribute(now)
         self.directory.forget_bans(now.wall)
         for parting in [each for each in self.partings.values() if each.until <= now.mono]:
             self._end(parting.session, parting.cause)
+
+    @property
+    def redistribute_at(self) -> float:
+        """The monotonic instant at which permanent licenses are put into effect the next time."""
+        return self._redistribute_at
 
     def redistribute(self, now: Now) -> None:
         """Put the groups' permanent licenses into effect; TrueConf licensing, PRO step 5."""
@@ -221,7 +262,7 @@ class Hub:
         door.pending.add(connection)
         if self.max_per_address:
             door.by_address.setdefault(connection.address, set()).add(connection)
-        self.ring.put(connection, connection.heard + self.patience[State.PENDING])
+        self.ring.put(connection, connection.heard + door.patience[State.PENDING])
         if len(door.connections) >= door.frozen + FREEZE_EVERY:
             door.frozen = len(door.connections)
             gc.freeze()
@@ -306,12 +347,19 @@ class Hub:
             connection.close("bye")
         elif connection.session is not None:
             session = connection.session
-            self._carry_out(connection, self._verbs[move.verb](connection, session, request), request.id)
+            decide = self._verbs[move.verb]
+            if move.verb in GRANTING and not self.registration.grants:
+                decide = self._unregistered
+            self._carry_out(connection, decide(connection, session, request), request.id)
             if connection.session is not None:
                 after = State.AWAKE if session.awake else State.ASLEEP
                 if table.check(move, after) is not connection.state:
                     connection.state = after
                     self.ring.put(connection, connection.heard + self.patience[after])
+
+    def _unregistered(self, _: Connection, __: Session, request: Request) -> Outcome:
+        refusal = Refusal("unregistered", retry_after=self.retry_after)
+        return self.admission.refuse(request.type, refusal, request.fields.get("conference"))
 
     def _greet(self, connection: Connection, request: Request) -> None:
         outcome = self.reception.hello(connection, request)
@@ -406,7 +454,23 @@ class Hub:
             old.session = session.connection = None
             self.close(old, cause)
 
+    def relicense(self) -> None:
+        """Take what the license of a registrar grants in place of what is configured; nobody is dropped by it."""
+        grant = self.registration.grant
+        if grant is not None and self.admission.follow(grant.model):
+            self.recorder.follow()
+        self.tune(self._configured)
+
     # -- the end ---------------------------------------------------------------------------------------------------
+
+    def turn_out(self, cause: str) -> None:
+        """Close the client doors and end every session for `cause`."""
+        for door in self.doors:
+            door.close()
+        for connection in list(self.connections()):
+            self.close(connection, cause, retry_after=self.retry_after)
+        for parting in list(self.partings.values()):
+            self._end(parting.session, cause)
 
     def connections(self) -> Iterable[Connection]:
         """Every open connection."""
@@ -419,6 +483,7 @@ class Hub:
         for door in self.doors:
             door.close()
             await door.finish()
+        await self.registrar.close()
 
     async def drain(self, seconds: float) -> None:
         """Send everybody away, spread over `seconds`, so that they do not all come back at once."""
@@ -434,10 +499,10 @@ class Hub:
     async def abandon(self) -> None:
         """Drop what has not closed after the drain."""
         for _ in range(LINGER + 1):
-            if not any(door.connections for door in self.doors):
+            if not any(door.connections for door in self.every_door):
                 return
             await asyncio.sleep(TICK)
-        for connection in list(self.connections()):
+        for connection in [each for door in self.every_door for each in door.connections]:
             connection.transport.abort()
         await asyncio.sleep(0)
 

@@ -37,6 +37,11 @@ class Journal:
         self.behind = False
         """Whether entries wait that a write should have taken along and did not; the next one takes them all."""
 
+    @property
+    def seq(self) -> int:
+        """The number of the latest entry, durable or not."""
+        return self._last.seq
+
     async def open(self) -> str:
         """Go on from the last entry of the store; returns how the last run is said to have ended.
 

@@ -12,9 +12,12 @@ from typing import Any
 
 from gateway.core.directory import SCOPES
 from gateway.core.facts import KINDS
+from gateway.core.registration import EXTENSIONS, LAST, LONGEST_EDITION, MOST, USUAL, Offer
+from gateway.core.standing import State
 from gateway.edge.answers import DURATION, LONGEST_PAGE, NAME, PAGE, SESSION
 from gateway.edge.guard import HEALTH
-from gateway.licensing import MODELS
+from gateway.edge.page import KINDS as LEAVES
+from gateway.licensing import MODELS, OFFERS
 
 Schema = dict[str, Any]
 
@@ -81,13 +84,72 @@ POOL = record(
     high_water=whole("Highest use in the rolling window."),
     denied=whole("Refusals, a total."),
 )
+REGISTRATION = record(
+    role=text(enum=["off", "agent"]),
+    state=text("`off`: this gateway needs no registration.", enum=list(State)),
+    reason=either(text("Why it is not registered.")),
+    shutdown_at=either(TIME),
+    seconds_left=either(whole("Until `shutdown_at`.")),
+    lost_at=either(TIME),
+    last_verified=either(TIME),
+    not_after=either(TIME),
+    needs_connection=either(BOOLEAN),
+    server=text("The registration server."),
+    serial=text(),
+    installation=text("The identity of this installation."),
+    offline={"type": "boolean", "description": "Whether the license was installed by hand."},
+    clone_suspected=BOOLEAN,
+    clock_skew_seconds=either({"type": "integer"}),
+)
+INSTALLATION = record(
+    server=text("The identity of the installation."),
+    serial=ID,
+    model=text(),
+    edition=text(),
+    connected=BOOLEAN,
+    since=either(TIME),
+    last_verified=either(TIME),
+    used=each(whole()),
+    address=text(),
+    version=text(),
+    clones_suspected=whole("How often it looked like one of two."),
+)
+NONCE = text(pattern="^[0-9a-fA-F]{32}$")
+GRANT = {
+    "model": text(enum=list(MODELS)),
+    "edition": text(),
+    "limits": each(whole()),
+    "extensions": several(ID),
+    "needs_connection": BOOLEAN,
+    "not_after": either(TIME),
+}
+SOLD = record(
+    **GRANT, serial=ID, created=TIME, revoked_at=either(TIME), state=text(enum=["active", "expired", "revoked"])
+)
+
+
+def _terms(model: str, offer: Offer) -> Schema:
+    """What a license of a model can be sold with; what is null has its default."""
+    end = {"anyOf": [TIME, text(format="date"), whole("Seconds UTC.", maximum=LAST)], "description": "Its last moment."}
+    fields = {
+        "edition": text(enum=["", *offer.editions]) if offer.editions else text(maxLength=LONGEST_EDITION),
+        "limits": record(*offer.pools, **{pool: whole(maximum=MOST) for pool in offer.pools}),
+        "extensions": {**several(ID), "maxItems": EXTENSIONS},
+        "needs_connection": BOOLEAN,
+        "not_after": end,
+    }
+    optional = (*fields, "model") if model == USUAL else tuple(fields)
+    return record(*optional, model=text(enum=[model]), **{name: either(each) for name, each in fields.items()})
+
+
+TERMS = {"anyOf": [_terms(model, offer) for model, offer in OFFERS.items()]}
 LICENSE = record(
     model=text("The enforced model.", enum=list(MODELS)),
     edition=either(text()),
     enforce=BOOLEAN,
     models=each({**record(pools=each({"$ref": "#/components/schemas/Pool"}))}),
-    extensions=several(record(title=text(), terms=text(), licensed={})),
-    registration=record(state=text("`off`: this gateway does not register."), shutdown_at=either(text())),
+    extensions=several(record(name=text(), title=text(), terms=text(), licensed={})),
+    registration=REGISTRATION,
 )
 CONNECTION = record(
     id=text(pattern=f"^{SESSION}$"),
@@ -203,6 +265,9 @@ SCHEMAS: Mapping[str, Schema] = {
     "Error": record(error=text(), detail=text()),
     "Pool": POOL,
     "License": LICENSE,
+    "Registration": REGISTRATION,
+    "Installation": INSTALLATION,
+    "SoldLicense": SOLD,
     "Connection": CONNECTION,
     "Conference": CONFERENCE,
     "Account": ACCOUNT,
@@ -211,6 +276,10 @@ SCHEMAS: Mapping[str, Schema] = {
     "Host": HOST,
     "Ban": BAN,
     "Operator": OPERATOR,
+    "Request": record(server=ID, serial=ID, nonce=NONCE, time=TIME),
+    "Answer": record(
+        **GRANT, server=ID, serial=ID, nonce=NONCE, issued_at=TIME, mac=text("HMAC-SHA256 under the license's key.")
+    ),
     "Entry": ENTRY,
     "Figures": FIGURES,
     "Denial": DENIAL,
@@ -241,14 +310,18 @@ def cursor(pattern: str | None = None) -> Schema:
     return asked("cursor", text(pattern=pattern) if pattern else text(), "`next` of the page before.")
 
 
-PAGED = (LIMIT, cursor())
+OFFSET = asked("offset", whole(maximum=9_999_999, default=0), "Items to leave out before the page.")
+PAGED = (LIMIT, OFFSET, cursor())
 SINCE = asked(
     "since",
     {"anyOf": [text(format="date-time"), text(pattern=f"^{DURATION}$")]},
     'From this instant on, or for so long until now, such as "30d".',
 )
 SPAN = asked("ban", text(pattern=f"^{DURATION}$"), 'And keep whom it was out for so long, such as "5m".')
-FILTERS = tuple(asked(name, text(), "Only these.") for name in ("account", "device", "address", "kind", "conference"))
+FILTERS = (
+    *(asked(name, text(), "Only these.") for name in ("account", "device", "address", "kind", "conference")),
+    asked("q", text(), "Only those with this somewhere in account, device, address or kind; case does not matter."),
+)
 
 
 class Route:
@@ -278,7 +351,7 @@ class Route:
         """The operation object."""
         steps = [step[1:-1] for step in path.split("/") if step.startswith("{")]
         statuses = {*self.fails, *((400, 408, 413, 422) if self.told is not None else ())}
-        statuses |= {422} if self.query or {"account", "group", "conference", "name"} & {*steps} else set()
+        statuses |= {422} if self.query or {"account", "group", "conference", "name", "serial"} & {*steps} else set()
         statuses |= {*ALWAYS} if path not in HEALTH else {405}
         answers: Schema = {"204": {"description": "Done."}}
         if self.kinds:
@@ -321,7 +394,9 @@ PARAMETERS: Mapping[str, Schema] = {
     "name": {"schema": ID, "description": "Name of an operator."},
     "session": {"schema": text(), "description": "Id of a session, as the list of connections shows it."},
     "subject": {"schema": text(pattern=f"^{NAME}$"), "description": "An account, or an address of guests."},
+    "file": {"schema": text()},
     "fingerprint": {"schema": text(), "description": "Which token, as lists show it."},
+    "serial": {"schema": ID},
 }
 NOTHING: Schema = {"type": "object", "maxProperties": 0}
 DECLARATION = record(
@@ -340,14 +415,23 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("GET", "/livez"): Route("Whether the process answers.", kinds=TEXTS),
     ("GET", "/readyz"): Route("Whether clients are let in.", None, 503, kinds=TEXTS),
     ("GET", "/metrics"): Route("Metrics for Prometheus.", kinds=("text/plain", "application/openmetrics-text")),
+    ("GET", "/"): Route("The page.", kinds=("text/html",)),
+    ("GET", "/page/{file}"): Route("A file of the page.", None, 404, kinds=tuple(LEAVES.values())),
     ("GET", "/openapi.json"): Route("This document.", {"type": "object"}),
     ("GET", "/api/license"): Route("Every license model and its pools.", like("License")),
+    ("GET", "/api/events"): Route(
+        "The state for the page, as it changes: server-sent events.", None, 503, kinds=("text/event-stream",)
+    ),
     ("GET", "/api/connections"): Route(
-        "The sessions.", page("Connection"), query=(*FILTERS, LIMIT, cursor(f"^{SESSION}$"))
+        "The sessions.", page("Connection"), query=(*FILTERS, LIMIT, OFFSET, cursor(f"^{SESSION}$"))
     ),
     ("GET", "/api/connections/count"): Route("How many sessions there are.", record(count=whole()), query=FILTERS),
     ("DELETE", "/api/connections/{session}"): Route("Close a session.", None, 404, 503, query=(SPAN,)),
-    ("GET", "/api/conferences"): Route("Conferences, live and declared.", page("Conference"), query=PAGED),
+    ("GET", "/api/conferences"): Route(
+        "Conferences, live and declared.",
+        page("Conference"),
+        query=(asked("q", text(), "Only those with this somewhere in the id; case does not matter."), *PAGED),
+    ),
     ("PUT", "/api/conferences/{conference}"): Route(
         "Say what a conference is, before anybody joins it.", like("Conference"), 409, told=DECLARATION
     ),
@@ -425,7 +509,39 @@ ROUTES: Mapping[tuple[str, str], Route] = {
         query=(SINCE,),
     ),
     ("GET", "/api/audit"): Route(
-        "The audit log, oldest first.", page("Entry"), 503, query=(SINCE, LIMIT, cursor("^[0-9]{1,15}$"))
+        "The audit log.",
+        page("Entry"),
+        503,
+        query=(
+            asked("order", text(enum=["oldest", "newest"], default="oldest"), "Which entries come first."),
+            SINCE,
+            LIMIT,
+            cursor("^[0-9]{1,15}$"),
+        ),
+    ),
+    ("GET", "/api/registration"): Route("This gateway's own registration.", like("Registration")),
+    ("POST", "/api/registration/request"): Route(
+        "Ask for a license that is installed by hand.", like("Request"), 409, 503, told=NOTHING
+    ),
+    ("POST", "/api/registration/install"): Route(
+        "Install a license by hand.", like("Registration"), 409, 503, told=like("Answer")
+    ),
+    ("GET", "/api/registrations"): Route("The servers that have registered here.", page("Installation"), query=PAGED),
+    ("GET", "/api/licenses"): Route("The licenses that were sold.", page("SoldLicense"), query=PAGED),
+    ("GET", "/api/licenses/{serial}"): Route("A license.", like("SoldLicense"), 404),
+    ("PUT", "/api/licenses/{serial}"): Route(
+        "Sell a license, or change its terms.",
+        record("key", **SOLD["properties"], key=text("The key of a new license. It is shown this once.")),
+        409,
+        503,
+        told=TERMS,
+    ),
+    ("DELETE", "/api/licenses/{serial}"): Route("Forget a license; its server is told at once.", None, 404, 503),
+    ("POST", "/api/licenses/{serial}/revoke"): Route(
+        "Revoke a license; its server is told at once.", like("SoldLicense"), 404, 503, told=NOTHING
+    ),
+    ("POST", "/api/licenses/{serial}/answer"): Route(
+        "Answer the request of a server without network.", like("Answer"), 404, 409, 503, told=like("Request")
     ),
     ("GET", "/api/backup"): Route(
         "The store as it is now, as one SQLite file; scope admin.", None, 503, kinds=("application/vnd.sqlite3",)

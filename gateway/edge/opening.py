@@ -1,7 +1,7 @@
 """Opening the file of the store: it is ours, whole, of this schema or an older one, and nobody else's meanwhile.
 
 A file that is damaged or belongs to another program is set aside under another name, never overwritten. A lock file
-beside it keeps a second gateway from starting on it.
+beside it keeps a second gateway from starting on it. A new file is its owner's alone to read: it holds keys.
 """
 
 from __future__ import annotations
@@ -45,12 +45,14 @@ async def opened_or_anew(path: str, patience: float) -> aiosqlite.Connection:
         raise StoreRefused(f"{path}: {fault}") from fault
     except (sqlite3.DatabaseError, UnicodeError) as fault:
         set_aside(path, str(fault))
+        _touch(path)
         return await _opened(path, patience)
     finally:
         _forget_journal(aside)
 
 
 async def _opened(path: str, patience: float) -> aiosqlite.Connection:
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # below that it logs every value, and keys are among them
     db = await aiosqlite.connect(path, timeout=patience, isolation_level=None)
     try:
         version = await _version(db, path)  # before anything is changed: it may not be ours
@@ -131,8 +133,13 @@ def hold(path: str) -> IO[bytes] | None:
         lock.close()
         raise StoreRefused(f"{path}: another gateway holds it") from None
     try:
-        Path(path).open("ab").close()
+        _touch(path)
     except OSError as fault:
         lock.close()
         raise StoreRefused(f"{path}: {fault.strerror}") from fault
     return lock
+
+
+def _touch(path: str) -> None:
+    """Make the file where there is none; one that is there keeps its mode."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))

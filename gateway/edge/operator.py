@@ -1,4 +1,4 @@
-"""The operator port: metrics, health, and the API, for those who run the gateway.
+"""The operator port: metrics, health, the API and the page, for those who run the gateway.
 
 Each room of the API brings its routes; the guard stands before all of them, and before the guard only what makes every
 error JSON.
@@ -16,16 +16,20 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from gateway.core.snapshot import snapshot
+from gateway.core.standing import State
 from gateway.edge.answers import BODY_LIMIT, code_of
 from gateway.edge.connections import connection_routes
 from gateway.edge.custody import custody_routes
+from gateway.edge.events import Events
 from gateway.edge.guard import Guard
 from gateway.edge.hub import Hub
+from gateway.edge.licenses import license_routes
 from gateway.edge.openapi import document
+from gateway.edge.page import page_routes
 from gateway.edge.people import people_routes
 from gateway.edge.reports import report_routes
 from gateway.edge.store import StoreUnavailable
-from metrics.collector import DoorView, GatewayCollector, StoreView, View
+from metrics.collector import DoorView, GatewayCollector, RegistrationView, StoreView, View
 from metrics.process import ProcessCollector
 
 KEEP_ALIVE = 15.0
@@ -48,6 +52,7 @@ class OperatorPort:
         self._registry.register(GatewayCollector(self._view))
         self._registry.register(ProcessCollector())
         self.guard = Guard(hub)
+        self.events = Events(hub, self.guard)
         self._runner: web.AppRunner | None = None
         self.port: int | None = None
         """The port that is listened on; None while it is closed."""
@@ -70,6 +75,9 @@ class OperatorPort:
                 *people_routes(self._hub),
                 *report_routes(self._hub),
                 *custody_routes(self._hub, self.guard),
+                *license_routes(self._hub),
+                *self.events.routes(),
+                *page_routes(),
             ]
         )
         self._runner = web.AppRunner(app, keepalive_timeout=KEEP_ALIVE, access_log=None, shutdown_timeout=2.0)
@@ -79,6 +87,7 @@ class OperatorPort:
 
     async def close(self) -> None:
         """Stop listening and end what is under way."""
+        self.events.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = self.port = None
@@ -90,9 +99,14 @@ class OperatorPort:
     async def _ready(self, _: web.Request) -> web.Response:
         if self._hub.draining:
             return web.Response(status=503, text="draining\n")
-        if any(door.port is None for door in self._hub.doors):
-            return web.Response(status=503, text="client doors are closed\n")
-        return web.Response(text="ready\n")
+        reason = self._hub.registration.reason()
+        if reason is not None:
+            return web.Response(status=503, text=f"{reason}\n")
+        doors = self._hub.doors if self._hub.clients else (self._hub.registrar.door,)
+        if any(door.port is None for door in doors):
+            return web.Response(status=503, text="doors are closed\n")
+        left = self._hub.registration.left()
+        return web.Response(text="ready\n" if left is None else f"ready; registration lost, service ends in {left}\n")
 
     def _view(self) -> View:
         hub, store = self._hub, self._hub.recorder.store
@@ -112,10 +126,26 @@ class OperatorPort:
                 for door in hub.doors
             ],
             store=StoreView(store.commits, store.pending, store.errors),
+            registration=self._registration(),
             lag=hub.clockwork.lag,
             draining=hub.draining,
             version=self._version,
             started=hub.started,
+        )
+
+    def _registration(self) -> RegistrationView:
+        registration, desk = self._hub.registration, self._hub.registrar
+        shown, grant = registration.shown, registration.grant
+        return RegistrationView(
+            state=shown.state,
+            states=tuple(State),
+            verified=registration.standing.accepted if grant is not None else None,
+            shutdown_at=shown.shutdown_at,
+            not_after=grant.not_after if grant is not None else None,
+            checks=registration.checks,
+            servers=len(desk.registrar.talks),
+            served={**desk.results, **desk.door.rejected},
+            clones=desk.registrar.clones,
         )
 
 

@@ -230,6 +230,8 @@ class _People:
     async def name_host(self, request: web.Request) -> web.Response:
         account = named(request, "account", fold=True)
         ledger = self._naming()
+        if not self._hub.registration.grants:
+            fail(409, "unregistered", str(self._hub.registration.reason()))
         lease = self._hub.leasing.name_host(ledger, account, self._hub.now())
         if isinstance(lease, Refusal):
             fail(409, lease.reason, f"all {lease.limit} names are taken")

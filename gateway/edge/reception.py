@@ -84,6 +84,8 @@ class Reception:
     def _refusal(self, session: Session, token: str | None) -> Refusal | None:
         """What speaks against a session before any license is asked."""
         hub, account = self._hub, session.account
+        if not hub.registration.grants:
+            return Refusal("unregistered", retry_after=hub.retry_after)
         unwanted = self._unwanted(session, session.peer)
         if unwanted is not None:
             return unwanted

@@ -1,6 +1,7 @@
 """The recorder: what must outlive the process, into the store and out of it again.
 
-Leases are written as they change, accounts, groups, bans and operators as they are changed, and every few seconds the
+Leases are written as they change, accounts, groups, bans and operators as they are changed, licenses that were sold and
+the servers that use them as they register, this gateway's own registration as it is verified, and every few seconds the
 instant at which the gateway lived: after a crash, whoever was in a conference is taken to have left at the last one
 (counting rules, PRO leases, 9). Memory leads, the file follows; when the file has fallen behind, `everything` makes it
 the same again. What is written takes the entries of the audit log along that tell of it.
@@ -19,8 +20,11 @@ from gateway.core.book import Lease, Reservation
 from gateway.core.directory import Ban, Directory, Group, Token
 from gateway.core.facts import Key, Now, utc
 from gateway.core.ledger import LeaseChange
+from gateway.core.registrar import Installation, License, Registrar
+from gateway.core.registration import granted, key_of, read
 from gateway.edge.journal import GATEWAY, Journal
 from gateway.edge.store import Statement, Store, StoreDamaged
+from gateway.licensing import OFFERS
 
 ALIVE_EVERY = 10.0
 """Seconds between two notes that the gateway lives."""
@@ -38,18 +42,28 @@ END_BANS = "DELETE FROM ban WHERE until <= ?"
 END_BAN = "DELETE FROM ban WHERE subject = ?"
 PUT_OPERATOR = "INSERT OR REPLACE INTO operator VALUES (?, ?, ?, ?)"
 END_OPERATOR = "DELETE FROM operator WHERE name = ?"
+PUT_LICENSE = "INSERT OR REPLACE INTO license VALUES (?, ?, ?, ?, ?)"
+END_LICENSE = "DELETE FROM license WHERE serial = ?"
+PUT_INSTALLATION = "INSERT OR REPLACE INTO installation VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+END_INSTALLATION = "DELETE FROM installation WHERE serial = ? AND server = ?"
+END_INSTALLATIONS = "DELETE FROM installation WHERE serial = ?"
 
 
 class Kept(NamedTuple):
-    """What a store holds: when the last run was last known to live, in seconds UTC, what operators said, and leases."""
+    """What a store holds: when the last run was last known to live, in seconds UTC, what operators said, leases, what
+    was sold and to whom, and single texts by name.
+    """
 
     lived: float
     directory: Directory
     leases: list[LeaseChange]
+    licenses: dict[str, License]
+    installations: dict[tuple[str, str], Installation]
+    meta: dict[str, str]
 
 
 class Recorder:
-    """Writes what `admission` and `directory` hold into a store at `path`; `now` tells the present instant.
+    """Writes what `admission`, `directory` and `registrar` hold into a store at `path`; `now` tells the instant.
 
     `deadline` is how long a commit may take, in seconds.
     """
@@ -59,12 +73,15 @@ class Recorder:
         path: str,
         admission: Admission,
         directory: Directory,
+        registrar: Registrar,
         now: Callable[[], Now],
         *,
         deadline: float = 5.0,
     ) -> None:
         self._admission = admission
         self._directory = directory
+        self._registrar = registrar
+        self._kept: dict[str, str] = {}
         self._now = now
         self._noted = -ALIVE_EVERY
         self.store = Store(path, self.everything, lambda: now().mono, patience=deadline)
@@ -73,45 +90,48 @@ class Recorder:
         self._leased: set[tuple[str, Key, str]] = set()
         """Leases of the enforced model whose grant is in the audit log: pool, key and kind."""
 
-    async def open(self) -> None:
-        """Open the store and take from it what the last run left.
+    async def open(self) -> Kept:
+        """Open the store and take from it what the last run left; returns all of it.
 
         Raises `StoreRefused` or `StoreUnavailable`.
         """
         await self.store.open()
         now = self._now()
         try:
-            last, kept = await self.journal.open(), await self._kept(now)
+            last, kept = await self.journal.open(), await self._read(now)
         except (LookupError, ValueError, TypeError, StoreDamaged) as fault:
             await self.store.begin_anew(str(fault))
-            last, kept = await self.journal.open(), await self._kept(now)
+            last, kept = await self.journal.open(), await self._read(now)
         self._take_up(kept, now)
         after = {"": "nothing", "stop": "stop", "start": "crash"}[last]
         version = metadata.version("tallygate")
         self.note(GATEWAY, "start", "", {"version": version, "model": self._admission.law.model.name, "after": after})
         self._running = True
+        return kept
 
-    async def _kept(self, now: Now) -> Kept:
+    async def _read(self, now: Now) -> Kept:
         """Read everything before anything is taken up: the file may turn out to be damaged."""
-        read = self.store.read
-        meta = dict(await read("SELECT name, value FROM meta"))
-        kept = Kept(min(float(meta.get("alive", now.wall)), now.wall), Directory(), [])
-        for name, tokens in await read("SELECT name, tokens FROM account"):
+        rows = self.store.read
+        meta = dict(await rows("SELECT name, value FROM meta"))
+        lived = min(float(meta.pop("alive", now.wall)), now.wall)
+        kept = Kept(lived, Directory(), [], await licenses(self.store), await installations(self.store), meta)
+        for name, tokens in await rows("SELECT name, tokens FROM account"):
             kept.directory.accounts[name] = tuple(
                 Token(bytes.fromhex(digest), created) for digest, created in json.loads(tokens)
             )
         kept.directory.operators.update(await operators(self.store))
-        for name, accounts, permanent in await read("SELECT name, accounts, permanent FROM team"):
+        for name, accounts, permanent in await rows("SELECT name, accounts, permanent FROM team"):
             kept.directory.groups[name] = Group(tuple(json.loads(accounts)), bool(permanent))
-        for subject, until in await read("SELECT subject, until FROM ban WHERE until > ?", (now.wall,)):
+        for subject, until in await rows("SELECT subject, until FROM ban WHERE until > ?", (now.wall,)):
             kept.directory.bans[subject] = Ban(subject, until)
-        for model, pool, key, kind, since, expires, deleted in await read("SELECT * FROM lease ORDER BY since"):
+        for model, pool, key, kind, since, expires, deleted in await rows("SELECT * FROM lease ORDER BY since"):
             end = None if expires is None else float(expires)
             change = LeaseChange(model, pool, _key(key), float(since), end, bool(deleted), None, kind)
             kept.leases.append(change)
         return kept
 
     def _take_up(self, kept: Kept, now: Now) -> None:
+        self._kept = kept.meta
         directory = self._directory
         directory.accounts.update(kept.directory.accounts)
         directory.operators.update(kept.directory.operators)
@@ -186,12 +206,35 @@ class Recorder:
         """Write an operator's tokens as they are now, or that there are none."""
         return self.journal.write([Statement(END_OPERATOR, (name,)), *self._operator(name)])
 
+    def license(self, serial: str) -> asyncio.Future[None]:
+        """Write a license that was sold as it is now, or that there is none."""
+        return self.journal.write(license_as_it_is(self._registrar, serial))
+
+    def installation(self, installation: Installation) -> asyncio.Future[None]:
+        """Write a server that registered as it is now, or that it is forgotten."""
+        place = (installation.serial, installation.server)
+        held = place in self._registrar.installations
+        return self.journal.write([_server(installation) if held else Statement(END_INSTALLATION, place)])
+
+    def keep(self, name: str, text: str) -> asyncio.Future[None]:
+        """Keep a text under a name."""
+        self._kept[name] = text
+        return self.journal.write([Statement(PUT_META, (name, text))])
+
+    def follow(self) -> None:
+        """The enforced model is another one now."""
+        law = self._admission.law.model.name
+        self._leased = {(each.pool, each.key, each.kind) for each in self._leases() if each.model == law}
+
     def everything(self) -> Iterable[Statement]:
         """What makes any file the same as memory; leases of models that are not in use now are left alone."""
-        for table in ("account", "team", "ban", "operator"):
+        for table in ("account", "team", "ban", "operator", "license", "installation"):
             yield Statement(f"DELETE FROM {table}")  # noqa: S608 - the names stand in the line above
         yield from (Statement(END_LEASES, (ledger.model.name,)) for ledger in self._admission.ledgers)
         yield self._alive()
+        yield from (Statement(PUT_META, each) for each in self._kept.items())
+        yield from map(_sale, self._registrar.licenses.values())
+        yield from map(_server, self._registrar.installations.values())
         yield from (_lease(change) for change in self._leases())
         yield from map(self._account, self._directory.accounts)
         yield from map(self._group, self._directory.groups)
@@ -237,6 +280,51 @@ async def operators(store: Store) -> dict[str, tuple[Token, ...]]:
 def appointment(name: str, token: Token) -> Statement:
     """What puts an operator's token into a store."""
     return Statement(PUT_OPERATOR, (name, token.digest.hex(), token.created, token.scope))
+
+
+async def licenses(store: Store) -> dict[str, License]:
+    """The licenses that a store holds, by serial.
+
+    Raises `StoreUnavailable`; what the store holds may be wrong, and then other errors.
+    """
+    found = {}
+    for serial, key, granted_, created, revoked in await store.read("SELECT * FROM license ORDER BY serial"):
+        grant = granted(read(json.loads(granted_), "terms"), OFFERS)
+        found[serial] = License(serial, key_of(key), grant, created, revoked)
+    return found
+
+
+async def installations(store: Store) -> dict[tuple[str, str], Installation]:
+    """The servers that have registered, by serial and name.
+
+    Raises `StoreUnavailable`; what the store holds may be wrong, and then other errors.
+    """
+    found = {}
+    for serial, server, ticket, verified, used, address, version, clones in await store.read(
+        "SELECT * FROM installation ORDER BY serial, server"
+    ):
+        found[serial, server] = Installation(
+            serial, server, ticket, None, verified, json.loads(used), address, version, clones
+        )
+    return found
+
+
+def license_as_it_is(registrar: Registrar, serial: str) -> list[Statement]:
+    """What makes a store hold a license as it is now, or hold none."""
+    license = registrar.licenses.get(serial)
+    if license is None:
+        return [Statement(END_LICENSE, (serial,)), Statement(END_INSTALLATIONS, (serial,))]
+    return [_sale(license)]
+
+
+def _sale(license: License) -> Statement:
+    terms = json.dumps(license.grant.document())
+    return Statement(PUT_LICENSE, (license.serial, license.key.hex(), terms, license.created, license.revoked))
+
+
+def _server(each: Installation) -> Statement:
+    kept = (each.ticket, each.verified, json.dumps(each.used), each.address, each.version, each.clones)
+    return Statement(PUT_INSTALLATION, (each.serial, each.server, *kept))
 
 
 def _lease(change: LeaseChange) -> Statement:

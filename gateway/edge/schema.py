@@ -48,4 +48,14 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
             refusals INTEGER NOT NULL, true_denials INTEGER NOT NULL, seated INTEGER NOT NULL, after REAL)""",
         "CREATE INDEX denial_began ON denial (began)",
     ),
+    (
+        # What the registrar sold, and the servers that use it. `key` is a secret that both sides must hold.
+        """CREATE TABLE license (
+            serial TEXT PRIMARY KEY, key TEXT NOT NULL, granted TEXT NOT NULL, created REAL NOT NULL, revoked REAL)
+            WITHOUT ROWID""",
+        """CREATE TABLE installation (
+            serial TEXT NOT NULL, server TEXT NOT NULL, ticket TEXT, verified REAL, used TEXT NOT NULL,
+            address TEXT NOT NULL, version TEXT NOT NULL, clones INTEGER NOT NULL,
+            PRIMARY KEY (serial, server)) WITHOUT ROWID""",
+    ),
 )

@@ -8,7 +8,7 @@ every SIP, H.323 or RTSP connection in a conference.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from config.values import Count, PositiveSeconds
@@ -19,11 +19,13 @@ from gateway.core.license import (
     CONNECTION_ENDS,
     LEASE_ENDS,
     Attempt,
+    Extension,
     Model,
     Pool,
     Refusal,
     seats_held,
 )
+from gateway.core.registration import FREE, Grant
 
 USER_RIGHTS = (
     "p2p_call",
@@ -81,11 +83,27 @@ class TrueConf:
     """Members of one live group conference, 0 for no limit. Default: no limit; free edition 10."""
 
 
+FREE_PARTICIPANTS = 10
+"""Members of the one conference of the free edition."""
+EDITIONS = ("server", "free", "enterprise")
+
+
+def sold(terms: TrueConf, grant: Grant) -> TrueConf:
+    """The terms under a license that was sold: its edition and extensions. The free edition sets its own bounds; the
+    operator may draw them closer.
+    """
+    changes: dict[str, Any] = {"edition": grant.edition, "support": "basic", "online_packs": ()}
+    if grant.edition == FREE:
+        stricter = 0 < (terms.max_participants or 0) < FREE_PARTICIPANTS
+        changes |= {"max_conferences": None, "max_participants": terms.max_participants if stricter else None}
+    return replace(terms, sdk="sdk" in grant.extensions and grant.edition != FREE, **changes)
+
+
 def trueconf(terms: TrueConf) -> Model:
     """Four pools; what an edition or an extension forbids is refused before any pool is asked."""
     free = terms.edition == "free"
     max_conferences = _or(terms.max_conferences, 1 if free else 0)
-    max_participants = _or(terms.max_participants, 10 if free else 0)
+    max_participants = _or(terms.max_participants, FREE_PARTICIPANTS if free else 0)
     online = _or(terms.online, 1000 if free else math.ceil(terms.pro * 3 / 2)) + sum(terms.online_packs)
 
     def forbids(attempt: Attempt, ledger: Ledger) -> Refusal | None:
@@ -218,24 +236,38 @@ def _rights(session: Session, *, pro: bool) -> list[str]:
     return list(PUBLIC_RIGHTS) if session.guest else []
 
 
-def _extensions(terms: TrueConf) -> tuple[tuple[str, str, bool], ...]:
-    """The first table of the source: title, terms of provision, whether this license has it."""
+def rights(edition: str | None) -> dict[str, list[str]]:
+    """The vendor's table for people: what a PRO user, an online user and a guest may do in an edition."""
+    everything = [*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS]
+    online = everything if edition == "enterprise" else list(USER_RIGHTS)
+    return {"pro": everything, "online": online, "guest": list(PUBLIC_RIGHTS)}
+
+
+def _extensions(terms: TrueConf) -> tuple[Extension, ...]:
+    """The first table of the source."""
     paid = terms.edition != "free"
     enterprise = terms.edition == "enterprise"
     return (
-        ("LDAP/Active Directory", "free", True),
-        ("SIP/H.323/RTSP gateway", "gateway connections are purchased; 1 in the free edition", terms.gateway > 0),
-        ("Public conferences", "guest connections are purchased; 1 in the free edition", terms.guest > 0),
-        ("Simultaneous interpretation", "free", True),
-        ("Corporate calendar", "licensed separately; a free version is available", False),
-        ("AI server", "licenses for the integration module and for the server", False),
-        ("Federation", "any paid license", paid),
-        ("Watermark", "any paid license", paid),
-        ("Live streaming", "extended or full technical support", terms.support != "basic"),
-        ("UDP multicast", "any paid license", paid),
-        ("DLP", "included in Enterprise", enterprise),
-        ("Directory", "included in Enterprise", enterprise),
-        ("License Manager", "included in Enterprise", enterprise),
-        ("Border Controller", "included in Enterprise", enterprise),
-        ("SDK applications", "on request", terms.sdk),
+        Extension("ldap", "LDAP/Active Directory", "free", True),
+        Extension(
+            "gateway",
+            "SIP/H.323/RTSP gateway",
+            "gateway connections are purchased; 1 in the free edition",
+            terms.gateway > 0,
+        ),
+        Extension(
+            "guests", "Public conferences", "guest connections are purchased; 1 in the free edition", terms.guest > 0
+        ),
+        Extension("interpretation", "Simultaneous interpretation", "free", True),
+        Extension("calendar", "Corporate calendar", "licensed separately; a free version is available", False),
+        Extension("ai", "AI server", "licenses for the integration module and for the server", False),
+        Extension("federation", "Federation", "any paid license", paid),
+        Extension("watermark", "Watermark", "any paid license", paid),
+        Extension("streaming", "Live streaming", "extended or full technical support", terms.support != "basic"),
+        Extension("multicast", "UDP multicast", "any paid license", paid),
+        Extension("dlp", "DLP", "included in Enterprise", enterprise),
+        Extension("directory", "Directory", "included in Enterprise", enterprise),
+        Extension("license-manager", "License Manager", "included in Enterprise", enterprise),
+        Extension("border-controller", "Border Controller", "included in Enterprise", enterprise),
+        Extension("sdk", "SDK applications", "on request", terms.sdk),
     )

@@ -21,10 +21,12 @@ is what the project wants, for orientation.
   not fit and the clients come back a second later: quieter, but slow.
 - Leases: accounts join under trueconf, and `joined` is a license on the disk; the column of the floor is the same
   gateway with a store in memory. Stall: the acks of beating clients while a join waits 3 s for the disk.
+- Registrar: 2,000 agents in another process, each verified once a second; an answer is sent when its ticket is on the
+  disk. The floor gets lines of the same length and answers a constant. Memory is from 500 agents to all.
 - Peers (mosquitto, Node `ws`, aiohttp, `websockets`) run where they are installed or can be; else a line says why not.
 
-NAME is a measure (beats connects latency memory storm zero scrape leases stall) or a subject (tcp websocket mosquitto
-ws aiohttp websockets floor); without any, all but the floor as its own subject.
+NAME is a measure (beats connects latency memory storm zero scrape leases stall registrar) or a subject (tcp websocket
+mosquitto ws aiohttp websockets floor); without any, all but the floor as its own subject.
 """
 
 import argparse
@@ -45,7 +47,7 @@ from .measures import QUICK, Scale, Subject, compare
 from .servers import Broker, Floor, Gateway, Server
 from .table import Row, render
 
-MEASURES = ("beats", "connects", "latency", "memory", "storm", "zero", "scrape", "leases", "stall")
+MEASURES = ("beats", "connects", "latency", "memory", "storm", "zero", "scrape", "leases", "stall", "registrar")
 AIMS = (("connects", "≥ 0.60"), ("storm", "≤ 0.25"), ("zero", "≤ 1.50"), ("scrape", "≤ 1.20"), ("stall", "≤ 1.10"))
 
 

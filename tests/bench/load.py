@@ -1,4 +1,4 @@
-"""The load side: one `client.c` process and the connections it holds to one server.
+"""The load side: one `client.c` process and the connections it holds to one server; for a registrar, `agents.py`.
 
 All connections of a load stay open while phase after phase is commanded; an answer comes when the phase is over and
 every heartbeat of it was acknowledged, so the server's CPU clock read before and after belongs to that phase.
@@ -6,7 +6,9 @@ every heartbeat of it was acknowledged, so the server's CPU clock read before an
 
 import json
 import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from . import cache
@@ -102,3 +104,60 @@ class Load:
             if stream is not None:
                 stream.close()
         self.held = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What a phase of agents brought. Latencies in microseconds, the rest in seconds and numbers."""
+
+    answers: int
+    seconds: float
+    p50: float
+    p99: float
+    cpu: float
+    lost: int
+    wrong: int
+
+
+class Agents:
+    """An `agents.py` process connected to `port`; without `keys` its lines are constant."""
+
+    def __init__(self, port: int, keys: Path | None = None) -> None:
+        command = [sys.executable, "-m", "tests.bench.agents", str(port), *([str(keys)] if keys else [])]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=cache.ROOT
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+
+    def _ask(self, order: str) -> dict[str, object]:
+        if self._process.stdin is None or self._process.stdout is None:
+            raise Fault("the agents have no pipes")
+        self._process.stdin.write(order + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise Fault(f"the agents died at {order!r}")
+        answer: dict[str, object] = json.loads(line)
+        if answer["wrong"]:
+            raise Fault(f"{answer['wrong']} answers were wrong")
+        return answer
+
+    def grow(self, size: int) -> None:
+        """Connect and register until there are so many."""
+        self._ask(f"grow {size}")
+
+    def run(self, seconds: float) -> Checks:
+        """Have each agent verified once a second; `Fault` when one was lost."""
+        checks = Checks(**self._ask(f"run {seconds:g}"))  # type: ignore[arg-type]  # the program's own keys
+        if checks.lost:
+            raise Fault(f"{checks.lost} agents lost their connection")
+        return checks

@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from .arena import Arena, Side, say, steady
-from .load import Fault, Phase
-from .servers import Floor, Gateway, Server
+from .load import Agents, Fault, Phase
+from .servers import Floor, Gateway, Registrar, Server
 from .table import Ratio, Row
 
 STEP = 1000  # connections opened in one turn
@@ -38,11 +38,14 @@ class Scale:
     storms: int = 5
     deaths: int = 5
     scrapes: int = 200
+    agents: int = 2000
+    check_seconds: float = 2.0
+    check_rounds: int = 8
 
 
 QUICK = Scale(
     sizes=(1000, 5000), window=0.3, rounds=6, latency_seconds=1.0, latency_rounds=2, storm=(2000, 4000), storms=2,
-    deaths=1, scrapes=50,
+    deaths=1, scrapes=50, agents=1000, check_seconds=1.0, check_rounds=4,
 )  # fmt: skip
 
 
@@ -285,6 +288,58 @@ def waiting_join(port: int, account: str) -> Iterator[None]:
             raise Fault(f"a join was answered while the disk stalled: {client.recv(4096).decode()}")
 
 
+def registrar(scale: Scale) -> Iterator[Row]:
+    """Agents that have their licenses verified each second, each with a ticket on the disk; beside it, bare lines."""
+    name, size = "tallygate registrar", scale.agents
+    with ExitStack() as stack:
+        desk = stack.enter_context(Registrar(size))
+        sides: list[tuple[Server, Agents]] = []
+        grown: list[float] = []
+        for server, keys in ((Floor(), None), (desk, desk.keys), (Floor(), None)):
+            if server is not desk:
+                stack.enter_context(server)
+            agents = stack.enter_context(Agents(server.port, keys))
+            agents.grow(WARM)
+            before = server.memory()
+            agents.grow(size)
+            grown.append((server.memory() - before) / (size - WARM))
+            sides.append((server, agents))
+        commits: list[float] = []
+
+        def act(server: Server, agents: Agents) -> tuple[float, ...]:
+            made, before = desk.metric("tallygate_store_commit_seconds_count"), server.cpu()
+            checks = agents.run(scale.check_seconds)
+            cpu = server.cpu() - before
+            if server is desk:
+                made = desk.metric("tallygate_store_commit_seconds_count") - made
+                commits.append(made / checks.seconds)
+            took, rate = cpu / checks.answers * 1e6, checks.answers / checks.seconds
+            return took, rate, checks.p50, checks.p99, checks.cpu / checks.seconds, cpu / checks.seconds
+
+        def measure() -> dict[str, Ratio]:
+            results: tuple[list[tuple[float, ...]], ...] = ([], [], [])
+            for turn in range(scale.check_rounds):
+                for i in range(3) if turn % 2 == 0 else range(2, -1, -1):
+                    results[i].append(act(*sides[i]))
+            return {
+                key: Ratio.of(*([each[i] for each in side] for side in results), cost=key == "cpu")
+                for i, key in enumerate(("cpu", "rate", "p50", "p99", "load", "busy"))
+            }
+
+        found, note = steady(f"{name} {size:,}", measure, "cpu")
+    cpu, rate, load, busy = (found[key] for key in ("cpu", "rate", "load", "busy"))
+    note = ", ".join(part for part in (note, f"load side {load.subject:.0%} busy") if part)
+    yield Row(f"CPU per check, {size:,} agents", name, cpu.subject, cpu.floor, "µs", cpu.ratio, "higher", cpu.twin,
+              "", note)  # fmt: skip
+    yield Row("checks/s, one each second", name, rate.subject, rate.floor, "/s", rate.ratio, "higher", rate.twin, "",
+              f"{busy.subject:.0%} of a core, {statistics.median(commits):.0f} commits/s")  # fmt: skip
+    for key, note in (("p50", "an answer waits for the disk"), ("p99", "")):
+        r = found[key]
+        yield Row(f"answer {key}", name, r.subject / 1000, r.floor / 1000, "ms", r.ratio, "lower", r.twin, "", note)
+    floor, each, twin = grown
+    yield Row("memory, registered agent", name, each / 1024, floor / 1024, "KB", each / floor, "lower", twin / floor)
+
+
 def compare(subject: Subject, scale: Scale, chosen: set[str]) -> Iterator[Row]:
     """One arena's life: heartbeats when small, connects while it grows, heartbeats and latency when full."""
     small, full = scale.sizes
@@ -312,4 +367,6 @@ def compare(subject: Subject, scale: Scale, chosen: set[str]) -> Iterator[Row]:
         yield from leases(subject, scale)
     if subject.ours and subject.name.endswith("tcp") and "stall" in chosen:
         yield from stall(subject, scale)
+    if subject.ours and subject.name.endswith("tcp") and "registrar" in chosen:
+        yield from registrar(scale)
     say(f"  {subject.name}: done")

@@ -4,6 +4,7 @@ CPU is the kernel's own clock of the process (nanoseconds, all threads, user and
 resident pages. Every server is stopped by its own handle, whatever happens in between.
 """
 
+import asyncio
 import http.client
 import json
 import select
@@ -13,9 +14,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
+
+from gateway.edge.offline import offline
 
 from . import cache
 from .load import Fault, Load
@@ -169,30 +171,26 @@ class Broker(Server):
         time.sleep(2)
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The ready file, as far as the benchmark reads it."""
-
-    tcp: int
-    websocket: int
-    operator: int
-
-
 class Gateway(Server):
     """`tallygate serve` as a user starts it, limits out of the way; `settings` are further `--set` arguments."""
 
     answers = False
+    action: ClassVar[str] = "serve"
 
     def __init__(self, transport: str = "tcp", settings: Iterable[str] = ()) -> None:
         self.transport = transport
         self._folder = tempfile.TemporaryDirectory(prefix="tallygate-bench-")
         self._file = Path(self._folder.name) / "ready.json"
         self.store = Path(self._folder.name) / "bench.db"
-        command = [sys.executable, "-m", "gateway", "serve", "--ready-file", str(self._file)]
+        command = [sys.executable, "-m", "gateway", self.action, "--ready-file", str(self._file)]
         for setting in (*SETTINGS, f"store.path={self.store}", *settings):
             command += ["--set", setting]
         self._operator: http.client.HTTPConnection | None = None
+        self.prepare()
         super().__init__(command)
+
+    def prepare(self) -> None:
+        """Do what must be done before the start."""
 
     def _ready(self) -> int:
         until = time.monotonic() + PATIENCE
@@ -203,9 +201,8 @@ class Gateway(Server):
                 raise Fault("the gateway wrote no ready file")
             time.sleep(0.05)
         said = json.loads(self._file.read_text())
-        ports = Ports(said["tcp"], said["websocket"], said["operator"])
-        self._operator = http.client.HTTPConnection("127.0.0.1", ports.operator, timeout=PATIENCE)
-        return ports.tcp if self.transport == "tcp" else ports.websocket
+        self._operator = http.client.HTTPConnection("127.0.0.1", said["operator"], timeout=PATIENCE)
+        return int(said[self.transport])
 
     def _get(self, path: str) -> str:
         if self._operator is None:
@@ -250,3 +247,27 @@ class Gateway(Server):
             self._operator.close()
         super().stop()
         self._folder.cleanup()
+
+
+class Registrar(Gateway):
+    """`tallygate registrar` with so many licenses; `keys` is a JSON file of their keys by serial.
+
+    Its interval is long, so that agents may be silent between two phases; they are verified as often as they ask.
+    """
+
+    action = "registrar"
+
+    def __init__(self, licenses: int) -> None:
+        self._licenses = licenses
+        super().__init__("registrar", ["registrar.port=0", "registrar.interval=600s"])
+
+    def prepare(self) -> None:
+        """Sell the licenses."""
+        self.keys = self.store.with_name("keys.json")
+        self.keys.write_text(json.dumps(asyncio.run(self._sell())))
+
+    async def _sell(self) -> dict[str, str]:
+        async with offline(self.store) as store:
+            terms = {"edition": "free"}
+            await asyncio.gather(*(store.sell(f"S-{number}", terms) for number in range(self._licenses)))
+            return {serial: license.key.hex() for serial, license in store.registrar.licenses.items()}

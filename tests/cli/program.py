@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from asyncio.subprocess import PIPE, Process
-from typing import NamedTuple, cast
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from tests.conftest import House
 
 PATIENCE = 60.0
 
@@ -18,10 +21,10 @@ class Ended(NamedTuple):
     err: str
 
 
-async def begin(*argv: str, stdout: int = PIPE) -> Process:
+async def begin(*argv: str, stdin: int = DEVNULL, stdout: int = PIPE) -> Process:
     """Starts the command."""
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", *argv, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=PIPE
+        sys.executable, "-m", "gateway", *argv, stdin=stdin, stdout=stdout, stderr=PIPE
     )
 
 
@@ -49,3 +52,25 @@ async def said(stream: asyncio.StreamReader | None, word: str) -> None:
             if word in line.decode():
                 return
     raise AssertionError(f"it ended without saying {word!r}")
+
+
+class Shell:
+    """Commands for one gateway."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    async def __call__(self, *words: str) -> Ended:
+        return await run(*words, "--operator", self.house.url)
+
+    async def said(self, *words: str) -> str:
+        """What a command that succeeds prints."""
+        ended = await self(*words)
+        assert (ended.code, ended.err) == (0, ""), ended
+        return ended.out
+
+    async def failed(self, *words: str) -> str:
+        """The one line of a command that fails."""
+        ended = await self(*words)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1), ended
+        return ended.err

@@ -13,32 +13,10 @@ import pytest
 
 from gateway.cli.main import main
 from gateway.cli.operator import table
-from tests.cli.program import Ended, run
+from tests.cli.program import Shell, run
 
 if TYPE_CHECKING:
-    from tests.conftest import House, Serve
-
-
-class Shell:
-    """Commands for one gateway."""
-
-    def __init__(self, house: House) -> None:
-        self.house = house
-
-    async def __call__(self, *words: str) -> Ended:
-        return await run(*words, "--operator", self.house.url)
-
-    async def said(self, *words: str) -> str:
-        """What a command that succeeds prints."""
-        ended = await self(*words)
-        assert (ended.code, ended.err) == (0, ""), ended
-        return ended.out
-
-    async def failed(self, *words: str) -> str:
-        """The one line of a command that fails."""
-        ended = await self(*words)
-        assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1), ended
-        return ended.err
+    from tests.conftest import Serve
 
 
 # -- through the operator port -----------------------------------------------------------------------------------------

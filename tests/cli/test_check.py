@@ -58,12 +58,9 @@ def test_every_fault_has_one_line_on_stderr(tmp_path: Path, capsys: pytest.Captu
     ]
 
 
-def test_a_key_whose_feature_comes_later_is_said_to_have_no_effect_yet(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("config.keys.LATER", {"history": "reports"})
-    assert run(*ANY_PORTS, "--set", "history.keep=30d") == 0
-    assert "not in effect yet: history.keep (reports)" in capsys.readouterr().out.splitlines()
+def test_what_is_good_and_probably_not_meant_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*ANY_PORTS, "--set", "license.model=trueconf", "--set", "license.trueconf.edition=free") == 0
+    assert 'license.trueconf.edition: "free" grants nothing without' in capsys.readouterr().out
 
 
 def test_the_file_limit_bounds_the_connections(
@@ -107,3 +104,26 @@ def test_an_address_of_another_machine_is_a_fault_said_once(capsys: pytest.Captu
 def test_the_commented_default_file_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--defaults") == 0
     assert capsys.readouterr().out == document()
+
+
+@pytest.mark.parametrize(
+    ("content", "good"),
+    [
+        (b"0f" * 32, True),
+        (b"  " + b"0F" * 32 + b"\n\n", True),
+        (b"", False),
+        (b"0f" * 31, False),
+        (b"0f" * 33, False),
+        (b"0g" * 32, False),
+        (b"\xff" * 64, False),
+        (b"\xd9\xa1" * 64, False),  # digits, but none of ours
+    ],
+)
+def test_a_key_file_holds_64_hex_digits(
+    content: bytes, good: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo.key").write_bytes(content)
+    assert run(*ANY_PORTS, "--set", "registration.key_file=demo.key") == (0 if good else 1)
+    said = 'registration.key_file: "demo.key" holds no key: a key is 64 hex digits\n'
+    assert capsys.readouterr().err == ("" if good else said)

@@ -83,19 +83,46 @@ def test_a_model_that_is_not_enforced_says_so() -> None:
     assert "not enforced" in render(DOCUMENT | {"license": LICENSE | {"enforce": False}}).splitlines()[0]
 
 
-def test_registration_is_shown_where_there_is_one_with_the_hour_of_shutdown() -> None:
-    grace = {"state": "grace", "shutdown_at": "2026-11-22T04:00:00Z"}
-    said = render(DOCUMENT | {"license": LICENSE | {"registration": grace}})
-    assert "registration grace" in said
-    assert "2026-11-22T04:00:00Z" in said
-    assert "registration" not in render(DOCUMENT)
+def registration(**told: Any) -> list[str]:
+    """The lines of the status that tell of the registration."""
+    lines = render(DOCUMENT | {"license": LICENSE | {"registration": told}}).splitlines()
+    return lines[2 : lines.index("")]
+
+
+def test_registration_is_shown_where_there_is_one() -> None:
+    assert registration(state="off", shutdown_at=None) == []
+    assert registration(state="registered", shutdown_at=None, reason=None) == ["registration registered"]
+    assert registration(state="revoked", reason="the registration server refuses the license: revoked") == [
+        "registration revoked: the registration server refuses the license: revoked"
+    ]
+
+
+def test_a_countdown_is_shown_with_the_hour_of_its_end() -> None:
+    end = "2026-11-22T04:00:00Z"
+    assert registration(state="grace", reason="no answer", shutdown_at=end, seconds_left=11 * 3600 + 59 * 60 + 7) == [
+        "registration grace: no answer",
+        f"  service ends at {end}, in 11 h 59 min, unless verified before",
+    ]
+    assert f"  service ends at {end}, in 7 s, unless verified before" in registration(
+        state="clock_rollback", shutdown_at=end, seconds_left=7
+    )
+
+
+def test_a_countdown_that_is_over_is_not_shown_as_one() -> None:
+    told = registration(state="expired", reason="the grace is over", shutdown_at="2026-11-22T04:00:00Z", seconds_left=0)
+    assert told == ["registration expired: the grace is over"]
 
 
 def test_it_fits_eighty_columns() -> None:
     full = {name: pool(99_999, 99_999, reserved=99_999, denied=99_999) for name in ("online", "participants")}
     license = LICENSE | {
         "models": {"nefsis-concurrent": {"pools": full}},
-        "registration": {"state": "unregistered", "shutdown_at": "2026-11-22T04:00:00Z"},
+        "registration": {
+            "state": "clock_rollback",
+            "reason": "the clock was set back: it has been 2026-11-21T16:00:00Z before" + ", and more" * 9,
+            "shutdown_at": "2026-11-22T04:00:00Z",
+            "seconds_left": 43199,
+        },
     }
     assert max(len(line) for line in render(DOCUMENT | {"license": license}).splitlines()) <= 80
 
@@ -199,3 +226,18 @@ async def test_kicking_an_account_for_a_while(serve: Serve) -> None:
         assert [message["reason"] for message in await client.gone()] == ["kicked"]
     refused = await (await house.connect()).hello(account="ann@example.org")
     assert (refused["type"], refused["reason"]) == ("denied", "banned")
+
+
+def test_who_holds_seats_is_told_a_screenful_at_most() -> None:
+    ann = {"account": "ann", "device": "pc", "address": "::1", "since": "2026-11-21T20:00:00Z", "seats": ["online"]}
+    ann["kind"] = "app"
+    guest = ann | {"account": None, "device": None, "seats": ["guest"]}
+    idle = ann | {"account": "bob", "seats": []}
+    lines = render(DOCUMENT | {"sessions": [ann, idle, guest]}).splitlines()
+    at = lines.index("account  device  since                 seats")
+    assert lines[at + 1 : at + 3] == [
+        "ann      pc      2026-11-21T20:00:00Z  online",
+        "(app)    ::1     2026-11-21T20:00:00Z  guest",
+    ]
+    assert lines[at + 3] == "... and 13 more sessions: GET /api/connections lists all"
+    assert sum("ann" in line for line in render(DOCUMENT | {"sessions": [ann] * 50}).splitlines()) == 20

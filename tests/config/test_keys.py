@@ -10,7 +10,6 @@ import pytest
 import config
 from config.keys import (
     KEYS,
-    LATER,
     LIVE,
     SECTIONS,
     Changes,
@@ -22,7 +21,6 @@ from config.keys import (
     explain,
     flatten,
 )
-from config.keys import not_in_effect as waiting
 from config.loader import load
 from config.settings import Settings
 
@@ -91,24 +89,6 @@ def test_what_is_in_effect_says_what_differs_from_the_defaults() -> None:
     ]
 
 
-def test_keys_whose_feature_comes_later_are_named_when_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.keys.LATER", {"registrar": "the registration server", "store": "the store"})
-    assert waiting(Settings()) == []
-    assert waiting(load(None, ["registrar.port=0", "store.path=x.db", "listen.tcp=0"])) == [
-        ("registrar.port", "the registration server"),
-        ("store.path", "the store"),
-    ]
-
-
-def test_the_free_edition_waits_for_its_registration_where_it_is_enforced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.keys.LATER", {"registration": "registration with a server"})
-    free = ["license.trueconf.edition=free"]
-    assert waiting(load(None, free)) == []
-    assert waiting(load(None, [*free, "license.model=trueconf"])) == [
-        ("license.trueconf.edition", "the registration that the free edition needs")
-    ]
-
-
 def test_limits_change_live_and_ports_at_the_next_start() -> None:
     old = Settings()
     new = load(None, ["listen.tcp=0", "license.epop.users=20", "license.model=floating", "heartbeat.resume_window=90s"])
@@ -130,4 +110,3 @@ def test_a_certificate_is_renewed_live_but_tls_is_switched_at_the_next_start() -
 
 def test_every_live_key_is_a_key() -> None:
     assert set(KEYS) >= LIVE
-    assert set(SECTIONS) >= set(LATER)

@@ -10,13 +10,19 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import House
+from gateway.core.backoff import Backoff
+from gateway.edge import agent
+from gateway.edge.app import running
+from tests.conftest import House, settings_of
 from tests.edge.raw import HELLO, Peer, WebSocketPeer
+from tests.edge.registering import KEY, RawAgent, RawRegistrar, Time, raw_registrar
 
 TLS = Path(__file__).parents[1] / "config" / "tls"
 CERTIFICATE, PRIVATE_KEY = str(TLS / "certificate.pem"), str(TLS / "key.pem")
 
 Connect = Callable[..., Awaitable[Any]]
+Call = Callable[..., Awaitable[RawAgent]]
+Run = Callable[..., contextlib.AbstractAsyncContextManager[House]]
 
 
 @pytest.fixture
@@ -56,3 +62,58 @@ def trust() -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=CERTIFICATE)
     context.check_hostname = False
     return context
+
+
+@pytest.fixture
+async def call() -> AsyncIterator[Call]:
+    """Opens a raw agent at the registrar of a house: `agent = await call(house, key)`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def connect(house: House, key: bytes = b"", **options: Any) -> RawAgent:
+            return await stack.enter_async_context(await RawAgent.at(house, key, **options))
+
+        yield connect
+
+
+@pytest.fixture
+async def registrar(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RawRegistrar]:
+    """A registrar that says what the test says; agents come back to it at once."""
+    monkeypatch.setattr(agent, "Backoff", lambda: Backoff(0.0, 0.0))
+    async with raw_registrar(KEY) as found:
+        yield found
+
+
+@pytest.fixture
+def time() -> Time:
+    """The clocks of a gateway that `run` opens."""
+    return Time()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """The store of a gateway that `run` opens."""
+    (tmp_path / "store").mkdir()
+    return tmp_path / "store" / "t.db"
+
+
+@pytest.fixture
+def run(registrar: RawRegistrar, time: Time, store: Path, tmp_path: Path) -> Run:
+    """One run of a gateway with a license of the raw registrar, on a store that outlives it."""
+    key = tmp_path / "key"
+    key.write_text(KEY.hex())
+
+    @contextlib.asynccontextmanager
+    async def run_house(**overrides: Any) -> AsyncIterator[House]:
+        given: dict[str, Any] = {
+            "registration__role": "agent",
+            "registration__server": f"127.0.0.1:{registrar.port}",
+            "registration__serial": "S-1",
+            "registration__key_file": key,
+            "store__path": store,
+        }
+        settings = settings_of(**given | overrides)
+        async with contextlib.AsyncExitStack() as stack:
+            gateway = await stack.enter_async_context(running(settings, clock=time.clock))
+            yield House(gateway, stack)
+
+    return run_house

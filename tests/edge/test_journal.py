@@ -185,8 +185,23 @@ async def test_the_list_is_paged_from_an_instant_on(serve: Serve) -> None:
     assert [each["subject"] for each in by_time["items"]] == ["a2", "a3", "a4"]
 
 
+async def test_the_list_is_paged_from_its_end_too(serve: Serve) -> None:
+    house = await serve()
+    for number in range(3):
+        await house.http("PUT", f"/api/accounts/a{number}")
+    _, first = await house.http("GET", "/api/audit?order=newest&limit=2")
+    assert [each["subject"] for each in first["items"]] == ["a2", "a1"]
+    await house.http("PUT", "/api/accounts/late")
+    _, last = await house.http("GET", f"/api/audit?order=newest&limit=2&cursor={first['next']}")
+    assert ([each["action"] for each in last["items"]], last["next"]) == (["account.added", "start"], None)
+
+
 @pytest.mark.parametrize(
-    "query", ["since=yesterday", "since=2023-02-30T00:00:00Z", "since=2023-01-01", "cursor=-1", "cursor=x", "limit=0"]
+    "query",
+    [
+        *("since=yesterday", "since=2023-02-30T00:00:00Z", "since=2023-01-01"),
+        *("cursor=-1", "cursor=x", "limit=0", "order=time"),
+    ],
 )
 async def test_a_bad_question_about_it_is_refused(query: str, serve: Serve) -> None:
     house = await serve()

@@ -78,11 +78,13 @@ async def test_the_gateway_keeps_what_the_document_says(serve: Serve, tmp_path: 
         ("POST", "/api/tokens/ops", {"scope": "read"}),
     ):
         assert (await house.http(method, path, json=told))[0] == 200
-    arguments = f"{house.url}/openapi.json --max-examples 5 --seed 1 --no-shrink --no-color --warnings off"
+    # Events never end; their own tests hold them to the document.
+    arguments = f"{house.url}/openapi.json --exclude-path /api/events --max-examples 5 --seed 1 --no-shrink --no-color"
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"),
         "run",
         *arguments.split(),
+        "--warnings=off",
         "--suppress-health-check=all",
         "--continue-on-failure",
         stdout=asyncio.subprocess.PIPE,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.edge import guard, operator
+from gateway.edge import connections, guard, operator
 from tests.conftest import House, Serve, until
 from tests.edge.raw import Peer
 
@@ -269,6 +269,12 @@ async def test_filters_narrow_the_list_and_the_count(serve: Serve) -> None:
         "conference=b": 1,
         "conference=none": 0,
         "account=nobody": 0,
+        "q=AN": 2,
+        "q=phone": 1,
+        "q=oo": 1,
+        "q=127.0.0.3": 1,
+        "q=an&kind=room": 1,
+        "q=nobody": 0,
         "account=ann&conference=a": 1,
         "": 3,
     }
@@ -289,6 +295,39 @@ async def test_a_kick_closes_the_connection_and_frees_its_seats(serve: Serve) ->
     assert (closing["reason"], closing["code"], closing["reconnect"]) == ("kicked", 4503, False)
     assert (await house.http("DELETE", f"/api/connections/{session}"))[0] == 404
     assert (await (await house.connect()).hello(account="ann"))["type"] == "welcome"
+
+
+async def test_a_page_may_begin_anywhere(serve: Serve) -> None:
+    house = await serve()
+    for number in range(5):
+        await house.welcomed(account=f"user{number}")
+    _, listed = await house.http("GET", "/api/connections?q=user&offset=3&limit=1")
+    assert [item["account"] for item in listed["items"]] == ["user3"]
+    _, rest = await house.http("GET", f"/api/connections?q=user&cursor={listed['next']}")
+    assert [item["account"] for item in rest["items"]] == ["user4"]
+    assert (await house.http("GET", "/api/connections?offset=5"))[1] == {"items": [], "next": None}
+    for offset in ("-1", "x", "", "10000000"):
+        assert (await house.http("GET", f"/api/connections?offset={offset}"))[0] == 422
+
+
+async def test_a_search_goes_through_more_than_one_piece(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "PIECE", 2)
+    house = await serve()
+    for number in range(5):
+        await house.welcomed(account=f"user{number}")
+    assert (await house.http("GET", "/api/connections/count?q=user"))[1] == {"count": 5}
+    _, listed = await house.http("GET", "/api/connections?q=user&limit=3")
+    assert [item["account"] for item in listed["items"]] == ["user0", "user1", "user2"]
+
+
+async def test_conferences_are_searched_by_id(serve: Serve) -> None:
+    house = await serve()
+    for id in ("Weekly", "daily", "week-end"):
+        assert (await house.http("PUT", f"/api/conferences/{id}"))[0] == 200
+    _, listed = await house.http("GET", "/api/conferences?q=WEEK")
+    assert [item["id"] for item in listed["items"]] == ["Weekly", "week-end"]
+    _, second = await house.http("GET", "/api/conferences?q=week&offset=1")
+    assert [item["id"] for item in second["items"]] == ["week-end"]
 
 
 async def test_a_kick_with_a_ban_keeps_the_account_out_until_it_is_over_or_lifted(serve: Serve) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import time
@@ -206,3 +207,20 @@ async def test_the_start_up_screen_says_what_a_person_wants_to_know(start: Start
     ):
         assert words in ended.out, words
     assert max(map(len, ended.out.splitlines())) <= 120
+
+
+async def test_a_terminal_that_was_closed_keeps_it_from_nothing(tmp_path: Path) -> None:
+    config, ready = tmp_path / "gateway.toml", tmp_path / "ready.json"
+    config.write_text(CONFIG.format(drain="500ms"))
+    terminal, stdout = os.openpty()
+    try:
+        process = await begin("serve", "--config", str(config), "--ready-file", str(ready), stdout=stdout)
+        os.close(stdout)
+        while b"capacity" not in await asyncio.to_thread(os.read, terminal, 65536):
+            assert process.returncode is None
+    finally:
+        os.close(terminal)
+    process.send_signal(signal.SIGTERM)
+    ended = await end(process)
+    assert (ended.code, ended.err) == (0, "")
+    assert set(json.loads(ready.read_text()).values()) == {None}

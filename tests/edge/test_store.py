@@ -256,6 +256,24 @@ async def test_a_file_of_a_newer_program_is_refused_and_left_alone(opened: Open,
     assert names(tmp_path) == {"store.db", "store.db.lock"}
 
 
+async def test_a_new_file_is_for_its_owner_alone_and_an_old_one_keeps_its_mode(opened: Open, tmp_path: Path) -> None:
+    def modes() -> dict[str, int]:
+        files = (each for each in tmp_path.iterdir() if each.suffix != ".lock")
+        return {each.name: each.stat().st_mode & 0o777 for each in files}
+
+    kept = await opened()
+    await kept.write("a")
+    assert modes() == dict.fromkeys(("store.db", "store.db-shm", "store.db-wal"), 0o600)
+    await kept.store.close()
+    (tmp_path / "store.db").chmod(0o640)
+    again = await opened()
+    assert modes()["store.db"] == 0o640
+    await again.store.close()
+    (tmp_path / "store.db").write_bytes(b"damaged" * 200)
+    await opened()
+    assert (modes()["store.db"], modes()["store.db.damaged-1"]) == (0o600, 0o640)
+
+
 async def test_a_file_without_a_schema_gets_it(opened: Open, tmp_path: Path) -> None:
     (tmp_path / "store.db").touch()
     kept = await opened()

@@ -395,7 +395,7 @@ def test_sdk_clients_need_their_extension(edition: str) -> None:
 
 def test_extensions_are_reported_with_their_terms() -> None:
     def has(**terms: Any) -> set[str]:
-        return {title for title, _, held in trueconf(TrueConf(**terms)).extensions if held}
+        return {each.title for each in trueconf(TrueConf(**terms)).extensions if each.licensed}
 
     always = {"LDAP/Active Directory", "Simultaneous interpretation"}
     enterprise = {"DLP", "Directory", "License Manager", "Border Controller"}

@@ -11,8 +11,9 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.core.standing import State
 from gateway.edge.hub import Clock
-from tests.conftest import House, Serve, until
+from tests.conftest import House, License, Serve, until
 
 METRICS: dict[str, tuple[str, set[str]]] = {
     "connections": ("gauge", {"transport", "state"}),
@@ -37,8 +38,14 @@ METRICS: dict[str, tuple[str, set[str]]] = {
     "license_grants_total": ("counter", {"model", "pool"}),
     "license_releases_total": ("counter", {"model", "pool", "cause"}),
     "license_denials_total": ("counter", {"model", "pool", "reason"}),
+    "license_true_denials_total": ("counter", {"model", "pool", "reason"}),
     "license_leases": ("gauge", {"model", "pool", "kind"}),
     "license_enforced": ("gauge", {"model"}),
+    "registration_state": ("gauge", {"state"}),
+    "registration_checks_total": ("counter", {"result"}),
+    "registrar_servers": ("gauge", set()),
+    "registrar_checks_total": ("counter", {"result"}),
+    "registrar_clones_suspected_total": ("counter", set()),
     "store_commit_seconds": ("histogram", set()),
     "store_pending": ("gauge", set()),
     "store_errors_total": ("counter", set()),
@@ -48,6 +55,11 @@ METRICS: dict[str, tuple[str, set[str]]] = {
     "start_time_seconds": ("gauge", set()),
 }
 """What the operators' manual promises of the features there are: name without prefix, type, labels."""
+COUNTDOWN = {
+    f"registration_{name}_timestamp_seconds": ("gauge", set[str]())
+    for name in ("last_verified", "shutdown", "not_after")
+}
+"""The same of a gateway that has lost its registrar; a gateway without these instants has no such series."""
 MODELS = ["epop", "nefsis-concurrent", "nefsis-named", "trueconf", "floating"]
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
@@ -108,17 +120,33 @@ async def crowd(house: House) -> list[Any]:
 async def test_names_types_and_labels_are_those_of_the_manual(model: str, serve: Serve) -> None:
     house = await serve(license__model=model, license__floating__limit=50)
     await crowd(house)
+    assert await shapes(house) == METRICS
+
+
+async def test_the_instants_of_a_registration_are_there_where_they_exist(license: License) -> None:
+    house = await license({"edition": "free", "not_after": "2099-12-31"})
+    assert await shapes(house) == METRICS | {name: each for name, each in COUNTDOWN.items() if "shutdown" not in name}
+    await house.gateway.agent.close()
+    house.hub.registration.lost()
+    await until(lambda: house.hub.registration.shown.state is State.GRACE)
+    assert await shapes(house) == METRICS | COUNTDOWN
+
+
+async def shapes(house: House) -> dict[str, tuple[str, set[str]]]:
+    """What a scrape shows: by name without prefix, the type and the labels."""
     found: dict[str, tuple[str, set[str]]] = {}
     for family in await scrape(house):
         if not family.name.startswith("tallygate_"):
             assert family.name.startswith(("process_", "python_")), family.name
             continue
+        assert family.documentation
+        if not family.samples:
+            continue
         name = family.name.removeprefix("tallygate_") + ("_total" if family.type == "counter" else "")
         labels = {frozenset(sample.labels) - {"le"} for sample in family.samples}
         assert len(labels) == 1, (name, labels)
-        assert family.documentation
         found[name] = (family.type, set(labels.pop()))
-    assert found == METRICS
+    return found
 
 
 @pytest.mark.parametrize("model", MODELS)

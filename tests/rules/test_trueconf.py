@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import House, Serve
+from tests.conftest import House, License, Serve
 from tests.rules.said import conferences, denied, full, pools, said
 from tests.wire import Wire
 
@@ -142,8 +142,8 @@ async def test_a_full_online_pool_refuses_the_hello(serve: Serve) -> None:
     said(await (await house.connect()).hello(), "welcome")
 
 
-async def test_the_free_edition_has_its_limits(serve: Serve) -> None:
-    house = await serving(serve, edition="free")
+async def test_the_free_edition_has_its_limits(license: License) -> None:
+    house = await license({"edition": "free"}, federation__homes='["there.org"]')
     ann, bob, *others = await users(house, "ann", "bob", *(f"u{n}" for n in range(9)))
     eve = await house.connect()
     denied(await eve.hello(account="eve", home="there.org"), "extension_missing", "hello")
@@ -161,8 +161,8 @@ async def test_the_free_edition_has_its_limits(serve: Serve) -> None:
     assert (await house.http("PUT", "/api/groups/vip", json=body))[0] == 409
 
 
-async def test_starting_too_many_conferences_is_refused_and_too_many_members_stay_outside(serve: Serve) -> None:
-    house = await serving(serve, edition="free", max_participants=2)
+async def test_starting_too_many_conferences_is_refused_and_too_many_members_stay_outside(license: License) -> None:
+    house = await license({"edition": "free"}, license__trueconf__max_participants=2)
     names = ("ann", "bob", "cat", "dan")
     ann, bob, cat, dan = await users(house, *names)
     said(await ann.ask("join", conference="m", scheduled=True, host=True), "waiting")

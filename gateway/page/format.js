@@ -1,0 +1,83 @@
+/* How figures, times and names are written. */
+
+import { el } from "./dom.js";
+
+const whole = new Intl.NumberFormat("en-US");
+const MODELS = {
+  epop: "e/pop",
+  "nefsis-concurrent": "Nefsis concurrent",
+  "nefsis-named": "Nefsis named hosts",
+  trueconf: "TrueConf",
+  floating: "Floating",
+};
+const POOLS = {
+  concurrent: "Concurrent users",
+  hosts: "Named hosts",
+  participants: "Participants",
+  online: "Online users",
+  pro: "PRO users",
+  guest: "Guests",
+  gateway: "Gateway connections",
+  seats: "Seats",
+};
+
+/** 15,000; a dash for nothing. */
+export const count = (number) => (number === null || number === undefined ? "–" : whole.format(number));
+
+/** 7 connections, 1 connection. */
+export const several = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+
+/** With a capital and a full stop. */
+export function sentence(text) {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+}
+
+/** 0.256 as 25.6 %. */
+export const percent = (share) => (share === null || share === undefined ? "–" : `${+(share * 100).toFixed(1)}\u00a0%`);
+
+export const modelTitle = (model) => MODELS[model] ?? model;
+export const poolTitle = (pool) => POOLS[pool] ?? pool;
+
+/** Milliseconds since the epoch of what the API or a clock says; null for nothing. */
+export function instant(time) {
+  if (time === null || time === undefined || time === "") return null;
+  const found = typeof time === "number" ? time : Date.parse(time);
+  return Number.isNaN(found) ? null : found;
+}
+
+const two = (number) => String(number).padStart(2, "0");
+
+/** 2026-11-21 14:03:05 in the time of whoever looks. */
+export function clock(time) {
+  const found = instant(time);
+  if (found === null) return "–";
+  const at = new Date(found);
+  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+}
+
+/** A <time>; the instant in UTC is its title. */
+export function when(time) {
+  const found = instant(time);
+  if (found === null) return el("span", { class: "none" }, "–");
+  const utc = new Date(found).toISOString();
+  return el("time", { datetime: utc, title: `${utc.slice(0, 19).replace("T", " ")} UTC` }, clock(found));
+}
+
+/** Seconds as 2 h 5 min; with seconds where `exact`, or below two minutes. */
+export function span(seconds, exact = false) {
+  if (seconds === null || seconds === undefined) return "–";
+  const left = Math.max(Math.floor(seconds), 0);
+  const parts = [
+    [Math.floor(left / 86400), "d"],
+    [Math.floor(left / 3600) % 24, "h"],
+    [Math.floor(left / 60) % 60, "min"],
+    [left % 60, "s"],
+  ];
+  const first = parts.findIndex(([number]) => number > 0);
+  if (first < 0) return "0 s";
+  const last = exact ? 4 : first === 3 ? 4 : Math.min(first + 2, left >= 120 ? 3 : 4);
+  const shown = parts.slice(first, last).filter(([number], index) => exact || number > 0 || index === 0);
+  return shown.map(([number, unit]) => `${number} ${unit}`).join(" ");
+}

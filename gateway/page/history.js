@@ -1,0 +1,323 @@
+/* The view of history: how a pool was used, who was turned away, and how many seats would have been enough.
+
+All figures are the gateway's own. What is asked, and when: on opening and on a change of the choice, the steps of the
+chosen pool, and for a new span the sums of every pool and the sizing; once a minute, while the page is seen, the
+steps since the last one known; the sums and the sizing, which are more work, again every ten minutes.
+*/
+
+import { added, heatMap, useChart } from "./chart.js";
+import { el, fill } from "./dom.js";
+import { clock, count, modelTitle, percent, poolTitle, span } from "./format.js";
+import { Panel } from "./panel.js";
+import { DAY, DAYS, HOUR, mean } from "./scale.js";
+import { SHADOW, seatsShown } from "./seats.js";
+
+const SPANS = [
+  { id: "24h", title: "24 h", length: DAY, step: "hour" },
+  { id: "7d", title: "7 days", length: 7 * DAY, step: "hour" },
+  { id: "30d", title: "30 days", length: 30 * DAY, step: "hour" },
+  { id: "90d", title: "90 days", length: 90 * DAY, step: "day" },
+  { id: "400d", title: "400 days", length: 400 * DAY, step: "day" },
+];
+const STEPS = { hour: HOUR, day: DAY };
+const MINUTE = 60_000;
+const MINUTES = 10; // between two times that sums and sizing are asked for
+const RAW = [
+  ...["start", "model", "pool", "limit", "seconds", "seat_seconds", "mean", "max", "p50", "p95", "p99", "full_seconds"],
+  ...["grants", "denied", "true_denials", "seated"],
+];
+let page = null;
+
+export const view = {
+  id: "history",
+  title: "History",
+  needs: () => true,
+  open(root, app) {
+    page = new History(root, app);
+  },
+  update() {},
+  close() {
+    page.close();
+    page = null;
+  },
+};
+
+class History {
+  constructor(root, app) {
+    this.app = app;
+    const [, model, pool, query] = /^\/?([^/?]*)\/?([^/?]*)(?:\?(.*))?$/.exec(app.rest ?? "") ?? [];
+    const asked = new URLSearchParams(query ?? "").get("span");
+    this.span = SPANS.find((each) => each.id === asked) ?? SPANS[1];
+    this.model = model ? decodeURIComponent(model) : "";
+    this.pool = pool ? decodeURIComponent(pool) : "";
+    this.sums = []; // one for each pool of each model, over the whole span
+    this.items = []; // the chosen pool, step by step
+    this.sizing = null;
+    this.minutes = 0;
+    this.requests = new AbortController();
+    this.build(root);
+    this.watch = new ResizeObserver(([{ contentRect }]) => this.resize(contentRect.width));
+    this.watch.observe(this.body);
+    this.timer = setInterval(() => this.minute(), MINUTE);
+    this.load(true);
+  }
+
+  close() {
+    clearInterval(this.timer);
+    this.watch.disconnect();
+    this.requests.abort();
+  }
+
+  // -- the skeleton ---------------------------------------------------------------------------------------------------
+
+  build(root) {
+    this.models = el("select", { id: "history-model", onchange: () => this.choose(this.models.value, "") });
+    this.pools = el("select", { id: "history-pool", onchange: () => this.choose(this.model, this.pools.value) });
+    const spans = SPANS.map((each) =>
+      el("button", { type: "button", "data-act": `span-${each.id}`, onclick: () => this.reach(each) }, each.title),
+    );
+    this.spans = el("div", { class: "segments", role: "group", "aria-label": "Time" }, spans);
+    this.shadow = el("p", { class: "note", hidden: true }, SHADOW);
+    this.status = el("p", { class: "note", role: "status" });
+    this.use = new Panel("Use over time");
+    this.week = new Panel("By hour and weekday");
+    this.seats = new Panel("What this traffic would have needed");
+    this.body = el("div", { class: "history" }, this.use.root, this.week.root, this.seats.root);
+    fill(
+      root,
+      el(
+        "div",
+        { class: "toolbar" },
+        el("div", { class: "field" }, el("label", { for: this.models.id }, "Model"), this.models),
+        el("div", { class: "field" }, el("label", { for: this.pools.id }, "Pool"), this.pools),
+        this.spans,
+      ),
+      this.shadow,
+      this.status,
+      this.body,
+    );
+  }
+
+  // -- choosing -------------------------------------------------------------------------------------------------------
+
+  choose(model, pool) {
+    this.model = model;
+    this.pool = pool;
+    this.load(false);
+  }
+
+  reach(span) {
+    this.span = span;
+    this.sums = [];
+    this.sizing = null;
+    this.load(true);
+  }
+
+  offer() {
+    const models = [...new Set(this.sums.map((sum) => sum.model))];
+    if (!models.includes(this.model)) this.model = this.app.state?.model ?? models[0];
+    const pools = this.sums.filter((sum) => sum.model === this.model).map((sum) => sum.pool);
+    if (!pools.includes(this.pool)) [this.pool] = pools;
+    const enforced = this.enforced;
+    const option = (value, title) => el("option", { value }, title);
+    fill(
+      this.models,
+      models.map((name) => option(name, name === enforced ? `${modelTitle(name)} (enforced)` : modelTitle(name))),
+    );
+    fill(this.pools, pools.map((name) => option(name, poolTitle(name))));
+    this.models.value = this.model;
+    this.pools.value = this.pool;
+    this.shadow.hidden = this.model === enforced;
+    for (const button of this.spans.children) {
+      button.setAttribute("aria-pressed", String(button.dataset.act === `span-${this.span.id}`));
+    }
+    const path = [this.model, this.pool].map(encodeURIComponent).join("/");
+    window.history.replaceState(null, "", `#/history/${path}?span=${this.span.id}`);
+  }
+
+  get enforced() {
+    // The gateway names its enforced model first.
+    return this.sizing?.items.find((model) => model.enforced)?.model ?? this.sums[0]?.model;
+  }
+
+  // -- asking ---------------------------------------------------------------------------------------------------------
+
+  /** Ask anew; `all` for the sums and the sizing of the span too. */
+  async load(all) {
+    this.requests.abort();
+    this.requests = new AbortController();
+    const { signal } = this.requests;
+    const since = this.span.id;
+    this.body.setAttribute("aria-busy", "true");
+    try {
+      if (all || !this.sums.length) {
+        this.minutes = 0;
+        this.sums = (await this.app.get(`api/history?since=${since}&step=all`, { signal })).items;
+      }
+      this.offer();
+      this.items = await this.steps(since, signal);
+      this.draw();
+      if (this.sizing === null) this.seats.wait("Replaying the demand…");
+      if (all || this.sizing === null) {
+        this.sizing = await this.app.get(`api/sizing?since=${since}`, { signal });
+      }
+      this.seats.show(seatsShown(this.sizing, this.model, this.pool, this.span.id));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.status.textContent = `History cannot be shown: ${error.message}`;
+      this.app.fail(error);
+    }
+    this.body.removeAttribute("aria-busy");
+  }
+
+  async steps(since, signal) {
+    const path = `api/history?model=${encodeURIComponent(this.model)}&pool=${encodeURIComponent(this.pool)}`;
+    const found = [];
+    let next = "";
+    do {
+      const cursor = next && `&cursor=${encodeURIComponent(next)}`;
+      const piece = await this.app.get(`${path}&step=${this.span.step}&since=${since}&limit=1000${cursor}`, { signal });
+      found.push(...piece.items);
+      next = piece.next;
+    } while (next);
+    return found;
+  }
+
+  async minute() {
+    if (document.hidden || this.body.hasAttribute("aria-busy")) return;
+    this.minutes += 1;
+    if (this.minutes >= MINUTES || !this.items.length) {
+      await this.load(true);
+      return;
+    }
+    const last = this.items.at(-1).start;
+    try {
+      const newer = await this.steps(last, this.requests.signal);
+      const begin = this.app.now() - this.span.length - STEPS[this.span.step];
+      this.items = [...this.items.filter((item) => item.start < last && Date.parse(item.start) > begin), ...newer];
+      this.draw();
+    } catch (error) {
+      if (error.name !== "AbortError") this.status.textContent = `Not up to date: ${error.message}`;
+    }
+  }
+
+  // -- showing --------------------------------------------------------------------------------------------------------
+
+  resize(width) {
+    if (Math.round(width) === this.width) return;
+    this.width = Math.round(width);
+    if (this.items.length) this.draw();
+  }
+
+  draw() {
+    const now = this.app.now();
+    const steps = this.items.map((item) => read(item, STEPS[this.span.step], now)).filter((step) => step.seconds > 0);
+    if (!steps.length) {
+      this.status.textContent = "";
+      for (const panel of [this.use, this.week]) panel.wait("No history yet: it begins with the first use.");
+      return;
+    }
+    const total = added(steps);
+    const [first, last] = [steps[0].start, now].map((at) => clock(at).slice(0, 16));
+    this.status.textContent = `${first} to ${last}, ${span(total.seconds)} of it watched. Times in the charts are UTC.`;
+    this.drawUse(steps, total, now);
+    this.drawWeek();
+  }
+
+  drawUse(steps, total, now) {
+    const shadow = this.model !== this.enforced;
+    const name = `${modelTitle(this.model)}, ${poolTitle(this.pool)}`;
+    // A young gateway's few hours fill the picture.
+    const from = Math.min(steps[0].start, now - 6 * STEPS[this.span.step]);
+    const label = `Use of ${name} over time, peak and mean; arrow keys step through it`;
+    const chart = useChart({ steps, from, to: now, width: this.use.width, label, shadow, at: this.use.at });
+    const refused = shadow ? "Would be refused" : "Refused";
+    const columns = ["From (UTC)", "Peak", "Limit", "Mean", "At the limit", refused, "Truly denied"];
+    this.use.show({
+      name: `use-${this.model}-${this.pool}-${this.span.id}`,
+      before: this.figures(total, shadow),
+      chart,
+      after: legend(total, shadow),
+      head: shadow ? columns.slice(0, 6) : columns,
+      rows: steps.map((step) => [
+        new Date(step.start).toISOString().slice(0, 16).replace("T", " "),
+        ...[count(step.peak), count(step.limit), mean(step.seatSeconds / step.seconds), span(step.full)],
+        ...(shadow ? [count(step.denied)] : [count(step.denied), count(step.missed)]),
+      ]),
+      raw: [RAW, this.items.map((item) => RAW.map((field) => item[field]))],
+    });
+  }
+
+  figures(total, shadow) {
+    const sum = this.sums.find((each) => each.model === this.model && each.pool === this.pool);
+    const limited = total.limit !== null;
+    const figure = (title, value, note) =>
+      el("div", { class: "figure" }, el("dt", {}, title), el("dd", {}, value), el("dd", { class: "note" }, note));
+    const waited = sum?.time_to_seat.mean;
+    const parts = [
+      figure("Peak", count(total.peak), limited ? `limit ${count(total.limit)}` : "no limit"),
+      figure("Mean", mean(total.seatSeconds / total.seconds), "exact, over the time watched"),
+      figure("95th percentile", count(sum?.p95 ?? null), sum && `99th: ${count(sum.p99)}`),
+      limited && figure("At the limit", span(total.full), percent(total.full / total.seconds)),
+    ];
+    if (shadow) {
+      parts.push(figure("Would have refused", count(total.denied), "of what was admitted"));
+    } else {
+      const patience = this.sizing?.patience_seconds;
+      const soon = patience ? `no seat within ${span(patience)}` : "no seat soon after";
+      parts.push(
+        figure("Refused", count(total.denied), "every refusal, whatever came of it"),
+        figure("Truly denied", count(total.missed), soon),
+        figure("Seated after a refusal", count(total.seated), waited ? `after ${span(waited)} on average` : null),
+      );
+    }
+    return el("dl", { class: "figures" }, parts);
+  }
+
+  drawWeek() {
+    const sum = this.sums.find((each) => each.model === this.model && each.pool === this.pool);
+    if (!sum || !sum.week.flat().some((value) => value)) {
+      this.week.wait("Nobody used this pool in this time.");
+      return;
+    }
+    const label = "Mean use by weekday and hour; arrow keys step through it";
+    const hours = Array.from({ length: 24 }, (_, hour) => String(hour).padStart(2, "0"));
+    this.week.show({
+      name: `week-${this.model}-${this.pool}-${this.span.id}`,
+      chart: heatMap({ week: sum.week, width: this.week.width, label, at: this.week.at }),
+      after: el("p", { class: "note" }, `Mean use by hour, UTC. The busiest hour of all: ${mean(sum.busiest_hour)}.`),
+      head: ["UTC", ...hours],
+      rows: sum.week.map((day, number) => [DAYS[number], ...day.map(mean)]),
+      raw: [["weekday", ...hours], sum.week.map((day, number) => [DAYS[number], ...day])],
+    });
+  }
+}
+
+function read(item, length, now) {
+  const start = Date.parse(item.start);
+  return {
+    start,
+    end: Math.max(Math.min(start + length, now), start + MINUTE),
+    seconds: item.seconds,
+    seatSeconds: item.seat_seconds,
+    peak: item.max,
+    limit: item.limit,
+    full: item.full_seconds,
+    denied: item.denied,
+    missed: item.true_denials,
+    seated: item.seated,
+  };
+}
+
+function legend(total, shadow) {
+  const swatch = (kind) => el("span", { class: `swatch swatch-${kind}`, "aria-hidden": "true" });
+  const entry = (kind, text) => el("li", {}, swatch(kind), text);
+  return el("ul", { class: "legend" }, [
+    entry("peak", "peak"),
+    entry("mean", "mean"),
+    total.limit !== null && entry("limit", "limit"),
+    total.full > 0 && entry("full", "time at the limit"),
+    total.denied > 0 && entry("refused", shadow ? "would be refused" : "refused, seated soon after or undecided"),
+    total.missed > 0 && !shadow && entry("missed", "truly denied"),
+  ]);
+}

@@ -1,0 +1,40 @@
+/* Signing in: the operator's token, asked for where the gateway wants one. */
+
+import { el, fill } from "./dom.js";
+
+/** Ask for a token in `root`; `problem` says why the last one was not good; `use` is given what was entered. */
+export function login(root, problem, use) {
+  const input = el("input", {
+    id: "token",
+    type: "password",
+    autocomplete: "off",
+    spellcheck: "false",
+    required: true,
+    "aria-describedby": "token-help",
+  });
+  const form = el(
+    "form",
+    { id: "login", class: "card login" },
+    problem ? el("p", { class: "problem", role: "alert", id: "login-problem" }, problem) : null,
+    el("div", { class: "field" }, el("label", { for: "token" }, "Operator token"), input),
+    el(
+      "p",
+      { class: "note", id: "token-help" },
+      "Made on the gateway's machine by ",
+      el("code", {}, "tallygate token add NAME --scope read"),
+      " (or ",
+      el("code", {}, "admin"),
+      "). It stays in the memory of this page.",
+    ),
+    el("button", { type: "submit", class: "primary" }, "Sign in"),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (!input.value.trim()) return;
+    form.querySelector("button").disabled = true;
+    use(input.value);
+  });
+  root.removeAttribute("aria-busy");
+  fill(root, form);
+  input.focus();
+}

@@ -1,0 +1,133 @@
+"""What an operator does on the page, and what the page does by itself: it lives with the gateway."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+from playwright.async_api import expect
+
+from gateway.edge.app import running
+from tests.conftest import House, License, Serve, settings_of
+from tests.page.conftest import Screen
+from tests.programs import free_port
+
+ROWS = "#connections-list tbody tr[data-key]"
+
+
+async def test_a_connection_appears_and_goes(serve: Serve, screen: Screen) -> None:
+    house = await serve(license__model="trueconf")
+    page = await screen.open(house, "#/connections")
+    await expect(page.get_by_text("Nobody is connected.")).to_be_visible()
+    wire = await house.welcomed(account="ann@example.org", device="laptop")
+    row = page.locator(ROWS).filter(has_text="ann@example.org")
+    await expect(row).to_be_visible()
+    await expect(row).to_contain_text("laptop")
+    await wire.close()
+    await expect(row).to_have_count(0)
+
+
+async def test_the_summary_follows_the_pools(serve: Serve, screen: Screen) -> None:
+    house = await serve(license__model="trueconf", license__trueconf__pro=1)
+    page = await screen.open(house)
+    pool = page.locator(".pool[data-pool=pro]")
+    await expect(pool).to_contain_text("0 of 1")
+    ann, bob = await house.welcomed(account="ann"), await house.welcomed(account="bob")
+    await ann.ask("join", conference="weekly")
+    await expect(pool).to_contain_text("1 of 1")
+    await expect(pool.get_by_role("meter")).to_have_attribute("aria-valuenow", "1")
+    assert (await bob.ask("join", conference="weekly"))["reason"] == "pool_full"
+    await expect(pool).to_contain_text("1 refused")
+
+
+async def test_a_pro_license_is_revoked_after_a_question(serve: Serve, screen: Screen) -> None:
+    house = await serve(license__model="trueconf")
+    ann = await house.welcomed(account="ann")
+    await ann.ask("join", conference="weekly")
+    page = await screen.open(house, "#/pro")
+    row = page.locator("#pro-list tr[data-key=ann]")
+    await row.get_by_role("button", name="Revoke the license of ann").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("ann is in a conference and will be removed")
+    await dialog.get_by_role("button", name="Cancel").click()
+    await expect(dialog).to_have_count(0)
+    assert await house.used("pro") == 1
+    await row.get_by_role("button").click()
+    await dialog.get_by_role("button", name="Revoke").click()
+    await expect(page.locator("#toasts")).to_contain_text("The PRO license of ann is revoked.")
+    await expect(row).to_have_count(0)
+    assert (await ann.hear())["reason"] == "license_withdrawn"
+    assert await house.used("pro") == 0
+
+
+async def test_a_permanent_license_cannot_be_revoked_and_says_why(serve: Serve, screen: Screen) -> None:
+    house = await serve(license__model="trueconf", license__trueconf__redistribute_every="1s")
+    await house.http("PUT", "/api/groups/board", json={"accounts": ["ann"], "permanent": True})
+    page = await screen.open(house, "#/pro")
+    row = page.locator("#pro-list tr[data-key=ann]")
+    await expect(row).to_contain_text("permanent")
+    await expect(row.get_by_role("button")).to_be_disabled()
+    await expect(row.get_by_role("button")).to_have_attribute("title", re.compile("change its group"))
+    await expect(page.locator("#groups-list tr[data-key=board]")).to_contain_text("in effect")
+
+
+async def test_a_session_is_kicked(serve: Serve, screen: Screen) -> None:
+    house = await serve(license__model="trueconf")
+    ann = await house.welcomed(account="ann")
+    page = await screen.open(house, "#/connections")
+    await page.get_by_role("button", name="Kick ann").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Kick", exact=True).click()
+    await expect(page.locator("#toasts")).to_contain_text("ann is kicked.")
+    assert (await ann.hear())["reason"] == "kicked"
+    await expect(page.get_by_text("Nobody is connected.")).to_be_visible()
+    await house.welcomed(account="ann")
+
+
+async def test_who_is_banned_for_a_while_is_kept_out_and_let_in_again(serve: Serve, screen: Screen) -> None:
+    house = await serve(license__model="trueconf")
+    await house.welcomed(account="ann")
+    page = await screen.open(house, "#/connections")
+    await page.get_by_role("button", name="Kick ann").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Also keep ann out for 5 minutes").check()
+    await dialog.get_by_role("button", name="Kick", exact=True).click()
+    await expect(page.locator("#toasts")).to_contain_text("ann is kicked and kept out.")
+    refused = await (await house.connect()).hello(account="ann")
+    assert (refused["type"], refused["reason"]) == ("denied", "banned")
+    await page.locator("#bans summary").click()
+    await page.get_by_role("button", name="Let ann in again").click()
+    await expect(page.locator("#toasts")).to_contain_text("ann is let in again.")
+    await house.welcomed(account="ann")
+
+
+async def test_a_lost_registration_counts_down(license: License, screen: Screen) -> None:
+    house = await license({"edition": "free"})
+    page = await screen.open(house)
+    state = page.locator("#registration-state")
+    await expect(state).to_have_text("registered")
+    await expect(page.locator("#countdown")).to_have_count(0)
+    assert house.registrar is not None
+    await house.registrar.hub.registrar.close()
+    await expect(state).to_have_text("connection lost")
+    await expect(page.locator("#countdown")).to_contain_text("Expected shutdown at")
+    left = page.locator("#countdown-left")
+    await expect(left).to_have_text(re.compile("^in 11 h 59 min"))
+    before = await left.inner_text()
+    await expect(left).not_to_have_text(before)
+
+
+async def test_it_lives_through_a_restart_of_the_gateway(tmp_path: Path, screen: Screen) -> None:
+    screen.excused = "ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE"
+    settings = settings_of(listen__operator=free_port(), store__path=tmp_path / "store.db")
+    async with running(settings) as gateway:
+        house = House(gateway, contextlib.AsyncExitStack())
+        page = await screen.open(house)
+        await expect(page.locator("html")).to_have_attribute("data-connected", "yes")
+    banner = page.locator("#banner")
+    await expect(banner).to_contain_text("lost")
+    await expect(page.locator("html")).to_have_attribute("data-connected", "no")
+    async with running(settings):
+        await expect(banner).to_have_text("Connected again.")
+        await expect(page.locator("html")).to_have_attribute("data-connected", "yes")
+        await expect(banner).to_have_text("")

@@ -1,0 +1,57 @@
+"""Fifteen thousand sessions: found at once, and only those in sight are in the document."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from gateway.core.facts import Session
+from tests.conftest import House, Serve
+from tests.page.conftest import Screen
+
+MANY = 15_000
+IN_SIGHT = 200
+ROWS = "#connections-list tbody tr[data-key]"
+
+
+@pytest.fixture
+async def house(serve: Serve) -> House:
+    """A gateway with as many sessions; where the bytes would come from does not matter here."""
+    house = await serve(license__model="floating", license__shadow="[]")
+    now = house.hub.now()
+    for number in range(1, MANY + 1):
+        session = Session(
+            number, account=f"user-{number:05}", device="laptop", address=f"10.0.{number >> 8}.{number & 255}",
+            kind="room" if number % 100 == 0 else "app", since=now.wall,
+        )  # fmt: skip
+        assert house.hub.admission.hello(session, now).refused is None
+    return house
+
+
+async def test_a_list_of_many_is_searched(house: House, screen: Screen) -> None:
+    page = await screen.open(house, "#/connections")
+    figures = page.locator("#connections-tally")
+    await expect(figures).to_contain_text("15,000 connections")
+    seek = page.get_by_role("searchbox")
+    await seek.fill("user-1234")
+    await expect(figures).to_contain_text("10 of 15,000")
+    await expect(page.locator(ROWS)).to_have_count(10)
+    await seek.fill("10.0.58.152")
+    await expect(page.locator(ROWS)).to_have_count(1)
+    await expect(page.locator(ROWS)).to_contain_text("user-15000")
+    await seek.fill("room")
+    await expect(figures).to_contain_text("150 of 15,000")
+    await seek.fill("nobody at all")
+    await expect(page.get_by_text("No connection matches.")).to_be_visible()
+    await seek.fill("")
+    await expect(figures).to_have_text("15,000 connections")
+
+
+async def test_only_what_is_in_sight_is_in_the_document(house: House, screen: Screen) -> None:
+    page = await screen.open(house, "#/connections")
+    rows, box = page.locator(ROWS), page.locator("#connections-list").locator("..")
+    for share, wanted in ((0, "user-00001"), (0.5, "user-075"), (1, "user-15000")):
+        await box.evaluate("(node, share) => { node.scrollTop = share * node.scrollHeight; }", share)
+        await expect(rows.filter(has_text=wanted).first).to_be_visible()
+        assert 0 < await rows.count() < IN_SIGHT
+    await expect(page.locator("#connections-list")).to_have_attribute("aria-rowcount", str(MANY + 1))

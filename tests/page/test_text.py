@@ -1,0 +1,64 @@
+"""Whatever a client calls itself is text: it is shown as it was sent, and never becomes a part of the page."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from tests.conftest import House, Serve
+from tests.page.conftest import Screen
+
+IMAGE = "<img src=x onerror=alert(1)>"
+SCRIPT = "<script>alert(2)</script>&lt;b&gt;"
+"""A client's own name is free text; ids are of few characters, `<` is none of them."""
+
+
+@pytest.fixture
+async def house(serve: Serve) -> House:
+    return await serve(license__model="trueconf")
+
+
+async def clean(page: Page) -> None:
+    """There is nothing in the page that only markup could have brought."""
+    for forbidden in ("img[src=x]", "main script", "main b:text-is('x')", "[onerror]", "iframe"):
+        await expect(page.locator(forbidden)).to_have_count(0)
+
+
+@pytest.mark.parametrize("text", [IMAGE, SCRIPT])
+async def test_the_name_of_a_client(house: House, screen: Screen, text: str) -> None:
+    await house.welcomed(account="ann", device="laptop", client=text)
+    page = await screen.open(house, "#/connections")
+    await page.get_by_role("button", name="ann", exact=True).click()
+    await expect(page.locator("#details")).to_contain_text(text)
+    await clean(page)
+
+
+async def test_what_an_operator_searches_for(house: House, screen: Screen) -> None:
+    page = await screen.open(house, "#/connections")
+    for view in ("connections", "conferences", "pro", "audit"):
+        await page.locator(f"#tab-{view}").click()
+        await page.get_by_role("searchbox").fill(IMAGE)
+        await clean(page)
+
+
+async def test_what_stands_in_the_address(house: House, screen: Screen) -> None:
+    for rest in (f"connections?conference={IMAGE}", f"history/{IMAGE}/{IMAGE}", IMAGE, "toString", "__proto__"):
+        page = await screen.open(house, f"#/{rest}")
+        await clean(page)
+
+
+async def test_what_the_gateway_is_told_by_a_stranger_stays_text(house: House, screen: Screen) -> None:
+    """The audit log names whom an operator asked for, as it was asked."""
+    await house.http("PUT", "/api/bans/192.0.2.7", json={"for": "5m"})
+    page = await screen.visit(house)
+    await page.route("**/api/audit**", _hostile)
+    await page.goto(f"{house.url}/#/audit")
+    await expect(page.locator("main")).to_contain_text(IMAGE)
+    await clean(page)
+
+
+async def _hostile(route: Route) -> None:
+    entry = {"seq": 9, "time": "2026-11-21T21:00:00.000Z", "actor": IMAGE, "action": IMAGE, "subject": IMAGE}
+    await route.fulfill(
+        json={"items": [{**entry, "detail": {IMAGE: IMAGE}, "previous": "0" * 64, "hash": "1" * 64}], "next": None}
+    )
