@@ -22,5 +22,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run it until it is told to stop; gives the exit code."""
-    args.set = [*args.set, "registrar.enabled=true", "license.shadow="]
+    args.set = [*args.set, "registrar.enabled=true", "registration.role=off", "license.shadow="]
     return serve.run(args, clients=False)

@@ -34,15 +34,17 @@ class Leasing:
     def redistribute(self, permanent: Iterable[str], now: Now) -> tuple[Outcome, list[str]]:
         """Put the configured permanent accounts into effect, in every model that has them; TrueConf licensing, PRO 5.
 
-        Returns those for whom the enforced pool is too small as well.
+        Where a license has none any more, those of before become temporary. Returns those for whom the enforced pool is
+        too small as well.
         """
         self.permanent = list(permanent)
         outcome = Outcome()
         beyond: list[str] = []
         for ledger in self._admission.ledgers:
-            if not ledger.model.reservable:
+            model = ledger.model
+            if not model.personal:
                 continue
-            plan = ledger.plan(ledger.model.personal, self.permanent, now)
+            plan = ledger.plan(model.personal, self.permanent if model.reservable else (), now)
             if ledger.enforced:
                 beyond = [str(key) for key in plan.beyond]
                 for key in plan.lost:

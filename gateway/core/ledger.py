@@ -14,7 +14,7 @@ from typing import NamedTuple
 from gateway.core.book import Book, Lease, Linger, Reservation
 from gateway.core.denials import who
 from gateway.core.facts import ABRUPT, VISITORS, Key, Now, Seat, Session
-from gateway.core.license import Model, Refusal
+from gateway.core.license import Model, Pool, Refusal
 
 FEW = 8
 """Seats that are searched one by one."""
@@ -72,12 +72,11 @@ class Ledger:
         """Keys of the leading model's personal pool that came or went since somebody last looked."""
         self._expiries: list[tuple[float, str, Key]] = []
         self.retune(model, overdraft, now)
-        for pool in model.pools:
-            for key in pool.reserve:
-                self._reserve(pool.name, key, now)
 
     def retune(self, model: Model, overdraft: int, now: Now) -> None:
-        """Take the limits of the same model under other terms. A lowered limit drops nobody."""
+        """Take the limits of the same model under other terms. A lowered limit drops nobody, but no key is reserved
+        beyond it: a reservation is one of the seats, not one more.
+        """
         self.model = model
         self.overdraft = overdraft if self.enforced else 0
         self._limited = [pool.name for pool in model.pools if pool.limit is not None and pool.binding]
@@ -85,6 +84,8 @@ class Ledger:
             book = self.pools[pool.name]
             book.clock(now.mono)
             book.tune(pool)
+            if pool.reserve:
+                self._reserve_all(pool, now)
 
     def wanted(self, session: Session) -> Collection[Seat]:
         """The seats that the facts of `session` give it in this model."""
@@ -250,6 +251,16 @@ class Ledger:
             self._note(name, key, lease, "redistributed")
         if fresh or (lease is not None and lease.expires is not None):
             self._turn(name, key)
+
+    def _reserve_all(self, pool: Pool, now: Now) -> None:
+        book, keys = self.pools[pool.name], list(dict.fromkeys(pool.reserve))
+        for key in keys[: pool.limit]:
+            if key not in book.reservations and self.full(pool.name, key) is None:
+                self._reserve(pool.name, key, now)
+        for key in () if pool.limit is None else keys[pool.limit :]:
+            reservation = book.reservations.pop(key, None)
+            if reservation is not None:
+                book.remove(key, reservation, "redistributed", now.mono)
 
     def plan(self, name: str, permanent: Iterable[Key], now: Now) -> Redistribution:
         """Work out a redistribution of pool `name` for `permanent`, in order; TrueConf licensing, PRO step 5.

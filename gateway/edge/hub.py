@@ -156,6 +156,7 @@ class Hub:
             door.patience = self.patience
         silence = _ticks(SILENCE * self.registrar.registrar.interval)
         self.registrar.door.patience = {**self.patience, State.AWAKE: silence}
+        self.registrar.door.proxies = []  # they stand before the client doors; an agent says no PROXY header
         self.admission.terms = _terms(settings)
         for ledger in self.admission.ledgers:
             model = MODELS[ledger.model.name].model(settings.license.terms[ledger.model.name])

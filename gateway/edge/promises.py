@@ -68,11 +68,16 @@ class Promises:
         done.add_done_callback(self._settled)
 
     def look(self, mono: float) -> None:
-        """Break the promises if the time of the first is over: the disk does not answer."""
+        """Break the promises if the time of the first is over, or of a commit in which there is none of them: the disk
+        does not answer.
+        """
+        store = self._hub.recorder.store
         done, promise = next(iter(self._given.items()), (None, None))
-        if done is not None and promise is not None and promise.until <= mono and not done.done():
-            self._hub.recorder.store.mistrust(f"it has not answered for {self._hub.settings.store.deadline:g} s")
+        late = done is not None and promise is not None and promise.until <= mono and not done.done()
+        if late or store.stalled:
+            store.mistrust(f"it has not answered for {self._hub.settings.store.deadline:g} s")
             self._break()
+            self._hub.registrar.wait_no_longer()
 
     def _settled(self, done: asyncio.Future[None]) -> None:
         if done not in self._given:

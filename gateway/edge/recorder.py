@@ -99,7 +99,7 @@ class Recorder:
         now = self._now()
         try:
             last, kept = await self.journal.open(), await self._read(now)
-        except (LookupError, ValueError, TypeError, StoreDamaged) as fault:
+        except (LookupError, ValueError, TypeError, AttributeError, StoreDamaged) as fault:
             await self.store.begin_anew(str(fault))
             last, kept = await self.journal.open(), await self._read(now)
         self._take_up(kept, now)

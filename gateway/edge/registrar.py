@@ -1,12 +1,13 @@
 """The registrar's door: agents of other gateways keep a connection here, on the same lean protocol as the clients.
 
 The door, its limits, its deadlines and the flood rule are those of the clients; only the words are others. An answer is
-sent when what it promises is on disk. Where the disk fails it is sent all the same: memory is what counts until the
-store is back, and a server that is told nothing would run out for a fault that is not its own.
+sent when what it promises is on disk. Where the disk fails, or does not answer, it is sent all the same: memory is what
+counts until the store is back, and a server that is told nothing would run out for a fault that is not its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Mapping
@@ -83,6 +84,8 @@ class Desk:
         self.door = Door("registrar", lambda door, address: AgentConnection(door, address, self), hub)
         self.results = dict.fromkeys(RESULTS, 0)
         self._connections: dict[Talk | None, AgentConnection] = {}
+        self._promised: dict[asyncio.Future[None], tuple[AgentConnection, Reply]] = {}
+        """Answers that wait for the disk."""
 
     # -- agents ------------------------------------------------------------------------------------------------------
 
@@ -132,7 +135,19 @@ class Desk:
             self._say(connection, reply)
             return
         done = self._hub.recorder.installation(reply.changed)
-        done.add_done_callback(lambda _: self._say(connection, reply))
+        self._promised[done] = connection, reply
+        done.add_done_callback(self._written)
+
+    def _written(self, done: asyncio.Future[None]) -> None:
+        promised = self._promised.pop(done, None)
+        if promised is not None:
+            self._say(*promised)
+
+    def wait_no_longer(self) -> None:
+        """The disk does not answer: say all that waits for it."""
+        promised, self._promised = self._promised, {}
+        for connection, reply in promised.values():
+            self._say(connection, reply)
 
     def _say(self, connection: AgentConnection, reply: Reply) -> None:
         if connection.cause is not None:

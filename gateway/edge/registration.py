@@ -80,6 +80,7 @@ class Registration:
         self._showing: asyncio.Future[None] | None = None
         self._noted = 0.0
         self._reminded = 0
+        self._set_back = False
 
     # -- what it allows ----------------------------------------------------------------------------------------------
 
@@ -205,6 +206,7 @@ class Registration:
         if turned and self.doors is not None and self.doors(open=open):
             self._open = open
         self._remind(at)
+        self._mind_the_clock(state, at)
         shown = self._now_shown()
         if shown != self._shown and self._showing is None:
             self._show(shown, at)
@@ -234,6 +236,13 @@ class Registration:
             end = utc(self.standing.shutdown_at(at))
             log.warning("registration lost: service ends in %s, at %s, unless it comes back", span(left), end)
         self._reminded = due
+
+    def _mind_the_clock(self, state: State, at: Moment) -> None:
+        """Warn of a clock that was set back where no state tells it (counting rules, 6: other licenses only warn)."""
+        set_back = state is not State.CLOCK_ROLLBACK and self.standing.rolled_back(at)
+        if set_back and not self._set_back:
+            log.warning("the clock was set back: it has been %s before", utc(self.standing.high))
+        self._set_back = set_back
 
     def _note(self, at: Moment) -> asyncio.Future[None]:
         self._noted = at.boot
@@ -277,7 +286,8 @@ class Registration:
     @property
     def shown(self) -> Shown:
         """What an operator is told."""
-        return self._shown if self._showing is not None else self._now_shown()
+        waits = self._showing is not None and self._hub.recorder.store.available
+        return self._shown if waits else self._now_shown()
 
     def document(self) -> dict[str, Any]:
         """All of it, for the operator port; times in RFC 3339."""

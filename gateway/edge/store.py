@@ -82,6 +82,7 @@ class Store:
         self._rewriting = False
         self._waiting: list[_Waiting] = []
         self._under_way: list[_Waiting] = []
+        self._began: float | None = None
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._db: aiosqlite.Connection | None = None
@@ -93,6 +94,11 @@ class Store:
     def pending(self) -> int:
         """Writes that have not been committed yet."""
         return len(self._waiting) + len(self._under_way)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a commit takes longer than it may: the disk does not answer."""
+        return self.available and self._began is not None and self._clock() - self._began >= self.patience
 
     async def open(self) -> None:
         """Open the file, make it or bring its schema up to date, and begin to write.
@@ -189,9 +195,12 @@ class Store:
             raise StoreUnavailable(str(fault)) from fault
 
     def mistrust(self, why: str) -> None:
-        """Memory and file may differ (a decision was undone while its write was under way): write all of it again."""
+        """Memory and file may differ (a decision was undone while its write was under way): write all of it again.
+        What is under way may still come to pass; what waits behind it fails.
+        """
         self._lose(why)
         self._rewriting = False
+        self._refuse()
         self._wake.set()
 
     async def _write_all(self, db: aiosqlite.Connection) -> None:
@@ -217,7 +226,7 @@ class Store:
     async def _commit(self, db: aiosqlite.Connection) -> bool:
         batch, self._waiting = self._waiting, []
         self._under_way = batch
-        began = self._clock()
+        self._began = began = self._clock()
         try:
             first = [statement for waiting in batch for statement in waiting.statements]
             await _transaction(db, first + [statement for waiting in batch for statement in waiting.trail])
@@ -227,7 +236,7 @@ class Store:
             self._refuse()
             return False
         finally:
-            self._under_way = []
+            self._under_way, self._began = [], None
         self.commits.observe(self._clock() - began)
         for waiting in batch:
             if not waiting.done.done():

@@ -10,7 +10,7 @@ from typing import Literal
 
 from config.values import Count, Seconds
 from gateway.core.facts import Key, Seat, Session
-from gateway.core.license import Model, Pool
+from gateway.core.license import CONNECTION_ENDS, Model, Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ def floating(terms: Floating) -> Model:
         return (("seats", _key(terms.key, session)),)
 
     reserve = tuple(_reserved(terms.key, text) for text in terms.reserve)
-    return Model(
-        "floating", pools=(Pool("seats", terms.limit or None, linger=terms.linger, reserve=reserve),), seats=seats
-    )
+    causes = (*CONNECTION_ENDS, "redistributed") if reserve else CONNECTION_ENDS
+    pool = Pool("seats", terms.limit or None, causes, linger=terms.linger, reserve=reserve)
+    return Model("floating", pools=(pool,), seats=seats)
 
 
 def _key(key: str, session: Session) -> Key:

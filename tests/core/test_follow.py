@@ -122,6 +122,24 @@ def test_a_limit_that_is_lowered_lets_in_again_when_enough_have_left() -> None:
     assert gate.used("concurrent") == 2
 
 
+def test_permanent_licenses_become_temporary_where_the_license_has_them_no_longer() -> None:
+    gate = Gate(*models(WIDE, "trueconf"))
+    (book,) = [ledger.pools["pro"] for ledger in gate.admission.ledgers if ledger.model.name == "trueconf"]
+    gate.leasing.redistribute(["ann", "bob"], gate.now)
+    assert list(book.reservations) == ["ann", "bob"]
+    retune(gate, WIDE | {"trueconf": TrueConf(edition="free", pro=1)})
+    outcome, beyond = gate.leasing.redistribute(["ann", "bob"], gate.now)
+    assert beyond == []
+    assert {(change.key, change.kind, change.ended) for change in outcome.changes} == {
+        ("ann", "temporary", None),
+        ("ann", "permanent", "redistributed"),
+        ("bob", "permanent", "redistributed"),
+    }
+    assert (list(book.reservations), list(book.leases)) == ([], ["ann"])
+    gate.wait(DAY)
+    assert book.used == 0
+
+
 def test_the_overdraft_goes_with_the_model_that_decides() -> None:
     gate = Gate(*models(NARROW, "epop"), overdraft=1)
     gate.admission.follow("nefsis-concurrent")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.ledger import LeaseChange
+from gateway.core.license import Model
 from gateway.licensing.floating import Floating, floating
 from gateway.licensing.nefsis import NefsisNamed, nefsis_named
 from gateway.licensing.trueconf import TrueConf, trueconf
@@ -104,6 +105,27 @@ def test_a_raised_limit_lets_in_at_once() -> None:
     gate.ledger().retune(floating(Floating(limit=2)), 0, gate.now)
     gate.hello()
     assert gate.used("seats") == 2
+
+
+def test_no_key_is_reserved_beyond_the_limit_whatever_it_becomes() -> None:
+    def sold(limit: int) -> Model:
+        return floating(Floating(limit=limit, key="account", reserve=("ann", "bob", "cid", "dan")))
+
+    gate = Gate(sold(0))
+    book = gate.ledger().pools["seats"]
+    assert list(book.reservations) == ["ann", "bob", "cid", "dan"]
+    stays = gate.hello("dan")
+    gate.ledger().retune(sold(2), 0, gate.now)
+    assert list(book.reservations) == ["ann", "bob"]
+    assert set(book.claims) == {"ann", "bob", "dan"}, "nobody is dropped"
+    _, refused = gate.knock("cid")
+    assert refused.refused is not None
+    gate.ledger().retune(sold(3), 0, gate.now)
+    assert list(book.reservations) == ["ann", "bob"], "the third seat is dan's, as long as he stays"
+    gate.end(stays)
+    gate.ledger().retune(sold(3), 0, gate.now)
+    assert list(book.reservations) == ["ann", "bob", "cid"]
+    assert book.grants - sum(book.releases.values()) == book.used == 3
 
 
 def test_overdraft_admits_so_many_more_and_reports_them_apart() -> None:

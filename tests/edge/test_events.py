@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 
 from gateway.edge import events
-from tests.conftest import House, Serve, until
+from tests.conftest import House, License, Serve, until
+from tests.programs import free_port
 
 PATIENCE = 10.0
 
@@ -78,6 +79,16 @@ async def test_the_first_message_is_the_license_and_what_is_around_it(serve: Ser
     assert set(told["generations"]) == {"connections", "conferences", "pro", "registrations", "audit", "history"}
     assert told["clock"].endswith("Z")
     assert set(told["rights"]) == {"pro", "online", "guest"}
+
+
+async def test_a_gateway_that_has_never_redistributed_is_shown_too(license: License) -> None:
+    house = await license(
+        {"edition": "server"}, registered=False, registration__server=f"127.0.0.1:{free_port()}"
+    )  # nobody answers there
+    async with listening(house) as page:
+        told = await page.hear()
+    assert told["registration"]["state"] == "unregistered"
+    assert told["redistribute_at"] is None
 
 
 async def test_later_only_what_has_changed_is_told(serve: Serve) -> None:

@@ -372,6 +372,7 @@ async def test_what_was_written_piece_by_piece_is_what_would_be_written_at_once(
         "UPDATE lease SET since = 'soon'",
         "UPDATE team SET name = CAST(x'62ff' AS TEXT)",
         "UPDATE meta SET value = 'x'",
+        "INSERT INTO license VALUES ('S-1', hex(zeroblob(32)), '[]', 0.0, NULL)",
         "ALTER TABLE team RENAME TO tean",
     ],
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import House, Serve, until
 from tests.edge.conftest import Call
-from tests.edge.disk import written
+from tests.edge.disk import broken, recovered, written
 from tests.edge.registering import START, Time, sold
 
 
@@ -212,6 +213,24 @@ async def test_a_server_without_a_ticket_begins_anew_and_is_no_double(serve: Ser
         agent = await call(house, key)
         await agent.registered()
         await agent.close()
+    assert house.hub.registrar.registrar.clones == 0
+
+
+# -- a disk that does not answer -------------------------------------------------------------------------------------
+
+
+async def test_a_disk_that_does_not_answer_holds_nobody_up(serve: Serve, call: Call, tmp_path: Path) -> None:
+    house = await serve(store__path=tmp_path / "t.db", store__deadline="300ms")
+    key = await sold(house)
+    async with broken(house, "stalled"):
+        agent = await call(house, key)
+        ticket = (await agent.registered())["ticket"]
+        assert not house.hub.recorder.store.available
+        last = (await agent.verified(1))["ticket"]
+        await agent.close()
+    await recovered(house)
+    told = await (await call(house, key)).registered(ticket=last)
+    assert told["ticket"] not in {ticket, last}
     assert house.hub.registrar.registrar.clones == 0
 
 

@@ -245,6 +245,7 @@ async def test_an_agent_that_does_not_read_is_cut_off(serve: Serve, call: Call) 
         with contextlib.suppress(ConnectionError):
             await agent.send(b"".join(lines))
         await asyncio.sleep(0)
+        await until(lambda: not house.hub.recorder.store.pending)  # what is answered waits for the disk
         assert seq < 100_000
     assert connection.cause == "slow_consumer"
     await empty(house)
@@ -267,6 +268,12 @@ async def test_hostile_agents_disturb_neither_clients_nor_servers(serve: Serve, 
         for each in crowd:
             await each.close()
         await until(lambda: len(house.hub.registrar.door.connections) == 1)
+
+
+async def test_the_proxies_of_clients_are_not_those_of_agents(serve: Serve, call: Call) -> None:
+    house = await serve(listen__proxy_protocol_from='["127.0.0.0/8"]')
+    agent = await call(house, await sold(house))
+    await agent.registered()
 
 
 # -- the end, and TLS ------------------------------------------------------------------------------------------------

@@ -165,12 +165,17 @@ async def test_a_suspended_machine_wakes_up_later(run: Run, registrar: RawRegist
         await shows(house, State.EXPIRED)
 
 
-async def test_a_paid_license_does_not_mind_the_wall_clock(run: Run, registrar: RawRegistrar, time: Time) -> None:
+async def test_a_paid_license_only_warns_of_a_wall_clock_that_was_set_back(
+    run: Run, registrar: RawRegistrar, time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
     async with run() as house:
         await registered(house, registrar, **PAID)
         time.wall -= 1000
         await shows(house, State.REGISTERED)
+        await shows(house, State.REGISTERED)
         await house.welcomed()
+    warning = "the clock was set back: it has been 2027-01-15T08:00:00Z before"
+    assert [record.message for record in caplog.records].count(warning) == 1
 
 
 async def test_a_difference_of_the_clocks_is_reported_and_changes_nothing(
