@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 
+LONGEST_GRACE = 12 * 3600.0
+"""Seconds that a license which needs the connection goes on without it (TrueConf licensing, free edition)."""
+
+
 class Fault(NamedTuple):
     """One thing wrong with a configuration: the key (or file) it is about, the reason, and what was probably meant."""
 
@@ -91,6 +95,11 @@ def _agent(settings: Settings) -> Iterator[Fault]:
                 yield Fault(f"registration.{field}", 'is missing, needed with registration.role = "agent"')
 
 
+def _grace(settings: Settings) -> Iterator[Fault]:
+    if settings.registration.grace > LONGEST_GRACE:
+        yield Fault("registration.grace", f"is more than {duration(LONGEST_GRACE)}, which no license allows")
+
+
 def _pinning(settings: Settings) -> Iterator[Fault]:
     registration = settings.registration
     for field in ("tls_ca", "tls_fingerprint"):
@@ -105,6 +114,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("heartbeat.timeout", "heartbeat.interval"), _silence),
     Rule(("license.floating.reserve", "license.floating.limit"), _reserve),
     Rule(("registration.role", "registration.server", "registration.serial", "registration.key_file"), _agent),
+    Rule(("registration.grace",), _grace),
     Rule(("registration.tls", "registration.tls_ca", "registration.tls_fingerprint"), _pinning),
 )
 

@@ -175,7 +175,7 @@ class Registration:
     installation: str = ""
     """Identity of this installation; without one it is made once and kept in the store."""
     grace: Seconds = 12 * 3600.0
-    """How long a license that needs the connection goes on without it."""
+    """How long a license that needs the connection goes on without it; 12 hours at most."""
     tls: bool = False
     """Whether the registration server is reached over TLS."""
     tls_ca: FilePath = ""

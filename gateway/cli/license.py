@@ -58,7 +58,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--model", choices=tuple(OFFERS), default="trueconf", help="license model (default %(default)s)")
     add.add_argument("--edition", help="edition, such as free, server or enterprise")
     add.add_argument(
-        "--limit", metavar="POOL=N", type=_limit, action="append", default=[], help="limit of a pool; may be repeated"
+        "--limit",
+        metavar="POOL=N",
+        type=_limit,
+        action="append",
+        default=[],
+        help="limit of a pool; may be repeated (floating: 0, or none, is no limit)",
     )
     add.add_argument(
         "--extension", metavar="NAME", action="append", default=[], help="such as sdk or ai; may be repeated"

@@ -13,7 +13,7 @@ import textwrap
 from typing import Any
 
 from gateway.cli import operator
-from gateway.edge.registration import span
+from gateway.core.facts import span
 
 HELP = "Show pools, connections, conferences and the registration of a running gateway."
 EXAMPLES = """\

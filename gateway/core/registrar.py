@@ -97,7 +97,7 @@ MOVES: dict[tuple[Step, str], Verb] = {
 class Talk:
     """One conversation with an agent at `address`."""
 
-    __slots__ = ("address", "installation", "key", "nonces", "register", "seq", "step")
+    __slots__ = ("address", "installation", "key", "nonces", "register", "seq", "step", "suspects")
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -107,6 +107,8 @@ class Talk:
         self.key = b""
         self.seq = 0
         self.installation: Installation | None = None
+        self.suspects: tuple[str, ...] = ()
+        """Other installations of the license that have come meanwhile."""
 
 
 class Reply(NamedTuple):
@@ -185,9 +187,7 @@ class Registrar:
             return self._refuse(talk, state)
         other = self.talks.get(serial)
         if other is not None and other.installation is not None and other.installation.server != server:
-            self.clones += 1
-            other.installation.clones += 1
-            return self._refuse(talk, "in_use")._replace(changed=other.installation, clone="in_use")
+            return self._in_use(talk, other, other.installation)
         forgotten = None if (serial, server) in self.installations else self._make_room(serial)
         installation = self.installations.setdefault((serial, server), Installation(serial, server))
         shown, clone = talk.register.get("ticket"), ""
@@ -217,6 +217,16 @@ class Registrar:
             clone=clone,
             forgotten=forgotten,
         )
+
+    def _in_use(self, talk: Talk, other: Talk, installation: Installation) -> Reply:
+        """Refuse a second installation; it will ask again and again, and is one suspicion."""
+        refused, server = self._refuse(talk, "in_use"), talk.register["server"]
+        if server in other.suspects or len(other.suspects) >= INSTALLATIONS:
+            return refused
+        other.suspects = (*other.suspects, server)
+        self.clones += 1
+        installation.clones += 1
+        return refused._replace(changed=installation, clone="in_use")
 
     def _make_room(self, serial: str) -> Installation | None:
         """Forget the server of a license that was verified longest ago, where as many are known as are remembered."""
@@ -275,6 +285,10 @@ class Registrar:
         Raises `Fault` where the terms are wrong, or the license was revoked.
         """
         grant = granted(read({"model": USUAL, **terms}, "terms"), offers)
+        unknown = set(grant.extensions) - set(offers[grant.model].extensions)
+        if unknown:
+            known = ", ".join(offers[grant.model].extensions) or "none"
+            raise Fault("bad_field", f"extensions: {grant.model} has {known}; not {', '.join(sorted(unknown))}")
         held = self.licenses.get(serial)
         if held is not None and held.revoked is not None:
             raise Fault("revoked", f"the license {serial} was revoked; remove it to sell it anew, with another key")

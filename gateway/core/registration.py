@@ -72,10 +72,11 @@ class Grant(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """What a license can name of a model: its pools and its editions, the usual one first; none where it has none."""
+    """What a license can name of a model: its pools, its editions (the usual one first) and its extensions."""
 
     pools: tuple[str, ...]
     editions: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
 
 
 def granted(fields: Mapping[str, Any], offers: Mapping[str, Offer]) -> Grant:
@@ -86,7 +87,7 @@ def granted(fields: Mapping[str, Any], offers: Mapping[str, Offer]) -> Grant:
     model, limits = fields["model"], fields["limits"] or {}
     if model not in offers:
         raise Fault("bad_field", f"model: expected one of {', '.join(offers)}")
-    pools, editions = offers[model]
+    pools, editions, _ = offers[model]
     edition = fields["edition"] or "".join(editions[:1])
     for pool in limits:
         if pool not in pools:
@@ -293,3 +294,45 @@ def _broken(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(_broken, value))
     return isinstance(value, float)
+
+
+# -- by hand -----------------------------------------------------------------------------------------------------------
+
+
+class Installed(NamedTuple):
+    """Which license may be installed by hand: this installation's, of this serial and key, that answers the request
+    with this nonce and was issued later than the last one (seconds UTC).
+    """
+
+    server: str
+    serial: str
+    key: bytes
+    nonce: str | None
+    issued: float | None
+
+    def check(self, answer: Mapping[str, Any], offers: Mapping[str, Offer], now: float) -> tuple[Grant, float]:
+        """What an answer grants and when it was issued.
+
+        Raises `Fault`.
+        """
+        fields = read(answer, "answer")
+        for name, ours in (("server", self.server), ("serial", self.serial)):
+            if fields[name] != ours:
+                what = "installation" if name == "server" else "serial"
+                raise Fault("another_" + what, f"the license is for the {what} {fields[name]}, this is {ours}")
+        if not same(mac(self.key, "offline", canonical(answer)), fields["mac"]):
+            raise Fault("bad_mac", "the license is not genuine, or was made with another key")
+        issued = instant(fields["issued_at"])
+        if self.issued is not None and issued <= self.issued:
+            raise Fault("not_newer", f"the license is not newer than {utc(self.issued)}, what was said then holds")
+        if fields["nonce"] != self.nonce:
+            raise Fault("not_requested", "the license does not answer the last request that was made here")
+        grant = granted(fields, offers)
+        if grant.not_after is not None and max(now, issued) > grant.not_after:
+            raise Fault("expired", f"the license ended at {utc(grant.not_after)}")
+        return grant, issued
+
+
+def request(server: str, serial: str, nonce: str, wall: float) -> dict[str, Any]:
+    """The document with which a license is asked for by hand."""
+    return {"server": server, "serial": serial, "nonce": nonce, "time": utc(wall)}

@@ -59,7 +59,7 @@ class Standing:
     """What a gateway may do. `needed` is False where it runs without a license of a registrar.
 
     `grace` is in seconds. `accepted` is the wall time of the last accepted answer; `high` the latest wall time seen
-    since; `latest` the time that it was at `boot`, going by every clock.
+    since; `latest` the time that it was at `boot`, going by every clock here, and `theirs` going by the registrar's.
     """
 
     def __init__(self, grace: float, *, needed: bool) -> None:
@@ -70,31 +70,35 @@ class Standing:
         self.issued: float | None = None
         """A license that is installed offline must be issued later than this, in seconds UTC."""
         self.offline = False
+        """Whether a license was installed offline; it needs no connection until `until`."""
+        self.until: float | None = None
         self.connected = False
         """Whether there is a conversation with the registrar in which this license was confirmed."""
         self.interval = 0
         self.ticket: str | None = None
-        self.accepted = self.high = self.latest = self.boot = 0.0
+        self.accepted = self.high = self.latest = self.theirs = self.boot = 0.0
         self._answered = 0.0
         """When it was accepted, by the clock since the machine was started; says something while `connected` only."""
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
-    def accept(self, grant: Grant, interval: int, ticket: str, at: Moment) -> None:
-        """A registrar has confirmed the license, with these terms."""
-        self.grant, self.interval, self.revoked, self.offline = grant, interval, None, False
-        self.confirm(ticket, at)
+    def accept(self, grant: Grant, interval: int, ticket: str, at: Moment, told: float | None = None) -> None:
+        """A registrar has confirmed the license, with these terms; `told` is its time."""
+        self.grant, self.interval, self.revoked = grant, interval, None
+        self.confirm(ticket, at, told)
 
-    def confirm(self, ticket: str, at: Moment) -> None:
-        """A registrar has verified it again."""
+    def confirm(self, ticket: str, at: Moment, told: float | None = None) -> None:
+        """A registrar has verified it again; `told` is its time."""
         self.connected, self.ticket = True, ticket
+        self.theirs = self.their_time(at) if told is None else told
         self._begin(at)
 
     def install(self, grant: Grant, issued: float, at: Moment) -> None:
         """A license was installed by hand; it needs no connection until it ends (protocol.md, offline registration)."""
-        self.grant, self.revoked, self.offline, self.issued = grant, None, True, issued
+        self.grant, self.revoked, self.issued = grant, None, issued
+        self.offline, self.until = True, grant.not_after
+        self.theirs = max(self.their_time(at), issued)
         self._begin(at)
-        self.latest = max(at.wall, issued)
 
     def lose(self) -> None:
         """The conversation is over, for whatever reason."""
@@ -102,12 +106,12 @@ class Standing:
 
     def revoke(self, reason: str) -> None:
         """The registrar has said, provably, that the license is no longer good; nothing issued before helps."""
-        self.revoked = reason
+        self.revoked, self.offline = reason, False
         self.issued = max(self.issued or 0.0, self.latest)
 
     def note(self, at: Moment) -> None:
         """Remember how far time has come."""
-        self.latest = self.time(at)
+        self.latest, self.theirs = self.time(at), self.their_time(at)
         self.boot = at.boot
         self.high = max(self.high, at.wall)
 
@@ -126,14 +130,13 @@ class Standing:
             return State.REVOKED
         if grant is None:
             return State.UNREGISTERED
-        now = self.time(at)
-        if grant.not_after is not None and now > grant.not_after:
+        if self.over(grant.not_after, at):
             return State.EXPIRED
-        if self.offline:
+        if self.by_hand(at):
             return State.REGISTERED
         fresh = self.fresh(at)
         if grant.needs_connection:
-            if not fresh and now >= self.accepted + self.grace:
+            if not fresh and self.time(at) >= self.accepted + self.grace:
                 return State.EXPIRED
             if self.rolled_back(at):
                 return State.CLOCK_ROLLBACK
@@ -142,6 +145,20 @@ class Standing:
     def time(self, at: Moment) -> float:
         """The latest that it can be, in seconds UTC, going by every clock there is."""
         return max(at.wall, self.latest + max(at.boot - self.boot, 0.0))
+
+    def their_time(self, at: Moment) -> float:
+        """What time it is, in seconds UTC, by what the registrar said last and what has run since."""
+        return self.theirs + max(at.boot - self.boot, 0.0)
+
+    def over(self, end: float | None, at: Moment) -> bool:
+        """Whether the end of a license has come, by the clocks here or by what the registrar's said last: a clock that
+        was set back before an answer makes no license longer.
+        """
+        return end is not None and max(self.time(at), self.their_time(at)) > end
+
+    def by_hand(self, at: Moment) -> bool:
+        """Whether a license that was installed offline holds, which needs no connection."""
+        return self.offline and not self.over(self.until, at)
 
     def fresh(self, at: Moment) -> bool:
         """Whether the last answer is young enough and more can come; a wall clock that was set changes nothing here."""
@@ -165,7 +182,9 @@ class Standing:
     def shutdown_at(self, at: Moment) -> float | None:
         """When it will end, or has ended, for lack of a connection, in seconds UTC; None where no countdown runs."""
         grant = self.grant
-        if grant is None or not grant.needs_connection or self.offline or self.revoked is not None or self.fresh(at):
+        if grant is None or not grant.needs_connection or self.revoked is not None:
+            return None
+        if self.by_hand(at) or self.fresh(at):
             return None
         return self.accepted + self.grace
 
@@ -181,7 +200,7 @@ class Standing:
             return f"the registration server refuses the license: {self.revoked}"
         if state in {State.OFF, State.REGISTERED} or grant is None:
             return None if state is not State.UNREGISTERED else "no registration server has confirmed the license yet"
-        if grant.not_after is not None and self.time(at) > grant.not_after:
+        if self.over(grant.not_after, at):
             return f"the license ended at {utc(grant.not_after)}"
         if state is State.CLOCK_ROLLBACK:
             return f"the clock was set back: it has been {utc(self.high)} before"
@@ -198,6 +217,7 @@ class Standing:
             "accepted": _ms(self.accepted),
             "high": _ms(self.high),
             "latest": _ms(self.latest),
+            "theirs": _ms(self.theirs),
             "boot": _ms(self.boot),
             "life": life,
             "interval": self.interval,
@@ -205,6 +225,7 @@ class Standing:
             "revoked": self.revoked,
             "issued": None if self.issued is None else _ms(self.issued),
             "offline": self.offline,
+            "until": None if self.until is None else _ms(self.until),
         }
         return {**kept, "mac": mac(key, "standing", canonical(kept))}
 
@@ -217,11 +238,12 @@ class Standing:
         """
         if kept["serial"] != serial or not same(mac(key, "standing", canonical(kept)), kept.get("mac")):
             return False
-        self.accepted, self.high, self.latest = (kept[name] / 1000 for name in ("accepted", "high", "latest"))
+        self.accepted, self.high = kept["accepted"] / 1000, kept["high"] / 1000
+        self.latest, self.theirs = kept["latest"] / 1000, kept["theirs"] / 1000
         self.boot = kept["boot"] / 1000 if kept["life"] == at.life else at.boot
         self.interval, self.ticket, self.revoked = kept["interval"], kept["ticket"], kept["revoked"]
         self.issued = None if kept["issued"] is None else kept["issued"] / 1000
-        self.offline = kept["offline"]
+        self.offline, self.until = kept["offline"], None if kept["until"] is None else kept["until"] / 1000
         self.grant = granted(read(kept["grant"], "terms"), offers) if kept["grant"] is not None else None
         self.note(at)
         return True

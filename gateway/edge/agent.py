@@ -77,12 +77,13 @@ class Agent:
             self._served = False
             try:
                 result, why = await self._once(host, port, context)
+                self._registration.lost()
             except Exception:  # whatever it was, the license must not run out for it
                 log.exception("the conversation with the registration server failed")
                 result, why = "lost", "see above"
+                self._registration.standing.lose()
             if result:
                 self._registration.checks[result] += 1
-            self._registration.lost()
             failures = 0 if self._served else failures + 1
             if why != self._said:  # what stays the same is said once
                 log.warning("registration server %s port %d: %s", host, port, why)

@@ -105,11 +105,11 @@ class Gateway:
 
     async def close(self, drain: float | None = None) -> None:
         """Send the clients away over `drain` seconds (the setting's, unless given), then close everything."""
-        await self.agent.close()
         await self.hub.shut()
         self._tell_ports()
         await self.hub.drain(self.settings.listen.drain if drain is None else drain)
         await self.hub.abandon()
+        await self.agent.close()
         self.hub.clockwork.stop()
         await self.operator.close()
         self.hub.archive.close(self.hub.now())

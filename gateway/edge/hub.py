@@ -212,7 +212,10 @@ class Hub:
                     self._every_second()
                 except Exception:
                     log.exception("the work of a second failed; it is tried again in the next one")
-        self.registration.look()
+        try:
+            self.registration.look()
+        except Exception:
+            log.exception("the registration could not be looked at; it is tried again in the next tick")
         self.promises.look(self.clock.mono())
 
     def _inspect(self, connection: Connection) -> None:

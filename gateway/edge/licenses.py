@@ -13,6 +13,7 @@ from gateway.core.registration import TERMS
 from gateway.edge.answers import body, fail, listed, named, only
 from gateway.edge.guard import caller
 from gateway.edge.hub import Hub
+from gateway.edge.store import StoreUnavailable
 
 
 def license_routes(hub: Hub) -> list[web.RouteDef]:
@@ -96,7 +97,12 @@ class _Licenses:
         license = self._registrar.licenses[serial]
         action = "license.sold" if fresh else "license.changed"
         self._hub.recorder.note(caller(request), action, serial, license.grant.document())
-        await self._hub.recorder.license(serial)
+        try:
+            await self._hub.recorder.license(serial)
+        except StoreUnavailable:
+            if fresh:  # a key that nobody was told is no license
+                self._desk.remove(serial)
+            raise
         key = {"key": license.key.hex()} if fresh else {}
         return web.json_response(self._document(license) | key)
 

@@ -17,12 +17,12 @@ from config.settings import Registration
 from gateway.core.directory import Directory, Token
 from gateway.core.facts import utc
 from gateway.core.registrar import Registrar
-from gateway.core.registration import KEY_BYTES, Grant
+from gateway.core.registration import KEY_BYTES, Grant, Installed, request
 from gateway.core.standing import Moment, Standing
 from gateway.edge.guard import COMMAND
 from gateway.edge.journal import Journal
 from gateway.edge.recorder import END_OPERATOR, PUT_META, appointment, license_as_it_is, licenses, operators
-from gateway.edge.registration import Installed, boottime, life, read_key, request
+from gateway.edge.registration import boottime, life, read_key
 from gateway.edge.schema import APPLICATION
 from gateway.edge.store import Statement, Store, StoreRefused
 from gateway.licensing import OFFERS
@@ -132,7 +132,7 @@ class Offline:
                 standing.restore(json.loads(self.meta["registration"]), settings.serial, key, OFFERS, at)
         server = settings.installation or self.meta.get("installation", "")
         ours = Installed(server, settings.serial, key, self.meta.get("request"), standing.issued)
-        grant, issued = ours.check(answer, at.wall)
+        grant, issued = ours.check(answer, OFFERS, max(at.wall, standing.their_time(at)))
         standing.install(grant, issued, at)
         document = json.dumps(standing.document(settings.serial, key, at.life))
         self._journal.enter(COMMAND, "license.installed", settings.serial, {"issued_at": utc(issued)})

@@ -134,7 +134,10 @@ def _terms(model: str, offer: Offer) -> Schema:
     fields = {
         "edition": text(enum=["", *offer.editions]) if offer.editions else text(maxLength=LONGEST_EDITION),
         "limits": record(*offer.pools, **{pool: whole(maximum=MOST) for pool in offer.pools}),
-        "extensions": {**several(ID), "maxItems": EXTENSIONS},
+        "extensions": {
+            **several(text(enum=list(offer.extensions)) if offer.extensions else ID),
+            "maxItems": EXTENSIONS if offer.extensions else 0,
+        },
         "needs_connection": BOOLEAN,
         "not_after": end,
     }

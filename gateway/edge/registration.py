@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gateway.core.agent import Heard, News
-from gateway.core.facts import utc
+from gateway.core.facts import span, utc
 from gateway.core.messages import Fault
-from gateway.core.registration import Grant, canonical, granted, instant, key_of, mac, read, same
+from gateway.core.registration import Grant, Installed, instant, key_of, request
 from gateway.core.standing import GRANTING, SHUT, Moment, Standing, State, skew
 from gateway.edge.journal import GATEWAY
 from gateway.licensing import OFFERS
@@ -162,11 +162,11 @@ class Registration:
         if heard.news is News.REGISTERED and heard.grant is not None:
             self.clone_suspected = False
             changed = heard.grant != self.standing.grant
-            self.standing.accept(heard.grant, heard.interval, heard.ticket, at)
+            self.standing.accept(heard.grant, heard.interval, heard.ticket, at, self._compare_clocks(heard.time, at))
             if changed:
                 self._hub.relicense()
         elif heard.news is News.VERIFIED:
-            self.standing.confirm(heard.ticket, at)
+            self.standing.confirm(heard.ticket, at, self._compare_clocks(heard.time, at))
         elif heard.news is News.REVOKED or heard.reason in {"revoked", "expired"}:
             self.standing.note(at)
             self.standing.revoke(heard.reason)
@@ -174,19 +174,20 @@ class Registration:
             self.clone_suspected = True
             log.error("clone suspected: the license %s is in use by another installation", self.settings.serial)
             self._hub.recorder.note(GATEWAY, "clone.suspected", self.settings.serial, {"how": "in_use"})
-        if heard.news in {News.REGISTERED, News.VERIFIED}:
-            self._compare_clocks(heard.time, at)
         self._note(at)
         self.look()
 
-    def _compare_clocks(self, told: object, at: Moment) -> None:
+    def _compare_clocks(self, told: object, at: Moment) -> float | None:
+        """The registrar's time in seconds UTC, None where it says none; a difference is reported, and no more."""
         try:
-            differs = skew(instant(told), at.wall)
+            theirs = instant(told)
         except ValueError:
-            differs = None
+            return None
+        differs = skew(theirs, at.wall)
         if differs is not None and self.skew is None:
             log.warning("this clock differs by %d s from the registration server's", -differs)
         self.skew = differs
+        return theirs
 
     def lost(self) -> None:
         """The connection to the registrar is gone."""
@@ -272,7 +273,7 @@ class Registration:
             raise Fault("no_serial", 'registration.role is not "agent": there is no license to install for')
         at, standing = self.moment(), self.standing
         known = Installed(self.installation, self.settings.serial, self.key, self._nonce, standing.issued)
-        grant, issued = known.check(answer, at.wall)
+        grant, issued = known.check(answer, OFFERS, max(at.wall, standing.their_time(at)))
         standing.install(grant, issued, at)
         self._hub.relicense()
         detail = {"issued_at": utc(issued), "not_after": utc(grant.not_after)}
@@ -300,56 +301,17 @@ class Registration:
             "reason": standing.reason(at),
             "shutdown_at": utc(shown.shutdown_at),
             "seconds_left": None if left == math.inf else math.ceil(left),
-            "lost_at": utc(standing.accepted) if lost and not standing.offline else None,
+            "lost_at": utc(standing.accepted) if lost and not standing.by_hand(at) else None,
             "last_verified": utc(standing.accepted) if grant is not None else None,
             "not_after": utc(grant.not_after) if grant is not None else None,
             "needs_connection": grant.needs_connection if grant is not None else None,
             "server": self.settings.server,
             "serial": self.settings.serial,
             "installation": self.installation,
-            "offline": standing.offline,
+            "offline": standing.by_hand(at),
             "clone_suspected": self.clone_suspected,
             "clock_skew_seconds": self.skew,
         }
-
-
-class Installed(NamedTuple):
-    """Which license may be installed by hand: this installation's, of this serial and key, that answers the request
-    with this nonce and was issued later than the last one (seconds UTC).
-    """
-
-    server: str
-    serial: str
-    key: bytes
-    nonce: str | None
-    issued: float | None
-
-    def check(self, answer: Mapping[str, Any], wall: float) -> tuple[Grant, float]:
-        """What an answer grants and when it was issued.
-
-        Raises `Fault`.
-        """
-        fields = read(answer, "answer")
-        for name, ours in (("server", self.server), ("serial", self.serial)):
-            if fields[name] != ours:
-                what = "installation" if name == "server" else "serial"
-                raise Fault("another_" + what, f"the license is for the {what} {fields[name]}, this is {ours}")
-        if not same(mac(self.key, "offline", canonical(answer)), fields["mac"]):
-            raise Fault("bad_mac", "the license is not genuine, or was made with another key")
-        issued = instant(fields["issued_at"])
-        if self.issued is not None and issued <= self.issued:
-            raise Fault("not_newer", f"the license is not newer than {utc(self.issued)}, what was said then holds")
-        if fields["nonce"] != self.nonce:
-            raise Fault("not_requested", "the license does not answer the last request that was made here")
-        grant = granted(fields, OFFERS)
-        if grant.not_after is not None and max(wall, issued) > grant.not_after:
-            raise Fault("expired", f"the license ended at {utc(grant.not_after)}")
-        return grant, issued
-
-
-def request(server: str, serial: str, nonce: str, wall: float) -> dict[str, Any]:
-    """The document with which a license is asked for by hand."""
-    return {"server": server, "serial": serial, "nonce": nonce, "time": utc(wall)}
 
 
 def read_key(path: str) -> bytes:
@@ -374,12 +336,3 @@ def life() -> str:
         return BOOT_ID.read_text().strip()
     except OSError:
         return secrets.token_hex(8)
-
-
-def span(seconds: float) -> str:
-    """A time left, for a person."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -42,7 +42,12 @@ MODELS: dict[str, Licensing] = {
     "floating": Licensing(Floating, floating, {"seats": "limit"}),
 }
 
-OFFERS: dict[str, Offer] = {name: Offer(tuple(model.limits), model.editions) for name, model in MODELS.items()}
+OFFERS: dict[str, Offer] = {
+    name: Offer(
+        tuple(each.limits), each.editions, tuple(extension.name for extension in each.model(each.terms()).extensions)
+    )
+    for name, each in MODELS.items()
+}
 """What a registrar's license can name of each model."""
 
 

@@ -5,6 +5,8 @@ import { arrange, el, fill, say } from "./dom.js";
 import { count, instant, several, span, when } from "./format.js";
 import { Watch, all, cut } from "./paged.js";
 
+const NAMED = 4; // accounts of a group that are named
+
 let app = null;
 let watch = null;
 let timer = 0;
@@ -146,7 +148,7 @@ function showGroups({ items, more }, holding) {
     const effect = !group.permanent ? "–" : waiting ? [`${several(waiting, "account")} not yet: next redistribution`] : "in effect";
     return el("tr", { "data-key": group.group },
       el("th", { scope: "row", "data-title": "Group" }, group.group),
-      el("td", { "data-title": "Accounts" }, group.accounts.length > 8 ? `${group.accounts.slice(0, 8).join(", ")} and ${count(group.accounts.length - 8)} more` : group.accounts.join(", ") || "none"),
+      el("td", { "data-title": "Accounts" }, group.accounts.length > NAMED ? `${group.accounts.slice(0, NAMED).join(", ")} and ${count(group.accounts.length - NAMED)} more` : group.accounts.join(", ") || "none"),
       el("td", { "data-title": "PRO" }, el("span", { class: group.permanent ? "tag good" : "tag" }, group.permanent ? "permanent" : "temporary")),
       el("td", { "data-title": "Takes effect" }, effect));
   });

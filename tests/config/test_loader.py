@@ -90,6 +90,7 @@ BAD_FILES = {
     f"[registration]\ntls_fingerprint = '{'0' * 64}'": [
         "registration.tls_fingerprint: has no effect without registration.tls = true"
     ],
+    "[registration]\ngrace = '13h'": ["registration.grace: is more than 12h, which no license allows"],
     # everything at once
     "[lisen]\n[listen]\ntcp = -1\n[heartbeat]\ntimeout = '1s'\nx = 1": [
         'lisen: unknown section (did you mean "listen"?)',

@@ -567,3 +567,24 @@ def test_one_server_is_served_at_a_time_whatever_callers_do(steps: list[tuple[st
         assert {each.server for each in registrar.installations.values() if each.since is not None} == {
             talk.register["server"] for talk in on
         }
+
+
+def test_an_extension_that_the_model_does_not_have_is_not_sold() -> None:
+    registrar = selling()
+    with pytest.raises(Fault, match="trueconf has ldap, .*; not SDK"):
+        registrar.sell("S-2", {"extensions": ["SDK", "sdk"]}, OFFERS, KEY, NOW)
+    with pytest.raises(Fault, match="epop has none; not sdk"):
+        registrar.sell("S-2", {"model": "epop", "extensions": ["sdk"]}, OFFERS, KEY, NOW)
+    assert "S-2" not in registrar.licenses
+
+
+def test_an_installation_that_comes_again_and_again_is_one_suspicion() -> None:
+    registrar = selling()
+    first = served(registrar)
+    for number in range(3):
+        again = Caller(registrar, "gw-2")
+        assert again.register().reason == "in_use"
+        assert again.replies[-1].clone == ("" if number else "in_use")
+    assert Caller(registrar, "gw-3").register().reason == "in_use"
+    assert registrar.clones == registrar.installations["DEMO-1", "gw-1"].clones == 2
+    assert first.verify().news is News.VERIFIED

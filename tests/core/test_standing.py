@@ -170,7 +170,37 @@ def test_a_license_installed_offline_needs_no_connection(grant: Grant) -> None:
     assert standing.issued == NOON - 60
     standing.accept(FREE, 60, "t2", at(2 * GRACE))
     standing.lose()
-    assert standing.state(at(3 * GRACE)) is State.EXPIRED
+    assert standing.state(at(3 * GRACE)) is State.REGISTERED, "an answer takes nothing away"
+
+
+def test_a_license_installed_offline_that_has_ended_leaves_what_the_registrar_said_last() -> None:
+    standing = Standing(GRACE, needed=True)
+    standing.install(FREE._replace(not_after=NOON + 100), NOON, at())
+    standing.accept(FREE, 60, "t2", at(50))
+    standing.lose()
+    assert standing.state(at(100)) is State.REGISTERED
+    assert standing.state(at(101)) is State.GRACE
+    assert standing.shutdown_at(at(101)) == NOON + 50 + GRACE
+    assert standing.state(at(50 + GRACE)) is State.EXPIRED
+
+
+def test_a_clock_set_back_before_an_answer_makes_no_license_longer() -> None:
+    standing = Standing(GRACE, needed=True)
+    year = 365 * 86_400.0
+    standing.accept(PAID._replace(not_after=NOON + 100), 60, "t1", at(ahead=-year), NOON)
+    assert standing.state(at(20, ahead=-year)) is State.REGISTERED
+    standing.lose()
+    again = restored(standing, at(60, ahead=-year))
+    assert again.state(at(100, ahead=-year)) is State.GRACE
+    assert again.state(at(101, ahead=-year)) is State.EXPIRED
+
+
+def test_an_answer_that_was_held_back_makes_no_license_longer() -> None:
+    standing = Standing(GRACE, needed=True)
+    standing.install(PAID._replace(not_after=NOON + 1000), NOON, at())
+    standing.install(PAID._replace(not_after=NOON + 1000), NOON + 10, at(500, ahead=-490))
+    assert standing.state(at(1000, ahead=-490)) is State.REGISTERED
+    assert standing.state(at(1001, ahead=-490)) is State.EXPIRED
 
 
 # -- clocks ------------------------------------------------------------------------------------------------------------
@@ -412,6 +442,6 @@ def test_what_is_restored_is_what_was_kept(
         assert again.restore(told, "DEMO-1", KEY, OFFERS, Moment(0.0, kept["boot"] / 1000, "a"))
         assert again.document("DEMO-1", KEY, "a") == kept
     assert (again.grant, again.interval, again.ticket, again.revoked) == (grant, interval, ticket, revoked)
-    assert again.offline is (issued is not None)
+    assert again.offline is (issued is not None and revoked is None)
     for name in ("accepted", "high", "latest", "boot"):
         assert getattr(again, name) == pytest.approx(getattr(standing, name), abs=0.00051, rel=0)

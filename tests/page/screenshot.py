@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-from playwright.async_api import Browser, FloatRect, async_playwright
+from playwright.async_api import Browser, FloatRect, Playwright, async_playwright
 
 VIEWS = ("summary", "pro", "connections", "conferences", "history", "registrations", "audit")
 WIDTHS = (1400, 390)
@@ -67,6 +67,23 @@ async def _busy(http: aiohttp.ClientSession, url: str) -> bool:
     return members >= BUSY and refused > 0
 
 
+def program() -> str:
+    """The path of Debian's Chromium.
+
+    Raises `SystemExit` where there is none.
+    """
+    path = shutil.which("chromium")
+    if path is None:
+        raise SystemExit("chromium is not installed (Debian: apt-get install chromium)")
+    return path
+
+
+async def chromium(driver: Playwright, path: str) -> Browser:
+    """The browser at `path`, started."""
+    root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return await driver.chromium.launch(executable_path=path, args=[*root, "--disable-dev-shm-usage"])
+
+
 async def picture(browser: Browser, url: str, view: str, target: Path, *, width: int, scheme: str, whole: bool) -> None:
     """One view as a file; `whole` takes all of it, not only what fits."""
     context = await browser.new_context(
@@ -88,13 +105,9 @@ async def picture(browser: Browser, url: str, view: str, target: Path, *, width:
 
 async def take(target: Path, *, every: bool) -> None:
     """Take one picture, or all into a directory."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise SystemExit("chromium is not installed (Debian: apt-get install chromium)")
-    root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory() as directory:
         async with demonstration(Path(directory)) as url, async_playwright() as driver:
-            browser = await driver.chromium.launch(executable_path=chromium, args=[*root, "--disable-dev-shm-usage"])
+            browser = await chromium(driver, program())
             if not every:
                 await picture(browser, url, "summary", target, width=1400, scheme="light", whole=False)
             else:
