@@ -571,7 +571,7 @@ def test_one_server_is_served_at_a_time_whatever_callers_do(steps: list[tuple[st
 
 def test_an_extension_that_the_model_does_not_have_is_not_sold() -> None:
     registrar = selling()
-    with pytest.raises(Fault, match="trueconf has ldap, .*; not SDK"):
+    with pytest.raises(Fault, match=r"trueconf has ldap, .*; not SDK"):
         registrar.sell("S-2", {"extensions": ["SDK", "sdk"]}, OFFERS, KEY, NOW)
     with pytest.raises(Fault, match="epop has none; not sdk"):
         registrar.sell("S-2", {"model": "epop", "extensions": ["sdk"]}, OFFERS, KEY, NOW)
