@@ -225,7 +225,7 @@ def _registration(gateway: Gateway) -> list[str]:
         return []
     told = registration.document()
     where = f"{told['state']}, license {told['serial']} of {told['server']}"
-    return [f"  registered {where}" if told["state"] == "registered" else f"  register   {where}"]
+    return [f"  register   {where}"]
 
 
 def _at(host: str, port: Any) -> str:
