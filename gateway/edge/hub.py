@@ -487,7 +487,6 @@ class Hub:
         for door in self.doors:
             door.close()
             await door.finish()
-        await self.registrar.close()
 
     async def drain(self, seconds: float) -> None:
         """Send everybody away, spread over `seconds`, so that they do not all come back at once."""

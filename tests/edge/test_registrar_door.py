@@ -279,12 +279,14 @@ async def test_the_proxies_of_clients_are_not_those_of_agents(serve: Serve, call
 # -- the end, and TLS ------------------------------------------------------------------------------------------------
 
 
-async def test_a_registrar_that_drains_hangs_up_and_lets_nobody_in(serve: Serve, call: Call) -> None:
+async def test_a_registrar_that_is_closed_hangs_up_after_its_clients_have_gone(serve: Serve, call: Call) -> None:
     house = await serve()
     agent, fresh = await call(house, await sold(house)), await call(house)
     await agent.registered()
     await fresh.challenged()
-    await house.hub.shut()
+    await house.hub.drain(0)
+    await agent.verified(1)
+    await house.gateway.close(drain=0)
     assert await agent.gone() == await fresh.gone() == []
     assert house.gateway.ports()["registrar"] is None
     await empty(house)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.core.standing import State
+from gateway.edge.offline import offline
 from tests.conftest import License, Serve, settings_of, until
 from tests.edge.conftest import Run
 from tests.edge.disk import written
 from tests.edge.registering import START, RawRegistrar, Time, denied, lost, registered, shows
+from tests.programs import free_port
 
 HOUR = 3600.0
 GRACE = 12 * HOUR
@@ -334,3 +338,23 @@ async def test_who_has_no_serial_cannot_ask(serve: Serve) -> None:
     for path in ("/api/registration/request", "/api/registration/install"):
         status, told = await house.http("POST", path)
         assert (status, told["error"]) == (409, "no_serial")
+
+
+async def test_a_gateway_that_is_its_own_registrar_loses_nothing_when_it_ends(serve: Serve, tmp_path: Path) -> None:
+    path, key, port = tmp_path / "own.db", tmp_path / "own.key", free_port()
+    async with offline(path) as store:
+        await store.sell("OWN", {"edition": "free"})
+        key.write_text(store.registrar.licenses["OWN"].key.hex())
+    house = await serve(
+        store__path=path,
+        registrar__port=port,
+        registration__role="agent",
+        registration__server=f"127.0.0.1:{port}",
+        registration__serial="OWN",
+        registration__key_file=key,
+    )
+    await until(lambda: house.hub.registration.state is State.REGISTERED)
+    await house.gateway.close(drain=0)
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        actions = [action for (action,) in file.execute("SELECT action FROM audit ORDER BY seq")]
+    assert actions[-2:] == ["registration.registered", "stop"]
