@@ -98,7 +98,9 @@ class Store:
     @property
     def stalled(self) -> bool:
         """Whether a commit takes longer than it may: the disk does not answer."""
-        return self.available and self._began is not None and self._clock() - self._began >= self.patience
+        # By the loop's own clock: one that is set from outside may leap over a commit that is only under way.
+        now = asyncio.get_running_loop().time()
+        return self.available and self._began is not None and now - self._began >= self.patience
 
     async def open(self) -> None:
         """Open the file, make it or bring its schema up to date, and begin to write.
@@ -226,7 +228,7 @@ class Store:
     async def _commit(self, db: aiosqlite.Connection) -> bool:
         batch, self._waiting = self._waiting, []
         self._under_way = batch
-        self._began = began = self._clock()
+        began, self._began = self._clock(), asyncio.get_running_loop().time()
         try:
             first = [statement for waiting in batch for statement in waiting.statements]
             await _transaction(db, first + [statement for waiting in batch for statement in waiting.trail])
