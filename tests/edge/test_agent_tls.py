@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -20,6 +18,7 @@ from gateway.edge import agent
 from tests.conftest import License, Serve, until
 from tests.edge.conftest import Run
 from tests.edge.registering import KEY, RawRegistrar, raw_registrar, registered
+from tests.programs import program
 
 
 class Certificate(NamedTuple):
@@ -44,16 +43,13 @@ class Certificate(NamedTuple):
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Certificate, Certificate]:
     """The registrar's certificate, and that of somebody else."""
-    if shutil.which("openssl") is None:
-        if os.environ.get("CI"):
-            pytest.fail("openssl is not installed")
-        pytest.skip("openssl is not installed")
+    openssl = program("openssl", "openssl")
     folder = tmp_path_factory.mktemp("tls")
     made = [Certificate(str(folder / f"{name}.pem"), str(folder / f"{name}.key")) for name in ("ours", "other")]
     for each in made:
         subject = ("-subj", "/CN=registrar", "-addext", "subjectAltName=IP:127.0.0.1,IP:0.0.0.0")
         kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-        command = ["openssl", "req", "-x509", *kind, "-keyout", each.key, "-out", each.path, *subject]
+        command = [openssl, "req", "-x509", *kind, "-keyout", each.key, "-out", each.path, *subject]
         subprocess.run(command, check=True, capture_output=True)
     return made[0], made[1]
 
