@@ -102,6 +102,7 @@ class _Licenses:
         except StoreUnavailable:
             if fresh:  # a key that nobody was told is no license
                 self._desk.remove(serial)
+                self._hub.recorder.note(caller(request), "license.removed", serial)
             raise
         key = {"key": license.key.hex()} if fresh else {}
         return web.json_response(self._document(license) | key)
