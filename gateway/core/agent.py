@@ -90,6 +90,8 @@ class Conversation:
         self.phase = Phase.CHALLENGE
         self.seq = 0
         self.unbelievable = 0
+        self.unusable = ""
+        """Why what the registrar grants cannot be used here, where that is so."""
         self.register: Message = {
             "type": "register",
             "protocol": registration.VERSION,
@@ -149,7 +151,8 @@ class Conversation:
             try:
                 grant = granted(fields, self._offers)
             except Fault as fault:
-                return Heard(News.MALFORMED, reason=str(fault))
+                self.unusable = str(fault)
+                return Heard(News.MALFORMED, reason=self.unusable)
         self.phase = Phase.NOTHING
         news = News.VERIFIED if grant is None else News.REGISTERED
         interval = fields.get("interval_seconds") or 0

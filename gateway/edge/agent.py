@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.edge.registration import Registration
 
 CONNECT = 10.0
-"""Seconds that connecting and the handshakes may take, each."""
+"""Seconds until a connection with its TLS must stand, and again from there until the license must be confirmed."""
 GLANCE = 1.0
 """Seconds after which the agent looks up from waiting: a clock that was set back has itself verified at once."""
 LAST = frozenset({News.TURNED_AWAY, News.REFUSED, News.REVOKED})
@@ -63,6 +63,7 @@ class Agent:
         if context is None and not loopback(host):
             log.warning("registration without TLS: others on the way can read what is said to %s", settings.server)
         self._task = asyncio.create_task(self._keep(host, port, context), name="registration agent")
+        self._task.add_done_callback(_ended)
 
     async def close(self) -> None:
         """Hang up for good."""
@@ -140,6 +141,8 @@ class Agent:
             except TimeoutError:
                 if conversation.phase is Phase.NOTHING:
                     continue
+                if conversation.unusable:
+                    return "late", f"its license cannot be used here: {conversation.unusable}"
                 raise
             heard = self._hear(conversation, line)
             if heard.answer is not None:
@@ -179,6 +182,12 @@ class Agent:
 
     def _used(self) -> dict[str, int]:
         return {name: book.used for name, book in self._hub.admission.law.pools.items()}
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    fault = None if task.cancelled() else task.exception()
+    if fault is not None:
+        log.critical("the agent has failed; the license is verified no more", exc_info=fault)
 
 
 def endpoint(text: str) -> tuple[str, int]:
