@@ -109,7 +109,7 @@ class Gateway:
         self._tell_ports()
         await self.hub.drain(self.settings.listen.drain if drain is None else drain)
         await self.agent.close()
-        await self.hub.registrar.close()
+        self.hub.registrar.close()
         await self.hub.abandon()
         self.hub.clockwork.stop()
         await self.operator.close()

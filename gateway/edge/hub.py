@@ -482,9 +482,9 @@ class Hub:
             yield from door.connections
 
     async def shut(self) -> None:
-        """Let nobody in any more."""
+        """Let nobody in any more; servers that are registered here stay until their registrar is closed."""
         self.draining = True
-        for door in self.doors:
+        for door in self.every_door:
             door.close()
             await door.finish()
 

@@ -211,9 +211,7 @@ class Desk:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    async def close(self) -> None:
-        """Let nobody in any more, and hang up."""
-        self.door.close()
-        await self.door.finish()
+    def close(self) -> None:
+        """Hang up; the hub has closed the door."""
         for connection in list(self.door.connections):
             connection.close("drained")

@@ -108,7 +108,7 @@ async def test_a_lost_registration_counts_down(license: License, screen: Screen)
     await expect(state).to_have_text("registered")
     await expect(page.locator("#countdown")).to_have_count(0)
     assert house.registrar is not None
-    await house.registrar.hub.registrar.close()
+    await house.registrar.gateway.close(drain=0)
     await expect(state).to_have_text("connection lost")
     await expect(page.locator("#countdown")).to_contain_text("Expected shutdown at")
     left = page.locator("#countdown-left")
