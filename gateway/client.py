@@ -27,8 +27,8 @@ from dataclasses import dataclass, field
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from gateway.core.backoff import Backoff
-from gateway.link import PORTS, End, Link, Message, ProtocolError, Transport, codec
+from gateway.client_connection import PORTS, End, Link, Message, ProtocolError, Transport, codec
+from gateway.core.wire.backoff import Backoff
 
 if TYPE_CHECKING:
     import ssl

@@ -17,9 +17,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from gateway.core.closing import ENDINGS
-from gateway.core.facts import KINDS
-from gateway.core.snapshot import Snapshot
+from gateway.core.admission.snapshot import Snapshot
+from gateway.core.counting.session import KINDS
+from gateway.core.wire.close_codes import ENDINGS
 from metrics.histogram import Histogram
 
 PREFIX = "tallygate_"

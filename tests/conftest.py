@@ -14,10 +14,10 @@ from hypothesis import settings as hypothesis
 
 from config.loader import load
 from config.settings import Settings
-from gateway.core.standing import State
-from gateway.edge.app import Gateway, running
-from gateway.edge.hub import Clock
-from tests.wire import PATIENCE, Wire
+from gateway.core.registration.license_status import State
+from gateway.edge.gateway import Gateway, running
+from gateway.edge.server.runtime import Clock
+from tests.wire_client import PATIENCE, Wire
 
 FREE_PORTS = ("listen.tcp=0", "listen.websocket=0", "listen.operator=0", "registrar.port=0", "store.path=:memory:")
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.edge.app import running
+from gateway.edge.gateway import running
 from tests.conftest import House, Serve, settings_of
-from tests.wire import PATIENCE, Wire
+from tests.wire_client import PATIENCE, Wire
 
 FILES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 CASES = {path.stem: json.loads(path.read_text()) for path in FILES}

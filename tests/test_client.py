@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.cli.operator import Operator
 from gateway.client import Backoff, Client, Closed, Denied, Message, RequestError, Timeouts, Transport
+from gateway.operator_client import Operator
 
 if TYPE_CHECKING:
     from tests.conftest import House, Serve

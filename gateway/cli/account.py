@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from gateway.cli import operator
-from gateway.cli.operator import Operator, part, table
+from gateway import operator_client
+from gateway.operator_client import Operator, part, table
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +24,7 @@ examples:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of `account`."""
-    actions = operator.Actions(parser)
+    actions = operator_client.Actions(parser)
     actions.add("list", "list the registered accounts", _list, lists=True)
     for name, does, work in (
         ("add", "register an account", _add),
@@ -36,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; gives the exit code."""
-    return operator.act(args)
+    return operator_client.act(args)
 
 
 async def _list(gateway: Operator, args: argparse.Namespace) -> str:

@@ -8,10 +8,10 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli import operator
-from gateway.cli.operator import Operator
-from gateway.core import audit
-from gateway.core.audit import BEGINNING, Broken, Entry, Mark
+from gateway import operator_client
+from gateway.core.reporting import audit_chain
+from gateway.core.reporting.audit_chain import BEGINNING, Broken, Entry, Mark
+from gateway.operator_client import Operator
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +35,7 @@ PAGE = 1000
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of `audit`."""
-    actions = operator.Actions(parser)
+    actions = operator_client.Actions(parser)
     show = actions.add("show", "show entries, the oldest first", _show)
     show.add_argument("--since", metavar="WHEN", default="1d", help="so long ago, or RFC 3339 (default %(default)s)")
     show.add_argument("--json", action="store_true", help="one JSON object per line")
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, "store", None) is not None:
             print(_verify_file(args.store, args.has))
             return 0
-        return operator.act(args)
+        return operator_client.act(args)
     except Broken as fault:
         raise SystemExit(f"the audit log is broken: {fault}") from None
     except sqlite3.Error as fault:
@@ -76,7 +76,7 @@ def _word(value: object) -> str:
 async def _verify(gateway: Operator, args: argparse.Namespace) -> str:
     walk = Walk(args.has)
     async for page in gateway.pages("/api/audit"):
-        walk.take([audit.read(each) for each in page])
+        walk.take([audit_chain.read(each) for each in page])
     return walk.end()
 
 
@@ -100,7 +100,7 @@ class Walk:
 
     def take(self, page: Sequence[Entry]) -> None:
         """Verify the next entries."""
-        self._last = audit.verify(page, self._last)
+        self._last = audit_chain.verify(page, self._last)
         self._found = self._found or any(entry.hash == self._wanted for entry in page)
 
     def end(self) -> str:

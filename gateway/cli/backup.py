@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.cli import operator
-from gateway.cli.operator import Operator
+from gateway import operator_client
+from gateway.operator_client import Operator
 
 if TYPE_CHECKING:
     import argparse
@@ -27,13 +27,13 @@ examples:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `backup`."""
     parser.add_argument("file", type=Path, help="where to; a file of this name is replaced once the copy is complete")
-    operator.arguments(parser)
+    operator_client.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; gives the exit code."""
     try:
-        return operator.act(args, _backup)
+        return operator_client.act(args, _backup)
     except OSError as fault:
         raise SystemExit(f"{args.file}: {fault.strerror}") from None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from gateway.cli import operator
+from gateway import operator_client
 from gateway.cli.kick import duration
-from gateway.cli.operator import Operator, part, table
+from gateway.operator_client import Operator, part, table
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +24,7 @@ examples:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of `ban`."""
-    actions = operator.Actions(parser)
+    actions = operator_client.Actions(parser)
     actions.add("list", "list the bans", _list, lists=True)
     add = actions.add("add", "keep an account or an address out for a while", _add)
     add.add_argument("subject", help="an account, or the address of guests")
@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; gives the exit code."""
-    return operator.act(args)
+    return operator_client.act(args)
 
 
 async def _list(gateway: Operator, args: argparse.Namespace) -> str:

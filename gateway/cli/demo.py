@@ -25,20 +25,20 @@ from config.loader import ConfigError, load
 from config.reading import read
 from config.values import KindError, PositiveSeconds
 from gateway.cli.load import count
-from gateway.cli.operator import Operator, OperatorError
 from gateway.cli.serve import fast_loop, raise_file_limit, screen
-from gateway.core.facts import utc
-from gateway.edge.app import Gateway
-from gateway.edge.guard import Unguarded
-from gateway.edge.offline import offline
-from gateway.edge.recorder import PUT_ACCOUNT, PUT_GROUP
-from gateway.edge.registration import KeyRefused
-from gateway.edge.store import Statement, Store, StoreRefused, StoreUnavailable
+from gateway.core.counting.session import utc
+from gateway.demo import simulated_history
+from gateway.demo.scenario import DAY, HOUR, Office, bustle
+from gateway.demo.simulated_clients import Crowd
+from gateway.demo.simulated_server import Branch
+from gateway.edge.api.authorization import Unguarded
+from gateway.edge.gateway import Gateway
+from gateway.edge.server.registration import KeyRefused
+from gateway.edge.storage.offline_store import offline
+from gateway.edge.storage.persistence import PUT_ACCOUNT, PUT_GROUP
+from gateway.edge.storage.store import Statement, Store, StoreRefused, StoreUnavailable
 from gateway.licensing import MODELS
-from gateway.load import month
-from gateway.load.branch import Branch
-from gateway.load.crowd import Crowd
-from gateway.load.day import DAY, HOUR, Office, bustle
+from gateway.operator_client import Operator, OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -242,7 +242,7 @@ async def _fill(settings: Settings, office: Office, speed: float) -> None:
         accounts = [Statement(PUT_ACCOUNT, (worker.desk.account, "[]")) for worker in office.workers]
         group = Statement(PUT_GROUP, ("management", json.dumps(office.team(0)), True))
         await store.write([*accounts, group])
-        await month.write(store, office, past, HISTORY, time.time())
+        await simulated_history.write(store, office, past, HISTORY, time.time())
     finally:
         await store.close()
 

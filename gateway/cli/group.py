@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from gateway.cli import operator
-from gateway.cli.operator import Operator, part, table
+from gateway import operator_client
+from gateway.operator_client import Operator, part, table
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +23,7 @@ examples:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of `group`."""
-    actions = operator.Actions(parser)
+    actions = operator_client.Actions(parser)
     actions.add("list", "list the groups", _list, lists=True)
     change = actions.add("set", "say who is in a group: these accounts, and no others", _set)
     change.add_argument("group", help="name of the group")
@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; gives the exit code."""
-    return operator.act(args)
+    return operator_client.act(args)
 
 
 async def _list(gateway: Operator, args: argparse.Namespace) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from gateway.cli import operator
-from gateway.cli.operator import Operator, part, table
+from gateway import operator_client
+from gateway.operator_client import Operator, part, table
 
 if TYPE_CHECKING:
     import argparse
@@ -22,7 +22,7 @@ examples:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of `host`."""
-    actions = operator.Actions(parser)
+    actions = operator_client.Actions(parser)
     actions.add("list", "list the named hosts", _list, lists=True)
     actions.add("add", "make an account a named host", _add).add_argument("account", help="name of the account")
     actions.add("remove", "free the name of a host", _remove).add_argument("account", help="name of the account")
@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; gives the exit code."""
-    return operator.act(args)
+    return operator_client.act(args)
 
 
 async def _list(gateway: Operator, args: argparse.Namespace) -> str:

@@ -8,7 +8,7 @@ import re
 import sys
 from urllib.parse import quote
 
-from gateway.cli import operator
+from gateway import operator_client
 
 HELP = "Close a session, or all sessions of an account. The client is told `kicked` and does not come back by itself."
 EXAMPLES = """\
@@ -35,14 +35,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("session", nargs="?", help="id of the session, as the list of connections shows it")
     who.add_argument("--account", metavar="A", help="close every session of this account instead")
     parser.add_argument("--ban", metavar="TIME", type=duration, help="refuse who was kicked for so long, such as 5m")
-    operator.arguments(parser)
+    operator_client.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; gives the exit code."""
     try:
         print(asyncio.run(_kick(args)))
-    except operator.OperatorError as fault:
+    except operator_client.OperatorError as fault:
         print(f"tallygate kick: {fault}", file=sys.stderr)
         return 1
     return 0
@@ -50,14 +50,14 @@ def run(args: argparse.Namespace) -> int:
 
 async def _kick(args: argparse.Namespace) -> str:
     banned = f", banned for {args.ban}" if args.ban else ""
-    async with operator.Operator(args.operator) as gateway:
+    async with operator_client.Operator(args.operator) as gateway:
         if args.account is None:
             path = f"/api/connections/{quote(args.session, safe='')}"
             try:
                 await gateway.json("DELETE", path, ban=args.ban)
-            except operator.OperatorError as fault:
+            except operator_client.OperatorError as fault:
                 if fault.status == 404:
-                    raise operator.OperatorError(f"there is no session {args.session}", 404) from None
+                    raise operator_client.OperatorError(f"there is no session {args.session}", 404) from None
                 raise
             return f"closed session {args.session}{banned}"
         answer = await gateway.json("DELETE", f"/api/accounts/{quote(args.account, safe='')}/connections", ban=args.ban)

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from config.loader import ConfigError
-from gateway.cli import operator
-from gateway.cli.operator import Operator, part, table
+from gateway import operator_client
 from gateway.cli.options import config_options, settings_from
-from gateway.core.facts import is_id, utc
-from gateway.core.messages import Fault
-from gateway.core.registration import instant
-from gateway.edge.licenses import document
-from gateway.edge.offline import Offline, offline
-from gateway.edge.registration import KeyRefused
-from gateway.edge.store import StoreRefused, StoreUnavailable
+from gateway.core.counting.session import is_id, utc
+from gateway.core.registration.messages import instant
+from gateway.core.wire.messages import Fault
+from gateway.edge.api.licenses import document
+from gateway.edge.server.registration import KeyRefused
+from gateway.edge.storage.offline_store import Offline, offline
+from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 from gateway.licensing import OFFERS
+from gateway.operator_client import Operator, part, table
 
 HELP = "Sell, change and revoke licenses of a registrar; ask for a license, answer and install it by hand."
 EXAMPLES = """\
@@ -47,7 +47,7 @@ LONGEST = 1 << 20
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of `license`."""
-    actions = operator.Actions(parser)
+    actions = operator_client.Actions(parser)
     add = actions.add(
         "add",
         "sell a license and print its key, once; or give one that was sold other terms, all anew",
@@ -95,7 +95,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do it; gives the exit code."""
     if args.store is None:
-        return operator.act(args)
+        return operator_client.act(args)
     said = asyncio.run(_offline(args))
     if said:
         print(said)

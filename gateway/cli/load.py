@@ -18,12 +18,12 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli import operator
-from gateway.load.crew import Comparison, Crew, LoadError, Outcome
+from gateway import operator_client
+from gateway.load.coordinator import Comparison, Crew, LoadError, Outcome
 from gateway.load.worker import Plan
 
 if TYPE_CHECKING:
-    from gateway.link import Transport
+    from gateway.client_connection import Transport
     from gateway.load.histogram import Histogram
     from gateway.load.tally import Tally
 
@@ -110,7 +110,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--operator",
         metavar="URL",
-        type=operator.address,
+        type=operator_client.address,
         help="its operator port (default port 4311 of the host); a token is read from TALLYGATE_TOKEN",
     )
 
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it; gives the exit code."""
     try:
         outcome = asyncio.run(_load(args))
-    except (operator.OperatorError, LoadError, OSError) as fault:
+    except (operator_client.OperatorError, LoadError, OSError) as fault:
         print(f"tallygate load: {fault}", file=sys.stderr)
         return 1
     print(json.dumps(document(outcome)) if args.json else summary(outcome))
@@ -195,7 +195,7 @@ async def _load(args: argparse.Namespace) -> Outcome:
             gateway = None
             if not args.no_compare:
                 gateway = await stack.enter_async_context(
-                    operator.Operator(args.operator or operator.address(f"{args.host}:4311"))
+                    operator_client.Operator(args.operator or operator_client.address(f"{args.host}:4311"))
                 )
             progress = Progress(args.connections, sys.stderr.isatty())
             outcome = await Crew(todo, gateway).run(args.duration, stop, progress.show)

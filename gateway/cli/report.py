@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from gateway.cli import operator
+from gateway import operator_client
 
 HELP = "Show use, denials and sizing of a running gateway over a time."
 EXAMPLES = """\
@@ -54,14 +54,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="one line for each pool")
     form.add_argument("--json", action="store_true", help="all of it, as one document")
-    operator.arguments(parser)
+    operator_client.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; gives the exit code."""
     try:
         document = asyncio.run(_ask(args))
-    except operator.OperatorError as fault:
+    except operator_client.OperatorError as fault:
         print(f"tallygate report: {fault}", file=sys.stderr)
         return 1
     if args.json:
@@ -76,11 +76,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _ask(args: argparse.Namespace) -> Document:
-    async with operator.Operator(args.operator, timeout=PATIENCE) as gateway:
+    async with operator_client.Operator(args.operator, timeout=PATIENCE) as gateway:
         return await gather(gateway, args.since)
 
 
-async def gather(gateway: operator.Operator, since: str) -> Document:
+async def gather(gateway: operator_client.Operator, since: str) -> Document:
     """What is shown: `use` (a pool each, over the whole time) and `sizing` (a model each)."""
     use = await gateway.json("GET", "/api/history", since=since, step="all")
     sizing = await gateway.json("GET", "/api/sizing", since=since)

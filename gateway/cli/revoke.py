@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.cli import operator
-from gateway.cli.operator import Operator, part
+from gateway import operator_client
+from gateway.operator_client import Operator, part
 
 if TYPE_CHECKING:
     import argparse
@@ -20,12 +20,12 @@ examples:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `revoke`."""
     parser.add_argument("account", help="who holds the license")
-    operator.arguments(parser)
+    operator_client.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; gives the exit code."""
-    return operator.act(args, _revoke)
+    return operator_client.act(args, _revoke)
 
 
 async def _revoke(gateway: Operator, args: argparse.Namespace) -> str:

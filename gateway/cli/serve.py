@@ -18,12 +18,12 @@ from config.loader import ConfigError
 from config.rules import warnings
 from config.settings import Settings
 from gateway.cli.options import config_options, settings_from
-from gateway.core.snapshot import PoolView, snapshot
-from gateway.edge.app import Gateway
-from gateway.edge.guard import Unguarded
-from gateway.edge.journal import GATEWAY
-from gateway.edge.registration import KeyRefused
-from gateway.edge.store import StoreRefused, StoreUnavailable
+from gateway.core.admission.snapshot import PoolView, snapshot
+from gateway.edge.api.authorization import Unguarded
+from gateway.edge.gateway import Gateway
+from gateway.edge.server.registration import KeyRefused
+from gateway.edge.storage.audit_log import GATEWAY
+from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 
 HELP = "Runs the gateway: client doors, operator port, license models."
 EXAMPLES = """\

@@ -12,8 +12,8 @@ import sys
 import textwrap
 from typing import Any
 
-from gateway.cli import operator
-from gateway.core.facts import span
+from gateway import operator_client
+from gateway.core.counting.session import span
 
 HELP = "Show pools, connections, conferences and the registration of a running gateway."
 EXAMPLES = """\
@@ -55,14 +55,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="show it again every so many seconds (default 2) until Ctrl-C",
     )
     parser.add_argument("--json", action="store_true", help="the documents of the gateway, one line each time")
-    operator.arguments(parser)
+    operator_client.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; gives the exit code."""
     try:
         asyncio.run(_show(args))
-    except operator.OperatorError as fault:
+    except operator_client.OperatorError as fault:
         print(f"tallygate status: {fault}", file=sys.stderr)
         return 1
     return 0
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _show(args: argparse.Namespace) -> None:
     redraw = args.watch is not None and not args.json and sys.stdout.isatty()
-    async with operator.Operator(args.operator) as gateway:
+    async with operator_client.Operator(args.operator) as gateway:
         if redraw:
             sys.stdout.write(_CLEAR)
         while True:
@@ -88,7 +88,7 @@ async def _show(args: argparse.Namespace) -> None:
             await asyncio.sleep(args.watch)
 
 
-async def gather(gateway: operator.Operator) -> Document:
+async def gather(gateway: operator_client.Operator) -> Document:
     """What is shown: `license` (as `GET /api/license` gives it), `connections` and `conferences` (numbers), and
     `sessions`, the first `SEARCHED` of them.
     """
@@ -144,7 +144,7 @@ def _holders(sessions: list[Document], connections: int) -> list[str]:
     )
     more = connections - min(len(holders), HOLDERS)
     rest = [f"... and {more} more sessions: GET /api/connections lists all"] if more > 0 else []
-    return ["", operator.table(("account", "device", "since", "seats"), rows, ""), *rest]
+    return ["", operator_client.table(("account", "device", "since", "seats"), rows, ""), *rest]
 
 
 def _cells(pool: Document) -> tuple[str, ...]:

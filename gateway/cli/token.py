@@ -10,17 +10,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli import operator
-from gateway.cli.operator import Operator, part, table
-from gateway.core.facts import is_id, utc
-from gateway.edge.guard import RESERVED
-from gateway.edge.offline import offline
-from gateway.edge.store import StoreRefused, StoreUnavailable
+from gateway import operator_client
+from gateway.core.counting.session import is_id, utc
+from gateway.edge.api.authorization import RESERVED
+from gateway.edge.storage.offline_store import offline
+from gateway.edge.storage.store import StoreRefused, StoreUnavailable
+from gateway.operator_client import Operator, part, table
 
 if TYPE_CHECKING:
     import argparse
 
-    from gateway.core.directory import Token
+    from gateway.core.admission.directory import Token
 
 HELP = "Make, list and revoke the tokens of operators, and of accounts with --account."
 EXAMPLES = """\
@@ -38,7 +38,7 @@ examples:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions of `token`."""
-    actions = operator.Actions(parser)
+    actions = operator_client.Actions(parser)
     add = actions.add("add", "make a token and print it, once", _add)
     add.add_argument("name", nargs="?", help="name of the operator")
     add.add_argument("--scope", choices=("read", "admin"), help="what an operator's token is good for")
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it; gives the exit code."""
     _check(args)
     if args.store is None:
-        return operator.act(args)
+        return operator_client.act(args)
     print(asyncio.run(_offline(args)))
     return 0
 

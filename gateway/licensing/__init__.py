@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from gateway.core.license import Model
-from gateway.core.registration import FREE, Grant, Offer
+from gateway.core.counting.license_model import Model
+from gateway.core.registration.messages import FREE, Grant, Offer
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.floating import Floating, floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed, nefsis_concurrent, nefsis_named

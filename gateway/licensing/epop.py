@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from config.values import Count
-from gateway.core.facts import Seat, Session
-from gateway.core.license import CONFERENCE_ENDS, Model, Pool
+from gateway.core.counting.license_model import CONFERENCE_ENDS, Model, Pool
+from gateway.core.counting.session import Seat, Session
 
 
 @dataclass(frozen=True, slots=True)

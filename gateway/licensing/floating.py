@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from config.values import Count, Seconds
-from gateway.core.facts import Key, Seat, Session
-from gateway.core.license import CONNECTION_ENDS, Model, Pool
+from gateway.core.counting.license_model import CONNECTION_ENDS, Model, Pool
+from gateway.core.counting.session import Key, Seat, Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from config.values import Count, Positive
-from gateway.core.facts import Conference, Seat, Session
-from gateway.core.ledger import Ledger
-from gateway.core.license import CONFERENCE_ENDS, LEASE_ENDS, Attempt, Model, Pool, Refusal
+from gateway.core.counting.ledger import Ledger
+from gateway.core.counting.license_model import CONFERENCE_ENDS, LEASE_ENDS, Attempt, Model, Pool, Refusal
+from gateway.core.counting.session import Conference, Seat, Session
 from gateway.licensing.epop import one_line
 
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from config.values import Count, PositiveSeconds
-from gateway.core.facts import Seat, Session, utc
-from gateway.core.ledger import Ledger
-from gateway.core.license import (
+from gateway.core.counting.ledger import Ledger
+from gateway.core.counting.license_model import (
     CONFERENCE_ENDS,
     CONNECTION_ENDS,
     LEASE_ENDS,
@@ -25,7 +24,8 @@ from gateway.core.license import (
     Refusal,
     seats_held,
 )
-from gateway.core.registration import FREE, Grant
+from gateway.core.counting.session import Seat, Session, utc
+from gateway.core.registration.messages import FREE, Grant
 
 USER_RIGHTS = (
     "p2p_call",

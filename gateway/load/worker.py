@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from gateway.link import End, Link, Message, Transport, codec
+from gateway.client_connection import End, Link, Message, Transport, codec
 from gateway.load.tally import Tally
 
 if TYPE_CHECKING:

@@ -22,14 +22,14 @@ import time
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
-from gateway.core.admission import Admission
-from gateway.core.facts import Now, Session
-from gateway.core.history import History
-from gateway.core.leasing import Leasing
-from gateway.core.messages import read
-from gateway.core.outcome import Terms
-from gateway.edge.archive import Archive
-from gateway.edge.store import Store
+from gateway.core.admission.decisions import Admission
+from gateway.core.admission.lease_administration import Leasing
+from gateway.core.admission.outcome import Terms
+from gateway.core.counting.session import Now, Session
+from gateway.core.reporting.history import History
+from gateway.core.wire.messages import read
+from gateway.edge.storage.history_store import Archive
+from gateway.edge.storage.store import Store
 from gateway.licensing import MODELS
 from gateway.licensing.epop import Epop
 from gateway.licensing.trueconf import TrueConf

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Self
 
-from gateway.edge.offline import offline
+from gateway.edge.storage.offline_store import offline
 
 from . import cache
 from .load import Fault, Load

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.cli.main import main
-from gateway.cli.operator import table
+from gateway.operator_client import table
 from tests.cli.program import Shell, run
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 
 from tests.cli.program import begin, run
-from tests.wire import WebSocketWire, Wire
+from tests.wire_client import WebSocketWire, Wire
 
 T = TypeVar("T")
 

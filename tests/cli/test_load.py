@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.cli import load
-from gateway.load.crew import Comparison, LoadError, Outcome
+from gateway.load.coordinator import Comparison, LoadError, Outcome
 from gateway.load.tally import Tally
 from gateway.load.worker import Plan
 from tests.cli.program import begin, end, run, said

@@ -20,11 +20,11 @@ import pytest
 
 import config
 from config.settings import Settings
-from gateway.edge.offline import offline
+from gateway.edge.storage.offline_store import offline
 from tests.cli.program import begin, end, run, said
 from tests.conftest import House, Serve
 from tests.programs import free_port, outcome, program
-from tests.wire import TcpWire, WebSocketWire, Wire
+from tests.wire_client import TcpWire, WebSocketWire, Wire
 
 EXAMPLES = Path(config.__file__).parent
 TLS = Path(__file__).parent / "tls"

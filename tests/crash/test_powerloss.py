@@ -15,7 +15,7 @@ import pytest
 
 from tests.crash import powerloss, rounds
 from tests.crash.powerloss import Operation, disk
-from tests.wire import PATIENCE
+from tests.wire_client import PATIENCE
 
 ROUNDS = 3
 ENOUGH = 40

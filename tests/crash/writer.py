@@ -12,7 +12,7 @@ import itertools
 import sys
 import time
 
-from gateway.edge.store import Statement, Store
+from gateway.edge.storage.store import Statement, Store
 
 
 async def write(path: str, synchronous: str) -> None:

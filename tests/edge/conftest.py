@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from gateway.core.backoff import Backoff
-from gateway.edge import agent
-from gateway.edge.app import running
+from gateway.core.wire.backoff import Backoff
+from gateway.edge.gateway import running
+from gateway.edge.server import registration_agent
 from tests.conftest import House, settings_of
 from tests.edge.raw import HELLO, Peer, WebSocketPeer
 from tests.edge.registering import KEY, RawAgent, RawRegistrar, Time, raw_registrar
@@ -78,7 +78,7 @@ async def call() -> AsyncIterator[Call]:
 @pytest.fixture
 async def registrar(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RawRegistrar]:
     """A registrar that says what the test says; agents come back to it at once."""
-    monkeypatch.setattr(agent, "Backoff", lambda: Backoff(0.0, 0.0))
+    monkeypatch.setattr(registration_agent, "Backoff", lambda: Backoff(0.0, 0.0))
     async with raw_registrar(KEY) as found:
         yield found
 

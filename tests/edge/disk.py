@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.edge.recorder import Recorder
-from gateway.edge.store import Store
+from gateway.edge.storage.persistence import Recorder
+from gateway.edge.storage.store import Store
 from tests.conftest import House, until
-from tests.wire import PATIENCE
+from tests.wire_client import PATIENCE
 
 FOREVER = 60_000
 """Milliseconds that a commit waits for a lock, where it is to find out nothing by itself."""

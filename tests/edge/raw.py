@@ -11,7 +11,7 @@ import struct
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from tests.wire import PATIENCE
+from tests.wire_client import PATIENCE
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="

@@ -16,11 +16,11 @@ import ssl
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
-from gateway.core.standing import State
-from gateway.edge.hub import Clock
+from gateway.core.registration.license_status import State
+from gateway.edge.server.runtime import Clock
 from tests.conftest import House, until
 from tests.edge.raw import Peer
-from tests.wire import PATIENCE
+from tests.wire_client import PATIENCE
 
 Message = dict[str, Any]
 KEY = bytes(range(32))

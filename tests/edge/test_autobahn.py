@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from gateway.core import websocket
-from gateway.core.websocket import Event, ProtocolError
-from gateway.edge.websocket import WebSocketConnection
+from gateway.core.wire import websocket_frames
+from gateway.core.wire.websocket_frames import Event, ProtocolError
+from gateway.edge.server.websocket import WebSocketConnection
 from tests.conftest import Serve
 
 EXPECTED = Path(__file__).with_name("autobahn_expected.json")
@@ -30,11 +30,11 @@ class Echo(WebSocketConnection):
 
     def receive(self, payload: bytes) -> None:
         """Echo text."""
-        self.transport.write(websocket.text(payload))
+        self.transport.write(websocket_frames.text(payload))
 
     def _take(self, event: Event | ProtocolError) -> None:
-        if not isinstance(event, ProtocolError) and event.opcode == websocket.BINARY:
-            self.transport.write(websocket.binary(event.payload))
+        if not isinstance(event, ProtocolError) and event.opcode == websocket_frames.BINARY:
+            self.transport.write(websocket_frames.binary(event.payload))
         else:
             super()._take(event)
 

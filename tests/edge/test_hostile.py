@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from gateway.core import frames
-from gateway.edge.hub import Hub
+from gateway.core.wire import json_lines
+from gateway.edge.server.runtime import Hub
 from tests.conftest import House, Serve, until
 from tests.edge.raw import BEAT, CONTINUATION, HELLO, PING, TEXT, Peer, WebSocketPeer, frame, request
-from tests.wire import Wire
+from tests.wire_client import Wire
 
 ROUNDS = 6
 CROWD = 20
@@ -178,7 +178,7 @@ async def test_honest_clients_lose_no_beat_and_nothing_is_left(name: str, serve:
         async for _ in ATTACKS[name](house, stack):
             seq += 1
             await beat(honest, seq)
-            assert burden(hub) <= max(OUTBOUND, frames.LIMIT + 2)
+            assert burden(hub) <= max(OUTBOUND, json_lines.LIMIT + 2)
     assert seq == ROUNDS
     assert memory() - before < GROWTH
     await until(lambda: sum(door.held for door in hub.doors) <= len(honest))

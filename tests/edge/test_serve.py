@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from tests.cli.program import begin, end, run
-from tests.wire import PATIENCE, Wire
+from tests.wire_client import PATIENCE, Wire
 
 CONFIG = """
 [listen]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.licensing.epop import Epop, epop
-from tests.gate import Gate
+from tests.core_harness import Gate
 
 
 def gate(users: int = 10) -> Gate:

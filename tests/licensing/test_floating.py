@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from gateway.licensing.floating import Floating, floating
-from tests.gate import Gate
+from tests.core_harness import Gate
 
 Key = Literal["connection", "device", "account", "address"]
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from gateway.core.registration import Grant
+from gateway.core.registration.messages import Grant
 from gateway.licensing import MODELS, OFFERS, extended, under
 from gateway.licensing.epop import Epop
 from gateway.licensing.floating import Floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
 from gateway.licensing.trueconf import TrueConf, trueconf
-from tests.gate import Gate
+from tests.core_harness import Gate
 
 CONFIGURED: dict[str, Any] = {
     "epop": Epop(users=999),

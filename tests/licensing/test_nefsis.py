@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.core.conferences import Declaration
-from gateway.core.license import Refusal
+from gateway.core.admission.conferences import Declaration
+from gateway.core.counting.license_model import Refusal
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed, nefsis_concurrent, nefsis_named
-from tests.gate import DAY, Gate
+from tests.core_harness import DAY, Gate
 
 
 def gate(**terms: Any) -> Gate:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.core.facts import utc
-from gateway.core.ledger import LeaseChange
+from gateway.core.counting.ledger import LeaseChange
+from gateway.core.counting.session import utc
 from gateway.licensing.trueconf import USER_RIGHTS, TrueConf, trueconf
-from tests.gate import DAY, HOUR, Gate, told
+from tests.core_harness import DAY, HOUR, Gate, told
 
 
 def gate(pro: int = 10, *, overdraft: int = 0, enforce: bool = True, **terms: Any) -> Gate:

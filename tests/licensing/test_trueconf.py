@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from gateway.core.conferences import Declaration
-from gateway.core.facts import Session
+from gateway.core.admission.conferences import Declaration
+from gateway.core.counting.session import Session
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.trueconf import INTERNAL_RIGHTS, PUBLIC_RIGHTS, USER_RIGHTS, TrueConf, trueconf
-from tests.gate import DAY, HOUR, Gate, told
+from tests.core_harness import DAY, HOUR, Gate, told
 
 ENDPOINTS = ["sip", "h323", "rtsp"]
 

@@ -11,8 +11,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.core.standing import State
-from gateway.edge.hub import Clock
+from gateway.core.registration.license_status import State
+from gateway.edge.server.runtime import Clock
 from tests.conftest import House, License, Serve, until
 
 METRICS: dict[str, tuple[str, set[str]]] = {

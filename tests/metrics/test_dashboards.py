@@ -21,11 +21,11 @@ from typing import Any
 import pytest
 
 import metrics
-from gateway.edge.app import running
+from gateway.edge.gateway import running
 from tests.cli.program import run
 from tests.conftest import House, settings_of
 from tests.metrics.server import PATIENCE, Prometheus, prometheus
-from tests.wire import Wire
+from tests.wire_client import Wire
 
 PLACE = Path(metrics.__file__).parent
 DASHBOARDS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (PLACE / "dashboards").glob("*.json")}

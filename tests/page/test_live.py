@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.async_api import expect
 
-from gateway.edge.app import running
+from gateway.edge.gateway import running
 from tests.conftest import House, License, Serve, settings_of
 from tests.page.conftest import Screen
 from tests.programs import free_port

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from gateway.core.directory import ADMIN, READ
+from gateway.core.admission.directory import ADMIN, READ
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from gateway.core.facts import Session
+from gateway.core.counting.session import Session
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
 

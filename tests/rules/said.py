@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from gateway.edge.hub import Clock
+from gateway.edge.server.runtime import Clock
 from tests.conftest import House
-from tests.wire import Message, Wire
+from tests.wire_client import Message, Wire
 
 DAY = 24 * 3600.0
 

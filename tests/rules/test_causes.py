@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import House, Serve
 from tests.rules.said import DAY, Hands, said
-from tests.wire import TcpWire, Wire
+from tests.wire_client import TcpWire, Wire
 
 Series = dict[tuple[str, str, str], float]
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import House, Serve
 from tests.rules.said import denied, full, said
-from tests.wire import Message, WebSocketWire, Wire
+from tests.wire_client import Message, WebSocketWire, Wire
 
 BOTH = pytest.mark.parametrize("transport", ["tcp", "websocket"])
 

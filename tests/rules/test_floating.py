@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import House, Serve
 from tests.rules.said import full, pools, said
-from tests.wire import PATIENCE
+from tests.wire_client import PATIENCE
 
 
 async def serving(serve: Serve, **terms: Any) -> House:

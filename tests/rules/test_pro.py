@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.conftest import House, Serve
 from tests.rules.said import DAY, Hands, denied, full, pools, said, silent
-from tests.wire import Message, Wire
+from tests.wire_client import Message, Wire
 
 
 async def serving(serve: Serve, hands: Hands | None = None, **terms: Any) -> House:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.conftest import House, Serve
 from tests.rules.said import DAY, Hands, denied, full, pools, said, silent
-from tests.wire import Wire
+from tests.wire_client import Wire
 
 
 async def serving(serve: Serve, hands: Hands | None = None, **terms: Any) -> House:

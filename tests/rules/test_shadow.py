@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.conftest import House, Serve
 from tests.rules.said import denied, full, pools, said, silent
-from tests.wire import Wire
+from tests.wire_client import Wire
 
 NAMED = "nefsis-named"
 

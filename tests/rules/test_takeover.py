@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.rules.said import denied, full, pools, said, silent
-from tests.wire import PATIENCE
+from tests.wire_client import PATIENCE
 
 BOTH = pytest.mark.parametrize("transport", ["tcp", "websocket"])
 

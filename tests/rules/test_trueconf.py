@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import House, License, Serve
 from tests.rules.said import conferences, denied, full, pools, said
-from tests.wire import Wire
+from tests.wire_client import Wire
 
 
 async def serving(serve: Serve, **terms: Any) -> House:

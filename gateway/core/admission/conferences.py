@@ -1,0 +1,99 @@
+"""Conferences: who is in which meeting, and whether it is live.
+
+A conference exists while it has members; what the operator has declared about it lasts until the declaration is
+removed. A refused join leaves no trace: a conference is `found` first (perhaps made up), and only `enter` keeps it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gateway.core.counting.session import Conference, Session
+
+
+class Declaration(NamedTuple):
+    """What is said of a conference before anybody joins it; `server` is empty for this one."""
+
+    access: str = "internal"
+    mode: str = "group"
+    scheduled: bool = False
+    server: str = ""
+
+
+class Conferences:
+    """All conferences. `live`, `scheduled` and `live_groups` are views by state, `members` by what members do."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Conference] = {}
+        self.declared: dict[str, Declaration] = {}
+        self.live: dict[str, Conference] = {}
+        self.scheduled: dict[str, Conference] = {}
+        self.live_groups: dict[str, Conference] = {}
+        self.taking_part: set[Session] = set()
+        self.waiting: set[Session] = set()
+
+    def create(self, id: str, declaration: Declaration) -> Conference:
+        """Make up a conference; it is kept when somebody enters."""
+        terms = self.declared.get(id, declaration)
+        return Conference(id, access=terms.access, mode=terms.mode, live=not terms.scheduled, server=terms.server)
+
+    def enter(self, conference: Conference, session: Session, *, host: bool, now: float) -> None:
+        """Make `session` a member, the last in order of arrival."""
+        if not conference.members and conference.id not in self.by_id:
+            conference.since = now
+            self.by_id[conference.id] = conference
+            self._file(conference)
+        conference.members[session] = host
+        session.conferences = (*session.conferences, conference)
+        if host:
+            conference.hosted = True
+        elif conference.lacks_host and session.account is not None:
+            conference.lieu = session
+        self._place(session)
+
+    def leave(self, conference: Conference, session: Session) -> None:
+        """Let `session` be no member any more; an empty conference ends."""
+        del conference.members[session]
+        if conference.unnamed:
+            conference.unnamed = tuple(each for each in conference.unnamed if each is not session)
+        others = len(session.conferences) > 1
+        session.conferences = tuple(each for each in session.conferences if each is not conference) if others else ()
+        self._place(session)
+        if not conference.members:
+            self.end(conference)
+
+    def end(self, conference: Conference) -> None:
+        """Forget an empty conference."""
+        for view in (self.by_id, self.live, self.scheduled, self.live_groups):
+            view.pop(conference.id, None)
+
+    def start(self, conference: Conference) -> list[tuple[Session, bool]]:
+        """Make a scheduled conference live; returns those who waited, who are members no more, in order of arrival."""
+        waited = list(conference.members.items())
+        conference.members.clear()
+        conference.lieu = None
+        conference.live = True
+        self._file(conference)
+        for session, _ in waited:
+            session.conferences = tuple(each for each in session.conferences if each is not conference)
+            self._place(session)
+        return waited
+
+    def _file(self, conference: Conference) -> None:
+        self.scheduled.pop(conference.id, None)
+        if not conference.live:
+            self.scheduled[conference.id] = conference
+            return
+        self.live[conference.id] = conference
+        if conference.group:
+            self.live_groups[conference.id] = conference
+
+    def _place(self, session: Session) -> None:
+        live = waits = False
+        for conference in session.conferences:
+            if conference.live:
+                live = True
+            else:
+                waits = True
+        (self.taking_part.add if live else self.taking_part.discard)(session)
+        (self.waiting.add if waits else self.waiting.discard)(session)

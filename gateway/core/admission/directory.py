@@ -1,0 +1,134 @@
+"""Accounts, groups, bans and operators: what the operator has said about people.
+
+Secrets are kept as SHA-256 only and compared in constant time. A name may have several tokens at once, so that one is
+replaced by another without anybody being locked out; each is known by a fingerprint that tells nothing of the secret.
+An account that nobody registered is unknown in `token` mode; in `open` mode its claim is believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from gateway.core.counting.session import Session
+
+READ, ADMIN = "read", "admin"
+SCOPES = (READ, ADMIN)
+"""What an operator's token is good for: looking, or everything."""
+
+
+class Token(NamedTuple):
+    """What is kept of a secret: its digest, when it was made (seconds UTC), and, of an operator's, its scope."""
+
+    digest: bytes
+    created: float
+    scope: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """By what people tell tokens apart."""
+        return self.digest.hex()[:12]
+
+
+class Group(NamedTuple):
+    """Accounts, in order; `permanent` asks for permanent PRO licenses for them at the next redistribution."""
+
+    accounts: tuple[str, ...]
+    permanent: bool
+
+
+class Ban(NamedTuple):
+    """Whom not to let in, until an instant in seconds UTC. `subject` is an account or an address."""
+
+    subject: str
+    until: float
+
+
+class Directory:
+    """What is known of accounts, groups and bans."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, tuple[Token, ...]] = {}
+        """The tokens of each registered account."""
+        self.operators: dict[str, tuple[Token, ...]] = {}
+        """The tokens of each operator; who has none is no operator."""
+        self.groups: dict[str, Group] = {}
+        self.bans: dict[str, Ban] = {}
+
+    def grant(self, account: str, secret: str, created: float) -> Token:
+        """Let `secret` prove `account` from now on, beside the tokens it has (rotation without downtime)."""
+        token = Token(digest(secret), created)
+        self.accounts[account] = (*self.accounts[account], token)
+        return token
+
+    def ungrant(self, account: str, fingerprint: str) -> bool:
+        """Take one token from an account; whether it had it."""
+        kept = tuple(token for token in self.accounts[account] if token.fingerprint != fingerprint)
+        revoked = len(kept) < len(self.accounts[account])
+        self.accounts[account] = kept
+        return revoked
+
+    def proves(self, account: str, secret: str | None) -> bool:
+        """Whether `secret` proves `account`."""
+        return _among(self.accounts.get(account, ()), secret or "") is not None
+
+    def appoint(self, name: str, scope: str, secret: str, created: float) -> Token:
+        """Give an operator a token, beside those it has."""
+        token = Token(digest(secret), created, scope)
+        self.operators[name] = (*self.operators.get(name, ()), token)
+        return token
+
+    def dismiss(self, name: str, fingerprint: str | None = None) -> int:
+        """Take one token from an operator, or all; how many it had of those."""
+        held = self.operators.pop(name, ())
+        kept = tuple(token for token in held if fingerprint is not None and token.fingerprint != fingerprint)
+        if kept:
+            self.operators[name] = kept
+        return len(held) - len(kept)
+
+    def operator(self, secret: str) -> tuple[str, str] | None:
+        """The name and scope that `secret` proves; the time it takes tells nothing of the others."""
+        tokens = {token: name for name, held in self.operators.items() for token in held}
+        found = _among(tokens, secret)
+        return (tokens[found], found.scope) if found is not None else None
+
+    def permanent(self) -> list[str]:
+        """The accounts configured for permanent licenses: in order of group, then name (PRO: more than the pool)."""
+        names = sorted(name for name, group in self.groups.items() if group.permanent)
+        return list(dict.fromkeys(account for name in names for account in sorted(self.groups[name].accounts)))
+
+    def banned(self, session: Session, address: str, wall: float) -> Ban | None:
+        """The ban that keeps a session out at an instant: an account's own, or a guest's by its address.
+
+        Many accounts may share an address; a guest's ban does not reach them.
+        """
+        ban = self.bans.get(session.identity or address) if self.bans else None
+        return ban if ban is not None and ban.until > wall else None
+
+    def ban(self, subject: str, until: float) -> Ban:
+        """Keep out an account or an address."""
+        self.bans[subject] = ban = Ban(subject, until)
+        return ban
+
+    def forget_bans(self, wall: float) -> None:
+        """Drop the bans that are over."""
+        for subject in [subject for subject, ban in self.bans.items() if ban.until <= wall]:
+            del self.bans[subject]
+
+
+def subject(session: Session) -> str:
+    """Under what somebody is kept out: its account, or the address of a guest."""
+    return session.identity or session.peer
+
+
+def digest(secret: str) -> bytes:
+    """What is kept of a secret of 256 random bits."""
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).digest()
+
+
+def _among(tokens: Iterable[Token], secret: str) -> Token | None:
+    offered = digest(secret)
+    matching = [token for token in tokens if hmac.compare_digest(offered, token.digest)]
+    return matching[0] if matching else None

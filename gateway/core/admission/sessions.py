@@ -1,0 +1,76 @@
+"""The sessions there are, and the views in which they are looked up and counted.
+
+Every count that is shown is the length of one of these views: it is read, not kept.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+
+from gateway.core.counting.multimap import Index
+from gateway.core.counting.session import Session
+
+
+class Sessions:
+    """All sessions that have been welcomed, by number, account, device, and by (kind, awake)."""
+
+    def __init__(self) -> None:
+        self.by_number: dict[int, Session] = {}
+        self.by_account: Index[str, Session] = Index()
+        self.by_device: Index[tuple[str, str], Session] = Index()
+        self.by_presence: defaultdict[tuple[str, bool], set[Session]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        return len(self.by_number)
+
+    @property
+    def devices(self) -> int:
+        """Distinct devices; a session that named none is a device of its own."""
+        return len(self.by_number) - self.by_device.surplus
+
+    def add(self, session: Session) -> None:
+        """Take a session in."""
+        self.by_number[session.number] = session
+        self.by_presence[session.kind, session.awake].add(session)
+        if session.account is None:
+            return
+        identity, device = session.identity, session.device_key
+        if identity is not None:
+            self.by_account.add(identity, session)
+        if device is not None:
+            self.by_device.add(device, session)
+
+    def remove(self, session: Session) -> None:
+        """Let a session go."""
+        del self.by_number[session.number]
+        self.by_presence[session.kind, session.awake].discard(session)
+        if session.account is None:
+            return
+        identity, device = session.identity, session.device_key
+        if identity is not None:
+            self.by_account.discard(identity, session)
+        if device is not None:
+            self.by_device.discard(device, session)
+
+    def wake(self, session: Session, *, awake: bool) -> None:
+        """Note whether a session is awake."""
+        if session.awake is not awake:
+            self.by_presence[session.kind, session.awake].discard(session)
+            session.awake = awake
+            self.by_presence[session.kind, awake].add(session)
+
+    def of(self, identity: str) -> tuple[Session, ...]:
+        """The sessions of an account, as they are now."""
+        return tuple(self.by_account.of(identity))
+
+    def kin(self, session: Session) -> Collection[Session]:
+        """The sessions of the same account; none for a guest."""
+        identity = session.identity
+        return self.by_account.of(identity) if identity is not None else ()
+
+    def twin(self, session: Session) -> Session | None:
+        """The latest session of the same account and device."""
+        device = session.device_key
+        twins = self.by_device.of(device) if device is not None else ()
+        return next(reversed(tuple(twins)), None)

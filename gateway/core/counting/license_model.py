@@ -1,0 +1,143 @@
+"""What a license model is.
+
+A license model maps what a session is to a set of (pool, key) seats; use of a pool is the number of distinct keys in
+it. Everything else about a model is data of its pools, plus at most two rules: what the license forbids, and what it
+says about a conference as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.core.counting.session import Conference, Key, Seat, Session
+
+if TYPE_CHECKING:
+    from gateway.core.admission.conferences import Conferences
+    from gateway.core.counting.ledger import Ledger
+
+CONNECTION_ENDS = (
+    "bye",
+    "closed",
+    "reset",
+    "heartbeat_timeout",
+    "replaced",
+    "protocol_error",
+    "too_fast",
+    "slow_consumer",
+    "kicked",
+    "account_deleted",
+    "drained",
+    "unregistered",
+)
+"""Why a seat that lasts as long as its session is released."""
+CONFERENCE_ENDS = (*CONNECTION_ENDS, "left", "removed")
+"""Why a seat that lasts as long as a membership is released."""
+LEASE_ENDS = ("expired", "revoked", "redistributed", "account_deleted")
+"""Why a leased seat is released (counting rules, PRO leases, 8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool as the license sells it.
+
+    `limit` is the number of distinct keys it may hold, None for no limit. `binding` is False where the rule is another
+    (per conference) and the limit is only reported. `linger` (seconds) keeps a seat after an abrupt loss. `lease`
+    (seconds) keeps it after the last session let go; `endless` keeps it until the operator ends it. `reserve` lists
+    keys that always hold a seat, as far as the limit goes. `reasons` and `causes` are the denials and releases that can
+    occur.
+    """
+
+    name: str
+    limit: int | None
+    causes: tuple[str, ...] = CONNECTION_ENDS
+    reasons: tuple[str, ...] = ("pool_full",)
+    binding: bool = True
+    linger: float = 0.0
+    lease: float | None = None
+    endless: bool = False
+    reserve: tuple[Key, ...] = ()
+
+    @property
+    def leased(self) -> bool:
+        """Whether its seats are leased: they outlive sessions that ended in order."""
+        return self.endless or self.lease is not None
+
+
+class Refusal(NamedTuple):
+    """Why something is not granted; a value, not a fault.
+
+    `pool` is the pool it is counted under, empty for refusals that are no license's. `retry_after` is in seconds.
+    """
+
+    reason: str
+    pool: str = ""
+    used: int | None = None
+    limit: int | None = None
+    retry_after: float | None = None
+
+
+class Attempt(NamedTuple):
+    """What a session is about to do, for the rules of a model.
+
+    `request` is `hello`, `join` or `start`. `creates` and `opens` say that it would create the conference, or make it
+    live; a session that joins is not among the members yet. `kin` are the sessions of the same account.
+    """
+
+    request: str
+    session: Session
+    conferences: Conferences
+    kin: Collection[Session]
+    conference: Conference | None = None
+    host: bool = False
+    creates: bool = False
+    opens: bool = False
+
+
+Rule = Callable[[Attempt, "Ledger"], Refusal | None]
+"""What a model has against an attempt; its ledger tells who is named and whether the model is enforced."""
+
+
+def seats_held(session: Session, ledger: Ledger) -> dict[str, Any]:
+    """What a session is told about its standing: the pools it holds a seat in."""
+    seats = session.seats[ledger.index]
+    if len(seats) < 2:
+        return {"seats": [pool for pool, _ in seats]}
+    held = {pool for pool, _ in seats}
+    return {"seats": [name for name in ledger.pools if name in held]}
+
+
+class Extension(NamedTuple):
+    """What may be licensed beside the pools: its name, title, terms of provision, and whether this license has it."""
+
+    name: str
+    title: str
+    terms: str
+    licensed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A license model: `seats` is the function, the rest is data.
+
+    `forbids` is asked first, `conference` after it, the pools last. `standing` is what sessions are told with every
+    answer. `personal` names the pool that is leased to accounts: groups may reserve it, the operator may revoke it and
+    its holders are told by `status`. `opener` names the pool of which the starter of a scheduled conference needs a
+    seat before anybody is admitted. `requestable` says whether a session may ask for a `personal` lease without
+    joining. `members_only` says that only members of a conference can hold seats. `extensions` are all there are.
+    """
+
+    name: str
+    pools: tuple[Pool, ...]
+    seats: Callable[[Session, bool], Collection[Seat]]
+    forbids: Rule | None = None
+    conference: Rule | None = None
+    standing: Callable[[Session, Ledger], dict[str, Any]] = seats_held
+    personal: str = ""
+    reservable: bool = False
+    opener: str = ""
+    requestable: Callable[[Session], bool] = lambda _: False
+    members_only: bool = False
+    edition: str | None = None
+    extensions: tuple[Extension, ...] = ()

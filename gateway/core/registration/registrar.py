@@ -1,0 +1,350 @@
+"""The registrar's side: licenses, the installations that use them, and the conversations with those.
+
+A conversation is a table (`MOVES`) of what is done with each message in each step. Every decision is made at once and
+tells what must be recorded before the answer may be sent: a ticket that was told is never forgotten, since an older one
+than the last betrays a copied disk. Who does not have the key of a license learns nothing, not even whether it exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from gateway.core.counting.session import utc
+from gateway.core.registration.messages import (
+    USUAL,
+    Grant,
+    Message,
+    Offer,
+    canonical,
+    genuine,
+    granted,
+    mac,
+    proof,
+    read,
+    same,
+    sealed,
+)
+from gateway.core.wire.messages import Fault
+
+INSTALLATIONS = 64
+"""Servers of one license that are remembered: who has its key could make up any number."""
+
+
+class License(NamedTuple):
+    """A license that was sold: its secret key, what it grants, and since when. Times are in seconds UTC."""
+
+    serial: str
+    key: bytes
+    grant: Grant
+    created: float
+    revoked: float | None = None
+
+    def state(self, now: float) -> str:
+        """`active`, `expired` or `revoked`."""
+        if self.revoked is not None:
+            return "revoked"
+        end = self.grant.not_after
+        return "expired" if end is not None and now > end else "active"
+
+
+@dataclass(slots=True)
+class Installation:
+    """A server that has registered: the last ticket it was given, when it was verified, and what it reported.
+
+    `since` is when it connected, None while it is not. `clones` is how often it looked like one of two.
+    """
+
+    serial: str
+    server: str
+    ticket: str | None = None
+    since: float | None = None
+    verified: float | None = None
+    used: dict[str, int] = field(default_factory=dict)
+    address: str = ""
+    version: str = ""
+    clones: int = 0
+
+
+class Step(StrEnum):
+    """How far a conversation has come."""
+
+    NEW = "new"
+    CHALLENGED = "challenged"
+    SERVED = "served"
+    OVER = "over"
+
+
+class Verb(StrEnum):
+    """What is done with a message."""
+
+    CHALLENGE = "challenge"
+    JUDGE = "judge"
+    VERIFY = "verify"
+    REFUSE = "refuse"
+
+
+MOVES: dict[tuple[Step, str], Verb] = {
+    (Step.NEW, "register"): Verb.CHALLENGE,
+    (Step.CHALLENGED, "proof"): Verb.JUDGE,
+    (Step.SERVED, "verify"): Verb.VERIFY,
+}
+"""What an agent may say, and when; anything else is refused until it is over."""
+
+
+class Talk:
+    """One conversation with an agent at `address`."""
+
+    __slots__ = ("address", "installation", "key", "nonces", "register", "seq", "step", "suspects")
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.step = Step.NEW
+        self.register: Message = {}
+        self.nonces = ""
+        self.key = b""
+        self.seq = 0
+        self.installation: Installation | None = None
+        self.suspects: tuple[str, ...] = ()
+        """Other installations of the license that have come meanwhile."""
+
+
+class Reply(NamedTuple):
+    """What a message led to. `answer` may be sent once `changed` is recorded; `over` ends the conversation after it.
+
+    `result` is what is counted, empty for nothing. `replaced` is an older conversation that this one ends. `clone` says
+    how a double was betrayed, `ticket` or `in_use`, and `changed` whose it is. `forgotten` made room for a new one.
+    """
+
+    answer: Message | None = None
+    result: str = ""
+    over: bool = False
+    changed: Installation | None = None
+    replaced: Talk | None = None
+    clone: str = ""
+    forgotten: Installation | None = None
+
+
+class Registrar:
+    """All licenses and installations. `draw` gives 32 fresh random hex digits each time; `interval` is in seconds.
+
+    `clones` is a total.
+    """
+
+    def __init__(self, draw: Callable[[], str], interval: int) -> None:
+        self._draw = draw
+        self._decoy = bytes.fromhex(draw() + draw())
+        """The key of licenses that do not exist: refusing them takes the same work."""
+        self.interval = interval
+        self.licenses: dict[str, License] = {}
+        self.installations: dict[tuple[str, str], Installation] = {}
+        self.talks: dict[str, Talk] = {}
+        """The conversation with the server that is connected now, by serial."""
+        self.clones = 0
+
+    # -- conversations -----------------------------------------------------------------------------------------------
+
+    def receive(self, talk: Talk, message: Message, now: float) -> Reply:
+        """Take one message of an agent at `now`, in seconds UTC."""
+        if talk.step is Step.OVER:
+            return Reply()
+        try:
+            fields = read(message)
+            verb = MOVES.get((talk.step, message["type"]), Verb.REFUSE)
+        except Fault:
+            verb = Verb.REFUSE
+        if verb is Verb.REFUSE:
+            return self.turn_away(talk, "malformed")
+        if verb is Verb.CHALLENGE:
+            return self._challenge(talk, message)
+        if verb is Verb.JUDGE:
+            return self._judge(talk, fields["mac"], now)
+        return self._verify(talk, message, now)
+
+    def turn_away(self, talk: Talk, reason: str) -> Reply:
+        """Refuse somebody who has proven nothing."""
+        self.end(talk)
+        return Reply({"type": "refused", "reason": reason}, reason, over=True)
+
+    def _challenge(self, talk: Talk, message: Message) -> Reply:
+        nonce = self._draw()
+        talk.register = message
+        talk.nonces = f"{message['nonce']}\n{nonce}"
+        talk.step = Step.CHALLENGED
+        return Reply({"type": "challenge", "nonce": nonce})
+
+    def _judge(self, talk: Talk, told: str, now: float) -> Reply:
+        serial, server = talk.register["serial"], talk.register["server"]
+        license = self.licenses.get(serial)
+        talk.key = license.key if license is not None else self._decoy
+        proven = same(proof(talk.key, talk.register, talk.nonces.partition("\n")[2]), told)
+        if license is None or not proven:
+            return self.turn_away(talk, "bad_credential")
+        state = license.state(now)
+        if state != "active":
+            return self._refuse(talk, state)
+        other = self.talks.get(serial)
+        if other is not None and other.installation is not None and other.installation.server != server:
+            return self._in_use(talk, other, other.installation)
+        forgotten = None if (serial, server) in self.installations else self._make_room(serial)
+        installation = self.installations.setdefault((serial, server), Installation(serial, server))
+        shown, clone = talk.register.get("ticket"), ""
+        if shown is not None and installation.ticket is not None and shown != installation.ticket:
+            self.clones += 1
+            installation.clones += 1
+            clone = "ticket"
+        if other is not None:
+            self.end(other)
+        talk.step, talk.installation = Step.SERVED, installation
+        self.talks[serial] = talk
+        installation.since, installation.address = now, talk.address
+        installation.version = talk.register.get("version") or ""
+        installation.ticket, installation.verified = self._draw(), now
+        answer = {
+            "type": "registered",
+            **license.grant.document(),
+            "interval_seconds": self.interval,
+            "time": utc(now),
+            "ticket": installation.ticket,
+        }
+        return Reply(
+            sealed(talk.key, talk.nonces, answer),
+            "registered",
+            changed=installation,
+            replaced=other,
+            clone=clone,
+            forgotten=forgotten,
+        )
+
+    def _in_use(self, talk: Talk, other: Talk, installation: Installation) -> Reply:
+        """Refuse a second installation; it will ask again and again, and is one suspicion."""
+        refused, server = self._refuse(talk, "in_use"), talk.register["server"]
+        if server in other.suspects or len(other.suspects) >= INSTALLATIONS:
+            return refused
+        other.suspects = (*other.suspects, server)
+        self.clones += 1
+        installation.clones += 1
+        return refused._replace(changed=installation, clone="in_use")
+
+    def _make_room(self, serial: str) -> Installation | None:
+        """Forget the server of a license that was verified longest ago, where as many are known as are remembered."""
+        known = [each for each in self.installations.values() if each.serial == serial]
+        if len(known) < INSTALLATIONS:
+            return None
+        oldest = min(known, key=lambda each: each.verified or 0.0)
+        return self.installations.pop((serial, oldest.server))
+
+    def _refuse(self, talk: Talk, reason: str) -> Reply:
+        """Refuse somebody who has proven to hold the license."""
+        self.end(talk)
+        answer = sealed(talk.key, talk.nonces, {"type": "refused", "reason": reason})
+        return Reply(answer, reason, over=True)
+
+    def _verify(self, talk: Talk, message: Message, now: float) -> Reply:
+        if not genuine(talk.key, talk.nonces, message):
+            self.end(talk)
+            return Reply(None, "bad_mac", over=True)
+        talk.seq += 1
+        if message["seq"] != talk.seq:
+            self.end(talk)
+            return Reply(None, "bad_sequence", over=True)
+        installation = talk.installation
+        license = self.licenses.get(talk.register["serial"])
+        state = license.state(now) if license is not None else "revoked"
+        if installation is None or state != "active":
+            return self._withdraw(talk, state)
+        installation.verified, installation.ticket = now, self._draw()
+        installation.used = dict(message.get("used") or {})
+        answer = {"type": "verified", "seq": talk.seq, "time": utc(now), "ticket": installation.ticket}
+        return Reply(sealed(talk.key, talk.nonces, answer), "verified", changed=installation)
+
+    def _withdraw(self, talk: Talk, reason: str) -> Reply:
+        self.end(talk)
+        answer = sealed(talk.key, talk.nonces, {"type": "revoked", "reason": reason})
+        return Reply(answer, reason, over=True)
+
+    def end(self, talk: Talk) -> None:
+        """A conversation is over."""
+        talk.step = Step.OVER
+        installation, talk.installation = talk.installation, None
+        if installation is None:
+            return
+        if self.talks.get(installation.serial) is talk:
+            del self.talks[installation.serial]
+            installation.since = None
+
+    # -- licenses ----------------------------------------------------------------------------------------------------
+
+    def sell(
+        self, serial: str, terms: Mapping[str, object], offers: Mapping[str, Offer], key: bytes, now: float
+    ) -> bool:
+        """Sell a license under these terms, with `key`, or change the terms of one that was sold; whether it is new.
+
+        Raises `Fault` where the terms are wrong, or the license was revoked.
+        """
+        grant = granted(read({"model": USUAL, **terms}, "terms"), offers)
+        unknown = set(grant.extensions) - set(offers[grant.model].extensions)
+        if unknown:
+            known = ", ".join(offers[grant.model].extensions) or "none"
+            raise Fault("bad_field", f"extensions: {grant.model} has {known}; not {', '.join(sorted(unknown))}")
+        held = self.licenses.get(serial)
+        if held is not None and held.revoked is not None:
+            raise Fault("revoked", f"the license {serial} was revoked; remove it to sell it anew, with another key")
+        self.licenses[serial] = License(serial, key, grant, now) if held is None else held._replace(grant=grant)
+        return held is None
+
+    def revoke(self, serial: str, now: float) -> tuple[Talk, Reply] | None:
+        """Revoke a license; returns what its server is told at once, if it is connected.
+
+        Raises `LookupError` where there is no such license.
+        """
+        license = self.licenses[serial]
+        if license.revoked is None:
+            self.licenses[serial] = license._replace(revoked=now)
+        return self._dismiss(serial)
+
+    def remove(self, serial: str) -> tuple[Talk, Reply] | None:
+        """Forget a license and its installations; returns what its server is told at once, if it is connected.
+
+        Raises `LookupError` where there is no such license.
+        """
+        del self.licenses[serial]
+        told = self._dismiss(serial)
+        for each in [each for each in self.installations if each[0] == serial]:
+            del self.installations[each]
+        return told
+
+    def _dismiss(self, serial: str) -> tuple[Talk, Reply] | None:
+        talk = self.talks.get(serial)
+        return None if talk is None else (talk, self._withdraw(talk, "revoked"))
+
+    def ended(self, now: float) -> Iterator[tuple[Talk, Reply]]:
+        """What the servers are told whose licenses have ended."""
+        for serial, talk in list(self.talks.items()):
+            if self.licenses[serial].state(now) != "active":
+                yield talk, self._withdraw(talk, "expired")
+
+    # -- by hand -----------------------------------------------------------------------------------------------------
+
+    def answer(self, request: Mapping[str, object], now: float) -> Message:
+        """Answer the request of a server that has no network (protocol.md, offline registration).
+
+        Raises `Fault` where the request is malformed or its license is not good.
+        """
+        fields = read(request, "request")
+        license = self.licenses.get(fields["serial"])
+        if license is None:
+            raise Fault("no_such_license", f"no license has the serial {fields['serial']}")
+        state = license.state(now)
+        if state != "active":
+            raise Fault(state, f"the license {fields['serial']} is {state}")
+        answer = {
+            **license.grant.document(),
+            "server": fields["server"],
+            "serial": fields["serial"],
+            "nonce": fields["nonce"],
+            "issued_at": utc(now),
+        }
+        return {**answer, "mac": mac(license.key, "offline", canonical(answer))}

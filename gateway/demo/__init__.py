@@ -1,0 +1,1 @@
+"""A day of believable traffic and a month of made-up history, for `tallygate demo`."""

@@ -1,0 +1,1 @@
+"""The operator port: HTTP routes, authorization, the event stream and the files of the page."""

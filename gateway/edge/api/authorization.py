@@ -1,0 +1,265 @@
+"""The guard of the operator port: who may ask, and what.
+
+On loopback, whoever can open a socket of this machine is trusted like its owner, and the danger is a browser that works
+for somebody else: a Host that is not a local name is a page of another site that found a way here (DNS rebinding), and
+`Origin` or `Sec-Fetch-Site` say that another site sends the request. Such a page can send without asking only what a
+form can: so bodies are JSON, and nothing that a form sends is taken. There are no cookies.
+
+On any other address, and through a proxy (forwarding headers), a request needs an operator's token. A token has a
+scope: `read` for looking, `admin` for everything; whoever shows one is held to it, on loopback too. Attempts that fail
+may be few from one address, in a table that cannot grow: more are answered 429. A token that is good is always taken,
+for behind a proxy or a NAT the honest share their address with others, and 256 random bits are not guessed.
+
+The page's files are for everybody who may knock: they hold no secret, and from them the token is sent. Only a page of
+another site gets none of them, but a link to the page from there may be followed.
+
+Health is told to everybody, metrics where `metrics.public` says so. Every refusal of an act, and every refusal of a
+token, is in the audit log; of a flood of them, a few and the number of the others.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiohttp import hdrs, web
+
+from config.rules import loopback
+from gateway.core.admission.directory import ADMIN, READ
+from gateway.edge.api.responses import code_of, fail
+from gateway.edge.storage.audit_log import GATEWAY
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.edge.server.runtime import Hub
+
+FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
+HEALTH = frozenset({"/livez", "/readyz"})
+FRONT, LEAVES = "/", "/page/"
+"""The page, and its files."""
+SECRET = ("/api/tokens", "/api/backup")
+"""What the scope `read` may not read: who may do what, and the whole store."""
+LOOKING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
+"""What a page of another site can send without being asked first (Fetch standard, CORS-safelisted)."""
+ATTEMPTS, PAUSE = 10, 6.0
+"""Failed attempts of one address at once, and seconds until it may fail once more."""
+ADDRESSES = 4096
+"""Addresses whose failures are remembered."""
+REFUSALS, RATE = 100, 0.25
+"""Refusals that the audit log takes at once, and seconds until it takes one more."""
+LOOPBACK = "loopback"
+"""Who asks on loopback without a token."""
+UNKNOWN = "unknown"
+"""Who asks without being let in."""
+COMMAND = "command"
+"""Who works on a store that no gateway holds."""
+RESERVED = frozenset({LOOPBACK, UNKNOWN, COMMAND, GATEWAY})
+"""Names that no operator may have: the audit log would not tell them apart."""
+
+
+class Caller(NamedTuple):
+    """Who asks: an operator's name or `loopback`, and the scope."""
+
+    name: str
+    scope: str
+
+
+CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+
+
+class Unguarded(Exception):
+    """The operator port would be open to other machines, and no token would open it."""
+
+
+class Allowance:
+    """How often each of many keys may do something: `burst` times at once, then every `pause` seconds."""
+
+    def __init__(self, burst: int, pause: float, keys: int) -> None:
+        self._slack = (burst - 1) * pause
+        self._pause = pause
+        self._keys = keys
+        self._due: OrderedDict[str, float] = OrderedDict()
+        """When each key would be at rest again; the one that moved last comes last."""
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def wait(self, key: str, now: float) -> float:
+        """Seconds until `key` may do it; 0 if it may."""
+        return max(self._due.get(key, now) - self._slack - now, 0.0)
+
+    def take(self, key: str, now: float) -> None:
+        """`key` does it."""
+        self._due[key] = max(self._due.get(key, now), now) + self._pause
+        self._due.move_to_end(key)
+        if len(self._due) > self._keys:
+            self._due.popitem(last=False)
+
+
+class Guard:
+    """Stands before every route of the operator port of `hub`."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._failures = Allowance(ATTEMPTS, PAUSE, ADDRESSES)
+        self._refusals = Allowance(REFUSALS, RATE, 1)
+        self._unsaid = 0
+
+    @property
+    def _local(self) -> bool:
+        return loopback(self._hub.settings.listen.operator_host)
+
+    def check(self) -> None:
+        """Whether the port may be opened at all.
+
+        Raises `Unguarded`.
+        """
+        if not self._local and not self._hub.directory.operators:
+            raise Unguarded(
+                f"listen.operator_host {self._hub.settings.listen.operator_host} is not a loopback address and "
+                f"{self._hub.settings.store.path} holds no operator token; make one first: "
+                f"tallygate token add NAME --scope admin --store {self._hub.settings.store.path}"
+            )
+
+    def spared(self, name: str, fingerprint: str | None) -> bool:
+        """Whether somebody could still administer this port if a token (None: all of a name's) were gone."""
+        return self._local or any(
+            token.scope == ADMIN and (owner != name or (fingerprint is not None and token.fingerprint != fingerprint))
+            for owner, tokens in self._hub.directory.operators.items()
+            for token in tokens
+        )
+
+    @property
+    def middleware(self) -> Callable[..., Awaitable[web.StreamResponse]]:
+        """What aiohttp calls before each handler."""
+
+        @web.middleware
+        async def stand(
+            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        ) -> web.StreamResponse:
+            try:
+                if request.path in HEALTH or (request.path == "/metrics" and self._hub.settings.metrics.public):
+                    return await handler(request)
+                if request.path == FRONT or request.path.startswith(LEAVES):
+                    self._show(request)
+                    return await handler(request)
+                request[CALLER] = self._identify(request)
+                _same_site(request)
+                self._permit(request)
+                _plain_json(request)
+                return await handler(request)
+            except web.HTTPException as error:
+                self._note(request, error)
+                raise
+
+        return stand
+
+    def _identify(self, request: web.Request) -> Caller:
+        """Who asks, by its token, or because it is on this machine."""
+        header = request.headers.get(hdrs.AUTHORIZATION)
+        if header is not None:
+            scheme, _, secret = header.partition(" ")
+            found = self._hub.directory.operator(secret.strip()) if scheme.lower() == "bearer" else None
+            if found is not None:
+                return Caller(*found)
+            self._fail(request, "bad_token", "no operator has this token", ', error="invalid_token"')
+        if not self._local:
+            self._fail(request, "token_required", "this port needs an operator token")
+        if any(name in request.headers for name in FORWARDED):
+            self._fail(request, "token_required", "requests through a proxy need an operator token")
+        if not local(request.headers.get(hdrs.HOST, "")):
+            fail(403, "foreign_host", "the Host header must be a local name")
+        return Caller(LOOPBACK, ADMIN)
+
+    def remains(self, request: web.Request) -> bool:
+        """Whether who asked and was let in would still be: an answer may go on for long, and tokens are revoked."""
+        header = request.headers.get(hdrs.AUTHORIZATION)
+        if header is None:
+            return True
+        return self._hub.directory.operator(header.partition(" ")[2].strip()) == request[CALLER]
+
+    def _show(self, request: web.Request) -> None:
+        """Whether a file of the page may be shown."""
+        direct = self._local and not any(name in request.headers for name in FORWARDED)
+        if direct and not local(request.headers.get(hdrs.HOST, "")):
+            fail(403, "foreign_host", "the Host header must be a local name")
+        if request.path != FRONT or request.headers.get("Sec-Fetch-Mode") != "navigate":
+            _same_site(request)
+
+    def _fail(self, request: web.Request, code: str, detail: str, why: str = "") -> None:
+        now, address = self._hub.clock.mono(), _network(request.remote or "")
+        wait = self._failures.wait(address, now)
+        if wait:
+            after = {"Retry-After": str(math.ceil(wait))}
+            fail(429, "rate_limited", "too many attempts without a good token", after)
+        self._failures.take(address, now)
+        fail(401, code, detail, {"WWW-Authenticate": f'Bearer realm="tallygate"{why}'})
+
+    def _permit(self, request: web.Request) -> None:
+        looking = request.method in LOOKING and not request.path.startswith(SECRET)
+        if request[CALLER].scope != ADMIN and not looking:
+            challenge = {"WWW-Authenticate": 'Bearer realm="tallygate", error="insufficient_scope", scope="admin"'}
+            fail(403, "scope", f"this needs the scope {ADMIN}, the token has {READ}", challenge)
+
+    def _note(self, request: web.Request, error: web.HTTPException) -> None:
+        """Enter a refusal into the audit log; 429 is what is left of entries made before."""
+        act = request.method not in LOOKING or error.status in {401, 403}
+        if not act or not 400 <= error.status < 500 or error.status == 429:
+            return
+        now = self._hub.clock.mono()
+        if self._refusals.wait("", now):
+            self._unsaid += 1
+            return
+        self._refusals.take("", now)
+        caller = request.get(CALLER)
+        detail = {"method": request.method, "status": error.status, "error": code_of(error), "address": request.remote}
+        if self._unsaid:
+            detail["unsaid"], self._unsaid = self._unsaid, 0
+        self._hub.recorder.note(caller.name if caller is not None else UNKNOWN, "refused", request.path, detail)
+
+
+def caller(request: web.Request) -> str:
+    """The name of who asks, for the audit log."""
+    return request[CALLER].name
+
+
+def _same_site(request: web.Request) -> None:
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is not None and origin.partition("://")[2] != request.headers.get(hdrs.HOST, ""):
+        fail(403, "cross_site", "requests of other sites are refused")
+    if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+        fail(403, "cross_site", "requests of other sites are refused")
+
+
+def _plain_json(request: web.Request) -> None:
+    if request.method in LOOKING:
+        return
+    kind = request.content_type
+    if (request.can_read_body and kind != "application/json") or kind in FORMS:
+        fail(400, "malformed", "the body must be application/json")
+
+
+def _network(address: str) -> str:
+    """Whose attempts are counted together: an IPv4 address, or the /64 that one machine has of IPv6."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
+        return str(ipaddress.ip_network((int(found), 64), strict=False))
+    return address
+
+
+def local(host: str) -> bool:
+    """Whether a Host header names this machine: `localhost`, or a loopback address."""
+    name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,168 @@
+"""Events: what the page shows, told as it changes.
+
+Each open page has one stream of server-sent events (HTML standard, 9.2). The state is made up at most once in a `TICK`
+for all of them, and only while somebody listens; a stream is told the fields that have changed since it was last told,
+the first time all of them. Beside the figures stand marks: a mark changes when a list of the API may have, so that a
+page asks again only then.
+
+A page that does not read is cut off: what waits for it is bounded by the socket's buffer, and by `PATIENCE`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+from importlib import metadata
+from typing import Any
+
+from aiohttp import ClientConnectionResetError, web
+
+from gateway.core.admission.snapshot import Snapshot, snapshot
+from gateway.core.counting.session import utc
+from gateway.edge.api.authorization import CALLER, Guard
+from gateway.edge.api.connections import license_document
+from gateway.edge.api.responses import fail
+from gateway.edge.server.runtime import Hub
+from gateway.licensing.trueconf import rights
+
+STREAMS = 64
+"""Pages that may be open at once."""
+TICK = 0.25
+"""Seconds between two looks at the state."""
+KEEPALIVE = 15.0
+"""Seconds of silence after which a comment is sent, so that whatever stands between knows that we live."""
+PATIENCE = 10.0
+"""Seconds in which a page must take what it is sent."""
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Accel-Buffering": "no"}
+
+Fields = dict[str, str]
+"""The state: JSON by field."""
+
+
+class Events:
+    """The streams of the pages that look at `hub`; the guard says whether who asked may still look."""
+
+    def __init__(self, hub: Hub, guard: Guard) -> None:
+        self._hub = hub
+        self._guard = guard
+        self._closing = asyncio.Event()
+        self._version = metadata.version("tallygate")
+        self._looked = -math.inf
+        self._fields: Fields = {}
+        self.open = 0
+        """How many pages listen."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """The routes of this file."""
+        return [web.get("/api/events", self._listen, allow_head=False)]
+
+    def close(self) -> None:
+        """End every stream, and let none begin."""
+        self._closing.set()
+
+    async def _listen(self, request: web.Request) -> web.StreamResponse:
+        if self._closing.is_set() or self.open >= STREAMS:
+            fail(503, "too_many_pages", f"the gateway shows itself to {STREAMS} pages at once; try again later")
+        self.open += 1
+        try:
+            response = web.StreamResponse(headers=HEADERS)
+            response.content_type = "text/event-stream"
+            response.charset = "utf-8"
+            await response.prepare(request)
+            with contextlib.suppress(ClientConnectionResetError):
+                await self._tell(request, response)
+            return response
+        finally:
+            self.open -= 1
+
+    async def _tell(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Tell a page what changes, until it goes, is cut off, or may look no more."""
+        caller = request[CALLER]
+        told: Fields = {}
+        mine = {"operator": json.dumps({"name": caller.name, "scope": caller.scope})}
+        spoke = self._hub.clock.mono()
+        while not self._closing.is_set() and self._guard.remains(request):
+            if request.transport is None or request.transport.is_closing():
+                return
+            now, fields = self._hub.clock.mono(), {**self._look(), **mine}
+            changed = {name: value for name, value in fields.items() if told.get(name) != value}
+            message = ": still here\n\n" if now - spoke >= KEEPALIVE else ""
+            if changed:
+                changed["clock"] = json.dumps(utc(self._hub.clock.wall()))
+                told = fields
+                data = ",".join(f'"{name}":{text}' for name, text in changed.items())
+                message = f"event: state\ndata: {{{data}}}\n\n"
+            if message:
+                spoke = now
+                try:
+                    async with asyncio.timeout(PATIENCE):
+                        await response.write(message.encode())
+                except TimeoutError:
+                    if request.transport is not None:
+                        request.transport.abort()
+                    return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._closing.wait()
+
+    def _look(self) -> Fields:
+        """The state, as it was no longer than a tick ago; what has not changed is the same object."""
+        now = self._hub.clock.mono()
+        if now - self._looked >= TICK:
+            self._looked = now
+            before, self._fields = self._fields, {}
+            for name, value in self._state(now).items():
+                text = json.dumps(value)
+                self._fields[name] = before[name] if before.get(name) == text else text
+        return self._fields
+
+    def _state(self, mono: float) -> dict[str, Any]:
+        hub = self._hub
+        seen = snapshot(hub.admission, mono)
+        kinds: dict[str, int] = {}
+        for (kind, _), count in seen.sessions.items():
+            kinds[kind] = kinds.get(kind, 0) + count
+        due, desk = hub.redistribute_at - mono, hub.registrar.registrar
+        return {
+            **license_document(hub, seen),
+            "connections": {
+                "total": len(hub.admission.sessions),
+                "asleep": sum(count for (_, awake), count in seen.sessions.items() if not awake),
+                "accounts": seen.accounts,
+                "devices": seen.devices,
+                "kinds": {kind: count for kind, count in sorted(kinds.items()) if count},
+                "pending": sum(len(door.pending) for door in hub.doors),
+            },
+            "conferences": {**seen.conferences, "members": seen.members["live"], "waiting": seen.members["scheduled"]},
+            "rights": rights(seen.edition) if seen.model == "trueconf" else None,
+            "redistribute_at": utc(hub.clock.wall() + due) if math.isfinite(due) else None,
+            "registrar": {"licenses": len(desk.licenses), "servers": len(desk.installations), "clones": desk.clones},
+            "store": {"available": hub.recorder.store.available},
+            "draining": hub.draining,
+            "version": self._version,
+            "started": utc(hub.started),
+            "generations": marks(hub, seen),
+        }
+
+
+def marks(hub: Hub, seen: Snapshot) -> dict[str, str]:
+    """What changes when a list may have changed, made of totals that are at hand."""
+    desk, run, audit = hub.registrar, int(hub.started), hub.recorder.journal.seq
+    seats = sum(pool.grants + sum(pool.releases.values()) for pool in seen.pools)
+    sockets = sum(door.accepted + sum(door.closed.values()) for door in hub.doors)
+    members = f"{seen.members['live']}.{seen.members['scheduled']}"
+    leased = [pool for pool in seen.pools if pool.leases]
+    leases = ".".join(str(count) for pool in leased for count in pool.leases.values())
+    turns = sum(pool.grants + sum(pool.releases.values()) for pool in leased)
+    rooms = f"{seen.conferences['live']}.{seen.conferences['scheduled']}"
+    present = ".".join(str(count) for count in seen.sessions.values())
+    return {
+        "connections": f"{run}-{sockets}-{seats}-{present}-{members}",
+        "conferences": f"{run}-{rooms}-{members}-{seats}-{audit}",
+        "pro": f"{run}-{leases}-{turns}-{members}-{audit}",
+        "registrations": f"{run}-{len(desk.registrar.talks)}-{sum(desk.results.values())}-{audit}",
+        "audit": f"{run}-{audit}",
+        "history": f"{run}-{int(hub.clock.wall() // 60)}",
+    }

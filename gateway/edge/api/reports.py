@@ -1,0 +1,374 @@
+"""The API about what was: history, denials, and sizing.
+
+Figures are exact: they are added up from the levels of use that the books have noted. Whatever is long is done in small
+pieces, with turns of the loop between them, so that a report delays no heartbeat; one sizing is made at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, NamedTuple
+
+from aiohttp import web
+
+from gateway.core.counting.license_model import Pool
+from gateway.core.counting.session import utc
+from gateway.core.counting.usage import HOUR, Use
+from gateway.core.reporting.sizing import Demand, Rooms, compared, erlang_seats
+from gateway.edge.api.responses import fail, limit, since
+from gateway.edge.server.runtime import Hub
+from gateway.edge.storage.history_store import Denial, paced
+
+DAY = 24 * HOUR
+STEPS = {"hour": HOUR, "day": DAY, "all": math.inf}
+SHARE = 0.01
+"""True denials that sizing allows, as a share of all demand."""
+HOLDS = 500_000
+"""Holds of a pool that a sizing looks at, the latest; memory for more would be taken from connections."""
+PAGE = 1000
+"""Holds that are taken in between two turns of the loop."""
+WEIGHT = 20_000
+"""Levels of use on one page of history; a page that would have more ends early."""
+
+NAMES = {"epop": "e/pop", "nefsis-concurrent": "Nefsis", "nefsis-named": "Nefsis", "trueconf": "TrueConf"}
+"""The products' own names."""
+UNITS = {"concurrent": "users", "pro": "PRO"}
+"""What a pool's seats are called, where not by its name."""
+
+
+class Place(NamedTuple):
+    """A pool in the course of time: the beginning of a step (seconds UTC), the model and the pool."""
+
+    start: float
+    model: str
+    pool: str
+
+
+class Week:
+    """Use by weekday and hour of the day, UTC; Monday is the first."""
+
+    def __init__(self) -> None:
+        self._seconds = [[0.0] * 24 for _ in range(7)]
+        self._seat_seconds = [[0.0] * 24 for _ in range(7)]
+
+    def add(self, start: float, use: Use) -> None:
+        """Add a piece of the hour that starts at `start`, in seconds UTC."""
+        day, hour = int(start // DAY + 3) % 7, int(start % DAY // HOUR)
+        self._seconds[day][hour] += use.seconds
+        self._seat_seconds[day][hour] += use.seat_seconds
+
+    def means(self) -> list[list[float | None]]:
+        """Mean use; None for an hour in which nobody watched."""
+        return [
+            [round(seats / seconds, 3) if seconds else None for seats, seconds in zip(*row, strict=True)]
+            for row in zip(self._seat_seconds, self._seconds, strict=True)
+        ]
+
+
+class Summary:
+    """A pool over the whole period."""
+
+    def __init__(self) -> None:
+        self.use = Use()
+        self.week = Week()
+        self.busiest = 0.0
+        """The highest mean use of an hour."""
+        self._hour = (0.0, Use())
+
+    def add(self, start: float, use: Use) -> None:
+        """Add a piece; the pieces of an hour follow each other."""
+        self.use.add(use)
+        self.week.add(start, use)
+        if self._hour[0] != start:
+            self._hour = (start, Use())
+        hour = self._hour[1]
+        hour.add(use)
+        # A mean over a few seconds is no load of an hour.
+        self.busiest = max(self.busiest, hour.seat_seconds / HOUR)
+
+
+def report_routes(hub: Hub) -> list[web.RouteDef]:
+    """The routes of this file."""
+    reports = _Reports(hub)
+    return [
+        web.get("/api/history", reports.history),
+        web.get("/api/denials", reports.denials),
+        web.get("/api/sizing", reports.sizing),
+    ]
+
+
+class _Reports:
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._one = asyncio.Lock()
+
+    # -- history -----------------------------------------------------------------------------------------------------
+
+    async def history(self, request: web.Request) -> web.Response:
+        step = request.query.get("step", "hour")
+        if step not in STEPS:
+            fail(422, "bad_field", f"step: expected one of {', '.join(STEPS)}")
+        size, begin = limit(request), since(request, self._hub.clock.wall())
+        wanted = self._wanted(request)
+        after = _place(request.query.get("cursor"))
+        if step == "all":
+            return await self._whole(begin, wanted)
+        items: list[dict[str, Any]] = []
+        more, weight, last = None, 0, after
+        async for place, use in self._steps(STEPS[step], max(begin, after.start if after else 0.0), wanted):
+            if after is not None and place <= after:
+                continue
+            if len(items) >= size or weight > WEIGHT:
+                more = f"{int(last.start)}/{last.model}/{last.pool}" if last else None
+                break
+            items.append({"start": utc(place.start), **_figures(place, use), "levels": _levels(use)})
+            weight += len(use.levels)
+            last = place
+        return web.json_response({"items": items, "next": more})
+
+    def _wanted(self, request: web.Request) -> set[tuple[str, str]]:
+        """The pools that are asked for, the enforced model's first; those of models that count no more have no rows."""
+        model, pool = request.query.get("model"), request.query.get("pool")
+        pools = [(course.model, course.pool) for course in self._hub.archive.history.courses]
+        found = {place for place in pools if model in {None, place[0]} and pool in {None, place[1]}}
+        if not found:
+            fail(404, "no_such_pool", "no pool of this model and name is counted")
+        return found
+
+    async def _steps(self, step: float, begin: float, wanted: set[tuple[str, str]]) -> AsyncIterator[tuple[Place, Use]]:
+        """Use in each step, in order of time, model and pool."""
+        now = self._hub.now()
+        start = max(begin, await self._hub.archive.first()) // step * step
+        while start <= now.wall + HOUR:
+            found: dict[Place, Use] = {}
+            async for piece in self._hub.archive.pieces(start, start + step, now):
+                if (piece.model, piece.pool) in wanted:
+                    found.setdefault(Place(start, piece.model, piece.pool), Use()).add(piece.use)
+            for place in sorted(found):
+                yield place, found[place]
+            start += step
+
+    async def _summaries(self, begin: float) -> dict[tuple[str, str], Summary]:
+        """Every pool over the whole period, in the order of the models."""
+        now = self._hub.now()
+        courses = self._hub.archive.history.courses
+        found = {(course.model, course.pool): Summary() for course in courses}
+        async for piece in self._hub.archive.pieces(begin // HOUR * HOUR, math.inf, now):
+            summary = found.get((piece.model, piece.pool))
+            if summary is not None:
+                summary.add(piece.start, piece.use)
+        return found
+
+    async def _whole(self, begin: float, wanted: set[tuple[str, str]]) -> web.Response:
+        start = max(begin // HOUR * HOUR, await self._hub.archive.first())
+        found = await self._summaries(begin)
+        items = [
+            {
+                "start": utc(start),
+                **_figures(Place(start, *place), summary.use),
+                "busiest_hour": round(summary.busiest, 3),
+                "week": summary.week.means(),
+            }
+            for place, summary in found.items()
+            if place in wanted
+        ]
+        return web.json_response({"items": items, "next": None})
+
+    # -- denials -----------------------------------------------------------------------------------------------------
+
+    async def denials(self, request: web.Request) -> web.Response:
+        size, begin = limit(request), since(request, self._hub.clock.wall())
+        cursor = request.query.get("cursor", "0")
+        if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+            fail(422, "bad_field", "cursor: expected the `next` of another page")
+        found = await self._hub.archive.denials(begin, int(cursor), size + 1)
+        more = str(found[size - 1].number) if len(found) > size else None
+        return web.json_response({"items": [_denial(each) for each in found[:size]], "next": more})
+
+    # -- sizing ------------------------------------------------------------------------------------------------------
+
+    async def sizing(self, request: web.Request) -> web.Response:
+        begin = since(request, self._hub.clock.wall())
+        async with self._one:
+            summaries = await self._summaries(begin)
+            lost = await self._lost(begin)
+            items = await self._sized(begin, summaries, lost)
+        window = self._hub.settings.history.true_denial_window
+        return web.json_response({"items": items, "next": None, "share": SHARE, "patience_seconds": window})
+
+    async def _lost(self, begin: float) -> dict[tuple[str, str], list[float]]:
+        """When somebody asked for a seat of a pool and never got it, in seconds UTC."""
+        found: dict[tuple[str, str], list[float]] = {}
+        last, page = 0, await self._hub.archive.denials(begin, 0, 1000)
+        while page:
+            for each in page:
+                if each.reason == "pool_full" and each.true and not each.seated:
+                    found.setdefault((each.model, each.pool), []).append(each.began)
+            last = page[-1].number
+            page = await self._hub.archive.denials(begin, last, 1000)
+        return found
+
+    async def _sized(
+        self,
+        begin: float,
+        summaries: dict[tuple[str, str], Summary],
+        lost: dict[tuple[str, str], list[float]],
+    ) -> list[dict[str, Any]]:
+        sized: dict[tuple[str, str], dict[str, Any]] = {}
+        items: list[dict[str, Any]] = []
+        for ledger in self._hub.admission.ledgers:
+            pools: dict[str, dict[str, Any]] = {}
+            for name, book in ledger.pools.items():
+                place = (ledger.model.name, name)
+                recorded = self._hub.archive.history.demand.get(place)
+                summary = summaries[place]
+                if recorded is None:
+                    note = "A name stays taken until the operator removes it: as many as were ever given."
+                    found: dict[str, Any] = {"seats": summary.use.peak, "note": note}
+                elif not book.terms.binding:
+                    found = await self._rooms(recorded, begin)
+                else:
+                    if recorded not in sized:
+                        sized[recorded] = await self._seats(
+                            recorded, begin, summaries[recorded], lost.get(recorded, [])
+                        )
+                    found = sized[recorded]
+                pools[name] = {"pool": name, "limit": book.terms.limit, "peak": summary.use.peak, **found}
+            terms = [book.terms for book in ledger.pools.values()]
+            items.append(
+                {
+                    "model": ledger.model.name,
+                    "enforced": ledger is self._hub.admission.law,
+                    "says": _says(ledger.model.name, terms, pools),
+                    "pools": list(pools.values()),
+                }
+            )
+        return items
+
+    async def _seats(self, place: tuple[str, str], begin: float, summary: Summary, lost: list[float]) -> dict[str, Any]:
+        """Seats for the demand recorded at `place`; who was turned away would have stayed as long as others do."""
+        use, now = summary.use, self._hub.now()
+        mean = use.seat_seconds / max(use.grants, 1)
+        # All stay equally long, so the order of their beginnings is that of their ends.
+        away = [(began, min(began + mean, now.wall)) for began in sorted(lost)]
+        demand, complete = Demand(), True
+        async for page in self._hub.archive.demand(*place, begin, now):
+            holds = [(began, ended) for began, ended, _ in page]
+            if holds and away and away[-1][1] >= holds[-1][1]:
+                first = bisect_left(away, holds[-1][1], key=_end)
+                holds = sorted(holds + away[first:], key=_end, reverse=True)
+                del away[first:]
+            for first in range(0, len(holds), PAGE):
+                demand.take(holds[first : first + PAGE])
+                await asyncio.sleep(0)
+            if demand.holds >= HOLDS:
+                complete = False
+                break
+        demand.take(reversed(away))
+        await paced(demand.lay_out())
+        seats = await paced(demand.seats(SHARE, self._hub.settings.history.true_denial_window))
+        erlang = erlang_seats(summary.busiest, SHARE)
+        together = demand.together / max(demand.holds, 1)
+        return {
+            "seats": seats,
+            "erlang_b": erlang,
+            "busiest_hour": round(summary.busiest, 3),
+            "demands": demand.holds,
+            "turned_away": len(lost),
+            "together": round(together, 4),
+            "complete": complete,
+            "note": compared(seats, erlang, together),
+        }
+
+    async def _rooms(self, place: tuple[str, str], begin: float) -> dict[str, Any]:
+        rooms = Rooms()
+        async for page in self._hub.archive.demand(*place, begin, self._hub.now()):
+            rooms.take((began, ended, room) for began, ended, room in page if room is not None)
+            await asyncio.sleep(0)
+            if rooms.entries >= HOLDS:
+                break
+        largest = await paced(rooms.seats(SHARE))
+        note = "The limit is for each conference apart; seats_each is what each of them would have needed."
+        return {"seats": None, "seats_each": largest, "demands": rooms.entries, "note": note}
+
+
+def _end(hold: tuple[float, float]) -> float:
+    return hold[1]
+
+
+def _says(model: str, terms: Iterable[Pool], pools: dict[str, dict[str, Any]]) -> str:
+    """What this traffic would have needed under a model, as one phrase."""
+    name = NAMES.get(model, model)
+    if model == "nefsis-named":
+        hosts, each = pools["hosts"]["seats"], pools["participants"]["seats_each"]
+        by_name = {pool.name: pool.limit or 0 for pool in terms}
+        sold = by_name["participants"] // max(by_name["hosts"], 1)
+        possible = hosts <= by_name["hosts"] and each <= sold
+        crowd = f", {each} in one conference" if each > sold or possible else ""
+        verdict = "" if possible else "not possible, "
+        return f"{name} {by_name['hosts']} \N{MULTIPLICATION SIGN} {sold}: {verdict}{hosts} hosts{crowd}"
+    # The pools that say most about the price stand first: those that are granted for taking part.
+    order = sorted(pools.values(), key=lambda pool: pool["pool"] != "pro")
+    wanted = [f"{pool['seats']} {UNITS.get(pool['pool'], pool['pool'])}" for pool in order if pool["seats"] is not None]
+    return f"{name}: {' / '.join(wanted)}"
+
+
+def _figures(place: Place, use: Use) -> dict[str, Any]:
+    p50, p95, p99 = use.percentiles(0.5, 0.95, 0.99)
+    return {
+        "model": place.model,
+        "pool": place.pool,
+        "limit": use.limit,
+        "seconds": round(use.seconds, 6),
+        "seat_seconds": round(use.seat_seconds, 6),
+        "mean": round(use.mean, 6),
+        "max": use.peak,
+        "p50": p50,
+        "p95": p95,
+        "p99": p99,
+        "full_seconds": round(use.full_seconds, 6),
+        "grants": use.grants,
+        "releases": use.releases,
+        "denials": use.denials,
+        "denied": use.denied,
+        "true_denials": use.true,
+        "seated": use.seated,
+        "time_to_seat": {
+            "mean": round(use.waited / use.seated, 3) if use.seated else None,
+            "max": round(use.longest, 3) if use.seated else None,
+        },
+    }
+
+
+def _levels(use: Use) -> dict[int, float]:
+    return {level: round(use.levels[level], 6) for level in sorted(use.levels)}
+
+
+def _denial(denial: Denial) -> dict[str, Any]:
+    return {
+        "began": utc(denial.began),
+        "last": utc(denial.last),
+        "model": denial.model,
+        "pool": denial.pool,
+        "reason": denial.reason,
+        denial.kind: denial.who,
+        "refusals": denial.refusals,
+        "true_denials": denial.true,
+        "seated": denial.seated,
+        "undecided": denial.undecided,
+        "seconds_to_seat": None if denial.after is None else round(denial.after, 3),
+    }
+
+
+def _place(cursor: str | None) -> Place | None:
+    """The place after which a page begins."""
+    if cursor is None:
+        return None
+    start, _, rest = cursor.partition("/")
+    model, slash, pool = rest.partition("/")
+    if not (start.isascii() and start.isdigit() and len(start) < 12 and slash):
+        fail(422, "bad_field", "cursor: expected the `next` of another page")
+    return Place(float(start), model, pool)

@@ -1,0 +1,158 @@
+"""What the operator port says: JSON, pages of lists, and errors as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from itertools import islice
+from typing import Any, NoReturn, TypeVar
+
+from aiohttp import web
+
+from config.reading import read
+from config.values import Seconds
+from gateway.core.counting.session import is_id
+
+PAGE = 100
+"""Items of a page, unless `limit` says otherwise."""
+LONGEST_PAGE = 1000
+BODY_LIMIT = 1 << 20
+"""Bytes of a request's body."""
+
+DURATION = r"([0-9]{1,9}(\.[0-9]{1,6})?(ms|s)|[0-9]{1,7}(\.[0-9]{1,6})?m|[0-9]{1,4}(\.[0-9]{1,6})?[hd])"
+"""A span of time in a request: at most 31 years."""
+NAME = r"(?!\.{1,2}$)[A-Za-z0-9._@:+-]{1,128}"
+"""An id in a request."""
+SESSION = r"s-[0-9a-f]{1,16}-[0-9a-f]{1,15}"
+"""The id of a session, of this run or another."""
+
+T = TypeVar("T")
+
+ERRORS: Mapping[int, type[web.HTTPException]] = {
+    400: web.HTTPBadRequest,
+    401: web.HTTPUnauthorized,
+    403: web.HTTPForbidden,
+    404: web.HTTPNotFound,
+    409: web.HTTPConflict,
+    422: web.HTTPUnprocessableEntity,
+    429: web.HTTPTooManyRequests,
+    503: web.HTTPServiceUnavailable,
+}
+
+
+def fail(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> NoReturn:
+    """End the request with `{"error": code, "detail": detail}`."""
+    text = json.dumps({"error": code, "detail": detail})
+    raise ERRORS[status](text=text, content_type="application/json", headers=headers)
+
+
+def code_of(error: web.HTTPException) -> str:
+    """The `error` that a refusal is answered with: ours as it is, aiohttp's own in the same words."""
+    if error.content_type == "application/json" and error.text:
+        return str(json.loads(error.text)["error"])
+    return HTTPStatus(error.status).phrase.lower().replace(" ", "_")
+
+
+def page(
+    request: web.Request, found: Iterable[T], mark: Callable[[T], str], render: Callable[[T], Any]
+) -> web.Response:
+    """One page of `found`: at most `limit` items, and the `cursor` of the next page, made by `mark` of the last one."""
+    size = limit(request)
+    items = list(islice(found, size + 1))
+    more = mark(items[size - 1]) if len(items) > size else None
+    return web.json_response({"items": [render(item) for item in items[:size]], "next": more})
+
+
+def listed(request: web.Request, found: Mapping[str, T], render: Callable[[str, T], Any]) -> web.Response:
+    """One page of a mapping, in order of its keys."""
+    after = request.query.get("cursor")
+    keys = [key for key in sorted(found) if after is None or key > after]
+    return page(request, keys[offset(request) :], str, lambda key: render(key, found[key]))
+
+
+def offset(request: web.Request) -> int:
+    """How many items come before the page, counted from its cursor."""
+    text = request.query.get("offset", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 8):
+        fail(422, "bad_field", "offset: expected an integer from 0 to 9999999")
+    return int(text)
+
+
+def limit(request: web.Request) -> int:
+    """How many items a page may have."""
+    text = request.query.get("limit", str(PAGE))
+    size = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(LONGEST_PAGE)) else 0
+    if not 1 <= size <= LONGEST_PAGE:
+        fail(422, "bad_field", f"limit: expected an integer from 1 to {LONGEST_PAGE}")
+    return size
+
+
+def named(request: web.Request, name: str, *, fold: bool = False) -> str:
+    """The id in the path; accounts are folded to lower case."""
+    text = request.match_info[name]
+    if not is_id(text):
+        fail(422, "bad_field", f"{name}: expected 1-128 characters of A-Z a-z 0-9 . _ @ : + -")
+    return text.lower() if fold else text
+
+
+async def body(request: web.Request) -> dict[str, Any]:
+    """The JSON object in the body; an empty body is an empty object. The guard has seen that it says it is JSON."""
+    raw = await request.read()
+    if not raw:
+        return {}
+    try:
+        told = json.loads(raw)
+    except (ValueError, RecursionError):
+        fail(400, "malformed", "the body is not JSON")
+    if not isinstance(told, dict):
+        fail(422, "bad_field", "expected a JSON object")
+    return told
+
+
+def field(told: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
+    """One field of a body, of the JSON type `kind`."""
+    value = told.get(name, default)
+    if type(value) is not kind:
+        fail(422, "bad_field", f"{name}: expected {kind.__name__}")
+    return value
+
+
+def only(told: Mapping[str, Any], *names: str) -> None:
+    """Refuse fields that nobody would read."""
+    for name in told:
+        if name not in names:
+            fail(422, "bad_field", f"{name[:64]}: unknown; expected {', '.join(names) or 'no field'}")
+
+
+def seconds(name: str, text: str) -> float:
+    """Seconds of a duration such as "5m"; `name` says where it stands."""
+    if not re.fullmatch(DURATION, text):
+        fail(422, "bad_field", f'{name}: expected a duration such as "5m"')
+    return float(read(Seconds, text))
+
+
+def ban(request: web.Request) -> float | None:
+    """Seconds of `?ban=5m`."""
+    text = request.query.get("ban")
+    return None if text is None else seconds("ban", text)
+
+
+def since(request: web.Request, now: float) -> float:
+    """The instant of `?since=`, in seconds UTC: RFC 3339, or so long before `now`; 0 where it is not asked for."""
+    text = request.query.get("since")
+    if text is None:
+        return 0.0
+    if not _RFC_3339(text):
+        return max(now - seconds("since", text), 0.0)
+    try:
+        return max(datetime.fromisoformat(text.upper()).timestamp(), 0.0)
+    except ValueError:
+        fail(422, "bad_field", "since: there is no such time")
+
+
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+).fullmatch

@@ -1,0 +1,197 @@
+"""The gateway as one thing: it opens in order, closes in the opposite one, and tells which ports it has."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import logging
+import ssl
+import time
+from asyncio import selector_events, sslproto
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from config import keys
+from config.settings import Settings
+from gateway.edge.api.server import OperatorPort
+from gateway.edge.server.registration_agent import Agent
+from gateway.edge.server.runtime import Clock, Hub
+from gateway.edge.storage.audit_log import GATEWAY
+
+GARBAGE = (50_000, 50, 50)
+"""Thresholds of the garbage collector: a full collection over many connections would delay everybody's heartbeats."""
+READ_SIZE = 16384
+"""Bytes that are read from a connection at once."""
+
+log = logging.getLogger("tallygate")
+
+
+class Gateway:
+    """Everything that `serve` runs. `files` is how many files the process may open; `ready` is the file in which the
+    ports are told, as soon as they are open and again when they close. Without `clients` it is a registrar alone.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        files: int,
+        clock: Clock | None = None,
+        ready: Path | None = None,
+        clients: bool = True,
+    ) -> None:
+        self.settings = settings
+        self._ready = ready
+        self._trouble = ""
+        self.hub = Hub(settings, clock or Clock(time.monotonic, time.time), files=files, clients=clients)
+        self.hub.registration.doors = self._attend
+        self.agent = Agent(self.hub, self.hub.registration)
+        self.operator = OperatorPort(self.hub)
+
+    async def open(self) -> None:
+        """Open the operator port, then the doors.
+
+        Raises `OSError` where a port or the ready file cannot be had, `Unguarded` where the operator port would be open
+        to everybody, `KeyRefused` where a license has no key; nothing stays open then.
+        """
+        listen = self.settings.listen
+        gc.set_threshold(*GARBAGE)
+        lean_buffers()
+        context = tls_context(listen.tls_certificate, listen.tls_key)
+        try:
+            await self.hub.restore()
+            await self.operator.open(listen.operator_host, listen.operator)
+            for door in self.hub.every_door:
+                door.tls = context
+            if self.settings.registrar.enabled:
+                self.hub.registrar.door.open(self.settings.registrar.host, self.settings.registrar.port)
+            if self.hub.clients and not self.hub.registration.shut:
+                self._open_doors()
+            if self._ready is not None:
+                self.write_ready(self._ready)
+        except BaseException:
+            await self.close(drain=0)
+            raise
+        self.hub.clockwork.start()
+        if self.hub.registration.agent:
+            self.agent.start()
+        gc.freeze()
+
+    def _open_doors(self) -> None:
+        """Open the client doors, on the ports that they had before."""
+        listen = self.settings.listen
+        for door, port in ((self.hub.tcp, listen.tcp), (self.hub.websocket, listen.websocket)):
+            door.open(listen.host, door.last_port or port, reuse_port=listen.reuse_port)
+
+    def _attend(self, *, open: bool) -> bool:
+        """Open the client doors again, or close them and send everybody away; whether that could be done."""
+        if not self.hub.clients:
+            return True
+        if open:
+            try:
+                self._open_doors()
+            except OSError as fault:
+                self.hub.tcp.close()
+                if self._trouble != str(fault):  # tried again with every tick, said once
+                    self._trouble = str(fault)
+                    log.error("registered again, but the doors cannot be opened: %s", fault)
+                return False
+            self._trouble = ""
+        else:
+            self.hub.turn_out("unregistered")
+        self._tell_ports()
+        return True
+
+    async def close(self, drain: float | None = None) -> None:
+        """Send the clients away over `drain` seconds (the setting's, unless given), then close everything."""
+        await self.hub.shut()
+        self._tell_ports()
+        await self.hub.drain(self.settings.listen.drain if drain is None else drain)
+        await self.agent.close()
+        self.hub.registrar.close()
+        await self.hub.abandon()
+        self.hub.clockwork.stop()
+        await self.operator.close()
+        self.hub.archive.close(self.hub.now())
+        await self.hub.recorder.close()
+        self._tell_ports()
+
+    def _tell_ports(self) -> None:
+        if self._ready is not None:
+            try:
+                self.write_ready(self._ready)
+            except OSError as fault:
+                log.error("the ready file cannot be written: %s", fault)
+
+    def reload(self, settings: Settings) -> keys.Changes:
+        """Take what can change without dropping a socket; returns what was changed and what waits for a restart.
+
+        Raises `OSError` or `ssl.SSLError`; nothing is taken then.
+        """
+        before = {effect.key: effect.text for effect in keys.effective(self.settings)}
+        changed = keys.changes(self.settings, settings)
+        adopted = keys.adopt(self.settings, settings)
+        if self.hub.tcp.tls is not None:
+            context = tls_context(adopted.listen.tls_certificate, adopted.listen.tls_key)
+            for door in self.hub.every_door:
+                door.tls = context
+        self.settings = adopted
+        self.hub.tune(adopted)
+        after = {effect.key: effect.text for effect in keys.effective(settings)}
+        told = {
+            "changed": {key: [before[key], after[key]] for key in changed.live},
+            "waiting": {key: [before[key], after[key]] for key in changed.restart},
+        }
+        self.hub.recorder.note(GATEWAY, "reload", "", told)
+        return changed
+
+    def ports(self) -> dict[str, int | None]:
+        """The ports in use; None for a door that is closed."""
+        return {
+            "tcp": self.hub.tcp.port,
+            "websocket": self.hub.websocket.port,
+            "registrar": self.hub.registrar.door.port,
+            "operator": self.operator.port,
+        }
+
+    def write_ready(self, path: Path) -> None:
+        """Tell the ports in a file that is never seen half-written."""
+        draft = path.with_name(path.name + ".new")
+        draft.write_text(json.dumps(self.ports()) + "\n")
+        draft.replace(path)
+
+
+def tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
+    """The server side of TLS; None where it is off.
+
+    Raises `ssl.SSLError` or `OSError` where the files are not a certificate and its key.
+    """
+    if not certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def lean_buffers() -> None:
+    """Let asyncio's transports read in small pieces.
+
+    Its own choice, 256 KiB for each read and for each TLS connection, costs memory that messages of 4 KiB never use,
+    and lets one client keep the loop busy for a whole buffer of tiny frames. The attributes are not documented: where
+    they are gone, nothing is set.
+    """
+    for owner in (sslproto.SSLProtocol, getattr(selector_events, "_SelectorTransport", None)):
+        if isinstance(getattr(owner, "max_size", None), int):
+            setattr(owner, "max_size", READ_SIZE)  # noqa: B010 - the types do not know it
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, *, files: int = 1024, clock: Clock | None = None) -> AsyncIterator[Gateway]:
+    """A gateway that is open inside the block; it is closed without a drain."""
+    gateway = Gateway(settings, files=files, clock=clock)
+    await gateway.open()
+    try:
+        yield gateway
+    finally:
+        await gateway.close(drain=0)

@@ -1,0 +1,371 @@
+"""A door: a listening socket, and what protects it.
+
+Everything that can be refused is refused before there is a transport: a socket that is turned away costs one `send` and
+one `close`. At most `BATCH` sockets are taken in one turn of the loop, so that a storm of connects does not delay the
+heartbeats of those who are in; the rest waits in the kernel's queue.
+
+Options of the listening socket (keepalive, user timeout) are inherited by the accepted ones, which saves five system
+calls for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import math
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from config.settings import Listen
+from gateway.core.admission.session_states import State
+from gateway.core.wire import json_lines, proxy_protocol, websocket_handshake
+from gateway.core.wire.websocket_handshake import Origins
+from metrics.histogram import Histogram
+
+if TYPE_CHECKING:
+    from gateway.edge.server.connection import Connection
+    from gateway.edge.server.runtime import Hub
+
+BATCH = 64
+"""Sockets accepted in one turn of the loop."""
+QUEUE = 4096
+"""Sockets that wait in the kernel."""
+OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+PAUSE = 1.0
+"""Seconds without accepting after the process ran out of files."""
+DURATIONS = (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600)
+"""Buckets of connection durations, in seconds."""
+
+log = logging.getLogger("tallygate.door")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Door:
+    """One transport's way in: `transport` is its name, `make` makes its connections.
+
+    `tick`, `burst`, `refill` (messages per tick), `outbound_limit` and `message_limit` (bytes) are read by every
+    connection. `beats`, `accepted`, `rejected` and `closed` are totals.
+    """
+
+    def __init__(self, transport: str, make: Callable[[Door, str], Connection], hub: Hub) -> None:
+        self.transport = transport
+        self.hub = hub
+        self.tick = 0
+        self.message_limit = json_lines.LIMIT
+        self.beats = 0
+        self.accepted = 0
+        self.rejected: dict[str, int] = {}
+        self.closed: dict[str, int] = {}
+        self.durations = Histogram(DURATIONS)
+        self.patience: dict[State, int] = {}
+        """Ticks of silence that a connection is allowed, by its state; the hub says."""
+        self.connections: set[Connection] = set()
+        self.pending: set[Connection] = set()
+        self.frozen = 0
+        """The most connections at which what is alive was taken out of the garbage collector's sight."""
+        self.by_address: dict[str, set[Connection]] = {}
+        """Connections by address; kept only while addresses are limited."""
+        self.arriving: dict[object, str] = {}
+        """Addresses by what is not yet connected: the socket, then the connection made for it. "" for a proxy."""
+        self.tls: ssl.SSLContext | None = None
+        self.last_port: int | None = None
+        """The port that was listened on last."""
+        self._make = make
+        self._listener: socket.socket | None = None
+        self._attaching: set[asyncio.Task[None]] = set()
+        self._resume: asyncio.TimerHandle | None = None
+        self._tokens = 0.0
+        self._filled = 0.0
+
+    def tune(self, listen: Listen, tick: float) -> None:
+        """Take the limits from the settings; `tick` is in seconds."""
+        rate = listen.message_rate
+        self.unmetered = not rate
+        self.burst = float(listen.message_burst) if rate else math.inf
+        self.refill = rate * tick
+        self.outbound_limit = listen.outbound_limit
+        self.origins = Origins(listen.allowed_origins)
+        self.proxies: list[Network] = [ipaddress.ip_network(each) for each in listen.proxy_protocol_from]
+        self.accept_rate = listen.accept_rate
+        self._tokens = min(self._tokens, float(self.accept_rate))
+
+    @property
+    def waiting(self) -> int:
+        """Connections that have not said `hello`, and sockets that are not connections yet."""
+        return len(self.pending) + len(self.arriving)
+
+    @property
+    def held(self) -> int:
+        """Sockets that this door holds open."""
+        return len(self.connections) + len(self.arriving)
+
+    @property
+    def port(self) -> int | None:
+        """The port that is listened on; None while the door is closed."""
+        return int(self._listener.getsockname()[1]) if self._listener is not None else None
+
+    # -- opening and closing ---------------------------------------------------------------------------------------
+
+    def open(self, host: str, port: int, *, reuse_port: bool = False) -> None:
+        """Listen.
+
+        Raises `OSError` where the address or the port cannot be had.
+        """
+        try:
+            self._listener = self._listen(host, port, reuse_port=reuse_port)
+        except OSError as fault:
+            reason = fault.strerror or str(fault)
+            raise OSError(fault.errno, f"{self.transport} door on {host} port {port}: {reason}") from fault
+        self.last_port = self.port
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _listen(self, host: str, port: int, *, reuse_port: bool) -> socket.socket:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # Protocol 0 is TCP all the same; asyncio then does not set again what the listener hands down.
+        self._kind = int(family), int(kind), 0
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setblocking(False)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            _set_options(listener)
+            listener.bind(address)
+            listener.listen(QUEUE)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def close(self) -> None:
+        """Listen no more; those who are in stay."""
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    async def finish(self) -> None:
+        """Await the sockets that were being attached."""
+        for task in list(self._attaching):
+            task.cancel()
+        await asyncio.gather(*self._attaching, return_exceptions=True)
+        while self.arriving:  # a task that was cancelled before its first step has not closed its socket
+            left, _ = self.arriving.popitem()
+            if isinstance(left, socket.socket):
+                left.close()
+
+    # -- accepting -------------------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        """Take what waits in the kernel, up to a batch; room and rate are worked out once for all of it."""
+        loop, listener, hub = asyncio.get_running_loop(), self._listener, self.hub
+        room = min(
+            hub.max_connections - sum(door.held for door in hub.every_door),
+            hub.max_pending - sum(door.waiting for door in hub.every_door),
+        )
+        tokens = self._refill()
+        selective = hub.draining or hub.max_per_address > 0
+        make = getattr(loop, "_make_socket_transport", None) if self.tls is None else None
+        for _ in range(BATCH if listener is not None else 0):
+            try:
+                handle, peer = listener._accept()  # type: ignore[union-attr]  # noqa: SLF001 - see `_socket`
+            except (BlockingIOError, InterruptedError):
+                break
+            except ConnectionAbortedError:
+                continue
+            except OSError as fault:
+                self._out_of_files(fault)
+                break
+            sock = self._socket(handle)
+            address = sys.intern(_plain(peer[0]))
+            proxied = bool(self.proxies) and any(ipaddress.ip_address(address) in each for each in self.proxies)
+            if room <= 0 or tokens < 1 or selective:
+                refused = self._refused(room, tokens, None if proxied else address)
+                if refused is not None:
+                    self._turn_away(sock, refused)
+                    continue
+            room -= 1
+            tokens -= 1
+            if make is not None and not proxied:
+                # asyncio's documented way takes a task and a future for each, and looks up addresses that we know.
+                connection = self._make(self, address)
+                self.arriving[connection] = address
+                make(sock, connection, extra={"peername": None})
+                continue
+            self.arriving[sock] = "" if proxied else address
+            task = loop.create_task(self._attach(sock, address, proxied=proxied))
+            self._attaching.add(task)
+            task.add_done_callback(self._attaching.discard)
+        self._tokens = tokens
+
+    def _socket(self, handle: int) -> socket.socket:
+        """The socket of an accepted file. `socket.accept` would look its family and type up in enums, each time."""
+        sock = socket.socket(*self._kind, fileno=handle)
+        sock.setblocking(False)
+        return sock
+
+    def _out_of_files(self, fault: OSError) -> None:
+        """Accept nothing for a while: the socket stays readable, and would be tried again in every turn."""
+        if fault.errno not in OUT_OF_FILES or self._listener is None:
+            raise fault
+        log.error("%s door: out of files, not accepting for %g s: %s", self.transport, PAUSE, fault)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener)
+        self._resume = loop.call_later(PAUSE, self._listen_again)
+
+    def _listen_again(self) -> None:
+        self._resume = None
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _refused(self, room: int, tokens: float, address: str | None) -> str | None:
+        """Why a new socket is not let in; None if it is. `room` and `tokens` are how many still may."""
+        if self.hub.draining:
+            return "draining"
+        if room <= 0:
+            full = sum(door.held for door in self.hub.every_door) >= self.hub.max_connections
+            return "too_many_connections" if full else "rate_limited"
+        if tokens < 1:
+            return "rate_limited"
+        return self.crowded(address) if address is not None else None
+
+    def crowded(self, address: str) -> str | None:
+        """Whether an address has all the connections it may have."""
+        limit = self.hub.max_per_address
+        if limit and sum(door.held_by(address) for door in self.hub.every_door) >= limit:
+            return "too_many_connections"
+        return None
+
+    def held_by(self, address: str) -> int:
+        """Connections of one address, those that are being attached included."""
+        arriving = sum(each == address for each in self.arriving.values())
+        return len(self.by_address.get(address, ())) + arriving
+
+    def limit_addresses(self, *, limited: bool) -> None:
+        """Begin to keep connections by address, or stop."""
+        self.by_address = {}
+        for connection in self.connections if limited else ():
+            self.by_address.setdefault(connection.address, set()).add(connection)
+
+    def _refill(self) -> float:
+        """Sockets that may be accepted now: a second's worth at most may come at once."""
+        if not self.accept_rate:
+            return math.inf
+        now = asyncio.get_running_loop().time()
+        since, self._filled = self._filled, now
+        return min(self._tokens + (now - since) * self.accept_rate, float(self.accept_rate))
+
+    def _turn_away(self, sock: socket.socket, reason: str) -> None:
+        """Say why, as far as it can be said without waiting, and hang up."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+        with sock:
+            try:
+                if self.tls is None:
+                    sock.send(self._refusal(reason))
+                    sock.shutdown(socket.SHUT_WR)
+                    sock.recv(65536)  # what is unread at the close would reset the connection, and the refusal with it
+            except OSError as fault:
+                log.debug("%s door: a refused client was gone: %s", self.transport, fault)
+
+    def _refusal(self, reason: str) -> bytes:
+        retry = 1 if reason == "rate_limited" else math.ceil(self.hub.retry_after)
+        if self.transport == "websocket":
+            return websocket_handshake.refuse(503, reason, f"Retry-After: {retry}").response
+        message = {"type": "denied", "request": "hello", "reason": reason, "retry_after_seconds": retry}
+        if self.transport == "registrar":
+            message = {"type": "refused", "reason": reason}
+        return json_lines.encode(message) + b"\n"
+
+    async def _attach(self, sock: socket.socket, address: str, *, proxied: bool) -> None:
+        """Make a connection of a socket: after the proxy's header, and with TLS, where these are asked for."""
+        loop = asyncio.get_running_loop()
+        made: Connection | None = None
+
+        def make() -> Connection:
+            nonlocal made
+            made = self._make(self, address)
+            self.arriving[made] = self.arriving.pop(sock)
+            return made
+
+        try:
+            if proxied:
+                async with asyncio.timeout(self.hub.hello_deadline):
+                    address = await _proxied_address(sock) or address
+                reason = self.crowded(address)
+                if reason is not None:
+                    self._turn_away(sock, reason)
+                    return
+                self.arriving[sock] = address
+            await loop.connect_accepted_socket(
+                make,
+                sock,
+                ssl=self.tls,
+                ssl_handshake_timeout=self.hub.hello_deadline if self.tls is not None else None,
+            )
+        except (OSError, TimeoutError, proxy_protocol.NotProxied) as fault:
+            log.info("%s door: %s did not get in: %s", self.transport, address, fault or "timeout")
+            self.rejected["handshake"] = self.rejected.get("handshake", 0) + 1
+            sock.close()
+        except asyncio.CancelledError:
+            sock.close()
+            raise
+        finally:
+            self.arriving.pop(sock, None)
+            self.arriving.pop(made, None)
+
+
+def _plain(address: str) -> str:
+    """An IPv4 address as itself, also where a socket of both families has written it as one of IPv6."""
+    return address.removeprefix("::ffff:") if "." in address else address
+
+
+async def _proxied_address(sock: socket.socket) -> str | None:
+    """Take a PROXY header off the socket, and nothing after it; the client's address, None if it names none."""
+    loop = asyncio.get_running_loop()
+    seen = 0
+    while True:
+        await _readable(loop, sock, beyond=seen)
+        head = sock.recv(proxy_protocol.LONGEST, socket.MSG_PEEK)
+        if len(head) == seen:
+            raise proxy_protocol.NotProxied("closed before the PROXY header was complete")
+        seen = len(head)
+        header = proxy_protocol.read(head)
+        if header is not None:
+            sock.recv(header.size)
+            return header.address
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, sock: socket.socket, *, beyond: int) -> None:
+    """Wait until more than `beyond` bytes can be read: a low-water mark keeps the loop from spinning on a peek."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, beyond + 1)
+    ready = asyncio.Event()
+    loop.add_reader(sock, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+
+def _set_options(listener: socket.socket) -> None:
+    """No waiting to fill segments, and the kernel's second net inside the heartbeat timeout."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_NODELAY", 1),
+        ("TCP_KEEPIDLE", 30),
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 60_000),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)

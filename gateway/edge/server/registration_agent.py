@@ -1,0 +1,223 @@
+"""The agent: it keeps the constant connection to the registration server and has the license verified on it.
+
+One task, one connection. Each answer has a deadline of its own, whatever drips in meanwhile; a connection that is lost
+or hopeless is made anew with full jitter, for as long as the gateway runs. What was said is judged by the conversation,
+what follows from it is carried out by the registration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+import secrets
+import ssl
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from config.rules import loopback
+from gateway.core.registration.agent_protocol import Conversation, Heard, News, Phase
+from gateway.core.wire import json_lines
+from gateway.core.wire.backoff import Backoff
+from gateway.licensing import OFFERS
+
+if TYPE_CHECKING:
+    from config.settings import Registration as Settings
+    from gateway.edge.server.registration import Registration
+    from gateway.edge.server.runtime import Hub
+
+CONNECT = 10.0
+"""Seconds until a connection with its TLS must stand, and again from there until the license must be confirmed."""
+GLANCE = 1.0
+"""Seconds after which the agent looks up from waiting: a clock that was set back has itself verified at once."""
+LAST = frozenset({News.TURNED_AWAY, News.REFUSED, News.REVOKED})
+"""What ends a conversation."""
+
+log = logging.getLogger("tallygate.agent")
+
+
+class Impostor(Exception):
+    """What answers has another certificate than the registration server."""
+
+
+class Agent:
+    """Keeps `hub`'s gateway registered."""
+
+    def __init__(self, hub: Hub, registration: Registration) -> None:
+        self._hub = hub
+        self._registration = registration
+        self._backoff = Backoff()
+        self._task: asyncio.Task[None] | None = None
+        self._served = False
+        self._said = ""
+
+    def start(self) -> None:
+        """Begin.
+
+        Raises `OSError` or `ssl.SSLError` where the file of the certificate authority cannot be used.
+        """
+        settings = self._registration.settings
+        context = _context(settings)
+        host, port = endpoint(settings.server)
+        if context is None and not loopback(host):
+            log.warning("registration without TLS: others on the way can read what is said to %s", settings.server)
+        self._task = asyncio.create_task(self._keep(host, port, context), name="registration agent")
+        self._task.add_done_callback(_ended)
+
+    async def close(self) -> None:
+        """Hang up for good."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _keep(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        failures = 0
+        while True:
+            self._served = False
+            try:
+                result, why = await self._once(host, port, context)
+                self._registration.lost()
+            except Exception:  # whatever it was, the license must not run out for it
+                log.exception("the conversation with the registration server failed")
+                result, why = "lost", "see above"
+                self._registration.standing.lose()
+            if result:
+                self._registration.checks[result] += 1
+            failures = 0 if self._served else failures + 1
+            if why != self._said:  # what stays the same is said once
+                log.warning("registration server %s port %d: %s", host, port, why)
+            self._said = "" if self._served else why
+            await asyncio.sleep(self._backoff.delay(failures, random.uniform))
+
+    async def _once(self, host: str, port: int, context: ssl.SSLContext | None) -> tuple[str, str]:
+        """One connection, to its end; returns how it ended, to be counted and to be said."""
+        try:
+            async with asyncio.timeout(CONNECT):
+                reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=json_lines.LIMIT + 2)
+        except ssl.SSLCertVerificationError as fault:
+            return "forged", f"its certificate is not trusted: {fault.verify_message}"
+        except TimeoutError:
+            return "unreachable", "it does not answer"
+        except (OSError, ValueError) as fault:  # a name that is none is a ValueError
+            return "unreachable", str(fault)
+        try:
+            _look_at_certificate(writer, self._registration.settings.tls_fingerprint)
+            return await self._talk(reader, writer)
+        except Impostor as fault:
+            return "forged", str(fault)
+        except TimeoutError:
+            return "late", "no answer in time"
+        except asyncio.IncompleteReadError:
+            return "lost", "it closed the connection"
+        except asyncio.LimitOverrunError:
+            return "malformed", "it sent a message that is too long"
+        except OSError as fault:
+            return "lost", str(fault)
+        finally:
+            writer.transport.abort()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, str]:
+        registration, loop = self._registration, asyncio.get_running_loop()
+        conversation = Conversation(
+            registration.key,
+            OFFERS,
+            server=registration.installation,
+            serial=registration.settings.serial,
+            version=f"tallygate/{metadata.version('tallygate')}",
+            nonce=secrets.token_hex(16),
+            ticket=registration.standing.ticket,
+        )
+        writer.write(json_lines.encode(conversation.register) + b"\n")
+        due, asked = loop.time() + CONNECT, registration.moment()
+        while True:
+            if conversation.phase is Phase.NOTHING and (loop.time() >= due or self._set_back()):
+                writer.write(json_lines.encode(conversation.verify(self._used())) + b"\n")
+                due, asked = loop.time() + registration.standing.window, registration.moment()
+            try:
+                async with asyncio.timeout_at(self._until(conversation, due)):
+                    line = await reader.readuntil(b"\n")
+            except TimeoutError:
+                if conversation.phase is Phase.NOTHING:
+                    continue
+                if conversation.unusable:
+                    return "late", f"its license cannot be used here: {conversation.unusable}"
+                raise
+            heard = self._hear(conversation, line)
+            if heard.answer is not None:
+                writer.write(json_lines.encode(heard.answer) + b"\n")
+            if heard.news in {News.REGISTERED, News.VERIFIED}:
+                if registration.moment().boot - asked.boot > max(CONNECT, registration.standing.window):
+                    raise TimeoutError  # the machine slept meanwhile
+                self._served = True
+                registration.checks["accepted"] += 1
+                registration.hear(heard)
+                due = loop.time() + registration.standing.pause
+            elif heard.news in LAST:
+                if heard.news is not News.TURNED_AWAY:
+                    registration.hear(heard)
+                return "refused", f"{heard.news.replace('_', ' ')}: {heard.reason}"
+            if conversation.hopeless:
+                return "", "too much of what it says cannot be believed"
+
+    def _hear(self, conversation: Conversation, line: bytes) -> Heard:
+        """Judge one line; what cannot be believed is counted."""
+        try:
+            heard = conversation.receive(json_lines.parse(line.rstrip(b"\r\n")))
+        except ValueError as fault:
+            heard = conversation.garbage(str(fault))
+        if heard.news in {News.FORGED, News.REPLAYED, News.MALFORMED}:
+            self._registration.checks[heard.news] += 1
+            log.info("the registration server's message is %s %s", heard.news, heard.reason)
+        return heard
+
+    def _until(self, conversation: Conversation, due: float) -> float:
+        """When to stop waiting for a line, by the loop's clock."""
+        glance = asyncio.get_running_loop().time() + GLANCE
+        return min(due, glance) if conversation.phase is Phase.NOTHING else due
+
+    def _set_back(self) -> bool:
+        return self._registration.standing.rolled_back(self._registration.moment())
+
+    def _used(self) -> dict[str, int]:
+        return {name: book.used for name, book in self._hub.admission.law.pools.items()}
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    fault = None if task.cancelled() else task.exception()
+    if fault is not None:
+        log.critical("the agent has failed; the license is verified no more", exc_info=fault)
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    """The host and the port of "host:4310"."""
+    host, _, port = text.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _context(settings: Settings) -> ssl.SSLContext | None:
+    """The client side of TLS; None where it is off. A fingerprint alone is enough to know the server by.
+
+    Raises `OSError` or `ssl.SSLError`.
+    """
+    if not settings.tls:
+        return None
+    context = ssl.create_default_context(cafile=settings.tls_ca or None)
+    if settings.tls_fingerprint and not settings.tls_ca:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _look_at_certificate(writer: asyncio.StreamWriter, fingerprint: str) -> None:
+    """Know the server by the fingerprint of its certificate, before a word is said to it.
+
+    Raises `Impostor`.
+    """
+    if not fingerprint:
+        return
+    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True) or b""
+    found = hashlib.sha256(shown).hexdigest()
+    if not secrets.compare_digest(found, fingerprint.replace(":", "").lower()):
+        raise Impostor(f"its certificate is another: its fingerprint is {found}")

@@ -1,0 +1,532 @@
+"""The hub: it owns every connection and the admission behind them, and carries decisions out.
+
+Decide, record, reply: a message becomes a request, the state table names the verb, admission decides, and the outcome
+is carried out here - the answer to who asked, then what others are told, then the closings. Nothing is awaited in
+between.
+
+Time comes in ticks from the clockwork. Each tick the ring hands out the connections that may be due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import math
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from config.settings import Settings
+from gateway.core.admission import session_states as table
+from gateway.core.admission.decisions import Admission
+from gateway.core.admission.directory import Directory
+from gateway.core.admission.lease_administration import Leasing
+from gateway.core.admission.outcome import Outcome, Terms
+from gateway.core.admission.session_states import MOVES, State, Verb
+from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.session import ABRUPT, Now, Session
+from gateway.core.reporting.history import History
+from gateway.core.wire import json_lines, messages
+from gateway.core.wire.close_codes import DENIED, ENDINGS, farewell
+from gateway.core.wire.messages import Fault, Request
+from gateway.edge.server.connection import LINGER, Connection
+from gateway.edge.server.listener import Door
+from gateway.edge.server.pending_commits import Promises
+from gateway.edge.server.registrar_service import SILENCE, Desk
+from gateway.edge.server.registration import Registration, boottime
+from gateway.edge.server.sign_in import Reception
+from gateway.edge.server.tcp import TcpConnection
+from gateway.edge.server.ticker import TICK, Clockwork
+from gateway.edge.server.timer_wheel import Ring
+from gateway.edge.server.websocket import WebSocketConnection
+from gateway.edge.storage.history_store import Archive
+from gateway.edge.storage.persistence import Recorder
+from gateway.licensing import MODELS, extended, under
+from gateway.licensing.trueconf import TrueConf
+
+GRANTING = frozenset({Verb.JOIN, Verb.START, Verb.WAKE, Verb.REQUEST_PRO})
+"""What may grant a seat to who is in already."""
+FREEZE_EVERY = 1024
+"""Connections of growth after which what is alive is taken out of the garbage collector's sight."""
+
+log = logging.getLogger("tallygate.hub")
+
+
+class Clock(NamedTuple):
+    """Where time comes from: monotonic seconds, seconds UTC, and seconds since the machine was started."""
+
+    mono: Callable[[], float]
+    wall: Callable[[], float]
+    boot: Callable[[], float] = boottime
+
+
+class Parting(NamedTuple):
+    """A session that lost its connection abruptly and may be resumed until a monotonic instant."""
+
+    session: Session
+    until: float
+    cause: str
+
+
+class Hub:
+    """All live state, and everything that happens to it."""
+
+    def __init__(self, settings: Settings, clock: Clock, *, files: int, clients: bool = True) -> None:
+        self.clients = clients
+        """Whether there are client doors; a registrar alone has none."""
+        self.clock = clock
+        self.draining = False
+        self.directory = Directory()
+        self.ring: Ring[Connection] = Ring()
+        self.tcp = Door("tcp", TcpConnection, self)
+        self.websocket = Door("websocket", WebSocketConnection, self)
+        self.doors = (self.tcp, self.websocket)
+        """The doors of clients."""
+        self.registrar = Desk(self, max(math.ceil(settings.registrar.interval), 1))
+        self.every_door = (*self.doors, self.registrar.door)
+        self.partings: dict[int, Parting] = {}
+        self._instant: Now | None = None
+        self.started = clock.wall()
+        self._files = files
+        self.reception = Reception(self, int(self.started))
+        self.promises = Promises(self)
+        self.clockwork = Clockwork(clock.mono, self.advance)
+        license = settings.license
+        agent = settings.registration.role == "agent"  # its license may name any model
+        names = dict.fromkeys((license.model, *license.shadows, *(MODELS if agent else ())))
+        models = [MODELS[name].model(license.terms[name]) for name in names]
+        self.admission = Admission(
+            models,
+            _terms(settings),
+            self.now(),
+            enforce=license.enforce,
+            overdraft=license.overdraft,
+            window=settings.metrics.high_water_window,
+        )
+        self.leasing = Leasing(self.admission)
+        self.settings = settings
+        self.registration = Registration(self, free=models[0].edition == "free")
+        self.tune(settings)
+        self.recorder = Recorder(
+            settings.store.path,
+            self.admission,
+            self.directory,
+            self.registrar.registrar,
+            self.now,
+            deadline=settings.store.deadline,
+        )
+        history = History(self.admission.ledgers, settings.history.true_denial_window)
+        self.archive = Archive(history, self.recorder.store, settings.history.keep)
+        self._redistribute_at = -math.inf
+        self._verbs: dict[Verb, Callable[[Connection, Session, Request], Outcome]] = {
+            Verb.JOIN: lambda _, session, request: self.admission.join(session, request, self.now()),
+            Verb.START: lambda _, session, request: self.admission.start(session, request, self.now()),
+            Verb.LEAVE: lambda _, session, request: self.admission.leave(session, request, self.now()),
+            Verb.SLEEP: lambda _, session, __: self.admission.sleep(session, self.now()),
+            Verb.WAKE: lambda _, session, __: self.admission.wake(session, self.now()),
+            Verb.REQUEST_PRO: lambda _, session, __: self.admission.request_pro(session, self.now()),
+        }
+
+    def tune(self, settings: Settings) -> None:
+        """Take the limits of the settings, at the start and again on every reload; nobody is dropped by it."""
+        self._configured = settings
+        grant = self.registration.grant
+        if grant is not None:
+            terms = {**settings.license.terms, grant.model: under(grant, settings.license.terms[grant.model])}
+            settings = replace(settings, license=replace(settings.license, model=grant.model, terms=terms))
+        self.settings = settings
+        listen, heartbeat = settings.listen, settings.heartbeat
+        self.hello_deadline = heartbeat.hello_deadline
+        self.retry_after = heartbeat.interval
+        self.max_connections = listen.ceiling(self._files)
+        self.max_pending = listen.max_pending
+        self.max_per_address = listen.max_connections_per_address
+        self.patience = {
+            State.PENDING: _ticks(heartbeat.hello_deadline),
+            State.AWAKE: _ticks(heartbeat.timeout),
+            State.ASLEEP: _ticks(max(heartbeat.asleep_timeout, heartbeat.timeout)),
+            State.CLOSED: LINGER,
+        }
+        self.reception.tune(settings, self.admission.law.model.name)
+        for door in self.every_door:
+            door.tune(listen, TICK)
+            door.limit_addresses(limited=self.max_per_address > 0)
+            door.patience = self.patience
+        silence = _ticks(SILENCE * self.registrar.registrar.interval)
+        self.registrar.door.patience = {**self.patience, State.AWAKE: silence}
+        self.registrar.door.proxies = []  # they stand before the client doors; an agent says no PROXY header
+        self.admission.terms = _terms(settings)
+        for ledger in self.admission.ledgers:
+            model = MODELS[ledger.model.name].model(settings.license.terms[ledger.model.name])
+            if grant is not None and model.name == grant.model:
+                model = extended(model, grant)
+            ledger.retune(model, settings.license.overdraft, self.now())
+
+    def now(self) -> Now:
+        """The present instant."""
+        return Now(self.clock.mono(), self.clock.wall())
+
+    def instant(self) -> Now:
+        """One instant for all that come and go in this turn of the loop; thousands may, when a network does."""
+        if self._instant is None:
+            self._instant = self.now()
+            asyncio.get_running_loop().call_soon(self._turn_over)
+        return self._instant
+
+    def _turn_over(self) -> None:
+        self._instant = None
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Take up what the last run left, end what has run out since, and redistribute.
+
+        Raises `StoreRefused`, `StoreUnavailable` or `KeyRefused`.
+        """
+        kept = await self.recorder.open()
+        self.registrar.restore(kept.licenses, kept.installations)
+        self.registration.restore(kept.meta)
+        await self.archive.open(self.now())
+        now = self.now()
+        self._carry_out(None, self.leasing.expire(now))
+        if self.registration.grants:
+            self.redistribute(now)
+        self.recorder.lives(now.mono)
+
+    def advance(self, ticks: int) -> None:
+        """Live through `ticks` ticks: reap who is due, and once a second end what has run out."""
+        for _ in range(ticks):
+            for connection in self.ring.advance():
+                try:
+                    self._inspect(connection)
+                except Exception:
+                    log.exception("a connection could not be looked at; it is cut off")
+                    connection.transport.abort()
+            tick = self.ring.tick
+            for door in self.every_door:
+                door.tick = tick
+            if tick % round(1 / TICK) == 0:
+                try:
+                    self._every_second()
+                except Exception:
+                    log.exception("the work of a second failed; it is tried again in the next one")
+        try:
+            self.registration.look()
+        except Exception:
+            log.exception("the registration could not be looked at; it is tried again in the next tick")
+        self.promises.look(self.clock.mono())
+
+    def _inspect(self, connection: Connection) -> None:
+        due = connection.heard + connection.door.patience[connection.state]
+        if due > self.ring.tick:
+            self.ring.put(connection, due)
+        elif connection.state is State.CLOSED:
+            connection.transport.abort()
+        elif connection.state is State.PENDING:
+            self.close(connection, "hello_timeout")
+        else:
+            self.close(connection, "heartbeat_timeout")
+
+    def _every_second(self) -> None:
+        now = self.now()
+        self._carry_out(None, self.leasing.expire(now))
+        self.recorder.lives(now.mono)
+        self.archive.look(now)
+        self.registrar.look()
+        if now.mono >= self._redistribute_at and self.registration.grants:
+            self.redistribute(now)
+        self.directory.forget_bans(now.wall)
+        for parting in [each for each in self.partings.values() if each.until <= now.mono]:
+            self._end(parting.session, parting.cause)
+
+    @property
+    def redistribute_at(self) -> float:
+        """The monotonic instant at which permanent licenses are put into effect the next time."""
+        return self._redistribute_at
+
+    def redistribute(self, now: Now) -> None:
+        """Put the groups' permanent licenses into effect; TrueConf licensing, PRO step 5."""
+        trueconf: TrueConf = self.settings.license.terms["trueconf"]
+        self._redistribute_at = now.mono + trueconf.redistribute_every
+        outcome, beyond = self.leasing.redistribute(self.directory.permanent(), now)
+        if beyond:
+            log.warning("the PRO pool is too small for the permanent licenses of %s", ", ".join(beyond))
+        self._carry_out(None, outcome)
+
+    # -- connections -----------------------------------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        """A connection has been made; it has until the hello deadline to say who it is."""
+        door = connection.door
+        door.accepted += 1
+        door.arriving.pop(connection, None)
+        door.connections.add(connection)
+        door.pending.add(connection)
+        if self.max_per_address:
+            door.by_address.setdefault(connection.address, set()).add(connection)
+        self.ring.put(connection, connection.heard + door.patience[State.PENDING])
+        if len(door.connections) >= door.frozen + FREEZE_EVERY:
+            door.frozen = len(door.connections)
+            gc.freeze()
+
+    def gone(self, connection: Connection) -> None:
+        """The socket of a connection is gone."""
+        door = connection.door
+        self.ring.drop(connection)
+        door.connections.discard(connection)
+        door.pending.discard(connection)
+        same = door.by_address.get(connection.address)
+        if same is not None:
+            same.discard(connection)
+            if not same:
+                del door.by_address[connection.address]
+        cause = connection.cause or "closed"
+        door.closed[cause] = door.closed.get(cause, 0) + 1
+        door.durations.observe((self.ring.tick - connection.accepted) * TICK)
+
+    def ended(self, connection: Connection, cause: str) -> None:
+        """A connection is over for `cause`: so is its session, unless it may be resumed."""
+        connection.door.pending.discard(connection)
+        session, connection.session = connection.session, None
+        if session is None:
+            return
+        session.connection = None
+        window = self.settings.heartbeat.resume_window
+        if window and cause in ABRUPT:
+            self.partings[session.number] = Parting(session, self.clock.mono() + window, cause)
+        else:
+            self._end(session, cause)
+
+    def close(self, connection: Connection, cause: str, *, retry_after: float | None = None) -> None:
+        """End a connection from here with the closing message of its cause; `retry_after` is in seconds."""
+        connection.close(cause, farewell(cause, retry_after))
+
+    def kick(self, session: Session, cause: str = "kicked") -> None:
+        """End a session, connected or not."""
+        if isinstance(session.connection, Connection):
+            self.close(session.connection, cause)
+        else:
+            self._end(session, cause)
+
+    def part(self, session: Session) -> None:
+        """End the wait of a lost session for somebody to resume it."""
+        parting = self.partings.get(session.number)
+        if parting is not None:
+            self._end(session, parting.cause)
+
+    def _end(self, session: Session, cause: str) -> None:
+        self.partings.pop(session.number, None)
+        outcome = self.admission.end(session, cause, self.instant())
+        if outcome.news or outcome.changes:
+            outcome.ended.clear()
+            self._carry_out(None, outcome)
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def receive(self, connection: Connection, payload: bytes) -> None:
+        """Act upon one message of a client; a fault is answered, and closes where the protocol says so."""
+        try:
+            request = messages.read(json_lines.parse(payload))
+        except (json_lines.TooLong, json_lines.Malformed) as fault:
+            code = "too_long" if isinstance(fault, json_lines.TooLong) else "malformed"
+            connection.close("protocol_error", {"type": "error", "code": code, "detail": str(fault)})
+            return
+        except Fault as fault:
+            self._fault(connection, fault, payload)
+            return
+        move = MOVES[connection.state, request.type]
+        if connection in self.promises.waiting and move.verb is not Verb.ACK:
+            self._put_off(connection, payload)
+        elif move.verb is Verb.GREET:
+            self._greet(connection, request)
+        elif move.verb is Verb.EXPECT_HELLO:
+            self._hello_expected(connection, request.id)
+        elif move.verb is Verb.ALREADY_WELCOMED:
+            self._already_welcomed(connection, request.id)
+        elif move.verb is Verb.ACK:
+            self.tell(connection, self._ack(connection, request), request.id)
+        elif move.verb is Verb.BYE:
+            connection.close("bye")
+        elif connection.session is not None:
+            session = connection.session
+            decide = self._verbs[move.verb]
+            if move.verb in GRANTING and not self.registration.grants:
+                decide = self._unregistered
+            self._carry_out(connection, decide(connection, session, request), request.id)
+            if connection.session is not None:
+                after = State.AWAKE if session.awake else State.ASLEEP
+                if table.check(move, after) is not connection.state:
+                    connection.state = after
+                    self.ring.put(connection, connection.heard + self.patience[after])
+
+    def _unregistered(self, _: Connection, __: Session, request: Request) -> Outcome:
+        refusal = Refusal("unregistered", retry_after=self.retry_after)
+        return self.admission.refuse(request.type, refusal, request.fields.get("conference"))
+
+    def _greet(self, connection: Connection, request: Request) -> None:
+        outcome = self.reception.hello(connection, request)
+        if isinstance(outcome, Fault):
+            connection.send(_worded(outcome))
+        else:
+            self._carry_out(connection, outcome, request.id)
+
+    def _put_off(self, connection: Connection, payload: bytes) -> None:
+        """Keep what a client says until its last answer has been told; no more than it may say at once."""
+        said = self.promises.waiting[connection]
+        if len(said) < self.settings.listen.message_burst:
+            said.append(payload)
+        else:
+            connection.send(_worded(Fault("too_fast", "too many messages while an answer waits for the store")))
+
+    def _fault(self, connection: Connection, fault: Fault, payload: bytes) -> None:
+        if connection in self.promises.waiting:
+            self._put_off(connection, payload)
+        elif fault.hello and connection.state is not State.PENDING:
+            self._already_welcomed(connection, fault.id)
+        elif fault.code == "unsupported_protocol":
+            connection.close("protocol_error", _worded(fault))
+        elif connection.state is State.PENDING and not fault.hello:
+            self._hello_expected(connection, fault.id)
+        else:
+            connection.send(_worded(fault))
+
+    def _hello_expected(self, connection: Connection, id: str | int | None) -> None:
+        connection.close("protocol_error", _worded(Fault("hello_expected", "the first message is hello", id)))
+
+    def _already_welcomed(self, connection: Connection, id: str | int | None) -> None:
+        connection.send(_worded(Fault("already_welcomed", "hello is said once", id)))
+
+    def _ack(self, connection: Connection, request: Request) -> Outcome:
+        connection.door.beats += 1
+        answer: dict[str, Any] = {"type": "ack"}
+        if request.fields["seq"] is not None:
+            answer["seq"] = request.fields["seq"]
+        return Outcome(answer=answer)
+
+    # -- outcomes --------------------------------------------------------------------------------------------------
+
+    async def decided(self, outcome: Outcome) -> None:
+        """Carry out what an operator decided; done when it is durable.
+
+        Raises `StoreUnavailable`: it is in effect all the same.
+        """
+        done = self._carry_out(None, outcome)
+        if done is not None:
+            await asyncio.shield(done)
+
+    def _carry_out(
+        self, asker: Connection | None, outcome: Outcome, id: str | int | None = None
+    ) -> asyncio.Future[None] | None:
+        """Record, then tell: what must be durable is told when it is; returns what is waited for."""
+        for session, cause in outcome.ended:
+            self.partings.pop(session.number, None)
+            self.replace(session, cause)
+        if outcome.changes:
+            done = self.recorder.record(outcome.changes)
+            law = self.admission.law.model.name
+            if any(change.model == law for change in outcome.changes):
+                self.promises.give(done, asker, outcome, id)
+                return done
+        if asker is not None and self.promises.concern(asker):
+            self.promises.give(self.recorder.record(()), asker, outcome, id)
+            return None
+        self.tell(asker, outcome, id)
+        return None
+
+    def tell(self, asker: Connection | None, outcome: Outcome, id: str | int | None) -> None:
+        """Send the answer to who asked, and the news to the others."""
+        answer = outcome.answer
+        if asker is not None and answer is not None and asker.cause is None:
+            if id is not None:
+                answer = {"type": answer["type"], "id": id, **answer}
+            if outcome.refused is not None and asker.state is State.PENDING:
+                reason = outcome.refused.reason
+                cause = {"unregistered": "unregistered", "draining": "rejected"}.get(reason, "denied")
+                asker.close(cause, answer, DENIED.get(reason, ENDINGS[cause].code))
+            else:
+                asker.send(answer)
+        for session, message in outcome.news:
+            if isinstance(session.connection, Connection):
+                session.connection.send(message)
+
+    def replace(self, session: Session, cause: str = "replaced") -> None:
+        """Close the connection of a session that is over, or goes on with another."""
+        old = session.connection
+        if isinstance(old, Connection):
+            old.session = session.connection = None
+            self.close(old, cause)
+
+    def relicense(self) -> None:
+        """Take what the license of a registrar grants in place of what is configured; nobody is dropped by it."""
+        grant = self.registration.grant
+        if grant is not None and self.admission.follow(grant.model):
+            self.recorder.follow()
+        self.tune(self._configured)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def turn_out(self, cause: str) -> None:
+        """Close the client doors and end every session for `cause`."""
+        for door in self.doors:
+            door.close()
+        for connection in list(self.connections()):
+            self.close(connection, cause, retry_after=self.retry_after)
+        for parting in list(self.partings.values()):
+            self._end(parting.session, cause)
+
+    def connections(self) -> Iterable[Connection]:
+        """Every open connection."""
+        for door in self.doors:
+            yield from door.connections
+
+    async def shut(self) -> None:
+        """Let nobody in any more; servers that are registered here stay until their registrar is closed."""
+        self.draining = True
+        for door in self.every_door:
+            door.close()
+            await door.finish()
+
+    async def drain(self, seconds: float) -> None:
+        """Send everybody away, spread over `seconds`, so that they do not all come back at once."""
+        await self.shut()
+        everybody = list(self.connections())
+        rounds = max(min(math.ceil(seconds / TICK), len(everybody)), 1)
+        for turn in range(rounds):
+            for connection in everybody[turn::rounds]:
+                self.close(connection, "drained", retry_after=secrets.randbelow(1000) / 1000 * max(seconds, 1.0))
+            if turn + 1 < rounds:
+                await asyncio.sleep(seconds / rounds)
+
+    async def abandon(self) -> None:
+        """Drop what has not closed after the drain."""
+        for _ in range(LINGER + 1):
+            if not any(door.connections for door in self.every_door):
+                return
+            await asyncio.sleep(TICK)
+        for connection in [each for door in self.every_door for each in door.connections]:
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
+
+def _ticks(seconds: float) -> int:
+    return max(math.ceil(seconds / TICK), 1)
+
+
+def _worded(fault: Fault) -> dict[str, Any]:
+    message: dict[str, Any] = {"type": "error"}
+    if fault.id is not None:
+        message["id"] = fault.id
+    return {**message, "code": fault.code, "detail": fault.detail}
+
+
+def _terms(settings: Settings) -> Terms:
+    return Terms(
+        on_duplicate=settings.license.on_duplicate,
+        trusted=settings.accounts.mode == "open",
+        homes=frozenset(settings.federation.homes),
+        home=settings.accounts.home,
+        declared_only=settings.conferences.declared_only,
+        retry_after=settings.heartbeat.interval,
+    )

@@ -1,0 +1,180 @@
+"""The reception: `hello` and `resume`, and the names and secrets of sessions.
+
+A session's id is unique over restarts. Its resume token is computed, not kept: a message authentication code over the
+session's number and how often it was resumed, so that a used token belongs to a past generation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from gateway.core.admission.outcome import Outcome
+from gateway.core.admission.session_states import State
+from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.session import Session
+from gateway.core.wire.messages import Fault, Request
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from gateway.edge.server.connection import Connection
+    from gateway.edge.server.runtime import Hub
+
+_HEX = re.compile(r"[0-9a-f]{1,16}").fullmatch
+
+
+class Reception:
+    """Receives the clients of `hub`; `boot` tells this run from others."""
+
+    def __init__(self, hub: Hub, boot: int) -> None:
+        self._hub = hub
+        self._boot = f"{boot:x}"
+        self._mac = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=16)
+        self._number = 0
+        self._greeting: dict[str, Any] = {}
+
+    def tune(self, settings: Settings, model: str) -> None:
+        """Take what every `welcome` states."""
+        self._greeting = {
+            "heartbeat_seconds": _plain(settings.heartbeat.interval),
+            "timeout_seconds": _plain(settings.heartbeat.timeout),
+            "model": model,
+        }
+
+    # -- hello -------------------------------------------------------------------------------------------------------
+
+    def hello(self, connection: Connection, request: Request) -> Outcome | Fault:
+        """Welcome a client, continue its session, or refuse it; a `Fault` leaves it where it is."""
+        fields = request.fields
+        if fields["resume"] is not None:
+            session = self._resumable(fields["resume"])
+            if session is not None:
+                return self._continue(connection, session, request)
+        hub, account = self._hub, fields["account"]
+        now = hub.instant()
+        home = (fields["home"] or "").lower()
+        session = Session(
+            self._number + 1,
+            kind=fields["kind"] or "app",
+            account=account.lower() if account is not None else None,
+            device=fields["device"],
+            home="" if home == hub.settings.accounts.home else home,
+            client=fields["client"],
+            address=connection.address,
+            transport=connection.door.transport,
+            since=now.wall,
+        )
+        refusal = self._refusal(session, fields["token"])
+        if refusal is not None:
+            return hub.admission.refuse("hello", refusal)
+        if hub.settings.license.on_duplicate == "reject":
+            twin = hub.admission.sessions.twin(session)
+            if twin is not None and twin.peer == session.peer:
+                hub.part(twin)  # a client that crashed is no duplicate of itself
+        outcome = hub.admission.hello(session, now)
+        if outcome.answer is not None and outcome.refused is None:
+            self._number += 1
+            self._seat(connection, session)
+            outcome.answer = self._welcome(session, outcome.answer)
+        return outcome
+
+    def _refusal(self, session: Session, token: str | None) -> Refusal | None:
+        """What speaks against a session before any license is asked."""
+        hub, account = self._hub, session.account
+        if not hub.registration.grants:
+            return Refusal("unregistered", retry_after=hub.retry_after)
+        unwanted = self._unwanted(session, session.peer)
+        if unwanted is not None:
+            return unwanted
+        if account is None or session.home:
+            return None
+        if hub.leasing.deleted(account):
+            return Refusal("account_unknown")
+        if hub.settings.accounts.mode == "token":
+            if account not in hub.directory.accounts:
+                return Refusal("account_unknown")
+            if not hub.directory.proves(account, token):
+                return Refusal("bad_credential")
+        return None
+
+    def _unwanted(self, session: Session, address: str) -> Refusal | None:
+        """What speaks against a client that comes from `address`, new or resuming."""
+        hub = self._hub
+        if hub.draining:
+            return Refusal("draining", retry_after=hub.retry_after)
+        ban = hub.directory.banned(session, address, hub.clock.wall())
+        return Refusal("banned", retry_after=ban.until - hub.clock.wall()) if ban is not None else None
+
+    def _seat(self, connection: Connection, session: Session) -> None:
+        hub = self._hub
+        connection.session = session
+        session.connection = connection
+        connection.state = State.AWAKE if session.awake else State.ASLEEP
+        connection.heard = hub.ring.tick
+        connection.door.pending.discard(connection)
+        if hub.patience[connection.state] < hub.patience[State.PENDING]:
+            hub.ring.put(connection, connection.heard + hub.patience[connection.state])
+
+    def _welcome(self, session: Session, standing: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "type": "welcome",
+            "session": self.name(session),
+            "resume": self._token(session),
+            **self._greeting,
+            **standing,
+        }
+
+    def _continue(self, connection: Connection, session: Session, request: Request) -> Outcome | Fault:
+        """Put a session on another connection: same facts, memberships and seats."""
+        hub, fields = self._hub, request.fields
+        for name in ("account", "device", "kind"):
+            given = fields[name].lower() if name == "account" and fields[name] else fields[name]
+            if given is not None and given != getattr(session, name):
+                return Fault("bad_field", f"{name}: differs from the resumed session's", request.id)
+        refusal = self._unwanted(session, connection.address)
+        if refusal is not None:
+            return hub.admission.refuse("hello", refusal)
+        hub.partings.pop(session.number, None)
+        hub.replace(session)
+        session.generation += 1
+        session.peer, session.transport = connection.address, connection.door.transport
+        self._seat(connection, session)
+        answer = self._welcome(session, hub.admission.standing(session))
+        answer["conferences"] = [conference.id for conference in session.conferences]
+        return Outcome(answer=answer)
+
+    # -- names and secrets -------------------------------------------------------------------------------------------
+
+    def name(self, session: Session) -> str:
+        """The id under which operators and clients know a session."""
+        return f"s-{self._boot}-{session.number:x}"
+
+    def number(self, name: str) -> int | None:
+        """The number in the id of a session of this run; None if it is not one."""
+        boot, _, number = name.removeprefix("s-").partition("-")
+        return int(number, 16) if boot == self._boot and _HEX(number) else None
+
+    def find(self, name: str) -> Session | None:
+        """The session of that id."""
+        number = self.number(name)
+        return self._hub.admission.sessions.by_number.get(number) if number is not None else None
+
+    def _token(self, session: Session) -> str:
+        words = f"{session.number:x}.{session.generation:x}"
+        mac = self._mac.copy()  # the key is in it already
+        mac.update(words.encode())
+        return f"r-{words}.{mac.hexdigest()}"
+
+    def _resumable(self, token: str) -> Session | None:
+        number, _, _ = token.removeprefix("r-").partition(".")
+        session = self._hub.admission.sessions.by_number.get(int(number, 16)) if _HEX(number) else None
+        if session is None or not hmac.compare_digest(self._token(session).encode(), token.encode()):
+            return None
+        return session
+
+
+def _plain(seconds: float) -> float:
+    return int(seconds) if seconds == int(seconds) else seconds

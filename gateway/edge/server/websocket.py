@@ -1,0 +1,108 @@
+"""The WebSocket door's connection: the same session over RFC 6455 frames, after an HTTP/1.1 upgrade."""
+
+from __future__ import annotations
+
+from gateway.core.admission.session_states import State
+from gateway.core.wire import websocket_frames
+from gateway.core.wire.websocket_frames import ACK_FRAME, BEAT_LOW, BEAT_PLAIN, BEAT_SIZE, Decoder, Event, ProtocolError
+from gateway.core.wire.websocket_handshake import TOO_SLOW, Accepted, Upgrade, refuse
+from gateway.edge.server.connection import Connection, shut
+from gateway.edge.server.listener import Door
+
+_NO_TEXT = {"type": "error", "code": "malformed", "detail": "a message is a text frame"}
+_UNFINISHED = {"drained": refuse(503, "draining", "Retry-After: 30")}
+"""What answers a request that is not complete when the connection must end; else it was too slow."""
+
+
+class WebSocketConnection(Connection):
+    """A client that speaks frames. It has an `upgrade` first, and a `decoder` once that was accepted."""
+
+    __slots__ = ("decoder", "upgrade")
+
+    def __init__(self, door: Door, address: str) -> None:
+        super().__init__(door, address)
+        self.upgrade: Upgrade | None = Upgrade(door.origins)
+        self.decoder: Decoder | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived; a lone heartbeat, the first of its tick, is answered without another look."""
+        if self.ready and len(data) == BEAT_SIZE and (key := int.from_bytes(data) ^ BEAT_PLAIN) >> 32 == key & BEAT_LOW:
+            door = self.door
+            if self.heard != door.tick or door.unmetered or self.allowance(1):
+                self.heard = door.tick
+                door.beats += 1
+                self.transport.write(ACK_FRAME)
+            else:
+                self.overrun()
+            return
+        if self.decoder is not None:
+            self._feed(self.decoder, data)
+        elif self.upgrade is not None:
+            self._upgrade(self.upgrade, data)
+
+    def _upgrade(self, upgrade: Upgrade, data: bytes) -> None:
+        answer = upgrade.feed(data)
+        if answer is None:
+            return
+        self.upgrade = None
+        self.transport.write(answer.response)
+        if isinstance(answer, Accepted):
+            self.decoder = Decoder(limit=self.door.message_limit)
+            if answer.rest:
+                self._feed(self.decoder, answer.rest)
+        else:
+            self.close("rejected")
+
+    def _feed(self, decoder: Decoder, data: bytes) -> None:
+        events = decoder.feed(data)
+        allowed = self.allowance(len(events)) if self.cause is None else len(events)
+        for event in events[:allowed]:
+            self._take(event)
+        if allowed < len(events):
+            self.overrun()
+            for event in events[allowed:]:
+                if isinstance(event, ProtocolError) or event.opcode == websocket_frames.CLOSE:
+                    self._take(event)
+        self.ready = decoder.idle and self.session is not None
+
+    def _take(self, event: Event | ProtocolError) -> None:
+        if isinstance(event, ProtocolError):
+            fault = "too_long" if event.code == websocket_frames.TOO_BIG else "malformed"
+            self.close("protocol_error", {"type": "error", "code": fault, "detail": event.detail}, event.code)
+            shut(self.transport)  # frames can no longer be told apart, so the client's Close would not be seen
+        elif event.opcode == websocket_frames.CLOSE:
+            if self.cause is None:
+                self.lose("closed")
+                self.transport.write(websocket_frames.close(event.code))
+                self.linger()
+            self.transport.close()
+        elif self.cause is not None:
+            return
+        elif event.opcode == websocket_frames.TEXT:
+            self.receive(event.payload)
+        elif event.opcode == websocket_frames.BINARY:
+            self.close("protocol_error", _NO_TEXT, websocket_frames.UNSUPPORTED)
+        else:
+            if self.state is not State.PENDING:
+                self.heard = self.door.tick
+            if event.opcode == websocket_frames.PING:
+                self.transport.write(websocket_frames.pong(event.payload))
+
+    def write(self, payload: bytes) -> None:
+        """Send one text frame; nothing to a client that speaks HTTP still."""
+        if self.decoder is not None:
+            self.transport.write(websocket_frames.text(payload))
+
+    def write_ack(self) -> None:
+        """Send the constant acknowledgment."""
+        self.transport.write(ACK_FRAME)
+
+    def write_close(self, code: int, reason: str) -> None:
+        """Send the Close frame; the client answers with its own, which ends the connection."""
+        if self.decoder is not None:
+            self.transport.write(websocket_frames.close(code, reason))
+        else:
+            if self.upgrade is not None:
+                self.upgrade = None
+                self.transport.write(_UNFINISHED.get(reason, TOO_SLOW).response)
+            shut(self.transport)

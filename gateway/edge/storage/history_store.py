@@ -1,0 +1,350 @@
+"""The archive: history on its way to the store, and out of it again for reports.
+
+Once a second `look` moves history on and writes what has come together: hours that are over, the present hour of each
+pool about once a minute, ended holds and the episodes of refusals. It joins a group commit and nobody waits for it.
+One batch is under way at a time; it is written again until it is durable, and writing it twice changes nothing. What
+the store cannot take waits in memory, for each pool the latest 31 days of hours, 100,000 holds and 50,000 episodes.
+
+Whoever reads gets what the store has and what only memory has. Reading comes in pages, and long work on it makes room
+for heartbeats again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import secrets
+import struct
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from gateway.core.counting.denials import Episode
+from gateway.core.counting.session import Key, Now
+from gateway.core.counting.usage import HOUR, Hour, Use
+from gateway.core.reporting.history import Course, History, Piece, piece
+from gateway.edge.storage.store import Statement, Store
+
+EVERY = 60.0
+"""Seconds between two writes of the present hour of a pool."""
+BATCH = 2000
+"""Ended holds that are written at once."""
+FORGET = 8000
+"""Rows beyond the time to keep that are deleted at once."""
+ROWS = 1000
+"""Rows of one page of a query."""
+HOURS = 200
+"""Pieces of hours of one page."""
+LEVELS = 2000
+"""Levels of use that are read between two turns of the loop."""
+
+PUT_HOUR = "INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# All holds of a batch are one value: row by row, the database's thread would take the interpreter from the event loop
+# for each of them, just when a thousand connections end at once.
+PUT_HOLDS = f"""INSERT OR REPLACE INTO hold
+    SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(7))} FROM json_each(?)"""  # noqa: S608 - numbers
+PUT_DENIAL = "INSERT OR REPLACE INTO denial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+FORGET_HOURS = "DELETE FROM hour WHERE start < ?"
+FORGET_DENIALS = f"DELETE FROM denial WHERE number IN (SELECT number FROM denial WHERE began < ? LIMIT {FORGET})"  # noqa: S608 - a number
+FORGET_HOLDS = f"""DELETE FROM hold WHERE (model, pool, ended, key) IN
+    (SELECT model, pool, ended, key FROM hold WHERE model = ? AND pool = ? AND ended < ? LIMIT {FORGET})"""  # noqa: S608 - a number
+
+R = TypeVar("R")
+Ended = tuple[str, str, float, int, float, int | None, str]
+"""A row of `hold`: model, pool, when it ended, its key, when it began (seconds UTC), its room, the cause."""
+
+
+class Denial(NamedTuple):
+    """One episode: somebody asked, and asked again. Times are in seconds UTC, `after` in seconds; `undecided` are the
+    refusals that may still be followed by a grant.
+    """
+
+    number: int
+    model: str
+    pool: str
+    began: float
+    last: float
+    kind: str
+    who: str
+    reason: str
+    refusals: int
+    true: int
+    seated: int
+    after: float | None
+
+    @property
+    def undecided(self) -> int:
+        """Refusals whose fate is open."""
+        return self.refusals - self.true - self.seated
+
+
+class Archive:
+    """Keeps `history` in `store` for `keep` seconds."""
+
+    def __init__(self, history: History, store: Store, keep: float) -> None:
+        self.history = history
+        self._store = store
+        self._keep = keep
+        self._salt = secrets.token_bytes(16)
+        """Makes the numbers of keys mean nothing outside this run."""
+        self._written = dict.fromkeys(range(len(history.courses)), -math.inf)
+        self._under_way: asyncio.Future[None] | None = None
+        self._fixed: list[Statement] = []
+        self._holds: list[Ended] = []
+        """Holds and episodes of the batch that is not known to be durable."""
+        self._hours: list[tuple[Course, Hour]] = []
+        self._aged: Iterator[Statement] = iter(())
+        self._pools: list[tuple[str, str]] = []
+
+    async def open(self, now: Now) -> None:
+        """Begin to record, after what the last run left.
+
+        Raises `StoreUnavailable`.
+        """
+        (((last_piece,),), ((last_episode,),)) = (
+            await self._store.read("SELECT max(number) FROM hour"),
+            await self._store.read("SELECT max(number) FROM denial"),
+        )
+        self._pools = [(model, pool) for model, pool in await self._store.read("SELECT DISTINCT model, pool FROM hour")]
+        self.history.begin(now, piece=(last_piece or 0) + 1, episode=(last_episode or 0) + 1)
+
+    def look(self, now: Now) -> None:
+        """Move on; called once a second."""
+        self.history.advance(now)
+        if self._under_way is None and self._store.available:
+            self._write(now, everything=False)
+
+    def close(self, now: Now) -> None:
+        """Write all there is; the store is about to be closed."""
+        self.history.advance(now)
+        self._write(now, everything=True)
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def _write(self, now: Now, *, everything: bool) -> None:
+        self._hours = list(self._due(now, everything=everything))
+        self._holds += self._ended(everything=everything)
+        self._fixed += self._decided()
+        if not self._hours and not self._fixed and not self._holds:
+            return
+        hours = []
+        for course, hour in self._hours:
+            hour.changed = False
+            hours.append(_hour(piece(course, hour)))
+        holds = [Statement(PUT_HOLDS, (json.dumps(self._holds),))] if self._holds else []
+        statements = [*hours, *self._fixed, *holds, *self._forgotten(now)]
+        self._under_way = done = self._store.write(statements)
+        done.add_done_callback(self._done)
+
+    def _done(self, done: asyncio.Future[None]) -> None:
+        if done is not self._under_way:  # the last one, at the close, has all of it
+            return
+        self._under_way = None
+        if done.cancelled() or done.exception() is not None:
+            for _, hour in self._hours:
+                hour.changed = True
+            return
+        self._fixed, self._holds = [], []
+        for course, hour in self._hours:
+            if hour.over and not hour.changed and not hour.undecided:
+                course.past.remove(hour)
+
+    def _due(self, now: Now, *, everything: bool) -> Iterator[tuple[Course, Hour]]:
+        """Hours that are over and have changed since they were written, and one present hour that is due."""
+        for course in self.history.courses:
+            for hour in course.past:
+                if hour.changed:
+                    yield course, hour
+        for number, written in sorted(self._written.items(), key=lambda item: item[1]):
+            if now.mono - written >= EVERY or everything:
+                self._written[number] = now.mono
+                course = self.history.courses[number]
+                yield course, course.book.hour
+                if not everything:
+                    return
+
+    def _ended(self, *, everything: bool) -> Iterator[Ended]:
+        room: float = math.inf if everything else BATCH - len(self._holds)
+        offset = self.history.offset
+        for course in self.history.courses:
+            ended, grouped = course.book.ended, not course.book.terms.binding
+            while ended and room > 0:
+                key, began, end, cause = ended.popleft()
+                room -= 1
+                group = self._number(key[0]) if grouped and isinstance(key, tuple) else None
+                number = self._number(key)
+                yield course.model, course.pool, end + offset, number, began + offset, group, cause
+
+    def _number(self, key: Key) -> int:
+        return hash((self._salt, key))
+
+    def _decided(self) -> Iterator[Statement]:
+        for course in self.history.courses:
+            finished = course.book.refusals.finished
+            while finished:
+                yield Statement(PUT_DENIAL, self._denial(course, finished.popleft()))
+
+    def _denial(self, course: Course, episode: Episode) -> Denial:
+        kind, name = episode.who
+        offset = self.history.offset
+        return Denial(
+            episode.number, course.model, course.pool, episode.began + offset, episode.last + offset, kind, name,
+            episode.reason, episode.refusals, episode.true, episode.seated, episode.after,
+        )  # fmt: skip
+
+    def _forgotten(self, now: Now) -> Iterator[Statement]:
+        """One deletion of what is too old, another each time."""
+        aged = next(self._aged, None)
+        if aged is None:
+            places = dict.fromkeys([*self._pools, *((course.model, course.pool) for course in self.history.courses)])
+            before = now.wall - self._keep
+            self._aged = iter(
+                [
+                    Statement(FORGET_HOURS, (before - HOUR,)),
+                    Statement(FORGET_DENIALS, (before,)),
+                    *(Statement(FORGET_HOLDS, (*place, before)) for place in places),
+                ]
+            )
+            aged = next(self._aged)
+        yield aged
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def first(self) -> float:
+        """The beginning of the oldest hour there is, in seconds UTC.
+
+        Raises `StoreUnavailable`.
+        """
+        ((oldest,),) = await self._store.read("SELECT min(start) FROM hour")
+        starts: list[float] = [course.book.hour.start for course in self.history.courses]
+        return min(starts if oldest is None else [*starts, oldest])
+
+    async def pieces(self, since: float, until: float, now: Now) -> AsyncIterator[Piece]:
+        """The pieces of hours that start from `since` to before `until`, by time, then in order of their recording.
+
+        Raises `StoreUnavailable`.
+        """
+        self.history.advance(now)
+        memory = sorted(
+            (piece for piece in self.history.present() if since <= piece.start < until), key=lambda each: each[:2]
+        )
+        known = {piece.number for piece in memory}
+        waiting = iter(memory)
+        following = next(waiting, None)
+        last: Sequence[Any] = (since, -1)
+        unpacked, more = 0, True
+        while more:
+            rows = await self._store.read(
+                "SELECT * FROM hour WHERE (start, number) > (?, ?) AND start < ? ORDER BY start, number LIMIT ?",
+                (*last, until, HOURS),
+            )
+            more = len(rows) == HOURS
+            for row in rows:
+                last = row[:2]
+                if row[1] in known:
+                    continue
+                while following is not None and (following.start, following.number) < tuple(last):
+                    yield following
+                    following = next(waiting, None)
+                found = _piece(row)
+                yield found
+                unpacked += 20 + len(found.use.levels)
+                if unpacked > LEVELS:
+                    unpacked = 0
+                    await asyncio.sleep(0)
+        while following is not None:
+            yield following
+            following = next(waiting, None)
+
+    async def denials(self, since: float, after: int, limit: int) -> list[Denial]:
+        """Episodes that began at `since` or later with a number above `after`, by number, `limit` at most.
+
+        Raises `StoreUnavailable`.
+        """
+        rows = await self._store.read(
+            "SELECT * FROM denial WHERE number > ? AND began >= ? ORDER BY number LIMIT ?", (after, since, limit)
+        )
+        found = {row[0]: Denial(*row) for row in rows}
+        memory = [self._denial(course, episode) for course, episode in self.history.episodes()]
+        memory += [Denial(*each.values) for each in self._fixed if each.sql == PUT_DENIAL]
+        found |= {each.number: each for each in memory if each.number > after and each.began >= since}
+        return [found[number] for number in sorted(found)[:limit]]
+
+    async def demand(
+        self, model: str, pool: str, since: float, now: Now
+    ) -> AsyncIterator[list[tuple[float, float, int | None]]]:
+        """Holds of a pool that ended at `since` or later or have not ended, as (began, ended, room) in seconds UTC,
+        in pages, the last end first; what is held now ends now.
+
+        Raises `StoreUnavailable`.
+        """
+        offset = self.history.offset
+        held = self.history.holding(model, pool)
+        memory = [(began + offset, now.wall, self._room(key)) for key, began in held]
+        fixed = [each for each in self._holds if each[:2] == (model, pool)]
+        recent = [(values[4], values[2], values[5]) for values in fixed]
+        recent += [
+            (began + offset, ended + offset, self._room(key))
+            for key, began, ended, _ in self.history.ended(model, pool)
+        ]
+        written = {(ended, began) for began, ended, _ in recent}
+        yield memory + sorted(recent, key=lambda hold: -hold[1])
+        last = (now.wall + HOUR, math.inf)
+        while True:
+            rows = await self._store.read(
+                "SELECT began, ended, room, key FROM hold WHERE model = ? AND pool = ? AND ended >= ?"
+                " AND (ended, key) < (?, ?) ORDER BY ended DESC, key DESC LIMIT ?",
+                (model, pool, since, *last, ROWS),
+            )
+            yield [(began, ended, room) for began, ended, room, _ in rows if (ended, began) not in written]
+            if len(rows) < ROWS:
+                return
+            last = rows[-1][1], rows[-1][3]
+
+    def _room(self, key: Key) -> int | None:
+        return self._number(key[0]) if isinstance(key, tuple) else None
+
+
+async def paced(work: Generator[None, None, R]) -> R:
+    """Do long work a piece at a time, with a turn of the loop after each."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        await asyncio.sleep(0)
+
+
+def _hour(piece: Piece) -> Statement:
+    use = piece.use
+    return Statement(
+        PUT_HOUR,
+        (
+            piece.start, piece.number, piece.model, piece.pool, use.peak, use.limit, use.full_seconds, use.grants,
+            use.true, use.seated, use.waited, use.longest, json.dumps(use.releases), json.dumps(use.denials),
+            _packed(use.levels),
+        ),
+    )  # fmt: skip
+
+
+def _piece(row: Sequence[Any]) -> Piece:
+    start, number, model, pool, peak, limit, full, grants, true, seated, waited, longest, releases, denials, levels = (
+        row
+    )
+    use = Use(
+        _unpacked(levels), peak, limit, full, grants, json.loads(releases), json.loads(denials), true, seated, waited,
+        longest,
+    )  # fmt: skip
+    return Piece(start, number, model, pool, use)
+
+
+def _packed(levels: dict[int, float]) -> bytes:
+    """Levels (4 bytes each), then the seconds at each (8 bytes), little-endian."""
+    return struct.pack(f"<{len(levels)}I{len(levels)}d", *levels.keys(), *levels.values())
+
+
+def _unpacked(packed: bytes) -> dict[int, float]:
+    number = len(packed) // 12
+    found = struct.unpack(f"<{number}I{number}d", packed)
+    return dict(zip(found[:number], found[number:], strict=True))

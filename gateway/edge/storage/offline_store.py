@@ -1,0 +1,176 @@
+"""A store that no gateway holds, opened to make and revoke operators' tokens (the first one is needed before a gateway
+may open its operator port to other machines), to sell licenses, and to ask for one by hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from config.settings import Registration
+from gateway.core.admission.directory import Directory, Token
+from gateway.core.counting.session import utc
+from gateway.core.registration.license_status import Moment, Standing
+from gateway.core.registration.messages import KEY_BYTES, Grant, Installed, request
+from gateway.core.registration.registrar import Registrar
+from gateway.edge.api.authorization import COMMAND
+from gateway.edge.server.registration import boottime, life, read_key
+from gateway.edge.storage.audit_log import Journal
+from gateway.edge.storage.persistence import END_OPERATOR, PUT_META, appointment, license_as_it_is, licenses, operators
+from gateway.edge.storage.schema import APPLICATION
+from gateway.edge.storage.store import Statement, Store, StoreRefused
+from gateway.licensing import OFFERS
+
+
+class Offline:
+    """The operators of a store, the licenses sold, its own registration, and its audit log."""
+
+    def __init__(self, store: Store) -> None:
+        self.directory = Directory()
+        self.registrar = Registrar(lambda: secrets.token_hex(16), 1)
+        self.meta: dict[str, str] = {}
+        self._store = store
+        self._journal = Journal(store, time.time)
+
+    async def open(self) -> None:
+        """Read what is there.
+
+        Raises `StoreUnavailable`.
+        """
+        await self._journal.open()
+        self.directory.operators.update(await operators(self._store))
+        self.registrar.licenses.update(await licenses(self._store))
+        self.meta.update([(name, text) for name, text in await self._store.read("SELECT name, value FROM meta")])
+
+    async def appoint(self, name: str, scope: str) -> str:
+        """Give an operator a token; returns the secret.
+
+        Raises `StoreUnavailable`.
+        """
+        secret = secrets.token_urlsafe(32)
+        token = self.directory.appoint(name, scope, secret, time.time())
+        self._journal.enter(COMMAND, "operator.added", name, {"fingerprint": token.fingerprint, "scope": scope})
+        await self._write(name)
+        return secret
+
+    async def dismiss(self, name: str, fingerprint: str | None) -> int:
+        """Take one token from an operator, or all; returns how many it had of those.
+
+        Raises `StoreUnavailable`.
+        """
+        revoked = self.directory.dismiss(name, fingerprint)
+        if revoked:
+            self._journal.enter(COMMAND, "operator.revoked", name, {"fingerprint": fingerprint or "all"})
+            await self._write(name)
+        return revoked
+
+    async def sell(self, serial: str, terms: Mapping[str, object]) -> bool:
+        """Sell a license, or change its terms; whether it is new.
+
+        Raises `Fault` or `StoreUnavailable`.
+        """
+        fresh = self.registrar.sell(serial, terms, OFFERS, secrets.token_bytes(KEY_BYTES), time.time())
+        detail = self.registrar.licenses[serial].grant.document()
+        await self._sold(serial, "license.sold" if fresh else "license.changed", detail)
+        return fresh
+
+    async def revoke(self, serial: str) -> None:
+        """Revoke a license.
+
+        Raises `LookupError` or `StoreUnavailable`.
+        """
+        self.registrar.revoke(serial, time.time())
+        await self._sold(serial, "license.revoked")
+
+    async def remove(self, serial: str) -> None:
+        """Forget a license.
+
+        Raises `LookupError` or `StoreUnavailable`.
+        """
+        self.registrar.remove(serial)
+        await self._sold(serial, "license.removed")
+
+    async def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer the request of a server that has no network.
+
+        Raises `Fault` or `StoreUnavailable`.
+        """
+        answer = self.registrar.answer(request, time.time())
+        self._journal.enter(COMMAND, "license.answered", answer["serial"], {"server": answer["server"]})
+        await self._journal.write()
+        return answer
+
+    async def _sold(self, serial: str, action: str, detail: Mapping[str, Any] | None = None) -> None:
+        self._journal.enter(COMMAND, action, serial, detail)
+        await self._journal.write(license_as_it_is(self.registrar, serial))
+
+    async def request(self, settings: Registration) -> dict[str, Any]:
+        """Ask for a license that is installed by hand.
+
+        Raises `StoreUnavailable`.
+        """
+        server = settings.installation or self.meta.get("installation") or secrets.token_hex(16)
+        kept = {"installation": server, "request": secrets.token_hex(16)}
+        await self._journal.write([Statement(PUT_META, each) for each in kept.items()])
+        return request(server, settings.serial, kept["request"], time.time())
+
+    async def install(self, settings: Registration, answer: Mapping[str, Any]) -> Grant:
+        """Install a license that answers the last request; a gateway that is started later goes by it.
+
+        Raises `Fault`, `KeyRefused` or `StoreUnavailable`.
+        """
+        key, at = read_key(settings.key_file), Moment(time.time(), boottime(), life())
+        standing = Standing(settings.grace, needed=True)
+        if "registration" in self.meta:
+            with contextlib.suppress(ValueError, LookupError, TypeError):  # a gateway would not go by it either
+                standing.restore(json.loads(self.meta["registration"]), settings.serial, key, OFFERS, at)
+        server = settings.installation or self.meta.get("installation", "")
+        ours = Installed(server, settings.serial, key, self.meta.get("request"), standing.issued)
+        grant, issued = ours.check(answer, OFFERS, max(at.wall, standing.their_time(at)))
+        standing.install(grant, issued, at)
+        document = json.dumps(standing.document(settings.serial, key, at.life))
+        self._journal.enter(COMMAND, "license.installed", settings.serial, {"issued_at": utc(issued)})
+        await self._journal.write([Statement(PUT_META, ("registration", document))])
+        return grant
+
+    async def _write(self, name: str) -> None:
+        kept: tuple[Token, ...] = self.directory.operators.get(name, ())
+        await self._journal.write([Statement(END_OPERATOR, (name,)), *(appointment(name, each) for each in kept)])
+
+
+@contextlib.asynccontextmanager
+async def offline(path: Path, *, new: bool = True) -> AsyncIterator[Offline]:
+    """The store at `path`; where there is none it is made, if it may be `new`.
+
+    Raises `StoreRefused` where a gateway holds it, or it is no store, and `StoreUnavailable`.
+    """
+    _ours(path, new=new)
+    store = Store(str(path), tuple, time.monotonic)
+    await store.open()
+    try:
+        found = Offline(store)
+        await found.open()
+        yield found
+    finally:
+        await store.close()
+
+
+def _ours(path: Path, *, new: bool) -> None:
+    """Refuse what is no store: a gateway would set it aside and begin anew, a command must not."""
+    if not path.exists() or not path.stat().st_size:
+        if new:
+            return
+        raise StoreRefused(f"{path}: there is no store")
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+            (owner,) = file.execute("PRAGMA application_id").fetchone()
+    except sqlite3.Error as fault:
+        raise StoreRefused(f"{path}: {fault}") from fault
+    if owner != APPLICATION:
+        raise StoreRefused(f"{path}: it belongs to another program")

@@ -1,0 +1,220 @@
+"""Leads a load: starts the workers, waits for their ramp, holds, compares, dismisses them.
+
+The comparison is the point of it: what the gateway says it has, less what it had before, must be what the workers hold.
+The difference is the *drift*. It is taken while the load holds, and again after everybody has said `bye`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.load.tally import Tally
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Callable
+
+    from gateway.load.worker import Plan
+    from gateway.operator_client import Operator
+
+SETTLE = 3.0
+"""Seconds the comparison may take to come out even: a scrape and a report are not of the same instant."""
+DISMISS = 30.0
+"""Seconds a worker may take to end."""
+
+
+class LoadError(Exception):
+    """The load itself broke; the text is one sentence for a person."""
+
+
+Gauges = dict[str, int]
+"""What is compared: `connections tcp`, `connections websocket`, `conference members`, `sessions`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The gateway's gauges (less what was there before the load) beside what the load holds."""
+
+    gateway: Gauges
+    held: Gauges
+
+    @property
+    def drift(self) -> int:
+        """The sum of all differences."""
+        return sum(abs(self.gateway.get(name, 0) - held) for name, held in self.held.items())
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a load; the comparisons are None where the gateway's operator port was not asked."""
+
+    tally: Tally = field(default_factory=Tally)
+    seconds: float = 0.0
+    holding: Comparison | None = None
+    after: Comparison | None = None
+    interrupted: bool = False
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was lost, nothing failed and no count drifted. Being denied is no failure."""
+        drift = sum(comparison.drift for comparison in (self.holding, self.after) if comparison is not None)
+        return not (drift or self.tally.lost.total() or self.tally.errors.total())
+
+
+async def read_gauges(gateway: Operator) -> Gauges:
+    """What the gateway says it has now.
+
+    Raises `OperatorError`.
+    """
+    gauges = {"connections tcp": 0, "connections websocket": 0, "conference members": 0}
+    for family in text_string_to_metric_families(await gateway.text("/metrics")):
+        for sample in family.samples:
+            if sample.name == "tallygate_connections" and sample.labels.get("state") == "open":
+                gauges[f"connections {sample.labels.get('transport')}"] += int(sample.value)
+            elif sample.name == "tallygate_conference_members":
+                gauges["conference members"] += int(sample.value)
+    gauges["sessions"] = await gateway.count("/api/connections/count")
+    return gauges
+
+
+class Crew:
+    """The workers of one load. `run` once."""
+
+    def __init__(self, plans: list[Plan], gateway: Operator | None) -> None:
+        """One worker for each plan; without `gateway` nothing is compared."""
+        self._plans = plans
+        self._gateway = gateway
+        self._before: Gauges = {}
+        self._workers: list[Process] = []
+        self._reports: dict[int, Tally] = {}
+        self._phases: dict[int, str] = {}
+        self._reported = asyncio.Event()
+
+    async def run(self, duration: float, stop: asyncio.Event, show: Callable[[str, Tally], None]) -> Outcome:
+        """Ramp up, hold for `duration` seconds, compare, say `bye`, compare again.
+
+        `stop` ends the first two early. `show` is told the phase and the sum of all tallies as reports come.
+        Raises `OperatorError`, or `LoadError` when a worker died.
+        """
+        outcome = Outcome()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if self._gateway is not None:
+            self._before = await read_gauges(self._gateway)
+        listeners: list[asyncio.Task[None]] = []
+        try:
+            for number, plan in enumerate(self._plans):
+                self._workers.append(await _start(plan))
+                listeners.append(asyncio.create_task(self._listen(number, self._workers[number])))
+            while not stop.is_set() and not self._all("holding"):
+                await self._next_report(stop)
+                show("ramping", self.total())
+            until = loop.time() + duration
+            while not stop.is_set() and loop.time() < until:
+                await self._next_report(stop, until - loop.time())
+                show("holding", self.total())
+            outcome.interrupted = stop.is_set()
+            if self._all("holding"):
+                outcome.holding = await self._compare()
+            outcome.tally = self.total()
+            for worker in self._workers:
+                _dismiss(worker)
+            async with asyncio.timeout(DISMISS):
+                while not self._all("done"):
+                    await self._next_report()
+                    show("leaving", self.total())
+            outcome.after = await self._compare()
+        except TimeoutError:
+            raise LoadError("a process of the load did not end") from None
+        finally:
+            for worker in self._workers:
+                if worker.returncode is None and not self._all("done"):
+                    worker.kill()
+                await worker.wait()
+            await asyncio.gather(*listeners)
+        # The last answers come in while the workers leave; what was held is what was held before.
+        last = self.total()
+        last.open, last.members = outcome.tally.open, outcome.tally.members
+        outcome.tally = last
+        outcome.seconds = loop.time() - began
+        return outcome
+
+    def total(self) -> Tally:
+        """All tallies together, as last reported."""
+        total = Tally()
+        for tally in self._reports.values():
+            total.add(tally)
+        return total
+
+    def _all(self, phase: str) -> bool:
+        return len(self._phases) == len(self._plans) and all(now == phase for now in self._phases.values())
+
+    async def _listen(self, number: int, worker: Process) -> None:
+        """Keep the last report of a worker."""
+        async for line in cast(asyncio.StreamReader, worker.stdout):
+            report = json.loads(line)
+            self._reports[number] = Tally.load(report["tally"])
+            self._phases[number] = report["phase"]
+            self._reported.set()
+        if self._phases.get(number) != "done":
+            self._phases[number] = "died"
+            self._reported.set()
+
+    async def _next_report(self, stop: asyncio.Event | None = None, seconds: float | None = None) -> None:
+        """Wait for any report, for `stop`, or for some seconds."""
+        self._reported.clear()
+        waits = [asyncio.ensure_future(self._reported.wait())]
+        if stop is not None:
+            waits.append(asyncio.ensure_future(stop.wait()))
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if "died" in self._phases.values():
+            raise LoadError("a process of the load died")
+
+    async def _compare(self) -> Comparison | None:
+        """Compare until it comes out even, or does not."""
+        if self._gateway is None:
+            return None
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SETTLE
+        while True:
+            now = await read_gauges(self._gateway)
+            total = self.total()
+            gauges = {name: value - self._before.get(name, 0) for name, value in now.items()}
+            held = {f"connections {name}": total.open[name] for name in ("tcp", "websocket")}
+            held |= {"conference members": total.members, "sessions": total.open.total()}
+            comparison = Comparison(gauges, held)
+            if not comparison.drift or loop.time() >= until:
+                return comparison
+            await asyncio.sleep(0.5)
+
+
+async def _start(plan: Plan) -> Process:
+    pipe = asyncio.subprocess.PIPE
+    # A session of its own: the terminal's Ctrl-C is for the leader, who ends the workers in order.
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "gateway.load.worker",
+        stdin=pipe,
+        stdout=pipe,
+        limit=1 << 20,
+        start_new_session=True,
+    )
+    cast(asyncio.StreamWriter, worker.stdin).write(plan.dump().encode() + b"\n")
+    return worker
+
+
+def _dismiss(worker: Process) -> None:
+    commands = cast(asyncio.StreamWriter, worker.stdin)
+    commands.write(b"stop\n")
+    commands.close()

@@ -1,0 +1,132 @@
+"""Conferences: they begin with their first member, and end with their last."""
+
+from __future__ import annotations
+
+from gateway.core.admission.conferences import Conferences, Declaration
+from gateway.core.counting.session import Conference, Session
+
+
+def person(number: int, account: str | None = None) -> Session:
+    return Session(number, account=account)
+
+
+def entered(conferences: Conferences, id: str, *members: Session, **terms: bool) -> Conference:
+    conference = conferences.create(id, Declaration(scheduled=terms.get("scheduled", False)))
+    for member in members:
+        conferences.enter(conference, member, host=False, now=5.0)
+    return conference
+
+
+def test_a_conference_nobody_entered_leaves_no_trace() -> None:
+    conferences = Conferences()
+    conferences.create("m", Declaration())
+    assert not conferences.by_id
+    assert not conferences.live
+
+
+def test_the_first_member_makes_it_live_and_dates_it() -> None:
+    conferences, ann = Conferences(), person(1)
+    conference = entered(conferences, "m", ann)
+    assert conference.state == "live"
+    assert conference.since == 5.0
+    assert conferences.live == conferences.live_groups == conferences.by_id == {"m": conference}
+    assert conferences.taking_part == {ann}
+    assert ann.takes_part
+
+
+def test_a_scheduled_one_has_members_that_wait() -> None:
+    conferences, ann = Conferences(), person(1)
+    conference = entered(conferences, "m", ann, scheduled=True)
+    assert conference.state == "scheduled"
+    assert conferences.scheduled == {"m": conference}
+    assert not conferences.live
+    assert conferences.waiting == {ann}
+    assert not ann.takes_part
+
+
+def test_it_ends_with_its_last_member() -> None:
+    conferences, ann, bob = Conferences(), person(1), person(2)
+    conference = entered(conferences, "m", ann, bob)
+    conferences.leave(conference, ann)
+    assert conferences.taking_part == {bob}
+    conferences.leave(conference, bob)
+    assert not conferences.by_id
+    assert not conferences.live
+    assert not conferences.live_groups
+    assert not conferences.taking_part
+    assert ann.conferences == bob.conferences == ()
+
+
+def test_an_id_can_be_used_again_after_the_end() -> None:
+    conferences, ann = Conferences(), person(1)
+    conferences.leave(entered(conferences, "m", ann), ann)
+    again = entered(conferences, "m", ann, scheduled=True)
+    assert conferences.by_id == {"m": again}
+    assert conferences.scheduled == {"m": again}
+
+
+def test_a_start_hands_out_who_waited_in_order_of_arrival() -> None:
+    conferences, ann, bob = Conferences(), person(2), person(1)
+    conference = entered(conferences, "m", ann, scheduled=True)
+    conferences.enter(conference, bob, host=True, now=6.0)
+    assert conferences.start(conference) == [(ann, False), (bob, True)]
+    assert conference.live
+    assert conferences.live_groups == {"m": conference}
+    assert not conferences.scheduled
+    assert not conferences.waiting
+    assert not conference.members
+    conferences.enter(conference, bob, host=True, now=7.0)
+    assert conferences.taking_part == {bob}
+    assert conference.since == 5.0
+
+
+def test_a_member_of_two_takes_part_until_it_left_both() -> None:
+    conferences, ann = Conferences(), person(1)
+    first, second = entered(conferences, "a", ann), entered(conferences, "b", ann)
+    waiting = entered(conferences, "c", ann, scheduled=True)
+    assert ann.conferences == (first, second, waiting)
+    conferences.leave(first, ann)
+    assert conferences.taking_part == conferences.waiting == {ann}
+    conferences.leave(second, ann)
+    assert not conferences.taking_part
+    assert conferences.waiting == {ann}
+
+
+def test_a_call_is_no_group_conference() -> None:
+    conferences, ann = Conferences(), person(1)
+    conference = conferences.create("m", Declaration(mode="call"))
+    conferences.enter(conference, ann, host=False, now=0.0)
+    assert not conference.group
+    assert conferences.live == {"m": conference}
+    assert not conferences.live_groups
+
+
+def test_what_the_operator_declared_wins_over_what_a_client_says() -> None:
+    conferences = Conferences()
+    conferences.declared["m"] = Declaration("public", "call", scheduled=True, server="far")
+    conference = conferences.create("m", Declaration())
+    assert (conference.access, conference.mode, conference.state, conference.server) == (
+        "public",
+        "call",
+        "scheduled",
+        "far",
+    )
+
+
+def test_the_first_member_with_an_account_stands_in_where_nobody_hosts() -> None:
+    conferences, guest, ann, bob = Conferences(), person(1), person(2, "ann"), person(3, "bob")
+    conference = entered(conferences, "m", guest)
+    assert conference.lacks_host
+    for member in (ann, bob):
+        conferences.enter(conference, member, host=False, now=0.0)
+    assert conference.lieu is ann
+    assert not conference.lacks_host
+
+
+def test_nobody_stands_in_for_a_declared_host() -> None:
+    conferences, ann, bob = Conferences(), person(1, "ann"), person(2, "bob")
+    conference = conferences.create("m", Declaration())
+    conferences.enter(conference, ann, host=True, now=0.0)
+    conferences.enter(conference, bob, host=False, now=0.0)
+    assert conference.lieu is None
+    assert conference.hosted

@@ -1,0 +1,99 @@
+"""The operator's view: one struct, whose numbers agree with each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.admission.conferences import Declaration
+from gateway.core.admission.snapshot import snapshot
+from gateway.licensing.epop import Epop, epop
+from gateway.licensing.floating import Floating, floating
+from gateway.licensing.nefsis import NefsisNamed, nefsis_named
+from gateway.licensing.trueconf import TrueConf, trueconf
+from tests.core_harness import HOUR, Gate
+
+
+def test_it_names_the_enforced_model_and_shows_the_pools_of_all() -> None:
+    gate = Gate(trueconf(TrueConf()), epop(Epop()), enforce=False)
+    seen = snapshot(gate.admission, gate.now.mono)
+    assert (seen.model, seen.edition, seen.enforce) == ("trueconf", "server", False)
+    assert [(view.model, view.pool) for view in seen.pools] == [
+        ("trueconf", "online"),
+        ("trueconf", "pro"),
+        ("trueconf", "guest"),
+        ("trueconf", "gateway"),
+        ("epop", "concurrent"),
+    ]
+
+
+def test_a_pool_without_a_limit_has_nothing_to_be_available() -> None:
+    gate = Gate(floating(Floating(limit=0)))
+    gate.hello()
+    view = gate.view("seats")
+    assert (view.used, view.limit, view.available, view.overdraft_used) == (1, None, None, 0)
+
+
+def test_sessions_accounts_and_devices_are_distinct() -> None:
+    gate = Gate(epop(Epop()), on_duplicate="allow")
+    for account, device in [("ann", "pc"), ("ann", "pc"), ("ann", "phone"), ("bob", "pc"), ("bob", None), (None, "pc")]:
+        gate.hello(account, device)
+    gate.sleep(gate.hello("cid", kind="room"))
+    seen = snapshot(gate.admission, gate.now.mono)
+    assert seen.sessions == {("app", True): 6, ("room", False): 1, ("room", True): 0}
+    assert seen.accounts == 3
+    assert seen.devices == 6
+
+
+def test_members_are_counted_once_and_by_what_they_do() -> None:
+    gate = Gate(epop(Epop()))
+    ann, bob = gate.hello("ann"), gate.hello("bob")
+    gate.joined(ann, "a")
+    gate.joined(ann, "b")
+    gate.joined(ann, "later", scheduled=True)
+    gate.joined(bob, "later")
+    gate.admission.declare("tomorrow", Declaration(scheduled=True))
+    seen = snapshot(gate.admission, gate.now.mono)
+    assert seen.conferences == {"live": 2, "scheduled": 2}
+    assert seen.members == {"live": 1, "scheduled": 2}
+
+
+def test_refusals_that_are_no_licenses_stand_apart_from_denials() -> None:
+    gate = Gate(epop(Epop(users=0)))
+    ann = gate.hello("ann")
+    gate.join(ann)
+    gate.leave(ann)
+    gate.request_pro(ann)
+    assert snapshot(gate.admission, gate.now.mono).refusals == {"not_member": 1, "not_allowed": 1}
+    assert gate.denied("concurrent") == {"pool_full": 1}
+    assert gate.view("concurrent").denied == 1
+
+
+def test_leases_are_told_by_kind() -> None:
+    gate = Gate(trueconf(TrueConf()), nefsis_named(NefsisNamed()))
+    gate.redistribute(["boss", "vice"])
+    gate.joined(gate.hello("ann"), host=True)
+    pro = gate.view("pro")
+    assert (pro.used, pro.reserved, pro.available) == (3, 2, 7)
+    assert pro.leases == {"temporary": 1, "permanent": 2}
+    assert gate.view("hosts", "nefsis-named").leases == {"permanent": 1}
+    assert gate.view("online").leases == {}
+
+
+@pytest.mark.parametrize("hours", [1, 100])
+def test_totals_go_on_until_the_instant_of_the_snapshot(hours: int) -> None:
+    gate = Gate(epop(Epop(users=1)))
+    gate.joined(gate.hello())
+    gate.wait(hours * HOUR)
+    view = gate.view("concurrent")
+    assert view.seat_seconds == view.full_seconds == hours * HOUR
+
+
+def test_a_snapshot_does_not_change_with_what_happens_later() -> None:
+    gate = Gate(epop(Epop()))
+    ann = gate.hello("ann")
+    gate.joined(ann)
+    before = gate.view("concurrent")
+    releases = dict(before.releases)
+    gate.end(ann, "reset")
+    assert before.used == 1
+    assert before.releases == releases

@@ -1,0 +1,413 @@
+"""History: every hour equals a recount of the events by hand, whatever the clocks do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.counting.denials import WAITING, Denials
+from gateway.core.counting.license_model import Pool
+from gateway.core.counting.pool import Book, Lease
+from gateway.core.counting.session import Now, Session
+from gateway.core.counting.usage import HOUR, Hour, Use, added
+from gateway.core.reporting.history import History, Piece
+from gateway.licensing.epop import Epop, epop
+from gateway.licensing.floating import Floating, floating
+from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed, nefsis_concurrent, nefsis_named
+from gateway.licensing.trueconf import TrueConf, trueconf
+from tests.core_harness import START, Gate
+
+WINDOW = 60.0
+LIMIT = 2
+
+
+def recorded(gate: Gate, **begin: int) -> History:
+    history = History(gate.admission.ledgers, WINDOW)
+    history.begin(gate.now, **begin)
+    return history
+
+
+def hours(history: History, model: str = "floating", pool: str = "seats") -> dict[float, Use]:
+    """What each hour of a pool holds, all its pieces added up."""
+    found: dict[float, list[Use]] = {}
+    for piece in history.present():
+        if (piece.model, piece.pool) == (model, pool):
+            found.setdefault(piece.start, []).append(piece.use)
+    return {start: added(pieces) for start, pieces in found.items()}
+
+
+# -- against a recount ---------------------------------------------------------------------------------------------
+
+
+class Told(NamedTuple):
+    """One event as it was told: when, what (`grant`, `release`, `deny`, `look`), whose, why, and use after it."""
+
+    wall: float
+    what: str
+    who: str
+    why: str
+    used: int
+
+
+class Account:
+    """The rule of the pool told once more: distinct accounts, `LIMIT` at most."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, list[Session]] = {}
+
+    @property
+    def used(self) -> int:
+        return sum(bool(sessions) for sessions in self.sessions.values())
+
+    def admits(self, account: str) -> bool:
+        return bool(self.sessions.get(account)) or self.used < LIMIT
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.25, 1.0, 30.0, 59.75, 60.0, 60.25, 900.0, 3600.0, 9000.25]),
+        st.sampled_from(["come", "come", "come", "go", "look"]),
+        st.sampled_from(["ann", "bob", "cid", "dan"]),
+        st.sampled_from(["bye", "closed"]),
+    ),
+    max_size=40,
+)
+
+
+@given(steps)
+def test_history_equals_a_recount_of_the_events(taken: list[tuple[float, str, str, str]]) -> None:
+    gate = Gate(floating(Floating(limit=LIMIT, key="account")), on_duplicate="allow")
+    history, rule = recorded(gate), Account()
+    told: list[Told] = []
+    for wait, what, account, cause in taken:
+        gate.now = Now(gate.now.mono + wait, gate.now.wall + wait)
+        sessions = rule.sessions.setdefault(account, [])
+        if what == "come":
+            admitted, fresh = rule.admits(account), not sessions
+            session, outcome = gate.knock(account)
+            assert (outcome.refused is None) is admitted
+            if admitted:
+                sessions.append(session)
+            told.append(
+                Told(gate.now.wall, "grant" if admitted else "deny", account, "" if fresh else "again", rule.used)
+            )
+        elif what == "go" and sessions:
+            gate.end(sessions.pop(), cause)
+            told.append(Told(gate.now.wall, "release", account, "again" if sessions else cause, rule.used))
+        else:
+            history.advance(gate.now)
+    gate.now = Now(gate.now.mono + 100.0, gate.now.wall + 100.0)
+    history.advance(gate.now)
+    assert {start: figures(use) for start, use in hours(history).items()} == recount(told, gate.now.wall)
+
+
+def figures(use: Use) -> dict[str, object]:
+    return {
+        "levels": use.levels,
+        "peak": use.peak,
+        "full": use.full_seconds,
+        "grants": use.grants,
+        "releases": use.releases,
+        "denied": use.denied,
+        "true": use.true,
+        "seated": use.seated,
+        "waited": use.waited,
+        "longest": use.longest,
+    }
+
+
+def recount(told: list[Told], end: float) -> dict[float, dict[str, object]]:
+    """Every hour from the beginning to `end`, from nothing but the events."""
+    found: dict[float, dict[str, object]] = {}
+    start = START
+    while start <= end:
+        inside = [event for event in told if start <= event.wall < start + HOUR]
+        before = [event.used for event in told if event.wall < start]
+        used = before[-1] if before else 0
+        levels: Counter[int] = Counter()
+        peak, at = used, start
+        for event in inside:
+            levels[used] += event.wall - at  # type: ignore[assignment]
+            at, used = event.wall, event.used
+            peak = max(peak, used)
+        levels[used] += min(start + HOUR, end) - at  # type: ignore[assignment]
+        fates = [fate(event, told) for event in inside if event.what == "deny"]
+        waits = [wait for wait in fates if wait is not None]
+        found[start] = {
+            "levels": {level: seconds for level, seconds in levels.items() if seconds},
+            "peak": peak,
+            "full": float(levels[LIMIT]),
+            "grants": sum(event.what == "grant" and not event.why for event in inside),
+            "releases": dict(Counter(e.why for e in inside if e.what == "release" and e.why != "again")),
+            "denied": len(fates),
+            "true": len(fates) - len(waits),
+            "seated": len(waits),
+            "waited": sum(waits),
+            "longest": max(waits, default=0.0),
+        }
+        start += HOUR
+    return found
+
+
+def fate(denial: Told, told: list[Told]) -> float | None:
+    """Seconds until the grant that followed a refusal within the window; None if none did."""
+    later = told[told.index(denial) + 1 :]
+    waits = [e.wall - denial.wall for e in later if e.what == "grant" and e.who == denial.who]
+    return waits[0] if waits and waits[0] <= WINDOW else None
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.25, 1.0, 700.0, 3600.0]),
+            st.sampled_from([0.0, 0.0, -7200.0, -1.5, 0.5, 40.0, 86400.0]),
+            st.booleans(),
+        ),
+        max_size=25,
+    )
+)
+def test_a_step_of_the_wall_clock_changes_no_sum(taken: list[tuple[float, float, bool]]) -> None:
+    gate = Gate(floating(Floating(limit=LIMIT)))
+    history = recorded(gate)
+    held: list[Session] = []
+    seconds = seat_seconds = 0.0
+    for wait, step, come in taken:
+        seconds += wait
+        seat_seconds += wait * len(held)
+        gate.now = Now(gate.now.mono + wait, gate.now.wall + wait + step)
+        history.advance(gate.now)
+        if come and len(held) < LIMIT:
+            held.append(gate.hello())
+        elif held:
+            gate.end(held.pop())
+    history.advance(gate.now)
+    total = added(hours(history).values())
+    assert total.seconds == pytest.approx(seconds)
+    assert total.seat_seconds == pytest.approx(seat_seconds)
+    assert total.grants - sum(total.releases.values()) == len(held)
+    assert history.courses[0].book.hour.start == pytest.approx(gate.now.wall // HOUR * HOUR)
+
+
+def test_a_span_is_split_where_the_hour_ends_though_nobody_looked() -> None:
+    gate = Gate(floating(Floating()))
+    history = recorded(gate)
+    session = gate.hello()
+    gate.wait(2.5 * HOUR)
+    gate.end(session)
+    gate.wait(HOUR)
+    history.advance(gate.now)
+    assert [use.levels for use in hours(history).values()] == [
+        {1: HOUR},
+        {1: HOUR},
+        {1: HOUR / 2, 0: HOUR / 2},
+        {0: HOUR / 2},
+    ]
+
+
+def test_a_peak_of_no_duration_is_a_peak() -> None:
+    gate = Gate(floating(Floating()))
+    history = recorded(gate)
+    for session in [gate.hello() for _ in range(7)]:
+        gate.end(session)
+    gate.wait(10)
+    history.advance(gate.now)
+    (use,) = hours(history).values()
+    assert (use.peak, use.levels, use.mean) == (7, {0: 10.0}, 0.0)
+
+
+def test_an_hour_begins_with_the_use_it_found() -> None:
+    gate = Gate(floating(Floating()))
+    history = recorded(gate)
+    session = gate.hello()
+    gate.wait(HOUR)
+    history.advance(gate.now)
+    gate.end(session)
+    gate.wait(HOUR)
+    history.advance(gate.now)
+    assert [use.peak for use in hours(history).values()] == [1, 1, 0]
+
+
+def test_what_was_there_before_the_beginning_is_no_grant_of_this_run() -> None:
+    gate = Gate(floating(Floating(reserve=("ann",), key="account")))
+    history = recorded(gate)
+    gate.wait(5)
+    history.advance(gate.now)
+    (use,) = hours(history).values()
+    assert (use.grants, use.levels) == (0, {1: 5.0})
+
+
+def test_pieces_have_numbers_of_their_own() -> None:
+    gate = Gate(floating(Floating()), epop(Epop()))
+    history = recorded(gate, piece=41)
+    gate.wait(3 * HOUR)
+    history.advance(gate.now)
+    numbers = [piece.number for piece in history.present()]
+    assert sorted(numbers) == list(range(41, 49))
+
+
+# -- percentiles ---------------------------------------------------------------------------------------------------
+
+
+@given(st.dictionaries(st.integers(0, 50), st.integers(1, 100).map(float), min_size=1), st.floats(0.001, 1.0))
+def test_a_percentile_is_the_least_level_not_exceeded_for_that_share_of_the_time(
+    levels: dict[int, float], share: float
+) -> None:
+    (found,) = Use(levels).percentiles(share)
+    total = sum(levels.values())
+    within = sum(seconds for level, seconds in levels.items() if level <= found)
+    below = sum(seconds for level, seconds in levels.items() if level < found)
+    assert within >= share * total * (1 - 1e-9)
+    assert below < share * total
+
+
+def test_no_time_has_no_percentiles_but_zero() -> None:
+    assert Use().percentiles(0.5, 0.99) == [0, 0]
+    assert Use().mean == 0.0
+
+
+# -- denials -------------------------------------------------------------------------------------------------------
+
+
+def full() -> tuple[Gate, History, Session]:
+    """A gate whose only seat is taken."""
+    gate = Gate(floating(Floating(limit=1, key="account")), on_duplicate="allow")
+    return gate, recorded(gate), gate.hello("holder", "d")
+
+
+def fates(gate: Gate, history: History) -> tuple[int, int, int]:
+    """Denials that came true, that were followed by a seat, and raw."""
+    history.advance(gate.now)
+    total = added(hours(history).values())
+    return total.true, total.seated, total.denied
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"account": "ann", "device": "pc"}, {"account": "ann", "device": "phone", "address": "192.0.2.9"}),
+        ({"device": "pc"}, {"device": "pc", "address": "192.0.2.9"}),
+        ({"address": "192.0.2.9"}, {"address": "192.0.2.9"}),
+    ],
+)
+def test_who_comes_back_is_known_by_account_else_device_else_address(
+    first: dict[str, str], second: dict[str, str]
+) -> None:
+    gate, history, holder = full()
+    gate.knock(**first)
+    gate.wait(20)
+    gate.end(holder)
+    gate.hello(**second)
+    assert fates(gate, history) == (0, 1, 1)
+    (use,) = hours(history).values()
+    assert (use.waited, use.longest) == (20.0, 20.0)
+
+
+def test_a_seat_of_somebody_else_is_no_answer() -> None:
+    gate, history, holder = full()
+    gate.knock("ann", "pc")
+    gate.end(holder)
+    gate.hello("bob", "pc")
+    gate.wait(61)
+    assert fates(gate, history) == (1, 0, 1)
+
+
+def test_a_refusal_is_counted_in_its_hour_whenever_its_fate_is_known() -> None:
+    gate, history, _ = full()
+    gate.wait(HOUR - 10)
+    gate.knock("ann")
+    gate.wait(30)
+    history.advance(gate.now)
+    assert [use.true for use in hours(history).values()] == [0, 0]
+    gate.wait(40)
+    history.advance(gate.now)
+    assert [(use.denied, use.true) for use in hours(history).values()] == [(1, 1), (0, 0)]
+
+
+def test_in_shadow_what_would_have_been_refused_is_a_true_denial_at_once() -> None:
+    gate = Gate(floating(Floating()), epop(Epop(users=0)))
+    history = recorded(gate)
+    gate.joined(gate.hello("ann"))
+    history.advance(gate.now)
+    (use,) = hours(history, "epop", "concurrent").values()
+    assert (use.denied, use.true, use.peak) == (1, 1, 1)
+    assert list(history.episodes()) == []
+
+
+def test_asking_again_and_again_is_one_episode() -> None:
+    gate, history, holder = full()
+    for _ in range(5):
+        gate.knock("ann")
+        gate.wait(30)
+    gate.end(holder)
+    gate.hello("ann")
+    ((_, episode),) = history.episodes()
+    assert (episode.refusals, episode.true, episode.seated, episode.after) == (5, 3, 2, 60.0)
+    assert fates(gate, history) == (3, 2, 5)
+
+
+def test_a_grant_of_pro_on_request_answers_the_refusal_of_the_account() -> None:
+    gate = Gate(trueconf(TrueConf(pro=1, allow_pro_requests=True)))
+    history = recorded(gate)
+    ann, bob = gate.hello("ann"), gate.hello("bob")
+    gate.request_pro(ann)
+    assert gate.request_pro(bob)["type"] == "denied"
+    gate.revoke("ann")
+    assert gate.request_pro(bob)["type"] == "granted"
+    history.advance(gate.now)
+    (use,) = hours(history, "trueconf", "pro").values()
+    assert (use.true, use.seated) == (0, 1)
+
+
+def test_refusals_that_wait_for_their_fate_are_bounded() -> None:
+    denials, hour = Denials(), Hour()
+    for number in range(WAITING + 10):
+        denials.deny(("account", f"u{number}"), "pool_full", 0.0, hour)
+    assert (hour.true, hour.undecided) == (10, WAITING)
+    assert len(denials.asking) == WAITING
+
+
+# -- demand --------------------------------------------------------------------------------------------------------
+
+
+def test_demand_is_recorded_once_for_pools_with_the_same_rule() -> None:
+    gate = Gate(epop(Epop()), nefsis_concurrent(NefsisConcurrent()), nefsis_named(NefsisNamed()), trueconf(TrueConf()))
+    history = recorded(gate)
+    assert history.demand["nefsis-concurrent", "concurrent"] == ("epop", "concurrent")
+    assert ("nefsis-named", "hosts") not in history.demand
+    ann = gate.hello("ann")
+    gate.joined(ann)
+    gate.wait(30)
+    gate.end(ann, "bye")
+    end = gate.now.mono
+    assert history.ended("epop", "concurrent") == [(1, end - 30, end, "bye")]
+    assert history.ended("trueconf", "online") == [(("ann", 1), end - 30, end, "bye")]
+    assert history.ended("nefsis-concurrent", "concurrent") == []
+    assert history.holding("trueconf", "pro") == [("ann", end - 30)]
+
+
+def test_a_lease_of_the_last_run_is_held_since_it_was_granted() -> None:
+    gate = Gate(trueconf(TrueConf()))
+    history = History(gate.admission.ledgers, WINDOW)
+    book: Book = gate.ledger().pools["pro"]
+    assert book.began == {}
+    gate.ledger().restore(gate.ledger().change("pro", "ann", Lease(START - 500, START + 500)), START - 1, gate.now)
+    history.begin(gate.now)
+    assert history.holding("trueconf", "pro") == [("ann", gate.now.mono - 500)]
+
+
+def test_a_book_alone_records_nothing_but_levels() -> None:
+    book = Book(Pool("seats", 1), 10.0, 0.0)
+    book.add("k", Session(1), 1.0)
+    book.remove("k", Session(1), "bye", 3.0)
+    assert (book.began, list(book.ended), book.past) == (None, [], [])
+
+
+def test_a_piece_says_whose_it_is() -> None:
+    gate = Gate(floating(Floating(limit=3)))
+    (piece,) = recorded(gate).present()
+    assert piece == Piece(START, 1, "floating", "seats", piece.use)
+    assert piece.use.limit == 3

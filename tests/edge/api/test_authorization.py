@@ -1,0 +1,354 @@
+"""The guard of the operator port: tokens, scopes, failed attempts, other sites."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.edge.api import authorization
+from gateway.edge.api.authorization import Allowance, Unguarded
+from gateway.edge.gateway import Gateway, running
+from gateway.edge.server.runtime import Clock
+from gateway.edge.storage.offline_store import offline
+from gateway.edge.storage.store import StoreRefused
+from tests.conftest import House, Serve, settings_of
+
+PROXY = {"X-Forwarded-For": "203.0.113.7"}
+
+
+class Port:
+    """The operator port as somebody asks it: status, headers and JSON."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        token: str | None = None,
+        *,
+        address: str = "127.0.0.1",
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> tuple[int, Mapping[str, str], Any]:
+        sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token is not None else {})}
+        connector = aiohttp.TCPConnector(local_addr=(address, 0))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.request(method, self.house.url + path, headers=sent, **options) as answer,
+        ):
+            told = await answer.json() if answer.content_type == "application/json" else await answer.read()
+            return answer.status, answer.headers, told
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> tuple[Path, str, str]:
+    """A store with two operators: its path, an admin's token and a reader's."""
+    path = tmp_path / "t.db"
+    async with offline(path) as held:
+        return path, await held.appoint("ops", "admin"), await held.appoint("prometheus", "read")
+
+
+def outside(path: Path) -> dict[str, Any]:
+    """Settings of an operator port on all addresses."""
+    return {"listen__operator_host": "0.0.0.0", "store__path": path}  # noqa: S104 - that is what is guarded
+
+
+# -- on another address ------------------------------------------------------------------------------------------------
+
+
+async def test_without_a_token_in_the_store_nothing_is_opened_to_other_machines(tmp_path: Path) -> None:
+    gateway = Gateway(settings_of(**outside(tmp_path / "t.db")), files=1024)
+    with pytest.raises(Unguarded, match=r"0\.0\.0\.0 is not a loopback.*token add NAME --scope admin --store"):
+        await gateway.open()
+    assert set(gateway.ports().values()) == {None}
+
+
+async def test_on_another_address_only_a_token_opens(serve: Serve, store: tuple[Path, str, str]) -> None:
+    path, admin, reader = store
+    ask = Port(await serve(**outside(path)))
+    for place in ("/api/license", "/metrics", "/openapi.json", "/nowhere"):
+        status, headers, told = await ask("GET", place)
+        assert (status, told["error"]) == (401, "token_required"), place
+        assert headers["WWW-Authenticate"] == 'Bearer realm="tallygate"'
+    status, headers, told = await ask("GET", "/api/license", "x" * 43)
+    assert (status, told["error"]) == (401, "bad_token")
+    assert headers["WWW-Authenticate"] == 'Bearer realm="tallygate", error="invalid_token"'
+    for token in (admin, reader):
+        for place in ("/api/license", "/metrics", "/openapi.json"):
+            assert (await ask("GET", place, token, headers={"Host": "gateway.example"}))[0] == 200
+    for place in ("/livez", "/readyz"):
+        assert (await ask("GET", place))[0] == 200
+
+
+async def test_metrics_may_be_public(serve: Serve, store: tuple[Path, str, str]) -> None:
+    ask = Port(await serve(**outside(store[0]), metrics__public="true"))
+    assert (await ask("GET", "/metrics", headers=PROXY))[0] == 200
+    assert (await ask("GET", "/api/license"))[0] == 401
+
+
+async def test_who_may_read_may_not_act_nor_read_secrets(serve: Serve, store: tuple[Path, str, str]) -> None:
+    path, admin, reader = store
+    ask = Port(await serve(**outside(path)))
+    for method, place in (
+        ("PUT", "/api/accounts/ann"),
+        ("DELETE", "/api/accounts/ann"),
+        ("POST", "/api/accounts/ann/token"),
+        ("GET", "/api/tokens"),
+        ("POST", "/api/tokens/eve"),
+        ("GET", "/api/backup"),
+    ):
+        status, headers, told = await ask(method, place, reader)
+        assert (status, told["error"]) == (403, "scope"), place
+        assert 'error="insufficient_scope"' in headers["WWW-Authenticate"]
+    assert (await ask("PUT", "/api/accounts/ann", admin))[0] == 200
+    assert (await ask("GET", "/api/accounts/ann", reader))[2]["account"] == "ann"
+    assert (await ask("GET", "/api/tokens", admin))[0] == 200
+
+
+@pytest.mark.parametrize("header", ["Basic {}", "{}", "Bearer", "Bearer {} {}", "Bearer \xff", "Token {}"])
+async def test_only_a_bearer_token_is_one(header: str, serve: Serve, store: tuple[Path, str, str]) -> None:
+    path, admin, _ = store
+    ask = Port(await serve(**outside(path)))
+    sent = {"Authorization": header.replace("{}", admin)}
+    assert (await ask("GET", "/api/license", headers=sent))[2]["error"] == "bad_token"
+
+
+async def test_acts_carry_the_name_of_the_operator(serve: Serve, store: tuple[Path, str, str]) -> None:
+    path, admin, reader = store
+    house = await serve(**outside(path))
+    ask = Port(house)
+    await ask("PUT", "/api/accounts/ann", admin)
+    await ask("DELETE", "/api/accounts/ann", reader)
+    await ask("DELETE", "/api/accounts/ann", "wrong")
+    await house.hub.recorder.journal.write()
+    log = (await ask("GET", "/api/audit", reader))[2]["items"]
+    assert [(each["actor"], each["action"]) for each in log] == [
+        ("command", "operator.added"),
+        ("command", "operator.added"),
+        ("gateway", "start"),
+        ("ops", "account.added"),
+        ("prometheus", "refused"),
+        ("unknown", "refused"),
+    ]
+
+
+# -- on loopback, and through a proxy ----------------------------------------------------------------------------------
+
+
+async def test_through_a_proxy_a_good_token_is_enough(serve: Serve, store: tuple[Path, str, str]) -> None:
+    path, admin, _ = store
+    ask = Port(await serve(store__path=path))
+    headers = {**PROXY, "Host": "gateway.example"}
+    status, sent, _ = await ask("GET", "/api/license", headers=headers)
+    assert (status, "WWW-Authenticate" in sent) == (401, True)
+    assert (await ask("GET", "/api/license", admin, headers=headers))[0] == 200
+
+
+async def test_on_loopback_whoever_shows_a_token_is_held_to_it(serve: Serve, store: tuple[Path, str, str]) -> None:
+    path, _, reader = store
+    ask = Port(await serve(store__path=path))
+    assert (await ask("PUT", "/api/accounts/ann"))[0] == 200
+    assert (await ask("PUT", "/api/accounts/ann", reader))[0] == 403
+    assert (await ask("GET", "/api/accounts/ann", "wrong"))[0] == 401
+
+
+# -- failed attempts ---------------------------------------------------------------------------------------------------
+
+
+async def test_failed_attempts_of_an_address_are_few_and_a_good_token_is_always_taken(
+    serve: Serve, store: tuple[Path, str, str]
+) -> None:
+    path, admin, _ = store
+    seconds = [1000.0]
+    ask = Port(await serve(clock=Clock(lambda: seconds[0], lambda: 1e9), **outside(path)))
+    got = [(await ask("GET", "/api/license", f"guess {number}"))[0] for number in range(12)]
+    assert got == [401] * authorization.ATTEMPTS + [429] * 2
+    status, headers, told = await ask("GET", "/api/license")
+    assert (status, told["error"], headers["Retry-After"]) == (429, "rate_limited", "6")
+    assert (await ask("GET", "/api/license", admin))[0] == 200
+    assert (await ask("GET", "/api/license", "wrong", address="127.0.0.2"))[0] == 401
+    seconds[0] += authorization.PAUSE
+    assert [(await ask("GET", "/api/license", "wrong"))[0] for _ in range(2)] == [401, 429]
+    seconds[0] += 3600
+    assert (await ask("GET", "/api/license", "wrong"))[0] == 401
+
+
+def test_an_allowance_forgets_who_has_been_quiet_longest() -> None:
+    allowance = Allowance(2, 1.0, keys=3)
+    for key in ("a", "b", "a", "c", "d"):
+        allowance.take(key, 0.0)
+    assert len(allowance) == 3
+    assert [allowance.wait(key, 0.0) for key in ("a", "b", "c", "d")] == [1.0, 0.0, 0.0, 0.0]
+    assert allowance.wait("a", 1.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.7"),
+        ("", ""),
+    ],
+)
+def test_attempts_are_counted_by_who_one_machine_can_be(address: str, counted: str) -> None:
+    assert authorization._network(address) == counted
+
+
+# -- other sites -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain;charset=a"])
+@pytest.mark.parametrize("body", [b"", b"{}"])
+async def test_what_a_form_can_send_is_not_taken(kind: str, body: bytes, serve: Serve) -> None:
+    house = await serve()
+    ask = Port(house)
+    await ask("PUT", "/api/accounts/ann")
+    status, _, told = await ask("POST", "/api/accounts/ann/token", data=body, headers={"Content-Type": kind})
+    assert (status, told["error"]) == (400, "malformed")
+    assert house.hub.directory.accounts["ann"] == ()
+
+
+async def test_a_body_says_that_it_is_json(serve: Serve) -> None:
+    ask = Port(await serve())
+    for kind in ("application/octet-stream", "application/jsonx", "text/json"):
+        status, _, _ = await ask("PUT", "/api/groups/g", data=b"{}", headers={"Content-Type": kind})
+        assert status == 400
+    sent = {"Content-Type": "application/json; charset=utf-8"}
+    assert (await ask("PUT", "/api/groups/g", data=b"{}", headers=sent))[0] == 200
+
+
+async def test_no_cookie_is_ever_set_and_no_other_site_may_read(serve: Serve) -> None:
+    ask = Port(await serve())
+    for place in ("/api/license", "/metrics", "/livez", "/nowhere"):
+        _, headers, _ = await ask("GET", place)
+        assert "Set-Cookie" not in headers
+        assert not [name for name in headers if name.lower().startswith("access-control-")]
+
+
+async def test_a_good_token_does_not_make_another_site_welcome(serve: Serve, store: tuple[Path, str, str]) -> None:
+    path, admin, _ = store
+    ask = Port(await serve(**outside(path)))
+    status, _, told = await ask("PUT", "/api/accounts/ann", admin, headers={"Origin": "https://evil.example"})
+    assert (status, told["error"]) == (403, "cross_site")
+
+
+# -- operators' tokens -------------------------------------------------------------------------------------------------
+
+
+async def test_a_token_is_replaced_without_anybody_being_locked_out(serve: Serve, store: tuple[Path, str, str]) -> None:
+    path, old, _ = store
+    ask = Port(await serve(**outside(path)))
+    status, _, made = await ask("POST", "/api/tokens/ops", old, json={"scope": "admin"})
+    assert (status, made["name"], made["scope"]) == (200, "ops", "admin")
+    _, _, listed = await ask("GET", "/api/tokens", made["token"])
+    ops = next(each for each in listed["items"] if each["name"] == "ops")
+    former = next(each["fingerprint"] for each in ops["tokens"] if each["fingerprint"] != made["fingerprint"])
+    assert (await ask("GET", "/api/license", old))[0] == 200
+    assert (await ask("DELETE", f"/api/tokens/ops/{former}", made["token"]))[0] == 204
+    assert (await ask("GET", "/api/license", old))[0] == 401
+    assert (await ask("GET", "/api/license", made["token"]))[0] == 200
+    assert (await ask("DELETE", f"/api/tokens/ops/{former}", made["token"]))[0] == 404
+
+
+async def test_the_last_token_that_may_administer_stays(serve: Serve, store: tuple[Path, str, str]) -> None:
+    path, admin, _ = store
+    ask = Port(await serve(**outside(path)))
+    (fingerprint,) = (
+        each["tokens"][0]["fingerprint"]
+        for each in (await ask("GET", "/api/tokens", admin))[2]["items"]
+        if each["name"] == "ops"
+    )
+    for place in ("/api/tokens/ops", f"/api/tokens/ops/{fingerprint}"):
+        status, _, told = await ask("DELETE", place, admin)
+        assert (status, told["error"]) == (409, "last_token")
+    assert (await ask("DELETE", "/api/tokens/prometheus", admin))[0] == 204
+
+
+@pytest.mark.parametrize("name", sorted(authorization.RESERVED))
+async def test_names_of_the_audit_log_are_no_operators(name: str, serve: Serve) -> None:
+    ask = Port(await serve())
+    status, _, told = await ask("POST", f"/api/tokens/{name}", json={"scope": "read"})
+    assert (status, told["error"]) == (409, "reserved")
+
+
+@pytest.mark.parametrize("told", [{}, {"scope": "all"}, {"scope": 1}, {"scope": "read", "more": 1}])
+async def test_a_token_has_a_scope_and_nothing_else(told: dict[str, Any], serve: Serve) -> None:
+    ask = Port(await serve())
+    assert (await ask("POST", "/api/tokens/ops", json=told))[2]["error"] == "bad_field"
+
+
+async def test_tokens_outlive_the_process_and_are_nowhere_to_be_read(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    async with running(settings_of(store__path=path)) as gateway:
+        ask = Port(House(gateway, contextlib.AsyncExitStack()))
+        secret = (await ask("POST", "/api/tokens/ops", json={"scope": "admin"}))[2]["token"]
+        await ask("PUT", "/api/accounts/ann")
+        client = (await ask("POST", "/api/accounts/ann/token"))[2]["token"]
+    kept = b"".join((tmp_path / name).read_bytes() for name in os.listdir(tmp_path))
+    assert secret.encode() not in kept
+    assert client.encode() not in kept
+    house = await serve(**outside(path), accounts__mode="token")
+    assert (await Port(house)("GET", "/api/license", secret))[0] == 200
+    await house.welcomed(account="ann", token=client)
+
+
+async def test_a_clients_token_is_replaced_without_the_client_being_locked_out(serve: Serve) -> None:
+    house = await serve(accounts__mode="token")
+    ask = Port(house)
+    await ask("PUT", "/api/accounts/ann")
+    old = (await ask("POST", "/api/accounts/ann/token"))[2]
+    new = (await ask("POST", "/api/accounts/ann/token"))[2]
+    shown = (await ask("GET", "/api/accounts/ann"))[2]["tokens"]
+    assert [each["fingerprint"] for each in shown] == [old["fingerprint"], new["fingerprint"]]
+    assert (await ask("DELETE", f"/api/accounts/ann/token/{old['fingerprint']}"))[0] == 204
+    assert (await (await house.connect()).hello(account="ann", token=old["token"]))["reason"] == "bad_credential"
+    await house.welcomed(account="ann", token=new["token"])
+    status, _, told = await ask("DELETE", f"/api/accounts/ann/token/{old['fingerprint']}")
+    assert (status, told["error"]) == (404, "no_such_token")
+
+
+async def test_a_token_of_another_account_proves_nothing(serve: Serve) -> None:
+    house = await serve(accounts__mode="token")
+    ask = Port(house)
+    for account in ("ann", "bob"):
+        await ask("PUT", f"/api/accounts/{account}")
+    token = (await ask("POST", "/api/accounts/bob/token"))[2]["token"]
+    assert (await (await house.connect()).hello(account="ann", token=token))["reason"] == "bad_credential"
+
+
+# -- on a file ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_store_that_a_gateway_holds_is_left_alone(serve: Serve, tmp_path: Path) -> None:
+    await serve(store__path=tmp_path / "t.db")
+    with pytest.raises(StoreRefused, match="another gateway holds it"):
+        async with offline(tmp_path / "t.db"):
+            pass
+
+
+@pytest.mark.parametrize("content", [b"not a database, and longer than a hundred bytes " * 9, b"SQLite format 3\x00"])
+async def test_a_file_that_is_no_store_is_left_as_it_is(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    path.write_bytes(content)
+    with pytest.raises(StoreRefused):
+        async with offline(path):
+            pass
+    assert path.read_bytes() == content
+
+
+async def test_tokens_of_a_file_are_revoked_too(store: tuple[Path, str, str]) -> None:
+    async with offline(store[0]) as held:
+        assert await held.dismiss("prometheus", None) == 1
+        assert await held.dismiss("prometheus", None) == 0
+    async with offline(store[0]) as held:
+        assert set(held.directory.operators) == {"ops"}

@@ -1,0 +1,468 @@
+"""Answers that wait for the disk: told when they are durable, undone when they cannot be, and in their order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.edge.gateway import running
+from gateway.edge.storage import store as module
+from tests.conftest import House, Serve, settings_of, until
+from tests.edge.disk import broken, counted, held, idle, leases, locked, recovered, stuck
+from tests.edge.mounts import fill, tmpfs
+from tests.rules.said import denied, said, silent
+
+EVERY = 0.02
+"""Seconds between attempts to recover, in these tests."""
+Open = Callable[..., Awaitable[House]]
+HOWS = pytest.mark.parametrize("how", ["failing", "stalled"])
+
+
+@pytest.fixture
+def open_house(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Opens a gateway with trueconf and a store in a file."""
+    monkeypatch.setattr(module, "RETRY", EVERY)
+
+    async def open_one(**overrides: Any) -> House:
+        given = {"license__model": "trueconf", "store__path": str(tmp_path / "store.db"), "store__deadline": "300ms"}
+        given["license__trueconf__allow_pro_requests"] = "true"
+        return await serve(**{**given, **overrides})
+
+    return open_one
+
+
+def unavailable(message: dict[str, Any], request: str = "join", **fields: Any) -> None:
+    denied(message, "store_unavailable", request, **fields)
+
+
+# -- undone ------------------------------------------------------------------------------------------------------------
+
+
+@HOWS
+async def test_a_join_that_cannot_be_made_durable_is_undone_and_works_again_by_itself(
+    how: str, open_house: Open, tmp_path: Path
+) -> None:
+    house = await open_house()
+    ann, bob = await house.welcomed(account="ann"), await house.welcomed("websocket", account="bob")
+    said(await bob.ask("join", conference="weekly"), "joined")
+    before = await counted(house)
+    async with broken(house, how):
+        for _ in range(2):
+            unavailable(await ann.ask("join", conference="daily", host=True), conference="daily")
+        assert await counted(house) == before
+        unavailable(await ann.ask("join", conference="weekly"), conference="weekly")
+        assert await counted(house) == before
+        said(await ann.ask("heartbeat", seq=3), "ack", seq=3)
+    await recovered(house)
+    assert leases(tmp_path / "store.db") == held(house) == {"bob": ("temporary", None)}
+    said(await ann.ask("join", conference="daily"), "joined", seats=["online", "pro"])
+    assert leases(tmp_path / "store.db") == held(house)
+    _, text = await house.http("GET", "/metrics")
+    assert 'tallygate_requests_refused_total{reason="store_unavailable"} 3.0' in text
+
+
+@HOWS
+async def test_a_holder_keeps_the_end_that_was_told(how: str, open_house: Open, tmp_path: Path) -> None:
+    house = await open_house()
+    ann = await house.welcomed(account="ann")
+    await ann.ask("join", conference="weekly")
+    left = await ann.ask("leave", conference="weekly")
+    before = held(house)
+    async with broken(house, how):
+        unavailable(await ann.ask("join", conference="weekly"))
+        said(await ann.ask("leave", conference="weekly"), "denied", reason="not_member")
+    assert held(house) == before
+    await recovered(house)
+    assert leases(tmp_path / "store.db") == before
+    assert (await ann.ask("request_pro"))["expires"] >= left["pro_expires"]
+
+
+@HOWS
+async def test_a_start_that_cannot_be_made_durable_lets_all_wait_on(how: str, open_house: Open) -> None:
+    house = await open_house()
+    ann, bob = await house.welcomed(account="ann"), await house.welcomed(account="bob")
+    said(await ann.ask("join", conference="weekly", scheduled=True, host=True), "waiting")
+    said(await bob.ask("join", conference="weekly"), "waiting")
+    before = await counted(house)
+    async with broken(house, how):
+        unavailable(await ann.ask("start", conference="weekly"), "start", conference="weekly")
+        assert await counted(house) == before
+        await silent(bob)
+    await recovered(house)
+    said(await ann.ask("start", conference="weekly"), "started", seats=["online", "pro"])
+    said(await ann.hear(), "joined")
+    said(await bob.hear(), "joined", seats=["online", "pro"])
+
+
+@HOWS
+async def test_a_request_for_pro_that_cannot_be_made_durable_is_undone(how: str, open_house: Open) -> None:
+    house = await open_house()
+    ann, phone = await house.welcomed(account="ann"), await house.welcomed(account="ann", device="phone")
+    before = await counted(house)
+    async with broken(house, how):
+        unavailable(await ann.ask("request_pro"), "request_pro")
+        assert await counted(house) == before
+        await silent(phone)
+    await recovered(house)
+    said(await ann.ask("request_pro"), "granted")
+    said(await phone.hear(), "status", seats=["online", "pro"])
+
+
+@HOWS
+async def test_a_sleeper_whose_join_is_undone_sleeps_on(how: str, open_house: Open) -> None:
+    house = await open_house()
+    ann = await house.welcomed(account="ann")
+    await ann.ask("sleep")
+    before = await counted(house)
+    async with broken(house, how):
+        unavailable(await ann.ask("join", conference="weekly"))
+        assert await counted(house) == before
+    said(await ann.ask("leave", conference="weekly"), "denied", reason="not_member")
+    said(await ann.ask("wake"), "awake", seats=["online"])
+
+
+@HOWS
+async def test_many_who_wait_are_all_undone(how: str, open_house: Open, tmp_path: Path) -> None:
+    house = await open_house(license__trueconf__pro=50, license__trueconf__online=50)
+    wires = [await house.welcomed(account=f"user{number % 10}", device=f"d{number}") for number in range(20)]
+    before = await counted(house)
+    async with broken(house, how):
+        answers = await asyncio.gather(
+            *(wire.ask("join", conference=f"c{number % 3}", host=not number % 2) for number, wire in enumerate(wires))
+        )
+        for answer in answers:
+            unavailable(answer)
+        assert await counted(house) == before
+    await recovered(house)
+    assert leases(tmp_path / "store.db") == {}
+
+
+async def test_while_the_disk_is_broken_all_that_needs_no_license_goes_on(open_house: Open) -> None:
+    house = await open_house(license__trueconf__guest=5)
+    ann, bob, guest = (
+        await house.welcomed(account="ann"),
+        await house.welcomed(account="bob"),
+        await house.welcomed("websocket"),
+    )
+    await ann.ask("join", conference="weekly", access="public")
+    async with broken(house, "failing"):
+        unavailable(await bob.ask("join", conference="weekly"))
+        await until(lambda: not house.hub.recorder.store.available)
+        said(await guest.ask("join", conference="weekly"), "joined", seats=["guest"])
+        said(await bob.ask("join", conference="call", mode="call"), "joined", seats=["online"])
+        said(await ann.ask("join", conference="other"), "joined", seats=["online", "pro"])
+        said(await ann.ask("leave", conference="other"), "left", pro_expires=None)
+        left = await ann.ask("leave", conference="weekly")
+        assert left["pro_expires"] is not None
+        said(await bob.ask("sleep"), "denied", reason="not_allowed")
+        new = await house.welcomed(account="cid")
+        said(await new.ask("heartbeat", seq=9), "ack", seq=9)
+        assert await house.used("online") == 3
+        assert await house.used("pro") == 1
+    await recovered(house)
+
+
+async def test_a_model_without_leases_does_not_feel_the_disk(open_house: Open) -> None:
+    house = await open_house(license__model="epop")
+    async with broken(house, "stalled"):
+        ann = await house.welcomed(account="ann")
+        said(await ann.ask("join", conference="weekly", host=True), "joined", seats=["concurrent"])
+        said(await ann.ask("leave", conference="weekly"), "left")
+        said(await ann.ask("join", conference="weekly"), "joined")
+    await recovered(house)
+
+
+@HOWS
+async def test_a_name_that_cannot_be_made_durable_is_not_given(how: str, open_house: Open) -> None:
+    house = await open_house(license__model="nefsis-named")
+    ann = await house.welcomed(account="ann")
+    before = await counted(house)
+    async with broken(house, how):
+        unavailable(await ann.ask("join", conference="weekly", host=True))
+        assert await counted(house) == before
+    await recovered(house)
+    said(await ann.ask("join", conference="weekly", host=True), "joined")
+    assert await house.used("hosts") == 1
+
+
+async def test_a_full_disk_refuses_licenses_until_there_is_room(open_house: Open, tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "disk") as disk:
+        house = await open_house(store__path=str(disk / "store.db"), license__trueconf__pro=500)
+        ann = await house.welcomed(account="ann")
+        said(await ann.ask("join", conference="weekly"), "joined")
+        ballast = fill(disk)
+        refused = None
+        for number in range(500):  # until the journal has no room for one more
+            wire = await house.welcomed(account=f"user{number}")
+            answer = await wire.ask("join", conference="weekly")
+            if answer["type"] == "denied":
+                refused = wire
+                break
+        assert refused is not None
+        unavailable(answer)
+        said(await ann.ask("heartbeat"), "ack")
+        ballast.unlink()
+        await recovered(house)
+        said(await refused.ask("join", conference="weekly"), "joined")
+        assert leases(disk / "store.db") == held(house)
+        await house.gateway.close(drain=0)
+
+
+# -- in order ----------------------------------------------------------------------------------------------------------
+
+
+async def test_heartbeats_are_answered_at_once_and_everything_else_in_its_order(open_house: Open) -> None:
+    house = await open_house(store__deadline="60s")
+    ann = await house.welcomed(account="ann")
+    async with broken(house, "stalled"):
+        await ann.say("join", id=0, conference="a")
+        await ann.say("leave", id=1, conference="a")
+        await ann.say("heartbeat", id=2, seq=1)
+        await ann.say("join", id=3, conference="b")
+        await ann.say("nonsense", id=4)
+        await ann.say("leave", id=5)
+        await ann.say("heartbeat", id=6, seq=2)
+        await ann.say("sleep", id=7)
+        assert [await ann.hear() for _ in range(2)] == [
+            {"type": "ack", "id": 2, "seq": 1},
+            {"type": "ack", "id": 6, "seq": 2},
+        ]
+    heard = [await ann.hear() for _ in range(6)]
+    assert [(each["id"], each["type"]) for each in heard] == [
+        (0, "joined"),
+        (1, "left"),
+        (3, "joined"),
+        (4, "error"),
+        (5, "error"),
+        (7, "denied"),
+    ]
+    assert heard[0]["pro_expires"] is None
+    assert heard[1]["pro_expires"] is not None
+
+
+async def test_after_an_undone_join_what_was_said_meanwhile_is_answered_as_things_are(open_house: Open) -> None:
+    house = await open_house()
+    ann = await house.welcomed(account="ann")
+    async with broken(house, "stalled"):
+        for type in ("join", "leave", "join"):
+            await ann.say(type, conference="a")
+        heard = [await ann.hear() for _ in range(3)]
+    unavailable(heard[0])
+    said(heard[1], "denied", request="leave", reason="not_member")
+    unavailable(heard[2])
+
+
+async def test_a_client_may_say_no_more_than_a_burst_while_it_waits(open_house: Open) -> None:
+    house = await open_house(store__deadline="60s", listen__message_burst=20, listen__message_rate=0)
+    ann = await house.welcomed(account="ann")
+    async with broken(house, "stalled"):
+        await ann.say("join", conference="a")
+        await stuck(house)
+        for number in range(25):
+            await ann.say("leave", conference="a", id=number)
+        assert [(await ann.hear())["code"] for _ in range(5)] == ["too_fast"] * 5
+    said(await ann.hear(), "joined")
+    assert [(await ann.hear())["id"] for _ in range(20)] == list(range(20))
+
+
+async def test_another_device_of_the_account_hears_nothing_of_a_license_that_is_not_durable(open_house: Open) -> None:
+    house = await open_house()
+    pc, phone = await house.welcomed(account="ann", device="pc"), await house.welcomed(account="ann", device="phone")
+    before = await counted(house)
+    async with broken(house, "stalled"):
+        await pc.say("join", conference="a")
+        await stuck(house)
+        await phone.say("join", conference="a")
+        tablet = await house.connect()
+        answer = await tablet.hello(account="ann", device="tablet")
+        said(answer, "welcome", seats=["online"])
+        unavailable(await pc.hear())
+        unavailable(await phone.hear())
+    await tablet.close()
+    await until(lambda: len(house.hub.admission.sessions) == 2)
+    assert await counted(house) == before
+    await recovered(house)
+
+
+async def test_another_device_that_joined_meanwhile_is_told_after_the_commit(open_house: Open) -> None:
+    house = await open_house(store__deadline="60s")
+    pc, phone = await house.welcomed(account="ann", device="pc"), await house.welcomed(account="ann", device="phone")
+    async with broken(house, "stalled"):
+        await pc.say("join", conference="a")
+        await stuck(house)
+        await phone.say("join", conference="a")
+        await silent(phone)
+    said(await pc.hear(), "joined")
+    said(await phone.hear(), "status", seats=["online", "pro"])
+    said(await phone.hear(), "joined", seats=["online", "pro"])
+
+
+# -- meanwhile ---------------------------------------------------------------------------------------------------------
+
+
+@HOWS
+@pytest.mark.parametrize("transport", ["tcp", "websocket"])
+async def test_of_a_client_that_has_gone_nothing_stays(how: str, transport: str, open_house: Open) -> None:
+    house = await open_house()
+    watcher = await house.welcomed(account="watcher")
+    before = await counted(house)
+    async with broken(house, how):
+        ann = await house.welcomed(transport, account="ann")
+        await ann.say("join", conference="a")
+        await ann.say("leave", conference="a")
+        await until(lambda: bool(house.hub.promises) or bool(house.hub.admission.refusals))
+        await ann.drop()
+        await until(lambda: len(house.hub.admission.sessions) == 1)
+        await until(lambda: not house.hub.promises)
+        assert await counted(house) == before
+    await recovered(house)
+    assert house.hub.promises.waiting == {}
+    await silent(watcher)
+
+
+async def test_a_client_that_has_gone_before_the_commit_has_its_license(open_house: Open, tmp_path: Path) -> None:
+    house = await open_house(store__deadline="60s")
+    ann = await house.welcomed(account="ann")
+    async with broken(house, "stalled"):
+        await ann.say("join", conference="a")
+        await stuck(house)
+        await ann.drop()
+        await until(lambda: not len(house.hub.admission.sessions))
+    await recovered(house)
+    ((account, (kind, expires)),) = leases(tmp_path / "store.db").items()
+    assert (account, kind) == ("ann", "temporary")
+    assert expires is not None
+    again = await house.welcomed(account="ann")
+    said(await again.ask("join", conference="a"), "joined")
+    assert list(leases(tmp_path / "store.db")) == ["ann"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_session_that_is_resumed_while_its_answer_waits_is_told_how_it_ended(
+    kept: bool, open_house: Open
+) -> None:
+    house = await open_house(store__deadline="60s" if kept else "300ms")
+    ann = await house.connect()
+    token = (await ann.hello(account="ann"))["resume"]
+    again = await house.connect("websocket")
+    async with broken(house, "stalled"):
+        await ann.say("join", conference="a")
+        await stuck(house)
+        if kept:
+            await again.say("hello", protocol=1, resume=token)
+            assert (await ann.gone())[-1]["reason"] == "replaced"
+        else:
+            said(await again.hello(resume=token), "welcome", conferences=[], seats=["online"], pro_expires=None)
+    if kept:
+        welcome = await again.hear()
+        said(welcome, "welcome", conferences=["a"], seats=["online", "pro"])
+    await recovered(house)
+    assert await house.used("pro") == kept
+    said(await again.ask("leave", conference="a"), "left" if kept else "denied")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_takeover_while_an_answer_waits_is_told_how_it_ended(
+    kept: bool, open_house: Open, tmp_path: Path
+) -> None:
+    house = await open_house(store__deadline="60s" if kept else "300ms")
+    old, new = await house.welcomed(account="ann", device="pc"), await house.connect()
+    async with broken(house, "stalled"):
+        await old.say("join", conference="a")
+        await stuck(house)
+        if kept:
+            await new.say("hello", protocol=1, account="ann", device="pc")
+            assert (await old.gone())[-1]["reason"] == "replaced"
+        else:
+            answer = await new.hello(account="ann", device="pc")
+            said(answer, "welcome", seats=["online"], pro_expires=None)
+    if kept:
+        answer = await new.hear()
+        said(answer, "welcome", seats=["online", "pro"])
+        assert answer["pro_expires"] is not None
+    await recovered(house)
+    assert leases(tmp_path / "store.db") == held(house)
+    assert await house.used("pro") == kept
+    assert await house.used("online") == 1
+
+
+async def test_a_goodbye_waits_for_the_answer(open_house: Open) -> None:
+    house = await open_house(store__deadline="60s")
+    ann = await house.welcomed(account="ann")
+    async with broken(house, "stalled"):
+        await ann.say("join", conference="a")
+        await ann.say("bye")
+        await stuck(house)
+    assert [message["type"] for message in await ann.gone()] == ["joined"]
+
+
+async def test_a_drain_does_not_wait_for_answers_and_keeps_what_was_granted(
+    open_house: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY", EVERY)
+    path = tmp_path / "drained.db"
+    settings = settings_of(license__model="trueconf", store__path=str(path), store__deadline="60s")
+    house = await open_house()  # for its clients
+    async with running(settings) as gateway:
+        house.tcp = gateway.ports()["tcp"] or 0
+        ann = await house.welcomed(account="ann")
+        await idle(gateway.hub.recorder.store)
+        with locked(path):
+            await ann.say("join", conference="a")
+            await until(lambda: bool(gateway.hub.recorder.store._under_way))
+            closing = asyncio.ensure_future(gateway.close(drain=0))
+            assert [message["reason"] for message in await ann.gone()] == ["drained"]
+            await ann.close()
+            assert not closing.done()
+        await closing
+        ((account, (_, expires)),) = leases(path).items()
+        assert account == "ann"
+        assert expires is not None
+
+
+async def test_a_gateway_closes_while_its_disk_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    async with running(
+        settings_of(license__model="trueconf", store__path=str(path), store__deadline="50ms")
+    ) as gateway:
+        await idle(gateway.hub.recorder.store)
+        with locked(path):
+            await gateway.close(drain=0)
+
+
+@HOWS
+async def test_what_an_operator_decides_is_in_effect_and_said_not_to_be_durable(how: str, open_house: Open) -> None:
+    house = await open_house(store__deadline="300ms")
+    ann = await house.welcomed(account="ann")
+    await ann.ask("join", conference="a")
+    async with broken(house, how):
+        status, body = 0, None
+        if how == "failing":
+            status, body = await house.http("DELETE", "/api/pro/ann")
+            assert (status, body["error"]) == (503, "store_unavailable")
+        else:
+            with pytest.raises(asyncio.TimeoutError):
+                await house.http("DELETE", "/api/pro/ann", timeout=aiohttp.ClientTimeout(total=0.1))
+        said(await ann.hear(), "removed", reason="license_withdrawn", seats=["online"])
+    await recovered(house)
+    assert held(house) == {}
+    assert leases(house.hub.recorder.store.path) == {}
+
+
+async def test_a_requester_that_goes_away_does_not_break_what_waits(open_house: Open) -> None:
+    house = await open_house(store__deadline="60s")
+    ann, bob = await house.welcomed(account="ann"), await house.welcomed(account="bob")
+    await ann.ask("join", conference="a")
+    async with broken(house, "stalled"):
+        with pytest.raises(asyncio.TimeoutError):
+            await house.http("DELETE", "/api/pro/ann", timeout=aiohttp.ClientTimeout(total=0.1))
+        await bob.say("join", conference="b")
+        await silent(bob)
+    said(await bob.hear(), "joined")
+    said(await ann.hear(), "removed")
+    assert house.hub.recorder.store.errors == 0

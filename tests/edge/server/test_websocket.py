@@ -1,0 +1,276 @@
+"""Frames: the WebSocket door's connection, from the HTTP request to the Close frame."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+
+import pytest
+
+from gateway.edge.server.websocket import WebSocketConnection
+from tests.conftest import House, Serve, until
+from tests.edge.conftest import Connect
+from tests.edge.raw import (
+    BEAT,
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    HELLO,
+    KEY,
+    PING,
+    PONG,
+    TEXT,
+    Frame,
+    WebSocketPeer,
+    frame,
+    request,
+)
+from tests.wire_client import WebSocketWire
+
+REFUSALS = {
+    "another path": (request("/chat"), 404),
+    "another method": (request(method="POST"), 405),
+    "another version": (request(Sec_WebSocket_Version="8"), 426),
+    "no upgrade": (request(Upgrade=None), 426),
+    "no key": (request(Sec_WebSocket_Key=None), 400),
+    "a short key": (request(Sec_WebSocket_Key="c2hvcnQ="), 400),
+    "another site's page": (request(Origin="https://evil.example"), 403),
+    "an oversized head": (request(X_Long="x" * 9000), 431),
+    "no HTTP": (HELLO + b"\n", 400),
+}
+
+
+async def heard(house: House, size: int) -> WebSocketConnection:
+    """The one connection, once the gateway has read so many bytes of its request."""
+    await until(lambda: bool(house.hub.websocket.connections))
+    (connection,) = house.hub.websocket.connections
+    assert isinstance(connection, WebSocketConnection)
+    await until(lambda: connection.upgrade is not None and len(connection.upgrade._head) == size)
+    return connection
+
+
+async def test_the_handshake_proves_that_the_key_was_read(serve: Serve, peer: Connect) -> None:
+    house = await serve()
+    client: WebSocketPeer = await peer(house, "websocket", bare=True)
+    head = await client.upgrade(Sec_WebSocket_Protocol="chat, tallygate.v1")
+    proof = base64.b64encode(hashlib.sha1((KEY + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())  # noqa: S324 - RFC 6455
+    assert head.startswith("HTTP/1.1 101 ")
+    assert f"Sec-WebSocket-Accept: {proof.decode()}" in head
+    assert "Sec-WebSocket-Protocol: tallygate.v1" in head
+
+
+async def test_a_client_without_a_subprotocol_is_taken_too(serve: Serve, peer: Connect) -> None:
+    house = await serve()
+    client: WebSocketPeer = await peer(house, "websocket", bare=True)
+    assert "Sec-WebSocket-Protocol" not in await client.upgrade()
+
+
+@pytest.mark.parametrize("fault", REFUSALS)
+async def test_a_bad_request_is_answered_with_its_status(fault: str, serve: Serve, peer: Connect) -> None:
+    house = await serve()
+    client: WebSocketPeer = await peer(house, "websocket", bare=True)
+    sent, status = REFUSALS[fault]
+    await client.send(sent)
+    assert (await client.head()).startswith(f"HTTP/1.1 {status} ")
+    await client.rest()
+    await client.close()
+    await until(lambda: not house.hub.websocket.connections)
+    assert house.hub.websocket.closed == {"rejected": 1}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "status"),
+    [
+        ("[]", "http://localhost", 101),
+        ("[]", "https://evil.example", 403),
+        ('["https://app.example"]', "https://app.example", 101),
+        ('["https://app.example"]', "http://localhost", 403),
+        ('["*"]', "https://anywhere.example", 101),
+    ],
+)
+async def test_the_list_of_origins_decides_whose_pages_may_connect(
+    allowed: str, origin: str, status: int, serve: Serve, peer: Connect
+) -> None:
+    house = await serve(listen__allowed_origins=allowed)
+    client: WebSocketPeer = await peer(house, "websocket", bare=True)
+    assert (await client.upgrade(Origin=origin)).startswith(f"HTTP/1.1 {status} ")
+
+
+async def test_the_first_frames_may_come_with_the_request(serve: Serve, peer: Connect) -> None:
+    house = await serve()
+    client: WebSocketPeer = await peer(house, "websocket", bare=True)
+    await client.send(request() + frame(TEXT, HELLO) + frame(TEXT, BEAT))
+    assert " 101 " in await client.head()
+    assert (await client.hear())["type"] == "welcome"
+    assert await client.hear() == {"type": "ack"}
+
+
+async def test_a_literal_heartbeat_is_acknowledged_literally(serve: Serve, greet: Connect) -> None:
+    house = await serve()
+    client: WebSocketPeer = await greet(house, "websocket")
+    await client.say(BEAT)
+    assert await client.frame() == Frame(TEXT, b'{"type":"ack"}')
+    assert house.hub.websocket.beats == 1
+
+
+async def test_the_hello_deadline_includes_the_handshake_and_drips_do_not_extend_it(
+    serve: Serve, peer: Connect
+) -> None:
+    house = await serve()
+    client: WebSocketPeer = await peer(house, "websocket", bare=True)
+    for byte in range(19):
+        await client.send(request()[byte : byte + 1])
+        connection = await heard(house, byte + 1)
+        house.hub.advance(1)
+        assert connection.cause is None
+    house.hub.advance(1)
+    assert (await client.head()).startswith("HTTP/1.1 408 ")
+    await client.rest()
+    await client.close()
+    await until(lambda: not house.hub.websocket.connections)
+    assert house.hub.websocket.closed == {"hello_timeout": 1}
+
+
+async def test_pings_do_not_replace_hello(serve: Serve, peer: Connect) -> None:
+    house = await serve()
+    client: WebSocketPeer = await peer(house, "websocket")
+    house.hub.advance(19)
+    await client.send(frame(PING, b"here"))
+    assert await client.frame() == Frame(PONG, b"here")
+    house.hub.advance(1)
+    heard = await client.frames()
+    assert heard[0].message["reason"] == "hello_timeout"
+    assert heard[1].code == 4408
+
+
+@pytest.mark.parametrize("sign", [frame(PING, b""), frame(PONG, b"x"), frame(TEXT, BEAT), frame(TEXT, b'{"type":"x"}')])
+async def test_a_ping_or_pong_or_any_message_proves_life(sign: bytes, serve: Serve, greet: Connect) -> None:
+    house = await serve(heartbeat__interval="30s", heartbeat__timeout="75s")
+    client: WebSocketPeer = await greet(house, "websocket")
+    (connection,) = house.hub.websocket.connections
+    house.hub.advance(299)
+    await client.send(sign)
+    await until(lambda: connection.heard == house.hub.ring.tick)
+    house.hub.advance(299)
+    assert connection.cause is None
+    house.hub.advance(1)
+    assert connection.cause == "heartbeat_timeout"
+
+
+async def test_a_message_of_4096_bytes_is_taken_and_one_more_byte_closes_with_1009(
+    serve: Serve, greet: Connect
+) -> None:
+    house = await serve()
+    client: WebSocketPeer = await greet(house, "websocket")
+    message = json.dumps({"type": "heartbeat", "pad": ""}).encode()
+    await client.say(message[:-2] + b"x" * (4096 - len(message)) + message[-2:])
+    assert await client.hear() == {"type": "ack"}
+    await client.say(message[:-2] + b"x" * (4097 - len(message)) + message[-2:])
+    heard = await client.frames()
+    assert heard[0].message["code"] == "too_long"
+    assert heard[-1].code == 1009
+    await until(lambda: not house.hub.websocket.connections)
+    assert house.hub.websocket.closed == {"protocol_error": 1}
+
+
+FAULTS = {
+    "no mask": (frame(TEXT, BEAT, masked=False), 1002),
+    "a reserved bit": (frame(TEXT, BEAT, reserved=0x40), 1002),
+    "a reserved opcode": (frame(0x3, b""), 1002),
+    "a continuation of nothing": (frame(CONTINUATION, b""), 1002),
+    "a ping in pieces": (frame(PING, b"", final=False), 1002),
+    "a huge length": (bytes([0x81, 0xFF]) + (1 << 62).to_bytes(8), 1009),
+    "a negative length": (bytes([0x81, 0xFF]) + b"\xff" * 8, 1002),
+    "bytes that are no text": (frame(TEXT, b"\xff"), 1007),
+    "fragments above the limit": (frame(TEXT, b"x" * 4000, final=False) + frame(CONTINUATION, b"x" * 4000), 1009),
+    "more fragments than any message needs": (
+        frame(TEXT, b"", final=False) + frame(CONTINUATION, b"", final=False) * 128,
+        1009,
+    ),
+    "a binary message": (frame(BINARY, BEAT), 1003),
+    "text that is no message": (frame(TEXT, b"nonsense"), 4400),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_has_its_error_and_its_close_code(fault: str, serve: Serve, greet: Connect) -> None:
+    house = await serve()
+    client: WebSocketPeer = await greet(house, "websocket")
+    sent, code = FAULTS[fault]
+    await client.send(sent)
+    heard = await client.frames()
+    assert [each.opcode for each in heard] == [TEXT, CLOSE]
+    assert heard[0].message["code"] == ("too_long" if code == 1009 else "malformed")
+    assert heard[1].code == code
+    await until(lambda: not house.hub.websocket.connections)
+    assert house.hub.websocket.closed == {"protocol_error": 1}
+
+
+async def test_a_close_frame_is_answered_with_its_code(serve: Serve, greet: Connect) -> None:
+    house = await serve()
+    client: WebSocketPeer = await greet(house, "websocket")
+    await client.send(frame(CLOSE, (1001).to_bytes(2) + b"tab closed"))
+    (last,) = await client.frames()
+    assert (last.opcode, last.code) == (CLOSE, 1001)
+    await until(lambda: not house.hub.websocket.connections)
+    assert house.hub.websocket.closed == {"closed": 1}
+
+
+async def test_bye_closes_with_1000(serve: Serve) -> None:
+    house = await serve()
+    wire = await house.welcomed("websocket")
+    assert isinstance(wire, WebSocketWire)
+    await wire.say("bye")
+    assert await wire.gone() == []
+    assert wire.code == 1000
+
+
+async def test_above_the_burst_frames_are_dropped_and_going_on_closes_with_4429(serve: Serve, greet: Connect) -> None:
+    house = await serve(listen__message_burst=20)
+    client: WebSocketPeer = await greet(house, "websocket")
+    await client.send(frame(TEXT, BEAT) * 100)
+    await until(lambda: house.hub.websocket.beats > 0)
+    await client.send(frame(TEXT, BEAT) * 100)
+    heard = await client.frames()
+    assert heard[-2].message["code"] == "too_fast"
+    assert heard[-1].code == 4429
+    await until(lambda: not house.hub.websocket.connections)
+    assert house.hub.websocket.closed == {"too_fast": 1}
+
+
+async def test_a_flood_of_pings_is_too_fast_as_well(serve: Serve, greet: Connect) -> None:
+    house = await serve(listen__message_burst=20)
+    client: WebSocketPeer = await greet(house, "websocket")
+    (connection,) = house.hub.websocket.connections
+    for _ in range(3):
+        await client.send(frame(PING, b"x" * 125) * 100)
+    await until(lambda: connection.cause is not None)
+    assert connection.cause == "too_fast"
+
+
+async def test_a_close_frame_behind_a_flood_is_seen(serve: Serve, greet: Connect) -> None:
+    house = await serve(listen__message_burst=20)
+    client: WebSocketPeer = await greet(house, "websocket")
+    await client.send(frame(TEXT, BEAT) * 30 + frame(CLOSE, (1000).to_bytes(2)))
+    heard = await client.frames()
+    assert heard[-2].message["code"] == "too_fast"
+    assert heard[-1].code == 1000
+    await until(lambda: not house.hub.websocket.connections)
+    assert house.hub.websocket.closed == {"closed": 1}
+
+
+async def test_a_client_that_does_not_read_is_cut_off(serve: Serve, greet: Connect) -> None:
+    house = await serve(listen__message_rate=0, listen__outbound_limit=4096)
+    client: WebSocketPeer = await greet(house, "websocket", room=4096)
+    (connection,) = house.hub.websocket.connections
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
+    beat = frame(TEXT, json.dumps({"type": "heartbeat", "seq": int("9" * 4000)}).encode())
+    try:
+        while connection.cause is None:
+            await client.send(beat)
+    except ConnectionError:
+        assert connection.cause is not None
+    assert connection.cause == "slow_consumer"
+    await until(lambda: not house.hub.websocket.connections)
+    assert house.hub.websocket.closed == {"slow_consumer": 1}

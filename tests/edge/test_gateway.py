@@ -1,0 +1,115 @@
+"""The gateway as one thing: opening, closing, reloading, and telling its ports."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import ssl
+from asyncio import sslproto
+from pathlib import Path
+
+import pytest
+
+from gateway.edge.gateway import READ_SIZE, Gateway, running, tls_context
+from tests.conftest import Serve, settings_of, until
+from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Connect
+from tests.edge.raw import Peer
+
+
+async def test_it_opens_its_ports_and_closes_them(serve: Serve) -> None:
+    house = await serve()
+    ports = house.gateway.ports()
+    assert house.gateway.hub.registrar.door.port == ports["registrar"]
+    assert len(set(ports.values())) == 4
+    await house.gateway.close(drain=0)
+    assert set(house.gateway.ports().values()) == {None}
+
+
+async def test_closing_twice_is_closing_once(serve: Serve) -> None:
+    house = await serve()
+    await house.gateway.close(drain=0)
+    await house.gateway.close(drain=0)
+
+
+async def test_a_port_that_cannot_be_had_leaves_nothing_open(serve: Serve) -> None:
+    house = await serve()
+    gateway = Gateway(settings_of(listen__websocket=house.tcp), files=1024)
+    with pytest.raises(OSError, match="Address already in use"):
+        await gateway.open()
+    assert set(gateway.ports().values()) == {None}
+
+
+async def test_the_ready_file_holds_the_ports_and_is_never_half_written(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    async with running(settings_of()) as gateway:
+        gateway.write_ready(ready)
+        assert json.loads(ready.read_text()) == gateway.ports()
+    gateway.write_ready(ready)
+    assert json.loads(ready.read_text()) == {"tcp": None, "websocket": None, "registrar": None, "operator": None}
+    assert os.listdir(tmp_path) == ["ready.json"]
+
+
+async def test_limits_change_without_dropping_anybody(serve: Serve) -> None:
+    house = await serve(license__epop__users=2)
+    first, second = await house.welcomed(), await house.welcomed("websocket")
+    for wire in (first, second):
+        await wire.ask("join", conference="c")
+    changed = house.gateway.reload(settings_of(license__epop__users=1, listen__max_connections=3, listen__drain="1s"))
+    assert set(changed.live) == {"license.epop.users", "listen.max_connections"}
+    third = await house.welcomed()
+    denied = await third.ask("join", conference="c")
+    assert (denied["reason"], denied["used"], denied["limit"]) == ("pool_full", 2, 1)
+    await first.ask("leave", conference="c")
+    assert (await third.ask("join", conference="c"))["reason"] == "pool_full"
+    await second.ask("leave", conference="c")
+    assert (await third.ask("join", conference="c"))["type"] == "joined"
+    assert (await (await house.connect()).hear())["reason"] == "too_many_connections"
+
+
+async def test_the_limit_of_an_address_may_be_switched_on_while_its_connections_are_open(serve: Serve) -> None:
+    house = await serve()
+    first = await house.welcomed()
+    house.gateway.reload(settings_of(listen__max_connections_per_address=1))
+    assert (await (await house.connect()).hear())["reason"] == "too_many_connections"
+    await first.close()
+    await until(lambda: not house.hub.tcp.connections)
+    assert house.hub.tcp.by_address == {}
+    await house.welcomed()
+
+
+async def test_a_shorter_timeout_waits_for_the_next_start_so_that_nobody_is_dropped(serve: Serve) -> None:
+    house = await serve()
+    wire = await house.welcomed()
+    changed = house.gateway.reload(settings_of(heartbeat__interval="2s", heartbeat__timeout="5s"))
+    assert {"heartbeat.interval", "heartbeat.timeout"} <= set(changed.restart)
+    house.hub.advance(40)
+    await wire.say("heartbeat")
+    assert await wire.hear() == {"type": "ack"}
+
+
+async def test_certificates_change_for_those_who_come(serve: Serve, greet: Connect, trust: ssl.SSLContext) -> None:
+    pair = {"listen__tls_certificate": CERTIFICATE, "listen__tls_key": PRIVATE_KEY}
+    house = await serve(**pair)
+    old: Peer = await greet(house, tls=trust)
+    before = house.hub.tcp.tls
+    house.gateway.reload(settings_of(**pair))
+    assert house.hub.tcp.tls is house.hub.websocket.tls
+    assert house.hub.tcp.tls is not before
+    new: Peer = await greet(house, tls=trust)
+    for client in (old, new):
+        await client.say(b'{"type":"heartbeat"}')
+        assert await client.hear() == {"type": "ack"}
+
+
+def test_a_file_that_is_no_certificate_is_an_error() -> None:
+    with pytest.raises(ssl.SSLError):
+        tls_context(__file__, __file__)
+    assert tls_context("", "") is None
+
+
+async def test_the_process_is_set_up_for_many_connections(serve: Serve) -> None:
+    await serve()
+    assert gc.get_threshold()[0] >= 50_000
+    assert gc.get_freeze_count() > 0
+    assert sslproto.SSLProtocol.max_size == READ_SIZE
