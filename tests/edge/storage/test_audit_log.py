@@ -312,7 +312,7 @@ class Disk:
 async def test_while_the_disk_is_away_entries_wait_and_none_is_lost(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.edge.store.RETRY", 0.01)
+    monkeypatch.setattr("gateway.edge.storage.store.RETRY", 0.01)
     house = await serve(store__path=tmp_path / "t.db")
     disk = Disk(house)
     await disk.away()
@@ -330,7 +330,7 @@ async def test_while_the_disk_is_away_entries_wait_and_none_is_lost(
 async def test_what_does_not_fit_while_the_disk_is_away_is_said_to_be_lost(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.edge.store.RETRY", 0.01)
+    monkeypatch.setattr("gateway.edge.storage.store.RETRY", 0.01)
     monkeypatch.setattr(audit_log, "QUEUE", 4)
     house = await serve(store__path=tmp_path / "t.db")
     disk = Disk(house)
@@ -356,7 +356,7 @@ async def test_what_does_not_fit_while_the_disk_is_away_is_said_to_be_lost(
 async def test_entries_that_waited_are_durable_soon_though_nothing_else_is_written(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.edge.store.RETRY", 0.01)
+    monkeypatch.setattr("gateway.edge.storage.store.RETRY", 0.01)
     house = await serve(store__path=tmp_path / "t.db")
     recorder = house.hub.recorder
     disk = Disk(house)
