@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 from config.reading import choices, write
-from config.settings import License, Settings
+from config.settings import LicenseSettings, Settings
 from gateway.licensing import MODELS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _sections() -> dict[str, type[Any]]:
     found: dict[str, type[Any]] = {}
     for name, owner in get_type_hints(Settings).items():
         found[name] = owner
-        if owner is License:
+        if owner is LicenseSettings:
             found |= {f"{name}.{model}": MODELS[model].terms for model in MODELS}
     return found
 
@@ -55,7 +55,7 @@ def _keys() -> dict[str, Key]:
     for section, owner in SECTIONS.items():
         kinds, default = get_type_hints(owner, include_extras=True), owner()
         for each in fields(owner):
-            if (owner, each.name) != (License, "terms"):
+            if (owner, each.name) != (LicenseSettings, "terms"):
                 key = Key(section, owner, each.name, kinds[each.name], getattr(default, each.name))
                 found[key.name] = key
     return found

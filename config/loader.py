@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from config.keys import KEYS, SECTIONS, build
 from config.reading import nearest, parse, read
-from config.rules import RULES, Fault
+from config.rules import RULES, ConfigFault
 from config.values import File, KindError, quote
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
 
-__all__ = ["ConfigError", "Fault", "load"]
+__all__ = ["ConfigError", "ConfigFault", "load"]
 
 
 class ConfigError(Exception):
     """A configuration that cannot be used; `faults` has all that is wrong with it, its text is one line for each."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[ConfigFault]) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))
         self.faults = tuple(faults)
 
@@ -40,7 +40,7 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
     Raises ConfigError with every fault of the file, the overrides, the files they name and the rules between them. A
     file that is no TOML is the only fault reported of it.
     """
-    faults: list[Fault] = []
+    faults: list[ConfigFault] = []
     written: dict[str, Any] = {}
     if path is not None:
         try:
@@ -56,7 +56,7 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
                 values[name] = read(KEYS[name].kind, written[name])
             except KindError as error:
                 bad.add(name)
-                faults += (Fault(name, flaw.reason, flaw.nearest) for flaw in error.flaws)
+                faults += (ConfigFault(name, flaw.reason, flaw.nearest) for flaw in error.flaws)
     settings = build(values)
     for fault in _unreadable(values):
         bad.add(fault.key)
@@ -85,7 +85,7 @@ def _toml(path: Path) -> dict[str, Any]:
         reason = "is nested too deeply"
     except ValueError as error:  # TOMLDecodeError, and integers too long for Python
         reason = f"is not TOML: {_place(str(error), text)}"
-    raise ConfigError([Fault(str(path), reason)])
+    raise ConfigError([ConfigFault(str(path), reason)])
 
 
 def _place(message: str, text: str) -> str:
@@ -97,20 +97,20 @@ def _place(message: str, text: str) -> str:
     return f"{place}: {found[1][:1].lower()}{found[1][1:]}"
 
 
-def _gather(table: Mapping[str, Any], written: dict[str, Any]) -> Iterator[Fault]:
+def _gather(table: Mapping[str, Any], written: dict[str, Any]) -> Iterator[ConfigFault]:
     """Takes the known keys of a TOML document into `written`; yields a fault for everything else."""
     for section, value in table.items():
         if section in SECTIONS:
             yield from _gather_section(section, value, written)
         elif isinstance(value, dict):
-            yield Fault(_dotted(section), "unknown section", _nearest_section(section))
+            yield ConfigFault(_dotted(section), "unknown section", _nearest_section(section))
         else:
-            yield Fault(_dotted(section), "unknown key", _nearest_key(section))
+            yield ConfigFault(_dotted(section), "unknown key", _nearest_key(section))
 
 
-def _gather_section(section: str, table: object, written: dict[str, Any]) -> Iterator[Fault]:
+def _gather_section(section: str, table: object, written: dict[str, Any]) -> Iterator[ConfigFault]:
     if not isinstance(table, dict):
-        yield Fault(section, f"is a section, write it as [{section}]")
+        yield ConfigFault(section, f"is a section, write it as [{section}]")
         return
     for field, value in table.items():
         name = f"{section}.{field}"
@@ -119,23 +119,23 @@ def _gather_section(section: str, table: object, written: dict[str, Any]) -> Ite
         elif name in KEYS:
             written[name] = value
         elif isinstance(value, dict):
-            yield Fault(_dotted(section, field), "unknown section", _nearest_section(name))
+            yield ConfigFault(_dotted(section, field), "unknown section", _nearest_section(name))
         else:
-            yield Fault(_dotted(section, field), "unknown key", _nearest_key(name))
+            yield ConfigFault(_dotted(section, field), "unknown key", _nearest_key(name))
 
 
-def _override(overrides: Sequence[str], written: dict[str, Any]) -> Iterator[Fault]:
+def _override(overrides: Sequence[str], written: dict[str, Any]) -> Iterator[ConfigFault]:
     for override in overrides:
         name, equals, text = override.partition("=")
         name, text = name.strip(), text.strip()
         if not equals:
-            yield Fault("--set", f"expected key=value, found {quote(override)}")
+            yield ConfigFault("--set", f"expected key=value, found {quote(override)}")
         elif name in KEYS:
             written[name] = parse(KEYS[name].kind, text)
         elif name in SECTIONS:
-            yield Fault(name, f"is a section, expected one of its keys, such as {_first(name)}")
+            yield ConfigFault(name, f"is a section, expected one of its keys, such as {_first(name)}")
         else:
-            yield Fault(_dotted(*name.split(".")), "unknown key", _nearest_key(name))
+            yield ConfigFault(_dotted(*name.split(".")), "unknown key", _nearest_key(name))
 
 
 def _first(section: str) -> str:
@@ -167,17 +167,17 @@ def _dotted(*parts: str) -> str:
     return ".".join(part if re.fullmatch(r"[A-Za-z0-9_.-]+", part) else quote(part) for part in parts)
 
 
-def _unreadable(values: Mapping[str, Any]) -> Iterator[Fault]:
+def _unreadable(values: Mapping[str, Any]) -> Iterator[ConfigFault]:
     for name, value in values.items():
         if value and any(isinstance(mark, File) for mark in get_args(KEYS[name].kind)):
             try:
                 with open(value, "rb") as file:
                     file.read(1)
             except OSError as error:
-                yield Fault(name, f"{quote(value)} cannot be read: {error.strerror}")
+                yield ConfigFault(name, f"{quote(value)} cannot be read: {error.strerror}")
 
 
-def _pair(settings: Settings) -> Iterator[Fault]:
+def _pair(settings: Settings) -> Iterator[ConfigFault]:
     """Whether certificate and key can be used, and belong together."""
     certificate, key = settings.listen.tls_certificate, settings.listen.tls_key
     if certificate and key:
@@ -187,17 +187,17 @@ def _pair(settings: Settings) -> Iterator[Fault]:
         except (OSError, ValueError) as error:
             words = str(getattr(error, "reason", None) or "").replace("_", " ").lower()
             reason = words if words not in {"", "pem lib"} else "not a certificate and a key in PEM"
-            yield Fault("listen.tls_certificate", f"cannot be used with listen.tls_key: {reason}")
+            yield ConfigFault("listen.tls_certificate", f"cannot be used with listen.tls_key: {reason}")
 
 
-def _key(settings: Settings) -> Iterator[Fault]:
+def _key(settings: Settings) -> Iterator[ConfigFault]:
     """Whether the file of the license's key holds one."""
     path = settings.registration.key_file
     if path:
         try:
             text = Path(path).read_text(errors="replace").strip()
         except OSError as error:
-            yield Fault("registration.key_file", f"{quote(path)} cannot be read: {error.strerror}")
+            yield ConfigFault("registration.key_file", f"{quote(path)} cannot be read: {error.strerror}")
             return
         if not re.fullmatch(r"[0-9A-Fa-f]{64}", text):
-            yield Fault("registration.key_file", f"{quote(path)} holds no key: a key is 64 hex digits")
+            yield ConfigFault("registration.key_file", f"{quote(path)} holds no key: a key is 64 hex digits")

@@ -22,7 +22,7 @@ LONGEST_GRACE = 12 * 3600.0
 """Seconds that a license which needs the connection goes on without it (TrueConf licensing, free edition)."""
 
 
-class Fault(NamedTuple):
+class ConfigFault(NamedTuple):
     """One thing wrong with a configuration: the key (or file) it is about, the reason, and what was probably meant."""
 
     key: str
@@ -38,7 +38,7 @@ class Rule(NamedTuple):
     """A rule: the keys it takes together, and the faults it finds."""
 
     keys: tuple[str, ...]
-    check: Callable[[Settings], Iterator[Fault]]
+    check: Callable[[Settings], Iterator[ConfigFault]]
 
 
 def loopback(host: str) -> bool:
@@ -49,28 +49,28 @@ def loopback(host: str) -> bool:
         return host.rstrip(".") == "localhost"
 
 
-def _silence(settings: Settings) -> Iterator[Fault]:
+def _silence(settings: Settings) -> Iterator[ConfigFault]:
     heartbeat = settings.heartbeat
     if heartbeat.timeout <= heartbeat.interval:
         reason = f"must exceed heartbeat.interval ({duration(heartbeat.interval)}), is {duration(heartbeat.timeout)}"
-        yield Fault("heartbeat.timeout", reason)
+        yield ConfigFault("heartbeat.timeout", reason)
 
 
-def _tls(settings: Settings) -> Iterator[Fault]:
+def _tls(settings: Settings) -> Iterator[ConfigFault]:
     listen = settings.listen
     if bool(listen.tls_certificate) != bool(listen.tls_key):
         missing, given = ("tls_key", "tls_certificate") if listen.tls_certificate else ("tls_certificate", "tls_key")
-        yield Fault(f"listen.{missing}", f"is missing, needed with listen.{given}")
+        yield ConfigFault(f"listen.{missing}", f"is missing, needed with listen.{given}")
 
 
-def _doors(settings: Settings) -> Iterator[Fault]:
+def _doors(settings: Settings) -> Iterator[ConfigFault]:
     accounts, host = settings.accounts, settings.listen.host
     if not loopback(host) and accounts.mode != "token" and not accounts.trust_claims:
         reason = 'not a loopback address: needs accounts.mode = "token" or accounts.trust_claims = true'
-        yield Fault("listen.host", f"{quote(host)} is {reason}")
+        yield ConfigFault("listen.host", f"{quote(host)} is {reason}")
 
 
-def _ports(settings: Settings) -> Iterator[Fault]:
+def _ports(settings: Settings) -> Iterator[ConfigFault]:
     listen, registrar = settings.listen, settings.registrar
     ports = {"listen.tcp": listen.tcp, "listen.websocket": listen.websocket, "listen.operator": listen.operator}
     if registrar.enabled:
@@ -78,33 +78,35 @@ def _ports(settings: Settings) -> Iterator[Fault]:
     first: dict[int, str] = {}
     for key, port in ports.items():
         if port and first.setdefault(port, key) != key:
-            yield Fault(key, f"port {port} is already taken by {first[port]}")
+            yield ConfigFault(key, f"port {port} is already taken by {first[port]}")
 
 
-def _reserve(settings: Settings) -> Iterator[Fault]:
+def _reserve(settings: Settings) -> Iterator[ConfigFault]:
     floating = settings.license.terms["floating"]
     reserved = len(set(floating.reserve))
     if floating.limit and reserved > floating.limit:
-        yield Fault("license.floating.reserve", f"has {reserved} keys, license.floating.limit is {floating.limit}")
+        yield ConfigFault(
+            "license.floating.reserve", f"has {reserved} keys, license.floating.limit is {floating.limit}"
+        )
 
 
-def _agent(settings: Settings) -> Iterator[Fault]:
+def _agent(settings: Settings) -> Iterator[ConfigFault]:
     if settings.registration.role == "agent":
         for field in ("server", "serial", "key_file"):
             if not getattr(settings.registration, field):
-                yield Fault(f"registration.{field}", 'is missing, needed with registration.role = "agent"')
+                yield ConfigFault(f"registration.{field}", 'is missing, needed with registration.role = "agent"')
 
 
-def _grace(settings: Settings) -> Iterator[Fault]:
+def _grace(settings: Settings) -> Iterator[ConfigFault]:
     if settings.registration.grace > LONGEST_GRACE:
-        yield Fault("registration.grace", f"is more than {duration(LONGEST_GRACE)}, which no license allows")
+        yield ConfigFault("registration.grace", f"is more than {duration(LONGEST_GRACE)}, which no license allows")
 
 
-def _pinning(settings: Settings) -> Iterator[Fault]:
+def _pinning(settings: Settings) -> Iterator[ConfigFault]:
     registration = settings.registration
     for field in ("tls_ca", "tls_fingerprint"):
         if getattr(registration, field) and not registration.tls:
-            yield Fault(f"registration.{field}", "has no effect without registration.tls = true")
+            yield ConfigFault(f"registration.{field}", "has no effect without registration.tls = true")
 
 
 RULES: tuple[Rule, ...] = (
@@ -119,30 +121,34 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def warnings(settings: Settings) -> list[Fault]:
+def warnings(settings: Settings) -> list[ConfigFault]:
     """What is good, and probably not what was meant."""
     return [*_unregistered(settings), *_readable(settings), *_believed(settings)]
 
 
-def _unregistered(settings: Settings) -> Iterator[Fault]:
+def _unregistered(settings: Settings) -> Iterator[ConfigFault]:
     terms = settings.license.terms[settings.license.model]
     if settings.registration.role != "agent" and getattr(terms, "edition", "") == "free":
         reason = '"free" grants nothing without registration.role = "agent" and a license'
-        yield Fault("license.trueconf.edition", reason)
+        yield ConfigFault("license.trueconf.edition", reason)
 
 
-def _believed(settings: Settings) -> Iterator[Fault]:
+def _believed(settings: Settings) -> Iterator[ConfigFault]:
     accounts = settings.accounts
     if settings.listen.proxy_protocol_from and accounts.mode != "token" and not accounts.trust_claims:
         reason = "brings clients from elsewhere, and whatever account they claim is believed: see accounts.mode"
-        yield Fault("listen.proxy_protocol_from", reason)
+        yield ConfigFault("listen.proxy_protocol_from", reason)
 
 
-def _readable(settings: Settings) -> Iterator[Fault]:
+def _readable(settings: Settings) -> Iterator[ConfigFault]:
     registration, registrar = settings.registration, settings.registrar
     host = registration.server.rpartition(":")[0].strip("[]")
     if registration.role == "agent" and not registration.tls and not loopback(host):
-        yield Fault("registration.tls", f"is off: others on the way to {registration.server} can read what is said")
+        yield ConfigFault(
+            "registration.tls", f"is off: others on the way to {registration.server} can read what is said"
+        )
     if registrar.enabled and not settings.listen.tls_certificate and not loopback(registrar.host):
         reason = "others on the way can read what registered servers say"
-        yield Fault("registrar.host", f"{quote(registrar.host)} is served without listen.tls_certificate: {reason}")
+        yield ConfigFault(
+            "registrar.host", f"{quote(registrar.host)} is served without listen.tls_certificate: {reason}"
+        )

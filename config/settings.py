@@ -38,7 +38,7 @@ Model = Annotated[str, Choice(tuple(MODELS))]
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
+class ListenSettings:
     """Settings of `[listen]`: the doors, and what protects them."""
 
     host: Host = "127.0.0.1"
@@ -87,7 +87,7 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
+class HeartbeatSettings:
     """Settings of `[heartbeat]`: how long a connection may be silent."""
 
     interval: PositiveSeconds = 30.0
@@ -108,7 +108,7 @@ def _terms() -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class License:
+class LicenseSettings:
     """Settings of `[license]`: the license model that decides, and those that watch.
 
     `terms` maps the name of each model to its own settings, the section `[license.<model>]`.
@@ -133,7 +133,7 @@ class License:
 
 
 @dataclass(frozen=True, slots=True)
-class Conferences:
+class ConferenceSettings:
     """Settings of `[conferences]`: who may make a conference."""
 
     declared_only: bool = False
@@ -141,7 +141,7 @@ class Conferences:
 
 
 @dataclass(frozen=True, slots=True)
-class Accounts:
+class AccountSettings:
     """Settings of `[accounts]`: what is believed of an account."""
 
     mode: Literal["open", "token"] = "open"
@@ -153,7 +153,7 @@ class Accounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Federation:
+class FederationSettings:
     """Settings of `[federation]`: other servers."""
 
     homes: tuple[Home, ...] = ()
@@ -161,7 +161,7 @@ class Federation:
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
+class RegistrationSettings:
     """Settings of `[registration]`: this gateway's own license, verified by a registration server."""
 
     role: Literal["off", "agent"] = "off"
@@ -185,7 +185,7 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
-class Registrar:
+class RegistrarSettings:
     """Settings of `[registrar]`: the registration server in this process."""
 
     enabled: bool = True
@@ -199,7 +199,7 @@ class Registrar:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class StoreSettings:
     """Settings of `[store]`: what outlives the process."""
 
     path: Path = "tallygate.db"
@@ -209,7 +209,7 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class HistorySettings:
     """Settings of `[history]`: what reports are made from."""
 
     keep: PositiveSeconds = 400 * 86400.0
@@ -219,7 +219,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
+class MetricsSettings:
     """Settings of `[metrics]`: what Prometheus sees."""
 
     high_water_window: PositiveSeconds = 180.0
@@ -232,14 +232,14 @@ class Metrics:
 class Settings:
     """The whole configuration of a gateway; `Settings()` is the default, a gateway for ten e/pop users."""
 
-    listen: Listen = field(default_factory=Listen)
-    heartbeat: Heartbeat = field(default_factory=Heartbeat)
-    license: License = field(default_factory=License)
-    conferences: Conferences = field(default_factory=Conferences)
-    accounts: Accounts = field(default_factory=Accounts)
-    federation: Federation = field(default_factory=Federation)
-    registration: Registration = field(default_factory=Registration)
-    registrar: Registrar = field(default_factory=Registrar)
-    store: Store = field(default_factory=Store)
-    history: History = field(default_factory=History)
-    metrics: Metrics = field(default_factory=Metrics)
+    listen: ListenSettings = field(default_factory=ListenSettings)
+    heartbeat: HeartbeatSettings = field(default_factory=HeartbeatSettings)
+    license: LicenseSettings = field(default_factory=LicenseSettings)
+    conferences: ConferenceSettings = field(default_factory=ConferenceSettings)
+    accounts: AccountSettings = field(default_factory=AccountSettings)
+    federation: FederationSettings = field(default_factory=FederationSettings)
+    registration: RegistrationSettings = field(default_factory=RegistrationSettings)
+    registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from gateway.client_connection import PORTS, End, Link, Message, ProtocolError, Transport, codec
+from gateway.client_connection import PORTS, ClientConnection, End, Message, ServerProtocolError, Transport, codec
 from gateway.core.wire.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ __all__ = [
     "Denied",
     "End",
     "Message",
-    "ProtocolError",
     "RequestError",
+    "ServerProtocolError",
     "Timeouts",
     "Transport",
 ]
@@ -168,7 +168,7 @@ class Client:
         self._random = random or SystemRandom()
         self._clock = clock
 
-        self._link: Link | None = None
+        self._link: ClientConnection | None = None
         self._welcome: asyncio.Future[Message] | None = None
         self._resume: str | None = None
         self._memberships: dict[str, Message] = {}
@@ -326,18 +326,18 @@ class Client:
 
     # Listener of the current link; an earlier one has nothing to say any more.
 
-    def opened(self, link: Link) -> None:
+    def opened(self, link: ClientConnection) -> None:
         """Say hello, with the token of the session to resume if there is one."""
         if link is self._link:
             link.send(self._hello | ({"resume": self._resume} if self._resume else {}))
 
-    def acked(self, link: Link) -> None:
+    def acked(self, link: ClientConnection) -> None:
         """Take the time of a heartbeat."""
         if link is self._link:
             self._heard = self._clock()
             self.latency = self._heard - self._beaten
 
-    def received(self, link: Link, message: Message) -> None:
+    def received(self, link: ClientConnection, message: Message) -> None:
         """Hand a message to whom it belongs."""
         if link is not self._link or self._welcome is None:
             return
@@ -365,7 +365,7 @@ class Client:
         else:
             asked.answer.set_result(message)
 
-    def ended(self, link: Link, end: End) -> None:
+    def ended(self, link: ClientConnection, end: End) -> None:
         """Fail what was asked, then come back or finish."""
         if link is not self._link:
             return
@@ -438,7 +438,7 @@ class Client:
         self._welcome = loop.create_future()
         # Nobody awaits it when the connection itself fails: its exception is nobody's then.
         self._welcome.add_done_callback(lambda welcome: welcome.cancelled() or welcome.exception())
-        self._link = link = Link(codec(self.transport, self.host, self.port, self._random), self)
+        self._link = link = ClientConnection(codec(self.transport, self.host, self.port, self._random), self)
         source = (self._local_address, 0) if self._local_address else None
         try:
             async with asyncio.timeout(self._timeouts.connect):

@@ -33,7 +33,7 @@ FINAL_CODES = frozenset({1000, 1002, 1007, 1009, 4400, 4401, 4403, 4409, 4503})
 FINAL_ERRORS = frozenset({"malformed", "too_long", "hello_expected", "unsupported_protocol"})
 
 
-class ProtocolError(ConnectionError):
+class ServerProtocolError(ConnectionError):
     """The other side does not speak the protocol; `status` is that of a refused WebSocket upgrade, else None."""
 
     def __init__(self, detail: str, status: int | None = None) -> None:
@@ -83,7 +83,7 @@ class End:
                 return DENIED.get(str(word.get("reason")), ENDINGS["denied"].code) not in FINAL_CODES
             case "error":
                 return word.get("code") not in FINAL_ERRORS
-        if isinstance(self.error, ProtocolError) and self.error.status is not None:
+        if isinstance(self.error, ServerProtocolError) and self.error.status is not None:
             return not 400 <= self.error.status < 500 or self.error.status in {408, 429}
         return self.code not in FINAL_CODES
 
@@ -102,7 +102,7 @@ class Codec(Protocol):
     """Whether messages may be sent."""
     code: int | None
     """The close code of the other side; None until it closed."""
-    fault: ProtocolError | None
+    fault: ServerProtocolError | None
     """What the other side did against the protocol; nothing is read after it."""
 
     def opening(self) -> bytes:
@@ -121,7 +121,7 @@ class Codec(Protocol):
         """What is sent before the connection is closed from this side."""
 
 
-class Lines:
+class LineCodec:
     """One JSON object per line (TCP)."""
 
     __slots__ = ("_tail", "fault")
@@ -132,7 +132,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._tail = b""
-        self.fault: ProtocolError | None = None
+        self.fault: ServerProtocolError | None = None
 
     def opening(self) -> bytes:
         """Nothing: the first line may be sent at once."""
@@ -146,7 +146,7 @@ class Lines:
         """The lines that are complete now."""
         lines, self._tail = json_lines.split(self._tail, data)
         if len(self._tail) > LIMIT:
-            self.fault = ProtocolError(f"a line of more than {LIMIT} bytes")
+            self.fault = ServerProtocolError(f"a line of more than {LIMIT} bytes")
         return [line for line in lines if line]
 
     def replies(self) -> bytes:
@@ -158,7 +158,7 @@ class Lines:
         return b""
 
 
-class Frames:
+class WebSocketCodec:
     """One JSON object per text frame, after an HTTP/1.1 upgrade (RFC 6455, client role)."""
 
     __slots__ = ("_decoder", "_head", "_host", "_key", "_random", "_replies", "code", "fault", "ready")
@@ -174,7 +174,7 @@ class Frames:
         self._replies = b""
         self.ready = False
         self.code: int | None = None
-        self.fault: ProtocolError | None = None
+        self.fault: ServerProtocolError | None = None
 
     def opening(self) -> bytes:
         """The upgrade request."""
@@ -196,7 +196,7 @@ class Frames:
             head, end, data = self._head.partition(b"\r\n\r\n")
             if not end:
                 if len(head) > websocket_handshake.HEAD_LIMIT:
-                    self.fault = ProtocolError("the answer to the upgrade does not end")
+                    self.fault = ServerProtocolError("the answer to the upgrade does not end")
                 return []
             self._head = b""
             self.fault = _refusal(head, self._key)
@@ -206,7 +206,7 @@ class Frames:
         texts = []
         for event in self._decoder.feed(data):
             if isinstance(event, websocket_frames.ProtocolError):
-                self.fault = ProtocolError(event.detail)
+                self.fault = ServerProtocolError(event.detail)
                 self._replies += self._closing(event.code)
             elif event.opcode == websocket_frames.CLOSE:
                 self.code = event.code
@@ -230,44 +230,44 @@ class Frames:
         return websocket_frames.close(code, mask=self._random.randbytes(4))
 
 
-def _refusal(head: bytes, key: str) -> ProtocolError | None:
+def _refusal(head: bytes, key: str) -> ServerProtocolError | None:
     """What is wrong with the answer to an upgrade, if anything."""
     status, *lines = head.decode("latin-1").split("\r\n")
     words = status.split(" ", 2)
     if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdecimal():
-        return ProtocolError("the answer to the upgrade is not HTTP/1.1")
+        return ServerProtocolError("the answer to the upgrade is not HTTP/1.1")
     if words[1] != "101":
-        return ProtocolError(f"upgrade refused: HTTP {' '.join(words[1:])}", int(words[1]))
+        return ServerProtocolError(f"upgrade refused: HTTP {' '.join(words[1:])}", int(words[1]))
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     if headers.get("sec-websocket-accept") != websocket_handshake.accept(key):
-        return ProtocolError("the answer to the upgrade does not prove that it was read")
+        return ServerProtocolError("the answer to the upgrade does not prove that it was read")
     if headers.get("sec-websocket-protocol", websocket_handshake.SUBPROTOCOL) != websocket_handshake.SUBPROTOCOL:
-        return ProtocolError("the gateway chose another subprotocol")
+        return ServerProtocolError("the gateway chose another subprotocol")
     return None
 
 
-class Listener(Protocol):
+class ConnectionListener(Protocol):
     """Who hears what a `Link` hears. Called from the event loop; must not block."""
 
-    def opened(self, link: Link) -> None:
+    def opened(self, link: ClientConnection) -> None:
         """The connection stands; messages may be sent."""
 
-    def acked(self, link: Link) -> None:
+    def acked(self, link: ClientConnection) -> None:
         """A heartbeat was answered."""
 
-    def received(self, link: Link, message: Message) -> None:
+    def received(self, link: ClientConnection, message: Message) -> None:
         """Any other message came."""
 
-    def ended(self, link: Link, end: End) -> None:
+    def ended(self, link: ClientConnection, end: End) -> None:
         """The connection is gone; nothing follows."""
 
 
-class Link(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One connection to the gateway: messages out, messages in, how it ended. No task, no timer, no queue."""
 
     __slots__ = ("_codec", "_error", "_last", "_listener", "_open", "_transport")
 
-    def __init__(self, codec: Codec, listener: Listener) -> None:
+    def __init__(self, codec: Codec, listener: ConnectionListener) -> None:
         self._codec = codec
         self._listener = listener
         self._open = False
@@ -316,7 +316,7 @@ class Link(asyncio.Protocol):
                 else:
                     self._last = message
                     self._listener.received(self, message)
-        except ProtocolError as fault:
+        except ServerProtocolError as fault:
             self.abort(fault)
             return
         self._write(self._codec.replies())
@@ -344,14 +344,14 @@ def _message(text: bytes) -> Message:
     try:
         message = json.loads(text)
     except (ValueError, RecursionError) as fault:
-        raise ProtocolError(f"not a message: {fault}") from None
+        raise ServerProtocolError(f"not a message: {fault}") from None
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise ProtocolError("not a message: an object with a type was expected")
+        raise ServerProtocolError("not a message: an object with a type was expected")
     return message
 
 
 def codec(transport: Transport, host: str, port: int, random: Random) -> Codec:
     """The codec of a transport; host and port go into the WebSocket upgrade, `random` makes keys and masks."""
     if transport == "websocket":
-        return Frames(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", random)
-    return Lines()
+        return WebSocketCodec(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", random)
+    return LineCodec()

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis
 
 from config.loader import load
 from config.settings import Settings
-from gateway.core.registration.license_status import State
+from gateway.core.registration.license_status import LicenseState
 from gateway.edge.gateway import Gateway, running
 from gateway.edge.server.runtime import Clock
 from tests.wire_client import PATIENCE, Wire
@@ -103,7 +103,7 @@ async def license(serve: Serve, tmp_path: Path) -> License:
     ) -> House:
         desk = registrar or await serve(registrar__interval="1s")
         serial = f"S-{len(desk.hub.registrar.registrar.licenses)}"
-        desk.hub.registrar.sell(serial, terms)
+        desk.hub.registrar.issue(serial, terms)
         key = tmp_path / f"{serial}.key"
         key.write_text(desk.hub.registrar.registrar.licenses[serial].key.hex() + "\n")
         given = {
@@ -115,7 +115,7 @@ async def license(serve: Serve, tmp_path: Path) -> License:
         house = await serve(**given | overrides)
         house.registrar = desk
         if registered:
-            await until(lambda: house.hub.registration.state is State.REGISTERED)
+            await until(lambda: house.hub.registration.state is LicenseState.REGISTERED)
         return house
 
     return open_licensed
@@ -124,7 +124,7 @@ async def license(serve: Serve, tmp_path: Path) -> License:
 async def _see_off(gateway: Gateway) -> None:
     """Let a gateway see that its clients have closed, so that it need not wait for them."""
     for _ in range(50):
-        if not any(door.connections for door in gateway.hub.doors):
+        if not any(door.connections for door in gateway.hub.client_listeners):
             return
         await asyncio.sleep(0)
 

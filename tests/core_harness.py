@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.core.admission.decisions import Admission
-from gateway.core.admission.lease_administration import Leasing
-from gateway.core.admission.outcome import Message, Outcome, Terms
+from gateway.core.admission.lease_administration import LeaseAdministration
+from gateway.core.admission.outcome import Decision, GatewayRules, Message
 from gateway.core.admission.snapshot import PoolView, snapshot
 from gateway.core.counting.ledger import LeaseChange, Ledger
-from gateway.core.counting.license_model import Model, Refusal
+from gateway.core.counting.license_model import LicenseModel, Refusal
 from gateway.core.counting.pool import Lease
-from gateway.core.counting.session import Now, Session
+from gateway.core.counting.session import Instant, Session
 from gateway.core.wire.messages import Request, read
 
 START = 1_800_000_000.0
@@ -29,26 +29,26 @@ def request(type: str, **fields: Any) -> Request:
     return read({"type": type, **fields})
 
 
-class Gate:
+class CoreHarness:
     """An `Admission` whose time passes only on `wait`. The first model is enforced, the others are in shadow."""
 
     def __init__(
-        self, *models: Model, enforce: bool = True, overdraft: int = 0, window: float = 180.0, **terms: Any
+        self, *models: LicenseModel, enforce: bool = True, overdraft: int = 0, window: float = 180.0, **terms: Any
     ) -> None:
-        self.now = Now(1000.0, START)
+        self.now = Instant(1000.0, START)
         self.number = 0
         self.changes: list[LeaseChange] = []
         self.admission = Admission(
-            models, Terms(**terms), self.now, enforce=enforce, overdraft=overdraft, window=window
+            models, GatewayRules(**terms), self.now, enforce=enforce, overdraft=overdraft, window=window
         )
-        self.leasing = Leasing(self.admission)
+        self.leasing = LeaseAdministration(self.admission)
 
-    def wait(self, seconds: float) -> Outcome:
+    def wait(self, seconds: float) -> Decision:
         """Let time pass, then end what has run out."""
-        self.now = Now(self.now.mono + seconds, self.now.wall + seconds)
+        self.now = Instant(self.now.mono + seconds, self.now.wall + seconds)
         return self._done(self.leasing.expire(self.now))
 
-    def _done(self, outcome: Outcome) -> Outcome:
+    def _done(self, outcome: Decision) -> Decision:
         self.changes += outcome.changes
         return outcome
 
@@ -56,7 +56,7 @@ class Gate:
 
     def knock(
         self, account: str | None = None, device: str | None = None, *, address: str = "192.0.2.1", **facts: Any
-    ) -> tuple[Session, Outcome]:
+    ) -> tuple[Session, Decision]:
         """A `hello`, refused or not."""
         session = Session(self.number + 1, account=account, device=device, address=address, **facts)
         outcome = self._done(self.admission.hello(session, self.now))
@@ -80,7 +80,7 @@ class Gate:
         assert answer["type"] in {"joined", "waiting"}, answer
         return answer
 
-    def start(self, session: Session, conference: str = "room") -> Outcome:
+    def start(self, session: Session, conference: str = "room") -> Decision:
         """A `start`: the outcome has news for those who waited."""
         return self._done(self.admission.start(session, request("start", conference=conference), self.now))
 
@@ -100,29 +100,29 @@ class Gate:
         """The answer to `request_pro`."""
         return self._answer(self.admission.request_pro(session, self.now))
 
-    def end(self, session: Session, cause: str = "closed") -> Outcome:
+    def end(self, session: Session, cause: str = "closed") -> Decision:
         """The connection of a session is over."""
         return self._done(self.admission.end(session, cause, self.now))
 
-    def _answer(self, outcome: Outcome) -> Message:
+    def _answer(self, outcome: Decision) -> Message:
         self._done(outcome)
         assert outcome.answer is not None
         return outcome.answer
 
     # -- operators -------------------------------------------------------------------------------------------------
 
-    def redistribute(self, permanent: Iterable[str]) -> tuple[Outcome, list[str]]:
+    def redistribute(self, permanent: Iterable[str]) -> tuple[Decision, list[str]]:
         """Put permanent accounts into effect; the outcome, and those beyond the pool."""
         outcome, beyond = self.leasing.redistribute(permanent, self.now)
         return self._done(outcome), beyond
 
-    def revoke(self, account: str, model: str = "trueconf") -> Outcome:
+    def revoke(self, account: str, model: str = "trueconf") -> Decision:
         """End a temporary PRO license."""
         return self._done(self.leasing.revoke(self.ledger(model), account, self.now))
 
-    def forget(self, account: str) -> Outcome:
+    def forget(self, account: str) -> Decision:
         """Delete an account."""
-        return self._done(self.leasing.forget(account, self.now))
+        return self._done(self.leasing.delete_account(account, self.now))
 
     def name_host(self, account: str) -> Refusal | Lease:
         """Give an account a host's name."""
@@ -130,11 +130,11 @@ class Gate:
         self.wait(0)
         return named
 
-    def unname(self, account: str) -> Outcome:
+    def unname(self, account: str) -> Decision:
         """Free a host's name."""
-        return self._done(self.leasing.unname(self.ledger("nefsis-named"), account, self.now))
+        return self._done(self.leasing.release_host(self.ledger("nefsis-named"), account, self.now))
 
-    def dissolve(self, conference: str) -> Outcome | None:
+    def dissolve(self, conference: str) -> Decision | None:
         """End a conference, and forget what was declared of it."""
         outcome = self.admission.dissolve(conference, self.now)
         return self._done(outcome) if outcome is not None else None
@@ -147,7 +147,7 @@ class Gate:
 
     def view(self, pool: str, model: str | None = None) -> PoolView:
         """A pool as the operator sees it."""
-        name = model or self.admission.law.model.name
+        name = model or self.admission.primary.model.name
         views = snapshot(self.admission, self.now.mono).pools
         return next(view for view in views if (view.model, view.pool) == (name, pool))
 
@@ -171,6 +171,6 @@ class Gate:
         return held | {str(key): "permanent" for key in book.reservations}
 
 
-def told(outcome: Outcome, session: Session) -> list[Message]:
+def told(outcome: Decision, session: Session) -> list[Message]:
     """What a session is told unasked."""
-    return [message for other, message in outcome.news if other is session]
+    return [message for other, message in outcome.notices if other is session]

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.client_connection import LIMIT, Codec, End, Frames, Lines, Link, Message, ProtocolError
+from gateway.client_connection import (
+    LIMIT,
+    ClientConnection,
+    Codec,
+    End,
+    LineCodec,
+    Message,
+    ServerProtocolError,
+    WebSocketCodec,
+)
 from gateway.core.wire import json_lines, websocket_handshake
 from gateway.core.wire import websocket_frames as frames
 from gateway.core.wire.close_codes import ENDINGS, farewell
@@ -28,16 +37,16 @@ class Heard:
         self.messages: list[Message] = []
         self.ends: list[End] = []
 
-    def opened(self, link: Link) -> None:  # noqa: ARG002
+    def opened(self, link: ClientConnection) -> None:  # noqa: ARG002
         self.opens += 1
 
-    def acked(self, link: Link) -> None:  # noqa: ARG002
+    def acked(self, link: ClientConnection) -> None:  # noqa: ARG002
         self.acks += 1
 
-    def received(self, link: Link, message: Message) -> None:  # noqa: ARG002
+    def received(self, link: ClientConnection, message: Message) -> None:  # noqa: ARG002
         self.messages.append(message)
 
-    def ended(self, link: Link, end: End) -> None:  # noqa: ARG002
+    def ended(self, link: ClientConnection, end: End) -> None:  # noqa: ARG002
         self.ends.append(end)
 
 
@@ -48,11 +57,11 @@ def answer_to(request: bytes) -> bytes:
     return judged.response
 
 
-def fresh_frames() -> Frames:
-    return Frames("localhost:4308", Random(7))  # noqa: S311 - the same bytes in every run
+def fresh_frames() -> WebSocketCodec:
+    return WebSocketCodec("localhost:4308", Random(7))  # noqa: S311 - the same bytes in every run
 
 
-def ready_frames() -> Frames:
+def ready_frames() -> WebSocketCodec:
     codec = fresh_frames()
     assert codec.feed(answer_to(codec.opening())) == []
     assert codec.ready
@@ -88,7 +97,7 @@ def test_every_frame_has_a_mask_of_its_own() -> None:
 
 @given(st.lists(st.integers(0)))
 def test_lines_come_out_the_same_however_they_are_cut(cuts: list[int]) -> None:
-    assert fed(Lines(), WELCOME + b"\r\n" + json_lines.ACK + b"\n\n" + JOINED + b"\n", cuts) == [
+    assert fed(LineCodec(), WELCOME + b"\r\n" + json_lines.ACK + b"\n\n" + JOINED + b"\n", cuts) == [
         WELCOME,
         json_lines.ACK,
         JOINED,
@@ -141,14 +150,14 @@ def test_masked_frames_of_a_gateway_are_a_fault() -> None:
 
 
 def test_a_line_without_end_is_a_fault() -> None:
-    codec = Lines()
+    codec = LineCodec()
     assert codec.feed(b" " * (LIMIT + 1)) == []
     assert codec.fault is not None
 
 
 def test_acks_are_heard_alone_and_in_company() -> None:
     heard = Heard()
-    link = Link(Lines(), heard)
+    link = ClientConnection(LineCodec(), heard)
     link.data_received(json_lines.ACK + b"\n")
     link.data_received(json_lines.ACK + b"\n" + WELCOME + b"\n" + json_lines.ACK + b"\n" + b'{"type":"ack","seq":4}\n')
     assert heard.acks == 4
@@ -158,11 +167,11 @@ def test_acks_are_heard_alone_and_in_company() -> None:
 @pytest.mark.parametrize("line", [b"garbage", b"[]", b"{}", b'{"type":7}', b"\xff", b"[" * 100_000])
 def test_what_is_no_message_ends_the_connection(line: bytes) -> None:
     heard = Heard()
-    link = Link(Lines(), heard)
+    link = ClientConnection(LineCodec(), heard)
     link.data_received(line + b"\n")
     link.connection_lost(None)
     (end,) = heard.ends
-    assert isinstance(end.error, ProtocolError)
+    assert isinstance(end.error, ServerProtocolError)
 
 
 # The close table
@@ -226,7 +235,7 @@ def test_a_refused_join_is_no_reason_to_stay_away() -> None:
 
 @pytest.mark.parametrize(("status", "reconnect"), [(403, False), (404, False), (429, True), (503, True)])
 def test_a_refused_upgrade_is_repeated_unless_it_is_our_fault(status: int, reconnect: bool) -> None:
-    assert End(error=ProtocolError("refused", status)).reconnect is reconnect
+    assert End(error=ServerProtocolError("refused", status)).reconnect is reconnect
 
 
 def test_a_cut_line_is_a_reason_to_come_back() -> None:
@@ -236,4 +245,4 @@ def test_a_cut_line_is_a_reason_to_come_back() -> None:
 
 
 def test_messages_are_sent_compact() -> None:
-    assert json.loads(Lines().encode(json_lines.encode({"type": "bye"}))) == {"type": "bye"}
+    assert json.loads(LineCodec().encode(json_lines.encode({"type": "bye"}))) == {"type": "bye"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import operator_client
 from gateway.core.reporting import audit_chain
-from gateway.core.reporting.audit_chain import BEGINNING, Broken, Entry, Mark
+from gateway.core.reporting.audit_chain import BEGINNING, AuditEntry, ChainBroken, ChainPosition
 from gateway.operator_client import Operator
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             print(_verify_file(args.store, args.has))
             return 0
         return operator_client.act(args)
-    except Broken as fault:
+    except ChainBroken as fault:
         raise SystemExit(f"the audit log is broken: {fault}") from None
     except sqlite3.Error as fault:
         raise SystemExit(f"{args.store}: {fault}") from None
@@ -76,7 +76,7 @@ def _word(value: object) -> str:
 async def _verify(gateway: Operator, args: argparse.Namespace) -> str:
     walk = Walk(args.has)
     async for page in gateway.pages("/api/audit"):
-        walk.take([audit_chain.read(each) for each in page])
+        walk.take([audit_chain.entry_from_json(each) for each in page])
     return walk.end()
 
 
@@ -86,7 +86,7 @@ def _verify_file(path: Path, wanted: str | None) -> str:
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
         rows = file.execute("SELECT * FROM audit ORDER BY seq")
         while page := rows.fetchmany(PAGE):
-            walk.take([Entry(*row) for row in page])
+            walk.take([AuditEntry(*row) for row in page])
     return walk.end()
 
 
@@ -96,9 +96,9 @@ class Walk:
     def __init__(self, wanted: str | None) -> None:
         self._wanted = wanted
         self._found = wanted is None
-        self._last: Mark = BEGINNING
+        self._last: ChainPosition = BEGINNING
 
-    def take(self, page: Sequence[Entry]) -> None:
+    def take(self, page: Sequence[AuditEntry]) -> None:
         """Verify the next entries."""
         self._last = audit_chain.verify(page, self._last)
         self._found = self._found or any(entry.hash == self._wanted for entry in page)
@@ -106,7 +106,7 @@ class Walk:
     def end(self) -> str:
         """What there is to say at the end."""
         if not self._found:
-            raise Broken(self._last.seq, f"no entry has the hash {self._wanted}")
+            raise ChainBroken(self._last.seq, f"no entry has the hash {self._wanted}")
         if self._last == BEGINNING:
             return "the audit log is empty"
         return f"the audit log holds: {self._last.seq} entries, the last has the hash {self._last.hash}"

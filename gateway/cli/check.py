@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from config.keys import document, effective
 from config.loader import ConfigError
-from config.rules import Fault, warnings
+from config.rules import ConfigFault, warnings
 from config.settings import SPARE_FILES
 from config.values import quote
 from gateway.cli.options import config_options, settings_from
@@ -34,7 +34,7 @@ examples:
 """
 
 
-class Door(NamedTuple):
+class PortCheck(NamedTuple):
     """A port to be opened: the key that names its port and the one that names its address."""
 
     port_key: str
@@ -61,10 +61,10 @@ def run(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     reports: list[str] = []
-    faults: list[Fault] = []
+    faults: list[ConfigFault] = []
     for door in _doors(settings):
         found = _probe(door)
-        if isinstance(found, Fault):
+        if isinstance(found, ConfigFault):
             faults.append(found)
         else:
             reports.append(found)
@@ -99,19 +99,19 @@ def _limit(files: int) -> str:
     return "none" if files == resource.RLIM_INFINITY else str(files)
 
 
-def _doors(settings: Settings) -> list[Door]:
+def _doors(settings: Settings) -> list[PortCheck]:
     listen, registrar = settings.listen, settings.registrar
     doors = [
-        Door("listen.tcp", "listen.host", listen.host, listen.tcp, listen.reuse_port),
-        Door("listen.websocket", "listen.host", listen.host, listen.websocket, listen.reuse_port),
-        Door("listen.operator", "listen.operator_host", listen.operator_host, listen.operator, False),
+        PortCheck("listen.tcp", "listen.host", listen.host, listen.tcp, listen.reuse_port),
+        PortCheck("listen.websocket", "listen.host", listen.host, listen.websocket, listen.reuse_port),
+        PortCheck("listen.operator", "listen.operator_host", listen.operator_host, listen.operator, False),
     ]
     if registrar.enabled:
-        doors.append(Door("registrar.port", "registrar.host", registrar.host, registrar.port, False))
+        doors.append(PortCheck("registrar.port", "registrar.host", registrar.host, registrar.port, False))
     return doors
 
 
-def _probe(door: Door) -> str | Fault:
+def _probe(door: PortCheck) -> str | ConfigFault:
     """Whether the gateway could listen there now, tried the way it will; a fault if it never can."""
     place = f"[{door.host}]:{door.port}" if ":" in door.host else f"{door.host}:{door.port}"
     try:
@@ -128,6 +128,6 @@ def _probe(door: Door) -> str | Fault:
         if error.errno == errno.EADDRINUSE:
             return f"{door.port_key}: {place} is in use"
         if error.errno == errno.EACCES:
-            return Fault(door.port_key, f"cannot listen on port {door.port}: {error.strerror}")
-        return Fault(door.host_key, f"cannot listen on {quote(door.host)}: {error.strerror}")
+            return ConfigFault(door.port_key, f"cannot listen on port {door.port}: {error.strerror}")
+        return ConfigFault(door.host_key, f"cannot listen on {quote(door.host)}: {error.strerror}")
     return f"{door.port_key}: {place} is free" if door.port else f"{door.port_key}: picked at start on {door.host}"

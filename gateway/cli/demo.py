@@ -29,12 +29,12 @@ from gateway.cli.serve import fast_loop, raise_file_limit, screen
 from gateway.core.counting.session import utc
 from gateway.demo import simulated_history
 from gateway.demo.scenario import DAY, HOUR, Office, bustle
-from gateway.demo.simulated_clients import Crowd
-from gateway.demo.simulated_server import Branch
-from gateway.edge.api.authorization import Unguarded
+from gateway.demo.simulated_clients import SimulatedClients
+from gateway.demo.simulated_server import SimulatedServer
+from gateway.edge.api.authorization import OperatorTokenRequired
 from gateway.edge.gateway import Gateway
 from gateway.edge.server.registration import KeyRefused
-from gateway.edge.storage.offline_store import offline
+from gateway.edge.storage.offline_store import offline_store
 from gateway.edge.storage.persistence import PUT_ACCOUNT, PUT_GROUP
 from gateway.edge.storage.store import Statement, Store, StoreRefused, StoreUnavailable
 from gateway.licensing import MODELS
@@ -122,7 +122,15 @@ async def _until_told(args: argparse.Namespace, files: tuple[int, int]) -> int:
         await _demonstrate(args, files)
     except asyncio.CancelledError:
         print("\nstopped; nothing is left behind", flush=True)
-    except (OSError, ConfigError, KeyRefused, StoreRefused, StoreUnavailable, Unguarded, OperatorError) as fault:
+    except (
+        OSError,
+        ConfigError,
+        KeyRefused,
+        StoreRefused,
+        StoreUnavailable,
+        OperatorTokenRequired,
+        OperatorError,
+    ) as fault:
         raise SystemExit(f"cannot start: {getattr(fault, 'strerror', None) or fault}") from None
     return 0
 
@@ -143,7 +151,9 @@ async def _demonstrate(args: argparse.Namespace, files: tuple[int, int]) -> None
         await gateway.open()
         stack.push_async_callback(gateway.close, drain=0)
         ports = await _ports(gateway)
-        crowd = Crowd(office, _local(settings.listen.host), {"tcp": ports[0], "websocket": ports[1]}, speed, args.seed)
+        crowd = SimulatedClients(
+            office, _local(settings.listen.host), {"tcp": ports[0], "websocket": ports[1]}, speed, args.seed
+        )
         stack.push_async_callback(crowd.dismiss)
         print(screen(gateway, *files))
         page = f"http://{_local(settings.listen.operator_host)}:{gateway.operator.port}/"
@@ -219,7 +229,7 @@ async def _sell(settings: Settings, directory: Path) -> Mapping[str, bytes]:
     terms = settings.license.terms[model]
     limits = {pool: getattr(terms, field) for pool, field in MODELS[model].limits.items()}
     own = {"model": model, "limits": limits} | ({"edition": terms.edition} if MODELS[model].editions else {})
-    async with offline(Path(settings.store.path)) as store:
+    async with offline_store(Path(settings.store.path)) as store:
         await store.sell(SERIAL, own)
         for serial, sold in SOLD.items():
             end = {"not_after": utc(time.time() + TRIAL_DAYS * DAY)} if serial == TRIAL else {}
@@ -265,7 +275,7 @@ async def _ports(gateway: Gateway) -> tuple[int, int]:
 
 
 async def _branches(
-    page: str, registrar: tuple[str, int], keys: Mapping[str, bytes], office: Office, crowd: Crowd
+    page: str, registrar: tuple[str, int], keys: Mapping[str, bytes], office: Office, crowd: SimulatedClients
 ) -> None:
     """Servers elsewhere: one that is well, one that somebody has copied, and one whose license is revoked. Meanwhile
     an operator declares a conference and gives another group permanent licenses, from the next redistribution on.
@@ -275,8 +285,8 @@ async def _branches(
         busy = bustle(crowd.clock)
         return {"online": round(size * busy), "pro": round(size * busy / 2)}
 
-    def branch(serial: str, server: str, size: int) -> Branch:
-        return Branch(serial, keys[serial], server, lambda: used(size))
+    def branch(serial: str, server: str, size: int) -> SimulatedServer:
+        return SimulatedServer(serial, keys[serial], server, lambda: used(size))
 
     north, south = branch("NORTH-2024", "north-01", 90), branch("SOUTH-2025", "south-01", 240)
     copied, partner = branch("SOUTH-2025", "south-copy", 240), branch(REVOKED, "partner-01", 8)
@@ -292,7 +302,7 @@ async def _branches(
             await operator.json("PUT", "/api/groups/front-desk", {"accounts": office.team(1)[:4], "permanent": True})
 
 
-async def _days(office: Office, crowd: Crowd) -> None:
+async def _days(office: Office, crowd: SimulatedClients) -> None:
     """Day after day; the weekends are left out."""
     number = 0
     while True:
@@ -307,7 +317,7 @@ async def _days(office: Office, crowd: Crowd) -> None:
         number += 1
 
 
-async def _show(today: str, crowd: Crowd) -> None:
+async def _show(today: str, crowd: SimulatedClients) -> None:
     """Say what time it is and how many are connected: all the time on a terminal, elsewhere once an hour of the day."""
     terminal, said = sys.stdout.isatty(), -1
     while True:

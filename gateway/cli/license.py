@@ -19,10 +19,10 @@ from gateway import operator_client
 from gateway.cli.options import config_options, settings_from
 from gateway.core.counting.session import is_id, utc
 from gateway.core.registration.messages import instant
-from gateway.core.wire.messages import Fault
+from gateway.core.wire.messages import RequestFault
 from gateway.edge.api.licenses import document
 from gateway.edge.server.registration import KeyRefused
-from gateway.edge.storage.offline_store import Offline, offline
+from gateway.edge.storage.offline_store import OfflineStore, offline_store
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 from gateway.licensing import OFFERS
 from gateway.operator_client import Operator, part, table
@@ -237,13 +237,13 @@ def _installed(serial: str, not_after: str | None) -> str:
 
 async def _offline(args: argparse.Namespace) -> str:
     try:
-        async with offline(args.store, new=args.work in {_add, _request}) as store:
+        async with offline_store(args.store, new=args.work in {_add, _request}) as store:
             return await _on(store, args)
-    except (StoreRefused, StoreUnavailable, KeyRefused, ConfigError, Fault, OSError) as fault:
+    except (StoreRefused, StoreUnavailable, KeyRefused, ConfigError, RequestFault, OSError) as fault:
         raise SystemExit(str(fault)) from None
 
 
-async def _on(store: Offline, args: argparse.Namespace) -> str:
+async def _on(store: OfflineStore, args: argparse.Namespace) -> str:
     now = time.time()
     if args.work in {_show, _revoke, _remove} and args.serial not in store.registrar.licenses:
         raise SystemExit(f"no license has the serial {args.serial}")

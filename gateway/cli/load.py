@@ -19,12 +19,12 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from gateway import operator_client
-from gateway.load.coordinator import Comparison, Crew, LoadError, Outcome
+from gateway.load.coordinator import Comparison, Coordinator, LoadError, LoadResult
 from gateway.load.worker import Plan
 
 if TYPE_CHECKING:
     from gateway.client_connection import Transport
-    from gateway.load.histogram import Histogram
+    from gateway.load.histogram import LatencyHistogram
     from gateway.load.tally import Tally
 
 HELP = """\
@@ -175,7 +175,7 @@ def _loopback(address: str) -> bool:
     return sys.platform == "linux" and ip.version == 4 and ip.is_loopback
 
 
-async def _load(args: argparse.Namespace) -> Outcome:
+async def _load(args: argparse.Namespace) -> LoadResult:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     task = asyncio.current_task()
@@ -198,7 +198,7 @@ async def _load(args: argparse.Namespace) -> Outcome:
                     operator_client.Operator(args.operator or operator_client.address(f"{args.host}:4311"))
                 )
             progress = Progress(args.connections, sys.stderr.isatty())
-            outcome = await Crew(todo, gateway).run(args.duration, stop, progress.show)
+            outcome = await Coordinator(todo, gateway).run(args.duration, stop, progress.show)
             progress.end()
             return outcome
     except asyncio.CancelledError:
@@ -254,7 +254,7 @@ def bar(phase: str, tally: Tally, connections: int) -> str:
     return "  ".join(parts)[:79]
 
 
-def document(outcome: Outcome) -> dict[str, Any]:
+def document(outcome: LoadResult) -> dict[str, Any]:
     """The outcome as JSON takes it; latencies in seconds, null where there are none."""
     tally = outcome.tally
     return {
@@ -278,7 +278,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def summary(outcome: Outcome) -> str:
+def summary(outcome: LoadResult) -> str:
     """The outcome for a person."""
     tally = outcome.tally
     lines = [
@@ -303,7 +303,7 @@ def summary(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _failure(outcome: Outcome) -> str:
+def _failure(outcome: LoadResult) -> str:
     faults = []
     if lost := outcome.tally.lost.total():
         faults.append(f"{lost} connections lost")
@@ -323,13 +323,13 @@ def _compared(comparison: Comparison | None) -> dict[str, Any] | None:
     return {"drift": comparison.drift, "gateway": comparison.gateway, "held": comparison.held}
 
 
-def _latency(histogram: Histogram) -> dict[str, float | None]:
+def _latency(histogram: LatencyHistogram) -> dict[str, float | None]:
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
     known: dict[str, float | None] = {name: histogram.percentile(share) for name, share in shares.items()}
     return known | {"max": histogram.max if histogram.count else None}
 
 
-def _percentiles(histogram: Histogram) -> str:
+def _percentiles(histogram: LatencyHistogram) -> str:
     known = {name: value for name, value in _latency(histogram).items() if value is not None}
     return "  ".join(f"{name} {_milliseconds(value)}" for name, value in known.items()) or "-"
 

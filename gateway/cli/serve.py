@@ -19,7 +19,7 @@ from config.rules import warnings
 from config.settings import Settings
 from gateway.cli.options import config_options, settings_from
 from gateway.core.admission.snapshot import PoolView, snapshot
-from gateway.edge.api.authorization import Unguarded
+from gateway.edge.api.authorization import OperatorTokenRequired
 from gateway.edge.gateway import Gateway
 from gateway.edge.server.registration import KeyRefused
 from gateway.edge.storage.audit_log import GATEWAY
@@ -103,7 +103,7 @@ async def _serve(gateway: Gateway, args: argparse.Namespace, before: int, files:
         return 0
     try:
         opening.result()
-    except (OSError, KeyRefused, StoreRefused, StoreUnavailable, Unguarded) as fault:
+    except (OSError, KeyRefused, StoreRefused, StoreUnavailable, OperatorTokenRequired) as fault:
         print(f"tallygate: cannot start: {getattr(fault, 'strerror', None) or fault}", file=sys.stderr)
         return 1
     try:
@@ -125,7 +125,7 @@ async def _before(event: asyncio.Event, task: asyncio.Task[None]) -> bool:
 
 async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
     """Drain; told to hurry, close without it, and without the disk if that does not answer."""
-    held = sum(len(door.connections) for door in gateway.hub.doors)
+    held = sum(len(door.connections) for door in gateway.hub.client_listeners)
     _say(f"draining {held} connections over {gateway.settings.listen.drain:g} s")
     closing = asyncio.create_task(gateway.close())
     if not await _before(at_once, closing):
@@ -156,7 +156,7 @@ def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]
             changed = gateway.reload(settings_from(args))
         except (ConfigError, OSError) as fault:
             log.error("the configuration is not taken, the last good one stays: %s", fault)
-            gateway.hub.recorder.note(GATEWAY, "reload.refused", "", {"why": str(fault)})
+            gateway.hub.persistence.audit(GATEWAY, "reload.refused", "", {"why": str(fault)})
             return
         log.warning(
             "configuration read again; changed: %s; waiting for a restart: %s",
@@ -189,7 +189,7 @@ def screen(gateway: Gateway, before: int, files: int) -> str:
 def _clients(gateway: Gateway) -> list[str]:
     listen, hub = gateway.settings.listen, gateway.hub
     secure = bool(listen.tls_certificate)
-    if any(door.port is None for door in hub.doors):
+    if any(door.port is None for door in hub.client_listeners):
         return [f"  clients    closed     {hub.registration.reason()}"]
     return [
         f"  clients    tcp        {_at(listen.host, hub.tcp.port)}  ({'TLS' if secure else 'no TLS'})",
@@ -223,7 +223,7 @@ def _registration(gateway: Gateway) -> list[str]:
     registration = gateway.hub.registration
     if not registration.agent:
         return []
-    told = registration.document()
+    told = registration.to_json()
     where = f"{told['state']}, license {told['serial']} of {told['server']}"
     return [f"  register   {where}"]
 

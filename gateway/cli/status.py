@@ -13,7 +13,7 @@ import textwrap
 from typing import Any
 
 from gateway import operator_client
-from gateway.core.counting.session import span
+from gateway.core.counting.session import duration_text
 
 HELP = "Show pools, connections, conferences and the registration of a running gateway."
 EXAMPLES = """\
@@ -170,5 +170,7 @@ def _registration(registration: Document) -> list[str]:
     lines = textwrap.wrap(f"registration {state}{reason}", WIDTH, subsequent_indent="  ")
     end, left = registration.get("shutdown_at"), registration.get("seconds_left")
     if end and state != "expired":
-        lines.append(f"  service ends at {end}" + (f", in {span(left)}" if left else "") + ", unless verified before")
+        lines.append(
+            f"  service ends at {end}" + (f", in {duration_text(left)}" if left else "") + ", unless verified before"
+        )
     return lines

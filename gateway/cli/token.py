@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gateway import operator_client
 from gateway.core.counting.session import is_id, utc
 from gateway.edge.api.authorization import RESERVED
-from gateway.edge.storage.offline_store import offline
+from gateway.edge.storage.offline_store import offline_store
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 from gateway.operator_client import Operator, part, table
 
@@ -121,7 +121,7 @@ def _listing(args: argparse.Namespace, items: list[dict[str, Any]]) -> str:
 
 async def _offline(args: argparse.Namespace) -> str:
     try:
-        async with offline(args.store) as store:
+        async with offline_store(args.store) as store:
             if args.work is _add:
                 if not is_id(args.name) or args.name in RESERVED:
                     raise SystemExit(f"{args.name}: no name for an operator")

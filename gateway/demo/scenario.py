@@ -59,7 +59,7 @@ class Meeting(NamedTuple):
     mode: Literal["group", "call"] = "group"
 
 
-class Step(NamedTuple):
+class ScenarioStep(NamedTuple):
     """What an actor does, `at` seconds after midnight. Who is a member already joins no second time: a later `join` is
     for those who were refused before.
     """
@@ -82,7 +82,7 @@ class Limits(NamedTuple):
     hosts: int
 
 
-class Worker(NamedTuple):
+class Employee(NamedTuple):
     """Somebody's habits: seconds after midnight."""
 
     desk: Actor
@@ -134,7 +134,7 @@ class Office:
         self.actors.append(actor)
         return actor
 
-    def _worker(self, number: int, lots: Random) -> Worker:
+    def _worker(self, number: int, lots: Random) -> Employee:
         again, place = divmod(number, len(FIRST) * len(LAST))
         # Steps without a common divisor lead to every pair of names, the like ones far from each other.
         first, last = FIRST[place % len(FIRST)], LAST[(place * 7 + place // len(FIRST)) % len(LAST)]
@@ -146,7 +146,7 @@ class Office:
             else self._actor("app", account, "desktop", "desktop/8.4 (linux)", "tcp")
         )
         phone = self._actor("app", account, "phone", "mobile/8.4", "tcp") if lots.random() < 0.35 else None
-        return Worker(desk, phone, lots.gauss(8.7, 0.55) * HOUR, lots.gauss(17.3, 0.8) * HOUR)
+        return Employee(desk, phone, lots.gauss(8.7, 0.55) * HOUR, lots.gauss(17.3, 0.8) * HOUR)
 
     def _room(self, number: int) -> Actor:
         name = ROOMS[number % len(ROOMS)] + str(number // len(ROOMS) or "")
@@ -162,18 +162,18 @@ class Office:
 
     # -- one day -----------------------------------------------------------------------------------------------------
 
-    def day(self, number: int, *, working: bool = True) -> list[Step]:
+    def day(self, number: int, *, working: bool = True) -> list[ScenarioStep]:
         """The steps of a day, in order; days of different numbers differ. Hardly anybody comes when nobody works."""
         lots = self._lots("day", number)
         present = [self._presence(worker, lots, working=working) for worker in self.workers]
         steps = [step for worker, presence in zip(self.workers, present, strict=True)
                  for step in _attendance(worker, presence, lots)]  # fmt: skip
-        steps += [Step(0.0, room.number, "come") for room in self.rooms]
+        steps += [ScenarioStep(0.0, room.number, "come") for room in self.rooms]
         steps += self._meetings(present, lots)
         steps.sort(key=lambda step: step.at)  # stable: steps of one instant keep their order
         return steps
 
-    def _presence(self, worker: Worker, lots: Random, *, working: bool) -> Presence:
+    def _presence(self, worker: Employee, lots: Random, *, working: bool) -> Presence:
         if lots.random() > (0.93 if working else 0.06):
             return Presence([])
         if lots.random() < 0.03:  # looks in at night
@@ -188,7 +188,7 @@ class Office:
                 return Presence([(start, lunch), (back, end)])
         return Presence([(start, end)])
 
-    def _meetings(self, present: list[Presence], lots: Random) -> Iterator[Step]:
+    def _meetings(self, present: list[Presence], lots: Random) -> Iterator[ScenarioStep]:
         names: dict[str, int] = {}
         hosts = range(max(2, round(len(self.workers) * OWN_HOSTS)))
         free = {guest.number: 0.0 for guest in self.guests}
@@ -222,8 +222,8 @@ class Office:
                 if not call and lots.random() < 0.3:
                     for room in _free(rooms, 1, at, over, lots):
                         came = at + lots.uniform(3, 5) * MINUTE
-                        yield Step(came, room, "join", meeting)
-                        yield Step(over, room, "leave", meeting)
+                        yield ScenarioStep(came, room, "join", meeting)
+                        yield ScenarioStep(over, room, "leave", meeting)
 
 
 def bustle(at: float) -> float:
@@ -235,34 +235,34 @@ def bustle(at: float) -> float:
     return CURVE[-1][1]
 
 
-def _attendance(worker: Worker, presence: Presence, lots: Random) -> Iterator[Step]:
+def _attendance(worker: Employee, presence: Presence, lots: Random) -> Iterator[ScenarioStep]:
     """Somebody comes and goes, and looks at the phone now and then."""
     for start, end in presence.spans:
-        yield Step(start, worker.desk.number, "come")
-        yield Step(end, worker.desk.number, "go")
+        yield ScenarioStep(start, worker.desk.number, "come")
+        yield ScenarioStep(end, worker.desk.number, "go")
     if worker.phone is None:
         return
-    yield Step(0.0, worker.phone.number, "come")
-    yield Step(0.0, worker.phone.number, "sleep")
+    yield ScenarioStep(0.0, worker.phone.number, "come")
+    yield ScenarioStep(0.0, worker.phone.number, "sleep")
     for start in sorted(lots.uniform(7, 22.5) * HOUR for _ in range(lots.randint(2, 5))):
-        yield Step(start, worker.phone.number, "wake")
-        yield Step(start + lots.uniform(4, 25) * MINUTE, worker.phone.number, "sleep")
+        yield ScenarioStep(start, worker.phone.number, "wake")
+        yield ScenarioStep(start + lots.uniform(4, 25) * MINUTE, worker.phone.number, "sleep")
 
 
-def _held(meeting: Meeting, members: list[Actor], at: float, over: float, lots: Random) -> Iterator[Step]:
+def _held(meeting: Meeting, members: list[Actor], at: float, over: float, lots: Random) -> Iterator[ScenarioStep]:
     """The first of the members calls the meeting, the others come within minutes; who was refused tries again."""
     for place, member in enumerate(members):
         came = at + (lots.uniform(-2, 0) if place == 0 else lots.uniform(0.1, 3)) * MINUTE
-        yield Step(came, member.number, "join", meeting, place == 0)
-        yield Step(came + lots.uniform(0.5, 6) * MINUTE, member.number, "join", meeting)
-        yield Step(over - lots.uniform(0, 2) * MINUTE, member.number, "leave", meeting)
+        yield ScenarioStep(came, member.number, "join", meeting, place == 0)
+        yield ScenarioStep(came + lots.uniform(0.5, 6) * MINUTE, member.number, "join", meeting)
+        yield ScenarioStep(over - lots.uniform(0, 2) * MINUTE, member.number, "leave", meeting)
 
 
-def _visit(meeting: Meeting, guest: int, at: float, over: float, lots: Random) -> Iterator[Step]:
+def _visit(meeting: Meeting, guest: int, at: float, over: float, lots: Random) -> Iterator[ScenarioStep]:
     came = at + lots.uniform(3, 6) * MINUTE
-    yield Step(came, guest, "come")
-    yield Step(came + MINUTE / 2, guest, "join", meeting)
-    yield Step(over - MINUTE, guest, "go")
+    yield ScenarioStep(came, guest, "come")
+    yield ScenarioStep(came + MINUTE / 2, guest, "join", meeting)
+    yield ScenarioStep(over - MINUTE, guest, "go")
 
 
 def _free(until: dict[int, float], count: int, at: float, over: float, lots: Random) -> list[int]:

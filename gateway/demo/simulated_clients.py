@@ -16,13 +16,13 @@ from gateway.client import Client, Denied, RequestError
 
 if TYPE_CHECKING:
     from gateway.client_connection import Message, Transport
-    from gateway.demo.scenario import Actor, Office, Step
+    from gateway.demo.scenario import Actor, Office, ScenarioStep
 
-MANNERS = 3.0
+GOODBYE_TIMEOUT = 3.0
 """Seconds for everybody to say goodbye at the end."""
 
 
-class Crowd:
+class SimulatedClients:
     """The clients of `office` at the doors of a gateway. `speed` is how many seconds of a day pass in one second."""
 
     def __init__(self, office: Office, host: str, ports: dict[Transport, int], speed: float, seed: int) -> None:
@@ -46,11 +46,11 @@ class Crowd:
         """The time of day, in seconds after midnight."""
         return (asyncio.get_running_loop().time() - self._begun) * self._speed
 
-    async def live(self, steps: list[Step], start: float, until: float) -> None:
+    async def live(self, steps: list[ScenarioStep], start: float, until: float) -> None:
         """Live from `start` to `until`, in seconds after midnight; what was before `start` is done at once."""
         loop = asyncio.get_running_loop()
         self._begun = loop.time() - start / self._speed
-        by_actor: dict[int, list[Step]] = {}
+        by_actor: dict[int, list[ScenarioStep]] = {}
         for step in steps:
             by_actor.setdefault(step.actor, []).append(step)
         async with asyncio.TaskGroup() as group:
@@ -58,7 +58,7 @@ class Crowd:
                 group.create_task(self._follow(self._office.actors[number], todo))
             await asyncio.sleep(self._begun + until / self._speed - loop.time())
 
-    async def _follow(self, actor: Actor, steps: list[Step]) -> None:
+    async def _follow(self, actor: Actor, steps: list[ScenarioStep]) -> None:
         loop = asyncio.get_running_loop()
         for step in steps:
             await asyncio.sleep(self._begun + step.at / self._speed - loop.time())
@@ -69,7 +69,7 @@ class Crowd:
             except OSError:
                 continue  # the connection is gone, and what is next may bring another
 
-    async def _take(self, actor: Actor, step: Step) -> None:
+    async def _take(self, actor: Actor, step: ScenarioStep) -> None:
         client = self._clients.get(actor.number)
         if step.verb == "come":
             if client is None or client.end is not None:
@@ -112,7 +112,7 @@ class Crowd:
         leaving = [asyncio.create_task(client.bye()) for client in self._clients.values()]
         self._clients.clear()
         if leaving:
-            _, late = await asyncio.wait(leaving, timeout=MANNERS)
+            _, late = await asyncio.wait(leaving, timeout=GOODBYE_TIMEOUT)
             for each in late:
                 each.cancel()
             await asyncio.wait(leaving)

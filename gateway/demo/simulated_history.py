@@ -12,18 +12,18 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway.core.admission.decisions import Admission
-from gateway.core.admission.lease_administration import Leasing
-from gateway.core.admission.outcome import Terms
-from gateway.core.counting.session import Now, Session
+from gateway.core.admission.lease_administration import LeaseAdministration
+from gateway.core.admission.outcome import GatewayRules
+from gateway.core.counting.session import Instant, Session
 from gateway.core.reporting.history import History
 from gateway.core.wire.messages import Request
 from gateway.demo.scenario import DAY
-from gateway.edge.storage.history_store import Archive
+from gateway.edge.storage.history_store import HistoryStore
 from gateway.licensing import MODELS
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from gateway.demo.scenario import Actor, Office, Step
+    from gateway.demo.scenario import Actor, Office, ScenarioStep
     from gateway.edge.storage.store import Store
 
 LOOK = 600.0
@@ -31,16 +31,18 @@ LOOK = 600.0
 ADDRESS = "192.0.2.1"
 
 
-class Month:
+class SimulatedHistory:
     """The sessions of `office` in the past, under the licenses of `settings`."""
 
     def __init__(self, office: Office, settings: Settings, start: float) -> None:
         """`start` is in seconds UTC."""
         license = settings.license
         models = [MODELS[name].model(license.terms[name]) for name in (license.model, *license.shadows)]
-        self.now = Now(0.0, start)
-        self.admission = Admission(models, Terms(), self.now, enforce=license.enforce, overdraft=license.overdraft)
-        self.leasing = Leasing(self.admission)
+        self.now = Instant(0.0, start)
+        self.admission = Admission(
+            models, GatewayRules(), self.now, enforce=license.enforce, overdraft=license.overdraft
+        )
+        self.leasing = LeaseAdministration(self.admission)
         self.history = History(self.admission.ledgers, settings.history.true_denial_window)
         self._office = office
         self._there: dict[int, Session] = {}
@@ -48,9 +50,9 @@ class Month:
 
     def wait(self, until: float) -> None:
         """Let time pass until an instant in seconds UTC."""
-        self.now = Now(until - self.now.wall + self.now.mono, until)
+        self.now = Instant(until - self.now.wall + self.now.mono, until)
 
-    def take(self, step: Step) -> None:
+    def take(self, step: ScenarioStep) -> None:
         """Do one step; being refused is an answer."""
         session = self._there.get(step.actor)
         match step.verb:
@@ -97,8 +99,8 @@ async def write(store: Store, office: Office, settings: Settings, days: int, unt
     Raises `StoreUnavailable`.
     """
     first = until // DAY * DAY - days * DAY
-    month = Month(office, settings, first)
-    archive = Archive(month.history, store, settings.history.keep)
+    month = SimulatedHistory(office, settings, first)
+    archive = HistoryStore(month.history, store, settings.history.keep)
     await archive.open(month.now)
     month.leasing.redistribute(office.team(0), month.now)
     looked = first
@@ -117,12 +119,12 @@ async def write(store: Store, office: Office, settings: Settings, days: int, unt
     archive.close(month.now)
 
 
-async def _look(month: Month, archive: Archive, looked: float, until: float) -> float:
+async def _look(month: SimulatedHistory, archive: HistoryStore, looked: float, until: float) -> float:
     """Do what a gateway does every second, less often; returns when that was last."""
     while looked + LOOK <= until:
         looked += LOOK
         month.wait(looked)
         month.leasing.expire(month.now)
-        archive.look(month.now)
+        archive.poll(month.now)
         await asyncio.sleep(0)
     return looked

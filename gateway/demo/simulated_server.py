@@ -10,7 +10,7 @@ import secrets
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from gateway.core.registration.agent_protocol import Conversation, News, Phase
+from gateway.core.registration.agent_protocol import AgentConversation, Phase, Verdict
 from gateway.core.registration.license_status import PACE
 from gateway.core.wire import json_lines
 from gateway.licensing import OFFERS
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 AGAIN = 5.0
 """Seconds until a lost connection is tried again."""
-LAST = frozenset({News.REFUSED, News.REVOKED, News.TURNED_AWAY})
+LAST = frozenset({Verdict.REFUSED, Verdict.REVOKED, Verdict.TURNED_AWAY})
 
 
-class Branch:
+class SimulatedServer:
     """The installation `server` of the license `serial`; `used` gives the use of each pool at the instant."""
 
     def __init__(self, serial: str, key: bytes, server: str, used: Callable[[], Mapping[str, int]]) -> None:
@@ -47,7 +47,7 @@ class Branch:
         reader, writer = await asyncio.open_connection(host, port, limit=json_lines.LIMIT + 2)
         try:
             version = f"tallygate/{metadata.version('tallygate')}"
-            talk = Conversation(
+            talk = AgentConversation(
                 self._key, OFFERS, server=self._server, serial=self._serial, version=version,
                 nonce=secrets.token_hex(16), ticket=self._ticket,
             )  # fmt: skip
@@ -63,9 +63,9 @@ class Branch:
                 heard = talk.receive(json_lines.parse(line.rstrip(b"\r\n")))
                 if heard.answer is not None:
                     writer.write(json_lines.encode(heard.answer) + b"\n")
-                elif heard.news in LAST:
+                elif heard.verdict in LAST:
                     return heard.reason
-                if heard.news is News.REGISTERED:
+                if heard.verdict is Verdict.REGISTERED:
                     pace = PACE * heard.interval
                     self.registered.set()
                     writer.write(json_lines.encode(talk.verify(self._used())) + b"\n")

@@ -15,8 +15,8 @@ from pathlib import Path
 from config import keys
 from config.settings import Settings
 from gateway.edge.api.server import OperatorPort
-from gateway.edge.server.registration_agent import Agent
-from gateway.edge.server.runtime import Clock, Hub
+from gateway.edge.server.registration_agent import RegistrationAgent
+from gateway.edge.server.runtime import Clock, Runtime
 from gateway.edge.storage.audit_log import GATEWAY
 
 GARBAGE = (50_000, 50, 50)
@@ -44,9 +44,9 @@ class Gateway:
         self.settings = settings
         self._ready = ready
         self._trouble = ""
-        self.hub = Hub(settings, clock or Clock(time.monotonic, time.time), files=files, clients=clients)
+        self.hub = Runtime(settings, clock or Clock(time.monotonic, time.time), files=files, clients=clients)
         self.hub.registration.doors = self._attend
-        self.agent = Agent(self.hub, self.hub.registration)
+        self.agent = RegistrationAgent(self.hub, self.hub.registration)
         self.operator = OperatorPort(self.hub)
 
     async def open(self) -> None:
@@ -62,7 +62,7 @@ class Gateway:
         try:
             await self.hub.restore()
             await self.operator.open(listen.operator_host, listen.operator)
-            for door in self.hub.every_door:
+            for door in self.hub.listeners:
                 door.tls = context
             if self.settings.registrar.enabled:
                 self.hub.registrar.door.open(self.settings.registrar.host, self.settings.registrar.port)
@@ -73,7 +73,7 @@ class Gateway:
         except BaseException:
             await self.close(drain=0)
             raise
-        self.hub.clockwork.start()
+        self.hub.ticker.start()
         if self.hub.registration.agent:
             self.agent.start()
         gc.freeze()
@@ -99,22 +99,22 @@ class Gateway:
                 return False
             self._trouble = ""
         else:
-            self.hub.turn_out("unregistered")
+            self.hub.close_all("unregistered")
         self._tell_ports()
         return True
 
     async def close(self, drain: float | None = None) -> None:
         """Send the clients away over `drain` seconds (the setting's, unless given), then close everything."""
-        await self.hub.shut()
+        await self.hub.stop_accepting()
         self._tell_ports()
         await self.hub.drain(self.settings.listen.drain if drain is None else drain)
         await self.agent.close()
         self.hub.registrar.close()
-        await self.hub.abandon()
-        self.hub.clockwork.stop()
+        await self.hub.abort_remaining()
+        self.hub.ticker.stop()
         await self.operator.close()
-        self.hub.archive.close(self.hub.now())
-        await self.hub.recorder.close()
+        self.hub.history_store.close(self.hub.now())
+        await self.hub.persistence.close()
         self._tell_ports()
 
     def _tell_ports(self) -> None:
@@ -134,16 +134,16 @@ class Gateway:
         adopted = keys.adopt(self.settings, settings)
         if self.hub.tcp.tls is not None:
             context = tls_context(adopted.listen.tls_certificate, adopted.listen.tls_key)
-            for door in self.hub.every_door:
+            for door in self.hub.listeners:
                 door.tls = context
         self.settings = adopted
-        self.hub.tune(adopted)
+        self.hub.apply_settings(adopted)
         after = {effect.key: effect.text for effect in keys.effective(settings)}
         told = {
             "changed": {key: [before[key], after[key]] for key in changed.live},
             "waiting": {key: [before[key], after[key]] for key in changed.restart},
         }
-        self.hub.recorder.note(GATEWAY, "reload", "", told)
+        self.hub.persistence.audit(GATEWAY, "reload", "", told)
         return changed
 
     def ports(self) -> dict[str, int | None]:

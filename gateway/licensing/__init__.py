@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from gateway.core.counting.license_model import Model
-from gateway.core.registration.messages import FREE, Grant, Offer
+from gateway.core.counting.license_model import LicenseModel
+from gateway.core.registration.messages import FREE, Grant, LicensableModel
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.floating import Floating, floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed, nefsis_concurrent, nefsis_named
@@ -26,7 +26,7 @@ class Licensing(NamedTuple):
     """
 
     terms: type[Any]
-    model: Callable[[Any], Model]
+    model: Callable[[Any], LicenseModel]
     limits: Mapping[str, str]
     editions: tuple[str, ...] = ()
     sold: Callable[[Any, Grant], Any] = lambda terms, _: terms
@@ -42,8 +42,8 @@ MODELS: dict[str, Licensing] = {
     "floating": Licensing(Floating, floating, {"seats": "limit"}),
 }
 
-OFFERS: dict[str, Offer] = {
-    name: Offer(
+OFFERS: dict[str, LicensableModel] = {
+    name: LicensableModel(
         tuple(each.limits), each.editions, tuple(extension.name for extension in each.model(each.terms()).extensions)
     )
     for name, each in MODELS.items()
@@ -59,7 +59,7 @@ def under(grant: Grant, terms: Any) -> Any:
     return model.sold(replace(terms, **limits), grant)
 
 
-def extended(model: Model, grant: Grant) -> Model:
+def extended(model: LicenseModel, grant: Grant) -> LicenseModel:
     """The model with the extensions that a license names; no free edition has an SDK (counting rules, 3)."""
     named = {name for name in grant.extensions if (name, grant.edition) != ("sdk", FREE)}
     extensions = (each._replace(licensed=each.licensed or each.name in named) for each in model.extensions)

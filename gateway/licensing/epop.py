@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from config.values import Count
-from gateway.core.counting.license_model import CONFERENCE_ENDS, Model, Pool
+from gateway.core.counting.license_model import CONFERENCE_ENDS, LicenseModel, PoolTerms
 from gateway.core.counting.session import Seat, Session
 
 
@@ -20,10 +20,10 @@ class Epop:
     """Connections that may take part in live conferences at once."""
 
 
-def epop(terms: Epop) -> Model:
+def epop(terms: Epop) -> LicenseModel:
     """One seat for each connection in a live conference, once however many conferences."""
-    pool = Pool("concurrent", terms.users, CONFERENCE_ENDS)
-    return Model("epop", pools=(pool,), seats=one_line, members_only=True)
+    pool = PoolTerms("concurrent", terms.users, CONFERENCE_ENDS)
+    return LicenseModel("epop", pools=(pool,), seats=one_line, members_only=True)
 
 
 def one_line(session: Session, _: bool) -> tuple[Seat, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from config.values import Count, Seconds
-from gateway.core.counting.license_model import CONNECTION_ENDS, Model, Pool
+from gateway.core.counting.license_model import CONNECTION_ENDS, LicenseModel, PoolTerms
 from gateway.core.counting.session import Key, Seat, Session
 
 
@@ -27,7 +27,7 @@ class Floating:
     """Keys that always hold a seat: account, `account/device` or address, as `key` says."""
 
 
-def floating(terms: Floating) -> Model:
+def floating(terms: Floating) -> LicenseModel:
     """One seat for each `key` that has a session, in a conference or not."""
 
     def seats(session: Session, _: bool) -> tuple[Seat, ...]:
@@ -35,8 +35,8 @@ def floating(terms: Floating) -> Model:
 
     reserve = tuple(_reserved(terms.key, text) for text in terms.reserve)
     causes = (*CONNECTION_ENDS, "redistributed") if reserve else CONNECTION_ENDS
-    pool = Pool("seats", terms.limit or None, causes, linger=terms.linger, reserve=reserve)
-    return Model("floating", pools=(pool,), seats=seats)
+    pool = PoolTerms("seats", terms.limit or None, causes, linger=terms.linger, reserve=reserve)
+    return LicenseModel("floating", pools=(pool,), seats=seats)
 
 
 def _key(key: str, session: Session) -> Key:

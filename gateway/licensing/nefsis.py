@@ -12,7 +12,7 @@ from typing import Literal
 
 from config.values import Count, Positive
 from gateway.core.counting.ledger import Ledger
-from gateway.core.counting.license_model import CONFERENCE_ENDS, LEASE_ENDS, Attempt, Model, Pool, Refusal
+from gateway.core.counting.license_model import CONFERENCE_ENDS, LEASE_ENDS, Attempt, LicenseModel, PoolTerms, Refusal
 from gateway.core.counting.session import Conference, Seat, Session
 from gateway.licensing.epop import one_line
 
@@ -39,13 +39,13 @@ class NefsisNamed:
     """Whether a connection that joined as host counts inside M."""
 
 
-def nefsis_concurrent(terms: NefsisConcurrent) -> Model:
+def nefsis_concurrent(terms: NefsisConcurrent) -> LicenseModel:
     """The rule of e/pop; hosts and participants total at most `users`."""
-    pool = Pool("concurrent", terms.users, CONFERENCE_ENDS)
-    return Model("nefsis-concurrent", pools=(pool,), seats=one_line, members_only=True)
+    pool = PoolTerms("concurrent", terms.users, CONFERENCE_ENDS)
+    return LicenseModel("nefsis-concurrent", pools=(pool,), seats=one_line, members_only=True)
 
 
-def nefsis_named(terms: NefsisNamed) -> Model:
+def nefsis_named(terms: NefsisNamed) -> LicenseModel:
     """N named hosts, each with one live conference at a time of at most M connections."""
 
     def seats(session: Session, enforced: bool) -> tuple[Seat, ...]:
@@ -69,14 +69,14 @@ def nefsis_named(terms: NefsisNamed) -> Model:
 
     def _host_refused(attempt: Attempt, room: Conference, ledger: Ledger) -> Refusal | None:
         session = attempt.session
-        hosting = attempt.host or (not ledger.enforced and room.lacks_host and session.account is not None)
+        hosting = attempt.host or (not ledger.enforced and room.has_no_host and session.account is not None)
         if not hosting:
             return Refusal("host_not_named", "hosts") if attempt.opens else None
         if session.identity is None:
             return Refusal("host_not_named", "hosts")
         if any(
             other.live and other is not room and _hosts(each, other, ledger.enforced)
-            for each in attempt.kin
+            for each in attempt.same_account_sessions
             for other in each.conferences
         ):
             return Refusal("host_busy", "hosts")
@@ -91,11 +91,11 @@ def nefsis_named(terms: NefsisNamed) -> Model:
             return None
         return Refusal("conference_full", "participants", counted, terms.participants)
 
-    return Model(
+    return LicenseModel(
         "nefsis-named",
         pools=(
-            Pool("hosts", terms.hosts, LEASE_ENDS, ("pool_full", "host_busy", "host_not_named"), endless=True),
-            Pool(
+            PoolTerms("hosts", terms.hosts, LEASE_ENDS, ("pool_full", "host_busy", "host_not_named"), endless=True),
+            PoolTerms(
                 "participants",
                 terms.hosts * terms.participants,
                 CONFERENCE_ENDS,
@@ -104,12 +104,12 @@ def nefsis_named(terms: NefsisNamed) -> Model:
             ),
         ),
         seats=seats,
-        conference=conference,
-        opener="hosts",
+        conference_rule=conference,
+        start_pool="hosts",
         members_only=True,
     )
 
 
 def _hosts(session: Session, conference: Conference, enforced: bool) -> bool:
-    hosting = conference.members[session] or (not enforced and conference.lieu is session)
-    return hosting and session not in conference.unnamed
+    hosting = conference.members[session] or (not enforced and conference.implied_host is session)
+    return hosting and session not in conference.released_hosts

@@ -19,8 +19,8 @@ from gateway.core.counting.license_model import (
     LEASE_ENDS,
     Attempt,
     Extension,
-    Model,
-    Pool,
+    LicenseModel,
+    PoolTerms,
     Refusal,
     seats_held,
 )
@@ -99,7 +99,7 @@ def sold(terms: TrueConf, grant: Grant) -> TrueConf:
     return replace(terms, sdk="sdk" in grant.extensions and grant.edition != FREE, **changes)
 
 
-def trueconf(terms: TrueConf) -> Model:
+def trueconf(terms: TrueConf) -> LicenseModel:
     """Four pools; what an edition or an extension forbids is refused before any pool is asked."""
     free = terms.edition == "free"
     max_conferences = _or(terms.max_conferences, 1 if free else 0)
@@ -145,23 +145,23 @@ def trueconf(terms: TrueConf) -> Model:
         told["pro_expires"] = utc(lease.expires) if lease is not None else None
         return told
 
-    return Model(
+    return LicenseModel(
         "trueconf",
         pools=(
-            Pool(
+            PoolTerms(
                 "online",
                 online,
                 (*CONNECTION_ENDS, "asleep"),
                 ("pool_full", "extension_missing", "no_such_conference", "conference_limit", "conference_full"),
             ),
-            Pool(
+            PoolTerms(
                 "pro",
                 None if terms.edition == "enterprise" else terms.pro,
                 LEASE_ENDS,
                 ("pool_full", "extension_missing", "conference_limit", "conference_full"),
                 lease=terms.pro_lease,
             ),
-            Pool(
+            PoolTerms(
                 "guest",
                 terms.guest,
                 CONFERENCE_ENDS,
@@ -174,7 +174,7 @@ def trueconf(terms: TrueConf) -> Model:
                     "conference_full",
                 ),
             ),
-            Pool(
+            PoolTerms(
                 "gateway",
                 terms.gateway,
                 CONFERENCE_ENDS,
@@ -183,11 +183,11 @@ def trueconf(terms: TrueConf) -> Model:
         ),
         seats=seats,
         forbids=forbids,
-        conference=conference,
-        standing=standing,
-        personal="pro",
-        reservable=not free,
-        requestable=lambda session: terms.allow_pro_requests and session.user,
+        conference_rule=conference,
+        entitlements=standing,
+        account_pool="pro",
+        allows_reservations=not free,
+        allows_requests=lambda session: terms.allow_pro_requests and session.user,
         edition=terms.edition,
         extensions=_extensions(terms),
     )

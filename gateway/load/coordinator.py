@@ -51,7 +51,7 @@ class Comparison:
 
 
 @dataclass(slots=True)
-class Outcome:
+class LoadResult:
     """What came of a load; the comparisons are None where the gateway's operator port was not asked."""
 
     tally: Tally = field(default_factory=Tally)
@@ -83,7 +83,7 @@ async def read_gauges(gateway: Operator) -> Gauges:
     return gauges
 
 
-class Crew:
+class Coordinator:
     """The workers of one load. `run` once."""
 
     def __init__(self, plans: list[Plan], gateway: Operator | None) -> None:
@@ -96,13 +96,13 @@ class Crew:
         self._phases: dict[int, str] = {}
         self._reported = asyncio.Event()
 
-    async def run(self, duration: float, stop: asyncio.Event, show: Callable[[str, Tally], None]) -> Outcome:
+    async def run(self, duration: float, stop: asyncio.Event, show: Callable[[str, Tally], None]) -> LoadResult:
         """Ramp up, hold for `duration` seconds, compare, say `bye`, compare again.
 
         `stop` ends the first two early. `show` is told the phase and the sum of all tallies as reports come.
         Raises `OperatorError`, or `LoadError` when a worker died.
         """
-        outcome = Outcome()
+        outcome = LoadResult()
         loop = asyncio.get_running_loop()
         began = loop.time()
         if self._gateway is not None:

@@ -33,7 +33,7 @@ def upper(number: int) -> float:
     return ((number - (exponent << _BITS) + 1) << exponent) / 1e6
 
 
-class Histogram:
+class LatencyHistogram:
     """Counts of latencies; percentiles are upper edges of buckets, the maximum is exact."""
 
     __slots__ = ("_counts", "count", "max")
@@ -49,7 +49,7 @@ class Histogram:
         self.count += 1
         self.max = max(self.max, seconds)
 
-    def add(self, other: Histogram) -> None:
+    def add(self, other: LatencyHistogram) -> None:
         """Count everything `other` has counted."""
         self._counts.update(other._counts)
         self.count += other.count
@@ -70,7 +70,7 @@ class Histogram:
         return [self.max, *(number for item in sorted(self._counts.items()) for number in item)]
 
     @classmethod
-    def load(cls, dumped: Iterable[float]) -> Histogram:
+    def load(cls, dumped: Iterable[float]) -> LatencyHistogram:
         """The histogram that `dump` gave."""
         numbers = iter(dumped)
         histogram = cls()

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.load.histogram import Histogram
+from gateway.load.histogram import LatencyHistogram
 
 
 @dataclass(slots=True)
@@ -36,9 +36,9 @@ class Tally:
     """Welcomed connections that ended without our having ended them, by reason."""
     removed: Counter[str] = field(default_factory=Counter)
     """Memberships the gateway ended, by reason."""
-    welcome: Histogram = field(default_factory=Histogram)
+    welcome: LatencyHistogram = field(default_factory=LatencyHistogram)
     """Time from the beginning of a connection to its `welcome`."""
-    ack: Histogram = field(default_factory=Histogram)
+    ack: LatencyHistogram = field(default_factory=LatencyHistogram)
     """Time from a heartbeat to its `ack`."""
 
     def add(self, other: Tally) -> None:
@@ -60,7 +60,7 @@ class Tally:
         """The tally that `dump` gave."""
         values = {name: dumped[name] for name in _NUMBERS}
         values |= {name: Counter(dumped[name]) for name in _COUNTERS}
-        values |= {name: Histogram.load(dumped[name]) for name in _HISTOGRAMS}
+        values |= {name: LatencyHistogram.load(dumped[name]) for name in _HISTOGRAMS}
         return cls(**values)
 
 

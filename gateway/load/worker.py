@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from gateway.client_connection import End, Link, Message, Transport, codec
+from gateway.client_connection import ClientConnection, End, Message, Transport, codec
 from gateway.load.tally import Tally
 
 if TYPE_CHECKING:
@@ -69,13 +69,13 @@ class Plan:
         return cls(**json.loads(line))
 
 
-class Wheel:
+class HeartbeatSchedule:
     """Beats for every peer once per interval, each at its own random point of it."""
 
     TICK = 0.02
 
     def __init__(self, interval: float, random: Random, tally: Tally) -> None:
-        self._slots: list[list[Peer]] = [[] for _ in range(max(1, round(interval / self.TICK)))]
+        self._slots: list[list[SimulatedPeer]] = [[] for _ in range(max(1, round(interval / self.TICK)))]
         self._tick = interval / len(self._slots)
         self._random = random
         self._tally = tally
@@ -84,7 +84,7 @@ class Wheel:
         self._turn = 0
         self._timer = self._loop.call_later(self._tick, self._advance)
 
-    def add(self, peer: Peer) -> None:
+    def add(self, peer: SimulatedPeer) -> None:
         """Beat for a peer until its link is gone."""
         self._random.choice(self._slots).append(peer)
 
@@ -110,32 +110,32 @@ class Wheel:
         self._timer = self._loop.call_at(self._start + (self._turn + 1) * self._tick, self._advance)
 
 
-class Peer:
+class SimulatedPeer:
     """One client of the load; the listener of its link. Never comes back after a loss: a loss is counted."""
 
     __slots__ = ("_began", "_member", "_welcomed", "_worker", "beaten", "link", "number", "settled", "transport")
 
-    def __init__(self, worker: Worker, number: int, transport: Transport) -> None:
+    def __init__(self, worker: LoadWorker, number: int, transport: Transport) -> None:
         self._worker = worker
         self._began = worker.loop.time()
         self._welcomed = self._member = self.settled = False
         self.beaten = 0.0
         self.number = number
         self.transport: Transport = transport
-        self.link: Link | None = None
+        self.link: ClientConnection | None = None
 
-    def opened(self, link: Link) -> None:
+    def opened(self, link: ClientConnection) -> None:
         """Say hello."""
         self._worker.tally.connected += 1
         link.send(self._worker.hello(self.number))
 
-    def acked(self, link: Link) -> None:  # noqa: ARG002 - a listener may have several links, a peer has one
+    def acked(self, link: ClientConnection) -> None:  # noqa: ARG002 - a listener may have several links, a peer has one
         """Take the time of a heartbeat."""
         tally = self._worker.tally
         tally.acks += 1
         tally.ack.record(self._worker.loop.time() - self.beaten)
 
-    def received(self, link: Link, message: Message) -> None:
+    def received(self, link: ClientConnection, message: Message) -> None:
         """Count what the gateway says, and ask for the next thing."""
         worker, tally = self._worker, self._worker.tally
         match message["type"]:
@@ -165,7 +165,7 @@ class Peer:
                 tally.removed[str(message.get("reason"))] += 1
                 self._leave()
 
-    def ended(self, link: Link, end: End) -> None:  # noqa: ARG002 - as above
+    def ended(self, link: ClientConnection, end: End) -> None:  # noqa: ARG002 - as above
         """Count how it ended."""
         if self.link is None:
             return
@@ -194,7 +194,7 @@ class Peer:
             self._worker.tally.members -= 1
 
 
-class Worker:
+class LoadWorker:
     """All connections of one process."""
 
     def __init__(self, plan: Plan) -> None:
@@ -205,8 +205,8 @@ class Worker:
         self.changed = asyncio.Event()
         self._plan = plan
         self._random = Random(plan.seed)  # noqa: S311 - repeatable by its seed; nothing is secret here
-        self._peers: set[Peer] = set()
-        self._wheel: Wheel | None = None
+        self._peers: set[SimulatedPeer] = set()
+        self._wheel: HeartbeatSchedule | None = None
         self._slots = asyncio.Semaphore(IN_FLIGHT)
 
     def hello(self, number: int) -> Message:
@@ -220,14 +220,14 @@ class Worker:
         """The conference a peer joins."""
         return f"load-{number % self._plan.conferences}" if self._plan.conferences else None
 
-    def beat_for(self, peer: Peer, welcome: Message) -> None:
+    def beat_for(self, peer: SimulatedPeer, welcome: Message) -> None:
         """Beat for a peer from now on; the first welcome states the interval."""
         if self._wheel is None:
             interval = self._plan.heartbeat or float(welcome.get("heartbeat_seconds") or 30.0)
-            self._wheel = Wheel(interval, self._random, self.tally)
+            self._wheel = HeartbeatSchedule(interval, self._random, self.tally)
         self._wheel.add(peer)
 
-    def gone(self, peer: Peer) -> None:
+    def gone(self, peer: SimulatedPeer) -> None:
         """Forget a peer."""
         self._peers.discard(peer)
         self.changed.set()
@@ -282,8 +282,8 @@ class Worker:
     async def _open(self, number: int) -> None:
         transport = self._plan.transports[number % len(self._plan.transports)]
         port = self._plan.ports[transport]
-        peer = Peer(self, number, transport)
-        peer.link = link = Link(codec(transport, self._plan.host, port, self._random), peer)
+        peer = SimulatedPeer(self, number, transport)
+        peer.link = link = ClientConnection(codec(transport, self._plan.host, port, self._random), peer)
         self._peers.add(peer)
         source = (self._plan.sources[number % len(self._plan.sources)], 0) if self._plan.sources else None
         try:
@@ -315,7 +315,7 @@ async def _main() -> None:
     gc.set_threshold(100_000, 50, 50)
     commands = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    worker = Worker(Plan.load(await commands.readline()))
+    worker = LoadWorker(Plan.load(await commands.readline()))
     reporting = asyncio.create_task(_report(worker))
     ramping = asyncio.create_task(worker.ramp())
     await commands.readline()
@@ -327,13 +327,13 @@ async def _main() -> None:
     _say(worker)
 
 
-async def _report(worker: Worker) -> None:
+async def _report(worker: LoadWorker) -> None:
     while True:
         _say(worker)
         await asyncio.sleep(REPORT)
 
 
-def _say(worker: Worker) -> None:
+def _say(worker: LoadWorker) -> None:
     report: dict[str, Any] = {"phase": worker.phase, "tally": worker.tally.dump()}
     print(json.dumps(report), flush=True)
 

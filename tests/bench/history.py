@@ -23,12 +23,12 @@ from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
 from gateway.core.admission.decisions import Admission
-from gateway.core.admission.lease_administration import Leasing
-from gateway.core.admission.outcome import Terms
-from gateway.core.counting.session import Now, Session
+from gateway.core.admission.lease_administration import LeaseAdministration
+from gateway.core.admission.outcome import GatewayRules
+from gateway.core.counting.session import Instant, Session
 from gateway.core.reporting.history import History
 from gateway.core.wire.messages import read
-from gateway.edge.storage.history_store import Archive
+from gateway.edge.storage.history_store import HistoryStore
 from gateway.edge.storage.store import Store
 from gateway.licensing import MODELS
 from gateway.licensing.epop import Epop
@@ -44,14 +44,14 @@ async def write(path: str, sessions: int) -> int:
     """Live the month; returns how many grants and releases there were."""
     lots = random.Random(20261121)  # noqa: S311 - believable, not secret
     end = time.time() // 3600 * 3600
-    now = Now(0.0, end - DAYS * 86400)
+    now = Instant(0.0, end - DAYS * 86400)
     models = [MODELS[name].model(LIMITS.get(name) or MODELS[name].terms()) for name in MODELS]
-    admission = Admission(models, Terms(), now)
-    leasing = Leasing(admission)
+    admission = Admission(models, GatewayRules(), now)
+    leasing = LeaseAdministration(admission)
     store = Store(path, lambda: (), time.monotonic)
     await store.open()
     history = History(admission.ledgers, 60.0)
-    archive = Archive(history, store, 400 * 86400.0)
+    archive = HistoryStore(history, store, 400 * 86400.0)
     await archive.open(now)
     weights = [BUSY[int(hour % 24)] * (0.15 if hour // 24 % 7 > 4 else 1) for hour in range(DAYS * 24)]
     due: list[tuple[float, int, str, Session | None, str]] = []
@@ -69,11 +69,11 @@ async def write(path: str, sessions: int) -> int:
         at, who, what, _, room = heapq.heappop(due)
         while looked + 60 <= at:
             looked += 60
-            tick = Now(looked, now.wall + looked)
+            tick = Instant(looked, now.wall + looked)
             leasing.expire(tick)
-            archive.look(tick)
+            archive.poll(tick)
             await asyncio.sleep(0)
-        instant = Now(at, now.wall + at)
+        instant = Instant(at, now.wall + at)
         if what == "come":
             guest = lots.random() < 0.05
             session = Session(who, account=None if guest else f"u{lots.randrange(600)}", device=f"d{who % 2}",
@@ -85,9 +85,9 @@ async def write(path: str, sessions: int) -> int:
             session = there.pop(who)
             if session.number in admission.sessions.by_number:
                 admission.end(session, "closed", instant)
-    archive.close(Now(looked, now.wall + looked))
+    archive.close(Instant(looked, now.wall + looked))
     await store.close()
-    return sum(c.book.grants + sum(c.book.releases.values()) for c in history.courses)
+    return sum(c.pool_state.grants + sum(c.pool_state.releases.values()) for c in history.timelines)
 
 
 async def beats(port: int, until: asyncio.Event) -> list[float]:

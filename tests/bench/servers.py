@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Self
 
-from gateway.edge.storage.offline_store import offline
+from gateway.edge.storage.offline_store import offline_store
 
 from . import cache
 from .load import Fault, Load
@@ -267,7 +267,7 @@ class Registrar(Gateway):
         self.keys.write_text(json.dumps(asyncio.run(self._sell())))
 
     async def _sell(self) -> dict[str, str]:
-        async with offline(self.store) as store:
+        async with offline_store(self.store) as store:
             terms = {"edition": "free"}
             await asyncio.gather(*(store.sell(f"S-{number}", terms) for number in range(self._licenses)))
             return {serial: license.key.hex() for serial, license in store.registrar.licenses.items()}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.cli.main import main
-from gateway.core.registration.license_status import State
+from gateway.core.registration.license_status import LicenseState
 from gateway.core.registration.messages import canonical, mac
 from tests.cli.program import Shell, begin, end, run, said
 from tests.conftest import until
@@ -106,7 +106,7 @@ async def test_who_is_connected_is_shown_and_told_when_it_is_over(license: Licen
     (server,) = json.loads(await shell.said("license", "show", "S-0"))["servers"]
     assert (server["server"], server["connected"]) == (house.hub.registration.installation, True)
     assert await shell.said("license", "revoke", "S-0") == "revoked S-0\n"
-    await until(lambda: house.hub.registration.state is State.REVOKED)
+    await until(lambda: house.hub.registration.state is LicenseState.REVOKED)
     assert (await shell.said("license", "list")).splitlines()[1].split()[:2] == ["S-0", "revoked"]
     assert "409" not in (refused := await shell.failed("license", "add", "S-0"))
     assert "the license S-0 was revoked; remove it to sell it anew, with another key" in refused
@@ -206,7 +206,7 @@ async def test_a_license_is_asked_for_answered_and_installed_between_two_gateway
     assert "bad_mac" in await ours.failed(*install, str(altered(answer, note="\ud800")))
     assert "another_installation" in await ours.failed(*install, str(altered(answer, server="elsewhere")))
     assert "another_serial" in await ours.failed(*install, str(altered(answer, serial="S-9")))
-    assert house.hub.registration.state is State.UNREGISTERED
+    assert house.hub.registration.state is LicenseState.UNREGISTERED
     assert await ours.said(*install, str(answer)) == "installed S-0, good until 2099-12-31T23:59:59Z\n"
     _, told = await house.http("GET", "/api/registration")
     assert (told["state"], told["offline"], told["shutdown_at"]) == ("registered", True, None)
@@ -261,7 +261,7 @@ async def test_a_license_is_asked_for_answered_and_installed_on_files(
         registration__serial="DEMO-1",
         registration__key_file=key,
     )
-    assert house.hub.registration.state is State.REGISTERED
+    assert house.hub.registration.state is LicenseState.REGISTERED
     _, shown = await house.http("GET", "/api/license")
     assert (shown["model"], shown["models"]["trueconf"]["pools"]["pro"]["limit"]) == ("trueconf", 7)
     await house.welcomed()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.cli import load
-from gateway.load.coordinator import Comparison, LoadError, Outcome
+from gateway.load.coordinator import Comparison, LoadError, LoadResult
 from gateway.load.tally import Tally
 from gateway.load.worker import Plan
 from tests.cli.program import begin, end, run, said
@@ -133,7 +133,7 @@ def test_progress_on_a_terminal_stays_on_its_line_and_goes_away(capsys: pytest.C
 
 
 def test_the_summary_says_what_was_denied_and_why() -> None:
-    said = load.summary(Outcome(tally=tally(), holding=EVEN, after=EVEN))
+    said = load.summary(LoadResult(tally=tally(), holding=EVEN, after=EVEN))
     assert "connected   10 of 10, 9 welcomed, 7 joined" in said
     assert "denied      3: hello banned 1, join pool_full 2" in said
     assert "lost        0" in said
@@ -143,14 +143,14 @@ def test_the_summary_says_what_was_denied_and_why() -> None:
 
 
 def test_the_summary_shows_where_counts_differ() -> None:
-    said = load.summary(Outcome(tally=tally(), holding=UNEVEN))
+    said = load.summary(LoadResult(tally=tally(), holding=UNEVEN))
     assert "holding     drift 3" in said
     assert said.count("differs") == 2
     assert "after bye   not compared" in said
 
 
 def test_the_document_has_latencies_in_seconds() -> None:
-    document = json.loads(json.dumps(load.document(Outcome(tally=tally(), holding=EVEN))))
+    document = json.loads(json.dumps(load.document(LoadResult(tally=tally(), holding=EVEN))))
     latency = document["heartbeats"]["latency"]
     assert latency["max"] == 0.02
     assert 0.01 <= latency["p50"] < 0.0105
@@ -165,17 +165,17 @@ def test_drift_adds_every_difference() -> None:
 
 
 def test_being_denied_is_no_failure() -> None:
-    assert Outcome(tally=tally(), holding=EVEN, after=EVEN).good
+    assert LoadResult(tally=tally(), holding=EVEN, after=EVEN).good
 
 
-@pytest.mark.parametrize("outcome", [Outcome(holding=UNEVEN), Outcome(after=UNEVEN)])
-def test_drift_is_a_failure(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [LoadResult(holding=UNEVEN), LoadResult(after=UNEVEN)])
+def test_drift_is_a_failure(outcome: LoadResult) -> None:
     assert not outcome.good
 
 
 @pytest.mark.parametrize("counter", ["lost", "errors"])
 def test_lost_and_failed_connections_are_failures(counter: str) -> None:
-    outcome = Outcome(tally=tally())
+    outcome = LoadResult(tally=tally())
     getattr(outcome.tally, counter)["closed"] += 1
     assert not outcome.good
 
@@ -183,15 +183,15 @@ def test_lost_and_failed_connections_are_failures(counter: str) -> None:
 @pytest.mark.parametrize(
     ("outcome", "code", "words"),
     [
-        (Outcome(tally=tally(), holding=EVEN, after=EVEN), 0, ""),
-        (Outcome(tally=tally(), interrupted=True, after=EVEN), 130, ""),
-        (Outcome(tally=tally(), holding=UNEVEN), 1, "tallygate load: drift 3 while holding\n"),
+        (LoadResult(tally=tally(), holding=EVEN, after=EVEN), 0, ""),
+        (LoadResult(tally=tally(), interrupted=True, after=EVEN), 130, ""),
+        (LoadResult(tally=tally(), holding=UNEVEN), 1, "tallygate load: drift 3 while holding\n"),
     ],
 )
 def test_the_exit_code_follows_from_the_outcome(
-    outcome: Outcome, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    outcome: LoadResult, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def loaded(_: argparse.Namespace) -> Outcome:
+    async def loaded(_: argparse.Namespace) -> LoadResult:
         return outcome
 
     monkeypatch.setattr(load, "_load", loaded)

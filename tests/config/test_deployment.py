@@ -20,7 +20,7 @@ import pytest
 
 import config
 from config.settings import Settings
-from gateway.edge.storage.offline_store import offline
+from gateway.edge.storage.offline_store import offline_store
 from tests.cli.program import begin, end, run, said
 from tests.conftest import House, Serve
 from tests.programs import free_port, outcome, program
@@ -151,7 +151,7 @@ async def front(proxy: str, serve: Serve, tmp_path: Path) -> AsyncIterator[Front
     """Runs a proxy by its example before a gateway."""
     example = PROXIES[proxy]
     executable = program(proxy, example.package)
-    async with offline(tmp_path / "t.db") as held:
+    async with offline_store(tmp_path / "t.db") as held:
         token = await held.appoint("ops", "admin")
     house = await serve(listen__proxy_protocol_from="127.0.0.1/32", store__path=tmp_path / "t.db")
     made = Front(house, token, free_port(), free_port(), free_port(), tmp_path)

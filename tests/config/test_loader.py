@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from config.loader import ConfigError, Fault, load
+from config.loader import ConfigError, ConfigFault, load
 from config.settings import Settings
 
 TLS = Path(__file__).parent / "tls"
@@ -238,7 +238,7 @@ def test_a_bad_override_is_refused_with_its_reason(override: str, fault: str) ->
 def test_a_fault_knows_its_key_reason_and_what_was_meant() -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, ["license.modle=x"])
-    assert caught.value.faults == (Fault("license.modle", "unknown key", "license.model"),)
+    assert caught.value.faults == (ConfigFault("license.modle", "unknown key", "license.model"),)
 
 
 def test_a_certificate_with_its_key_is_taken() -> None:

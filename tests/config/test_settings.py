@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from config.keys import effective
-from config.settings import License, Listen, Settings
+from config.settings import LicenseSettings, ListenSettings, Settings
 from gateway.licensing import MODELS
 
 DEFAULTS = {
@@ -101,20 +101,23 @@ def test_settings_cannot_be_changed() -> None:
 def test_settings_with_the_same_values_are_equal() -> None:
     assert Settings() == Settings()
     assert hash(Settings()) == hash(Settings())
-    assert Settings() != replace(Settings(), listen=Listen(tcp=0))
+    assert Settings() != replace(Settings(), listen=ListenSettings(tcp=0))
 
 
 def test_all_models_but_the_enforced_one_are_in_shadow_by_default() -> None:
-    assert License(model="trueconf").shadows == tuple(name for name in MODELS if name != "trueconf")
+    assert LicenseSettings(model="trueconf").shadows == tuple(name for name in MODELS if name != "trueconf")
 
 
 def test_a_list_of_shadows_is_taken_without_the_enforced_model() -> None:
-    assert License(model="epop", shadow=("floating", "epop", "nefsis-named")).shadows == ("nefsis-named", "floating")
-    assert License(shadow=()).shadows == ()
+    assert LicenseSettings(model="epop", shadow=("floating", "epop", "nefsis-named")).shadows == (
+        "nefsis-named",
+        "floating",
+    )
+    assert LicenseSettings(shadow=()).shadows == ()
 
 
 @pytest.mark.parametrize(
     ("asked", "files", "ceiling"), [(None, 20_000, 19_936), (100, 20_000, 100), (50_000, 20_000, 19_936), (None, 60, 0)]
 )
 def test_connections_leave_files_for_other_uses(asked: int | None, files: int, ceiling: int) -> None:
-    assert Listen(max_connections=asked).ceiling(files) == ceiling
+    assert ListenSettings(max_connections=asked).ceiling(files) == ceiling

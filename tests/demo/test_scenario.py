@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.demo.scenario import DAY, HOUR, Office, Step, bustle
+from gateway.demo.scenario import DAY, HOUR, Office, ScenarioStep, bustle
 
 PEAK = 300
 
@@ -21,7 +21,7 @@ class Seen:
     awake: set[int] = field(default_factory=set)
     members: dict[int, str] = field(default_factory=dict)
 
-    def take(self, step: Step) -> None:
+    def take(self, step: ScenarioStep) -> None:
         match step.verb:
             case "come":
                 self.there.add(step.actor)
@@ -40,7 +40,7 @@ class Seen:
                 self.members.pop(step.actor, None)
 
 
-def lived(steps: list[Step]) -> dict[int, Seen]:
+def lived(steps: list[ScenarioStep]) -> dict[int, Seen]:
     """What was seen at the end of each hour."""
     now, hours = Seen(), {}
     todo = list(steps)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.edge.storage.persistence import Recorder
+from gateway.edge.storage.persistence import Persistence
 from gateway.edge.storage.store import Store
 from tests.conftest import House, until
 from tests.wire_client import PATIENCE
@@ -33,7 +33,7 @@ def locked(path: str | Path) -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def broken(house: House, how: str) -> AsyncIterator[None]:
     """No commit succeeds inside the block: `failing` ones fail at once, `stalled` ones do not end."""
-    store = house.hub.recorder.store
+    store = house.hub.persistence.store
     assert store._db is not None
     await store._db.execute(f"PRAGMA busy_timeout={0 if how == 'failing' else FOREVER}")
     await idle(store)
@@ -48,13 +48,13 @@ async def idle(store: Store) -> None:
 
 async def recovered(house: House) -> None:
     """Wait until the store is available and nothing waits for it."""
-    store = house.hub.recorder.store
-    await until(lambda: store.available and not store.pending and not len(house.hub.promises))
+    store = house.hub.persistence.store
+    await until(lambda: store.available and not store.pending and not len(house.hub.pending_replies))
 
 
 async def stuck(house: House) -> None:
     """Wait until a commit is under way."""
-    await until(lambda: bool(house.hub.recorder.store._under_way))
+    await until(lambda: bool(house.hub.persistence.store._under_way))
 
 
 def leases(path: str | Path) -> dict[str, tuple[str, float | None]]:
@@ -73,7 +73,7 @@ def held(house: House) -> dict[str, tuple[str, float | None]]:
     return held | {str(key): ("permanent", None) for key in book.reservations}
 
 
-async def written(recorder: Recorder) -> None:
+async def written(recorder: Persistence) -> None:
     """Wait for the commit after all that has been written so far."""
     async with asyncio.timeout(PATIENCE):
         await recorder.store.write([])

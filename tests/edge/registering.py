@@ -16,7 +16,7 @@ import ssl
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
-from gateway.core.registration.license_status import State
+from gateway.core.registration.license_status import LicenseState
 from gateway.edge.server.runtime import Clock
 from tests.conftest import House, until
 from tests.edge.raw import Peer
@@ -274,7 +274,7 @@ async def registered(house: House, registrar: RawRegistrar, **terms: Any) -> Cal
     """Let the gateway register; who has called."""
     caller = await registrar.call()
     await caller.accept(**terms)
-    await until(lambda: house.hub.registration.shown.state is State.REGISTERED)
+    await until(lambda: house.hub.registration.shown.state is LicenseState.REGISTERED)
     return caller
 
 
@@ -282,13 +282,13 @@ async def lost(house: House, caller: Caller, registrar: RawRegistrar) -> Caller:
     """Hang up; who calls again, and is told nothing."""
     caller.close()
     silent = await registrar.call()
-    await until(lambda: house.hub.registration.shown.state is not State.REGISTERED)
+    await until(lambda: house.hub.registration.shown.state is not LicenseState.REGISTERED)
     return silent
 
 
-async def shows(house: House, state: State) -> dict[str, Any]:
+async def shows(house: House, state: LicenseState) -> dict[str, Any]:
     """Look, and wait until the gateway shows a state; the whole document."""
-    house.hub.registration.look()
+    house.hub.registration.poll()
     await until(lambda: house.hub.registration.shown.state is state)
     _, told = await house.http("GET", "/api/registration")
     assert told["state"] == state

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gateway.core.wire import json_lines
-from gateway.edge.server.runtime import Hub
+from gateway.edge.server.runtime import Runtime
 from tests.conftest import House, Serve, until
 from tests.edge.raw import BEAT, CONTINUATION, HELLO, PING, TEXT, Peer, WebSocketPeer, frame, request
 from tests.wire_client import Wire
@@ -149,7 +149,7 @@ def memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
-def burden(hub: Hub) -> int:
+def burden(hub: Runtime) -> int:
     """The most bytes that one connection makes the gateway hold."""
     most = 0
     for connection in hub.connections():
@@ -181,13 +181,13 @@ async def test_honest_clients_lose_no_beat_and_nothing_is_left(name: str, serve:
             assert burden(hub) <= max(OUTBOUND, json_lines.LIMIT + 2)
     assert seq == ROUNDS
     assert memory() - before < GROWTH
-    await until(lambda: sum(door.held for door in hub.doors) <= len(honest))
+    await until(lambda: sum(door.held for door in hub.client_listeners) <= len(honest))
     assert len(hub.admission.sessions) == len(honest)
     await beat(honest, seq + 1)
     for client in honest:
         await client.close()
-    await until(lambda: not any(door.held for door in hub.doors))
-    assert len(hub.ring) == len(hub.admission.sessions) == len(hub.partings) == 0
+    await until(lambda: not any(door.held for door in hub.client_listeners))
+    assert len(hub.timer_wheel) == len(hub.admission.sessions) == len(hub.resumable) == 0
     _, license = await house.http("GET", "/api/license")
     assert {pool["used"] for model in license["models"].values() for pool in model["pools"].values()} == {0}
 
@@ -210,5 +210,5 @@ async def test_a_storm_of_connections_delays_nobody_for_long(serve: Serve) -> No
         await beat(honest, seq)
         house.hub.advance(8)  # the time in which so many beats are allowed
     await storming
-    await until(lambda: sum(door.held for door in house.hub.doors) == len(honest))
-    assert not any(door.pending or door.arriving for door in house.hub.doors)
+    await until(lambda: sum(door.held for door in house.hub.client_listeners) == len(honest))
+    assert not any(door.pending or door.arriving for door in house.hub.client_listeners)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gateway.licensing.epop import Epop, epop
-from tests.core_harness import Gate
+from tests.core_harness import CoreHarness
 
 
-def gate(users: int = 10) -> Gate:
-    return Gate(epop(Epop(users=users)))
+def gate(users: int = 10) -> CoreHarness:
+    return CoreHarness(epop(Epop(users=users)))
 
 
 def test_connected_is_not_concurrent() -> None:
@@ -100,12 +100,12 @@ def test_a_start_admits_in_order_of_arrival_until_the_pool_is_full() -> None:
     house.joined(host, host=True)
     house.joined(last)
     outcome = house.start(host)
-    assert [(session, message["type"]) for session, message in outcome.news] == [
+    assert [(session, message["type"]) for session, message in outcome.notices] == [
         (first, "joined"),
         (host, "joined"),
         (last, "denied"),
     ]
-    refused = outcome.news[2][1]
+    refused = outcome.notices[2][1]
     assert (refused["request"], refused["conference"], refused["used"]) == ("join", "room", 2)
     assert outcome.answer is not None
     assert outcome.answer["seats"] == ["concurrent"]
@@ -148,16 +148,16 @@ def test_where_claims_are_not_proven_nobody_is_replaced_from_another_address() -
     _, outcome = house.knock("ann", "pc", address="192.0.2.2")
     assert outcome.refused is not None
     assert outcome.refused.reason == "duplicate"
-    assert house.admission.sessions.of("ann") == (old,)
+    assert house.admission.sessions.of_account("ann") == (old,)
 
 
 @pytest.mark.parametrize(("policy", "sessions"), [("takeover", 1), ("reject", 1), ("allow", 2)])
 def test_a_second_connection_of_a_device_is_treated_as_the_setting_says(policy: str, sessions: int) -> None:
-    house = Gate(epop(Epop()), on_duplicate=policy, trusted=False)
+    house = CoreHarness(epop(Epop()), on_duplicate=policy, trusted=False)
     house.hello("ann", "pc")
     _, outcome = house.knock("ann", "pc", address="192.0.2.2")
     assert (outcome.refused is not None) == (policy == "reject")
-    assert len(house.admission.sessions.of("ann")) == sessions
+    assert len(house.admission.sessions.of_account("ann")) == sessions
 
 
 def test_only_two_are_in_a_call_whatever_the_license() -> None:
@@ -170,7 +170,7 @@ def test_only_two_are_in_a_call_whatever_the_license() -> None:
 
 
 def test_only_declared_conferences_are_joined_where_the_setting_says_so() -> None:
-    house = Gate(epop(Epop()), declared_only=True)
+    house = CoreHarness(epop(Epop()), declared_only=True)
     ann = house.hello("ann")
     assert house.join(ann)["reason"] == "no_such_conference"
 

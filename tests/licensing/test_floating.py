@@ -7,13 +7,13 @@ from typing import Any, Literal
 import pytest
 
 from gateway.licensing.floating import Floating, floating
-from tests.core_harness import Gate
+from tests.core_harness import CoreHarness
 
 Key = Literal["connection", "device", "account", "address"]
 
 
-def gate(**terms: Any) -> Gate:
-    return Gate(floating(Floating(**terms)), on_duplicate="allow", homes=frozenset({"far"}))
+def gate(**terms: Any) -> CoreHarness:
+    return CoreHarness(floating(Floating(**terms)), on_duplicate="allow", homes=frozenset({"far"}))
 
 
 @pytest.mark.parametrize(("key", "used"), [("connection", 7), ("device", 6), ("account", 5), ("address", 2)])
@@ -175,7 +175,7 @@ def test_without_a_limit_nobody_is_refused() -> None:
 
 
 def test_a_takeover_frees_only_what_nobody_else_holds() -> None:
-    house = Gate(floating(Floating(limit=1, key="address")), trusted=False)
+    house = CoreHarness(floating(Floating(limit=1, key="address")), trusted=False)
     house.hello("ann", "pc", address="192.0.2.1")
     neighbor = house.hello("bob", "pc", address="192.0.2.1")
     assert house.knock("ann", "pc", address="192.0.2.2")[1].refused is not None

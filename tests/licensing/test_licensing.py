@@ -15,7 +15,7 @@ from gateway.licensing.epop import Epop
 from gateway.licensing.floating import Floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
 from gateway.licensing.trueconf import TrueConf, trueconf
-from tests.core_harness import Gate
+from tests.core_harness import CoreHarness
 
 CONFIGURED: dict[str, Any] = {
     "epop": Epop(users=999),
@@ -115,10 +115,10 @@ def test_packs_support_and_sdk_are_the_licenses_to_give() -> None:
 # -- the free edition --------------------------------------------------------------------------------------------------
 
 
-def free(**configured: Any) -> Gate:
+def free(**configured: Any) -> CoreHarness:
     """A gateway under a free license, whatever was configured."""
     terms = under(sold("trueconf", "free", limits={"pro": 50}), replace(CONFIGURED["trueconf"], **configured))
-    return Gate(trueconf(terms), homes=frozenset({"far"}))
+    return CoreHarness(trueconf(terms), homes=frozenset({"far"}))
 
 
 @pytest.mark.parametrize("configured", [None, 0, 2, 999])
@@ -155,7 +155,7 @@ def test_the_free_edition_has_one_guest_and_one_gateway_connection() -> None:
 
 def test_the_free_edition_has_no_permanent_pro_no_federation_and_no_sdk() -> None:
     house = free()
-    assert not house.admission.law.model.reservable
+    assert not house.admission.primary.model.allows_reservations
     for facts in ({"home": "far"}, {"kind": "sdk"}):
         _, outcome = house.knock("ann", **facts)
         assert outcome.refused is not None

@@ -8,22 +8,22 @@ from gateway.core.admission.conferences import Declaration
 from gateway.core.counting.license_model import Refusal
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed, nefsis_concurrent, nefsis_named
-from tests.core_harness import DAY, Gate
+from tests.core_harness import DAY, CoreHarness
 
 
-def gate(**terms: Any) -> Gate:
-    return Gate(nefsis_named(NefsisNamed(**{"hosts": 2, "participants": 3, **terms})))
+def gate(**terms: Any) -> CoreHarness:
+    return CoreHarness(nefsis_named(NefsisNamed(**{"hosts": 2, "participants": 3, **terms})))
 
 
-def shadow(**terms: Any) -> Gate:
-    return Gate(epop(Epop(users=99)), nefsis_named(NefsisNamed(**{"hosts": 1, "participants": 2, **terms})))
+def shadow(**terms: Any) -> CoreHarness:
+    return CoreHarness(epop(Epop(users=99)), nefsis_named(NefsisNamed(**{"hosts": 1, "participants": 2, **terms})))
 
 
 # -- concurrent --------------------------------------------------------------------------------------------------------
 
 
 def test_concurrent_hosts_and_participants_total_at_most_the_users() -> None:
-    house = Gate(nefsis_concurrent(NefsisConcurrent(users=25)))
+    house = CoreHarness(nefsis_concurrent(NefsisConcurrent(users=25)))
     for place in range(25):
         house.joined(house.hello(), f"meeting-{place // 5}", host=place % 5 == 0)
     late = house.hello()
@@ -179,13 +179,13 @@ def test_at_a_start_the_starters_name_is_checked_first_then_the_members_in_order
     house.joined(starter, host=True)
     house.joined(last, host=True)
     outcome = house.start(starter)
-    assert [message["type"] for _, message in outcome.news] == ["joined", "joined", "denied"]
+    assert [message["type"] for _, message in outcome.notices] == ["joined", "joined", "denied"]
     house = gate(hosts=1)
     first, starter = house.hello("ann"), house.hello("bob")
     house.joined(first, host=True, scheduled=True)
     house.joined(starter, host=True)
     outcome = house.start(starter)
-    assert [(each, message["type"]) for each, message in outcome.news] == [(first, "denied"), (starter, "joined")]
+    assert [(each, message["type"]) for each, message in outcome.notices] == [(first, "denied"), (starter, "joined")]
     assert list(house.ledger().pools["hosts"].leases) == ["bob"]
 
 
@@ -254,8 +254,8 @@ def test_waiting_members_are_no_participants_and_a_start_admits_as_many_as_fit()
     house.joined(host, host=True)
     assert house.used("participants") == 0
     outcome = house.start(host)
-    assert [message["type"] for _, message in outcome.news] == ["joined", "joined", "denied", "denied"]
-    assert outcome.news[-1][1]["reason"] == "conference_full"
+    assert [message["type"] for _, message in outcome.notices] == ["joined", "joined", "denied", "denied"]
+    assert outcome.notices[-1][1]["reason"] == "conference_full"
 
 
 # -- in shadow ---------------------------------------------------------------------------------------------------------

@@ -9,14 +9,14 @@ import pytest
 from gateway.core.counting.ledger import LeaseChange
 from gateway.core.counting.session import utc
 from gateway.licensing.trueconf import USER_RIGHTS, TrueConf, trueconf
-from tests.core_harness import DAY, HOUR, Gate, told
+from tests.core_harness import DAY, HOUR, CoreHarness, told
 
 
-def gate(pro: int = 10, *, overdraft: int = 0, enforce: bool = True, **terms: Any) -> Gate:
-    return Gate(trueconf(TrueConf(pro=pro, online=99, **terms)), overdraft=overdraft, enforce=enforce)
+def gate(pro: int = 10, *, overdraft: int = 0, enforce: bool = True, **terms: Any) -> CoreHarness:
+    return CoreHarness(trueconf(TrueConf(pro=pro, online=99, **terms)), overdraft=overdraft, enforce=enforce)
 
 
-def held(house: Gate, *accounts: str) -> None:
+def held(house: CoreHarness, *accounts: str) -> None:
     """Each account gets a temporary license that runs out, an hour after the one before."""
     for account in accounts:
         house.wait(HOUR)
@@ -25,14 +25,14 @@ def held(house: Gate, *accounts: str) -> None:
         house.end(session)
 
 
-def endings(house: Gate, account: str) -> list[str]:
+def endings(house: CoreHarness, account: str) -> list[str]:
     """Why the temporary leases of an account ended, in order."""
     ends = [change for change in house.changes if change.key == account and change.ended is not None]
     return [change.ended or "" for change in ends if change.kind == "temporary"]
 
 
-def lowered(house: Gate, pro: int, overdraft: int = 0) -> None:
-    house.ledger().retune(trueconf(TrueConf(pro=pro, online=99)), overdraft, house.now)
+def lowered(house: CoreHarness, pro: int, overdraft: int = 0) -> None:
+    house.ledger().apply_terms(trueconf(TrueConf(pro=pro, online=99)), overdraft, house.now)
 
 
 # -- temporary ---------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_when_the_pool_is_full_permanent_and_unexpired_holders_enter_and_others_
     late = house.hello("late")
     answer = house.join(late)
     assert (answer["reason"], answer["pool"], answer["used"], answer["limit"]) == ("pool_full", "pro", 2, 2)
-    assert house.admission.standing(late)["seats"] == ["online"]
+    assert house.admission.entitlements(late)["seats"] == ["online"]
     house.joined(late, "call", mode="call")
 
 
@@ -120,7 +120,7 @@ def test_a_user_may_ask_without_joining_if_the_operator_allows_it() -> None:
     ann = house.hello("ann")
     answer = house.request_pro(ann)
     assert answer == {"type": "granted", "pool": "pro", "expires": utc(house.now.wall + DAY)}
-    assert house.admission.standing(ann)["seats"] == ["online", "pro"]
+    assert house.admission.entitlements(ann)["seats"] == ["online", "pro"]
     house.wait(DAY)
     assert house.pro() == {}
 
@@ -213,7 +213,7 @@ def test_a_temporary_holder_who_becomes_permanent_counts_once() -> None:
     ann = house.hello("ann")
     house.joined(ann)
     outcome, beyond = house.redistribute(["ann"])
-    assert (outcome.news, beyond) == ([], [])
+    assert (outcome.notices, beyond) == ([], [])
     view = house.view("pro")
     assert (view.used, view.grants, sum(view.releases.values())) == (1, 1, 0)
     assert ann.takes_part
@@ -260,7 +260,7 @@ def test_holders_in_a_conference_have_the_full_time_left_and_go_last() -> None:
     held(house, "idle")
     outcome, _ = house.redistribute(["boss"])
     assert house.pro() == {"ann": "temporary", "boss": "permanent"}
-    assert outcome.news == []
+    assert outcome.notices == []
     assert ann.takes_part
 
 
@@ -299,7 +299,7 @@ def test_a_lost_member_is_removed_from_all_its_group_conferences_and_nobody_else
     house.joined(pc, "a")
     house.joined(phone, "b")
     outcome, _ = house.redistribute(["boss"])
-    removed = [(each, message["conference"]) for each, message in outcome.news if message["type"] == "removed"]
+    removed = [(each, message["conference"]) for each, message in outcome.notices if message["type"] == "removed"]
     assert removed == [(pc, "a"), (phone, "b")]
     assert [room.id for room in pc.conferences] == ["call", "later"]
     assert phone.conferences == ()
@@ -347,7 +347,7 @@ def test_where_the_pool_holds_all_nobody_loses() -> None:
     house = gate(pro=4)
     held(house, "a", "b")
     outcome, _ = house.redistribute(["p", "q"])
-    assert outcome.news == []
+    assert outcome.notices == []
     assert house.used("pro") == 4
 
 
@@ -359,7 +359,7 @@ def test_a_lowered_limit_alone_takes_no_license_from_anybody() -> None:
         house.joined(session)
     lowered(house, 2)
     outcome, beyond = house.redistribute(["boss"])
-    assert (outcome.news, beyond) == ([], [])
+    assert (outcome.notices, beyond) == ([], [])
     assert house.used("pro") == 3
 
 
@@ -397,7 +397,7 @@ def test_who_left_the_set_and_sits_in_a_conference_keeps_the_license_until_24_ho
     boss = house.hello("boss")
     house.joined(boss)
     outcome, _ = house.redistribute([])
-    assert outcome.news == []
+    assert outcome.notices == []
     assert house.expires("boss") is None
     house.wait(2 * DAY)
     house.leave(boss)
@@ -440,7 +440,7 @@ def test_redistributing_the_same_set_again_changes_nothing() -> None:
     held(house, "ann")
     changes = list(house.changes)
     outcome, beyond = house.redistribute(["boss"])
-    assert (outcome.news, outcome.changes, beyond) == ([], [], [])
+    assert (outcome.notices, outcome.changes, beyond) == ([], [], [])
     assert house.changes == changes
 
 
@@ -485,12 +485,12 @@ def test_the_license_of_a_deleted_account_ends_24_hours_after_the_deletion(kind:
         house.joined(house.hello("ann"))
     house.forget("ann")
     assert house.pro() == {"ann": "deleted"}
-    assert house.leasing.deleted("ann")
+    assert house.leasing.is_deleted("ann")
     house.wait(DAY - 1)
     assert house.used("pro") == 1
     house.wait(1)
     assert house.used("pro") == 0
-    assert not house.leasing.deleted("ann")
+    assert not house.leasing.is_deleted("ann")
     assert house.view("pro").releases["account_deleted"] == 1
     assert endings(house, "ann") == ["account_deleted"]
 
@@ -510,7 +510,7 @@ def test_deleting_who_holds_nothing_reserves_nothing() -> None:
     house.hello("ann")
     house.forget("ann")
     assert house.pro() == {}
-    assert not house.leasing.deleted("ann")
+    assert not house.leasing.is_deleted("ann")
 
 
 def test_a_deleted_account_keeps_its_license_through_a_redistribution_even_as_permanent() -> None:

@@ -10,18 +10,18 @@ from gateway.core.admission.conferences import Declaration
 from gateway.core.counting.session import Session
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.trueconf import INTERNAL_RIGHTS, PUBLIC_RIGHTS, USER_RIGHTS, TrueConf, trueconf
-from tests.core_harness import DAY, HOUR, Gate, told
+from tests.core_harness import DAY, HOUR, CoreHarness, told
 
 ENDPOINTS = ["sip", "h323", "rtsp"]
 
 
-def gate(**terms: Any) -> Gate:
-    return Gate(
+def gate(**terms: Any) -> CoreHarness:
+    return CoreHarness(
         trueconf(TrueConf(**{"pro": 10, "online": 20, "guest": 5, "gateway": 5, **terms})), homes=frozenset({"far"})
     )
 
 
-def public(house: Gate, conference: str = "room") -> Session:
+def public(house: CoreHarness, conference: str = "room") -> Session:
     """A user in a public conference."""
     user = house.hello("host", "pc")
     house.joined(user, conference, access="public", host=True)
@@ -32,7 +32,7 @@ def awake(session: Session) -> bool:
     return session.awake
 
 
-def uses(house: Gate) -> dict[str, int]:
+def uses(house: CoreHarness) -> dict[str, int]:
     return {pool: house.used(pool) for pool in ("online", "pro", "guest", "gateway")}
 
 
@@ -156,17 +156,17 @@ def test_a_takeover_refused_for_a_full_pool_leaves_the_old_session_open() -> Non
     house.hello("bob")
     _, outcome = house.knock("ann", "pc")
     assert outcome.refused is not None
-    assert house.admission.sessions.of("ann") == (old,)
+    assert house.admission.sessions.of_account("ann") == (old,)
 
 
 @pytest.mark.parametrize(("pro", "online"), [(10, 15), (3, 5), (1, 2), (0, 0)])
 def test_three_online_come_with_every_two_pro(pro: int, online: int) -> None:
-    assert Gate(trueconf(TrueConf(pro=pro))).view("online").limit == online
+    assert CoreHarness(trueconf(TrueConf(pro=pro))).view("online").limit == online
 
 
 def test_packs_are_added_to_what_came_with_the_license() -> None:
-    assert Gate(trueconf(TrueConf(pro=10, online_packs=(50, 500)))).view("online").limit == 565
-    assert Gate(trueconf(TrueConf(online=7, online_packs=(50,)))).view("online").limit == 57
+    assert CoreHarness(trueconf(TrueConf(pro=10, online_packs=(50, 500)))).view("online").limit == 565
+    assert CoreHarness(trueconf(TrueConf(online=7, online_packs=(50,)))).view("online").limit == 57
 
 
 # -- pro ---------------------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_waiting_takes_no_pro() -> None:
     house.joined(bob)
     assert house.used("pro") == 0
     outcome = house.start(ann)
-    assert [message["type"] for _, message in outcome.news] == ["joined", "denied"]
+    assert [message["type"] for _, message in outcome.notices] == ["joined", "denied"]
     assert house.used("pro") == 1
 
 
@@ -327,12 +327,12 @@ def test_enterprise_has_no_limit_of_pro_but_counts_its_use() -> None:
 
 def test_enterprise_gives_every_user_the_rights_of_pro() -> None:
     house = gate(edition="enterprise")
-    rights = house.admission.standing(house.hello("ann"))["rights"]
+    rights = house.admission.entitlements(house.hello("ann"))["rights"]
     assert set(rights) == {*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS}
 
 
 def test_the_free_edition_has_one_guest_one_gateway_ten_pro_and_a_thousand_online() -> None:
-    house = Gate(trueconf(TrueConf(edition="free")))
+    house = CoreHarness(trueconf(TrueConf(edition="free")))
     assert {pool: house.view(pool).limit for pool in ("online", "pro", "guest", "gateway")} == {
         "online": 1000,
         "pro": 10,
@@ -342,7 +342,7 @@ def test_the_free_edition_has_one_guest_one_gateway_ten_pro_and_a_thousand_onlin
 
 
 def test_the_free_edition_has_one_live_group_conference_of_ten() -> None:
-    house = Gate(trueconf(TrueConf(edition="free", pro=99)))
+    house = CoreHarness(trueconf(TrueConf(edition="free", pro=99)))
     inside = [house.hello(f"u{place}") for place in range(10)]
     for session in inside:
         house.joined(session)
@@ -366,7 +366,7 @@ def test_the_limits_of_conferences_are_settings_of_every_edition() -> None:
     assert house.join(bob, "b")["reason"] == "conference_limit"
     house.joined(bob, "a")
     assert house.join(house.hello("cid"), "a")["reason"] == "conference_full"
-    free = Gate(trueconf(TrueConf(edition="free", max_conferences=0)))
+    free = CoreHarness(trueconf(TrueConf(edition="free", max_conferences=0)))
     for conference in "abc":
         free.joined(free.hello("ann"), conference)
 
@@ -418,17 +418,17 @@ def test_extensions_are_reported_with_their_terms() -> None:
 def test_rights_are_those_of_the_present_status() -> None:
     house = gate()
     ann = house.hello("ann")
-    assert house.admission.standing(ann)["rights"] == list(USER_RIGHTS)
+    assert house.admission.entitlements(ann)["rights"] == list(USER_RIGHTS)
     assert set(house.joined(ann)["rights"]) == {*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS}
     answer = house.leave(ann)
     assert set(answer["rights"]) == {*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS}
     house.wait(DAY)
-    assert house.admission.standing(ann)["rights"] == list(USER_RIGHTS)
+    assert house.admission.entitlements(ann)["rights"] == list(USER_RIGHTS)
 
 
 def test_a_guest_has_the_rights_of_public_conferences() -> None:
     house = gate()
-    assert house.admission.standing(house.hello())["rights"] == list(PUBLIC_RIGHTS)
+    assert house.admission.entitlements(house.hello())["rights"] == list(PUBLIC_RIGHTS)
 
 
 def test_the_table_of_rights_has_sixteen_rows() -> None:
@@ -439,11 +439,11 @@ def test_seats_list_pro_whenever_the_account_holds_it() -> None:
     house = gate()
     pc, phone = house.hello("ann", "pc"), house.hello("ann", "phone")
     house.joined(pc)
-    assert house.admission.standing(phone)["seats"] == ["online", "pro"]
+    assert house.admission.entitlements(phone)["seats"] == ["online", "pro"]
     assert house.leave(pc)["seats"] == ["online", "pro"]
     assert house.knock("ann", "tablet")[1].answer == {
         "type": "welcome",
-        **house.admission.standing(phone),
+        **house.admission.entitlements(phone),
     }
 
 
@@ -453,10 +453,10 @@ def test_the_other_devices_hear_of_a_grant_and_of_the_expiry() -> None:
     request = {"conference": "room"}
     house.joined(bob, "other")
     outcome = house.wait(0)
-    assert outcome.news == []
+    assert outcome.notices == []
     answer = house.joined(pc, **request)
     assert answer["pro_expires"] is None
-    assert set(house.admission.standing(phone)["rights"]) == {*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS}
+    assert set(house.admission.entitlements(phone)["rights"]) == {*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS}
     house.leave(pc)
     outcome = house.wait(DAY)
     for device in (pc, phone):
@@ -469,8 +469,10 @@ def test_the_other_devices_hear_of_a_grant_and_of_the_expiry() -> None:
 # -- in shadow ---------------------------------------------------------------------------------------------------------
 
 
-def shadow(**terms: Any) -> Gate:
-    return Gate(epop(Epop(users=99)), trueconf(TrueConf(**{"pro": 1, "online": 2, "guest": 1, "gateway": 1, **terms})))
+def shadow(**terms: Any) -> CoreHarness:
+    return CoreHarness(
+        epop(Epop(users=99)), trueconf(TrueConf(**{"pro": 1, "online": 2, "guest": 1, "gateway": 1, **terms}))
+    )
 
 
 def test_a_shadow_counts_above_its_limits_and_records_what_it_would_refuse() -> None:
@@ -503,7 +505,7 @@ def test_an_sdk_client_is_recorded_once_and_takes_its_seats() -> None:
 
 
 def test_a_shadow_sees_only_who_was_admitted() -> None:
-    house = Gate(epop(Epop(users=0)), trueconf(TrueConf()))
+    house = CoreHarness(epop(Epop(users=0)), trueconf(TrueConf()))
     house.join(house.hello("ann"))
     assert house.used("pro", "trueconf") == 0
     assert house.denied("pro", "trueconf") == {}
@@ -526,7 +528,7 @@ def test_redistribution_evicts_nobody_in_shadow() -> None:
     ann = house.hello("ann")
     house.joined(ann)
     outcome, beyond = house.redistribute(["p1", "p2"])
-    assert outcome.news == []
+    assert outcome.notices == []
     assert beyond == []
     assert house.pro() == {"ann": "temporary", "p1": "permanent", "p2": "permanent"}
 
@@ -537,7 +539,7 @@ def test_an_account_deleted_in_shadow_is_refused_by_no_shadow_and_may_come_back(
     house.joined(ann)
     house.forget("ann")
     assert house.pro() == {"ann": "deleted"}
-    assert not house.leasing.deleted("ann")
+    assert not house.leasing.is_deleted("ann")
     house.wait(HOUR)
     again = house.hello("ann")
     house.joined(again)

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.load.histogram import Histogram, bucket, upper
+from gateway.load.histogram import LatencyHistogram, bucket, upper
 
 LATENCIES = st.floats(0.0, 3600.0)
 
 
-def of(latencies: list[float]) -> Histogram:
-    histogram = Histogram()
+def of(latencies: list[float]) -> LatencyHistogram:
+    histogram = LatencyHistogram()
     for latency in latencies:
         histogram.record(latency)
     return histogram
@@ -56,18 +56,18 @@ def test_histograms_add_up(one: list[float], other: list[float]) -> None:
 @given(st.lists(LATENCIES))
 def test_a_histogram_survives_json(latencies: list[float]) -> None:
     dumped = of(latencies).dump()
-    loaded = Histogram.load(json.loads(json.dumps(dumped)))
+    loaded = LatencyHistogram.load(json.loads(json.dumps(dumped)))
     assert loaded.dump() == dumped
     assert loaded.count == len(latencies)
 
 
 def test_half_a_dump_is_refused() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        Histogram.load([0.5, 12])
+        LatencyHistogram.load([0.5, 12])
 
 
 def test_a_million_latencies_take_a_few_hundred_numbers() -> None:
-    histogram = Histogram()
+    histogram = LatencyHistogram()
     for micros in range(1, 1_000_000, 7):
         histogram.record(micros / 1e6)
     assert len(histogram.dump()) < 1200

@@ -11,7 +11,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.core.registration.license_status import State
+from gateway.core.registration.license_status import LicenseState
 from gateway.edge.server.runtime import Clock
 from tests.conftest import House, License, Serve, until
 
@@ -128,7 +128,7 @@ async def test_the_instants_of_a_registration_are_there_where_they_exist(license
     assert await shapes(house) == METRICS | {name: each for name, each in COUNTDOWN.items() if "shutdown" not in name}
     await house.gateway.agent.close()
     house.hub.registration.lost()
-    await until(lambda: house.hub.registration.shown.state is State.GRACE)
+    await until(lambda: house.hub.registration.shown.state is LicenseState.GRACE)
     assert await shapes(house) == METRICS | COUNTDOWN
 
 
@@ -204,7 +204,7 @@ async def test_the_values_are_what_is_held(serve: Serve) -> None:
     await silent.close()
     for wire in wires:
         await wire.close()
-    await until(lambda: not any(door.held for door in house.hub.doors))
+    await until(lambda: not any(door.held for door in house.hub.client_listeners))
     seen = await values(house)
     assert sum(seen.all("connections")) == sum(seen.all("sessions")) == 0
     assert sum(seen.all("connections_closed_total")) == sum(seen.all("connections_accepted_total")) == 7
@@ -219,7 +219,7 @@ async def test_within_one_scrape_the_sums_agree(model: str, serve: Serve) -> Non
     wires = await crowd(house)
     await wires[0].close()
     await wires[1].drop()
-    await until(lambda: sum(door.held for door in house.hub.doors) == 4)
+    await until(lambda: sum(door.held for door in house.hub.client_listeners) == 4)
     seen = await values(house)
     open_now = sum(seen.all("connections"))
     assert open_now == sum(seen.all("sessions")) == 4

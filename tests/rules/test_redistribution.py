@@ -204,7 +204,7 @@ async def test_overdrawn_or_lowered_limits_take_nothing_from_anybody_who_is_in_n
     for wire in (ann, bob):
         await silent(wire)
     lower = await serve(license__model="trueconf", license__trueconf__pro=1)
-    house.hub.tune(lower.hub.settings)
+    house.hub.apply_settings(lower.hub.settings)
     redistribute(house)
     for wire in (ann, bob):
         await silent(wire)

@@ -47,15 +47,15 @@ class Conferences:
         session.conferences = (*session.conferences, conference)
         if host:
             conference.hosted = True
-        elif conference.lacks_host and session.account is not None:
-            conference.lieu = session
+        elif conference.has_no_host and session.account is not None:
+            conference.implied_host = session
         self._place(session)
 
     def leave(self, conference: Conference, session: Session) -> None:
         """Let `session` be no member any more; an empty conference ends."""
         del conference.members[session]
-        if conference.unnamed:
-            conference.unnamed = tuple(each for each in conference.unnamed if each is not session)
+        if conference.released_hosts:
+            conference.released_hosts = tuple(each for each in conference.released_hosts if each is not session)
         others = len(session.conferences) > 1
         session.conferences = tuple(each for each in session.conferences if each is not conference) if others else ()
         self._place(session)
@@ -71,7 +71,7 @@ class Conferences:
         """Make a scheduled conference live; returns those who waited, who are members no more, in order of arrival."""
         waited = list(conference.members.items())
         conference.members.clear()
-        conference.lieu = None
+        conference.implied_host = None
         conference.live = True
         self._file(conference)
         for session, _ in waited:

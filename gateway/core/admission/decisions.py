@@ -15,12 +15,12 @@ import math
 from collections.abc import Collection, Sequence
 
 from gateway.core.admission.conferences import Conferences, Declaration
-from gateway.core.admission.outcome import Message, Outcome, Terms
-from gateway.core.admission.rollback import Retraction
+from gateway.core.admission.outcome import Decision, GatewayRules, Message
+from gateway.core.admission.rollback import Rollback
 from gateway.core.admission.sessions import Sessions
 from gateway.core.counting.ledger import LeaseChange, Ledger
-from gateway.core.counting.license_model import Attempt, Model, Refusal
-from gateway.core.counting.session import Conference, Now, Session, utc
+from gateway.core.counting.license_model import Attempt, LicenseModel, Refusal
+from gateway.core.counting.session import Conference, Instant, Session, utc
 from gateway.core.wire.messages import Request
 
 
@@ -29,9 +29,9 @@ class Admission:
 
     def __init__(
         self,
-        models: Sequence[Model],
-        terms: Terms,
-        now: Now,
+        models: Sequence[LicenseModel],
+        terms: GatewayRules,
+        now: Instant,
         *,
         enforce: bool = True,
         overdraft: int = 0,
@@ -48,43 +48,45 @@ class Admission:
             for index, model in enumerate(models)
         ]
         self._enforce = enforce
-        self.law = self.ledgers[0]
+        self.primary = self.ledgers[0]
         self._at_hello = [ledger for ledger in self.ledgers if ledger.model.forbids or not ledger.model.members_only]
         self.refusals: dict[str, int] = {}
         """Refusals that are no license's, by reason; a total."""
 
-    def follow(self, model: str) -> bool:
+    def switch_primary(self, model: str) -> bool:
         """Let another of the models decide from now on; False if it does already. Nobody is dropped by it."""
         law = next(ledger for ledger in self.ledgers if ledger.model.name == model)
-        if law is self.law:
+        if law is self.primary:
             return False
         for ledger in self.ledgers:
-            ledger.leads = ledger is law
-            ledger.enforced = self._enforce and ledger.leads
-            ledger.turned.clear()
-        self.law = law
+            ledger.is_primary = ledger is law
+            ledger.enforced = self._enforce and ledger.is_primary
+            ledger.status_changed.clear()
+        self.primary = law
         return True
 
     # -- hello and the end -------------------------------------------------------------------------------------------
 
-    def hello(self, session: Session, now: Now) -> Outcome:
+    def hello(self, session: Session, now: Instant) -> Decision:
         """Admit a new session, or refuse it; takes over from an older connection of the same account and device."""
         home = session.home
         if home and home not in self.terms.homes:
             return self.refuse("hello", Refusal("not_allowed"))
         named = session.account is not None and self.terms.on_duplicate != "allow"
-        old = self.sessions.twin(session) if named else None
+        old = self.sessions.same_device_session(session) if named else None
         if old is not None and (
-            self.terms.on_duplicate == "reject" or (self.terms.trusted and old.peer != session.address)
+            self.terms.on_duplicate == "reject" or (self.terms.trusted and old.peer_address != session.address)
         ):
             return self.refuse("hello", Refusal("duplicate"))
         session.seats = [()] * len(self.ledgers)
         attempt = Attempt("hello", session, self.conferences, ())
-        refusal = _forbidden(self.law, attempt) or self.law.lacking(session, self.law.wanted(session), old)
-        if refusal is not None and self._binds(refusal, session, now):
+        refusal = _rule_refusal(self.primary, attempt) or self.primary.first_full_pool(
+            session, self.primary.required_seats(session), old
+        )
+        if refusal is not None and self._is_enforced(refusal, session, now):
             session.seats = []
             return self.refuse("hello", refusal, asker=session, now=now)
-        outcome = Outcome()
+        outcome = Decision()
         if old is not None:
             for conference in old.conferences:
                 self.conferences.leave(conference, old)
@@ -92,32 +94,32 @@ class Admission:
             outcome.ended.append((old, "replaced"))
         self.sessions.add(session)
         for ledger in self.ledgers if old is not None else self._at_hello:
-            wanted = ledger.wanted(session)
-            if ledger is not self.law:
-                would = _forbidden(ledger, attempt) or ledger.lacking(session, wanted, old)
+            wanted = ledger.required_seats(session)
+            if ledger is not self.primary:
+                would = _rule_refusal(ledger, attempt) or ledger.first_full_pool(session, wanted, old)
                 if would is not None:
-                    ledger.deny(would, session, now)
+                    ledger.record_denial(would, session, now)
             if old is not None:
-                ledger.move(old, session, wanted, "replaced", now)
+                ledger.transfer(old, session, wanted, "replaced", now)
             elif wanted:
-                ledger.settle(session, wanted, "closed", now)
-        outcome.answer = {"type": "welcome", **self.standing(session)}
-        return self.conclude(outcome, session)
+                ledger.set_seats(session, wanted, "closed", now)
+        outcome.answer = {"type": "welcome", **self.entitlements(session)}
+        return self.finish(outcome, session)
 
-    def end(self, session: Session, cause: str, now: Now) -> Outcome:
+    def end(self, session: Session, cause: str, now: Instant) -> Decision:
         """The session is over: everything it holds is released for `cause`."""
-        outcome = Outcome(ended=[(session, cause)])
+        outcome = Decision(ended=[(session, cause)])
         for conference in session.conferences:
             self.conferences.leave(conference, session)
         self.sessions.remove(session)
         for ledger, held in zip(self.ledgers, session.seats, strict=True):
             if held:
                 ledger.release(session, cause, now)
-        return self.conclude(outcome, session)
+        return self.finish(outcome, session)
 
     # -- conferences -------------------------------------------------------------------------------------------------
 
-    def join(self, session: Session, request: Request, now: Now) -> Outcome:
+    def join(self, session: Session, request: Request, now: Instant) -> Decision:
         """Let a session become a member: it takes part, or waits where the conference is scheduled."""
         ask = request.fields
         id: str = ask["conference"]
@@ -134,14 +136,14 @@ class Admission:
             )
         elif session in conference.members:
             return self.refuse("join", Refusal("already_member"), id)
-        retract = self._way_back((session,), conference)
+        retract = self._rollback_point((session,), conference)
         refusal = self._enter(conference, session, host=ask["host"], now=now)
         if refusal is not None:
             return self.refuse("join", self._until(refusal, now), id, asker=session, now=now)
-        outcome = Outcome(answer=self._joined(session, conference), retract=retract)
-        return self.conclude(outcome, session)
+        outcome = Decision(answer=self._joined(session, conference), retract=retract)
+        return self.finish(outcome, session)
 
-    def start(self, session: Session, request: Request, now: Now) -> Outcome:
+    def start(self, session: Session, request: Request, now: Instant) -> Decision:
         """Make a scheduled conference live; everybody who waits is admitted in order of arrival, or denied."""
         id: str = request.fields["conference"]
         conference = self.conferences.by_id.get(id)
@@ -150,53 +152,53 @@ class Admission:
         if not conference.members[session]:
             return self.refuse("start", Refusal("not_allowed"), id)
         if conference.live:
-            return Outcome(answer={"type": "started", "conference": id, **self.standing(session)})
-        retract = self._way_back(tuple(conference.members), conference)
+            return Decision(answer={"type": "started", "conference": id, **self.entitlements(session)})
+        retract = self._rollback_point(tuple(conference.members), conference)
         noted = self._open(conference, session, now)
         if isinstance(noted, Refusal):
             return self.refuse("start", noted, id, asker=session, now=now)
-        outcome = Outcome(retract=retract)
+        outcome = Decision(retract=retract)
         for member, host in self.conferences.start(conference):
             known = noted if member is session else ()
             denied = self._enter(conference, member, host=host, now=now, waited=True, noted=known)
             if denied is not None:
-                self.settle(member, "left", now)
+                self.set_seats(member, "left", now)
                 message = self.refuse("join", self._until(denied, now), id, asker=member, now=now).answer
             else:
                 message = self._joined(member, conference)
             if message is not None:
-                outcome.news.append((member, message))
+                outcome.notices.append((member, message))
         if not conference.members:
             self.conferences.end(conference)
-        outcome.answer = {"type": "started", "conference": id, **self.standing(session)}
-        told = [member for member, _ in outcome.news]
-        return self.conclude(outcome, session, *told)
+        outcome.answer = {"type": "started", "conference": id, **self.entitlements(session)}
+        told = [member for member, _ in outcome.notices]
+        return self.finish(outcome, session, *told)
 
-    def leave(self, session: Session, request: Request, now: Now) -> Outcome:
+    def leave(self, session: Session, request: Request, now: Instant) -> Decision:
         """End a membership."""
         id: str = request.fields["conference"]
         conference = self.conferences.by_id.get(id)
         if conference is None or session not in conference.members:
             return self.refuse("leave", Refusal("not_member"), id)
         self.conferences.leave(conference, session)
-        self.settle(session, "left", now)
-        outcome = Outcome(answer={"type": "left", "conference": id, **self.standing(session)})
-        return self.conclude(outcome, session)
+        self.set_seats(session, "left", now)
+        outcome = Decision(answer={"type": "left", "conference": id, **self.entitlements(session)})
+        return self.finish(outcome, session)
 
     def declare(self, id: str, declaration: Declaration) -> None:
         """Say what a conference is before anybody joins it; a conference that is under way is not changed."""
         self.conferences.declared[id] = declaration
 
-    def dissolve(self, id: str, now: Now) -> Outcome | None:
+    def dissolve(self, id: str, now: Instant) -> Decision | None:
         """End a conference and forget what was declared of it; None if there is neither."""
         declared = self.conferences.declared.pop(id, None)
         conference = self.conferences.by_id.get(id)
         if conference is None:
-            return Outcome() if declared is not None else None
-        outcome = Outcome()
+            return Decision() if declared is not None else None
+        outcome = Decision()
         for member in list(conference.members):
             self.remove(member, conference, "conference_ended", outcome, now)
-        return self.conclude_removed(outcome)
+        return self.finish_removals(outcome)
 
     def _enter(
         self,
@@ -204,7 +206,7 @@ class Admission:
         session: Session,
         *,
         host: bool,
-        now: Now,
+        now: Instant,
         waited: bool = False,
         noted: Collection[Ledger] = (),
     ) -> Refusal | None:
@@ -216,119 +218,134 @@ class Admission:
         creates = conference.id not in self.conferences.by_id and conference.id not in self.conferences.declared
         opens = conference.live and not conference.members and conference.id not in self.conferences.by_id
         attempt = Attempt(
-            "join", session, self.conferences, self.sessions.kin(session), conference, host, creates, opens
+            "join",
+            session,
+            self.conferences,
+            self.sessions.same_account_sessions(session),
+            conference,
+            host,
+            creates,
+            opens,
         )
-        refusal = _forbidden(self.law, attempt) or _unfit(self.law, attempt)
-        if (refusal is None or not self.law.enforced) and not conference.group and len(conference.members) >= 2:
+        refusal = _rule_refusal(self.primary, attempt) or _conference_refusal(self.primary, attempt)
+        if (refusal is None or not self.primary.enforced) and not conference.group and len(conference.members) >= 2:
             return Refusal("conference_full", "", 2, 2)
-        if self.law.enforced:
-            refusal = refusal or self._short(conference, session, host=host)
+        if self.primary.enforced:
+            refusal = refusal or self._pool_refusal(conference, session, host=host)
             if refusal is not None:
                 return refusal
         would = [
-            None if ledger.enforced else (not waited and _forbidden(ledger, attempt)) or _unfit(ledger, attempt)
+            None
+            if ledger.enforced
+            else (not waited and _rule_refusal(ledger, attempt)) or _conference_refusal(ledger, attempt)
             for ledger in self.ledgers
         ]
         self.conferences.enter(conference, session, host=host, now=now.mono)
-        self.sessions.wake(session, awake=True)
+        self.sessions.set_awake(session, awake=True)
         for ledger, refused in zip(self.ledgers, would, strict=True):
-            wanted = ledger.wanted(session)
-            denied = None if ledger.enforced else refused or ledger.lacking(session, wanted)
+            wanted = ledger.required_seats(session)
+            denied = None if ledger.enforced else refused or ledger.first_full_pool(session, wanted)
             if denied is not None and ledger not in noted:
-                ledger.deny(denied, session, now)
-            ledger.settle(session, wanted, "left", now)
+                ledger.record_denial(denied, session, now)
+            ledger.set_seats(session, wanted, "left", now)
         return None
 
-    def _short(self, conference: Conference, session: Session, *, host: bool) -> Refusal | None:
+    def _pool_refusal(self, conference: Conference, session: Session, *, host: bool) -> Refusal | None:
         """The enforced pool without room for what the session would need as a member."""
         before = session.awake, session.conferences
         session.awake = True
         session.conferences = (*session.conferences, conference)
         conference.members[session] = host
-        refusal = self.law.lacking(session, self.law.wanted(session))
+        refusal = self.primary.first_full_pool(session, self.primary.required_seats(session))
         session.awake, session.conferences = before
         del conference.members[session]
         return refusal
 
-    def _open(self, conference: Conference, session: Session, now: Now) -> Refusal | list[Ledger]:
+    def _open(self, conference: Conference, session: Session, now: Instant) -> Refusal | list[Ledger]:
         """Whether a scheduled conference may go live; gives the starter the seat that opening it needs.
 
         Returns the refusal, or the models in shadow that would have refused and have recorded it.
         """
         noted: list[Ledger] = []
         attempt = Attempt(
-            "start", session, self.conferences, self.sessions.kin(session), conference, host=True, opens=True
+            "start",
+            session,
+            self.conferences,
+            self.sessions.same_account_sessions(session),
+            conference,
+            host=True,
+            opens=True,
         )
         for ledger in self.ledgers:
-            refusal = (ledger.enforced and _forbidden(ledger, attempt)) or _unfit(ledger, attempt)
-            if refusal is None and ledger.model.opener and session.identity is not None:
-                opener = [*session.seats[ledger.index], (ledger.model.opener, session.identity)]
+            refusal = (ledger.enforced and _rule_refusal(ledger, attempt)) or _conference_refusal(ledger, attempt)
+            if refusal is None and ledger.model.start_pool and session.identity is not None:
+                opener = [*session.seats[ledger.index], (ledger.model.start_pool, session.identity)]
                 wanted = tuple(dict.fromkeys(opener))
-                refusal = ledger.lacking(session, wanted)
+                refusal = ledger.first_full_pool(session, wanted)
                 if refusal is None or not ledger.enforced:
-                    ledger.settle(session, wanted, "left", now)
+                    ledger.set_seats(session, wanted, "left", now)
             if refusal is None:
                 continue
             if ledger.enforced:
                 return refusal
-            ledger.deny(refusal, session, now)
+            ledger.record_denial(refusal, session, now)
             noted.append(ledger)
         return noted
 
-    def remove(self, session: Session, conference: Conference, reason: str, outcome: Outcome, now: Now) -> None:
+    def remove(self, session: Session, conference: Conference, reason: str, outcome: Decision, now: Instant) -> None:
         """Take a session out of a conference; `conclude_removed` tells it when all has been taken."""
         self.conferences.leave(conference, session)
-        self.settle(session, "removed", now)
-        outcome.news.append((session, {"type": "removed", "conference": conference.id, "reason": reason}))
+        self.set_seats(session, "removed", now)
+        outcome.notices.append((session, {"type": "removed", "conference": conference.id, "reason": reason}))
 
-    def conclude_removed(self, outcome: Outcome) -> Outcome:
+    def finish_removals(self, outcome: Decision) -> Decision:
         """Tell those who were removed what they hold, now that nothing more is taken from them."""
-        for session, message in outcome.news:
-            message.update(self.standing(session))
-        return self.conclude(outcome, *(session for session, _ in outcome.news))
+        for session, message in outcome.notices:
+            message.update(self.entitlements(session))
+        return self.finish(outcome, *(session for session, _ in outcome.notices))
 
     # -- presence and leases -----------------------------------------------------------------------------------------
 
-    def sleep(self, session: Session, now: Now) -> Outcome:
+    def sleep(self, session: Session, now: Instant) -> Decision:
         """Connected, not online (TrueConf licensing, online users: "recently active")."""
         if session.conferences:
             return self.refuse("sleep", Refusal("not_allowed"))
-        self.sessions.wake(session, awake=False)
-        self.settle(session, "asleep", now)
-        return self.conclude(Outcome(answer={"type": "asleep", **self._seats(session)}), session)
+        self.sessions.set_awake(session, awake=False)
+        self.set_seats(session, "asleep", now)
+        return self.finish(Decision(answer={"type": "asleep", **self._seats(session)}), session)
 
-    def wake(self, session: Session, now: Now) -> Outcome:
+    def wake(self, session: Session, now: Instant) -> Decision:
         """Online again, if there is room."""
         if not session.awake:
             session.awake = True
-            refusal = self.law.lacking(session, self.law.wanted(session))
+            refusal = self.primary.first_full_pool(session, self.primary.required_seats(session))
             session.awake = False
-            if refusal is not None and self._binds(refusal, session, now):
+            if refusal is not None and self._is_enforced(refusal, session, now):
                 return self.refuse("wake", refusal, asker=session, now=now)
-            self.sessions.wake(session, awake=True)
+            self.sessions.set_awake(session, awake=True)
             for ledger in self.ledgers:
-                wanted = ledger.wanted(session)
-                would = ledger.lacking(session, wanted)
-                if would is not None and ledger is not self.law:
-                    ledger.deny(would, session, now)
-                ledger.settle(session, wanted, "asleep", now)
-        return self.conclude(Outcome(answer={"type": "awake", **self._seats(session)}), session)
+                wanted = ledger.required_seats(session)
+                would = ledger.first_full_pool(session, wanted)
+                if would is not None and ledger is not self.primary:
+                    ledger.record_denial(would, session, now)
+                ledger.set_seats(session, wanted, "asleep", now)
+        return self.finish(Decision(answer={"type": "awake", **self._seats(session)}), session)
 
-    def request_pro(self, session: Session, now: Now) -> Outcome:
+    def request_pro(self, session: Session, now: Instant) -> Decision:
         """Give a user a lease without a conference (TrueConf licensing, PRO: manual request)."""
-        law, account = self.law, session.account
-        if not law.model.requestable(session) or account is None:
+        law, account = self.primary, session.account
+        if not law.model.allows_requests(session) or account is None:
             return self.refuse("request_pro", Refusal("not_allowed"))
-        pool = law.model.personal
+        pool = law.model.account_pool
         expires = None
-        retract = self._way_back((session,), None)
+        retract = self._rollback_point((session,), None)
         if account not in law.pools[pool].reservations:
-            refusal = law.full(pool, account)
-            if refusal is not None and self._binds(refusal, session, now):
+            refusal = law.refusal_if_full(pool, account)
+            if refusal is not None and self._is_enforced(refusal, session, now):
                 return self.refuse("request_pro", self._until(refusal, now), asker=session, now=now)
-            expires = law.lease(pool, account, now).expires
+            expires = law.grant_lease(pool, account, now).expires
         answer = {"type": "granted", "pool": pool, "expires": utc(expires)}
-        return self.conclude(Outcome(answer=answer, retract=retract), session)
+        return self.finish(Decision(answer=answer, retract=retract), session)
 
     # -- the pieces --------------------------------------------------------------------------------------------------
 
@@ -339,11 +356,11 @@ class Admission:
         conference: str | None = None,
         *,
         asker: Session | None = None,
-        now: Now | None = None,
-    ) -> Outcome:
+        now: Instant | None = None,
+    ) -> Decision:
         """Record a refusal and word it; of one that is the license's, who asked and when."""
         if refusal.pool and asker is not None and now is not None:
-            self.law.deny(refusal, asker, now)
+            self.primary.record_denial(refusal, asker, now)
         else:
             self.refusals[refusal.reason] = self.refusals.get(refusal.reason, 0) + 1
         answer: Message = {"type": "denied", "request": request, "reason": refusal.reason}
@@ -357,14 +374,14 @@ class Admission:
             answer["retry_after_seconds"] = math.ceil(refusal.retry_after)
         elif request == "hello" and refusal.reason == "pool_full":
             answer["retry_after_seconds"] = math.ceil(self.terms.retry_after)
-        return Outcome(answer=answer, refused=refusal)
+        return Decision(answer=answer, refused=refusal)
 
-    def standing(self, session: Session) -> Message:
+    def entitlements(self, session: Session) -> Message:
         """What a session is told about what it holds."""
-        return self.law.model.standing(session, self.law)
+        return self.primary.model.entitlements(session, self.primary)
 
     def _seats(self, session: Session) -> Message:
-        return {"seats": self.standing(session)["seats"]}
+        return {"seats": self.entitlements(session)["seats"]}
 
     def _joined(self, session: Session, conference: Conference) -> Message:
         return {
@@ -373,56 +390,56 @@ class Admission:
             "access": conference.access,
             "mode": conference.mode,
             "state": conference.state,
-            **self.standing(session),
+            **self.entitlements(session),
         }
 
-    def _way_back(self, sessions: tuple[Session, ...], conference: Conference | None) -> Retraction | None:
+    def _rollback_point(self, sessions: tuple[Session, ...], conference: Conference | None) -> Rollback | None:
         """How to undo what is about to be decided, where it may grant a lease of the enforced model."""
-        leased = any(book.terms.leased for book in self.law.pools.values())
-        return Retraction(self, sessions, conference) if leased else None
+        leased = any(book.terms.leased for book in self.primary.pools.values())
+        return Rollback(self, sessions, conference) if leased else None
 
-    def _until(self, refusal: Refusal, now: Now) -> Refusal:
+    def _until(self, refusal: Refusal, now: Instant) -> Refusal:
         """Say when to ask again, where a lease is known to run out."""
-        expiry = self.law.next_expiry() if refusal.reason == "pool_full" else None
-        leased = expiry is not None and self.law.pools[refusal.pool].terms.lease is not None
+        expiry = self.primary.next_expiry() if refusal.reason == "pool_full" else None
+        leased = expiry is not None and self.primary.pools[refusal.pool].terms.lease is not None
         return refusal._replace(retry_after=max(expiry - now.wall, 1.0)) if leased and expiry is not None else refusal
 
-    def _binds(self, refusal: Refusal, session: Session, now: Now) -> bool:
+    def _is_enforced(self, refusal: Refusal, session: Session, now: Instant) -> bool:
         """Whether a refusal of the first model refuses; with enforcement off it is recorded only."""
-        if self.law.enforced:
+        if self.primary.enforced:
             return True
-        self.law.deny(refusal, session, now)
+        self.primary.record_denial(refusal, session, now)
         return False
 
-    def settle(self, session: Session, cause: str, now: Now) -> None:
+    def set_seats(self, session: Session, cause: str, now: Instant) -> None:
         """Let a session hold in every model what its facts give it now; what it gives back is released for `cause`."""
         for ledger in self.ledgers:
-            ledger.settle(session, ledger.wanted(session), cause, now)
+            ledger.set_seats(session, ledger.required_seats(session), cause, now)
 
-    def conclude(self, outcome: Outcome, *told: Session) -> Outcome:
+    def finish(self, outcome: Decision, *told: Session) -> Decision:
         """Add what follows from the decision: news for the other devices, and what a store must keep."""
         if self._changes:
             outcome.changes += self._changes
             self._changes.clear()
-        if self.law.turned:
-            turned, self.law.turned = self.law.turned, []
+        if self.primary.status_changed:
+            turned, self.primary.status_changed = self.primary.status_changed, []
             self._announce(outcome, turned, told)
         return outcome
 
-    def _announce(self, outcome: Outcome, accounts: Sequence[object], told: Sequence[Session]) -> None:
+    def _announce(self, outcome: Decision, accounts: Sequence[object], told: Sequence[Session]) -> None:
         for account in dict.fromkeys(accounts):
-            for session in self.sessions.of(str(account)):
+            for session in self.sessions.of_account(str(account)):
                 if session not in told:
-                    outcome.news.append((session, {"type": "status", **self.standing(session)}))
+                    outcome.notices.append((session, {"type": "status", **self.entitlements(session)}))
 
 
-def _forbidden(ledger: Ledger, attempt: Attempt) -> Refusal | None:
+def _rule_refusal(ledger: Ledger, attempt: Attempt) -> Refusal | None:
     """What the license forbids."""
     rule = ledger.model.forbids
     return rule(attempt, ledger) if rule is not None else None
 
 
-def _unfit(ledger: Ledger, attempt: Attempt) -> Refusal | None:
+def _conference_refusal(ledger: Ledger, attempt: Attempt) -> Refusal | None:
     """What the license says against it about the conference as a whole."""
-    rule = ledger.model.conference
+    rule = ledger.model.conference_rule
     return rule(attempt, ledger) if rule is not None else None

@@ -57,30 +57,30 @@ class Directory:
         self.groups: dict[str, Group] = {}
         self.bans: dict[str, Ban] = {}
 
-    def grant(self, account: str, secret: str, created: float) -> Token:
+    def add_account_token(self, account: str, secret: str, created: float) -> Token:
         """Let `secret` prove `account` from now on, beside the tokens it has (rotation without downtime)."""
         token = Token(digest(secret), created)
         self.accounts[account] = (*self.accounts[account], token)
         return token
 
-    def ungrant(self, account: str, fingerprint: str) -> bool:
+    def remove_account_token(self, account: str, fingerprint: str) -> bool:
         """Take one token from an account; whether it had it."""
         kept = tuple(token for token in self.accounts[account] if token.fingerprint != fingerprint)
         revoked = len(kept) < len(self.accounts[account])
         self.accounts[account] = kept
         return revoked
 
-    def proves(self, account: str, secret: str | None) -> bool:
+    def proves_account(self, account: str, secret: str | None) -> bool:
         """Whether `secret` proves `account`."""
         return _among(self.accounts.get(account, ()), secret or "") is not None
 
-    def appoint(self, name: str, scope: str, secret: str, created: float) -> Token:
+    def add_operator_token(self, name: str, scope: str, secret: str, created: float) -> Token:
         """Give an operator a token, beside those it has."""
         token = Token(digest(secret), created, scope)
         self.operators[name] = (*self.operators.get(name, ()), token)
         return token
 
-    def dismiss(self, name: str, fingerprint: str | None = None) -> int:
+    def remove_operator_tokens(self, name: str, fingerprint: str | None = None) -> int:
         """Take one token from an operator, or all; how many it had of those."""
         held = self.operators.pop(name, ())
         kept = tuple(token for token in held if fingerprint is not None and token.fingerprint != fingerprint)
@@ -88,13 +88,13 @@ class Directory:
             self.operators[name] = kept
         return len(held) - len(kept)
 
-    def operator(self, secret: str) -> tuple[str, str] | None:
+    def operator_of_secret(self, secret: str) -> tuple[str, str] | None:
         """The name and scope that `secret` proves; the time it takes tells nothing of the others."""
         tokens = {token: name for name, held in self.operators.items() for token in held}
         found = _among(tokens, secret)
         return (tokens[found], found.scope) if found is not None else None
 
-    def permanent(self) -> list[str]:
+    def permanent_accounts(self) -> list[str]:
         """The accounts configured for permanent licenses: in order of group, then name (PRO: more than the pool)."""
         names = sorted(name for name, group in self.groups.items() if group.permanent)
         return list(dict.fromkeys(account for name in names for account in sorted(self.groups[name].accounts)))
@@ -118,9 +118,9 @@ class Directory:
             del self.bans[subject]
 
 
-def subject(session: Session) -> str:
+def ban_subject(session: Session) -> str:
     """Under what somebody is kept out: its account, or the address of a guest."""
-    return session.identity or session.peer
+    return session.identity or session.peer_address
 
 
 def digest(secret: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gateway.core.wire.messages import FIELDS
 
 
-class State(StrEnum):
+class SessionState(StrEnum):
     """Where a connection stands."""
 
     PENDING = "pending"
@@ -24,10 +24,10 @@ class State(StrEnum):
     """The last message has been sent; whatever still arrives is not read."""
 
 
-class Verb(StrEnum):
+class Action(StrEnum):
     """What is done about an input."""
 
-    GREET = "greet"
+    SIGN_IN = "greet"
     EXPECT_HELLO = "expect_hello"
     ALREADY_WELCOMED = "already_welcomed"
     ACK = "ack"
@@ -44,8 +44,8 @@ class Verb(StrEnum):
 class Move(NamedTuple):
     """The verb that answers, and the states it may lead to (the present one is always among them)."""
 
-    verb: Verb
-    leads_to: frozenset[State]
+    action: Action
+    leads_to: frozenset[SessionState]
 
 
 class IllegalMove(RuntimeError):
@@ -56,35 +56,35 @@ INPUTS = tuple(FIELDS)
 """Everything a session can be told: the types of messages."""
 
 
-def _moves() -> dict[tuple[State, str], Move]:
-    pending, awake, asleep, closed = State
-    table: dict[tuple[State, str], Move] = {}
+def _moves() -> dict[tuple[SessionState, str], Move]:
+    pending, awake, asleep, closed = SessionState
+    table: dict[tuple[SessionState, str], Move] = {}
     for word in INPUTS:
-        table[pending, word] = Move(Verb.EXPECT_HELLO, frozenset({closed}))
-        table[closed, word] = Move(Verb.IGNORE, frozenset({closed}))
-    table[pending, "hello"] = Move(Verb.GREET, frozenset({pending, awake, asleep, closed}))
+        table[pending, word] = Move(Action.EXPECT_HELLO, frozenset({closed}))
+        table[closed, word] = Move(Action.IGNORE, frozenset({closed}))
+    table[pending, "hello"] = Move(Action.SIGN_IN, frozenset({pending, awake, asleep, closed}))
     for state in (awake, asleep):
         stay = frozenset({state})
-        table[state, "hello"] = Move(Verb.ALREADY_WELCOMED, stay)
-        table[state, "heartbeat"] = Move(Verb.ACK, stay)
-        table[state, "join"] = Move(Verb.JOIN, frozenset({state, awake}))
-        table[state, "start"] = Move(Verb.START, stay)
-        table[state, "leave"] = Move(Verb.LEAVE, stay)
-        table[state, "sleep"] = Move(Verb.SLEEP, frozenset({state, asleep}))
-        table[state, "wake"] = Move(Verb.WAKE, frozenset({state, awake}))
-        table[state, "request_pro"] = Move(Verb.REQUEST_PRO, stay)
-        table[state, "bye"] = Move(Verb.BYE, frozenset({closed}))
+        table[state, "hello"] = Move(Action.ALREADY_WELCOMED, stay)
+        table[state, "heartbeat"] = Move(Action.ACK, stay)
+        table[state, "join"] = Move(Action.JOIN, frozenset({state, awake}))
+        table[state, "start"] = Move(Action.START, stay)
+        table[state, "leave"] = Move(Action.LEAVE, stay)
+        table[state, "sleep"] = Move(Action.SLEEP, frozenset({state, asleep}))
+        table[state, "wake"] = Move(Action.WAKE, frozenset({state, awake}))
+        table[state, "request_pro"] = Move(Action.REQUEST_PRO, stay)
+        table[state, "bye"] = Move(Action.BYE, frozenset({closed}))
     return table
 
 
 MOVES = _moves()
 
 
-def check(move: Move, after: State) -> State:
+def check(move: Move, after: SessionState) -> SessionState:
     """The state after a move.
 
     Raises `IllegalMove` if the table does not know the way.
     """
     if after not in move.leads_to:
-        raise IllegalMove(f"{move.verb.value} may not lead to {after.value}")
+        raise IllegalMove(f"{move.action.value} may not lead to {after.value}")
     return after

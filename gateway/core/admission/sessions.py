@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
-from gateway.core.counting.multimap import Index
+from gateway.core.counting.multimap import Multimap
 from gateway.core.counting.session import Session
 
 
@@ -17,8 +17,8 @@ class Sessions:
 
     def __init__(self) -> None:
         self.by_number: dict[int, Session] = {}
-        self.by_account: Index[str, Session] = Index()
-        self.by_device: Index[tuple[str, str], Session] = Index()
+        self.by_account: Multimap[str, Session] = Multimap()
+        self.by_device: Multimap[tuple[str, str], Session] = Multimap()
         self.by_presence: defaultdict[tuple[str, bool], set[Session]] = defaultdict(set)
 
     def __len__(self) -> int:
@@ -53,24 +53,24 @@ class Sessions:
         if device is not None:
             self.by_device.discard(device, session)
 
-    def wake(self, session: Session, *, awake: bool) -> None:
+    def set_awake(self, session: Session, *, awake: bool) -> None:
         """Note whether a session is awake."""
         if session.awake is not awake:
             self.by_presence[session.kind, session.awake].discard(session)
             session.awake = awake
             self.by_presence[session.kind, awake].add(session)
 
-    def of(self, identity: str) -> tuple[Session, ...]:
+    def of_account(self, identity: str) -> tuple[Session, ...]:
         """The sessions of an account, as they are now."""
-        return tuple(self.by_account.of(identity))
+        return tuple(self.by_account.values_of(identity))
 
-    def kin(self, session: Session) -> Collection[Session]:
+    def same_account_sessions(self, session: Session) -> Collection[Session]:
         """The sessions of the same account; none for a guest."""
         identity = session.identity
-        return self.by_account.of(identity) if identity is not None else ()
+        return self.by_account.values_of(identity) if identity is not None else ()
 
-    def twin(self, session: Session) -> Session | None:
+    def same_device_session(self, session: Session) -> Session | None:
         """The latest session of the same account and device."""
         device = session.device_key
-        twins = self.by_device.of(device) if device is not None else ()
+        twins = self.by_device.values_of(device) if device is not None else ()
         return next(reversed(tuple(twins)), None)

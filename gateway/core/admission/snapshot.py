@@ -57,13 +57,13 @@ class Snapshot(NamedTuple):
 
 def snapshot(admission: Admission, mono: float) -> Snapshot:
     """What there is at the monotonic instant `mono`."""
-    law = admission.law
+    law = admission.primary
     sessions, conferences = admission.sessions, admission.conferences
     return Snapshot(
         model=law.model.name,
         edition=law.model.edition,
         enforce=law.enforced,
-        pools=tuple(view for ledger in admission.ledgers for view in _views(ledger, mono)),
+        pools=tuple(view for ledger in admission.ledgers for view in _pool_views(ledger, mono)),
         extensions=law.model.extensions,
         sessions={key: len(found) for key, found in sessions.by_presence.items()},
         accounts=len(sessions.by_account),
@@ -77,14 +77,14 @@ def snapshot(admission: Admission, mono: float) -> Snapshot:
     )
 
 
-def _views(ledger: Ledger, mono: float) -> list[PoolView]:
+def _pool_views(ledger: Ledger, mono: float) -> list[PoolView]:
     views = []
     for name, book in ledger.pools.items():
-        book.clock(mono)
+        book.advance(mono)
         used, limit = book.used, book.terms.limit
         kind = "permanent" if book.terms.endless else "temporary"
         leases = {kind: len(book.leases)} if book.terms.leased else {}
-        if name == ledger.model.personal:
+        if name == ledger.model.account_pool:
             leases["permanent"] = len(book.reservations)
         views.append(
             PoolView(
@@ -100,8 +100,8 @@ def _views(ledger: Ledger, mono: float) -> list[PoolView]:
                 full_seconds=book.full_seconds,
                 grants=book.grants,
                 releases=dict(book.releases),
-                denials=dict(book.denials),
-                true_denials={**dict.fromkeys(book.denials, 0), **book.refusals.true},
+                denials=dict(book.denial_counts),
+                true_denials={**dict.fromkeys(book.denial_counts, 0), **book.denial_tracker.true_denials},
                 leases=leases,
             )
         )

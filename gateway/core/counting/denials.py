@@ -18,18 +18,18 @@ from collections.abc import Iterator
 from itertools import count
 
 from gateway.core.counting.session import Key, Session
-from gateway.core.counting.usage import Hour
+from gateway.core.counting.usage import UsageInterval
 
-WAITING = 20_000
+MAX_OPEN_DENIALS = 20_000
 """Refusals of a pool that wait for their fate at most; the oldest beyond that are taken to be true early."""
-FINISHED = 50_000
+MAX_FINISHED_EPISODES = 50_000
 """Episodes of a pool that are kept for the store while it is away; the oldest beyond that are forgotten."""
 
-Who = tuple[str, str]
+Asker = tuple[str, str]
 """What kind of name (`account`, `device` or `address`), and the name."""
 
 
-def who(session: Session) -> Who:
+def asker_of(session: Session) -> Asker:
     """By what an asker is known again."""
     identity = session.identity
     if identity is not None:
@@ -37,96 +37,107 @@ def who(session: Session) -> Who:
     return ("device", session.device) if session.device else ("address", session.address)
 
 
-class Episode:
+class DenialEpisode:
     """Refusals that belong together. `began` and `last` are monotonic seconds; `seated` is how many were followed by a
     grant, `after` (seconds) how long the first of those waited for it; `waiting` holds those whose fate is open.
     """
 
-    __slots__ = ("after", "began", "last", "number", "reason", "refusals", "seated", "true", "waiting", "who")
+    __slots__ = (
+        "asker",
+        "began",
+        "denials",
+        "granted",
+        "last",
+        "number",
+        "open_denials",
+        "reason",
+        "true_denials",
+        "wait_seconds",
+    )
 
-    def __init__(self, number: int, who: Who, reason: str, now: float) -> None:
+    def __init__(self, number: int, who: Asker, reason: str, now: float) -> None:
         self.number = number
-        self.who = who
+        self.asker = who
         self.reason = reason
         self.began = self.last = now
-        self.refusals = self.true = self.seated = 0
-        self.after: float | None = None
-        self.waiting: deque[tuple[float, Hour]] = deque()
+        self.denials = self.true_denials = self.granted = 0
+        self.wait_seconds: float | None = None
+        self.open_denials: deque[tuple[float, UsageInterval]] = deque()
 
 
-class Denials:
+class DenialTracker:
     """The refusals of one pool. `asking` has the episodes whose fate is open, by asker and reason.
 
     Those that are over gather in `finished`, for whoever takes them. `true` are the true denials so far, by reason.
     """
 
-    __slots__ = ("_queue", "asking", "finished", "numbers", "true", "window")
+    __slots__ = ("_open", "finished", "numbers", "open_episodes", "true_denials", "window")
 
     def __init__(self, window: float = 60.0) -> None:
         self.window = window
         self.numbers: Iterator[int] = count(1)
-        self.true: dict[str, int] = {}
-        self.asking: dict[Who, dict[str, Episode]] = {}
-        self.finished: deque[Episode] = deque(maxlen=FINISHED)
-        self._queue: deque[tuple[float, Episode]] = deque()
+        self.true_denials: dict[str, int] = {}
+        self.open_episodes: dict[Asker, dict[str, DenialEpisode]] = {}
+        self.finished: deque[DenialEpisode] = deque(maxlen=MAX_FINISHED_EPISODES)
+        self._open: deque[tuple[float, DenialEpisode]] = deque()
         """Every refusal whose fate may be open, in order of time."""
 
-    def deny(self, asker: Who, reason: str, now: float, hour: Hour) -> None:
+    def record_denial(self, asker: Asker, reason: str, now: float, hour: UsageInterval) -> None:
         """A refusal in `hour`, at the monotonic instant `now`."""
-        self.decide(now)
-        if len(self._queue) >= WAITING:
-            self._give_up()
-        open_ = self.asking.setdefault(asker, {})
+        self.settle_older_than_window(now)
+        if len(self._open) >= MAX_OPEN_DENIALS:
+            self._settle_oldest()
+        open_ = self.open_episodes.setdefault(asker, {})
         episode = open_.get(reason)
         if episode is None:
-            episode = open_[reason] = Episode(next(self.numbers), asker, reason, now)
+            episode = open_[reason] = DenialEpisode(next(self.numbers), asker, reason, now)
         episode.last = now
-        episode.refusals += 1
-        episode.waiting.append((now, hour))
-        hour.undecided += 1
-        self._queue.append((now, episode))
+        episode.denials += 1
+        episode.open_denials.append((now, hour))
+        hour.open_denials += 1
+        self._open.append((now, episode))
 
-    def seat(self, claim: object, key: Key, now: float) -> None:
+    def record_grant(self, claim: object, key: Key, now: float) -> None:
         """A grant of `key` to `claim`: a session, or what an account holds without one."""
-        asker = who(claim) if isinstance(claim, Session) else ("account", str(key))
-        if asker not in self.asking:
+        asker = asker_of(claim) if isinstance(claim, Session) else ("account", str(key))
+        if asker not in self.open_episodes:
             return
-        self.decide(now)
-        for episode in [*self.asking.get(asker, {}).values()]:
-            for asked, hour in episode.waiting:
-                hour.seat(now - asked)
-            episode.after = now - episode.waiting[0][0]
-            episode.seated += len(episode.waiting)
-            episode.waiting.clear()
-            self._over(episode)
+        self.settle_older_than_window(now)
+        for episode in [*self.open_episodes.get(asker, {}).values()]:
+            for asked, hour in episode.open_denials:
+                hour.record_grant(now - asked)
+            episode.wait_seconds = now - episode.open_denials[0][0]
+            episode.granted += len(episode.open_denials)
+            episode.open_denials.clear()
+            self._finish(episode)
 
-    def decide(self, now: float) -> None:
+    def settle_older_than_window(self, now: float) -> None:
         """Refusals older than the window have come true."""
-        queue = self._queue
+        queue = self._open
         while queue and now - queue[0][0] > self.window:
-            self._give_up()
+            self._settle_oldest()
 
-    def come_true(self, reason: str, hour: Hour) -> None:
+    def count_true_denial(self, reason: str, hour: UsageInterval) -> None:
         """A refusal of `hour` was a true denial."""
-        self.true[reason] = self.true.get(reason, 0) + 1
-        hour.true += 1
+        self.true_denials[reason] = self.true_denials.get(reason, 0) + 1
+        hour.true_denials += 1
         hour.changed = True
 
-    def _give_up(self) -> None:
-        _, episode = self._queue.popleft()
-        if not episode.waiting:  # it was granted a seat
+    def _settle_oldest(self) -> None:
+        _, episode = self._open.popleft()
+        if not episode.open_denials:  # it was granted a seat
             return
-        _, hour = episode.waiting.popleft()
-        hour.undecided -= 1
-        self.come_true(episode.reason, hour)
-        episode.true += 1
-        if not episode.waiting:
-            self._over(episode)
+        _, hour = episode.open_denials.popleft()
+        hour.open_denials -= 1
+        self.count_true_denial(episode.reason, hour)
+        episode.true_denials += 1
+        if not episode.open_denials:
+            self._finish(episode)
 
-    def _over(self, episode: Episode) -> None:
-        open_ = self.asking.get(episode.who, {})
+    def _finish(self, episode: DenialEpisode) -> None:
+        open_ = self.open_episodes.get(episode.asker, {})
         if open_.get(episode.reason) is episode:
             del open_[episode.reason]
             if not open_:
-                del self.asking[episode.who]
+                del self.open_episodes[episode.asker]
         self.finished.append(episode)

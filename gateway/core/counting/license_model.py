@@ -39,7 +39,7 @@ LEASE_ENDS = ("expired", "revoked", "redistributed", "account_deleted")
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class PoolTerms:
     """A pool as the license sells it.
 
     `limit` is the number of distinct keys it may hold, None for no limit. `binding` is False where the rule is another
@@ -88,7 +88,7 @@ class Attempt(NamedTuple):
     request: str
     session: Session
     conferences: Conferences
-    kin: Collection[Session]
+    same_account_sessions: Collection[Session]
     conference: Conference | None = None
     host: bool = False
     creates: bool = False
@@ -118,7 +118,7 @@ class Extension(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class LicenseModel:
     """A license model: `seats` is the function, the rest is data.
 
     `forbids` is asked first, `conference` after it, the pools last. `standing` is what sessions are told with every
@@ -129,15 +129,15 @@ class Model:
     """
 
     name: str
-    pools: tuple[Pool, ...]
+    pools: tuple[PoolTerms, ...]
     seats: Callable[[Session, bool], Collection[Seat]]
     forbids: Rule | None = None
-    conference: Rule | None = None
-    standing: Callable[[Session, Ledger], dict[str, Any]] = seats_held
-    personal: str = ""
-    reservable: bool = False
-    opener: str = ""
-    requestable: Callable[[Session], bool] = lambda _: False
+    conference_rule: Rule | None = None
+    entitlements: Callable[[Session, Ledger], dict[str, Any]] = seats_held
+    account_pool: str = ""
+    allows_reservations: bool = False
+    start_pool: str = ""
+    allows_requests: Callable[[Session], bool] = lambda _: False
     members_only: bool = False
     edition: str | None = None
     extensions: tuple[Extension, ...] = ()

@@ -13,7 +13,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V", bound=Hashable)
 
 
-class Index(Generic[K, V]):
+class Multimap(Generic[K, V]):
     """Keys and the things that have them, by identity or equality of the thing, in order of arrival.
 
     `keys` is the dictionary of all keys, for whoever needs their number at the price of a `len`; it is not changed from
@@ -40,14 +40,14 @@ class Index(Generic[K, V]):
         """How many things there are beyond one for each key."""
         return sum(len(things) - 1 for things in self._many.values())
 
-    def of(self, key: K) -> Collection[V]:
+    def values_of(self, key: K) -> Collection[V]:
         """The things that have `key`; a view or a copy, not to be kept over a change."""
         thing = self.keys.get(key)
         if thing is not None:
             return (thing,)
         return self._many[key].keys() if key in self._many else ()
 
-    def only(self, key: K, thing: V) -> bool:
+    def has_only(self, key: K, thing: V) -> bool:
         """Whether `thing` alone has `key`."""
         return self.keys.get(key) is thing
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from gateway.core.counting.denials import Denials, Who
-from gateway.core.counting.license_model import Pool
-from gateway.core.counting.multimap import Index
+from gateway.core.counting.denials import Asker, DenialTracker
+from gateway.core.counting.license_model import PoolTerms
+from gateway.core.counting.multimap import Multimap
 from gateway.core.counting.session import Key, Session
-from gateway.core.counting.usage import HOUR, Hour, growth
+from gateway.core.counting.usage import HOUR, UsageInterval, totals_of
 
-ENDED = 100_000
+MAX_FINISHED_HOLDS = 100_000
 """Ended holds of a pool that are kept for the store while it is away; the oldest beyond that are forgotten."""
 
 
@@ -58,7 +58,7 @@ Hold = tuple[Key, float, float, str]
 """A seat that was held: its key, from and to which monotonic instant, and why it ended."""
 
 
-class Book:
+class Pool:
     """The books of one pool: its claims, and the totals that only grow."""
 
     __slots__ = (
@@ -66,35 +66,35 @@ class Book:
         "_second",
         "_since",
         "_window",
-        "began",
         "claims",
-        "denials",
-        "ended",
+        "denial_counts",
+        "denial_tracker",
+        "ended_intervals",
+        "finished_holds",
         "full_seconds",
         "grants",
-        "hour",
+        "held_since",
+        "interval",
+        "interval_end",
         "leases",
         "limit",
         "lingering",
-        "outlives",
-        "past",
-        "refusals",
         "releases",
         "reservations",
         "seat_seconds",
+        "seats_outlive_sessions",
         "terms",
-        "turns",
     )
 
-    def __init__(self, terms: Pool, window: float, now: float) -> None:
-        self.tune(terms)
-        self.claims: Index[Key, Claim] = Index()
+    def __init__(self, terms: PoolTerms, window: float, now: float) -> None:
+        self.apply_terms(terms)
+        self.claims: Multimap[Key, Claim] = Multimap()
         self.leases: dict[Key, Lease] = {}
         self.reservations: dict[Key, Reservation] = {}
         self.lingering: dict[Key, Linger] = {}
         self.grants = 0
         self.releases: dict[str, int] = dict.fromkeys(terms.causes, 0)
-        self.denials: dict[str, int] = dict.fromkeys(terms.reasons, 0)
+        self.denial_counts: dict[str, int] = dict.fromkeys(terms.reasons, 0)
         self.seat_seconds = 0.0
         self.full_seconds = 0.0
         self._since = now
@@ -102,37 +102,37 @@ class Book:
         self._window = window
         self._maxima: deque[tuple[int, int]] = deque()
         """Highest use by monotonic second; a second in which nothing changed has none of its own."""
-        self.hour = Hour()
-        self.turns = math.inf
+        self.interval = UsageInterval()
+        self.interval_end = math.inf
         """The monotonic instant at which the hour ends."""
-        self.past: list[Hour] = []
-        self.refusals = Denials()
-        self.began: dict[Key, float] | None = None
+        self.ended_intervals: list[UsageInterval] = []
+        self.denial_tracker = DenialTracker()
+        self.held_since: dict[Key, float] | None = None
         """Since when each key holds its seat, where ended holds are recorded."""
-        self.ended: deque[Hold] = deque(maxlen=ENDED)
+        self.finished_holds: deque[Hold] = deque(maxlen=MAX_FINISHED_HOLDS)
 
     @property
     def used(self) -> int:
         """Distinct keys."""
         return len(self.claims)
 
-    def tune(self, terms: Pool) -> None:
+    def apply_terms(self, terms: PoolTerms) -> None:
         """Take the terms of the license; what is asked at every change is kept at hand."""
         self.terms = terms
         self.limit = math.inf if terms.limit is None else terms.limit
-        self.outlives = terms.leased or terms.linger > 0
+        self.seats_outlive_sessions = terms.leased or terms.linger > 0
 
-    def clock(self, now: float) -> None:
+    def advance(self, now: float) -> None:
         """Account for the time since the last change; called before use changes and before it is read."""
         used = len(self.claims.keys)
-        while now >= self.turns:
-            self._charge(used, self.turns)
-            self.turn(self.hour.start + HOUR, self.turns + HOUR)
+        while now >= self.interval_end:
+            self._charge(used, self.interval_end)
+            self.start_interval(self.interval.start + HOUR, self.interval_end + HOUR)
         span = now - self._since
         if span > 0:  # as `_charge` does, without the price of a call
             self._since = now
             self.seat_seconds += used * span
-            self.hour.levels[used] += span
+            self.interval.levels[used] += span
             if used >= self.limit:
                 self.full_seconds += span
         if now >= self._second + 1:
@@ -146,26 +146,26 @@ class Book:
         if span > 0:
             self._since = now
             self.seat_seconds += used * span
-            self.hour.levels[used] += span
+            self.interval.levels[used] += span
             if used >= self.limit:
                 self.full_seconds += span
 
-    def turn(self, start: float, turns: float) -> None:
+    def start_interval(self, start: float, turns: float) -> None:
         """Begin the hour that starts at `start` (seconds UTC) and ends at the monotonic instant `turns`."""
-        self.hour.end(self)
-        self.past.append(self.hour)
-        self.hour = Hour(start, self.used, growth(self))
-        self.turns = turns
+        self.interval.end(self)
+        self.ended_intervals.append(self.interval)
+        self.interval = UsageInterval(start, self.used, totals_of(self))
+        self.interval_end = turns
 
     def high_water(self, now: float) -> int:
         """Highest use in the rolling window."""
-        self.clock(now)
+        self.advance(now)
         return max(used for _, used in self._maxima)
 
     def add(self, key: Key, claim: Claim, now: float) -> bool:
         """Let `claim` hold `key`; whether the key is new."""
         if key not in self.claims:
-            self.clock(now)
+            self.advance(now)
         fresh = self.claims.add(key, claim)
         if fresh:
             self.grants += 1
@@ -173,34 +173,34 @@ class Book:
             second, highest = self._maxima[-1]
             if used > highest:
                 self._maxima[-1] = (second, used)
-            hour = self.hour
+            hour = self.interval
             if used > hour.peak:
                 hour.peak = used
                 hour.levels.append(0.0)
-            if self.began is not None:
-                self.began[key] = now
-        if self.refusals.asking:
-            self.refusals.seat(claim, key, now)
+            if self.held_since is not None:
+                self.held_since[key] = now
+        if self.denial_tracker.open_episodes:
+            self.denial_tracker.record_grant(claim, key, now)
         return fresh
 
     def remove(self, key: Key, claim: Claim, cause: str, now: float) -> None:
         """Let `claim` hold `key` no longer."""
-        self.clock(now)
+        self.advance(now)
         if self.claims.discard(key, claim):
             self.releases[cause] = self.releases.get(cause, 0) + 1
-            if self.began is not None:
-                self.ended.append((key, self.began.pop(key, now), now, cause))
+            if self.held_since is not None:
+                self.finished_holds.append((key, self.held_since.pop(key, now), now, cause))
 
-    def deny(self, reason: str, asker: Who | None, now: float) -> None:
+    def record_denial(self, reason: str, asker: Asker | None, now: float) -> None:
         """A refusal; None says that the asker was let in all the same."""
-        if now >= self.turns:
-            self.clock(now)
-        self.denials[reason] = self.denials.get(reason, 0) + 1
+        if now >= self.interval_end:
+            self.advance(now)
+        self.denial_counts[reason] = self.denial_counts.get(reason, 0) + 1
         if asker is None:
-            self.refusals.come_true(reason, self.hour)
+            self.denial_tracker.count_true_denial(reason, self.interval)
         else:
-            self.refusals.deny(asker, reason, now, self.hour)
+            self.denial_tracker.record_denial(asker, reason, now, self.interval)
 
     def in_use(self, key: Key) -> bool:
         """Whether a session claims `key`."""
-        return any(isinstance(claim, Session) for claim in self.claims.of(key))
+        return any(isinstance(claim, Session) for claim in self.claims.values_of(key))

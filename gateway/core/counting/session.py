@@ -34,7 +34,7 @@ def utc(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def span(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A time left, for a person."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -43,7 +43,7 @@ def span(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-class Now(NamedTuple):
+class Instant(NamedTuple):
     """An instant: `mono` in monotonic seconds (heartbeats, counting), `wall` in seconds UTC (leases)."""
 
     mono: float
@@ -70,7 +70,7 @@ class Session:
         "home",
         "kind",
         "number",
-        "peer",
+        "peer_address",
         "seats",
         "since",
         "transport",
@@ -95,7 +95,7 @@ class Session:
         self.device = device
         self.home = home
         self.client = client
-        self.address = self.peer = address
+        self.address = self.peer_address = address
         self.transport = transport
         self.since = since
         self.awake = True
@@ -152,7 +152,18 @@ class Conference:
     are members whose host's name was taken away while they hosted.
     """
 
-    __slots__ = ("access", "hosted", "id", "lieu", "live", "members", "mode", "server", "since", "unnamed")
+    __slots__ = (
+        "access",
+        "hosted",
+        "id",
+        "implied_host",
+        "live",
+        "members",
+        "mode",
+        "released_hosts",
+        "server",
+        "since",
+    )
 
     def __init__(
         self, id: str, *, access: str = "internal", mode: str = "group", live: bool = True, server: str = ""
@@ -165,13 +176,13 @@ class Conference:
         self.since = 0.0
         self.members: dict[Session, bool] = {}
         self.hosted = False
-        self.lieu: Session | None = None
-        self.unnamed: tuple[Session, ...] = ()
+        self.implied_host: Session | None = None
+        self.released_hosts: tuple[Session, ...] = ()
 
     @property
-    def lacks_host(self) -> bool:
+    def has_no_host(self) -> bool:
         """Whether nobody has been its host so far, declared or taken for one."""
-        return not self.hosted and self.lieu is None
+        return not self.hosted and self.implied_host is None
 
     @property
     def group(self) -> bool:

@@ -15,12 +15,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from gateway.core.counting.pool import Book
+    from gateway.core.counting.pool import Pool
 
 HOUR = 3600.0
 
 
-class Growth(NamedTuple):
+class PoolTotals(NamedTuple):
     """What had grown in a book by an instant."""
 
     full_seconds: float
@@ -29,7 +29,7 @@ class Growth(NamedTuple):
     denials: Mapping[str, int]
 
 
-class Hour:
+class UsageInterval:
     """A piece of an hour. `start` is the beginning of the hour in seconds UTC, `number` tells pieces apart.
 
     `levels` has the seconds at each use, from 0 to `peak`. `true`, `seated` and `undecided` are the fates of this
@@ -38,57 +38,57 @@ class Hour:
     """
 
     __slots__ = (
-        "_grown",
-        "_since",
+        "_final_totals",
+        "_totals_before",
         "changed",
+        "granted_after_denial",
         "levels",
         "limit",
-        "longest",
+        "longest_wait_seconds",
         "number",
+        "open_denials",
         "peak",
-        "seated",
         "start",
-        "true",
-        "undecided",
-        "waited",
+        "true_denials",
+        "wait_seconds",
     )
 
-    def __init__(self, start: float = 0.0, used: int = 0, since: Growth | None = None) -> None:
+    def __init__(self, start: float = 0.0, used: int = 0, since: PoolTotals | None = None) -> None:
         self.start = start
         self.number = 0
         self.peak = used
         self.levels = array("d", bytes(8 * (used + 1)))
         self.limit: int | None = None
-        self.true = self.seated = self.undecided = 0
-        self.waited = self.longest = 0.0
+        self.true_denials = self.granted_after_denial = self.open_denials = 0
+        self.wait_seconds = self.longest_wait_seconds = 0.0
         self.changed = True
-        self._since = since or Growth(0.0, 0, {}, {})
-        self._grown: Growth | None = None
+        self._totals_before = since or PoolTotals(0.0, 0, {}, {})
+        self._final_totals: PoolTotals | None = None
         """What grew in it, once it is over."""
 
-    def seat(self, seconds: float) -> None:
+    def record_grant(self, seconds: float) -> None:
         """A refusal of this hour was followed by a grant so many seconds later."""
-        self.undecided -= 1
-        self.seated += 1
-        self.waited += seconds
-        self.longest = max(self.longest, seconds)
+        self.open_denials -= 1
+        self.granted_after_denial += 1
+        self.wait_seconds += seconds
+        self.longest_wait_seconds = max(self.longest_wait_seconds, seconds)
         self.changed = True
 
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self._grown is not None
+        return self._final_totals is not None
 
-    def end(self, book: Book) -> None:
+    def end(self, book: Pool) -> None:
         """It is over: nothing grows in it any more, but the fate of its refusals may still be open."""
-        self._grown = self._growth(book)
+        self._final_totals = self._growth(book)
         self.limit = book.terms.limit
         self.changed = True
 
-    def use(self, book: Book) -> Use:
+    def summary(self, book: Pool) -> UsageSummary:
         """What it holds by now."""
-        grown = self._grown or self._growth(book)
-        return Use(
+        grown = self._final_totals or self._growth(book)
+        return UsageSummary(
             levels={level: seconds for level, seconds in enumerate(self.levels) if seconds},
             peak=self.peak,
             limit=self.limit if self.over else book.terms.limit,
@@ -96,15 +96,15 @@ class Hour:
             grants=grown.grants,
             releases=dict(grown.releases),
             denials=dict(grown.denials),
-            true=self.true,
-            seated=self.seated,
-            waited=self.waited,
-            longest=self.longest,
+            true=self.true_denials,
+            seated=self.granted_after_denial,
+            waited=self.wait_seconds,
+            longest=self.longest_wait_seconds,
         )
 
-    def _growth(self, book: Book) -> Growth:
-        since, grown = self._since, growth(book)
-        return Growth(
+    def _growth(self, book: Pool) -> PoolTotals:
+        since, grown = self._totals_before, totals_of(book)
+        return PoolTotals(
             grown.full_seconds - since.full_seconds,
             grown.grants - since.grants,
             _beyond(grown.releases, since.releases),
@@ -112,7 +112,7 @@ class Hour:
         )
 
 
-class Use:
+class UsageSummary:
     """Use of a pool over a time, added up from pieces; the fields are those of `Hour`.
 
     `limit` is that of the latest piece, None where there is none.
@@ -121,15 +121,15 @@ class Use:
     __slots__ = (
         "denials",
         "full_seconds",
+        "granted_after_denial",
         "grants",
         "levels",
         "limit",
-        "longest",
+        "longest_wait_seconds",
         "peak",
         "releases",
-        "seated",
-        "true",
-        "waited",
+        "true_denials",
+        "wait_seconds",
     )
 
     def __init__(
@@ -153,12 +153,12 @@ class Use:
         self.grants = grants
         self.releases = {} if releases is None else releases
         self.denials = {} if denials is None else denials
-        self.true = true
-        self.seated = seated
-        self.waited = waited
-        self.longest = longest
+        self.true_denials = true
+        self.granted_after_denial = seated
+        self.wait_seconds = waited
+        self.longest_wait_seconds = longest
 
-    def add(self, other: Use) -> None:
+    def add(self, other: UsageSummary) -> None:
         """Add a later piece."""
         levels = self.levels
         for level, seconds in other.levels.items():
@@ -170,10 +170,10 @@ class Use:
         for mine, theirs in ((self.releases, other.releases), (self.denials, other.denials)):
             for word, number in theirs.items():
                 mine[word] = mine.get(word, 0) + number
-        self.true += other.true
-        self.seated += other.seated
-        self.waited += other.waited
-        self.longest = max(self.longest, other.longest)
+        self.true_denials += other.true_denials
+        self.granted_after_denial += other.granted_after_denial
+        self.wait_seconds += other.wait_seconds
+        self.longest_wait_seconds = max(self.longest_wait_seconds, other.longest_wait_seconds)
 
     @property
     def seconds(self) -> float:
@@ -209,18 +209,18 @@ class Use:
         return found
 
 
-def growth(book: Book) -> Growth:
+def totals_of(book: Pool) -> PoolTotals:
     """What has grown in a book so far."""
-    return Growth(book.full_seconds, book.grants, dict(book.releases), dict(book.denials))
+    return PoolTotals(book.full_seconds, book.grants, dict(book.releases), dict(book.denial_counts))
 
 
 def _beyond(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
     return {word: more for word, number in now.items() if (more := number - before.get(word, 0))}
 
 
-def added(pieces: Iterable[Use]) -> Use:
+def summed(pieces: Iterable[UsageSummary]) -> UsageSummary:
     """All pieces, in order of time, as one."""
-    total = Use()
+    total = UsageSummary()
     for piece in pieces:
         total.add(piece)
     return total

@@ -13,10 +13,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.core.registration import messages
-from gateway.core.registration.messages import Grant, Message, Offer, genuine, granted, proof, read, sealed
-from gateway.core.wire.messages import Fault
+from gateway.core.registration.messages import Grant, LicensableModel, Message, genuine, granted, proof, read, sealed
+from gateway.core.wire.messages import RequestFault
 
-PATIENCE = 16
+MAX_UNTRUSTED = 16
 """Messages that cannot be believed, after which a conversation is given up."""
 
 
@@ -29,7 +29,7 @@ class Phase(StrEnum):
     VERIFIED = "verified"
 
 
-class News(StrEnum):
+class Verdict(StrEnum):
     """What a message of the registrar means."""
 
     CHALLENGED = "challenged"
@@ -44,13 +44,13 @@ class News(StrEnum):
     MALFORMED = "malformed"
 
 
-UNBELIEVABLE = frozenset({News.FORGED, News.REPLAYED, News.MALFORMED})
+UNTRUSTED = frozenset({Verdict.FORGED, Verdict.REPLAYED, Verdict.MALFORMED})
 
 
-class Heard(NamedTuple):
+class Received(NamedTuple):
     """What has been heard: what is to be answered, and what it tells. `time` is the registrar's, as it came."""
 
-    news: News
+    verdict: Verdict
     answer: Message | None = None
     grant: Grant | None = None
     interval: int = 0
@@ -68,7 +68,7 @@ AWAITED = {
 """What may come in each phase; anything else is a replay if it is genuine, and forged if it is not."""
 
 
-class Conversation:
+class AgentConversation:
     """One connection to a registrar, for the license `serial` with its `key`, of the installation `server`.
 
     `nonce` is 32 fresh hex digits; `offers` tells what each license model has.
@@ -77,7 +77,7 @@ class Conversation:
     def __init__(
         self,
         key: bytes,
-        offers: Mapping[str, Offer],
+        offers: Mapping[str, LicensableModel],
         *,
         server: str,
         serial: str,
@@ -89,7 +89,7 @@ class Conversation:
         self._offers = offers
         self.phase = Phase.CHALLENGE
         self.seq = 0
-        self.unbelievable = 0
+        self.untrusted = 0
         self.unusable = ""
         """Why what the registrar grants cannot be used here, where that is so."""
         self.register: Message = {
@@ -105,9 +105,9 @@ class Conversation:
         self._nonces = ""
 
     @property
-    def hopeless(self) -> bool:
+    def too_many_untrusted(self) -> bool:
         """Whether so much came that cannot be believed that another connection is the better try."""
-        return self.unbelievable >= PATIENCE
+        return self.untrusted >= MAX_UNTRUSTED
 
     def verify(self, used: Mapping[str, int]) -> Message:
         """Ask to be verified again; `used` is the use of each pool."""
@@ -117,49 +117,49 @@ class Conversation:
         self.seq += 1
         return sealed(self._key, self._nonces, {"type": "verify", "seq": self.seq, "used": dict(used)})
 
-    def receive(self, message: Message) -> Heard:
+    def receive(self, message: Message) -> Received:
         """Take one message of the registrar."""
-        heard = self._take(message)
-        self.unbelievable += heard.news in UNBELIEVABLE
+        heard = self._dispatch(message)
+        self.untrusted += heard.verdict in UNTRUSTED
         return heard
 
-    def garbage(self, why: str) -> Heard:
+    def receive_garbage(self, why: str) -> Received:
         """Take bytes that are no message."""
-        self.unbelievable += 1
-        return Heard(News.MALFORMED, reason=why)
+        self.untrusted += 1
+        return Received(Verdict.MALFORMED, reason=why)
 
-    def _take(self, message: Message) -> Heard:
+    def _dispatch(self, message: Message) -> Received:
         try:
             fields = read(message)
-        except Fault as fault:
-            return Heard(News.MALFORMED, reason=str(fault))
+        except RequestFault as fault:
+            return Received(Verdict.MALFORMED, reason=str(fault))
         type = message["type"]
         if type == "challenge":
-            return self._challenge(fields["nonce"]) if self.phase is Phase.CHALLENGE else Heard(News.REPLAYED)
+            return self._challenge(fields["nonce"]) if self.phase is Phase.CHALLENGE else Received(Verdict.REPLAYED)
         if not self._nonces or not genuine(self._key, self._nonces, message):
             if type == "refused" and message.get("mac") is None and type in AWAITED[self.phase]:
-                return Heard(News.TURNED_AWAY, reason=fields["reason"])
-            return Heard(News.FORGED)
+                return Received(Verdict.TURNED_AWAY, reason=fields["reason"])
+            return Received(Verdict.FORGED)
         if type not in AWAITED[self.phase] or (type == "verified" and fields["seq"] != self.seq):
-            return Heard(News.REPLAYED)
+            return Received(Verdict.REPLAYED)
         if type == "refused":
-            return Heard(News.REFUSED, reason=fields["reason"])
+            return Received(Verdict.REFUSED, reason=fields["reason"])
         if type == "revoked":
-            return Heard(News.REVOKED, reason=fields["reason"])
+            return Received(Verdict.REVOKED, reason=fields["reason"])
         grant = None
         if type == "registered":
             try:
                 grant = granted(fields, self._offers)
-            except Fault as fault:
+            except RequestFault as fault:
                 self.unusable = str(fault)
-                return Heard(News.MALFORMED, reason=self.unusable)
+                return Received(Verdict.MALFORMED, reason=self.unusable)
         self.phase = Phase.NOTHING
-        news = News.VERIFIED if grant is None else News.REGISTERED
+        news = Verdict.VERIFIED if grant is None else Verdict.REGISTERED
         interval = fields.get("interval_seconds") or 0
-        return Heard(news, grant=grant, interval=interval, ticket=fields["ticket"], time=fields["time"])
+        return Received(news, grant=grant, interval=interval, ticket=fields["ticket"], time=fields["time"])
 
-    def _challenge(self, nonce: str) -> Heard:
+    def _challenge(self, nonce: str) -> Received:
         self._nonces = f"{self.register['nonce']}\n{nonce}"
         self.phase = Phase.REGISTERED
         answer = {"type": "proof", "mac": proof(self._key, self.register, nonce)}
-        return Heard(News.CHALLENGED, answer=answer)
+        return Received(Verdict.CHALLENGED, answer=answer)

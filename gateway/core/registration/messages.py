@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeGuard
 
 from gateway.core.counting.session import is_id, utc
-from gateway.core.wire.messages import Fault, Field
+from gateway.core.wire.messages import Field, RequestFault
 
 VERSION = 1
 FREE = "free"
 """The edition that needs the connection, unless its license says otherwise."""
-USUAL = "trueconf"
+DEFAULT_MODEL = "trueconf"
 """The license model that is sold where none is named."""
 KEY_BYTES = 32
 MOST = 10**9
@@ -59,7 +59,7 @@ class Grant(NamedTuple):
     needs_connection: bool = False
     not_after: float | None = None
 
-    def document(self) -> Message:
+    def to_json(self) -> Message:
         """The grant as the fields of a message."""
         return {
             "model": self.model,
@@ -71,7 +71,7 @@ class Grant(NamedTuple):
         }
 
 
-class Offer(NamedTuple):
+class LicensableModel(NamedTuple):
     """What a license can name of a model: its pools, its editions (the usual one first) and its extensions."""
 
     pools: tuple[str, ...]
@@ -79,21 +79,21 @@ class Offer(NamedTuple):
     extensions: tuple[str, ...] = ()
 
 
-def granted(fields: Mapping[str, Any], offers: Mapping[str, Offer]) -> Grant:
+def granted(fields: Mapping[str, Any], offers: Mapping[str, LicensableModel]) -> Grant:
     """The grant in the checked fields of a message; `offers` tells what each license model has.
 
     Raises `Fault` where the model is unknown or does not have the edition or one of the pools.
     """
     model, limits = fields["model"], fields["limits"] or {}
     if model not in offers:
-        raise Fault("bad_field", f"model: expected one of {', '.join(offers)}")
+        raise RequestFault("bad_field", f"model: expected one of {', '.join(offers)}")
     pools, editions, _ = offers[model]
     edition = fields["edition"] or "".join(editions[:1])
     for pool in limits:
         if pool not in pools:
-            raise Fault("bad_field", f"limits: {model} has no pool {pool}; expected {', '.join(pools)}")
+            raise RequestFault("bad_field", f"limits: {model} has no pool {pool}; expected {', '.join(pools)}")
     if editions and edition not in editions:
-        raise Fault("bad_field", f"edition: {model} has {', '.join(editions)}")
+        raise RequestFault("bad_field", f"edition: {model} has {', '.join(editions)}")
     end = fields["not_after"]
     return Grant(
         model,
@@ -273,17 +273,17 @@ def read(message: Mapping[str, Any], type: str | None = None) -> dict[str, Any]:
     told = message.get("type")
     name = type or (told if isinstance(told, str) else "")
     if type is None and name not in SPOKEN:
-        raise Fault("unknown_type", "type: no message of the registration check")
+        raise RequestFault("unknown_type", "type: no message of the registration check")
     known, found = FIELDS[name], {}
     for field, kind in known.items():
         value = message.get(field)
         if value is None and kind.required:
-            raise Fault("bad_field", f"{field}: required, {kind.expected}")
+            raise RequestFault("bad_field", f"{field}: required, {kind.expected}")
         if value is not None and not kind.accepts(value):
-            raise Fault("bad_field", f"{field}: expected {kind.expected}")
+            raise RequestFault("bad_field", f"{field}: expected {kind.expected}")
         found[field] = value
     if _broken(message):
-        raise Fault("bad_field", "numbers are whole")
+        raise RequestFault("bad_field", "numbers are whole")
     return found
 
 
@@ -310,7 +310,9 @@ class Installed(NamedTuple):
     nonce: str | None
     issued: float | None
 
-    def check(self, answer: Mapping[str, Any], offers: Mapping[str, Offer], now: float) -> tuple[Grant, float]:
+    def check(
+        self, answer: Mapping[str, Any], offers: Mapping[str, LicensableModel], now: float
+    ) -> tuple[Grant, float]:
         """What an answer grants and when it was issued.
 
         Raises `Fault`.
@@ -319,17 +321,19 @@ class Installed(NamedTuple):
         for name, ours in (("server", self.server), ("serial", self.serial)):
             if fields[name] != ours:
                 what = "installation" if name == "server" else "serial"
-                raise Fault("another_" + what, f"the license is for the {what} {fields[name]}, this is {ours}")
+                raise RequestFault("another_" + what, f"the license is for the {what} {fields[name]}, this is {ours}")
         if not same(mac(self.key, "offline", canonical(answer)), fields["mac"]):
-            raise Fault("bad_mac", "the license is not genuine, or was made with another key")
+            raise RequestFault("bad_mac", "the license is not genuine, or was made with another key")
         issued = instant(fields["issued_at"])
         if self.issued is not None and issued <= self.issued:
-            raise Fault("not_newer", f"the license is not newer than {utc(self.issued)}, what was said then holds")
+            raise RequestFault(
+                "not_newer", f"the license is not newer than {utc(self.issued)}, what was said then holds"
+            )
         if fields["nonce"] != self.nonce:
-            raise Fault("not_requested", "the license does not answer the last request that was made here")
+            raise RequestFault("not_requested", "the license does not answer the last request that was made here")
         grant = granted(fields, offers)
         if grant.not_after is not None and max(now, issued) > grant.not_after:
-            raise Fault("expired", f"the license ended at {utc(grant.not_after)}")
+            raise RequestFault("expired", f"the license ended at {utc(grant.not_after)}")
         return grant, issued
 
 

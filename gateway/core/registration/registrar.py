@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from gateway.core.counting.session import utc
 from gateway.core.registration.messages import (
-    USUAL,
+    DEFAULT_MODEL,
     Grant,
+    LicensableModel,
     Message,
-    Offer,
     canonical,
     genuine,
     granted,
@@ -27,13 +27,13 @@ from gateway.core.registration.messages import (
     same,
     sealed,
 )
-from gateway.core.wire.messages import Fault
+from gateway.core.wire.messages import RequestFault
 
-INSTALLATIONS = 64
+MAX_INSTALLATIONS = 64
 """Servers of one license that are remembered: who has its key could make up any number."""
 
 
-class License(NamedTuple):
+class SoldLicense(NamedTuple):
     """A license that was sold: its secret key, what it grants, and since when. Times are in seconds UTC."""
 
     serial: str
@@ -68,7 +68,7 @@ class Installation:
     clones: int = 0
 
 
-class Step(StrEnum):
+class ConversationStep(StrEnum):
     """How far a conversation has come."""
 
     NEW = "new"
@@ -77,7 +77,7 @@ class Step(StrEnum):
     OVER = "over"
 
 
-class Verb(StrEnum):
+class RegistrarAction(StrEnum):
     """What is done with a message."""
 
     CHALLENGE = "challenge"
@@ -86,22 +86,22 @@ class Verb(StrEnum):
     REFUSE = "refuse"
 
 
-MOVES: dict[tuple[Step, str], Verb] = {
-    (Step.NEW, "register"): Verb.CHALLENGE,
-    (Step.CHALLENGED, "proof"): Verb.JUDGE,
-    (Step.SERVED, "verify"): Verb.VERIFY,
+MOVES: dict[tuple[ConversationStep, str], RegistrarAction] = {
+    (ConversationStep.NEW, "register"): RegistrarAction.CHALLENGE,
+    (ConversationStep.CHALLENGED, "proof"): RegistrarAction.JUDGE,
+    (ConversationStep.SERVED, "verify"): RegistrarAction.VERIFY,
 }
 """What an agent may say, and when; anything else is refused until it is over."""
 
 
-class Talk:
+class RegistrarConversation:
     """One conversation with an agent at `address`."""
 
     __slots__ = ("address", "installation", "key", "nonces", "register", "seq", "step", "suspects")
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.step = Step.NEW
+        self.step = ConversationStep.NEW
         self.register: Message = {}
         self.nonces = ""
         self.key = b""
@@ -122,7 +122,7 @@ class Reply(NamedTuple):
     result: str = ""
     over: bool = False
     changed: Installation | None = None
-    replaced: Talk | None = None
+    replaced: RegistrarConversation | None = None
     clone: str = ""
     forgotten: Installation | None = None
 
@@ -138,50 +138,50 @@ class Registrar:
         self._decoy = bytes.fromhex(draw() + draw())
         """The key of licenses that do not exist: refusing them takes the same work."""
         self.interval = interval
-        self.licenses: dict[str, License] = {}
+        self.licenses: dict[str, SoldLicense] = {}
         self.installations: dict[tuple[str, str], Installation] = {}
-        self.talks: dict[str, Talk] = {}
+        self.talks: dict[str, RegistrarConversation] = {}
         """The conversation with the server that is connected now, by serial."""
         self.clones = 0
 
     # -- conversations -----------------------------------------------------------------------------------------------
 
-    def receive(self, talk: Talk, message: Message, now: float) -> Reply:
+    def receive(self, talk: RegistrarConversation, message: Message, now: float) -> Reply:
         """Take one message of an agent at `now`, in seconds UTC."""
-        if talk.step is Step.OVER:
+        if talk.step is ConversationStep.OVER:
             return Reply()
         try:
             fields = read(message)
-            verb = MOVES.get((talk.step, message["type"]), Verb.REFUSE)
-        except Fault:
-            verb = Verb.REFUSE
-        if verb is Verb.REFUSE:
-            return self.turn_away(talk, "malformed")
-        if verb is Verb.CHALLENGE:
+            verb = MOVES.get((talk.step, message["type"]), RegistrarAction.REFUSE)
+        except RequestFault:
+            verb = RegistrarAction.REFUSE
+        if verb is RegistrarAction.REFUSE:
+            return self.reject(talk, "malformed")
+        if verb is RegistrarAction.CHALLENGE:
             return self._challenge(talk, message)
-        if verb is Verb.JUDGE:
+        if verb is RegistrarAction.JUDGE:
             return self._judge(talk, fields["mac"], now)
         return self._verify(talk, message, now)
 
-    def turn_away(self, talk: Talk, reason: str) -> Reply:
+    def reject(self, talk: RegistrarConversation, reason: str) -> Reply:
         """Refuse somebody who has proven nothing."""
         self.end(talk)
         return Reply({"type": "refused", "reason": reason}, reason, over=True)
 
-    def _challenge(self, talk: Talk, message: Message) -> Reply:
+    def _challenge(self, talk: RegistrarConversation, message: Message) -> Reply:
         nonce = self._draw()
         talk.register = message
         talk.nonces = f"{message['nonce']}\n{nonce}"
-        talk.step = Step.CHALLENGED
+        talk.step = ConversationStep.CHALLENGED
         return Reply({"type": "challenge", "nonce": nonce})
 
-    def _judge(self, talk: Talk, told: str, now: float) -> Reply:
+    def _judge(self, talk: RegistrarConversation, told: str, now: float) -> Reply:
         serial, server = talk.register["serial"], talk.register["server"]
         license = self.licenses.get(serial)
         talk.key = license.key if license is not None else self._decoy
         proven = same(proof(talk.key, talk.register, talk.nonces.partition("\n")[2]), told)
         if license is None or not proven:
-            return self.turn_away(talk, "bad_credential")
+            return self.reject(talk, "bad_credential")
         state = license.state(now)
         if state != "active":
             return self._refuse(talk, state)
@@ -197,14 +197,14 @@ class Registrar:
             clone = "ticket"
         if other is not None:
             self.end(other)
-        talk.step, talk.installation = Step.SERVED, installation
+        talk.step, talk.installation = ConversationStep.SERVED, installation
         self.talks[serial] = talk
         installation.since, installation.address = now, talk.address
         installation.version = talk.register.get("version") or ""
         installation.ticket, installation.verified = self._draw(), now
         answer = {
             "type": "registered",
-            **license.grant.document(),
+            **license.grant.to_json(),
             "interval_seconds": self.interval,
             "time": utc(now),
             "ticket": installation.ticket,
@@ -218,10 +218,10 @@ class Registrar:
             forgotten=forgotten,
         )
 
-    def _in_use(self, talk: Talk, other: Talk, installation: Installation) -> Reply:
+    def _in_use(self, talk: RegistrarConversation, other: RegistrarConversation, installation: Installation) -> Reply:
         """Refuse a second installation; it will ask again and again, and is one suspicion."""
         refused, server = self._refuse(talk, "in_use"), talk.register["server"]
-        if server in other.suspects or len(other.suspects) >= INSTALLATIONS:
+        if server in other.suspects or len(other.suspects) >= MAX_INSTALLATIONS:
             return refused
         other.suspects = (*other.suspects, server)
         self.clones += 1
@@ -231,18 +231,18 @@ class Registrar:
     def _make_room(self, serial: str) -> Installation | None:
         """Forget the server of a license that was verified longest ago, where as many are known as are remembered."""
         known = [each for each in self.installations.values() if each.serial == serial]
-        if len(known) < INSTALLATIONS:
+        if len(known) < MAX_INSTALLATIONS:
             return None
         oldest = min(known, key=lambda each: each.verified or 0.0)
         return self.installations.pop((serial, oldest.server))
 
-    def _refuse(self, talk: Talk, reason: str) -> Reply:
+    def _refuse(self, talk: RegistrarConversation, reason: str) -> Reply:
         """Refuse somebody who has proven to hold the license."""
         self.end(talk)
         answer = sealed(talk.key, talk.nonces, {"type": "refused", "reason": reason})
         return Reply(answer, reason, over=True)
 
-    def _verify(self, talk: Talk, message: Message, now: float) -> Reply:
+    def _verify(self, talk: RegistrarConversation, message: Message, now: float) -> Reply:
         if not genuine(talk.key, talk.nonces, message):
             self.end(talk)
             return Reply(None, "bad_mac", over=True)
@@ -260,14 +260,14 @@ class Registrar:
         answer = {"type": "verified", "seq": talk.seq, "time": utc(now), "ticket": installation.ticket}
         return Reply(sealed(talk.key, talk.nonces, answer), "verified", changed=installation)
 
-    def _withdraw(self, talk: Talk, reason: str) -> Reply:
+    def _withdraw(self, talk: RegistrarConversation, reason: str) -> Reply:
         self.end(talk)
         answer = sealed(talk.key, talk.nonces, {"type": "revoked", "reason": reason})
         return Reply(answer, reason, over=True)
 
-    def end(self, talk: Talk) -> None:
+    def end(self, talk: RegistrarConversation) -> None:
         """A conversation is over."""
-        talk.step = Step.OVER
+        talk.step = ConversationStep.OVER
         installation, talk.installation = talk.installation, None
         if installation is None:
             return
@@ -277,25 +277,27 @@ class Registrar:
 
     # -- licenses ----------------------------------------------------------------------------------------------------
 
-    def sell(
-        self, serial: str, terms: Mapping[str, object], offers: Mapping[str, Offer], key: bytes, now: float
+    def issue(
+        self, serial: str, terms: Mapping[str, object], offers: Mapping[str, LicensableModel], key: bytes, now: float
     ) -> bool:
         """Sell a license under these terms, with `key`, or change the terms of one that was sold; whether it is new.
 
         Raises `Fault` where the terms are wrong, or the license was revoked.
         """
-        grant = granted(read({"model": USUAL, **terms}, "terms"), offers)
+        grant = granted(read({"model": DEFAULT_MODEL, **terms}, "terms"), offers)
         unknown = set(grant.extensions) - set(offers[grant.model].extensions)
         if unknown:
             known = ", ".join(offers[grant.model].extensions) or "none"
-            raise Fault("bad_field", f"extensions: {grant.model} has {known}; not {', '.join(sorted(unknown))}")
+            raise RequestFault("bad_field", f"extensions: {grant.model} has {known}; not {', '.join(sorted(unknown))}")
         held = self.licenses.get(serial)
         if held is not None and held.revoked is not None:
-            raise Fault("revoked", f"the license {serial} was revoked; remove it to sell it anew, with another key")
-        self.licenses[serial] = License(serial, key, grant, now) if held is None else held._replace(grant=grant)
+            raise RequestFault(
+                "revoked", f"the license {serial} was revoked; remove it to sell it anew, with another key"
+            )
+        self.licenses[serial] = SoldLicense(serial, key, grant, now) if held is None else held._replace(grant=grant)
         return held is None
 
-    def revoke(self, serial: str, now: float) -> tuple[Talk, Reply] | None:
+    def revoke(self, serial: str, now: float) -> tuple[RegistrarConversation, Reply] | None:
         """Revoke a license; returns what its server is told at once, if it is connected.
 
         Raises `LookupError` where there is no such license.
@@ -305,7 +307,7 @@ class Registrar:
             self.licenses[serial] = license._replace(revoked=now)
         return self._dismiss(serial)
 
-    def remove(self, serial: str) -> tuple[Talk, Reply] | None:
+    def remove(self, serial: str) -> tuple[RegistrarConversation, Reply] | None:
         """Forget a license and its installations; returns what its server is told at once, if it is connected.
 
         Raises `LookupError` where there is no such license.
@@ -316,11 +318,11 @@ class Registrar:
             del self.installations[each]
         return told
 
-    def _dismiss(self, serial: str) -> tuple[Talk, Reply] | None:
+    def _dismiss(self, serial: str) -> tuple[RegistrarConversation, Reply] | None:
         talk = self.talks.get(serial)
         return None if talk is None else (talk, self._withdraw(talk, "revoked"))
 
-    def ended(self, now: float) -> Iterator[tuple[Talk, Reply]]:
+    def ended(self, now: float) -> Iterator[tuple[RegistrarConversation, Reply]]:
         """What the servers are told whose licenses have ended."""
         for serial, talk in list(self.talks.items()):
             if self.licenses[serial].state(now) != "active":
@@ -336,12 +338,12 @@ class Registrar:
         fields = read(request, "request")
         license = self.licenses.get(fields["serial"])
         if license is None:
-            raise Fault("no_such_license", f"no license has the serial {fields['serial']}")
+            raise RequestFault("no_such_license", f"no license has the serial {fields['serial']}")
         state = license.state(now)
         if state != "active":
-            raise Fault(state, f"the license {fields['serial']} is {state}")
+            raise RequestFault(state, f"the license {fields['serial']} is {state}")
         answer = {
-            **license.grant.document(),
+            **license.grant.to_json(),
             "server": fields["server"],
             "serial": fields["serial"],
             "nonce": fields["nonce"],

@@ -15,24 +15,24 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-LONGEST_SUBJECT = 256
+MAX_SUBJECT = 256
 """Characters of a subject or an actor; more are cut off."""
-LONGEST_DETAIL = 4096
+MAX_DETAIL = 4096
 """Characters of a detail as JSON; a longer one is replaced by its hash and its length."""
 
 
-class Mark(NamedTuple):
+class ChainPosition(NamedTuple):
     """Where a chain has got to."""
 
     seq: int
     hash: str
 
 
-BEGINNING = Mark(0, "0" * 64)
+BEGINNING = ChainPosition(0, "0" * 64)
 """What the first entry follows."""
 
 
-class Entry(NamedTuple):
+class AuditEntry(NamedTuple):
     """One entry: `time` is RFC 3339 in UTC, `detail` is canonical JSON of an object, hashes are hex digits."""
 
     seq: int
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     hash: str
 
 
-class Broken(Exception):
+class ChainBroken(Exception):
     """The chain does not hold; `seq` is the first entry that shows it, the text says how."""
 
     def __init__(self, seq: int, text: str) -> None:
@@ -53,25 +53,27 @@ class Broken(Exception):
         self.seq = seq
 
 
-def follow(last: Mark, wall: float, actor: str, action: str, subject: str, detail: Mapping[str, Any]) -> Entry:
+def next_entry(
+    last: ChainPosition, wall: float, actor: str, action: str, subject: str, detail: Mapping[str, Any]
+) -> AuditEntry:
     """The entry that comes after `last`, at an instant in seconds UTC."""
-    text = _plain(canonical(detail))
-    if len(text) > LONGEST_DETAIL:
-        text = canonical({"sha256": hashlib.sha256(text.encode()).hexdigest(), "length": len(text)})
-    parts = (last.seq + 1, stamp(wall), _short(actor), action, _short(subject), text, last.hash)
-    return Entry(*parts, seal(*parts))
+    text = _plain(canonical_json(detail))
+    if len(text) > MAX_DETAIL:
+        text = canonical_json({"sha256": hashlib.sha256(text.encode()).hexdigest(), "length": len(text)})
+    parts = (last.seq + 1, timestamp(wall), _short(actor), action, _short(subject), text, last.hash)
+    return AuditEntry(*parts, entry_hash(*parts))
 
 
-def seal(seq: int, time: str, actor: str, action: str, subject: str, detail: str, previous: str) -> str:
+def entry_hash(seq: int, time: str, actor: str, action: str, subject: str, detail: str, previous: str) -> str:
     """The hash that an entry of these parts must have."""
     rest = (
-        f'{{"action":{canonical(action)},"actor":{canonical(actor)},"detail":{detail},"previous":"{previous}",'
-        f'"seq":{seq},"subject":{canonical(subject)},"time":{canonical(time)}}}'
+        f'{{"action":{canonical_json(action)},"actor":{canonical_json(actor)},"detail":{detail},"previous":"{previous}",'
+        f'"seq":{seq},"subject":{canonical_json(subject)},"time":{canonical_json(time)}}}'
     )
     return hashlib.sha256(rest.encode(errors="surrogatepass")).hexdigest()
 
 
-def verify(entries: Iterable[Entry], last: Mark = BEGINNING) -> Mark:
+def verify(entries: Iterable[AuditEntry], last: ChainPosition = BEGINNING) -> ChainPosition:
     """Walk a part of the chain that begins after `last`; returns where it ends.
 
     Raises `Broken`.
@@ -79,34 +81,36 @@ def verify(entries: Iterable[Entry], last: Mark = BEGINNING) -> Mark:
     for entry in entries:
         if entry.seq != last.seq + 1:
             found = f"entry {entry.seq} stands in its place" if entry.seq > last.seq else f"{entry.seq} comes again"
-            raise Broken(last.seq + 1, f"entry {last.seq + 1} is missing, {found}")
+            raise ChainBroken(last.seq + 1, f"entry {last.seq + 1} is missing, {found}")
         if entry.previous != last.hash:
-            raise Broken(entry.seq, f"entry {entry.seq} does not follow the one before it")
-        if entry.hash != seal(*entry[:-1]):
-            raise Broken(entry.seq, f"entry {entry.seq} was changed")
-        last = Mark(entry.seq, entry.hash)
+            raise ChainBroken(entry.seq, f"entry {entry.seq} does not follow the one before it")
+        if entry.hash != entry_hash(*entry[:-1]):
+            raise ChainBroken(entry.seq, f"entry {entry.seq} was changed")
+        last = ChainPosition(entry.seq, entry.hash)
     return last
 
 
-def document(entry: Entry) -> dict[str, Any]:
+def entry_to_json(entry: AuditEntry) -> dict[str, Any]:
     """An entry as the operator port shows it."""
     return {**entry._asdict(), "detail": json.loads(entry.detail)}
 
 
-def read(shown: Mapping[str, Any]) -> Entry:
+def entry_from_json(shown: Mapping[str, Any]) -> AuditEntry:
     """The way back from `document`.
 
     Raises `KeyError` for what is no entry.
     """
-    return Entry(**{name: shown[name] for name in Entry._fields} | {"detail": canonical(shown["detail"])})
+    return AuditEntry(
+        **{name: shown[name] for name in AuditEntry._fields} | {"detail": canonical_json(shown["detail"])}
+    )
 
 
-def stamp(wall: float) -> str:
+def timestamp(wall: float) -> str:
     """RFC 3339 in UTC with milliseconds; texts of it are in order of time."""
     return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def canonical(value: object) -> str:
+def canonical_json(value: object) -> str:
     """The one JSON text of a value."""
     return _ENCODER.encode(value)
 
@@ -116,7 +120,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",",
 
 def _short(text: str) -> str:
     """What nobody can use to fill a disk."""
-    return _plain(text[:LONGEST_SUBJECT])
+    return _plain(text[:MAX_SUBJECT])
 
 
 def _plain(text: str) -> str:

@@ -14,35 +14,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from gateway.core.counting.denials import Episode
+from gateway.core.counting.denials import DenialEpisode
 from gateway.core.counting.ledger import Ledger
-from gateway.core.counting.pool import Book, Hold
-from gateway.core.counting.session import Key, Now
-from gateway.core.counting.usage import HOUR, Hour, Use
+from gateway.core.counting.pool import Hold, Pool
+from gateway.core.counting.session import Instant, Key
+from gateway.core.counting.usage import HOUR, UsageInterval, UsageSummary
 
-STEP = 1.0
+CLOCK_STEP = 1.0
 """Seconds of difference between the clocks, within a second, that make it a step of the wall clock."""
-PAST = 24 * 31
+MAX_ENDED_HOURS = 24 * 31
 """Hours of a pool that are kept for the store while it is away; the oldest beyond that are forgotten."""
 
 
-class Course(NamedTuple):
+class PoolTimeline(NamedTuple):
     """A pool of a model, and the hours of it that are over and not known to be durable."""
 
     model: str
     pool: str
-    book: Book
-    past: list[Hour]
+    pool_state: Pool
+    ended: list[UsageInterval]
 
 
-class Piece(NamedTuple):
+class UsagePiece(NamedTuple):
     """What one piece of an hour holds by now; `start` is the hour's beginning in seconds UTC."""
 
     start: float
     number: int
     model: str
     pool: str
-    use: Use
+    summary: UsageSummary
 
 
 class History:
@@ -52,82 +52,82 @@ class History:
     """
 
     def __init__(self, ledgers: Sequence[Ledger], window: float) -> None:
-        self.courses = [
-            Course(ledger.model.name, pool, book, []) for ledger in ledgers for pool, book in ledger.pools.items()
+        self.timelines = [
+            PoolTimeline(ledger.model.name, pool, book, []) for ledger in ledgers for pool, book in ledger.pools.items()
         ]
         self.demand = _demand(ledgers)
         self.offset = 0.0
         """Seconds from monotonic time to seconds UTC."""
         self._pieces: Iterator[int] = count(1)
-        for course in self.courses:
-            course.book.refusals.window = window
+        for course in self.timelines:
+            course.pool_state.denial_tracker.window = window
         for place in set(self.demand.values()):
-            self._book(place).began = {}
+            self._pool(place).held_since = {}
 
-    def _book(self, place: tuple[str, str]) -> Book:
-        return next(course.book for course in self.courses if (course.model, course.pool) == place)
+    def _pool(self, place: tuple[str, str]) -> Pool:
+        return next(course.pool_state for course in self.timelines if (course.model, course.pool) == place)
 
-    def begin(self, now: Now, *, piece: int = 1, episode: int = 1) -> None:
+    def begin(self, now: Instant, *, piece: int = 1, episode: int = 1) -> None:
         """Begin to record; the first numbers of pieces and episodes are those after the last ones of the store."""
         self._pieces = count(piece)
         numbers = count(episode)
         self.offset = now.wall - now.mono
-        for course in self.courses:
-            course.book.refusals.numbers = numbers
-            course.book.clock(now.mono)
-            self._turn(course, now)
-            course.book.past.clear()
+        for course in self.timelines:
+            course.pool_state.denial_tracker.numbers = numbers
+            course.pool_state.advance(now.mono)
+            self._start_interval(course, now)
+            course.pool_state.ended_intervals.clear()
 
-    def _turn(self, course: Course, now: Now) -> None:
+    def _start_interval(self, course: PoolTimeline, now: Instant) -> None:
         start = now.wall // HOUR * HOUR
-        course.book.turn(start, now.mono + start + HOUR - now.wall)
-        course.book.hour.number = next(self._pieces)
+        course.pool_state.start_interval(start, now.mono + start + HOUR - now.wall)
+        course.pool_state.interval.number = next(self._pieces)
 
-    def advance(self, now: Now) -> None:
+    def advance(self, now: Instant) -> None:
         """Live up to `now`: end what hours have ended, follow the wall clock, decide what refusals have become."""
         offset = now.wall - now.mono
-        stepped = abs(offset - self.offset) > STEP
+        stepped = abs(offset - self.offset) > CLOCK_STEP
         self.offset = offset
-        for course in self.courses:
-            book = course.book
-            if stepped and now.wall // HOUR * HOUR != book.hour.start:
-                self._turn(course, now)
-            book.turns = now.mono + book.hour.start + HOUR - now.wall
-            book.clock(now.mono)
-            book.refusals.decide(now.mono)
-            if book.past:
-                course.past.extend(hour for hour in book.past if hour.start)
-                book.past.clear()
-                del course.past[:-PAST]
-            for hour in (*course.past, book.hour):
+        for course in self.timelines:
+            book = course.pool_state
+            if stepped and now.wall // HOUR * HOUR != book.interval.start:
+                self._start_interval(course, now)
+            book.interval_end = now.mono + book.interval.start + HOUR - now.wall
+            book.advance(now.mono)
+            book.denial_tracker.settle_older_than_window(now.mono)
+            if book.ended_intervals:
+                course.ended.extend(hour for hour in book.ended_intervals if hour.start)
+                book.ended_intervals.clear()
+                del course.ended[:-MAX_ENDED_HOURS]
+            for hour in (*course.ended, book.interval):
                 hour.number = hour.number or next(self._pieces)
 
-    def present(self) -> Iterator[Piece]:
+    def present(self) -> Iterator[UsagePiece]:
         """Every piece that memory has, up to the last `advance`, in order of time for each pool."""
-        for course in self.courses:
-            for hour in (*course.past, course.book.hour):
-                yield piece(course, hour)
+        for course in self.timelines:
+            for hour in (*course.ended, course.pool_state.interval):
+                yield usage_piece(course, hour)
 
     def holding(self, model: str, pool: str) -> list[tuple[Key, float]]:
         """The keys that hold a seat of a pool now, and since which monotonic instant."""
-        return list((self._book((model, pool)).began or {}).items())
+        return list((self._pool((model, pool)).held_since or {}).items())
 
     def ended(self, model: str, pool: str) -> list[Hold]:
         """Ended holds of a pool that nobody has taken yet."""
-        return list(self._book((model, pool)).ended)
+        return list(self._pool((model, pool)).finished_holds)
 
-    def episodes(self) -> Iterator[tuple[Course, Episode]]:
+    def episodes(self) -> Iterator[tuple[PoolTimeline, DenialEpisode]]:
         """The episodes of refusals that memory has, over or not; only an enforced model has any."""
-        for course in self.courses:
-            refusals = course.book.refusals
-            open_ = [episode for by_reason in refusals.asking.values() for episode in by_reason.values()]
+        for course in self.timelines:
+            refusals = course.pool_state.denial_tracker
+            open_ = [episode for by_reason in refusals.open_episodes.values() for episode in by_reason.values()]
             for episode in (*refusals.finished, *open_):
                 yield course, episode
 
 
-def piece(course: Course, hour: Hour) -> Piece:
+def usage_piece(course: PoolTimeline, hour: UsageInterval) -> UsagePiece:
     """A piece as it is now."""
-    return Piece(hour.start, hour.number, course.model, course.pool, hour.use(course.book))
+    return UsagePiece(hour.start, hour.number, course.model, course.pool, hour.summary(course.pool_state))
 
 
 def _demand(ledgers: Iterable[Ledger]) -> dict[tuple[str, str], tuple[str, str]]:

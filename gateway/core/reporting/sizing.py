@@ -21,7 +21,7 @@ from collections.abc import Generator, Iterable
 
 BLOCK = 256
 """Events of a block."""
-BREATH = 2048
+PAUSE_EVERY = 2048
 """Events between two yields."""
 BATCH = 1.0
 """Arrivals at most so many seconds apart came together."""
@@ -45,7 +45,7 @@ class Demand:
         """How many arrivals found so many seats taken."""
         self._begun: list[tuple[float, int]] = []
 
-    def take(self, page: Iterable[tuple[float, float]]) -> None:
+    def add(self, page: Iterable[tuple[float, float]]) -> None:
         """Take (began, ended) pairs; over all pages the latest end comes first."""
         begun, number = self._begun, self.holds
         happens, whose = self._at.append, self._who.append
@@ -60,7 +60,7 @@ class Demand:
             heapq.heappush(begun, (-began, number))
         self.holds = number
 
-    def lay_out(self) -> Generator[None]:
+    def sort(self) -> Generator[None]:
         """No more pages come: put everything in order of time."""
         while self._begun:
             since, who = heapq.heappop(self._begun)
@@ -85,7 +85,7 @@ class Demand:
                 before = at
             self._blocks.append((first, start, highest))
             self.highest = max(self.highest, highest)
-            if not first % BREATH:
+            if not first % PAUSE_EVERY:
                 yield
 
     def _block(self, first: int) -> Iterable[tuple[float, int]]:
@@ -128,7 +128,7 @@ class Demand:
             if lost - len(waiting) > enough:
                 return lost - len(waiting)
             walked += BLOCK
-            if not walked % BREATH:
+            if not walked % PAUSE_EVERY:
                 yield
         return lost
 
@@ -179,14 +179,14 @@ def erlang_seats(load: float, share: float) -> int:
     return number
 
 
-class Rooms:
+class RoomDemand:
     """Demand where the limit is for each room apart. `take` pages of holds, then ask."""
 
     def __init__(self) -> None:
         self.entries = 0
         self._holds: dict[int, list[tuple[float, float]]] = {}
 
-    def take(self, page: Iterable[tuple[float, float, int]]) -> None:
+    def add(self, page: Iterable[tuple[float, float, int]]) -> None:
         """Take (began, ended, room), in any order."""
         for began, ended, room in page:
             self._holds.setdefault(room, []).append((began, ended))
@@ -215,7 +215,7 @@ class Rooms:
         return 0
 
 
-def compared(seats: int, erlang: int, together: float) -> str:
+def comparison_text(seats: int, erlang: int, together: float) -> str:
     """Why the replay and Erlang's formula agree or differ; `together` is the share of arrivals that came in batches."""
     if abs(seats - erlang) <= max(1, erlang // 10):
         return "Both agree: within the busiest hour people come and go independently of each other."

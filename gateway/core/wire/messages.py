@@ -14,7 +14,7 @@ from gateway.core.counting.session import KINDS, is_id
 VERSION = 1
 
 
-class Fault(ValueError):
+class RequestFault(ValueError):
     """A message that cannot be acted upon: `code` is one of the protocol's error codes.
 
     `hello` says that it was meant for one: before `welcome` any other fault closes the connection, after it this one is
@@ -107,23 +107,23 @@ def read(message: dict[str, Any]) -> Request:
     id, type = message.get("id"), message.get("type")
     hello = type == "hello"
     if id is not None and not (_is_int(id) or (isinstance(id, str) and len(id) <= 64)):
-        raise Fault("bad_field", "id: expected an integer or a text of at most 64 characters", hello=hello)
+        raise RequestFault("bad_field", "id: expected an integer or a text of at most 64 characters", hello=hello)
     if not isinstance(type, str):
-        raise Fault("bad_field", "type: expected a text", id)
+        raise RequestFault("bad_field", "type: expected a text", id)
     known = FIELDS.get(type)
     if known is None:
-        raise Fault("unknown_type", f"type: one of {', '.join(FIELDS)}", id)
+        raise RequestFault("unknown_type", f"type: one of {', '.join(FIELDS)}", id)
     fields = _DEFAULTS[type].copy()
     for name, value in message.items():
         field = known.get(name)
         if field is None or value is None:
             continue
         if not field.accepts(value):
-            raise Fault("bad_field", f"{name}: expected {field.expected}", id, hello=hello)
+            raise RequestFault("bad_field", f"{name}: expected {field.expected}", id, hello=hello)
         fields[name] = value
     for name in _REQUIRED[type]:
         if fields[name] is None:
-            raise Fault("bad_field", f"{name}: required, {known[name].expected}", id, hello=hello)
+            raise RequestFault("bad_field", f"{name}: required, {known[name].expected}", id, hello=hello)
     if type == "hello" and fields["protocol"] != VERSION:
-        raise Fault("unsupported_protocol", f"protocol: this gateway speaks {VERSION}", id, hello=True)
+        raise RequestFault("unsupported_protocol", f"protocol: this gateway speaks {VERSION}", id, hello=True)
     return Request(type, fields, id)

@@ -34,7 +34,7 @@ from gateway.edge.storage.audit_log import GATEWAY
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.edge.server.runtime import Hub
+    from gateway.edge.server.runtime import Runtime
 
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 HEALTH = frozenset({"/livez", "/readyz"})
@@ -71,7 +71,7 @@ class Caller(NamedTuple):
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 
-class Unguarded(Exception):
+class OperatorTokenRequired(Exception):
     """The operator port would be open to other machines, and no token would open it."""
 
 
@@ -100,10 +100,10 @@ class Allowance:
             self._due.popitem(last=False)
 
 
-class Guard:
+class Authorization:
     """Stands before every route of the operator port of `hub`."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Runtime) -> None:
         self._hub = hub
         self._failures = Allowance(ATTEMPTS, PAUSE, ADDRESSES)
         self._refusals = Allowance(REFUSALS, RATE, 1)
@@ -119,7 +119,7 @@ class Guard:
         Raises `Unguarded`.
         """
         if not self._local and not self._hub.directory.operators:
-            raise Unguarded(
+            raise OperatorTokenRequired(
                 f"listen.operator_host {self._hub.settings.listen.operator_host} is not a loopback address and "
                 f"{self._hub.settings.store.path} holds no operator token; make one first: "
                 f"tallygate token add NAME --scope admin --store {self._hub.settings.store.path}"
@@ -163,7 +163,7 @@ class Guard:
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is not None:
             scheme, _, secret = header.partition(" ")
-            found = self._hub.directory.operator(secret.strip()) if scheme.lower() == "bearer" else None
+            found = self._hub.directory.operator_of_secret(secret.strip()) if scheme.lower() == "bearer" else None
             if found is not None:
                 return Caller(*found)
             self._fail(request, "bad_token", "no operator has this token", ', error="invalid_token"')
@@ -180,7 +180,7 @@ class Guard:
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is None:
             return True
-        return self._hub.directory.operator(header.partition(" ")[2].strip()) == request[CALLER]
+        return self._hub.directory.operator_of_secret(header.partition(" ")[2].strip()) == request[CALLER]
 
     def _show(self, request: web.Request) -> None:
         """Whether a file of the page may be shown."""
@@ -219,7 +219,7 @@ class Guard:
         detail = {"method": request.method, "status": error.status, "error": code_of(error), "address": request.remote}
         if self._unsaid:
             detail["unsaid"], self._unsaid = self._unsaid, 0
-        self._hub.recorder.note(caller.name if caller is not None else UNKNOWN, "refused", request.path, detail)
+        self._hub.persistence.audit(caller.name if caller is not None else UNKNOWN, "refused", request.path, detail)
 
 
 def caller(request: web.Request) -> str:

@@ -12,19 +12,19 @@ from typing import Any
 from aiohttp import web
 
 from gateway.core.admission.conferences import Declaration
-from gateway.core.admission.directory import subject
+from gateway.core.admission.directory import ban_subject
 from gateway.core.admission.snapshot import Snapshot, snapshot
 from gateway.core.counting.session import Conference, Session, is_id, utc
 from gateway.edge.api.authorization import caller
 from gateway.edge.api.responses import SESSION, ban, body, fail, field, limit, listed, named, offset, only, page
 from gateway.edge.server.connection import Connection
-from gateway.edge.server.runtime import Hub
+from gateway.edge.server.runtime import Runtime
 from gateway.edge.server.ticker import TICK
 
 FILTERS: dict[str, Callable[[Session, str], bool]] = {
     "account": lambda session, text: session.account == text.lower(),
     "device": lambda session, text: session.device == text,
-    "address": lambda session, text: session.peer == text,
+    "address": lambda session, text: session.peer_address == text,
     "kind": lambda session, text: session.kind == text,
     "conference": lambda session, text: any(each.id == text for each in session.conferences),
     "q": lambda session, text: _mentions(session, text.lower()),
@@ -33,7 +33,7 @@ PIECE = 1000
 """Sessions that are searched between two turns of the loop."""
 
 
-def connection_routes(hub: Hub) -> list[web.RouteDef]:
+def connection_routes(hub: Runtime) -> list[web.RouteDef]:
     """The routes of this file."""
     live = _Live(hub)
     return [
@@ -48,7 +48,7 @@ def connection_routes(hub: Hub) -> list[web.RouteDef]:
     ]
 
 
-def license_document(hub: Hub, seen: Snapshot) -> dict[str, Any]:
+def license_document(hub: Runtime, seen: Snapshot) -> dict[str, Any]:
     """The license as the API and the page show it."""
     models: dict[str, Any] = {}
     for pool in seen.pools:
@@ -67,12 +67,12 @@ def license_document(hub: Hub, seen: Snapshot) -> dict[str, Any]:
         "enforce": seen.enforce,
         "models": models,
         "extensions": [each._asdict() for each in seen.extensions],
-        "registration": hub.registration.document(),
+        "registration": hub.registration.to_json(),
     }
 
 
 class _Live:
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Runtime) -> None:
         self._hub = hub
 
     async def license(self, _: web.Request) -> web.Response:
@@ -85,7 +85,7 @@ class _Live:
         after = int(cursor.rpartition("-")[2], 16) if cursor is not None else 0
         skip = offset(request)
         found = await self._found(request, after, skip + limit(request) + 1)
-        return page(request, found[skip:], self._hub.reception.name, self._render)
+        return page(request, found[skip:], self._hub.sign_in.name, self._render)
 
     async def count(self, request: web.Request) -> web.Response:
         filtered = any(name in request.query for name in FILTERS)
@@ -94,12 +94,12 @@ class _Live:
         return web.json_response({"count": count})
 
     async def kick(self, request: web.Request) -> web.Response:
-        session = self._hub.reception.find(request.match_info["session"])
+        session = self._hub.sign_in.find(request.match_info["session"])
         if session is None:
             fail(404, "no_such_session", "no session has this id")
-        detail = {"account": session.identity, "address": session.peer}
-        durable = self._keep_out(request, subject(session))
-        self._hub.recorder.note(caller(request), "session.kicked", self._hub.reception.name(session), detail)
+        detail = {"account": session.identity, "address": session.peer_address}
+        durable = self._keep_out(request, ban_subject(session))
+        self._hub.persistence.audit(caller(request), "session.kicked", self._hub.sign_in.name(session), detail)
         self._hub.kick(session)
         if durable is not None:
             await durable
@@ -108,8 +108,8 @@ class _Live:
     async def kick_account(self, request: web.Request) -> web.Response:
         account = named(request, "account", fold=True)
         durable = self._keep_out(request, account)
-        kicked = self._hub.admission.sessions.of(account)
-        self._hub.recorder.note(caller(request), "account.kicked", account, {"sessions": len(kicked)})
+        kicked = self._hub.admission.sessions.of_account(account)
+        self._hub.persistence.audit(caller(request), "account.kicked", account, {"sessions": len(kicked)})
         for session in kicked:
             self._hub.kick(session)
         if durable is not None:
@@ -123,8 +123,8 @@ class _Live:
             return None
         hub = self._hub
         kept_out = hub.directory.ban(whom, hub.clock.wall() + span)
-        hub.recorder.note(caller(request), "ban.added", whom, {"until": utc(kept_out.until)})
-        return hub.recorder.ban(whom)
+        hub.persistence.audit(caller(request), "ban.added", whom, {"until": utc(kept_out.until)})
+        return hub.persistence.ban(whom)
 
     async def _found(self, request: web.Request, after: int = 0, most: int = sys.maxsize) -> list[Session]:
         """The first `most` sessions beyond number `after` that match the filters, by number.
@@ -138,7 +138,7 @@ class _Live:
             conference = self._hub.admission.conferences.by_id.get(request.query["conference"])
             candidates = sorted(conference.members, key=_number) if conference is not None else ()
         elif "account" in request.query and not self._hub.settings.federation.homes:
-            candidates = sorted(sessions.of(request.query["account"].lower()), key=_number)
+            candidates = sorted(sessions.of_account(request.query["account"].lower()), key=_number)
         beyond = (session for session in tuple(candidates) if session.number > after)
         found: list[Session] = []
         while piece := tuple(islice(beyond, PIECE)):
@@ -154,11 +154,11 @@ class _Live:
         now = self._hub.clock.wall()
         heard = None
         if isinstance(connection, Connection):
-            heard = utc(now - (self._hub.ring.tick - connection.heard) * TICK)
+            heard = utc(now - (self._hub.timer_wheel.tick - connection.last_heard_tick) * TICK)
         return {
-            "id": self._hub.reception.name(session),
+            "id": self._hub.sign_in.name(session),
             "transport": session.transport,
-            "address": session.peer,
+            "address": session.peer_address,
             "kind": session.kind,
             "account": session.account,
             "home": session.home or None,
@@ -169,7 +169,7 @@ class _Live:
             "since": utc(session.since),
             "last_heard": heard,
             "conferences": [each.id for each in session.conferences],
-            "seats": self._hub.admission.standing(session)["seats"],
+            "seats": self._hub.admission.entitlements(session)["seats"],
         }
 
     async def conferences(self, request: web.Request) -> web.Response:
@@ -190,7 +190,7 @@ class _Live:
             "mode": conference.mode,
             "server": conference.server or None,
             "declared": conference.id in self._hub.admission.conferences.declared,
-            "hosts": [self._hub.reception.name(member) for member, host in conference.members.items() if host],
+            "hosts": [self._hub.sign_in.name(member) for member, host in conference.members.items() if host],
             "members": len(conference.members),
         }
 
@@ -212,7 +212,7 @@ class _Live:
             fail(409, "conference_under_way", "the conference has members")
         declaration = Declaration(access, mode, field(told, "scheduled", bool, False), "" if own else server)
         self._hub.admission.declare(id, declaration)
-        self._hub.recorder.note(caller(request), "conference.declared", id, declaration._asdict())
+        self._hub.persistence.audit(caller(request), "conference.declared", id, declaration._asdict())
         return web.json_response(self._conference(conferences.create(id, Declaration())))
 
     async def dissolve(self, request: web.Request) -> web.Response:
@@ -220,7 +220,7 @@ class _Live:
         outcome = self._hub.admission.dissolve(id, self._hub.now())
         if outcome is None:
             fail(404, "no_such_conference", "no conference has this id")
-        self._hub.recorder.note(caller(request), "conference.ended", id)
+        self._hub.persistence.audit(caller(request), "conference.ended", id)
         await self._hub.decided(outcome)
         return web.Response(status=204)
 
@@ -230,7 +230,7 @@ def _mentions(session: Session, text: str) -> bool:
     account, device = session.account, session.device
     return (
         (account is not None and text in account)
-        or text in session.peer
+        or text in session.peer_address
         or text in session.kind
         or (device is not None and text in device.lower())
     )

@@ -13,22 +13,22 @@ from aiohttp import web
 from gateway.core.admission.directory import SCOPES, Token
 from gateway.core.counting.session import utc
 from gateway.core.reporting import audit_chain
-from gateway.core.reporting.audit_chain import Entry
-from gateway.edge.api.authorization import RESERVED, Guard, caller
+from gateway.core.reporting.audit_chain import AuditEntry
+from gateway.edge.api.authorization import RESERVED, Authorization, caller
 from gateway.edge.api.responses import body, fail, field, limit, listed, named, only, since
-from gateway.edge.server.runtime import Hub
+from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.store import MEMORY
 
-PIECE = 1 << 16
+CHUNK_BYTES = 1 << 16
 """Bytes of a backup that are sent at once."""
-ORDERS = {
+SORT_ORDERS = {
     "oldest": ("SELECT * FROM audit WHERE seq > ? AND time >= ? ORDER BY seq LIMIT ?", "0"),
     "newest": ("SELECT * FROM audit WHERE seq < ? AND time >= ? ORDER BY seq DESC LIMIT ?", "9" * 15),
 }
 """Which entries of the audit log come first: how they are read, and the cursor before the first of them."""
 
 
-def custody_routes(hub: Hub, guard: Guard) -> list[web.RouteDef]:
+def custody_routes(hub: Runtime, guard: Authorization) -> list[web.RouteDef]:
     """The routes of this file."""
     custody = _Custody(hub, guard)
     return [
@@ -42,7 +42,7 @@ def custody_routes(hub: Hub, guard: Guard) -> list[web.RouteDef]:
 
 
 class _Custody:
-    def __init__(self, hub: Hub, guard: Guard) -> None:
+    def __init__(self, hub: Runtime, guard: Authorization) -> None:
         self._hub = hub
         self._guard = guard
 
@@ -61,10 +61,10 @@ class _Custody:
         if name in RESERVED:
             fail(409, "reserved", "the audit log has another use for this name")
         secret = secrets.token_urlsafe(32)
-        token = self._hub.directory.appoint(name, scope, secret, self._hub.clock.wall())
+        token = self._hub.directory.add_operator_token(name, scope, secret, self._hub.clock.wall())
         detail = {"fingerprint": token.fingerprint, "scope": scope}
-        self._hub.recorder.note(caller(request), "operator.added", name, detail)
-        await self._hub.recorder.operator(name)
+        self._hub.persistence.audit(caller(request), "operator.added", name, detail)
+        await self._hub.persistence.operator(name)
         return web.json_response({"name": name, "token": secret, **_token(token)})
 
     async def revoke(self, request: web.Request) -> web.Response:
@@ -74,44 +74,46 @@ class _Custody:
             fail(404, "no_such_token", "no operator has this token")
         if not self._guard.spared(name, fingerprint):
             fail(409, "last_token", "nobody could administer this port any more; make another token first")
-        self._hub.directory.dismiss(name, fingerprint)
-        self._hub.recorder.note(caller(request), "operator.revoked", name, {"fingerprint": fingerprint or "all"})
-        await self._hub.recorder.operator(name)
+        self._hub.directory.remove_operator_tokens(name, fingerprint)
+        self._hub.persistence.audit(caller(request), "operator.revoked", name, {"fingerprint": fingerprint or "all"})
+        await self._hub.persistence.operator(name)
         return web.Response(status=204)
 
     # -- the audit log ---------------------------------------------------------------------------------------------
 
     async def audit(self, request: web.Request) -> web.Response:
         size, order = limit(request), request.query.get("order", "oldest")
-        if order not in ORDERS:
-            fail(422, "bad_field", f"order: expected one of {', '.join(ORDERS)}")
-        query, beginning = ORDERS[order]
+        if order not in SORT_ORDERS:
+            fail(422, "bad_field", f"order: expected one of {', '.join(SORT_ORDERS)}")
+        query, beginning = SORT_ORDERS[order]
         cursor = request.query.get("cursor", beginning)
         if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
             fail(422, "bad_field", "cursor: expected the `next` of another page")
-        rows = await self._hub.recorder.store.read(
-            query, (int(cursor), audit_chain.stamp(since(request, self._hub.clock.wall())), size + 1)
+        rows = await self._hub.persistence.store.read(
+            query, (int(cursor), audit_chain.timestamp(since(request, self._hub.clock.wall())), size + 1)
         )
-        entries = [Entry(*row) for row in rows]
+        entries = [AuditEntry(*row) for row in rows]
         more = str(entries[size - 1].seq) if len(entries) > size else None
-        return web.json_response({"items": [audit_chain.document(entry) for entry in entries[:size]], "next": more})
+        return web.json_response(
+            {"items": [audit_chain.entry_to_json(entry) for entry in entries[:size]], "next": more}
+        )
 
     # -- the backup ------------------------------------------------------------------------------------------------
 
     async def backup(self, request: web.Request) -> web.StreamResponse:
-        store = self._hub.recorder.store
+        store = self._hub.persistence.store
         number, name = _beside(store.path)
         with os.fdopen(number, "rb") as copy:
             try:
                 await store.backup(name)
             finally:
                 os.unlink(name)  # what is open can be read; nothing is left behind, however this ends
-            self._hub.recorder.note(caller(request), "backup")
+            self._hub.persistence.audit(caller(request), "backup")
             response = web.StreamResponse()
             response.content_type = "application/vnd.sqlite3"
             response.content_length = os.fstat(number).st_size
             await response.prepare(request)
-            while piece := copy.read(PIECE):
+            while piece := copy.read(CHUNK_BYTES):
                 await response.write(piece)
             await response.write_eof()
         return response

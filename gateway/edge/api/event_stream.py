@@ -21,10 +21,10 @@ from aiohttp import ClientConnectionResetError, web
 
 from gateway.core.admission.snapshot import Snapshot, snapshot
 from gateway.core.counting.session import utc
-from gateway.edge.api.authorization import CALLER, Guard
+from gateway.edge.api.authorization import CALLER, Authorization
 from gateway.edge.api.connections import license_document
 from gateway.edge.api.responses import fail
-from gateway.edge.server.runtime import Hub
+from gateway.edge.server.runtime import Runtime
 from gateway.licensing.trueconf import rights
 
 STREAMS = 64
@@ -44,7 +44,7 @@ Fields = dict[str, str]
 class Events:
     """The streams of the pages that look at `hub`; the guard says whether who asked may still look."""
 
-    def __init__(self, hub: Hub, guard: Guard) -> None:
+    def __init__(self, hub: Runtime, guard: Authorization) -> None:
         self._hub = hub
         self._guard = guard
         self._closing = asyncio.Event()
@@ -133,13 +133,13 @@ class Events:
                 "accounts": seen.accounts,
                 "devices": seen.devices,
                 "kinds": {kind: count for kind, count in sorted(kinds.items()) if count},
-                "pending": sum(len(door.pending) for door in hub.doors),
+                "pending": sum(len(door.pending) for door in hub.client_listeners),
             },
             "conferences": {**seen.conferences, "members": seen.members["live"], "waiting": seen.members["scheduled"]},
             "rights": rights(seen.edition) if seen.model == "trueconf" else None,
             "redistribute_at": utc(hub.clock.wall() + due) if math.isfinite(due) else None,
             "registrar": {"licenses": len(desk.licenses), "servers": len(desk.installations), "clones": desk.clones},
-            "store": {"available": hub.recorder.store.available},
+            "store": {"available": hub.persistence.store.available},
             "draining": hub.draining,
             "version": self._version,
             "started": utc(hub.started),
@@ -147,11 +147,11 @@ class Events:
         }
 
 
-def marks(hub: Hub, seen: Snapshot) -> dict[str, str]:
+def marks(hub: Runtime, seen: Snapshot) -> dict[str, str]:
     """What changes when a list may have changed, made of totals that are at hand."""
-    desk, run, audit = hub.registrar, int(hub.started), hub.recorder.journal.seq
+    desk, run, audit = hub.registrar, int(hub.started), hub.persistence.audit_log.seq
     seats = sum(pool.grants + sum(pool.releases.values()) for pool in seen.pools)
-    sockets = sum(door.accepted + sum(door.closed.values()) for door in hub.doors)
+    sockets = sum(door.accepted + sum(door.closed.values()) for door in hub.client_listeners)
     members = f"{seen.members['live']}.{seen.members['scheduled']}"
     leased = [pool for pool in seen.pools if pool.leases]
     leases = ".".join(str(count) for pool in leased for count in pool.leases.values())

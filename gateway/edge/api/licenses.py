@@ -8,15 +8,15 @@ from aiohttp import web
 
 from gateway.core.counting.session import utc
 from gateway.core.registration.messages import TERMS
-from gateway.core.registration.registrar import Installation, License
-from gateway.core.wire.messages import Fault
+from gateway.core.registration.registrar import Installation, SoldLicense
+from gateway.core.wire.messages import RequestFault
 from gateway.edge.api.authorization import caller
 from gateway.edge.api.responses import body, fail, listed, named, only
-from gateway.edge.server.runtime import Hub
+from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.store import StoreUnavailable
 
 
-def license_routes(hub: Hub) -> list[web.RouteDef]:
+def license_routes(hub: Runtime) -> list[web.RouteDef]:
     """The routes of this file."""
     desk = _Licenses(hub)
     return [
@@ -34,7 +34,7 @@ def license_routes(hub: Hub) -> list[web.RouteDef]:
 
 
 class _Licenses:
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Runtime) -> None:
         self._hub = hub
         self._desk = hub.registrar
         self._registrar = hub.registrar.registrar
@@ -42,22 +42,22 @@ class _Licenses:
     # -- this gateway's own ------------------------------------------------------------------------------------------
 
     async def registration(self, _: web.Request) -> web.Response:
-        return web.json_response(self._hub.registration.document())
+        return web.json_response(self._hub.registration.to_json())
 
     async def request(self, request: web.Request) -> web.Response:
         only(await body(request))
         try:
             return web.json_response(await self._hub.registration.request())
-        except Fault as fault:
+        except RequestFault as fault:
             _refuse(fault)
 
     async def install(self, request: web.Request) -> web.Response:
         told = await body(request)
         try:
             await self._hub.registration.install(told)
-        except Fault as fault:
+        except RequestFault as fault:
             _refuse(fault)
-        return web.json_response(self._hub.registration.document())
+        return web.json_response(self._hub.registration.to_json())
 
     # -- the registrar -----------------------------------------------------------------------------------------------
 
@@ -91,18 +91,18 @@ class _Licenses:
         serial, told = named(request, "serial"), await body(request)
         only(told, *TERMS)
         try:
-            fresh = self._desk.sell(serial, told)
-        except Fault as fault:
+            fresh = self._desk.issue(serial, told)
+        except RequestFault as fault:
             _refuse(fault)
         license = self._registrar.licenses[serial]
         action = "license.sold" if fresh else "license.changed"
-        self._hub.recorder.note(caller(request), action, serial, license.grant.document())
+        self._hub.persistence.audit(caller(request), action, serial, license.grant.to_json())
         try:
-            await self._hub.recorder.license(serial)
+            await self._hub.persistence.license(serial)
         except StoreUnavailable:
             if fresh:  # a key that nobody was told is no license
                 self._desk.remove(serial)
-                self._hub.recorder.note(caller(request), "license.removed", serial)
+                self._hub.persistence.audit(caller(request), "license.removed", serial)
             raise
         key = {"key": license.key.hex()} if fresh else {}
         return web.json_response(self._document(license) | key)
@@ -111,15 +111,15 @@ class _Licenses:
         only(await body(request))
         serial = self._found(request).serial
         self._desk.revoke(serial)
-        self._hub.recorder.note(caller(request), "license.revoked", serial)
-        await self._hub.recorder.license(serial)
+        self._hub.persistence.audit(caller(request), "license.revoked", serial)
+        await self._hub.persistence.license(serial)
         return web.json_response(self._document(self._registrar.licenses[serial]))
 
     async def remove(self, request: web.Request) -> web.Response:
         serial = self._found(request).serial
         self._desk.remove(serial)
-        self._hub.recorder.note(caller(request), "license.removed", serial)
-        await self._hub.recorder.license(serial)
+        self._hub.persistence.audit(caller(request), "license.removed", serial)
+        await self._hub.persistence.license(serial)
         return web.Response(status=204)
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -129,32 +129,32 @@ class _Licenses:
             fail(422, "bad_field", f"serial: the request is not of {serial}")
         try:
             answer = self._registrar.answer(told, self._hub.clock.wall())
-        except Fault as fault:
+        except RequestFault as fault:
             _refuse(fault)
-        await self._hub.recorder.note(caller(request), "license.answered", serial, {"server": told["server"]})
+        await self._hub.persistence.audit(caller(request), "license.answered", serial, {"server": told["server"]})
         return web.json_response(answer)
 
-    def _found(self, request: web.Request) -> License:
+    def _found(self, request: web.Request) -> SoldLicense:
         license = self._registrar.licenses.get(named(request, "serial"))
         if license is None:
             fail(404, "no_such_license", "no license has this serial")
         return license
 
-    def _document(self, license: License) -> dict[str, Any]:
+    def _document(self, license: SoldLicense) -> dict[str, Any]:
         return document(license, self._hub.clock.wall())
 
 
-def document(license: License, now: float) -> dict[str, Any]:
+def document(license: SoldLicense, now: float) -> dict[str, Any]:
     """A license as an operator sees it, without its key; `now` is in seconds UTC."""
     return {
         "serial": license.serial,
-        **license.grant.document(),
+        **license.grant.to_json(),
         "created": utc(license.created),
         "revoked_at": utc(license.revoked),
         "state": license.state(now),
     }
 
 
-def _refuse(fault: Fault) -> NoReturn:
+def _refuse(fault: RequestFault) -> NoReturn:
     """Answer a fault: what is wrong in itself is 422, what does not fit to what is here 409."""
     fail(422 if fault.code == "bad_field" else 409, fault.code, fault.detail)

@@ -12,8 +12,8 @@ from typing import Any
 
 from gateway.core.admission.directory import SCOPES
 from gateway.core.counting.session import KINDS
-from gateway.core.registration.license_status import State
-from gateway.core.registration.messages import EXTENSIONS, LAST, LONGEST_EDITION, MOST, USUAL, Offer
+from gateway.core.registration.license_status import LicenseState
+from gateway.core.registration.messages import DEFAULT_MODEL, EXTENSIONS, LAST, LONGEST_EDITION, MOST, LicensableModel
 from gateway.edge.api.authorization import HEALTH
 from gateway.edge.api.responses import DURATION, LONGEST_PAGE, NAME, PAGE, SESSION
 from gateway.edge.api.static_files import KINDS as LEAVES
@@ -86,7 +86,7 @@ POOL = record(
 )
 REGISTRATION = record(
     role=text(enum=["off", "agent"]),
-    state=text("`off`: this gateway needs no registration.", enum=list(State)),
+    state=text("`off`: this gateway needs no registration.", enum=list(LicenseState)),
     reason=either(text("Why it is not registered.")),
     shutdown_at=either(TIME),
     seconds_left=either(whole("Until `shutdown_at`.")),
@@ -128,7 +128,7 @@ SOLD = record(
 )
 
 
-def _terms(model: str, offer: Offer) -> Schema:
+def _terms(model: str, offer: LicensableModel) -> Schema:
     """What a license of a model can be sold with; what is null has its default."""
     end = {"anyOf": [TIME, text(format="date"), whole("Seconds UTC.", maximum=LAST)], "description": "Its last moment."}
     fields = {
@@ -141,7 +141,7 @@ def _terms(model: str, offer: Offer) -> Schema:
         "needs_connection": BOOLEAN,
         "not_after": end,
     }
-    optional = (*fields, "model") if model == USUAL else tuple(fields)
+    optional = (*fields, "model") if model == DEFAULT_MODEL else tuple(fields)
     return record(*optional, model=text(enum=[model]), **{name: either(each) for name, each in fields.items()})
 
 

@@ -9,16 +9,16 @@ from typing import Any
 from aiohttp import web
 
 from gateway.core.admission.directory import Ban, Group
-from gateway.core.admission.outcome import Outcome
+from gateway.core.admission.outcome import Decision
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import is_id, utc
 from gateway.edge.api.authorization import caller
 from gateway.edge.api.responses import body, fail, field, listed, named, only, seconds
-from gateway.edge.server.runtime import Hub
+from gateway.edge.server.runtime import Runtime
 
 
-def people_routes(hub: Hub) -> list[web.RouteDef]:
+def people_routes(hub: Runtime) -> list[web.RouteDef]:
     """The routes of this file."""
     people = _People(hub)
     return [
@@ -45,11 +45,11 @@ def people_routes(hub: Hub) -> list[web.RouteDef]:
 
 
 class _People:
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Runtime) -> None:
         self._hub = hub
 
     def _note(self, request: web.Request, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
-        self._hub.recorder.note(caller(request), action, subject, detail)
+        self._hub.persistence.audit(caller(request), action, subject, detail)
 
     # -- accounts --------------------------------------------------------------------------------------------------
 
@@ -62,7 +62,7 @@ class _People:
         if account not in self._hub.directory.accounts:
             self._hub.directory.accounts[account] = ()
             self._note(request, "account.added", account)
-        await self._hub.recorder.account(account)
+        await self._hub.persistence.account(account)
         return web.json_response(self._account(account))
 
     async def get_account(self, request: web.Request) -> web.Response:
@@ -78,27 +78,27 @@ class _People:
             if account in group.accounts:
                 left = tuple(each for each in group.accounts if each != account)
                 directory.groups[name] = Group(left, group.permanent)
-                self._hub.recorder.group(name)
+                self._hub.persistence.group(name)
         self._note(request, "account.deleted", account)
-        self._hub.recorder.account(account)
-        await self._hub.decided(self._hub.leasing.forget(account, self._hub.now()))
+        self._hub.persistence.account(account)
+        await self._hub.decided(self._hub.lease_administration.delete_account(account, self._hub.now()))
         return web.Response(status=204)
 
     async def new_token(self, request: web.Request) -> web.Response:
         account = self._registered(request)
         only(await body(request))
         secret = secrets.token_urlsafe(32)
-        token = self._hub.directory.grant(account, secret, self._hub.clock.wall())
+        token = self._hub.directory.add_account_token(account, secret, self._hub.clock.wall())
         self._note(request, "token.added", account, {"fingerprint": token.fingerprint})
-        await self._hub.recorder.account(account)
+        await self._hub.persistence.account(account)
         return web.json_response({"account": account, "token": secret, "fingerprint": token.fingerprint})
 
     async def revoke_token(self, request: web.Request) -> web.Response:
         account, fingerprint = self._registered(request), request.match_info["fingerprint"]
-        if not self._hub.directory.ungrant(account, fingerprint):
+        if not self._hub.directory.remove_account_token(account, fingerprint):
             fail(404, "no_such_token", "the account has no token of this fingerprint")
         self._note(request, "token.revoked", account, {"fingerprint": fingerprint})
-        await self._hub.recorder.account(account)
+        await self._hub.persistence.account(account)
         return web.Response(status=204)
 
     def _registered(self, request: web.Request) -> str:
@@ -111,10 +111,10 @@ class _People:
         """Whether an account is registered, connected, in a group, or holds a license."""
         directory = self._hub.directory
         pro = self._pro()
-        book = pro.pools[pro.model.personal] if pro is not None else None
+        book = pro.pools[pro.model.account_pool] if pro is not None else None
         return (
             account in directory.accounts
-            or bool(self._hub.admission.sessions.of(account))
+            or bool(self._hub.admission.sessions.of_account(account))
             or any(account in group.accounts for group in directory.groups.values())
             or (book is not None and account in book.claims)
         )
@@ -127,7 +127,7 @@ class _People:
                 {"fingerprint": token.fingerprint, "created": utc(token.created)}
                 for token in directory.accounts[account]
             ],
-            "connections": len(self._hub.admission.sessions.of(account)),
+            "connections": len(self._hub.admission.sessions.of_account(account)),
             "groups": [name for name, group in directory.groups.items() if account in group.accounts],
         }
 
@@ -144,13 +144,13 @@ class _People:
         if not all(is_id(account) for account in accounts):
             fail(422, "bad_field", "accounts: expected a list of account names")
         permanent = field(told, "permanent", bool, False)
-        law = self._hub.admission.law.model
-        if permanent and law.personal and not law.reservable:
+        law = self._hub.admission.primary.model
+        if permanent and law.account_pool and not law.allows_reservations:
             fail(409, "extension_missing", "this license has no permanent PRO licenses")
         group = Group(tuple(dict.fromkeys(account.lower() for account in accounts)), permanent)
         self._hub.directory.groups[name] = group
         self._note(request, "group.set", name, {"accounts": list(group.accounts), "permanent": permanent})
-        await self._hub.recorder.group(name)
+        await self._hub.persistence.group(name)
         return web.json_response(_group(name, group))
 
     async def get_group(self, request: web.Request) -> web.Response:
@@ -165,20 +165,20 @@ class _People:
         if self._hub.directory.groups.pop(name, None) is None:
             fail(404, "no_such_group", "no group has this name")
         self._note(request, "group.deleted", name)
-        await self._hub.recorder.group(name)
+        await self._hub.persistence.group(name)
         return web.Response(status=204)
 
     # -- PRO licenses ----------------------------------------------------------------------------------------------
 
     def _pro(self) -> Ledger | None:
         """The ledger whose seats are leased to accounts, enforced or in shadow."""
-        return next((each for each in self._hub.admission.ledgers if each.model.personal), None)
+        return next((each for each in self._hub.admission.ledgers if each.model.account_pool), None)
 
     async def pro(self, request: web.Request) -> web.Response:
         ledger = self._pro()
         if ledger is None:
             return listed(request, {}, lambda _, __: None)
-        book = ledger.pools[ledger.model.personal]
+        book = ledger.pools[ledger.model.account_pool]
         holders = {str(key): held for key, held in (*book.leases.items(), *book.reservations.items())}
 
         def render(account: str, _: object) -> dict[str, Any]:
@@ -198,7 +198,7 @@ class _People:
     async def revoke(self, request: web.Request) -> web.Response:
         account = named(request, "account", fold=True)
         ledger = self._pro()
-        book = ledger.pools[ledger.model.personal] if ledger is not None else None
+        book = ledger.pools[ledger.model.account_pool] if ledger is not None else None
         if ledger is None or book is None or account not in book.claims:
             fail(404, "no_such_license", "the account is unknown or has no PRO license")
         if account in book.reservations:
@@ -206,20 +206,20 @@ class _People:
         if book.leases[account].deleted:
             fail(409, "account_deleted", "the license of a deleted account cannot be revoked")
         self._note(request, "license.revoked", account, {"model": ledger.model.name})
-        await self._hub.decided(self._hub.leasing.revoke(ledger, account, self._hub.now()))
+        await self._hub.decided(self._hub.lease_administration.revoke(ledger, account, self._hub.now()))
         return web.Response(status=204)
 
     # -- named hosts -----------------------------------------------------------------------------------------------
 
     def _naming(self) -> Ledger:
-        ledger = next((each for each in self._hub.admission.ledgers if each.model.opener), None)
+        ledger = next((each for each in self._hub.admission.ledgers if each.model.start_pool), None)
         if ledger is None:
             fail(404, "no_named_hosts", "no license model with named hosts is enforced or in shadow")
         return ledger
 
     async def hosts(self, request: web.Request) -> web.Response:
         ledger = self._naming()
-        book = ledger.pools[ledger.model.opener]
+        book = ledger.pools[ledger.model.start_pool]
         names = {str(key): lease for key, lease in book.leases.items()}
         return listed(
             request,
@@ -232,10 +232,10 @@ class _People:
         ledger = self._naming()
         if not self._hub.registration.grants:
             fail(409, "unregistered", str(self._hub.registration.reason()))
-        lease = self._hub.leasing.name_host(ledger, account, self._hub.now())
+        lease = self._hub.lease_administration.name_host(ledger, account, self._hub.now())
         if isinstance(lease, Refusal):
             fail(409, lease.reason, f"all {lease.limit} names are taken")
-        outcome = self._hub.admission.conclude(Outcome())
+        outcome = self._hub.admission.finish(Decision())
         if outcome.changes:
             self._note(request, "host.named", account)
         await self._hub.decided(outcome)
@@ -244,10 +244,10 @@ class _People:
     async def unname_host(self, request: web.Request) -> web.Response:
         account = named(request, "account", fold=True)
         ledger = self._naming()
-        if account not in ledger.pools[ledger.model.opener].leases:
+        if account not in ledger.pools[ledger.model.start_pool].leases:
             fail(404, "no_such_host", "no host has this name")
         self._note(request, "host.released", account)
-        await self._hub.decided(self._hub.leasing.unname(ledger, account, self._hub.now()))
+        await self._hub.decided(self._hub.lease_administration.release_host(ledger, account, self._hub.now()))
         return web.Response(status=204)
 
     # -- bans ------------------------------------------------------------------------------------------------------
@@ -265,14 +265,14 @@ class _People:
         span = seconds("for", field(told, "for", str, ""))
         ban = self._hub.directory.ban(subject, self._hub.clock.wall() + span)
         self._note(request, "ban.added", subject, {"until": utc(ban.until)})
-        await self._hub.recorder.ban(subject)
+        await self._hub.persistence.ban(subject)
         return web.json_response(_ban(ban))
 
     async def lift_ban(self, request: web.Request) -> web.Response:
         subject = self._banned(request).subject
         del self._hub.directory.bans[subject]
         self._note(request, "ban.lifted", subject)
-        await self._hub.recorder.ban(subject)
+        await self._hub.persistence.ban(subject)
         return web.Response(status=204)
 
     def _banned(self, request: web.Request) -> Ban:

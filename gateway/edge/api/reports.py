@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from gateway.core.counting.license_model import Pool
+from gateway.core.counting.license_model import PoolTerms
 from gateway.core.counting.session import utc
-from gateway.core.counting.usage import HOUR, Use
-from gateway.core.reporting.sizing import Demand, Rooms, compared, erlang_seats
+from gateway.core.counting.usage import HOUR, UsageSummary
+from gateway.core.reporting.sizing import Demand, RoomDemand, comparison_text, erlang_seats
 from gateway.edge.api.responses import fail, limit, since
-from gateway.edge.server.runtime import Hub
-from gateway.edge.storage.history_store import Denial, paced
+from gateway.edge.server.runtime import Runtime
+from gateway.edge.storage.history_store import DenialRow, paced
 
 DAY = 24 * HOUR
 STEPS = {"hour": HOUR, "day": DAY, "all": math.inf}
@@ -54,7 +54,7 @@ class Week:
         self._seconds = [[0.0] * 24 for _ in range(7)]
         self._seat_seconds = [[0.0] * 24 for _ in range(7)]
 
-    def add(self, start: float, use: Use) -> None:
+    def add(self, start: float, use: UsageSummary) -> None:
         """Add a piece of the hour that starts at `start`, in seconds UTC."""
         day, hour = int(start // DAY + 3) % 7, int(start % DAY // HOUR)
         self._seconds[day][hour] += use.seconds
@@ -72,25 +72,25 @@ class Summary:
     """A pool over the whole period."""
 
     def __init__(self) -> None:
-        self.use = Use()
+        self.use = UsageSummary()
         self.week = Week()
         self.busiest = 0.0
         """The highest mean use of an hour."""
-        self._hour = (0.0, Use())
+        self._hour = (0.0, UsageSummary())
 
-    def add(self, start: float, use: Use) -> None:
+    def add(self, start: float, use: UsageSummary) -> None:
         """Add a piece; the pieces of an hour follow each other."""
         self.use.add(use)
         self.week.add(start, use)
         if self._hour[0] != start:
-            self._hour = (start, Use())
+            self._hour = (start, UsageSummary())
         hour = self._hour[1]
         hour.add(use)
         # A mean over a few seconds is no load of an hour.
         self.busiest = max(self.busiest, hour.seat_seconds / HOUR)
 
 
-def report_routes(hub: Hub) -> list[web.RouteDef]:
+def report_routes(hub: Runtime) -> list[web.RouteDef]:
     """The routes of this file."""
     reports = _Reports(hub)
     return [
@@ -101,7 +101,7 @@ def report_routes(hub: Hub) -> list[web.RouteDef]:
 
 
 class _Reports:
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Runtime) -> None:
         self._hub = hub
         self._one = asyncio.Lock()
 
@@ -132,21 +132,23 @@ class _Reports:
     def _wanted(self, request: web.Request) -> set[tuple[str, str]]:
         """The pools that are asked for, the enforced model's first; those of models that count no more have no rows."""
         model, pool = request.query.get("model"), request.query.get("pool")
-        pools = [(course.model, course.pool) for course in self._hub.archive.history.courses]
+        pools = [(course.model, course.pool) for course in self._hub.history_store.history.timelines]
         found = {place for place in pools if model in {None, place[0]} and pool in {None, place[1]}}
         if not found:
             fail(404, "no_such_pool", "no pool of this model and name is counted")
         return found
 
-    async def _steps(self, step: float, begin: float, wanted: set[tuple[str, str]]) -> AsyncIterator[tuple[Place, Use]]:
+    async def _steps(
+        self, step: float, begin: float, wanted: set[tuple[str, str]]
+    ) -> AsyncIterator[tuple[Place, UsageSummary]]:
         """Use in each step, in order of time, model and pool."""
         now = self._hub.now()
-        start = max(begin, await self._hub.archive.first()) // step * step
+        start = max(begin, await self._hub.history_store.first()) // step * step
         while start <= now.wall + HOUR:
-            found: dict[Place, Use] = {}
-            async for piece in self._hub.archive.pieces(start, start + step, now):
+            found: dict[Place, UsageSummary] = {}
+            async for piece in self._hub.history_store.pieces(start, start + step, now):
                 if (piece.model, piece.pool) in wanted:
-                    found.setdefault(Place(start, piece.model, piece.pool), Use()).add(piece.use)
+                    found.setdefault(Place(start, piece.model, piece.pool), UsageSummary()).add(piece.summary)
             for place in sorted(found):
                 yield place, found[place]
             start += step
@@ -154,16 +156,16 @@ class _Reports:
     async def _summaries(self, begin: float) -> dict[tuple[str, str], Summary]:
         """Every pool over the whole period, in the order of the models."""
         now = self._hub.now()
-        courses = self._hub.archive.history.courses
+        courses = self._hub.history_store.history.timelines
         found = {(course.model, course.pool): Summary() for course in courses}
-        async for piece in self._hub.archive.pieces(begin // HOUR * HOUR, math.inf, now):
+        async for piece in self._hub.history_store.pieces(begin // HOUR * HOUR, math.inf, now):
             summary = found.get((piece.model, piece.pool))
             if summary is not None:
-                summary.add(piece.start, piece.use)
+                summary.add(piece.start, piece.summary)
         return found
 
     async def _whole(self, begin: float, wanted: set[tuple[str, str]]) -> web.Response:
-        start = max(begin // HOUR * HOUR, await self._hub.archive.first())
+        start = max(begin // HOUR * HOUR, await self._hub.history_store.first())
         found = await self._summaries(begin)
         items = [
             {
@@ -184,7 +186,7 @@ class _Reports:
         cursor = request.query.get("cursor", "0")
         if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
             fail(422, "bad_field", "cursor: expected the `next` of another page")
-        found = await self._hub.archive.denials(begin, int(cursor), size + 1)
+        found = await self._hub.history_store.denials(begin, int(cursor), size + 1)
         more = str(found[size - 1].number) if len(found) > size else None
         return web.json_response({"items": [_denial(each) for each in found[:size]], "next": more})
 
@@ -202,13 +204,13 @@ class _Reports:
     async def _lost(self, begin: float) -> dict[tuple[str, str], list[float]]:
         """When somebody asked for a seat of a pool and never got it, in seconds UTC."""
         found: dict[tuple[str, str], list[float]] = {}
-        last, page = 0, await self._hub.archive.denials(begin, 0, 1000)
+        last, page = 0, await self._hub.history_store.denials(begin, 0, 1000)
         while page:
             for each in page:
-                if each.reason == "pool_full" and each.true and not each.seated:
+                if each.reason == "pool_full" and each.true_denials and not each.granted:
                     found.setdefault((each.model, each.pool), []).append(each.began)
             last = page[-1].number
-            page = await self._hub.archive.denials(begin, last, 1000)
+            page = await self._hub.history_store.denials(begin, last, 1000)
         return found
 
     async def _sized(
@@ -223,7 +225,7 @@ class _Reports:
             pools: dict[str, dict[str, Any]] = {}
             for name, book in ledger.pools.items():
                 place = (ledger.model.name, name)
-                recorded = self._hub.archive.history.demand.get(place)
+                recorded = self._hub.history_store.history.demand.get(place)
                 summary = summaries[place]
                 if recorded is None:
                     note = "A name stays taken until the operator removes it: as many as were ever given."
@@ -241,7 +243,7 @@ class _Reports:
             items.append(
                 {
                     "model": ledger.model.name,
-                    "enforced": ledger is self._hub.admission.law,
+                    "enforced": ledger is self._hub.admission.primary,
                     "says": _says(ledger.model.name, terms, pools),
                     "pools": list(pools.values()),
                 }
@@ -255,20 +257,20 @@ class _Reports:
         # All stay equally long, so the order of their beginnings is that of their ends.
         away = [(began, min(began + mean, now.wall)) for began in sorted(lost)]
         demand, complete = Demand(), True
-        async for page in self._hub.archive.demand(*place, begin, now):
+        async for page in self._hub.history_store.demand(*place, begin, now):
             holds = [(began, ended) for began, ended, _ in page]
             if holds and away and away[-1][1] >= holds[-1][1]:
                 first = bisect_left(away, holds[-1][1], key=_end)
                 holds = sorted(holds + away[first:], key=_end, reverse=True)
                 del away[first:]
             for first in range(0, len(holds), PAGE):
-                demand.take(holds[first : first + PAGE])
+                demand.add(holds[first : first + PAGE])
                 await asyncio.sleep(0)
             if demand.holds >= HOLDS:
                 complete = False
                 break
-        demand.take(reversed(away))
-        await paced(demand.lay_out())
+        demand.add(reversed(away))
+        await paced(demand.sort())
         seats = await paced(demand.seats(SHARE, self._hub.settings.history.true_denial_window))
         erlang = erlang_seats(summary.busiest, SHARE)
         together = demand.together / max(demand.holds, 1)
@@ -280,13 +282,13 @@ class _Reports:
             "turned_away": len(lost),
             "together": round(together, 4),
             "complete": complete,
-            "note": compared(seats, erlang, together),
+            "note": comparison_text(seats, erlang, together),
         }
 
     async def _rooms(self, place: tuple[str, str], begin: float) -> dict[str, Any]:
-        rooms = Rooms()
-        async for page in self._hub.archive.demand(*place, begin, self._hub.now()):
-            rooms.take((began, ended, room) for began, ended, room in page if room is not None)
+        rooms = RoomDemand()
+        async for page in self._hub.history_store.demand(*place, begin, self._hub.now()):
+            rooms.add((began, ended, room) for began, ended, room in page if room is not None)
             await asyncio.sleep(0)
             if rooms.entries >= HOLDS:
                 break
@@ -299,7 +301,7 @@ def _end(hold: tuple[float, float]) -> float:
     return hold[1]
 
 
-def _says(model: str, terms: Iterable[Pool], pools: dict[str, dict[str, Any]]) -> str:
+def _says(model: str, terms: Iterable[PoolTerms], pools: dict[str, dict[str, Any]]) -> str:
     """What this traffic would have needed under a model, as one phrase."""
     name = NAMES.get(model, model)
     if model == "nefsis-named":
@@ -316,7 +318,7 @@ def _says(model: str, terms: Iterable[Pool], pools: dict[str, dict[str, Any]]) -
     return f"{name}: {' / '.join(wanted)}"
 
 
-def _figures(place: Place, use: Use) -> dict[str, Any]:
+def _figures(place: Place, use: UsageSummary) -> dict[str, Any]:
     p50, p95, p99 = use.percentiles(0.5, 0.95, 0.99)
     return {
         "model": place.model,
@@ -334,32 +336,32 @@ def _figures(place: Place, use: Use) -> dict[str, Any]:
         "releases": use.releases,
         "denials": use.denials,
         "denied": use.denied,
-        "true_denials": use.true,
-        "seated": use.seated,
+        "true_denials": use.true_denials,
+        "seated": use.granted_after_denial,
         "time_to_seat": {
-            "mean": round(use.waited / use.seated, 3) if use.seated else None,
-            "max": round(use.longest, 3) if use.seated else None,
+            "mean": round(use.wait_seconds / use.granted_after_denial, 3) if use.granted_after_denial else None,
+            "max": round(use.longest_wait_seconds, 3) if use.granted_after_denial else None,
         },
     }
 
 
-def _levels(use: Use) -> dict[int, float]:
+def _levels(use: UsageSummary) -> dict[int, float]:
     return {level: round(use.levels[level], 6) for level in sorted(use.levels)}
 
 
-def _denial(denial: Denial) -> dict[str, Any]:
+def _denial(denial: DenialRow) -> dict[str, Any]:
     return {
         "began": utc(denial.began),
         "last": utc(denial.last),
         "model": denial.model,
         "pool": denial.pool,
         "reason": denial.reason,
-        denial.kind: denial.who,
-        "refusals": denial.refusals,
-        "true_denials": denial.true,
-        "seated": denial.seated,
+        denial.kind: denial.name,
+        "refusals": denial.denials,
+        "true_denials": denial.true_denials,
+        "seated": denial.granted,
         "undecided": denial.undecided,
-        "seconds_to_seat": None if denial.after is None else round(denial.after, 3),
+        "seconds_to_seat": None if denial.wait_seconds is None else round(denial.wait_seconds, 3),
     }
 
 

@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from gateway.core.admission.snapshot import snapshot
-from gateway.core.registration.license_status import State
-from gateway.edge.api.authorization import Guard
+from gateway.core.registration.license_status import LicenseState
+from gateway.edge.api.authorization import Authorization
 from gateway.edge.api.connections import connection_routes
 from gateway.edge.api.custody import custody_routes
 from gateway.edge.api.event_stream import Events
@@ -27,7 +27,7 @@ from gateway.edge.api.people import people_routes
 from gateway.edge.api.reports import report_routes
 from gateway.edge.api.responses import BODY_LIMIT, code_of
 from gateway.edge.api.static_files import page_routes
-from gateway.edge.server.runtime import Hub
+from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.store import StoreUnavailable
 from metrics.collector import DoorView, GatewayCollector, RegistrationView, StoreView, View
 from metrics.process import ProcessCollector
@@ -45,13 +45,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class OperatorPort:
     """The HTTP server of the operators."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Runtime) -> None:
         self._hub = hub
         self._version = metadata.version("tallygate")
         self._registry = CollectorRegistry()
         self._registry.register(GatewayCollector(self._view))
         self._registry.register(ProcessCollector())
-        self.guard = Guard(hub)
+        self.guard = Authorization(hub)
         self.events = Events(hub, self.guard)
         self._runner: web.AppRunner | None = None
         self.port: int | None = None
@@ -102,14 +102,14 @@ class OperatorPort:
         reason = self._hub.registration.reason()
         if reason is not None:
             return web.Response(status=503, text=f"{reason}\n")
-        doors = self._hub.doors if self._hub.clients else (self._hub.registrar.door,)
+        doors = self._hub.client_listeners if self._hub.clients else (self._hub.registrar.door,)
         if any(door.port is None for door in doors):
             return web.Response(status=503, text="doors are closed\n")
         left = self._hub.registration.left()
         return web.Response(text="ready\n" if left is None else f"ready; registration lost, service ends in {left}\n")
 
     def _view(self) -> View:
-        hub, store = self._hub, self._hub.recorder.store
+        hub, store = self._hub, self._hub.persistence.store
         return View(
             snapshot=snapshot(hub.admission, hub.clock.mono()),
             doors=[
@@ -118,16 +118,16 @@ class OperatorPort:
                     pending=door.waiting,
                     open=len(door.connections) - len(door.pending),
                     accepted=door.accepted,
-                    heartbeats=door.beats,
+                    heartbeats=door.heartbeats,
                     rejected=door.rejected,
                     closed=door.closed,
                     durations=door.durations,
                 )
-                for door in hub.doors
+                for door in hub.client_listeners
             ],
             store=StoreView(store.commits, store.pending, store.errors),
             registration=self._registration(),
-            lag=hub.clockwork.lag,
+            lag=hub.ticker.lag,
             draining=hub.draining,
             version=self._version,
             started=hub.started,
@@ -138,8 +138,8 @@ class OperatorPort:
         shown, grant = registration.shown, registration.grant
         return RegistrationView(
             state=shown.state,
-            states=tuple(State),
-            verified=registration.standing.accepted if grant is not None else None,
+            states=tuple(LicenseState),
+            verified=registration.status.accepted if grant is not None else None,
             shutdown_at=shown.shutdown_at,
             not_after=grant.not_after if grant is not None else None,
             checks=registration.checks,

@@ -37,7 +37,7 @@ HEADERS = {
 """Said with every file. A browser may keep it, and asks each time whether it is still the same."""
 
 
-class Leaf(NamedTuple):
+class StaticFile(NamedTuple):
     """One file: its bytes, what it is, and the tag that changes with its bytes."""
 
     body: bytes
@@ -61,18 +61,18 @@ def page_routes() -> list[web.RouteDef]:
     return [web.get("/", front), web.get("/page/{file}", leaf)]
 
 
-def read() -> dict[str, Leaf]:
+def read() -> dict[str, StaticFile]:
     """Every file of the page, by name."""
     leaves = {}
     for file in sorted(FOLDER.iterdir(), key=lambda each: each.name):
         kind = KINDS.get(file.name[file.name.rfind(".") :])
         if kind is not None:
             body = file.read_bytes()
-            leaves[file.name] = Leaf(body, kind, hashlib.sha256(body).hexdigest()[:32])
+            leaves[file.name] = StaticFile(body, kind, hashlib.sha256(body).hexdigest()[:32])
     return leaves
 
 
-def _answer(request: web.Request, leaf: Leaf) -> web.Response:
+def _answer(request: web.Request, leaf: StaticFile) -> web.Response:
     headers = {**HEADERS, hdrs.ETAG: f'"{leaf.tag}"'}
     if any(each.value in {leaf.tag, "*"} for each in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)

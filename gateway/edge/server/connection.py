@@ -15,17 +15,17 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, cast
 
-from gateway.core.admission.session_states import State
+from gateway.core.admission.session_states import SessionState
 from gateway.core.wire import json_lines
 from gateway.core.wire.close_codes import ENDINGS
 
 if TYPE_CHECKING:
     from gateway.core.counting.session import Session
-    from gateway.edge.server.listener import Door
+    from gateway.edge.server.listener import Listener
 
-USUAL_OUTBOUND = 65536
+ASYNCIO_OUTBOUND_LIMIT = 65536
 """Bytes that asyncio lets wait unless told otherwise; over TLS it has another number."""
-LINGER = 4
+LINGER_TICKS = 4
 """Ticks that a closed connection may take to close its own half."""
 
 
@@ -38,9 +38,9 @@ class Connection(asyncio.Protocol):
         "cause",
         "credit",
         "credited",
-        "door",
         "due",
-        "heard",
+        "last_heard_tick",
+        "listener",
         "ready",
         "session",
         "state",
@@ -49,16 +49,16 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, door: Door, address: str) -> None:
-        self.door = door
+    def __init__(self, door: Listener, address: str) -> None:
+        self.listener = door
         self.address = address
-        self.state = State.PENDING
+        self.state = SessionState.PENDING
         self.ready = False
         """Whether the next read may be taken for a whole message."""
         self.session: Session | None = None
         self.cause: str | None = None
         self.due = 0
-        self.heard = door.tick
+        self.last_heard_tick = door.tick
         self.credit = door.burst
         self.credited = door.tick
         self.accepted = door.tick
@@ -68,9 +68,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first message."""
         self.transport = transport = cast(asyncio.Transport, transport)
-        if self.door.outbound_limit != USUAL_OUTBOUND or self.door.tls is not None:
-            transport.set_write_buffer_limits(self.door.outbound_limit)
-        self.door.hub.opened(self)
+        if self.listener.outbound_limit != ASYNCIO_OUTBOUND_LIMIT or self.listener.tls is not None:
+            transport.set_write_buffer_limits(self.listener.outbound_limit)
+        self.listener.hub.opened(self)
 
     def pause_writing(self) -> None:
         """More waits for the client than the outbound limit: it does not read, and is cut off."""
@@ -88,25 +88,25 @@ class Connection(asyncio.Protocol):
         """The socket is gone."""
         if self.cause is None:
             self.lose("closed" if exc is None else "reset")
-        self.door.hub.gone(self)
+        self.listener.hub.gone(self)
 
     # -- messages --------------------------------------------------------------------------------------------------
 
     def receive(self, payload: bytes) -> None:
         """Act upon one message."""
-        if self.state is State.PENDING:
-            self.door.hub.receive(self, payload)
+        if self.state is SessionState.PENDING:
+            self.listener.hub.receive(self, payload)
             return
-        self.heard = self.door.tick
+        self.last_heard_tick = self.listener.tick
         if payload == json_lines.HEARTBEAT:
-            self.door.beats += 1
+            self.listener.heartbeats += 1
             self.write_ack()
         else:
-            self.door.hub.receive(self, payload)
+            self.listener.hub.receive(self, payload)
 
     def allowance(self, count: int) -> int:
         """How many of `count` messages are within the rate: a bucket of `burst`, refilled by `refill` each tick."""
-        door = self.door
+        door = self.listener
         if door.burst == math.inf:
             return count
         credit = min(self.credit + (door.tick - self.credited) * door.refill, door.burst)
@@ -119,9 +119,9 @@ class Connection(asyncio.Protocol):
 
     def overrun(self) -> None:
         """Say that messages were dropped; a client that goes on for another burst is sent away."""
-        if self.credit < -self.door.burst:
+        if self.credit < -self.listener.burst:
             self.close("too_fast", {"type": "error", "code": "too_fast", "detail": "still too many messages"})
-        elif self.credit == -1.0 and self.state is not State.CLOSED:
+        elif self.credit == -1.0 and self.state is not SessionState.CLOSED:
             self.send({"type": "error", "code": "too_fast", "detail": "messages above the rate were dropped"})
 
     def send(self, message: dict[str, Any]) -> None:
@@ -146,8 +146,8 @@ class Connection(asyncio.Protocol):
         """The client has ended it, or the network."""
         self.cause = cause
         self.ready = False
-        self.state = State.CLOSED
-        self.door.hub.ended(self, cause)
+        self.state = SessionState.CLOSED
+        self.listener.hub.ended(self, cause)
 
     def close(self, cause: str, message: dict[str, Any] | None = None, code: int | None = None) -> None:
         """End it from here: `message` is the last one, `code` overrides that of the cause."""
@@ -165,11 +165,11 @@ class Connection(asyncio.Protocol):
 
     def linger(self) -> None:
         """Give what is still to be sent, and the client's own end, `LINGER` ticks from now."""
-        self.heard = self.door.tick
-        self.door.hub.ring.put(self, self.heard + LINGER)
+        self.last_heard_tick = self.listener.tick
+        self.listener.hub.timer_wheel.put(self, self.last_heard_tick + LINGER_TICKS)
 
 
-def shut(transport: asyncio.Transport) -> None:
+def shut_sending(transport: asyncio.Transport) -> None:
     """Shut the sending half; over TLS, which has no halves, all of it."""
     if not transport.can_write_eof():
         transport.close()

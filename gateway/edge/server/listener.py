@@ -21,22 +21,22 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from config.settings import Listen
-from gateway.core.admission.session_states import State
+from config.settings import ListenSettings
+from gateway.core.admission.session_states import SessionState
 from gateway.core.wire import json_lines, proxy_protocol, websocket_handshake
 from gateway.core.wire.websocket_handshake import Origins
 from metrics.histogram import Histogram
 
 if TYPE_CHECKING:
     from gateway.edge.server.connection import Connection
-    from gateway.edge.server.runtime import Hub
+    from gateway.edge.server.runtime import Runtime
 
-BATCH = 64
+ACCEPT_BATCH = 64
 """Sockets accepted in one turn of the loop."""
-QUEUE = 4096
+BACKLOG = 4096
 """Sockets that wait in the kernel."""
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-PAUSE = 1.0
+OUT_OF_FILES_PAUSE = 1.0
 """Seconds without accepting after the process ran out of files."""
 DURATIONS = (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600)
 """Buckets of connection durations, in seconds."""
@@ -46,28 +46,28 @@ log = logging.getLogger("tallygate.door")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Door:
+class Listener:
     """One transport's way in: `transport` is its name, `make` makes its connections.
 
     `tick`, `burst`, `refill` (messages per tick), `outbound_limit` and `message_limit` (bytes) are read by every
     connection. `beats`, `accepted`, `rejected` and `closed` are totals.
     """
 
-    def __init__(self, transport: str, make: Callable[[Door, str], Connection], hub: Hub) -> None:
+    def __init__(self, transport: str, make: Callable[[Listener, str], Connection], hub: Runtime) -> None:
         self.transport = transport
         self.hub = hub
         self.tick = 0
         self.message_limit = json_lines.LIMIT
-        self.beats = 0
+        self.heartbeats = 0
         self.accepted = 0
         self.rejected: dict[str, int] = {}
         self.closed: dict[str, int] = {}
         self.durations = Histogram(DURATIONS)
-        self.patience: dict[State, int] = {}
+        self.silence_limits: dict[SessionState, int] = {}
         """Ticks of silence that a connection is allowed, by its state; the hub says."""
         self.connections: set[Connection] = set()
         self.pending: set[Connection] = set()
-        self.frozen = 0
+        self.frozen_connections = 0
         """The most connections at which what is alive was taken out of the garbage collector's sight."""
         self.by_address: dict[str, set[Connection]] = {}
         """Connections by address; kept only while addresses are limited."""
@@ -83,7 +83,7 @@ class Door:
         self._tokens = 0.0
         self._filled = 0.0
 
-    def tune(self, listen: Listen, tick: float) -> None:
+    def apply_settings(self, listen: ListenSettings, tick: float) -> None:
         """Take the limits from the settings; `tick` is in seconds."""
         rate = listen.message_rate
         self.unmetered = not rate
@@ -137,7 +137,7 @@ class Door:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             _set_options(listener)
             listener.bind(address)
-            listener.listen(QUEUE)
+            listener.listen(BACKLOG)
         except BaseException:
             listener.close()
             raise
@@ -169,13 +169,13 @@ class Door:
         """Take what waits in the kernel, up to a batch; room and rate are worked out once for all of it."""
         loop, listener, hub = asyncio.get_running_loop(), self._listener, self.hub
         room = min(
-            hub.max_connections - sum(door.held for door in hub.every_door),
-            hub.max_pending - sum(door.waiting for door in hub.every_door),
+            hub.max_connections - sum(door.held for door in hub.listeners),
+            hub.max_pending - sum(door.waiting for door in hub.listeners),
         )
         tokens = self._refill()
         selective = hub.draining or hub.max_per_address > 0
         make = getattr(loop, "_make_socket_transport", None) if self.tls is None else None
-        for _ in range(BATCH if listener is not None else 0):
+        for _ in range(ACCEPT_BATCH if listener is not None else 0):
             try:
                 handle, peer = listener._accept()  # type: ignore[union-attr]  # noqa: SLF001 - see `_socket`
             except (BlockingIOError, InterruptedError):
@@ -217,10 +217,10 @@ class Door:
         """Accept nothing for a while: the socket stays readable, and would be tried again in every turn."""
         if fault.errno not in OUT_OF_FILES or self._listener is None:
             raise fault
-        log.error("%s door: out of files, not accepting for %g s: %s", self.transport, PAUSE, fault)
+        log.error("%s door: out of files, not accepting for %g s: %s", self.transport, OUT_OF_FILES_PAUSE, fault)
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._listener)
-        self._resume = loop.call_later(PAUSE, self._listen_again)
+        self._resume = loop.call_later(OUT_OF_FILES_PAUSE, self._listen_again)
 
     def _listen_again(self) -> None:
         self._resume = None
@@ -232,7 +232,7 @@ class Door:
         if self.hub.draining:
             return "draining"
         if room <= 0:
-            full = sum(door.held for door in self.hub.every_door) >= self.hub.max_connections
+            full = sum(door.held for door in self.hub.listeners) >= self.hub.max_connections
             return "too_many_connections" if full else "rate_limited"
         if tokens < 1:
             return "rate_limited"
@@ -241,7 +241,7 @@ class Door:
     def crowded(self, address: str) -> str | None:
         """Whether an address has all the connections it may have."""
         limit = self.hub.max_per_address
-        if limit and sum(door.held_by(address) for door in self.hub.every_door) >= limit:
+        if limit and sum(door.held_by(address) for door in self.hub.listeners) >= limit:
             return "too_many_connections"
         return None
 

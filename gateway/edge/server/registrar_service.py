@@ -13,17 +13,24 @@ import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.admission.session_states import State
+from gateway.core.admission.session_states import SessionState
 from gateway.core.registration.messages import KEY_BYTES
-from gateway.core.registration.registrar import Installation, License, Registrar, Reply, Step, Talk
+from gateway.core.registration.registrar import (
+    ConversationStep,
+    Installation,
+    Registrar,
+    RegistrarConversation,
+    Reply,
+    SoldLicense,
+)
 from gateway.core.wire import json_lines
-from gateway.edge.server.listener import Door
+from gateway.edge.server.listener import Listener
 from gateway.edge.server.tcp import TcpConnection
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.licensing import OFFERS
 
 if TYPE_CHECKING:
-    from gateway.edge.server.runtime import Hub
+    from gateway.edge.server.runtime import Runtime
 
 RESULTS = (
     "registered",
@@ -39,7 +46,7 @@ RESULTS = (
     "too_fast",
 )
 """How checks can end, each counted."""
-SILENCE = 3
+SILENT_INTERVALS = 3
 """Intervals of silence after which a server is taken for lost."""
 OURS = frozenset({"refused", "revoked"})
 """Last messages that an agent understands."""
@@ -52,10 +59,10 @@ class AgentConnection(TcpConnection):
 
     __slots__ = ("desk", "talk")
 
-    def __init__(self, door: Door, address: str, desk: Desk) -> None:
+    def __init__(self, door: Listener, address: str, desk: RegistrarService) -> None:
         super().__init__(door, address)
         self.desk = desk
-        self.talk = Talk(address)
+        self.talk = RegistrarConversation(address)
 
     def receive(self, payload: bytes) -> None:
         """Act upon one message."""
@@ -63,7 +70,7 @@ class AgentConnection(TcpConnection):
 
     def overrun(self) -> None:
         """An agent that sends so much is none."""
-        self.desk.turn_away(self, "too_fast")
+        self.desk.reject(self, "too_fast")
 
     def lose(self, cause: str) -> None:
         """It is over, for whatever reason."""
@@ -75,15 +82,15 @@ class AgentConnection(TcpConnection):
         super().close(cause, message if message is not None and message["type"] in OURS else None, code)
 
 
-class Desk:
+class RegistrarService:
     """The registrar of this process: its licenses, its door, and who is connected."""
 
-    def __init__(self, hub: Hub, interval: int) -> None:
+    def __init__(self, hub: Runtime, interval: int) -> None:
         self._hub = hub
         self.registrar = Registrar(lambda: secrets.token_hex(16), interval)
-        self.door = Door("registrar", lambda door, address: AgentConnection(door, address, self), hub)
+        self.door = Listener("registrar", lambda door, address: AgentConnection(door, address, self), hub)
         self.results = dict.fromkeys(RESULTS, 0)
-        self._connections: dict[Talk | None, AgentConnection] = {}
+        self._connections: dict[RegistrarConversation | None, AgentConnection] = {}
         self._promised: dict[asyncio.Future[None], tuple[AgentConnection, Reply]] = {}
         """Answers that wait for the disk."""
 
@@ -95,19 +102,19 @@ class Desk:
         try:
             message = json_lines.parse(payload)
         except ValueError:
-            self.turn_away(connection, "malformed")
+            self.reject(connection, "malformed")
             return
         reply = self.registrar.receive(talk, message, self._hub.clock.wall())
-        if talk.step is Step.SERVED:
-            connection.heard = connection.door.tick
-            if connection.state is State.PENDING:
+        if talk.step is ConversationStep.SERVED:
+            connection.last_heard_tick = connection.listener.tick
+            if connection.state is SessionState.PENDING:
                 self._seat(connection)
         self._carry_out(connection, reply)
 
-    def turn_away(self, connection: AgentConnection, reason: str) -> None:
+    def reject(self, connection: AgentConnection, reason: str) -> None:
         """Hang up on who has not said what an agent says."""
         told = "rate_limited" if reason == "too_fast" else reason
-        self._carry_out(connection, self.registrar.turn_away(connection.talk, told)._replace(result=reason))
+        self._carry_out(connection, self.registrar.reject(connection.talk, told)._replace(result=reason))
 
     def left(self, connection: AgentConnection, cause: str) -> None:
         """A connection is over for `cause`."""
@@ -117,9 +124,11 @@ class Desk:
         self.registrar.end(connection.talk)
 
     def _seat(self, connection: AgentConnection) -> None:
-        connection.state = State.AWAKE
-        connection.door.pending.discard(connection)
-        self._hub.ring.put(connection, connection.heard + connection.door.patience[State.AWAKE])
+        connection.state = SessionState.AWAKE
+        connection.listener.pending.discard(connection)
+        self._hub.timer_wheel.put(
+            connection, connection.last_heard_tick + connection.listener.silence_limits[SessionState.AWAKE]
+        )
         self._connections[connection.talk] = connection
 
     def _carry_out(self, connection: AgentConnection, reply: Reply) -> None:
@@ -130,11 +139,11 @@ class Desk:
         if reply.clone and reply.changed is not None:
             self._suspect(connection, reply.changed, reply.clone)
         if reply.forgotten is not None:
-            self._hub.recorder.installation(reply.forgotten)
+            self._hub.persistence.installation(reply.forgotten)
         if reply.changed is None:
             self._say(connection, reply)
             return
-        done = self._hub.recorder.installation(reply.changed)
+        done = self._hub.persistence.installation(reply.changed)
         self._promised[done] = connection, reply
         done.add_done_callback(self._written)
 
@@ -143,7 +152,7 @@ class Desk:
         if promised is not None:
             self._say(*promised)
 
-    def wait_no_longer(self) -> None:
+    def release_pending(self) -> None:
         """The disk does not answer: say all that waits for it."""
         promised, self._promised = self._promised, {}
         for connection, reply in promised.values():
@@ -165,22 +174,24 @@ class Desk:
             "address": connection.address,
         }
         log.warning("clone suspected: license %s, %s", installation.serial, detail)
-        self._hub.recorder.journal.enter(GATEWAY, "clone.suspected", installation.serial, detail)
+        self._hub.persistence.audit_log.add(GATEWAY, "clone.suspected", installation.serial, detail)
 
     # -- licenses ----------------------------------------------------------------------------------------------------
 
-    def restore(self, licenses: Mapping[str, License], installations: Mapping[tuple[str, str], Installation]) -> None:
+    def restore(
+        self, licenses: Mapping[str, SoldLicense], installations: Mapping[tuple[str, str], Installation]
+    ) -> None:
         """Take up what the store kept."""
         self.registrar.licenses.update(licenses)
         self.registrar.installations.update(installations)
 
-    def sell(self, serial: str, terms: Mapping[str, object]) -> bool:
+    def issue(self, serial: str, terms: Mapping[str, object]) -> bool:
         """Sell a license, or change its terms; whether it is new. A connected server registers anew, and hears of it.
 
         Raises `Fault`.
         """
         before = self.registrar.licenses.get(serial)
-        fresh = self.registrar.sell(serial, terms, OFFERS, secrets.token_bytes(KEY_BYTES), self._hub.clock.wall())
+        fresh = self.registrar.issue(serial, terms, OFFERS, secrets.token_bytes(KEY_BYTES), self._hub.clock.wall())
         connection = self._connections.get(self.registrar.talks.get(serial))
         if connection is not None and self.registrar.licenses[serial] != before:
             connection.close("drained")
@@ -200,12 +211,12 @@ class Desk:
         """
         self._tell(self.registrar.remove(serial))
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Tell the servers whose licenses have ended."""
         for told in self.registrar.ended(self._hub.clock.wall()):
             self._tell(told)
 
-    def _tell(self, told: tuple[Talk, Reply] | None) -> None:
+    def _tell(self, told: tuple[RegistrarConversation, Reply] | None) -> None:
         if told is not None and (connection := self._connections.get(told[0])) is not None:
             self._carry_out(connection, told[1])
 

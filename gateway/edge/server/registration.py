@@ -17,20 +17,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from gateway.core.counting.session import span, utc
-from gateway.core.registration.agent_protocol import Heard, News
-from gateway.core.registration.license_status import GRANTING, SHUT, Moment, Standing, State, skew
+from gateway.core.counting.session import duration_text, utc
+from gateway.core.registration.agent_protocol import Received, Verdict
+from gateway.core.registration.license_status import GRANTING, SHUT, ClockReading, LicenseState, LicenseStatus, skew
 from gateway.core.registration.messages import Grant, Installed, instant, key_of, request
-from gateway.core.wire.messages import Fault
+from gateway.core.wire.messages import RequestFault
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.licensing import OFFERS
 
 if TYPE_CHECKING:
-    from gateway.edge.server.runtime import Hub
+    from gateway.edge.server.runtime import Runtime
 
 RESULTS = ("accepted", "refused", "forged", "replayed", "malformed", "late", "lost", "unreachable")
 """How attempts to be verified can end, each counted."""
-NOTE_EVERY = 20.0
+RECORD_EVERY = 20.0
 """Seconds between two notes of how far time has come; a crash buys no more than that."""
 REMINDERS = (12 * 3600.0, 6 * 3600.0, 3600.0, 600.0)
 """Seconds left at which an operator is reminded."""
@@ -43,14 +43,14 @@ class KeyRefused(Exception):
     """The file of the license's key cannot be used."""
 
 
-class Shown(NamedTuple):
+class ShownState(NamedTuple):
     """What an operator is told: the state, and when it ends for lack of a connection (seconds UTC)."""
 
-    state: State
+    state: LicenseState
     shutdown_at: float | None
 
 
-class Doors(Protocol):
+class ClientDoors(Protocol):
     """Opens the client doors, or closes them and sends everybody away; says whether that could be done."""
 
     def __call__(self, *, open: bool) -> bool: ...  # noqa: D102
@@ -62,21 +62,21 @@ class Registration:
     `doors` opens or closes the client doors, and says whether it could; it is asked again until it can.
     """
 
-    def __init__(self, hub: Hub, *, free: bool) -> None:
+    def __init__(self, hub: Runtime, *, free: bool) -> None:
         self._hub = hub
         self.settings = hub.settings.registration
         self.agent = self.settings.role == "agent"
-        self.standing = Standing(self.settings.grace, needed=self.agent or free)
+        self.status = LicenseStatus(self.settings.grace, needed=self.agent or free)
         self.key = b""
         self.installation = self.settings.installation
-        self.life = life()
+        self.boot_id = boot_id()
         self.checks = dict.fromkeys(RESULTS, 0)
         self.clone_suspected = False
         self.skew: int | None = None
-        self.doors: Doors | None = None
+        self.doors: ClientDoors | None = None
         self._open = True
         self._nonce: str | None = None
-        self._shown = Shown(State.OFF, None)
+        self._shown = ShownState(LicenseState.OFF, None)
         self._showing: asyncio.Future[None] | None = None
         self._noted = 0.0
         self._reminded = 0
@@ -84,41 +84,41 @@ class Registration:
 
     # -- what it allows ----------------------------------------------------------------------------------------------
 
-    def moment(self) -> Moment:
+    def clock_reading(self) -> ClockReading:
         """The present instant."""
         clock = self._hub.clock
-        return Moment(clock.wall(), clock.boot(), self.life)
+        return ClockReading(clock.wall(), clock.boot(), self.boot_id)
 
     @property
     def grants(self) -> bool:
         """Whether new seats may be granted at this instant."""
-        return not self.standing.needed or self.standing.state(self.moment()) in GRANTING
+        return not self.status.needed or self.status.state(self.clock_reading()) in GRANTING
 
     @property
-    def state(self) -> State:
+    def state(self) -> LicenseState:
         """Where the gateway stands at this instant."""
-        return self.standing.state(self.moment())
+        return self.status.state(self.clock_reading())
 
     @property
     def shut(self) -> bool:
         """Whether the client doors must be closed."""
-        return self.standing.needed and self.state in SHUT
+        return self.status.needed and self.state in SHUT
 
     @property
     def grant(self) -> Grant | None:
         """What the license grants, once a registrar has said so."""
-        return self.standing.grant
+        return self.status.grant
 
     def reason(self) -> str | None:
         """Why nothing is granted, for a person; None where something is."""
-        at = self.moment()
-        state = self.standing.state(at)
-        return None if state in GRANTING else f"registration {state}: {self.standing.reason(at)}"
+        at = self.clock_reading()
+        state = self.status.state(at)
+        return None if state in GRANTING else f"registration {state}: {self.status.reason(at)}"
 
     def left(self) -> str | None:
         """How long service goes on without the registrar, for a person; None where no countdown runs."""
-        left = self.standing.left(self.moment())
-        return None if left == math.inf else span(left)
+        left = self.status.left(self.clock_reading())
+        return None if left == math.inf else duration_text(left)
 
     # -- the start ---------------------------------------------------------------------------------------------------
 
@@ -131,12 +131,12 @@ class Registration:
         self.installation = self.settings.installation or kept.get("installation", "")
         if not self.installation:
             self.installation = secrets.token_hex(16)
-            self._hub.recorder.keep("installation", self.installation)
+            self._hub.persistence.keep("installation", self.installation)
         if self.agent:
             self.key = read_key(self.settings.key_file)
             self._take_up(kept.get("registration"))
-        if self.standing.grant is not None:
-            self._hub.relicense()
+        if self.status.grant is not None:
+            self._hub.apply_license()
         self._open = not self.shut
         self._shown = self._now_shown()
 
@@ -144,40 +144,40 @@ class Registration:
         if text is None:
             return
         try:
-            same_license = self.standing.restore(
-                json.loads(text), self.settings.serial, self.key, OFFERS, self.moment()
+            same_license = self.status.restore(
+                json.loads(text), self.settings.serial, self.key, OFFERS, self.clock_reading()
             )
-        except (ValueError, LookupError, TypeError, AttributeError, Fault):
+        except (ValueError, LookupError, TypeError, AttributeError, RequestFault):
             same_license = False
         if not same_license:
-            self.standing = Standing(self.settings.grace, needed=True)
+            self.status = LicenseStatus(self.settings.grace, needed=True)
             log.error("what the store keeps of the registration is another license's, or was changed; unregistered")
-            self._hub.recorder.note(GATEWAY, "registration.mistrusted", self.settings.serial)
+            self._hub.persistence.audit(GATEWAY, "registration.mistrusted", self.settings.serial)
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
-    def hear(self, heard: Heard) -> None:
+    def receive(self, heard: Received) -> None:
         """Act upon what a registrar has provably said."""
-        at = self.moment()
-        if heard.news is News.REGISTERED and heard.grant is not None:
+        at = self.clock_reading()
+        if heard.verdict is Verdict.REGISTERED and heard.grant is not None:
             self.clone_suspected = False
-            changed = heard.grant != self.standing.grant
-            self.standing.accept(heard.grant, heard.interval, heard.ticket, at, self._compare_clocks(heard.time, at))
+            changed = heard.grant != self.status.grant
+            self.status.accept(heard.grant, heard.interval, heard.ticket, at, self._compare_clocks(heard.time, at))
             if changed:
-                self._hub.relicense()
-        elif heard.news is News.VERIFIED:
-            self.standing.confirm(heard.ticket, at, self._compare_clocks(heard.time, at))
-        elif heard.news is News.REVOKED or heard.reason in {"revoked", "expired"}:
-            self.standing.note(at)
-            self.standing.revoke(heard.reason)
+                self._hub.apply_license()
+        elif heard.verdict is Verdict.VERIFIED:
+            self.status.confirm(heard.ticket, at, self._compare_clocks(heard.time, at))
+        elif heard.verdict is Verdict.REVOKED or heard.reason in {"revoked", "expired"}:
+            self.status.record_time(at)
+            self.status.revoke(heard.reason)
         elif heard.reason == "in_use" and not self.clone_suspected:
             self.clone_suspected = True
             log.error("clone suspected: the license %s is in use by another installation", self.settings.serial)
-            self._hub.recorder.note(GATEWAY, "clone.suspected", self.settings.serial, {"how": "in_use"})
-        self._note(at)
-        self.look()
+            self._hub.persistence.audit(GATEWAY, "clone.suspected", self.settings.serial, {"how": "in_use"})
+        self._record(at)
+        self.poll()
 
-    def _compare_clocks(self, told: object, at: Moment) -> float | None:
+    def _compare_clocks(self, told: object, at: ClockReading) -> float | None:
         """The registrar's time in seconds UTC, None where it says none; a difference is reported, and no more."""
         try:
             theirs = instant(told)
@@ -191,38 +191,38 @@ class Registration:
 
     def lost(self) -> None:
         """The connection to the registrar is gone."""
-        if self.standing.connected:
-            self.standing.lose()
-            self.look()
+        if self.status.connected:
+            self.status.lose()
+            self.poll()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """See what time has brought: open or close the doors, remind, and show a change once it is on disk."""
-        if not self.standing.needed:
+        if not self.status.needed:
             return
-        at = self.moment()
-        if self.standing.grant is not None and abs(at.boot - self._noted) >= NOTE_EVERY:
-            self._note(at)
-        state = self.standing.state(at)
+        at = self.clock_reading()
+        if self.status.grant is not None and abs(at.boot - self._noted) >= RECORD_EVERY:
+            self._record(at)
+        state = self.status.state(at)
         open, turned = state not in SHUT, self._open == (state in SHUT) and not self._hub.draining
         if turned and self.doors is not None and self.doors(open=open):
             self._open = open
         self._remind(at)
-        self._mind_the_clock(state, at)
+        self._warn_if_set_back(state, at)
         shown = self._now_shown()
         if shown != self._shown and self._showing is None:
             self._show(shown, at)
 
-    def _now_shown(self) -> Shown:
-        at = self.moment()
-        return Shown(self.standing.state(at), self.standing.shutdown_at(at))
+    def _now_shown(self) -> ShownState:
+        at = self.clock_reading()
+        return ShownState(self.status.state(at), self.status.shutdown_at(at))
 
-    def _show(self, shown: Shown, at: Moment) -> None:
+    def _show(self, shown: ShownState, at: ClockReading) -> None:
         if shown.state is not self._shown.state:
-            reason = self.standing.reason(at)
+            reason = self.status.reason(at)
             log.warning("registration: %s%s", shown.state, f" ({reason})" if reason else "")
             detail = {"reason": reason, "shutdown_at": utc(shown.shutdown_at)}
-            self._hub.recorder.journal.enter(GATEWAY, f"registration.{shown.state}", self.settings.serial, detail)
-        self._showing = self._note(at)
+            self._hub.persistence.audit_log.add(GATEWAY, f"registration.{shown.state}", self.settings.serial, detail)
+        self._showing = self._record(at)
 
         def written(done: asyncio.Future[None]) -> None:
             done.exception()  # the store has said it; memory is what counts until it is back
@@ -230,26 +230,26 @@ class Registration:
 
         self._showing.add_done_callback(written)
 
-    def _remind(self, at: Moment) -> None:
-        left = self.standing.left(at)
+    def _remind(self, at: ClockReading) -> None:
+        left = self.status.left(at)
         due = sum(left <= each for each in REMINDERS)
         if due > self._reminded and left:
-            end = utc(self.standing.shutdown_at(at))
-            log.warning("registration lost: service ends in %s, at %s, unless it comes back", span(left), end)
+            end = utc(self.status.shutdown_at(at))
+            log.warning("registration lost: service ends in %s, at %s, unless it comes back", duration_text(left), end)
         self._reminded = due
 
-    def _mind_the_clock(self, state: State, at: Moment) -> None:
+    def _warn_if_set_back(self, state: LicenseState, at: ClockReading) -> None:
         """Warn of a clock that was set back where no state tells it (counting rules, 6: other licenses only warn)."""
-        set_back = state is not State.CLOCK_ROLLBACK and self.standing.rolled_back(at)
+        set_back = state is not LicenseState.CLOCK_ROLLBACK and self.status.rolled_back(at)
         if set_back and not self._set_back:
-            log.warning("the clock was set back: it has been %s before", utc(self.standing.high))
+            log.warning("the clock was set back: it has been %s before", utc(self.status.wall_high_water))
         self._set_back = set_back
 
-    def _note(self, at: Moment) -> asyncio.Future[None]:
+    def _record(self, at: ClockReading) -> asyncio.Future[None]:
         self._noted = at.boot
-        self.standing.note(at)
-        document = self.standing.document(self.settings.serial, self.key, self.life)
-        return self._hub.recorder.keep("registration", json.dumps(document))
+        self.status.record_time(at)
+        document = self.status.to_json(self.settings.serial, self.key, self.boot_id)
+        return self._hub.persistence.keep("registration", json.dumps(document))
 
     # -- by hand -----------------------------------------------------------------------------------------------------
 
@@ -259,9 +259,9 @@ class Registration:
         Raises `Fault` where there is no serial, and `StoreUnavailable`.
         """
         if not self.agent:
-            raise Fault("no_serial", 'registration.role is not "agent": there is no serial to ask for')
+            raise RequestFault("no_serial", 'registration.role is not "agent": there is no serial to ask for')
         self._nonce = secrets.token_hex(16)
-        await self._hub.recorder.keep("request", self._nonce)
+        await self._hub.persistence.keep("request", self._nonce)
         return request(self.installation, self.settings.serial, self._nonce, self._hub.clock.wall())
 
     async def install(self, answer: Mapping[str, Any]) -> None:
@@ -270,31 +270,35 @@ class Registration:
         Raises `Fault` where it does not or is not genuine, and `StoreUnavailable`.
         """
         if not self.agent:
-            raise Fault("no_serial", 'registration.role is not "agent": there is no license to install for')
-        at, standing = self.moment(), self.standing
+            raise RequestFault("no_serial", 'registration.role is not "agent": there is no license to install for')
+        at, standing = self.clock_reading(), self.status
         known = Installed(self.installation, self.settings.serial, self.key, self._nonce, standing.issued)
         grant, issued = known.check(answer, OFFERS, max(at.wall, standing.their_time(at)))
         standing.install(grant, issued, at)
-        self._hub.relicense()
+        self._hub.apply_license()
         detail = {"issued_at": utc(issued), "not_after": utc(grant.not_after)}
-        self._hub.recorder.journal.enter(GATEWAY, "license.installed", self.settings.serial, detail)
-        done = self._note(at)
-        self.look()
+        self._hub.persistence.audit_log.add(GATEWAY, "license.installed", self.settings.serial, detail)
+        done = self._record(at)
+        self.poll()
         await asyncio.shield(done)
 
     # -- what is told ------------------------------------------------------------------------------------------------
 
     @property
-    def shown(self) -> Shown:
+    def shown(self) -> ShownState:
         """What an operator is told."""
-        waits = self._showing is not None and self._hub.recorder.store.available
+        waits = self._showing is not None and self._hub.persistence.store.available
         return self._shown if waits else self._now_shown()
 
-    def document(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """All of it, for the operator port; times in RFC 3339."""
-        at, standing, grant = self.moment(), self.standing, self.standing.grant
+        at, standing, grant = self.clock_reading(), self.status, self.status.grant
         shown, left = self.shown, standing.left(at)
-        lost = shown.state in {State.GRACE, State.EXPIRED, State.CLOCK_ROLLBACK} and not standing.fresh(at)
+        lost = shown.state in {
+            LicenseState.GRACE,
+            LicenseState.EXPIRED,
+            LicenseState.CLOCK_ROLLBACK,
+        } and not standing.fresh(at)
         return {
             "role": self.settings.role,
             "state": shown.state,
@@ -330,7 +334,7 @@ def boottime() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def life() -> str:
+def boot_id() -> str:
     """What tells this start of the machine from others; where nothing does, each run of the gateway is one."""
     try:
         return BOOT_ID.read_text().strip()

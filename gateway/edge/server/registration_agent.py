@@ -17,34 +17,34 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from config.rules import loopback
-from gateway.core.registration.agent_protocol import Conversation, Heard, News, Phase
+from gateway.core.registration.agent_protocol import AgentConversation, Phase, Received, Verdict
 from gateway.core.wire import json_lines
 from gateway.core.wire.backoff import Backoff
 from gateway.licensing import OFFERS
 
 if TYPE_CHECKING:
-    from config.settings import Registration as Settings
+    from config.settings import RegistrationSettings as Settings
     from gateway.edge.server.registration import Registration
-    from gateway.edge.server.runtime import Hub
+    from gateway.edge.server.runtime import Runtime
 
-CONNECT = 10.0
+CONNECT_TIMEOUT = 10.0
 """Seconds until a connection with its TLS must stand, and again from there until the license must be confirmed."""
-GLANCE = 1.0
+CLOCK_CHECK_EVERY = 1.0
 """Seconds after which the agent looks up from waiting: a clock that was set back has itself verified at once."""
-LAST = frozenset({News.TURNED_AWAY, News.REFUSED, News.REVOKED})
+FINAL_VERDICTS = frozenset({Verdict.TURNED_AWAY, Verdict.REFUSED, Verdict.REVOKED})
 """What ends a conversation."""
 
 log = logging.getLogger("tallygate.agent")
 
 
-class Impostor(Exception):
+class CertificateMismatch(Exception):
     """What answers has another certificate than the registration server."""
 
 
-class Agent:
+class RegistrationAgent:
     """Keeps `hub`'s gateway registered."""
 
-    def __init__(self, hub: Hub, registration: Registration) -> None:
+    def __init__(self, hub: Runtime, registration: Registration) -> None:
         self._hub = hub
         self._registration = registration
         self._backoff = Backoff()
@@ -82,7 +82,7 @@ class Agent:
             except Exception:  # whatever it was, the license must not run out for it
                 log.exception("the conversation with the registration server failed")
                 result, why = "lost", "see above"
-                self._registration.standing.lose()
+                self._registration.status.lose()
             if result:
                 self._registration.checks[result] += 1
             failures = 0 if self._served else failures + 1
@@ -94,7 +94,7 @@ class Agent:
     async def _once(self, host: str, port: int, context: ssl.SSLContext | None) -> tuple[str, str]:
         """One connection, to its end; returns how it ended, to be counted and to be said."""
         try:
-            async with asyncio.timeout(CONNECT):
+            async with asyncio.timeout(CONNECT_TIMEOUT):
                 reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=json_lines.LIMIT + 2)
         except ssl.SSLCertVerificationError as fault:
             return "forged", f"its certificate is not trusted: {fault.verify_message}"
@@ -105,7 +105,7 @@ class Agent:
         try:
             _look_at_certificate(writer, self._registration.settings.tls_fingerprint)
             return await self._talk(reader, writer)
-        except Impostor as fault:
+        except CertificateMismatch as fault:
             return "forged", str(fault)
         except TimeoutError:
             return "late", "no answer in time"
@@ -120,21 +120,21 @@ class Agent:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, str]:
         registration, loop = self._registration, asyncio.get_running_loop()
-        conversation = Conversation(
+        conversation = AgentConversation(
             registration.key,
             OFFERS,
             server=registration.installation,
             serial=registration.settings.serial,
             version=f"tallygate/{metadata.version('tallygate')}",
             nonce=secrets.token_hex(16),
-            ticket=registration.standing.ticket,
+            ticket=registration.status.ticket,
         )
         writer.write(json_lines.encode(conversation.register) + b"\n")
-        due, asked = loop.time() + CONNECT, registration.moment()
+        due, asked = loop.time() + CONNECT_TIMEOUT, registration.clock_reading()
         while True:
             if conversation.phase is Phase.NOTHING and (loop.time() >= due or self._set_back()):
                 writer.write(json_lines.encode(conversation.verify(self._used())) + b"\n")
-                due, asked = loop.time() + registration.standing.window, registration.moment()
+                due, asked = loop.time() + registration.status.window, registration.clock_reading()
             try:
                 async with asyncio.timeout_at(self._until(conversation, due)):
                     line = await reader.readuntil(b"\n")
@@ -147,41 +147,41 @@ class Agent:
             heard = self._hear(conversation, line)
             if heard.answer is not None:
                 writer.write(json_lines.encode(heard.answer) + b"\n")
-            if heard.news in {News.REGISTERED, News.VERIFIED}:
-                if registration.moment().boot - asked.boot > max(CONNECT, registration.standing.window):
+            if heard.verdict in {Verdict.REGISTERED, Verdict.VERIFIED}:
+                if registration.clock_reading().boot - asked.boot > max(CONNECT_TIMEOUT, registration.status.window):
                     raise TimeoutError  # the machine slept meanwhile
                 self._served = True
                 registration.checks["accepted"] += 1
-                registration.hear(heard)
-                due = loop.time() + registration.standing.pause
-            elif heard.news in LAST:
-                if heard.news is not News.TURNED_AWAY:
-                    registration.hear(heard)
-                return "refused", f"{heard.news.replace('_', ' ')}: {heard.reason}"
-            if conversation.hopeless:
+                registration.receive(heard)
+                due = loop.time() + registration.status.pause
+            elif heard.verdict in FINAL_VERDICTS:
+                if heard.verdict is not Verdict.TURNED_AWAY:
+                    registration.receive(heard)
+                return "refused", f"{heard.verdict.replace('_', ' ')}: {heard.reason}"
+            if conversation.too_many_untrusted:
                 return "", "too much of what it says cannot be believed"
 
-    def _hear(self, conversation: Conversation, line: bytes) -> Heard:
+    def _hear(self, conversation: AgentConversation, line: bytes) -> Received:
         """Judge one line; what cannot be believed is counted."""
         try:
             heard = conversation.receive(json_lines.parse(line.rstrip(b"\r\n")))
         except ValueError as fault:
-            heard = conversation.garbage(str(fault))
-        if heard.news in {News.FORGED, News.REPLAYED, News.MALFORMED}:
-            self._registration.checks[heard.news] += 1
-            log.info("the registration server's message is %s %s", heard.news, heard.reason)
+            heard = conversation.receive_garbage(str(fault))
+        if heard.verdict in {Verdict.FORGED, Verdict.REPLAYED, Verdict.MALFORMED}:
+            self._registration.checks[heard.verdict] += 1
+            log.info("the registration server's message is %s %s", heard.verdict, heard.reason)
         return heard
 
-    def _until(self, conversation: Conversation, due: float) -> float:
+    def _until(self, conversation: AgentConversation, due: float) -> float:
         """When to stop waiting for a line, by the loop's clock."""
-        glance = asyncio.get_running_loop().time() + GLANCE
+        glance = asyncio.get_running_loop().time() + CLOCK_CHECK_EVERY
         return min(due, glance) if conversation.phase is Phase.NOTHING else due
 
     def _set_back(self) -> bool:
-        return self._registration.standing.rolled_back(self._registration.moment())
+        return self._registration.status.rolled_back(self._registration.clock_reading())
 
     def _used(self) -> dict[str, int]:
-        return {name: book.used for name, book in self._hub.admission.law.pools.items()}
+        return {name: book.used for name, book in self._hub.admission.primary.pools.items()}
 
 
 def _ended(task: asyncio.Task[None]) -> None:
@@ -220,4 +220,4 @@ def _look_at_certificate(writer: asyncio.StreamWriter, fingerprint: str) -> None
     shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True) or b""
     found = hashlib.sha256(shown).hexdigest()
     if not secrets.compare_digest(found, fingerprint.replace(":", "").lower()):
-        raise Impostor(f"its certificate is another: its fingerprint is {found}")
+        raise CertificateMismatch(f"its certificate is another: its fingerprint is {found}")

@@ -22,31 +22,31 @@ from config.settings import Settings
 from gateway.core.admission import session_states as table
 from gateway.core.admission.decisions import Admission
 from gateway.core.admission.directory import Directory
-from gateway.core.admission.lease_administration import Leasing
-from gateway.core.admission.outcome import Outcome, Terms
-from gateway.core.admission.session_states import MOVES, State, Verb
+from gateway.core.admission.lease_administration import LeaseAdministration
+from gateway.core.admission.outcome import Decision, GatewayRules
+from gateway.core.admission.session_states import MOVES, Action, SessionState
 from gateway.core.counting.license_model import Refusal
-from gateway.core.counting.session import ABRUPT, Now, Session
+from gateway.core.counting.session import ABRUPT, Instant, Session
 from gateway.core.reporting.history import History
 from gateway.core.wire import json_lines, messages
 from gateway.core.wire.close_codes import DENIED, ENDINGS, farewell
-from gateway.core.wire.messages import Fault, Request
-from gateway.edge.server.connection import LINGER, Connection
-from gateway.edge.server.listener import Door
-from gateway.edge.server.pending_commits import Promises
-from gateway.edge.server.registrar_service import SILENCE, Desk
+from gateway.core.wire.messages import Request, RequestFault
+from gateway.edge.server.connection import LINGER_TICKS, Connection
+from gateway.edge.server.listener import Listener
+from gateway.edge.server.pending_commits import PendingReplies
+from gateway.edge.server.registrar_service import SILENT_INTERVALS, RegistrarService
 from gateway.edge.server.registration import Registration, boottime
-from gateway.edge.server.sign_in import Reception
+from gateway.edge.server.sign_in import SignIn
 from gateway.edge.server.tcp import TcpConnection
-from gateway.edge.server.ticker import TICK, Clockwork
-from gateway.edge.server.timer_wheel import Ring
+from gateway.edge.server.ticker import TICK, Ticker
+from gateway.edge.server.timer_wheel import TimerWheel
 from gateway.edge.server.websocket import WebSocketConnection
-from gateway.edge.storage.history_store import Archive
-from gateway.edge.storage.persistence import Recorder
+from gateway.edge.storage.history_store import HistoryStore
+from gateway.edge.storage.persistence import Persistence
 from gateway.licensing import MODELS, extended, under
 from gateway.licensing.trueconf import TrueConf
 
-GRANTING = frozenset({Verb.JOIN, Verb.START, Verb.WAKE, Verb.REQUEST_PRO})
+GRANTING = frozenset({Action.JOIN, Action.START, Action.WAKE, Action.REQUEST_PRO})
 """What may grant a seat to who is in already."""
 FREEZE_EVERY = 1024
 """Connections of growth after which what is alive is taken out of the garbage collector's sight."""
@@ -62,7 +62,7 @@ class Clock(NamedTuple):
     boot: Callable[[], float] = boottime
 
 
-class Parting(NamedTuple):
+class ResumableSession(NamedTuple):
     """A session that lost its connection abruptly and may be resumed until a monotonic instant."""
 
     session: Session
@@ -70,7 +70,7 @@ class Parting(NamedTuple):
     cause: str
 
 
-class Hub:
+class Runtime:
     """All live state, and everything that happens to it."""
 
     def __init__(self, settings: Settings, clock: Clock, *, files: int, clients: bool = True) -> None:
@@ -79,20 +79,20 @@ class Hub:
         self.clock = clock
         self.draining = False
         self.directory = Directory()
-        self.ring: Ring[Connection] = Ring()
-        self.tcp = Door("tcp", TcpConnection, self)
-        self.websocket = Door("websocket", WebSocketConnection, self)
-        self.doors = (self.tcp, self.websocket)
+        self.timer_wheel: TimerWheel[Connection] = TimerWheel()
+        self.tcp = Listener("tcp", TcpConnection, self)
+        self.websocket = Listener("websocket", WebSocketConnection, self)
+        self.client_listeners = (self.tcp, self.websocket)
         """The doors of clients."""
-        self.registrar = Desk(self, max(math.ceil(settings.registrar.interval), 1))
-        self.every_door = (*self.doors, self.registrar.door)
-        self.partings: dict[int, Parting] = {}
-        self._instant: Now | None = None
+        self.registrar = RegistrarService(self, max(math.ceil(settings.registrar.interval), 1))
+        self.listeners = (*self.client_listeners, self.registrar.door)
+        self.resumable: dict[int, ResumableSession] = {}
+        self._instant: Instant | None = None
         self.started = clock.wall()
         self._files = files
-        self.reception = Reception(self, int(self.started))
-        self.promises = Promises(self)
-        self.clockwork = Clockwork(clock.mono, self.advance)
+        self.sign_in = SignIn(self, int(self.started))
+        self.pending_replies = PendingReplies(self)
+        self.ticker = Ticker(clock.mono, self.advance)
         license = settings.license
         agent = settings.registration.role == "agent"  # its license may name any model
         names = dict.fromkeys((license.model, *license.shadows, *(MODELS if agent else ())))
@@ -105,11 +105,11 @@ class Hub:
             overdraft=license.overdraft,
             window=settings.metrics.high_water_window,
         )
-        self.leasing = Leasing(self.admission)
+        self.lease_administration = LeaseAdministration(self.admission)
         self.settings = settings
         self.registration = Registration(self, free=models[0].edition == "free")
-        self.tune(settings)
-        self.recorder = Recorder(
+        self.apply_settings(settings)
+        self.persistence = Persistence(
             settings.store.path,
             self.admission,
             self.directory,
@@ -118,18 +118,18 @@ class Hub:
             deadline=settings.store.deadline,
         )
         history = History(self.admission.ledgers, settings.history.true_denial_window)
-        self.archive = Archive(history, self.recorder.store, settings.history.keep)
+        self.history_store = HistoryStore(history, self.persistence.store, settings.history.keep)
         self._redistribute_at = -math.inf
-        self._verbs: dict[Verb, Callable[[Connection, Session, Request], Outcome]] = {
-            Verb.JOIN: lambda _, session, request: self.admission.join(session, request, self.now()),
-            Verb.START: lambda _, session, request: self.admission.start(session, request, self.now()),
-            Verb.LEAVE: lambda _, session, request: self.admission.leave(session, request, self.now()),
-            Verb.SLEEP: lambda _, session, __: self.admission.sleep(session, self.now()),
-            Verb.WAKE: lambda _, session, __: self.admission.wake(session, self.now()),
-            Verb.REQUEST_PRO: lambda _, session, __: self.admission.request_pro(session, self.now()),
+        self._verbs: dict[Action, Callable[[Connection, Session, Request], Decision]] = {
+            Action.JOIN: lambda _, session, request: self.admission.join(session, request, self.now()),
+            Action.START: lambda _, session, request: self.admission.start(session, request, self.now()),
+            Action.LEAVE: lambda _, session, request: self.admission.leave(session, request, self.now()),
+            Action.SLEEP: lambda _, session, __: self.admission.sleep(session, self.now()),
+            Action.WAKE: lambda _, session, __: self.admission.wake(session, self.now()),
+            Action.REQUEST_PRO: lambda _, session, __: self.admission.request_pro(session, self.now()),
         }
 
-    def tune(self, settings: Settings) -> None:
+    def apply_settings(self, settings: Settings) -> None:
         """Take the limits of the settings, at the start and again on every reload; nobody is dropped by it."""
         self._configured = settings
         grant = self.registration.grant
@@ -143,32 +143,32 @@ class Hub:
         self.max_connections = listen.ceiling(self._files)
         self.max_pending = listen.max_pending
         self.max_per_address = listen.max_connections_per_address
-        self.patience = {
-            State.PENDING: _ticks(heartbeat.hello_deadline),
-            State.AWAKE: _ticks(heartbeat.timeout),
-            State.ASLEEP: _ticks(max(heartbeat.asleep_timeout, heartbeat.timeout)),
-            State.CLOSED: LINGER,
+        self.silence_limits = {
+            SessionState.PENDING: _ticks(heartbeat.hello_deadline),
+            SessionState.AWAKE: _ticks(heartbeat.timeout),
+            SessionState.ASLEEP: _ticks(max(heartbeat.asleep_timeout, heartbeat.timeout)),
+            SessionState.CLOSED: LINGER_TICKS,
         }
-        self.reception.tune(settings, self.admission.law.model.name)
-        for door in self.every_door:
-            door.tune(listen, TICK)
+        self.sign_in.apply_settings(settings, self.admission.primary.model.name)
+        for door in self.listeners:
+            door.apply_settings(listen, TICK)
             door.limit_addresses(limited=self.max_per_address > 0)
-            door.patience = self.patience
-        silence = _ticks(SILENCE * self.registrar.registrar.interval)
-        self.registrar.door.patience = {**self.patience, State.AWAKE: silence}
+            door.silence_limits = self.silence_limits
+        silence = _ticks(SILENT_INTERVALS * self.registrar.registrar.interval)
+        self.registrar.door.silence_limits = {**self.silence_limits, SessionState.AWAKE: silence}
         self.registrar.door.proxies = []  # they stand before the client doors; an agent says no PROXY header
         self.admission.terms = _terms(settings)
         for ledger in self.admission.ledgers:
             model = MODELS[ledger.model.name].model(settings.license.terms[ledger.model.name])
             if grant is not None and model.name == grant.model:
                 model = extended(model, grant)
-            ledger.retune(model, settings.license.overdraft, self.now())
+            ledger.apply_terms(model, settings.license.overdraft, self.now())
 
-    def now(self) -> Now:
+    def now(self) -> Instant:
         """The present instant."""
-        return Now(self.clock.mono(), self.clock.wall())
+        return Instant(self.clock.mono(), self.clock.wall())
 
-    def instant(self) -> Now:
+    def instant(self) -> Instant:
         """One instant for all that come and go in this turn of the loop; thousands may, when a network does."""
         if self._instant is None:
             self._instant = self.now()
@@ -185,27 +185,27 @@ class Hub:
 
         Raises `StoreRefused`, `StoreUnavailable` or `KeyRefused`.
         """
-        kept = await self.recorder.open()
+        kept = await self.persistence.open()
         self.registrar.restore(kept.licenses, kept.installations)
         self.registration.restore(kept.meta)
-        await self.archive.open(self.now())
+        await self.history_store.open(self.now())
         now = self.now()
-        self._carry_out(None, self.leasing.expire(now))
+        self.commit_and_deliver(None, self.lease_administration.expire(now))
         if self.registration.grants:
             self.redistribute(now)
-        self.recorder.lives(now.mono)
+        self.persistence.record_alive(now.mono)
 
     def advance(self, ticks: int) -> None:
         """Live through `ticks` ticks: reap who is due, and once a second end what has run out."""
         for _ in range(ticks):
-            for connection in self.ring.advance():
+            for connection in self.timer_wheel.advance():
                 try:
                     self._inspect(connection)
                 except Exception:
                     log.exception("a connection could not be looked at; it is cut off")
                     connection.transport.abort()
-            tick = self.ring.tick
-            for door in self.every_door:
+            tick = self.timer_wheel.tick
+            for door in self.listeners:
                 door.tick = tick
             if tick % round(1 / TICK) == 0:
                 try:
@@ -213,32 +213,32 @@ class Hub:
                 except Exception:
                     log.exception("the work of a second failed; it is tried again in the next one")
         try:
-            self.registration.look()
+            self.registration.poll()
         except Exception:
             log.exception("the registration could not be looked at; it is tried again in the next tick")
-        self.promises.look(self.clock.mono())
+        self.pending_replies.check_deadlines(self.clock.mono())
 
     def _inspect(self, connection: Connection) -> None:
-        due = connection.heard + connection.door.patience[connection.state]
-        if due > self.ring.tick:
-            self.ring.put(connection, due)
-        elif connection.state is State.CLOSED:
+        due = connection.last_heard_tick + connection.listener.silence_limits[connection.state]
+        if due > self.timer_wheel.tick:
+            self.timer_wheel.put(connection, due)
+        elif connection.state is SessionState.CLOSED:
             connection.transport.abort()
-        elif connection.state is State.PENDING:
+        elif connection.state is SessionState.PENDING:
             self.close(connection, "hello_timeout")
         else:
             self.close(connection, "heartbeat_timeout")
 
     def _every_second(self) -> None:
         now = self.now()
-        self._carry_out(None, self.leasing.expire(now))
-        self.recorder.lives(now.mono)
-        self.archive.look(now)
-        self.registrar.look()
+        self.commit_and_deliver(None, self.lease_administration.expire(now))
+        self.persistence.record_alive(now.mono)
+        self.history_store.poll(now)
+        self.registrar.poll()
         if now.mono >= self._redistribute_at and self.registration.grants:
             self.redistribute(now)
         self.directory.forget_bans(now.wall)
-        for parting in [each for each in self.partings.values() if each.until <= now.mono]:
+        for parting in [each for each in self.resumable.values() if each.until <= now.mono]:
             self._end(parting.session, parting.cause)
 
     @property
@@ -246,35 +246,35 @@ class Hub:
         """The monotonic instant at which permanent licenses are put into effect the next time."""
         return self._redistribute_at
 
-    def redistribute(self, now: Now) -> None:
+    def redistribute(self, now: Instant) -> None:
         """Put the groups' permanent licenses into effect; TrueConf licensing, PRO step 5."""
         trueconf: TrueConf = self.settings.license.terms["trueconf"]
         self._redistribute_at = now.mono + trueconf.redistribute_every
-        outcome, beyond = self.leasing.redistribute(self.directory.permanent(), now)
+        outcome, beyond = self.lease_administration.redistribute(self.directory.permanent_accounts(), now)
         if beyond:
             log.warning("the PRO pool is too small for the permanent licenses of %s", ", ".join(beyond))
-        self._carry_out(None, outcome)
+        self.commit_and_deliver(None, outcome)
 
     # -- connections -----------------------------------------------------------------------------------------------
 
     def opened(self, connection: Connection) -> None:
         """A connection has been made; it has until the hello deadline to say who it is."""
-        door = connection.door
+        door = connection.listener
         door.accepted += 1
         door.arriving.pop(connection, None)
         door.connections.add(connection)
         door.pending.add(connection)
         if self.max_per_address:
             door.by_address.setdefault(connection.address, set()).add(connection)
-        self.ring.put(connection, connection.heard + door.patience[State.PENDING])
-        if len(door.connections) >= door.frozen + FREEZE_EVERY:
-            door.frozen = len(door.connections)
+        self.timer_wheel.put(connection, connection.last_heard_tick + door.silence_limits[SessionState.PENDING])
+        if len(door.connections) >= door.frozen_connections + FREEZE_EVERY:
+            door.frozen_connections = len(door.connections)
             gc.freeze()
 
     def gone(self, connection: Connection) -> None:
         """The socket of a connection is gone."""
-        door = connection.door
-        self.ring.drop(connection)
+        door = connection.listener
+        self.timer_wheel.drop(connection)
         door.connections.discard(connection)
         door.pending.discard(connection)
         same = door.by_address.get(connection.address)
@@ -284,18 +284,18 @@ class Hub:
                 del door.by_address[connection.address]
         cause = connection.cause or "closed"
         door.closed[cause] = door.closed.get(cause, 0) + 1
-        door.durations.observe((self.ring.tick - connection.accepted) * TICK)
+        door.durations.observe((self.timer_wheel.tick - connection.accepted) * TICK)
 
     def ended(self, connection: Connection, cause: str) -> None:
         """A connection is over for `cause`: so is its session, unless it may be resumed."""
-        connection.door.pending.discard(connection)
+        connection.listener.pending.discard(connection)
         session, connection.session = connection.session, None
         if session is None:
             return
         session.connection = None
         window = self.settings.heartbeat.resume_window
         if window and cause in ABRUPT:
-            self.partings[session.number] = Parting(session, self.clock.mono() + window, cause)
+            self.resumable[session.number] = ResumableSession(session, self.clock.mono() + window, cause)
         else:
             self._end(session, cause)
 
@@ -310,18 +310,18 @@ class Hub:
         else:
             self._end(session, cause)
 
-    def part(self, session: Session) -> None:
+    def end_resumable(self, session: Session) -> None:
         """End the wait of a lost session for somebody to resume it."""
-        parting = self.partings.get(session.number)
+        parting = self.resumable.get(session.number)
         if parting is not None:
             self._end(session, parting.cause)
 
     def _end(self, session: Session, cause: str) -> None:
-        self.partings.pop(session.number, None)
+        self.resumable.pop(session.number, None)
         outcome = self.admission.end(session, cause, self.instant())
-        if outcome.news or outcome.changes:
+        if outcome.notices or outcome.changes:
             outcome.ended.clear()
-            self._carry_out(None, outcome)
+            self.commit_and_deliver(None, outcome)
 
     # -- messages --------------------------------------------------------------------------------------------------
 
@@ -333,121 +333,121 @@ class Hub:
             code = "too_long" if isinstance(fault, json_lines.TooLong) else "malformed"
             connection.close("protocol_error", {"type": "error", "code": code, "detail": str(fault)})
             return
-        except Fault as fault:
+        except RequestFault as fault:
             self._fault(connection, fault, payload)
             return
         move = MOVES[connection.state, request.type]
-        if connection in self.promises.waiting and move.verb is not Verb.ACK:
-            self._put_off(connection, payload)
-        elif move.verb is Verb.GREET:
+        if connection in self.pending_replies.deferred_input and move.action is not Action.ACK:
+            self._defer(connection, payload)
+        elif move.action is Action.SIGN_IN:
             self._greet(connection, request)
-        elif move.verb is Verb.EXPECT_HELLO:
+        elif move.action is Action.EXPECT_HELLO:
             self._hello_expected(connection, request.id)
-        elif move.verb is Verb.ALREADY_WELCOMED:
+        elif move.action is Action.ALREADY_WELCOMED:
             self._already_welcomed(connection, request.id)
-        elif move.verb is Verb.ACK:
-            self.tell(connection, self._ack(connection, request), request.id)
-        elif move.verb is Verb.BYE:
+        elif move.action is Action.ACK:
+            self.deliver(connection, self._ack(connection, request), request.id)
+        elif move.action is Action.BYE:
             connection.close("bye")
         elif connection.session is not None:
             session = connection.session
-            decide = self._verbs[move.verb]
-            if move.verb in GRANTING and not self.registration.grants:
+            decide = self._verbs[move.action]
+            if move.action in GRANTING and not self.registration.grants:
                 decide = self._unregistered
-            self._carry_out(connection, decide(connection, session, request), request.id)
+            self.commit_and_deliver(connection, decide(connection, session, request), request.id)
             if connection.session is not None:
-                after = State.AWAKE if session.awake else State.ASLEEP
+                after = SessionState.AWAKE if session.awake else SessionState.ASLEEP
                 if table.check(move, after) is not connection.state:
                     connection.state = after
-                    self.ring.put(connection, connection.heard + self.patience[after])
+                    self.timer_wheel.put(connection, connection.last_heard_tick + self.silence_limits[after])
 
-    def _unregistered(self, _: Connection, __: Session, request: Request) -> Outcome:
+    def _unregistered(self, _: Connection, __: Session, request: Request) -> Decision:
         refusal = Refusal("unregistered", retry_after=self.retry_after)
         return self.admission.refuse(request.type, refusal, request.fields.get("conference"))
 
     def _greet(self, connection: Connection, request: Request) -> None:
-        outcome = self.reception.hello(connection, request)
-        if isinstance(outcome, Fault):
+        outcome = self.sign_in.hello(connection, request)
+        if isinstance(outcome, RequestFault):
             connection.send(_worded(outcome))
         else:
-            self._carry_out(connection, outcome, request.id)
+            self.commit_and_deliver(connection, outcome, request.id)
 
-    def _put_off(self, connection: Connection, payload: bytes) -> None:
+    def _defer(self, connection: Connection, payload: bytes) -> None:
         """Keep what a client says until its last answer has been told; no more than it may say at once."""
-        said = self.promises.waiting[connection]
+        said = self.pending_replies.deferred_input[connection]
         if len(said) < self.settings.listen.message_burst:
             said.append(payload)
         else:
-            connection.send(_worded(Fault("too_fast", "too many messages while an answer waits for the store")))
+            connection.send(_worded(RequestFault("too_fast", "too many messages while an answer waits for the store")))
 
-    def _fault(self, connection: Connection, fault: Fault, payload: bytes) -> None:
-        if connection in self.promises.waiting:
-            self._put_off(connection, payload)
-        elif fault.hello and connection.state is not State.PENDING:
+    def _fault(self, connection: Connection, fault: RequestFault, payload: bytes) -> None:
+        if connection in self.pending_replies.deferred_input:
+            self._defer(connection, payload)
+        elif fault.hello and connection.state is not SessionState.PENDING:
             self._already_welcomed(connection, fault.id)
         elif fault.code == "unsupported_protocol":
             connection.close("protocol_error", _worded(fault))
-        elif connection.state is State.PENDING and not fault.hello:
+        elif connection.state is SessionState.PENDING and not fault.hello:
             self._hello_expected(connection, fault.id)
         else:
             connection.send(_worded(fault))
 
     def _hello_expected(self, connection: Connection, id: str | int | None) -> None:
-        connection.close("protocol_error", _worded(Fault("hello_expected", "the first message is hello", id)))
+        connection.close("protocol_error", _worded(RequestFault("hello_expected", "the first message is hello", id)))
 
     def _already_welcomed(self, connection: Connection, id: str | int | None) -> None:
-        connection.send(_worded(Fault("already_welcomed", "hello is said once", id)))
+        connection.send(_worded(RequestFault("already_welcomed", "hello is said once", id)))
 
-    def _ack(self, connection: Connection, request: Request) -> Outcome:
-        connection.door.beats += 1
+    def _ack(self, connection: Connection, request: Request) -> Decision:
+        connection.listener.heartbeats += 1
         answer: dict[str, Any] = {"type": "ack"}
         if request.fields["seq"] is not None:
             answer["seq"] = request.fields["seq"]
-        return Outcome(answer=answer)
+        return Decision(answer=answer)
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 
-    async def decided(self, outcome: Outcome) -> None:
+    async def decided(self, outcome: Decision) -> None:
         """Carry out what an operator decided; done when it is durable.
 
         Raises `StoreUnavailable`: it is in effect all the same.
         """
-        done = self._carry_out(None, outcome)
+        done = self.commit_and_deliver(None, outcome)
         if done is not None:
             await asyncio.shield(done)
 
-    def _carry_out(
-        self, asker: Connection | None, outcome: Outcome, id: str | int | None = None
+    def commit_and_deliver(
+        self, asker: Connection | None, outcome: Decision, id: str | int | None = None
     ) -> asyncio.Future[None] | None:
         """Record, then tell: what must be durable is told when it is; returns what is waited for."""
         for session, cause in outcome.ended:
-            self.partings.pop(session.number, None)
+            self.resumable.pop(session.number, None)
             self.replace(session, cause)
         if outcome.changes:
-            done = self.recorder.record(outcome.changes)
-            law = self.admission.law.model.name
+            done = self.persistence.record(outcome.changes)
+            law = self.admission.primary.model.name
             if any(change.model == law for change in outcome.changes):
-                self.promises.give(done, asker, outcome, id)
+                self.pending_replies.add(done, asker, outcome, id)
                 return done
-        if asker is not None and self.promises.concern(asker):
-            self.promises.give(self.recorder.record(()), asker, outcome, id)
+        if asker is not None and self.pending_replies.covers(asker):
+            self.pending_replies.add(self.persistence.record(()), asker, outcome, id)
             return None
-        self.tell(asker, outcome, id)
+        self.deliver(asker, outcome, id)
         return None
 
-    def tell(self, asker: Connection | None, outcome: Outcome, id: str | int | None) -> None:
+    def deliver(self, asker: Connection | None, outcome: Decision, id: str | int | None) -> None:
         """Send the answer to who asked, and the news to the others."""
         answer = outcome.answer
         if asker is not None and answer is not None and asker.cause is None:
             if id is not None:
                 answer = {"type": answer["type"], "id": id, **answer}
-            if outcome.refused is not None and asker.state is State.PENDING:
+            if outcome.refused is not None and asker.state is SessionState.PENDING:
                 reason = outcome.refused.reason
                 cause = {"unregistered": "unregistered", "draining": "rejected"}.get(reason, "denied")
                 asker.close(cause, answer, DENIED.get(reason, ENDINGS[cause].code))
             else:
                 asker.send(answer)
-        for session, message in outcome.news:
+        for session, message in outcome.notices:
             if isinstance(session.connection, Connection):
                 session.connection.send(message)
 
@@ -458,39 +458,39 @@ class Hub:
             old.session = session.connection = None
             self.close(old, cause)
 
-    def relicense(self) -> None:
+    def apply_license(self) -> None:
         """Take what the license of a registrar grants in place of what is configured; nobody is dropped by it."""
         grant = self.registration.grant
-        if grant is not None and self.admission.follow(grant.model):
-            self.recorder.follow()
-        self.tune(self._configured)
+        if grant is not None and self.admission.switch_primary(grant.model):
+            self.persistence.follow()
+        self.apply_settings(self._configured)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    def turn_out(self, cause: str) -> None:
+    def close_all(self, cause: str) -> None:
         """Close the client doors and end every session for `cause`."""
-        for door in self.doors:
+        for door in self.client_listeners:
             door.close()
         for connection in list(self.connections()):
             self.close(connection, cause, retry_after=self.retry_after)
-        for parting in list(self.partings.values()):
+        for parting in list(self.resumable.values()):
             self._end(parting.session, cause)
 
     def connections(self) -> Iterable[Connection]:
         """Every open connection."""
-        for door in self.doors:
+        for door in self.client_listeners:
             yield from door.connections
 
-    async def shut(self) -> None:
+    async def stop_accepting(self) -> None:
         """Let nobody in any more; servers that are registered here stay until their registrar is closed."""
         self.draining = True
-        for door in self.every_door:
+        for door in self.listeners:
             door.close()
             await door.finish()
 
     async def drain(self, seconds: float) -> None:
         """Send everybody away, spread over `seconds`, so that they do not all come back at once."""
-        await self.shut()
+        await self.stop_accepting()
         everybody = list(self.connections())
         rounds = max(min(math.ceil(seconds / TICK), len(everybody)), 1)
         for turn in range(rounds):
@@ -499,13 +499,13 @@ class Hub:
             if turn + 1 < rounds:
                 await asyncio.sleep(seconds / rounds)
 
-    async def abandon(self) -> None:
+    async def abort_remaining(self) -> None:
         """Drop what has not closed after the drain."""
-        for _ in range(LINGER + 1):
-            if not any(door.connections for door in self.every_door):
+        for _ in range(LINGER_TICKS + 1):
+            if not any(door.connections for door in self.listeners):
                 return
             await asyncio.sleep(TICK)
-        for connection in [each for door in self.every_door for each in door.connections]:
+        for connection in [each for door in self.listeners for each in door.connections]:
             connection.transport.abort()
         await asyncio.sleep(0)
 
@@ -514,15 +514,15 @@ def _ticks(seconds: float) -> int:
     return max(math.ceil(seconds / TICK), 1)
 
 
-def _worded(fault: Fault) -> dict[str, Any]:
+def _worded(fault: RequestFault) -> dict[str, Any]:
     message: dict[str, Any] = {"type": "error"}
     if fault.id is not None:
         message["id"] = fault.id
     return {**message, "code": fault.code, "detail": fault.detail}
 
 
-def _terms(settings: Settings) -> Terms:
-    return Terms(
+def _terms(settings: Settings) -> GatewayRules:
+    return GatewayRules(
         on_duplicate=settings.license.on_duplicate,
         trusted=settings.accounts.mode == "open",
         homes=frozenset(settings.federation.homes),

@@ -12,31 +12,31 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.admission.outcome import Outcome
-from gateway.core.admission.session_states import State
+from gateway.core.admission.outcome import Decision
+from gateway.core.admission.session_states import SessionState
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import Session
-from gateway.core.wire.messages import Fault, Request
+from gateway.core.wire.messages import Request, RequestFault
 
 if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.edge.server.connection import Connection
-    from gateway.edge.server.runtime import Hub
+    from gateway.edge.server.runtime import Runtime
 
 _HEX = re.compile(r"[0-9a-f]{1,16}").fullmatch
 
 
-class Reception:
+class SignIn:
     """Receives the clients of `hub`; `boot` tells this run from others."""
 
-    def __init__(self, hub: Hub, boot: int) -> None:
+    def __init__(self, hub: Runtime, boot: int) -> None:
         self._hub = hub
         self._boot = f"{boot:x}"
         self._mac = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=16)
         self._number = 0
         self._greeting: dict[str, Any] = {}
 
-    def tune(self, settings: Settings, model: str) -> None:
+    def apply_settings(self, settings: Settings, model: str) -> None:
         """Take what every `welcome` states."""
         self._greeting = {
             "heartbeat_seconds": _plain(settings.heartbeat.interval),
@@ -46,7 +46,7 @@ class Reception:
 
     # -- hello -------------------------------------------------------------------------------------------------------
 
-    def hello(self, connection: Connection, request: Request) -> Outcome | Fault:
+    def hello(self, connection: Connection, request: Request) -> Decision | RequestFault:
         """Welcome a client, continue its session, or refuse it; a `Fault` leaves it where it is."""
         fields = request.fields
         if fields["resume"] is not None:
@@ -64,20 +64,20 @@ class Reception:
             home="" if home == hub.settings.accounts.home else home,
             client=fields["client"],
             address=connection.address,
-            transport=connection.door.transport,
+            transport=connection.listener.transport,
             since=now.wall,
         )
         refusal = self._refusal(session, fields["token"])
         if refusal is not None:
             return hub.admission.refuse("hello", refusal)
         if hub.settings.license.on_duplicate == "reject":
-            twin = hub.admission.sessions.twin(session)
-            if twin is not None and twin.peer == session.peer:
-                hub.part(twin)  # a client that crashed is no duplicate of itself
+            twin = hub.admission.sessions.same_device_session(session)
+            if twin is not None and twin.peer_address == session.peer_address:
+                hub.end_resumable(twin)  # a client that crashed is no duplicate of itself
         outcome = hub.admission.hello(session, now)
         if outcome.answer is not None and outcome.refused is None:
             self._number += 1
-            self._seat(connection, session)
+            self._attach(connection, session)
             outcome.answer = self._welcome(session, outcome.answer)
         return outcome
 
@@ -86,17 +86,17 @@ class Reception:
         hub, account = self._hub, session.account
         if not hub.registration.grants:
             return Refusal("unregistered", retry_after=hub.retry_after)
-        unwanted = self._unwanted(session, session.peer)
+        unwanted = self._unwanted(session, session.peer_address)
         if unwanted is not None:
             return unwanted
         if account is None or session.home:
             return None
-        if hub.leasing.deleted(account):
+        if hub.lease_administration.is_deleted(account):
             return Refusal("account_unknown")
         if hub.settings.accounts.mode == "token":
             if account not in hub.directory.accounts:
                 return Refusal("account_unknown")
-            if not hub.directory.proves(account, token):
+            if not hub.directory.proves_account(account, token):
                 return Refusal("bad_credential")
         return None
 
@@ -108,15 +108,15 @@ class Reception:
         ban = hub.directory.banned(session, address, hub.clock.wall())
         return Refusal("banned", retry_after=ban.until - hub.clock.wall()) if ban is not None else None
 
-    def _seat(self, connection: Connection, session: Session) -> None:
+    def _attach(self, connection: Connection, session: Session) -> None:
         hub = self._hub
         connection.session = session
         session.connection = connection
-        connection.state = State.AWAKE if session.awake else State.ASLEEP
-        connection.heard = hub.ring.tick
-        connection.door.pending.discard(connection)
-        if hub.patience[connection.state] < hub.patience[State.PENDING]:
-            hub.ring.put(connection, connection.heard + hub.patience[connection.state])
+        connection.state = SessionState.AWAKE if session.awake else SessionState.ASLEEP
+        connection.last_heard_tick = hub.timer_wheel.tick
+        connection.listener.pending.discard(connection)
+        if hub.silence_limits[connection.state] < hub.silence_limits[SessionState.PENDING]:
+            hub.timer_wheel.put(connection, connection.last_heard_tick + hub.silence_limits[connection.state])
 
     def _welcome(self, session: Session, standing: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -127,24 +127,24 @@ class Reception:
             **standing,
         }
 
-    def _continue(self, connection: Connection, session: Session, request: Request) -> Outcome | Fault:
+    def _continue(self, connection: Connection, session: Session, request: Request) -> Decision | RequestFault:
         """Put a session on another connection: same facts, memberships and seats."""
         hub, fields = self._hub, request.fields
         for name in ("account", "device", "kind"):
             given = fields[name].lower() if name == "account" and fields[name] else fields[name]
             if given is not None and given != getattr(session, name):
-                return Fault("bad_field", f"{name}: differs from the resumed session's", request.id)
+                return RequestFault("bad_field", f"{name}: differs from the resumed session's", request.id)
         refusal = self._unwanted(session, connection.address)
         if refusal is not None:
             return hub.admission.refuse("hello", refusal)
-        hub.partings.pop(session.number, None)
+        hub.resumable.pop(session.number, None)
         hub.replace(session)
         session.generation += 1
-        session.peer, session.transport = connection.address, connection.door.transport
-        self._seat(connection, session)
-        answer = self._welcome(session, hub.admission.standing(session))
+        session.peer_address, session.transport = connection.address, connection.listener.transport
+        self._attach(connection, session)
+        answer = self._welcome(session, hub.admission.entitlements(session))
         answer["conferences"] = [conference.id for conference in session.conferences]
-        return Outcome(answer=answer)
+        return Decision(answer=answer)
 
     # -- names and secrets -------------------------------------------------------------------------------------------
 

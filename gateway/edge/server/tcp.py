@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.core.admission.session_states import State
+from gateway.core.admission.session_states import SessionState
 from gateway.core.wire import json_lines
-from gateway.edge.server.connection import Connection, shut
-from gateway.edge.server.listener import Door
+from gateway.edge.server.connection import Connection, shut_sending
+from gateway.edge.server.listener import Listener
 
 BEAT_LINE = json_lines.HEARTBEAT + b"\n"
 ACK_LINE = json_lines.ACK + b"\n"
@@ -16,17 +16,17 @@ class TcpConnection(Connection):
 
     __slots__ = ("tail",)
 
-    def __init__(self, door: Door, address: str) -> None:
+    def __init__(self, door: Listener, address: str) -> None:
         super().__init__(door, address)
         self.tail = b""
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; a lone heartbeat, the first of its tick, is answered without another look."""
         if data == BEAT_LINE and self.ready:
-            door = self.door
-            if self.heard != door.tick or door.unmetered or self.allowance(1):
-                self.heard = door.tick
-                door.beats += 1
+            door = self.listener
+            if self.last_heard_tick != door.tick or door.unmetered or self.allowance(1):
+                self.last_heard_tick = door.tick
+                door.heartbeats += 1
                 self.transport.write(ACK_LINE)
             else:
                 self.overrun()
@@ -34,7 +34,7 @@ class TcpConnection(Connection):
         self._feed(data)
 
     def _feed(self, data: bytes) -> None:
-        if self.state is State.CLOSED:
+        if self.state is SessionState.CLOSED:
             return
         if not self.tail and data.find(b"\n") == len(data) - 1 and self.allowance(1):
             self.receive(data[:-2] if data.endswith(b"\r\n") else data[:-1])
@@ -63,4 +63,4 @@ class TcpConnection(Connection):
 
     def write_close(self, code: int, reason: str) -> None:  # noqa: ARG002 - lines have no close codes
         """Send nothing more."""
-        shut(self.transport)
+        shut_sending(self.transport)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 
-class Mortal(Protocol):
+class Timed(Protocol):
     """Something with a deadline: `due` is the number of the bucket it lies in, kept by the ring; 0 to begin with."""
 
     due: int
@@ -22,10 +22,10 @@ class Mortal(Protocol):
     def __hash__(self) -> int: ...
 
 
-T = TypeVar("T", bound=Mortal)
+T = TypeVar("T", bound=Timed)
 
 
-class Ring(Generic[T]):
+class TimerWheel(Generic[T]):
     """Buckets of things by the tick in which they must be looked at.
 
     A deadline further away than the ring is long is looked at once a round and put back: longer waits need no more

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gateway.core.admission.session_states import State
+from gateway.core.admission.session_states import SessionState
 from gateway.core.wire import websocket_frames
 from gateway.core.wire.websocket_frames import ACK_FRAME, BEAT_LOW, BEAT_PLAIN, BEAT_SIZE, Decoder, Event, ProtocolError
 from gateway.core.wire.websocket_handshake import TOO_SLOW, Accepted, Upgrade, refuse
-from gateway.edge.server.connection import Connection, shut
-from gateway.edge.server.listener import Door
+from gateway.edge.server.connection import Connection, shut_sending
+from gateway.edge.server.listener import Listener
 
 _NO_TEXT = {"type": "error", "code": "malformed", "detail": "a message is a text frame"}
 _UNFINISHED = {"drained": refuse(503, "draining", "Retry-After: 30")}
@@ -19,7 +19,7 @@ class WebSocketConnection(Connection):
 
     __slots__ = ("decoder", "upgrade")
 
-    def __init__(self, door: Door, address: str) -> None:
+    def __init__(self, door: Listener, address: str) -> None:
         super().__init__(door, address)
         self.upgrade: Upgrade | None = Upgrade(door.origins)
         self.decoder: Decoder | None = None
@@ -27,10 +27,10 @@ class WebSocketConnection(Connection):
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; a lone heartbeat, the first of its tick, is answered without another look."""
         if self.ready and len(data) == BEAT_SIZE and (key := int.from_bytes(data) ^ BEAT_PLAIN) >> 32 == key & BEAT_LOW:
-            door = self.door
-            if self.heard != door.tick or door.unmetered or self.allowance(1):
-                self.heard = door.tick
-                door.beats += 1
+            door = self.listener
+            if self.last_heard_tick != door.tick or door.unmetered or self.allowance(1):
+                self.last_heard_tick = door.tick
+                door.heartbeats += 1
                 self.transport.write(ACK_FRAME)
             else:
                 self.overrun()
@@ -47,7 +47,7 @@ class WebSocketConnection(Connection):
         self.upgrade = None
         self.transport.write(answer.response)
         if isinstance(answer, Accepted):
-            self.decoder = Decoder(limit=self.door.message_limit)
+            self.decoder = Decoder(limit=self.listener.message_limit)
             if answer.rest:
                 self._feed(self.decoder, answer.rest)
         else:
@@ -69,7 +69,7 @@ class WebSocketConnection(Connection):
         if isinstance(event, ProtocolError):
             fault = "too_long" if event.code == websocket_frames.TOO_BIG else "malformed"
             self.close("protocol_error", {"type": "error", "code": fault, "detail": event.detail}, event.code)
-            shut(self.transport)  # frames can no longer be told apart, so the client's Close would not be seen
+            shut_sending(self.transport)  # frames can no longer be told apart, so the client's Close would not be seen
         elif event.opcode == websocket_frames.CLOSE:
             if self.cause is None:
                 self.lose("closed")
@@ -83,8 +83,8 @@ class WebSocketConnection(Connection):
         elif event.opcode == websocket_frames.BINARY:
             self.close("protocol_error", _NO_TEXT, websocket_frames.UNSUPPORTED)
         else:
-            if self.state is not State.PENDING:
-                self.heard = self.door.tick
+            if self.state is not SessionState.PENDING:
+                self.last_heard_tick = self.listener.tick
             if event.opcode == websocket_frames.PING:
                 self.transport.write(websocket_frames.pong(event.payload))
 
@@ -105,4 +105,4 @@ class WebSocketConnection(Connection):
             if self.upgrade is not None:
                 self.upgrade = None
                 self.transport.write(_UNFINISHED.get(reason, TOO_SLOW).response)
-            shut(self.transport)
+            shut_sending(self.transport)

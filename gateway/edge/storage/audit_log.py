@@ -12,26 +12,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.core.reporting import audit_chain
-from gateway.core.reporting.audit_chain import Entry, Mark
+from gateway.core.reporting.audit_chain import AuditEntry, ChainPosition
 from gateway.edge.storage.store import Statement, Store
 
-QUEUE = 65_536
+MAX_BACKLOG = 65_536
 """Entries that wait for the store at most; about 40 MB."""
 PUT_ENTRY = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 GATEWAY = "gateway"
 """The actor of what happens by itself."""
 
 
-class Journal:
+class AuditLog:
     """The audit log in `store`; `wall` tells the present instant in seconds UTC."""
 
     def __init__(self, store: Store, wall: Callable[[], float]) -> None:
         self._store = store
         self._wall = wall
         self._last = audit_chain.BEGINNING
-        self._queue: dict[int, Entry] = {}
+        self._queue: dict[int, AuditEntry] = {}
         """Entries not known to be durable."""
-        self._new: list[Entry] = []
+        self._new: list[AuditEntry] = []
         """Those of the queue that were made since the last write."""
         self._lost = 0
         self.behind = False
@@ -49,20 +49,20 @@ class Journal:
         """
         self._last = audit_chain.BEGINNING
         for seq, hash in await self._store.read("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1"):
-            self._last = Mark(seq, hash)
+            self._last = ChainPosition(seq, hash)
         runs = "SELECT action FROM audit WHERE action IN ('start', 'stop') ORDER BY seq DESC LIMIT 1"
         return "".join([action for (action,) in await self._store.read(runs)])
 
-    def enter(self, actor: str, action: str, subject: str = "", detail: Mapping[str, Any] | None = None) -> None:
+    def add(self, actor: str, action: str, subject: str = "", detail: Mapping[str, Any] | None = None) -> None:
         """Make an entry; the next write takes it along."""
-        if len(self._queue) >= QUEUE:
+        if len(self._queue) >= MAX_BACKLOG:
             self._lost += 1
             return
         if self._lost:
             lost, self._lost = self._lost, 0
-            self.enter(GATEWAY, "gap", "", {"lost": lost})
-        entry = audit_chain.follow(self._last, self._wall(), actor, action, subject, detail or {})
-        self._last = Mark(entry.seq, entry.hash)
+            self.add(GATEWAY, "gap", "", {"lost": lost})
+        entry = audit_chain.next_entry(self._last, self._wall(), actor, action, subject, detail or {})
+        self._last = ChainPosition(entry.seq, entry.hash)
         self._queue[entry.seq] = entry
         self._new.append(entry)
 
@@ -83,13 +83,13 @@ class Journal:
         """Everything that is not known to be durable; what the file has already is not written twice."""
         return (Statement(PUT_ENTRY, entry) for entry in list(self._queue.values()))
 
-    def _written(self, done: asyncio.Future[None], taken: Sequence[Entry]) -> None:
+    def _written(self, done: asyncio.Future[None], taken: Sequence[AuditEntry]) -> None:
         if done.cancelled() or done.exception() is not None:
             self.behind = True
             return
         for entry in taken:
             self._queue.pop(entry.seq, None)
-        if self._lost and len(self._queue) < QUEUE:
+        if self._lost and len(self._queue) < MAX_BACKLOG:
             lost, self._lost = self._lost, 0
-            self.enter(GATEWAY, "gap", "", {"lost": lost})
+            self.add(GATEWAY, "gap", "", {"lost": lost})
             self.write()

@@ -19,23 +19,23 @@ import struct
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from gateway.core.counting.denials import Episode
-from gateway.core.counting.session import Key, Now
-from gateway.core.counting.usage import HOUR, Hour, Use
-from gateway.core.reporting.history import Course, History, Piece, piece
+from gateway.core.counting.denials import DenialEpisode
+from gateway.core.counting.session import Instant, Key
+from gateway.core.counting.usage import HOUR, UsageInterval, UsageSummary
+from gateway.core.reporting.history import History, PoolTimeline, UsagePiece, usage_piece
 from gateway.edge.storage.store import Statement, Store
 
-EVERY = 60.0
+PRESENT_HOUR_EVERY = 60.0
 """Seconds between two writes of the present hour of a pool."""
-BATCH = 2000
+HOLDS_PER_BATCH = 2000
 """Ended holds that are written at once."""
-FORGET = 8000
+ROWS_FORGOTTEN_AT_ONCE = 8000
 """Rows beyond the time to keep that are deleted at once."""
-ROWS = 1000
+ROWS_PER_PAGE = 1000
 """Rows of one page of a query."""
-HOURS = 200
+HOURS_PER_PAGE = 200
 """Pieces of hours of one page."""
-LEVELS = 2000
+LEVELS_PER_TURN = 2000
 """Levels of use that are read between two turns of the loop."""
 
 PUT_HOUR = "INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -45,16 +45,19 @@ PUT_HOLDS = f"""INSERT OR REPLACE INTO hold
     SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(7))} FROM json_each(?)"""  # noqa: S608 - numbers
 PUT_DENIAL = "INSERT OR REPLACE INTO denial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 FORGET_HOURS = "DELETE FROM hour WHERE start < ?"
-FORGET_DENIALS = f"DELETE FROM denial WHERE number IN (SELECT number FROM denial WHERE began < ? LIMIT {FORGET})"  # noqa: S608 - a number
+FORGET_DENIALS = (
+    f"DELETE FROM denial WHERE number IN (SELECT number FROM denial WHERE began < ? LIMIT {ROWS_FORGOTTEN_AT_ONCE})"  # noqa: S608 - a number
+)
 FORGET_HOLDS = f"""DELETE FROM hold WHERE (model, pool, ended, key) IN
-    (SELECT model, pool, ended, key FROM hold WHERE model = ? AND pool = ? AND ended < ? LIMIT {FORGET})"""  # noqa: S608 - a number
+    (SELECT model, pool, ended, key FROM hold WHERE model = ? AND pool = ? AND ended < ?
+     LIMIT {ROWS_FORGOTTEN_AT_ONCE})"""  # noqa: S608 - a number
 
 R = TypeVar("R")
 Ended = tuple[str, str, float, int, float, int | None, str]
 """A row of `hold`: model, pool, when it ended, its key, when it began (seconds UTC), its room, the cause."""
 
 
-class Denial(NamedTuple):
+class DenialRow(NamedTuple):
     """One episode: somebody asked, and asked again. Times are in seconds UTC, `after` in seconds; `undecided` are the
     refusals that may still be followed by a grant.
     """
@@ -65,20 +68,20 @@ class Denial(NamedTuple):
     began: float
     last: float
     kind: str
-    who: str
+    name: str
     reason: str
-    refusals: int
-    true: int
-    seated: int
-    after: float | None
+    denials: int
+    true_denials: int
+    granted: int
+    wait_seconds: float | None
 
     @property
     def undecided(self) -> int:
         """Refusals whose fate is open."""
-        return self.refusals - self.true - self.seated
+        return self.denials - self.true_denials - self.granted
 
 
-class Archive:
+class HistoryStore:
     """Keeps `history` in `store` for `keep` seconds."""
 
     def __init__(self, history: History, store: Store, keep: float) -> None:
@@ -87,16 +90,16 @@ class Archive:
         self._keep = keep
         self._salt = secrets.token_bytes(16)
         """Makes the numbers of keys mean nothing outside this run."""
-        self._written = dict.fromkeys(range(len(history.courses)), -math.inf)
+        self._written = dict.fromkeys(range(len(history.timelines)), -math.inf)
         self._under_way: asyncio.Future[None] | None = None
         self._fixed: list[Statement] = []
         self._holds: list[Ended] = []
         """Holds and episodes of the batch that is not known to be durable."""
-        self._hours: list[tuple[Course, Hour]] = []
+        self._hours: list[tuple[PoolTimeline, UsageInterval]] = []
         self._aged: Iterator[Statement] = iter(())
         self._pools: list[tuple[str, str]] = []
 
-    async def open(self, now: Now) -> None:
+    async def open(self, now: Instant) -> None:
         """Begin to record, after what the last run left.
 
         Raises `StoreUnavailable`.
@@ -108,20 +111,20 @@ class Archive:
         self._pools = [(model, pool) for model, pool in await self._store.read("SELECT DISTINCT model, pool FROM hour")]
         self.history.begin(now, piece=(last_piece or 0) + 1, episode=(last_episode or 0) + 1)
 
-    def look(self, now: Now) -> None:
+    def poll(self, now: Instant) -> None:
         """Move on; called once a second."""
         self.history.advance(now)
         if self._under_way is None and self._store.available:
             self._write(now, everything=False)
 
-    def close(self, now: Now) -> None:
+    def close(self, now: Instant) -> None:
         """Write all there is; the store is about to be closed."""
         self.history.advance(now)
         self._write(now, everything=True)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def _write(self, now: Now, *, everything: bool) -> None:
+    def _write(self, now: Instant, *, everything: bool) -> None:
         self._hours = list(self._due(now, everything=everything))
         self._holds += self._ended(everything=everything)
         self._fixed += self._decided()
@@ -130,7 +133,7 @@ class Archive:
         hours = []
         for course, hour in self._hours:
             hour.changed = False
-            hours.append(_hour(piece(course, hour)))
+            hours.append(_hour(usage_piece(course, hour)))
         holds = [Statement(PUT_HOLDS, (json.dumps(self._holds),))] if self._holds else []
         statements = [*hours, *self._fixed, *holds, *self._forgotten(now)]
         self._under_way = done = self._store.write(statements)
@@ -146,28 +149,28 @@ class Archive:
             return
         self._fixed, self._holds = [], []
         for course, hour in self._hours:
-            if hour.over and not hour.changed and not hour.undecided:
-                course.past.remove(hour)
+            if hour.over and not hour.changed and not hour.open_denials:
+                course.ended.remove(hour)
 
-    def _due(self, now: Now, *, everything: bool) -> Iterator[tuple[Course, Hour]]:
+    def _due(self, now: Instant, *, everything: bool) -> Iterator[tuple[PoolTimeline, UsageInterval]]:
         """Hours that are over and have changed since they were written, and one present hour that is due."""
-        for course in self.history.courses:
-            for hour in course.past:
+        for course in self.history.timelines:
+            for hour in course.ended:
                 if hour.changed:
                     yield course, hour
         for number, written in sorted(self._written.items(), key=lambda item: item[1]):
-            if now.mono - written >= EVERY or everything:
+            if now.mono - written >= PRESENT_HOUR_EVERY or everything:
                 self._written[number] = now.mono
-                course = self.history.courses[number]
-                yield course, course.book.hour
+                course = self.history.timelines[number]
+                yield course, course.pool_state.interval
                 if not everything:
                     return
 
     def _ended(self, *, everything: bool) -> Iterator[Ended]:
-        room: float = math.inf if everything else BATCH - len(self._holds)
+        room: float = math.inf if everything else HOLDS_PER_BATCH - len(self._holds)
         offset = self.history.offset
-        for course in self.history.courses:
-            ended, grouped = course.book.ended, not course.book.terms.binding
+        for course in self.history.timelines:
+            ended, grouped = course.pool_state.finished_holds, not course.pool_state.terms.binding
             while ended and room > 0:
                 key, began, end, cause = ended.popleft()
                 room -= 1
@@ -179,24 +182,24 @@ class Archive:
         return hash((self._salt, key))
 
     def _decided(self) -> Iterator[Statement]:
-        for course in self.history.courses:
-            finished = course.book.refusals.finished
+        for course in self.history.timelines:
+            finished = course.pool_state.denial_tracker.finished
             while finished:
                 yield Statement(PUT_DENIAL, self._denial(course, finished.popleft()))
 
-    def _denial(self, course: Course, episode: Episode) -> Denial:
-        kind, name = episode.who
+    def _denial(self, course: PoolTimeline, episode: DenialEpisode) -> DenialRow:
+        kind, name = episode.asker
         offset = self.history.offset
-        return Denial(
+        return DenialRow(
             episode.number, course.model, course.pool, episode.began + offset, episode.last + offset, kind, name,
-            episode.reason, episode.refusals, episode.true, episode.seated, episode.after,
+            episode.reason, episode.denials, episode.true_denials, episode.granted, episode.wait_seconds,
         )  # fmt: skip
 
-    def _forgotten(self, now: Now) -> Iterator[Statement]:
+    def _forgotten(self, now: Instant) -> Iterator[Statement]:
         """One deletion of what is too old, another each time."""
         aged = next(self._aged, None)
         if aged is None:
-            places = dict.fromkeys([*self._pools, *((course.model, course.pool) for course in self.history.courses)])
+            places = dict.fromkeys([*self._pools, *((course.model, course.pool) for course in self.history.timelines)])
             before = now.wall - self._keep
             self._aged = iter(
                 [
@@ -216,10 +219,10 @@ class Archive:
         Raises `StoreUnavailable`.
         """
         ((oldest,),) = await self._store.read("SELECT min(start) FROM hour")
-        starts: list[float] = [course.book.hour.start for course in self.history.courses]
+        starts: list[float] = [course.pool_state.interval.start for course in self.history.timelines]
         return min(starts if oldest is None else [*starts, oldest])
 
-    async def pieces(self, since: float, until: float, now: Now) -> AsyncIterator[Piece]:
+    async def pieces(self, since: float, until: float, now: Instant) -> AsyncIterator[UsagePiece]:
         """The pieces of hours that start from `since` to before `until`, by time, then in order of their recording.
 
         Raises `StoreUnavailable`.
@@ -236,9 +239,9 @@ class Archive:
         while more:
             rows = await self._store.read(
                 "SELECT * FROM hour WHERE (start, number) > (?, ?) AND start < ? ORDER BY start, number LIMIT ?",
-                (*last, until, HOURS),
+                (*last, until, HOURS_PER_PAGE),
             )
-            more = len(rows) == HOURS
+            more = len(rows) == HOURS_PER_PAGE
             for row in rows:
                 last = row[:2]
                 if row[1] in known:
@@ -248,15 +251,15 @@ class Archive:
                     following = next(waiting, None)
                 found = _piece(row)
                 yield found
-                unpacked += 20 + len(found.use.levels)
-                if unpacked > LEVELS:
+                unpacked += 20 + len(found.summary.levels)
+                if unpacked > LEVELS_PER_TURN:
                     unpacked = 0
                     await asyncio.sleep(0)
         while following is not None:
             yield following
             following = next(waiting, None)
 
-    async def denials(self, since: float, after: int, limit: int) -> list[Denial]:
+    async def denials(self, since: float, after: int, limit: int) -> list[DenialRow]:
         """Episodes that began at `since` or later with a number above `after`, by number, `limit` at most.
 
         Raises `StoreUnavailable`.
@@ -264,14 +267,14 @@ class Archive:
         rows = await self._store.read(
             "SELECT * FROM denial WHERE number > ? AND began >= ? ORDER BY number LIMIT ?", (after, since, limit)
         )
-        found = {row[0]: Denial(*row) for row in rows}
+        found = {row[0]: DenialRow(*row) for row in rows}
         memory = [self._denial(course, episode) for course, episode in self.history.episodes()]
-        memory += [Denial(*each.values) for each in self._fixed if each.sql == PUT_DENIAL]
+        memory += [DenialRow(*each.values) for each in self._fixed if each.sql == PUT_DENIAL]
         found |= {each.number: each for each in memory if each.number > after and each.began >= since}
         return [found[number] for number in sorted(found)[:limit]]
 
     async def demand(
-        self, model: str, pool: str, since: float, now: Now
+        self, model: str, pool: str, since: float, now: Instant
     ) -> AsyncIterator[list[tuple[float, float, int | None]]]:
         """Holds of a pool that ended at `since` or later or have not ended, as (began, ended, room) in seconds UTC,
         in pages, the last end first; what is held now ends now.
@@ -294,10 +297,10 @@ class Archive:
             rows = await self._store.read(
                 "SELECT began, ended, room, key FROM hold WHERE model = ? AND pool = ? AND ended >= ?"
                 " AND (ended, key) < (?, ?) ORDER BY ended DESC, key DESC LIMIT ?",
-                (model, pool, since, *last, ROWS),
+                (model, pool, since, *last, ROWS_PER_PAGE),
             )
             yield [(began, ended, room) for began, ended, room, _ in rows if (ended, began) not in written]
-            if len(rows) < ROWS:
+            if len(rows) < ROWS_PER_PAGE:
                 return
             last = rows[-1][1], rows[-1][3]
 
@@ -316,27 +319,27 @@ async def paced(work: Generator[None, None, R]) -> R:
         await asyncio.sleep(0)
 
 
-def _hour(piece: Piece) -> Statement:
-    use = piece.use
+def _hour(piece: UsagePiece) -> Statement:
+    use = piece.summary
     return Statement(
         PUT_HOUR,
         (
             piece.start, piece.number, piece.model, piece.pool, use.peak, use.limit, use.full_seconds, use.grants,
-            use.true, use.seated, use.waited, use.longest, json.dumps(use.releases), json.dumps(use.denials),
-            _packed(use.levels),
+            use.true_denials, use.granted_after_denial, use.wait_seconds, use.longest_wait_seconds,
+            json.dumps(use.releases), json.dumps(use.denials), _packed(use.levels),
         ),
     )  # fmt: skip
 
 
-def _piece(row: Sequence[Any]) -> Piece:
+def _piece(row: Sequence[Any]) -> UsagePiece:
     start, number, model, pool, peak, limit, full, grants, true, seated, waited, longest, releases, denials, levels = (
         row
     )
-    use = Use(
+    use = UsageSummary(
         _unpacked(levels), peak, limit, full, grants, json.loads(releases), json.loads(denials), true, seated, waited,
         longest,
     )  # fmt: skip
-    return Piece(start, number, model, pool, use)
+    return UsagePiece(start, number, model, pool, use)
 
 
 def _packed(levels: dict[int, float]) -> bytes:

@@ -13,22 +13,22 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from config.settings import Registration
+from config.settings import RegistrationSettings
 from gateway.core.admission.directory import Directory, Token
 from gateway.core.counting.session import utc
-from gateway.core.registration.license_status import Moment, Standing
+from gateway.core.registration.license_status import ClockReading, LicenseStatus
 from gateway.core.registration.messages import KEY_BYTES, Grant, Installed, request
 from gateway.core.registration.registrar import Registrar
 from gateway.edge.api.authorization import COMMAND
-from gateway.edge.server.registration import boottime, life, read_key
-from gateway.edge.storage.audit_log import Journal
-from gateway.edge.storage.persistence import END_OPERATOR, PUT_META, appointment, license_as_it_is, licenses, operators
+from gateway.edge.server.registration import boot_id, boottime, read_key
+from gateway.edge.storage.audit_log import AuditLog
+from gateway.edge.storage.persistence import END_OPERATOR, PUT_META, license_as_it_is, licenses, operator_row, operators
 from gateway.edge.storage.schema import APPLICATION
 from gateway.edge.storage.store import Statement, Store, StoreRefused
 from gateway.licensing import OFFERS
 
 
-class Offline:
+class OfflineStore:
     """The operators of a store, the licenses sold, its own registration, and its audit log."""
 
     def __init__(self, store: Store) -> None:
@@ -36,7 +36,7 @@ class Offline:
         self.registrar = Registrar(lambda: secrets.token_hex(16), 1)
         self.meta: dict[str, str] = {}
         self._store = store
-        self._journal = Journal(store, time.time)
+        self._journal = AuditLog(store, time.time)
 
     async def open(self) -> None:
         """Read what is there.
@@ -54,8 +54,8 @@ class Offline:
         Raises `StoreUnavailable`.
         """
         secret = secrets.token_urlsafe(32)
-        token = self.directory.appoint(name, scope, secret, time.time())
-        self._journal.enter(COMMAND, "operator.added", name, {"fingerprint": token.fingerprint, "scope": scope})
+        token = self.directory.add_operator_token(name, scope, secret, time.time())
+        self._journal.add(COMMAND, "operator.added", name, {"fingerprint": token.fingerprint, "scope": scope})
         await self._write(name)
         return secret
 
@@ -64,9 +64,9 @@ class Offline:
 
         Raises `StoreUnavailable`.
         """
-        revoked = self.directory.dismiss(name, fingerprint)
+        revoked = self.directory.remove_operator_tokens(name, fingerprint)
         if revoked:
-            self._journal.enter(COMMAND, "operator.revoked", name, {"fingerprint": fingerprint or "all"})
+            self._journal.add(COMMAND, "operator.revoked", name, {"fingerprint": fingerprint or "all"})
             await self._write(name)
         return revoked
 
@@ -75,8 +75,8 @@ class Offline:
 
         Raises `Fault` or `StoreUnavailable`.
         """
-        fresh = self.registrar.sell(serial, terms, OFFERS, secrets.token_bytes(KEY_BYTES), time.time())
-        detail = self.registrar.licenses[serial].grant.document()
+        fresh = self.registrar.issue(serial, terms, OFFERS, secrets.token_bytes(KEY_BYTES), time.time())
+        detail = self.registrar.licenses[serial].grant.to_json()
         await self._sold(serial, "license.sold" if fresh else "license.changed", detail)
         return fresh
 
@@ -102,15 +102,15 @@ class Offline:
         Raises `Fault` or `StoreUnavailable`.
         """
         answer = self.registrar.answer(request, time.time())
-        self._journal.enter(COMMAND, "license.answered", answer["serial"], {"server": answer["server"]})
+        self._journal.add(COMMAND, "license.answered", answer["serial"], {"server": answer["server"]})
         await self._journal.write()
         return answer
 
     async def _sold(self, serial: str, action: str, detail: Mapping[str, Any] | None = None) -> None:
-        self._journal.enter(COMMAND, action, serial, detail)
+        self._journal.add(COMMAND, action, serial, detail)
         await self._journal.write(license_as_it_is(self.registrar, serial))
 
-    async def request(self, settings: Registration) -> dict[str, Any]:
+    async def request(self, settings: RegistrationSettings) -> dict[str, Any]:
         """Ask for a license that is installed by hand.
 
         Raises `StoreUnavailable`.
@@ -120,13 +120,13 @@ class Offline:
         await self._journal.write([Statement(PUT_META, each) for each in kept.items()])
         return request(server, settings.serial, kept["request"], time.time())
 
-    async def install(self, settings: Registration, answer: Mapping[str, Any]) -> Grant:
+    async def install(self, settings: RegistrationSettings, answer: Mapping[str, Any]) -> Grant:
         """Install a license that answers the last request; a gateway that is started later goes by it.
 
         Raises `Fault`, `KeyRefused` or `StoreUnavailable`.
         """
-        key, at = read_key(settings.key_file), Moment(time.time(), boottime(), life())
-        standing = Standing(settings.grace, needed=True)
+        key, at = read_key(settings.key_file), ClockReading(time.time(), boottime(), boot_id())
+        standing = LicenseStatus(settings.grace, needed=True)
         if "registration" in self.meta:
             with contextlib.suppress(ValueError, LookupError, TypeError):  # a gateway would not go by it either
                 standing.restore(json.loads(self.meta["registration"]), settings.serial, key, OFFERS, at)
@@ -134,18 +134,18 @@ class Offline:
         ours = Installed(server, settings.serial, key, self.meta.get("request"), standing.issued)
         grant, issued = ours.check(answer, OFFERS, max(at.wall, standing.their_time(at)))
         standing.install(grant, issued, at)
-        document = json.dumps(standing.document(settings.serial, key, at.life))
-        self._journal.enter(COMMAND, "license.installed", settings.serial, {"issued_at": utc(issued)})
+        document = json.dumps(standing.to_json(settings.serial, key, at.boot_id))
+        self._journal.add(COMMAND, "license.installed", settings.serial, {"issued_at": utc(issued)})
         await self._journal.write([Statement(PUT_META, ("registration", document))])
         return grant
 
     async def _write(self, name: str) -> None:
         kept: tuple[Token, ...] = self.directory.operators.get(name, ())
-        await self._journal.write([Statement(END_OPERATOR, (name,)), *(appointment(name, each) for each in kept)])
+        await self._journal.write([Statement(END_OPERATOR, (name,)), *(operator_row(name, each) for each in kept)])
 
 
 @contextlib.asynccontextmanager
-async def offline(path: Path, *, new: bool = True) -> AsyncIterator[Offline]:
+async def offline_store(path: Path, *, new: bool = True) -> AsyncIterator[OfflineStore]:
     """The store at `path`; where there is none it is made, if it may be `new`.
 
     Raises `StoreRefused` where a gateway holds it, or it is no store, and `StoreUnavailable`.
@@ -154,7 +154,7 @@ async def offline(path: Path, *, new: bool = True) -> AsyncIterator[Offline]:
     store = Store(str(path), tuple, time.monotonic)
     await store.open()
     try:
-        found = Offline(store)
+        found = OfflineStore(store)
         await found.open()
         yield found
     finally:

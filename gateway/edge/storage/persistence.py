@@ -19,10 +19,10 @@ from gateway.core.admission.decisions import Admission
 from gateway.core.admission.directory import Ban, Directory, Group, Token
 from gateway.core.counting.ledger import LeaseChange
 from gateway.core.counting.pool import Lease, Reservation
-from gateway.core.counting.session import Key, Now, utc
+from gateway.core.counting.session import Instant, Key, utc
 from gateway.core.registration.messages import granted, key_of, read
-from gateway.core.registration.registrar import Installation, License, Registrar
-from gateway.edge.storage.audit_log import GATEWAY, Journal
+from gateway.core.registration.registrar import Installation, Registrar, SoldLicense
+from gateway.edge.storage.audit_log import GATEWAY, AuditLog
 from gateway.edge.storage.store import Statement, Store, StoreDamaged
 from gateway.licensing import OFFERS
 
@@ -49,7 +49,7 @@ END_INSTALLATION = "DELETE FROM installation WHERE serial = ? AND server = ?"
 END_INSTALLATIONS = "DELETE FROM installation WHERE serial = ?"
 
 
-class Kept(NamedTuple):
+class StoredState(NamedTuple):
     """What a store holds: when the last run was last known to live, in seconds UTC, what operators said, leases, what
     was sold and to whom, and single texts by name.
     """
@@ -57,12 +57,12 @@ class Kept(NamedTuple):
     lived: float
     directory: Directory
     leases: list[LeaseChange]
-    licenses: dict[str, License]
+    licenses: dict[str, SoldLicense]
     installations: dict[tuple[str, str], Installation]
     meta: dict[str, str]
 
 
-class Recorder:
+class Persistence:
     """Writes what `admission`, `directory` and `registrar` hold into a store at `path`; `now` tells the instant.
 
     `deadline` is how long a commit may take, in seconds.
@@ -74,7 +74,7 @@ class Recorder:
         admission: Admission,
         directory: Directory,
         registrar: Registrar,
-        now: Callable[[], Now],
+        now: Callable[[], Instant],
         *,
         deadline: float = 5.0,
     ) -> None:
@@ -85,12 +85,12 @@ class Recorder:
         self._now = now
         self._noted = -ALIVE_EVERY
         self.store = Store(path, self.everything, lambda: now().mono, patience=deadline)
-        self.journal = Journal(self.store, lambda: now().wall)
+        self.audit_log = AuditLog(self.store, lambda: now().wall)
         self._running = False
         self._leased: set[tuple[str, Key, str]] = set()
         """Leases of the enforced model whose grant is in the audit log: pool, key and kind."""
 
-    async def open(self) -> Kept:
+    async def open(self) -> StoredState:
         """Open the store and take from it what the last run left; returns all of it.
 
         Raises `StoreRefused` or `StoreUnavailable`.
@@ -98,23 +98,25 @@ class Recorder:
         await self.store.open()
         now = self._now()
         try:
-            last, kept = await self.journal.open(), await self._read(now)
+            last, kept = await self.audit_log.open(), await self._read(now)
         except (LookupError, ValueError, TypeError, AttributeError, StoreDamaged) as fault:
             await self.store.begin_anew(str(fault))
-            last, kept = await self.journal.open(), await self._read(now)
+            last, kept = await self.audit_log.open(), await self._read(now)
         self._take_up(kept, now)
         after = {"": "nothing", "stop": "stop", "start": "crash"}[last]
         version = metadata.version("tallygate")
-        self.note(GATEWAY, "start", "", {"version": version, "model": self._admission.law.model.name, "after": after})
+        self.audit(
+            GATEWAY, "start", "", {"version": version, "model": self._admission.primary.model.name, "after": after}
+        )
         self._running = True
         return kept
 
-    async def _read(self, now: Now) -> Kept:
+    async def _read(self, now: Instant) -> StoredState:
         """Read everything before anything is taken up: the file may turn out to be damaged."""
         rows = self.store.read
         meta = dict(await rows("SELECT name, value FROM meta"))
         lived = min(float(meta.pop("alive", now.wall)), now.wall)
-        kept = Kept(lived, Directory(), [], await licenses(self.store), await installations(self.store), meta)
+        kept = StoredState(lived, Directory(), [], await licenses(self.store), await installations(self.store), meta)
         for name, tokens in await rows("SELECT name, tokens FROM account"):
             kept.directory.accounts[name] = tuple(
                 Token(bytes.fromhex(digest), created) for digest, created in json.loads(tokens)
@@ -130,16 +132,16 @@ class Recorder:
             kept.leases.append(change)
         return kept
 
-    def _take_up(self, kept: Kept, now: Now) -> None:
+    def _take_up(self, kept: StoredState, now: Instant) -> None:
         self._kept = kept.meta
         directory = self._directory
         directory.accounts.update(kept.directory.accounts)
         directory.operators.update(kept.directory.operators)
         directory.groups.update(kept.directory.groups)
         directory.bans.update(kept.directory.bans)
-        self.journal.write([Statement(END_BANS, (now.wall,))])
+        self.audit_log.write([Statement(END_BANS, (now.wall,))])
         for change in kept.leases:
-            if change.model == self._admission.law.model.name:
+            if change.model == self._admission.primary.model.name:
                 self._leased.add((change.pool, change.key, change.kind))
             for ledger in self._admission.ledgers:
                 if ledger.model.name == change.model and change.pool in ledger.pools:
@@ -149,81 +151,81 @@ class Recorder:
         """Note the last instant of this run, and close the store."""
         if self._running:
             self._running = False
-            self.journal.enter(GATEWAY, "stop")
+            self.audit_log.add(GATEWAY, "stop")
         if self.store.available:
-            self.journal.write([self._alive()])
+            self.audit_log.write([self._alive()])
         await self.store.close()
 
-    def lives(self, mono: float) -> None:
+    def record_alive(self, mono: float) -> None:
         """Note now and then that the gateway lives."""
-        due = mono - self._noted >= ALIVE_EVERY or self.journal.behind
+        due = mono - self._noted >= ALIVE_EVERY or self.audit_log.behind
         if due and self.store.available:
             self._noted = mono
-            self.journal.write([self._alive()])
+            self.audit_log.write([self._alive()])
 
     def record(self, changes: Sequence[LeaseChange]) -> asyncio.Future[None]:
         """Write changes of leases; done when they are durable."""
         for change in changes:
             self._enter(change)
-        return self.journal.write([_lease(change) for change in changes])
+        return self.audit_log.write([_lease(change) for change in changes])
 
     def _enter(self, change: LeaseChange) -> None:
         """Enter grants and ends of the enforced model's leases into the audit log; a moved end is neither."""
-        if change.model != self._admission.law.model.name:
+        if change.model != self._admission.primary.model.name:
             return
         lease = (change.pool, change.key, change.kind)
         detail = {"model": change.model, "pool": change.pool, "kind": change.kind}
         if change.ended is None and lease not in self._leased:
             self._leased.add(lease)
-            self.journal.enter(GATEWAY, "lease.granted", str(change.key), detail | {"expires": utc(change.expires)})
+            self.audit_log.add(GATEWAY, "lease.granted", str(change.key), detail | {"expires": utc(change.expires)})
         elif change.ended is not None and lease in self._leased:
             self._leased.discard(lease)
-            self.journal.enter(GATEWAY, "lease.ended", str(change.key), detail | {"cause": change.ended})
+            self.audit_log.add(GATEWAY, "lease.ended", str(change.key), detail | {"cause": change.ended})
 
-    def note(
+    def audit(
         self, actor: str, action: str, subject: str = "", detail: Mapping[str, Any] | None = None
     ) -> asyncio.Future[None]:
         """Make an entry in the audit log, durable together with what is written before anything is awaited."""
-        self.journal.enter(actor, action, subject, detail)
-        return self.journal.write()
+        self.audit_log.add(actor, action, subject, detail)
+        return self.audit_log.write()
 
     def account(self, name: str) -> asyncio.Future[None]:
         """Write an account as it is now, or that there is none."""
         held = name in self._directory.accounts
-        return self.journal.write([self._account(name) if held else Statement(END_ACCOUNT, (name,))])
+        return self.audit_log.write([self._account(name) if held else Statement(END_ACCOUNT, (name,))])
 
     def group(self, name: str) -> asyncio.Future[None]:
         """Write a group as it is now, or that there is none."""
         held = name in self._directory.groups
-        return self.journal.write([self._group(name) if held else Statement(END_GROUP, (name,))])
+        return self.audit_log.write([self._group(name) if held else Statement(END_GROUP, (name,))])
 
     def ban(self, subject: str) -> asyncio.Future[None]:
         """Write a ban as it is now, or that there is none."""
         held = self._directory.bans.get(subject)
-        return self.journal.write([Statement(PUT_BAN, tuple(held)) if held else Statement(END_BAN, (subject,))])
+        return self.audit_log.write([Statement(PUT_BAN, tuple(held)) if held else Statement(END_BAN, (subject,))])
 
     def operator(self, name: str) -> asyncio.Future[None]:
         """Write an operator's tokens as they are now, or that there are none."""
-        return self.journal.write([Statement(END_OPERATOR, (name,)), *self._operator(name)])
+        return self.audit_log.write([Statement(END_OPERATOR, (name,)), *self._operator(name)])
 
     def license(self, serial: str) -> asyncio.Future[None]:
         """Write a license that was sold as it is now, or that there is none."""
-        return self.journal.write(license_as_it_is(self._registrar, serial))
+        return self.audit_log.write(license_as_it_is(self._registrar, serial))
 
     def installation(self, installation: Installation) -> asyncio.Future[None]:
         """Write a server that registered as it is now, or that it is forgotten."""
         place = (installation.serial, installation.server)
         held = place in self._registrar.installations
-        return self.journal.write([_server(installation) if held else Statement(END_INSTALLATION, place)])
+        return self.audit_log.write([_server(installation) if held else Statement(END_INSTALLATION, place)])
 
     def keep(self, name: str, text: str) -> asyncio.Future[None]:
         """Keep a text under a name."""
         self._kept[name] = text
-        return self.journal.write([Statement(PUT_META, (name, text))])
+        return self.audit_log.write([Statement(PUT_META, (name, text))])
 
     def follow(self) -> None:
         """The enforced model is another one now."""
-        law = self._admission.law.model.name
+        law = self._admission.primary.model.name
         self._leased = {(each.pool, each.key, each.kind) for each in self._leases() if each.model == law}
 
     def everything(self) -> Iterable[Statement]:
@@ -241,7 +243,7 @@ class Recorder:
         yield from (Statement(PUT_BAN, tuple(ban)) for ban in self._directory.bans.values())
         for name in self._directory.operators:
             yield from self._operator(name)
-        yield from self.journal.backlog()
+        yield from self.audit_log.backlog()
 
     def _leases(self) -> Iterator[LeaseChange]:
         for ledger in self._admission.ledgers:
@@ -249,7 +251,7 @@ class Recorder:
                 # Reservations of a pool that leases nothing come from the configuration.
                 reserved = book.reservations if book.terms.leased else {}
                 held: list[tuple[Key, Lease | Reservation]] = [*book.leases.items(), *reserved.items()]
-                yield from (ledger.change(pool, key, claim) for key, claim in held)
+                yield from (ledger.lease_change(pool, key, claim) for key, claim in held)
 
     def _alive(self) -> Statement:
         return Statement(PUT_META, ("alive", repr(self._now().wall)))
@@ -259,7 +261,7 @@ class Recorder:
         return Statement(PUT_ACCOUNT, (name, tokens))
 
     def _operator(self, name: str) -> list[Statement]:
-        return [appointment(name, token) for token in self._directory.operators.get(name, ())]
+        return [operator_row(name, token) for token in self._directory.operators.get(name, ())]
 
     def _group(self, name: str) -> Statement:
         group = self._directory.groups[name]
@@ -277,12 +279,12 @@ async def operators(store: Store) -> dict[str, tuple[Token, ...]]:
     return found
 
 
-def appointment(name: str, token: Token) -> Statement:
+def operator_row(name: str, token: Token) -> Statement:
     """What puts an operator's token into a store."""
     return Statement(PUT_OPERATOR, (name, token.digest.hex(), token.created, token.scope))
 
 
-async def licenses(store: Store) -> dict[str, License]:
+async def licenses(store: Store) -> dict[str, SoldLicense]:
     """The licenses that a store holds, by serial.
 
     Raises `StoreUnavailable`; what the store holds may be wrong, and then other errors.
@@ -290,7 +292,7 @@ async def licenses(store: Store) -> dict[str, License]:
     found = {}
     for serial, key, granted_, created, revoked in await store.read("SELECT * FROM license ORDER BY serial"):
         grant = granted(read(json.loads(granted_), "terms"), OFFERS)
-        found[serial] = License(serial, key_of(key), grant, created, revoked)
+        found[serial] = SoldLicense(serial, key_of(key), grant, created, revoked)
     return found
 
 
@@ -317,8 +319,8 @@ def license_as_it_is(registrar: Registrar, serial: str) -> list[Statement]:
     return [_sale(license)]
 
 
-def _sale(license: License) -> Statement:
-    terms = json.dumps(license.grant.document())
+def _sale(license: SoldLicense) -> Statement:
+    terms = json.dumps(license.grant.to_json())
     return Statement(PUT_LICENSE, (license.serial, license.key.hex(), terms, license.created, license.revoked))
 
 

@@ -116,11 +116,11 @@ def test_what_the_operator_declared_wins_over_what_a_client_says() -> None:
 def test_the_first_member_with_an_account_stands_in_where_nobody_hosts() -> None:
     conferences, guest, ann, bob = Conferences(), person(1), person(2, "ann"), person(3, "bob")
     conference = entered(conferences, "m", guest)
-    assert conference.lacks_host
+    assert conference.has_no_host
     for member in (ann, bob):
         conferences.enter(conference, member, host=False, now=0.0)
-    assert conference.lieu is ann
-    assert not conference.lacks_host
+    assert conference.implied_host is ann
+    assert not conference.has_no_host
 
 
 def test_nobody_stands_in_for_a_declared_host() -> None:
@@ -128,5 +128,5 @@ def test_nobody_stands_in_for_a_declared_host() -> None:
     conference = conferences.create("m", Declaration())
     conferences.enter(conference, ann, host=True, now=0.0)
     conferences.enter(conference, bob, host=False, now=0.0)
-    assert conference.lieu is None
+    assert conference.implied_host is None
     assert conference.hosted

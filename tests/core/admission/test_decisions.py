@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decisions import Admission
-from gateway.core.admission.outcome import Outcome
+from gateway.core.admission.outcome import Decision
 from gateway.core.admission.snapshot import PoolView, snapshot
 from gateway.core.counting.ledger import LeaseChange
 from gateway.core.counting.license_model import Refusal
@@ -35,7 +35,7 @@ from gateway.licensing.floating import Floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
 from gateway.licensing.trueconf import TrueConf
 from tests.core.admission.mirror import LEASE, Mirror, Person, Room, Tale
-from tests.core_harness import Gate
+from tests.core_harness import CoreHarness
 
 WINDOW = 90.0
 ACCOUNTS = ["ann", "bob", "cid", "dan"]
@@ -63,13 +63,13 @@ def picture(admission: Admission) -> Any:
         [
             {
                 name: (
-                    {key: [id(claim) for claim in book.claims.of(key)] for key in book.claims},
+                    {key: [id(claim) for claim in book.claims.values_of(key)] for key in book.claims},
                     {key: (lease.since, lease.expires, lease.deleted) for key, lease in book.leases.items()},
                     list(book.reservations),
                     {key: (linger.until, linger.cause) for key, linger in book.lingering.items()},
                     book.grants,
                     dict(book.releases),
-                    dict(book.denials) if ledger is not admission.law else None,
+                    dict(book.denial_counts) if ledger is not admission.primary else None,
                 )
                 for name, book in ledger.pools.items()
             }
@@ -80,7 +80,7 @@ def picture(admission: Admission) -> Any:
             for number, each in admission.sessions.by_number.items()
         },
         {
-            name: (room.access, room.mode, room.live, list(room.members.items()), room.hosted, room.lieu)
+            name: (room.access, room.mode, room.live, list(room.members.items()), room.hosted, room.implied_host)
             for name, room in admission.conferences.by_id.items()
         },
         [set(view) for view in (admission.conferences.live, admission.conferences.scheduled)],
@@ -134,7 +134,7 @@ class Life(RuleBasedStateMachine):
             "floating": Floating(limit=3, key=key, linger=60.0, reserve=reserve),
         }
         names = [self.enforced, *(name for name in MODELS if name != self.enforced)]
-        self.gate = Gate(
+        self.gate = CoreHarness(
             *(MODELS[name].model(self.terms[name]) for name in names),
             enforce=enforce,
             overdraft=overdraft,
@@ -176,19 +176,19 @@ class Life(RuleBasedStateMachine):
         numbers = sorted(self.mirror.people)
         return self.admission.sessions.by_number[numbers[place % len(numbers)]]
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, outcome: Decision) -> None:
         for session, cause in outcome.ended:
             for tale in self.tales.values():
                 tale.lost(self.mirror, session.number, cause, self.gate.now.mono)
             self.mirror.gone(session.number)
 
-    def _removed(self, outcome: Outcome) -> None:
-        for session, message in outcome.news:
+    def _removed(self, outcome: Decision) -> None:
+        for session, message in outcome.notices:
             if message["type"] == "removed":
                 self.mirror.leave(message["conference"], session.number)
-        for session, message in outcome.news:
+        for session, message in outcome.notices:
             if message["type"] == "removed":
-                assert message["seats"] == self.admission.standing(session)["seats"]
+                assert message["seats"] == self.admission.entitlements(session)["seats"]
 
     def _unfounded(self, refusal: Refusal | None, seats: set[tuple[str, Any]], leaving: set[tuple[str, Any]]) -> bool:
         """Whether a pool is said to be full that has room for `seats`, when `leaving` are given back."""
@@ -214,7 +214,7 @@ class Life(RuleBasedStateMachine):
     @rule(person=persons, room=st.none() | rooms, host=flags)
     def hello(self, person: Person, room: str | None, host: bool) -> None:
         """A client comes, perhaps to join something at once."""
-        if person.account and not person.home and self.gate.leasing.deleted(person.account):
+        if person.account and not person.home and self.gate.leasing.is_deleted(person.account):
             return
         if len(self.mirror.people) < 8:
             number = self.gate.number
@@ -312,7 +312,7 @@ class Life(RuleBasedStateMachine):
             if not (self.terms["nefsis-named"].naming == "listed" and identity not in tale.names):
                 tale.opened(self.mirror, session.number, busy=busy)
         waited, room.members, room.live, room.stand_in = room.members, {}, True, None
-        answered = [(member, message) for member, message in outcome.news if message["type"] in {"joined", "denied"}]
+        answered = [(member, message) for member, message in outcome.notices if message["type"] in {"joined", "denied"}]
         assert [member.number for member, _ in answered] == list(waited)
         for member, message in answered:
             if message["type"] == "joined":
@@ -400,7 +400,7 @@ class Life(RuleBasedStateMachine):
         lost = tale.redistribute(configured)
         inside = {self.admission.sessions.by_number[number].number for number in self._inside(lost)}
         outcome, beyond = self.gate.redistribute(configured)
-        assert {session.number for session, message in outcome.news if message["type"] == "removed"} == inside
+        assert {session.number for session, message in outcome.notices if message["type"] == "removed"} == inside
         if tale.enforced:
             asked = [each for each in dict.fromkeys(configured) if each not in tale.deleted]
             assert beyond == [each for each in asked if each not in tale.permanent]
@@ -417,7 +417,7 @@ class Life(RuleBasedStateMachine):
         ]
 
     def _forget(self, account: str) -> None:
-        if self.gate.leasing.deleted(account):
+        if self.gate.leasing.is_deleted(account):
             return
         self._ended(self.gate.forget(account))
         self.tales["trueconf"].forget(account)
@@ -469,7 +469,7 @@ class Life(RuleBasedStateMachine):
         terms = dataclasses.replace(self.terms[name], **{key: limit})
         snapshot(self.admission, self.gate.now.mono)
         ledger = self.gate.ledger(name)
-        ledger.retune(MODELS[name].model(terms), self.law.overdraft, self.gate.now)
+        ledger.apply_terms(MODELS[name].model(terms), self.law.overdraft, self.gate.now)
         self.terms[name] = self.tales[name].terms = terms
         self._retell()
 
@@ -546,9 +546,9 @@ class Life(RuleBasedStateMachine):
         expected: dict[tuple[str, str, Any, str], LeaseChange] = {}
         for ledger in self.admission.ledgers:
             for name, book in ledger.pools.items():
-                kept = book.reservations if name == ledger.model.personal else {}
-                changes = [ledger.change(name, key, lease) for key, lease in book.leases.items()]
-                changes += [ledger.change(name, key, reservation) for key, reservation in kept.items()]
+                kept = book.reservations if name == ledger.model.account_pool else {}
+                changes = [ledger.lease_change(name, key, lease) for key, lease in book.leases.items()]
+                changes += [ledger.lease_change(name, key, reservation) for key, reservation in kept.items()]
                 expected |= {(ledger.model.name, name, each.key, each.kind): each for each in changes}
         assert replayed == expected
 

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.admission.directory import Directory, Group, subject
+from gateway.core.admission.directory import Directory, Group, ban_subject
 from gateway.core.counting.session import Session
 
 
 def test_a_token_proves_the_account_it_was_made_for_and_no_other() -> None:
     directory = Directory()
     directory.accounts = {"ann": (), "bob": ()}
-    directory.grant("ann", "secret", 0.0)
-    assert directory.proves("ann", "secret")
-    assert not directory.proves("bob", "secret")
-    assert not directory.proves("nobody", "secret")
+    directory.add_account_token("ann", "secret", 0.0)
+    assert directory.proves_account("ann", "secret")
+    assert not directory.proves_account("bob", "secret")
+    assert not directory.proves_account("nobody", "secret")
 
 
 @pytest.mark.parametrize("token", [None, "", "Secret", "secret ", "\N{SNOWMAN}"])
 def test_any_other_token_proves_nothing(token: str | None) -> None:
     directory = Directory()
     directory.accounts = {"ann": ()}
-    assert not directory.proves("ann", token)
-    directory.grant("ann", "secret", 0.0)
-    assert not directory.proves("ann", token)
+    assert not directory.proves_account("ann", token)
+    directory.add_account_token("ann", "secret", 0.0)
+    assert not directory.proves_account("ann", token)
 
 
 def test_a_new_token_leaves_the_old_ones_good() -> None:
     directory = Directory()
     directory.accounts = {"ann": ()}
-    directory.grant("ann", "old", 0.0)
-    directory.grant("ann", "new", 0.0)
-    assert directory.proves("ann", "old")
-    assert directory.proves("ann", "new")
+    directory.add_account_token("ann", "old", 0.0)
+    directory.add_account_token("ann", "new", 0.0)
+    assert directory.proves_account("ann", "old")
+    assert directory.proves_account("ann", "new")
 
 
 def test_secrets_are_not_kept() -> None:
     directory = Directory()
     directory.accounts = {"ann": ()}
-    directory.grant("ann", "secret", 0.0)
+    directory.add_account_token("ann", "secret", 0.0)
     assert "secret" not in repr(directory.accounts)
 
 
@@ -49,12 +49,12 @@ def test_permanent_accounts_come_in_order_of_group_then_name_each_once() -> None
         "east": Group(("cid", "bob"), permanent=True),
         "all": Group(("dan", "ann"), permanent=False),
     }
-    assert directory.permanent() == ["bob", "cid", "ann", "zoe"]
+    assert directory.permanent_accounts() == ["bob", "cid", "ann", "zoe"]
 
 
 def test_an_account_is_banned_at_its_own_home_only() -> None:
     directory = Directory()
-    directory.ban(subject(Session(1, account="ann", address="192.0.2.1")), 100.0)
+    directory.ban(ban_subject(Session(1, account="ann", address="192.0.2.1")), 100.0)
     assert directory.banned(Session(2, account="ann"), "192.0.2.2", 99.0)
     assert not directory.banned(Session(3, account="ann", home="far"), "192.0.2.1", 99.0)
     assert not directory.banned(Session(4), "192.0.2.1", 99.0)
@@ -62,16 +62,16 @@ def test_an_account_is_banned_at_its_own_home_only() -> None:
 
 def test_a_guest_is_banned_by_address() -> None:
     directory = Directory()
-    directory.ban(subject(Session(1, address="192.0.2.1")), 100.0)
+    directory.ban(ban_subject(Session(1, address="192.0.2.1")), 100.0)
     assert directory.banned(Session(2), "192.0.2.1", 0.0)
     assert not directory.banned(Session(3), "192.0.2.2", 0.0)
 
 
 def test_a_ban_ends_at_its_instant_and_is_then_forgotten() -> None:
     directory, ann = Directory(), Session(1, account="ann")
-    directory.ban(subject(ann), 100.0)
+    directory.ban(ban_subject(ann), 100.0)
     directory.ban("bob", 200.0)
-    assert not directory.banned(ann, ann.peer, 100.0)
+    assert not directory.banned(ann, ann.peer_address, 100.0)
     directory.forget_bans(100.0)
     assert set(directory.bans) == {"bob"}
 
@@ -79,27 +79,32 @@ def test_a_ban_ends_at_its_instant_and_is_then_forgotten() -> None:
 def test_a_token_is_taken_from_an_account_by_its_fingerprint() -> None:
     directory = Directory()
     directory.accounts = {"ann": ()}
-    old = directory.grant("ann", "old", 1.0)
-    new = directory.grant("ann", "new", 2.0)
+    old = directory.add_account_token("ann", "old", 1.0)
+    new = directory.add_account_token("ann", "new", 2.0)
     assert old.fingerprint != new.fingerprint
-    assert directory.ungrant("ann", old.fingerprint)
-    assert not directory.ungrant("ann", old.fingerprint)
-    assert not directory.proves("ann", "old")
-    assert directory.proves("ann", "new")
+    assert directory.remove_account_token("ann", old.fingerprint)
+    assert not directory.remove_account_token("ann", old.fingerprint)
+    assert not directory.proves_account("ann", "old")
+    assert directory.proves_account("ann", "new")
 
 
 def test_an_operator_is_known_by_any_of_its_tokens_each_with_its_scope() -> None:
     directory = Directory()
-    directory.appoint("ops", "read", "first", 1.0)
-    second = directory.appoint("ops", "admin", "second", 2.0)
-    directory.appoint("prometheus", "read", "third", 3.0)
-    assert directory.operator("first") == ("ops", "read")
-    assert directory.operator("second") == ("ops", "admin")
-    assert directory.operator("third") == ("prometheus", "read")
-    assert directory.operator("fourth") is directory.operator("") is directory.operator("\udcff") is None
-    assert directory.dismiss("ops", second.fingerprint) == 1
-    assert directory.operator("second") is None
-    assert directory.dismiss("ops", second.fingerprint) == 0
-    assert directory.dismiss("ops") == 1
-    assert directory.dismiss("ops") == 0
+    directory.add_operator_token("ops", "read", "first", 1.0)
+    second = directory.add_operator_token("ops", "admin", "second", 2.0)
+    directory.add_operator_token("prometheus", "read", "third", 3.0)
+    assert directory.operator_of_secret("first") == ("ops", "read")
+    assert directory.operator_of_secret("second") == ("ops", "admin")
+    assert directory.operator_of_secret("third") == ("prometheus", "read")
+    assert (
+        directory.operator_of_secret("fourth")
+        is directory.operator_of_secret("")
+        is directory.operator_of_secret("\udcff")
+        is None
+    )
+    assert directory.remove_operator_tokens("ops", second.fingerprint) == 1
+    assert directory.operator_of_secret("second") is None
+    assert directory.remove_operator_tokens("ops", second.fingerprint) == 0
+    assert directory.remove_operator_tokens("ops") == 1
+    assert directory.remove_operator_tokens("ops") == 0
     assert set(directory.operators) == {"prometheus"}

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.counting.license_model import Model
+from gateway.core.counting.license_model import LicenseModel
 from gateway.licensing import MODELS
 from gateway.licensing.epop import Epop
 from gateway.licensing.floating import Floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
 from gateway.licensing.trueconf import TrueConf
-from tests.core_harness import DAY, HOUR, Gate, request
+from tests.core_harness import DAY, HOUR, CoreHarness, request
 
 WIDE: dict[str, Any] = {
     "epop": Epop(users=99),
@@ -32,17 +32,17 @@ NARROW: dict[str, Any] = {
 }
 
 
-def models(terms: dict[str, Any], *first: str) -> list[Model]:
+def models(terms: dict[str, Any], *first: str) -> list[LicenseModel]:
     names = dict.fromkeys((*first, *MODELS))
     return [MODELS[name].model(terms[name]) for name in names]
 
 
-def retune(gate: Gate, terms: dict[str, Any], overdraft: int = 0) -> None:
+def retune(gate: CoreHarness, terms: dict[str, Any], overdraft: int = 0) -> None:
     for ledger in gate.admission.ledgers:
-        ledger.retune(MODELS[ledger.model.name].model(terms[ledger.model.name]), overdraft, gate.now)
+        ledger.apply_terms(MODELS[ledger.model.name].model(terms[ledger.model.name]), overdraft, gate.now)
 
 
-def counts(gate: Gate) -> dict[str, dict[str, Any]]:
+def counts(gate: CoreHarness) -> dict[str, dict[str, Any]]:
     """Every pool of every model, by what is the same whoever decides."""
     return {
         ledger.model.name: {
@@ -53,7 +53,7 @@ def counts(gate: Gate) -> dict[str, dict[str, Any]]:
     }
 
 
-def held(gate: Gate) -> list[dict[str, Any]]:
+def held(gate: CoreHarness) -> list[dict[str, Any]]:
     """What each session holds in each model."""
     return [
         {ledger.model.name: set(session.seats[ledger.index]) for ledger in gate.admission.ledgers}
@@ -62,31 +62,31 @@ def held(gate: Gate) -> list[dict[str, Any]]:
 
 
 def test_the_model_that_decides_already_is_not_followed_anew() -> None:
-    gate = Gate(*models(WIDE, "epop"))
-    assert not gate.admission.follow("epop")
-    assert gate.admission.follow("trueconf")
-    assert not gate.admission.follow("trueconf")
-    assert gate.admission.law.model.name == "trueconf"
+    gate = CoreHarness(*models(WIDE, "epop"))
+    assert not gate.admission.switch_primary("epop")
+    assert gate.admission.switch_primary("trueconf")
+    assert not gate.admission.switch_primary("trueconf")
+    assert gate.admission.primary.model.name == "trueconf"
 
 
 @pytest.mark.parametrize("enforce", [True, False])
 def test_one_model_decides_and_only_where_anything_is_enforced(enforce: bool) -> None:
-    gate = Gate(*models(WIDE, "epop"), enforce=enforce)
-    gate.admission.follow("floating")
+    gate = CoreHarness(*models(WIDE, "epop"), enforce=enforce)
+    gate.admission.switch_primary("floating")
     ledgers = {ledger.model.name: ledger for ledger in gate.admission.ledgers}
-    assert [name for name, ledger in ledgers.items() if ledger.leads] == ["floating"]
+    assert [name for name, ledger in ledgers.items() if ledger.is_primary] == ["floating"]
     assert [name for name, ledger in ledgers.items() if ledger.enforced] == (["floating"] if enforce else [])
 
 
 @pytest.mark.parametrize("before", MODELS)
 @pytest.mark.parametrize("after", MODELS)
 def test_a_changed_model_with_lower_limits_drops_nobody(before: str, after: str) -> None:
-    gate = Gate(*models(WIDE, before))
+    gate = CoreHarness(*models(WIDE, before))
     sessions = [gate.hello(f"user-{number}", "pc") for number in range(6)]
     for number, session in enumerate(sessions[:5]):
         gate.joined(session, host=number == 0)
     seats, uses = held(gate), {name: {pool: each[0] for pool, each in of.items()} for name, of in counts(gate).items()}
-    gate.admission.follow(after)
+    gate.admission.switch_primary(after)
     retune(gate, NARROW)
     assert held(gate) == seats
     assert {name: {pool: each[0] for pool, each in of.items()} for name, of in counts(gate).items()} == uses
@@ -103,11 +103,11 @@ def test_a_changed_model_with_lower_limits_drops_nobody(before: str, after: str)
     for session in sessions:
         gate.end(session)
     kept = {"hosts": 1} if after == "nefsis-named" else {}
-    assert {name: book.used for name, book in gate.admission.law.pools.items() if book.used} == kept
+    assert {name: book.used for name, book in gate.admission.primary.pools.items() if book.used} == kept
 
 
 def test_a_limit_that_is_lowered_lets_in_again_when_enough_have_left() -> None:
-    gate = Gate(*models(WIDE, "epop"))
+    gate = CoreHarness(*models(WIDE, "epop"))
     sessions = [gate.hello(f"user-{number}") for number in range(4)]
     for session in sessions:
         gate.joined(session)
@@ -123,7 +123,7 @@ def test_a_limit_that_is_lowered_lets_in_again_when_enough_have_left() -> None:
 
 
 def test_permanent_licenses_become_temporary_where_the_license_has_them_no_longer() -> None:
-    gate = Gate(*models(WIDE, "trueconf"))
+    gate = CoreHarness(*models(WIDE, "trueconf"))
     (book,) = [ledger.pools["pro"] for ledger in gate.admission.ledgers if ledger.model.name == "trueconf"]
     gate.leasing.redistribute(["ann", "bob"], gate.now)
     assert list(book.reservations) == ["ann", "bob"]
@@ -141,8 +141,8 @@ def test_permanent_licenses_become_temporary_where_the_license_has_them_no_longe
 
 
 def test_the_overdraft_goes_with_the_model_that_decides() -> None:
-    gate = Gate(*models(NARROW, "epop"), overdraft=1)
-    gate.admission.follow("nefsis-concurrent")
+    gate = CoreHarness(*models(NARROW, "epop"), overdraft=1)
+    gate.admission.switch_primary("nefsis-concurrent")
     retune(gate, NARROW, overdraft=1)
     assert {ledger.model.name: ledger.overdraft for ledger in gate.admission.ledgers} == {
         "nefsis-concurrent": 1,
@@ -151,16 +151,16 @@ def test_the_overdraft_goes_with_the_model_that_decides() -> None:
 
 
 def test_only_the_pool_of_the_model_that_decides_is_announced() -> None:
-    gate = Gate(*models(WIDE, "epop"))
+    gate = CoreHarness(*models(WIDE, "epop"))
     ann, twin = gate.hello("ann", "pc"), gate.hello("ann", "phone")
     gate.joined(ann)
-    gate.admission.follow("trueconf")
+    gate.admission.switch_primary("trueconf")
     bob, other = gate.hello("bob", "pc"), gate.hello("bob", "phone")
     outcome = gate.admission.join(bob, request("join", conference="room"), gate.now)
-    assert [session for session, _ in outcome.news] == [other]
-    gate.admission.follow("epop")
-    assert gate.admission.join(gate.hello("cid"), request("join", conference="room"), gate.now).news == []
-    assert "pro_expires" not in gate.admission.standing(twin)
+    assert [session for session, _ in outcome.notices] == [other]
+    gate.admission.switch_primary("epop")
+    assert gate.admission.join(gate.hello("cid"), request("join", conference="room"), gate.now).notices == []
+    assert "pro_expires" not in gate.admission.entitlements(twin)
 
 
 # -- as if from the start ----------------------------------------------------------------------------------------------
@@ -176,14 +176,14 @@ STEPS = st.lists(
 )
 
 
-def step(gate: Gate, what: str, place: int, room: str, flag: bool) -> Any:
+def step(gate: CoreHarness, what: str, place: int, room: str, flag: bool) -> Any:
     """One step, by what is there; its answer."""
     sessions = list(gate.admission.sessions.by_number.values())
     if what == "hello":
         _, outcome = gate.knock(f"user-{place}" if place < 6 else None, "pc" if flag else "phone")
         return outcome.answer
     if what == "wait":
-        news = gate.wait(HOUR * (place + 1) * (5 if flag else 1)).news
+        news = gate.wait(HOUR * (place + 1) * (5 if flag else 1)).notices
         return [(session.number, message) for session, message in news]
     if not sessions:
         return None
@@ -197,7 +197,7 @@ def step(gate: Gate, what: str, place: int, room: str, flag: bool) -> Any:
     )()
 
 
-def declared(gate: Gate, what: str, place: int, room: str, flag: bool) -> bool:
+def declared(gate: CoreHarness, what: str, place: int, room: str, flag: bool) -> bool:
     """Whether a step is the same under every model: who opens a conference hosts it, with an account, and no other."""
     sessions = list(gate.admission.sessions.by_number.values())
     if what != "join" or not sessions:
@@ -206,8 +206,8 @@ def declared(gate: Gate, what: str, place: int, room: str, flag: bool) -> bool:
     if room in gate.admission.conferences.by_id:
         return not flag
     elsewhere = any(
-        other.hosted or other.lieu is each
-        for each in gate.admission.sessions.kin(session)
+        other.hosted or other.implied_host is each
+        for each in gate.admission.sessions.same_account_sessions(session)
         for other in each.conferences
     )
     return flag and session.account is not None and not elsewhere
@@ -220,12 +220,12 @@ def test_the_steps_that_follow_are_decided_as_if_it_had_been_the_law_from_the_st
     after: str, before: str, first: list[Any], then: list[Any], overdraft: int
 ) -> None:
     assume(before != after)
-    came, was = Gate(*models(WIDE, before)), Gate(*models(WIDE, after))
+    came, was = CoreHarness(*models(WIDE, before)), CoreHarness(*models(WIDE, after))
     for each in first:
         if declared(came, *each):
             step(came, *each)
             step(was, *each)
-    assert came.admission.follow(after)
+    assert came.admission.switch_primary(after)
     for gate in (came, was):
         retune(gate, NARROW, overdraft)
     assert held(came) == held(was)
@@ -234,5 +234,5 @@ def test_the_steps_that_follow_are_decided_as_if_it_had_been_the_law_from_the_st
         assert step(came, *each) == step(was, *each)
         assert held(came) == held(was)
         assert counts(came) == counts(was)
-    for name, book in came.admission.law.pools.items():
-        assert book.denials == was.admission.law.pools[name].denials
+    for name, book in came.admission.primary.pools.items():
+        assert book.denial_counts == was.admission.primary.pools[name].denial_counts

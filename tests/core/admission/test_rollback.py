@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.admission.outcome import Outcome
+from gateway.core.admission.outcome import Decision
 from gateway.core.admission.snapshot import snapshot
 from gateway.core.counting.session import Session
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.nefsis import NefsisNamed, nefsis_named
 from gateway.licensing.trueconf import TrueConf, trueconf
-from tests.core_harness import DAY, HOUR, START, Gate, request
+from tests.core_harness import DAY, HOUR, START, CoreHarness, request
 
 
-def gate(pro: int = 10, **terms: Any) -> Gate:
+def gate(pro: int = 10, **terms: Any) -> CoreHarness:
     models = (trueconf(TrueConf(pro=pro, online=99, allow_pro_requests=True, **terms)), nefsis_named(NefsisNamed()))
-    return Gate(*models, epop(Epop(99)))
+    return CoreHarness(*models, epop(Epop(99)))
 
 
-def state(house: Gate) -> dict[str, Any]:
+def state(house: CoreHarness) -> dict[str, Any]:
     """All that can be seen of who holds and does what."""
     admission = house.admission
     seen = snapshot(admission, house.now.mono)
@@ -38,30 +38,35 @@ def state(house: Gate) -> dict[str, Any]:
             for number, session in admission.sessions.by_number.items()
         },
         "conferences": {
-            id: (each.live, [(member.number, host) for member, host in each.members.items()], each.hosted, each.lieu)
+            id: (
+                each.live,
+                [(member.number, host) for member, host in each.members.items()],
+                each.hosted,
+                each.implied_host,
+            )
             for id, each in admission.conferences.by_id.items()
         },
         "views": (seen.conferences, seen.members, seen.sessions, seen.accounts, seen.devices),
-        "told": {number: admission.standing(session) for number, session in admission.sessions.by_number.items()},
+        "told": {number: admission.entitlements(session) for number, session in admission.sessions.by_number.items()},
     }
 
 
-def undo(house: Gate, outcome: Outcome) -> Outcome:
+def undo(house: CoreHarness, outcome: Decision) -> Decision:
     """Undo a decision that may have been refused."""
-    undone = Outcome() if outcome.retract is None else outcome.retract(house.now)
+    undone = Decision() if outcome.undo is None else outcome.undo(house.now)
     house.changes += outcome.changes + undone.changes
     return undone
 
 
-def join(house: Gate, session: Session, conference: str = "room", **fields: Any) -> Outcome:
+def join(house: CoreHarness, session: Session, conference: str = "room", **fields: Any) -> Decision:
     return house.admission.join(session, request("join", conference=conference, **fields), house.now)
 
 
-def start(house: Gate, session: Session, conference: str = "room") -> Outcome:
+def start(house: CoreHarness, session: Session, conference: str = "room") -> Decision:
     return house.admission.start(session, request("start", conference=conference), house.now)
 
 
-def kept(house: Gate) -> dict[tuple[str, object, str], float | None]:
+def kept(house: CoreHarness) -> dict[tuple[str, object, str], float | None]:
     """What a store holds that wrote down every change."""
     rows: dict[tuple[str, object, str], float | None] = {}
     for change in house.changes:
@@ -73,7 +78,7 @@ def kept(house: Gate) -> dict[tuple[str, object, str], float | None]:
     return rows
 
 
-def held(house: Gate) -> dict[tuple[str, object, str], float | None]:
+def held(house: CoreHarness) -> dict[tuple[str, object, str], float | None]:
     """What memory holds of leases."""
     return {
         (ledger.model.name, key, "temporary"): lease.expires
@@ -153,7 +158,7 @@ def test_after_a_start_is_undone_all_wait_again_in_their_order() -> None:
     undo(house, start(house, ann))
     assert state(house) == before
     assert kept(house) == held(house)
-    assert [answer["type"] for _, answer in house.start(ann).news] == ["joined"] * 3
+    assert [answer["type"] for _, answer in house.start(ann).notices] == ["joined"] * 3
 
 
 def test_who_came_after_a_start_that_is_undone_waits_behind_the_others() -> None:
@@ -189,7 +194,7 @@ def test_what_a_takeover_left_behind_is_undone() -> None:
     new = house.hello("ann", "pc")
     undo(house, outcome)
     assert house.pro() == {}
-    assert house.admission.standing(new)["seats"] == ["online"]
+    assert house.admission.entitlements(new)["seats"] == ["online"]
 
 
 def test_a_license_of_an_account_that_was_deleted_meanwhile_keeps_the_end_of_the_deletion() -> None:
@@ -239,7 +244,7 @@ def test_decisions_undone_the_last_first_leave_what_was_before_them(
         if what in {"join", "request", "start"}:
             outcomes.append(_act(house, people[who], what, where, flag))
     for outcome in reversed(outcomes):
-        undone = outcome.retract(house.now) if outcome.retract is not None and outcome.refused is None else Outcome()
+        undone = outcome.undo(house.now) if outcome.undo is not None and outcome.refused is None else Decision()
         house.changes += undone.changes
     after = state(house)
     for seen in (before_all, after):  # who is first of two sets of equals is not seen by anybody
@@ -249,9 +254,9 @@ def test_decisions_undone_the_last_first_leave_what_was_before_them(
     assert house.now.wall >= START
 
 
-def _act(house: Gate, session: Session, what: str, where: str, flag: bool) -> Outcome:
+def _act(house: CoreHarness, session: Session, what: str, where: str, flag: bool) -> Decision:
     gone = session.number not in house.admission.sessions.by_number
-    outcome = Outcome()
+    outcome = Decision()
     if what == "wait":
         outcome = house.wait(HOUR * 7)
     elif gone:

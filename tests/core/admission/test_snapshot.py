@@ -10,11 +10,11 @@ from gateway.licensing.epop import Epop, epop
 from gateway.licensing.floating import Floating, floating
 from gateway.licensing.nefsis import NefsisNamed, nefsis_named
 from gateway.licensing.trueconf import TrueConf, trueconf
-from tests.core_harness import HOUR, Gate
+from tests.core_harness import HOUR, CoreHarness
 
 
 def test_it_names_the_enforced_model_and_shows_the_pools_of_all() -> None:
-    gate = Gate(trueconf(TrueConf()), epop(Epop()), enforce=False)
+    gate = CoreHarness(trueconf(TrueConf()), epop(Epop()), enforce=False)
     seen = snapshot(gate.admission, gate.now.mono)
     assert (seen.model, seen.edition, seen.enforce) == ("trueconf", "server", False)
     assert [(view.model, view.pool) for view in seen.pools] == [
@@ -27,14 +27,14 @@ def test_it_names_the_enforced_model_and_shows_the_pools_of_all() -> None:
 
 
 def test_a_pool_without_a_limit_has_nothing_to_be_available() -> None:
-    gate = Gate(floating(Floating(limit=0)))
+    gate = CoreHarness(floating(Floating(limit=0)))
     gate.hello()
     view = gate.view("seats")
     assert (view.used, view.limit, view.available, view.overdraft_used) == (1, None, None, 0)
 
 
 def test_sessions_accounts_and_devices_are_distinct() -> None:
-    gate = Gate(epop(Epop()), on_duplicate="allow")
+    gate = CoreHarness(epop(Epop()), on_duplicate="allow")
     for account, device in [("ann", "pc"), ("ann", "pc"), ("ann", "phone"), ("bob", "pc"), ("bob", None), (None, "pc")]:
         gate.hello(account, device)
     gate.sleep(gate.hello("cid", kind="room"))
@@ -45,7 +45,7 @@ def test_sessions_accounts_and_devices_are_distinct() -> None:
 
 
 def test_members_are_counted_once_and_by_what_they_do() -> None:
-    gate = Gate(epop(Epop()))
+    gate = CoreHarness(epop(Epop()))
     ann, bob = gate.hello("ann"), gate.hello("bob")
     gate.joined(ann, "a")
     gate.joined(ann, "b")
@@ -58,7 +58,7 @@ def test_members_are_counted_once_and_by_what_they_do() -> None:
 
 
 def test_refusals_that_are_no_licenses_stand_apart_from_denials() -> None:
-    gate = Gate(epop(Epop(users=0)))
+    gate = CoreHarness(epop(Epop(users=0)))
     ann = gate.hello("ann")
     gate.join(ann)
     gate.leave(ann)
@@ -69,7 +69,7 @@ def test_refusals_that_are_no_licenses_stand_apart_from_denials() -> None:
 
 
 def test_leases_are_told_by_kind() -> None:
-    gate = Gate(trueconf(TrueConf()), nefsis_named(NefsisNamed()))
+    gate = CoreHarness(trueconf(TrueConf()), nefsis_named(NefsisNamed()))
     gate.redistribute(["boss", "vice"])
     gate.joined(gate.hello("ann"), host=True)
     pro = gate.view("pro")
@@ -81,7 +81,7 @@ def test_leases_are_told_by_kind() -> None:
 
 @pytest.mark.parametrize("hours", [1, 100])
 def test_totals_go_on_until_the_instant_of_the_snapshot(hours: int) -> None:
-    gate = Gate(epop(Epop(users=1)))
+    gate = CoreHarness(epop(Epop(users=1)))
     gate.joined(gate.hello())
     gate.wait(hours * HOUR)
     view = gate.view("concurrent")
@@ -89,7 +89,7 @@ def test_totals_go_on_until_the_instant_of_the_snapshot(hours: int) -> None:
 
 
 def test_a_snapshot_does_not_change_with_what_happens_later() -> None:
-    gate = Gate(epop(Epop()))
+    gate = CoreHarness(epop(Epop()))
     ann = gate.hello("ann")
     gate.joined(ann)
     before = gate.view("concurrent")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from gateway.core.counting.ledger import LeaseChange
-from gateway.core.counting.license_model import Model
+from gateway.core.counting.license_model import LicenseModel
 from gateway.licensing.floating import Floating, floating
 from gateway.licensing.nefsis import NefsisNamed, nefsis_named
 from gateway.licensing.trueconf import TrueConf, trueconf
-from tests.core_harness import DAY, HOUR, START, Gate
+from tests.core_harness import DAY, HOUR, START, CoreHarness
 
 
 def test_a_lease_is_noted_when_it_begins_when_it_runs_and_when_it_ends() -> None:
-    gate = Gate(trueconf(TrueConf()))
+    gate = CoreHarness(trueconf(TrueConf()))
     ann = gate.hello("ann")
     gate.joined(ann)
     gate.wait(HOUR)
@@ -26,7 +26,7 @@ def test_a_lease_is_noted_when_it_begins_when_it_runs_and_when_it_ends() -> None
 
 
 def test_joining_a_second_conference_is_no_change_of_the_lease() -> None:
-    gate = Gate(trueconf(TrueConf()))
+    gate = CoreHarness(trueconf(TrueConf()))
     ann, other = gate.hello("ann", "pc"), gate.hello("ann", "phone")
     gate.joined(ann, "a")
     gate.joined(ann, "b")
@@ -39,7 +39,7 @@ def test_joining_a_second_conference_is_no_change_of_the_lease() -> None:
 
 
 def test_the_next_expiry_is_that_of_a_lease_that_runs_out() -> None:
-    gate = Gate(trueconf(TrueConf()))
+    gate = CoreHarness(trueconf(TrueConf()))
     ann, bob = gate.hello("ann"), gate.hello("bob")
     gate.joined(ann)
     gate.leave(ann)
@@ -54,7 +54,7 @@ def test_the_next_expiry_is_that_of_a_lease_that_runs_out() -> None:
 
 
 def test_who_is_refused_for_a_full_leased_pool_hears_when_the_next_lease_ends() -> None:
-    gate = Gate(trueconf(TrueConf(pro=1, online=9)))
+    gate = CoreHarness(trueconf(TrueConf(pro=1, online=9)))
     ann, bob = gate.hello("ann"), gate.hello("bob")
     gate.joined(ann)
     assert "retry_after_seconds" not in gate.join(bob)
@@ -64,7 +64,7 @@ def test_who_is_refused_for_a_full_leased_pool_hears_when_the_next_lease_ends() 
 
 
 def test_renewing_a_lease_again_and_again_piles_nothing_up() -> None:
-    gate = Gate(trueconf(TrueConf()))
+    gate = CoreHarness(trueconf(TrueConf()))
     ann = gate.hello("ann")
     for _ in range(500):
         gate.joined(ann)
@@ -82,9 +82,9 @@ def test_renewing_a_lease_again_and_again_piles_nothing_up() -> None:
 
 
 def test_a_lowered_limit_drops_nobody_and_grants_nothing_until_use_falls() -> None:
-    gate = Gate(floating(Floating(limit=3)))
+    gate = CoreHarness(floating(Floating(limit=3)))
     held = [gate.hello() for _ in range(3)]
-    gate.ledger().retune(floating(Floating(limit=1)), 0, gate.now)
+    gate.ledger().apply_terms(floating(Floating(limit=1)), 0, gate.now)
     assert gate.used("seats") == 3
     for session in held[:2]:
         _, refused = gate.knock()
@@ -98,38 +98,38 @@ def test_a_lowered_limit_drops_nobody_and_grants_nothing_until_use_falls() -> No
 
 
 def test_a_raised_limit_lets_in_at_once() -> None:
-    gate = Gate(floating(Floating(limit=1)))
+    gate = CoreHarness(floating(Floating(limit=1)))
     gate.hello()
     _, refused = gate.knock()
     assert refused.refused is not None
-    gate.ledger().retune(floating(Floating(limit=2)), 0, gate.now)
+    gate.ledger().apply_terms(floating(Floating(limit=2)), 0, gate.now)
     gate.hello()
     assert gate.used("seats") == 2
 
 
 def test_no_key_is_reserved_beyond_the_limit_whatever_it_becomes() -> None:
-    def sold(limit: int) -> Model:
+    def sold(limit: int) -> LicenseModel:
         return floating(Floating(limit=limit, key="account", reserve=("ann", "bob", "cid", "dan")))
 
-    gate = Gate(sold(0))
+    gate = CoreHarness(sold(0))
     book = gate.ledger().pools["seats"]
     assert list(book.reservations) == ["ann", "bob", "cid", "dan"]
     stays = gate.hello("dan")
-    gate.ledger().retune(sold(2), 0, gate.now)
+    gate.ledger().apply_terms(sold(2), 0, gate.now)
     assert list(book.reservations) == ["ann", "bob"]
     assert set(book.claims) == {"ann", "bob", "dan"}, "nobody is dropped"
     _, refused = gate.knock("cid")
     assert refused.refused is not None
-    gate.ledger().retune(sold(3), 0, gate.now)
+    gate.ledger().apply_terms(sold(3), 0, gate.now)
     assert list(book.reservations) == ["ann", "bob"], "the third seat is dan's, as long as he stays"
     gate.end(stays)
-    gate.ledger().retune(sold(3), 0, gate.now)
+    gate.ledger().apply_terms(sold(3), 0, gate.now)
     assert list(book.reservations) == ["ann", "bob", "cid"]
     assert book.grants - sum(book.releases.values()) == book.used == 3
 
 
 def test_overdraft_admits_so_many_more_and_reports_them_apart() -> None:
-    gate = Gate(floating(Floating(limit=1)), overdraft=1)
+    gate = CoreHarness(floating(Floating(limit=1)), overdraft=1)
     gate.hello()
     gate.hello()
     _, refused = gate.knock()
@@ -140,7 +140,7 @@ def test_overdraft_admits_so_many_more_and_reports_them_apart() -> None:
 
 
 def test_without_enforcement_everybody_is_admitted_and_the_denials_are_counted() -> None:
-    gate = Gate(floating(Floating(limit=1)), enforce=False, overdraft=5)
+    gate = CoreHarness(floating(Floating(limit=1)), enforce=False, overdraft=5)
     for _ in range(3):
         gate.hello()
     assert gate.used("seats") == 3
@@ -148,7 +148,7 @@ def test_without_enforcement_everybody_is_admitted_and_the_denials_are_counted()
 
 
 def test_a_name_lasts_until_the_operator_ends_it() -> None:
-    gate = Gate(nefsis_named(NefsisNamed()))
+    gate = CoreHarness(nefsis_named(NefsisNamed()))
     ann = gate.hello("ann")
     gate.joined(ann, host=True)
     gate.end(ann)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.counting.multimap import Index
+from gateway.core.counting.multimap import Multimap
 
 
 class Thing:
@@ -18,7 +18,7 @@ steps = st.lists(st.tuples(st.booleans(), st.sampled_from("ab"), st.integers(0, 
 
 @given(steps)
 def test_it_agrees_with_lists_after_every_step(steps: list[tuple[bool, str, int]]) -> None:
-    index: Index[str, Thing] = Index()
+    index: Multimap[str, Thing] = Multimap()
     lists: dict[str, list[Thing]] = {}
     for adds, key, place in steps:
         thing, known = THINGS[place], key in lists
@@ -39,5 +39,5 @@ def test_it_agrees_with_lists_after_every_step(steps: list[tuple[bool, str, int]
         assert index.surplus == sum(len(each) - 1 for each in lists.values())
         for name in "ab":
             assert (name in index) == (name in lists)
-            assert list(index.of(name)) == lists.get(name, [])
-            assert all(index.only(name, each) == (lists.get(name) == [each]) for each in THINGS)
+            assert list(index.values_of(name)) == lists.get(name, [])
+            assert all(index.has_only(name, each) == (lists.get(name) == [each]) for each in THINGS)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.counting.license_model import Pool
-from gateway.core.counting.pool import Book, Lease
+from gateway.core.counting.license_model import PoolTerms
+from gateway.core.counting.pool import Lease, Pool
 from gateway.core.counting.session import Session
 
 ANN, BOB = Session(1), Session(2)
 
 
-def book(limit: int | None = 2, window: float = 10.0) -> Book:
-    return Book(Pool("seats", limit), window, 100.0)
+def book(limit: int | None = 2, window: float = 10.0) -> Pool:
+    return Pool(PoolTerms("seats", limit), window, 100.0)
 
 
 def test_use_is_the_number_of_distinct_keys() -> None:
@@ -58,7 +58,7 @@ def test_seat_seconds_are_the_integral_of_use() -> None:
     pool.add("k", ANN, 101.0)
     pool.add("m", BOB, 103.5)
     pool.remove("k", ANN, "bye", 104.0)
-    pool.clock(110.0)
+    pool.advance(110.0)
     assert pool.seat_seconds == 1 * 2.5 + 2 * 0.5 + 1 * 6.0
     assert pool.full_seconds == 0.5
 
@@ -66,7 +66,7 @@ def test_seat_seconds_are_the_integral_of_use() -> None:
 def test_a_pool_without_a_limit_is_never_full() -> None:
     pool = book(None)
     pool.add("k", ANN, 100.0)
-    pool.clock(200.0)
+    pool.advance(200.0)
     assert pool.full_seconds == 0.0
 
 
@@ -90,5 +90,5 @@ def test_a_plateau_counts_until_it_ends() -> None:
 def test_the_memory_of_peaks_is_as_long_as_the_window() -> None:
     pool = book(window=10.0)
     for second in range(1000):
-        pool.clock(100.0 + second)
+        pool.advance(100.0 + second)
     assert len(pool._maxima) <= 12

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.registration.agent_protocol import AWAITED, PATIENCE, UNBELIEVABLE, Conversation, Heard, News, Phase
+from gateway.core.registration.agent_protocol import (
+    AWAITED,
+    MAX_UNTRUSTED,
+    UNTRUSTED,
+    AgentConversation,
+    Phase,
+    Received,
+    Verdict,
+)
 from gateway.core.registration.messages import Grant, Message, genuine, proof, sealed
 from gateway.licensing import OFFERS
 
@@ -30,9 +38,9 @@ BODIES: dict[str, Message] = {
 }
 
 
-def conversation(phase: Phase, ticket: str | None = "t0") -> Conversation:
+def conversation(phase: Phase, ticket: str | None = "t0") -> AgentConversation:
     """A conversation that has come to a phase."""
-    agent = Conversation(KEY, OFFERS, server="gw-1", serial="DEMO-1", version="v", nonce=OURS, ticket=ticket)
+    agent = AgentConversation(KEY, OFFERS, server="gw-1", serial="DEMO-1", version="v", nonce=OURS, ticket=ticket)
     if phase is not Phase.CHALLENGE:
         agent.receive({"type": "challenge", "nonce": THEIRS})
     if phase in {Phase.NOTHING, Phase.VERIFIED}:
@@ -43,7 +51,7 @@ def conversation(phase: Phase, ticket: str | None = "t0") -> Conversation:
     return agent
 
 
-def picture(agent: Conversation) -> object:
+def picture(agent: AgentConversation) -> object:
     """All that a message may change, but for the count of those that cannot be believed."""
     return agent.phase, agent.seq, agent.register.copy(), agent._nonces
 
@@ -60,21 +68,25 @@ MAKERS: dict[str, Callable[[Message], Message]] = {
 }
 
 G, C, R, N, V = "genuine", Phase.CHALLENGE, Phase.REGISTERED, Phase.NOTHING, Phase.VERIFIED
-BELIEVED: dict[tuple[Phase, str, str], News] = {
-    (R, "registered", G): News.REGISTERED,
-    (R, "refused", G): News.REFUSED,
-    (R, "revoked", G): News.REVOKED,
-    (N, "refused", G): News.REFUSED,
-    (N, "revoked", G): News.REVOKED,
-    (V, "verified", G): News.VERIFIED,
-    (V, "refused", G): News.REFUSED,
-    (V, "revoked", G): News.REVOKED,
-    **{(phase, "refused", "unsigned"): News.TURNED_AWAY for phase in Phase},
+BELIEVED: dict[tuple[Phase, str, str], Verdict] = {
+    (R, "registered", G): Verdict.REGISTERED,
+    (R, "refused", G): Verdict.REFUSED,
+    (R, "revoked", G): Verdict.REVOKED,
+    (N, "refused", G): Verdict.REFUSED,
+    (N, "revoked", G): Verdict.REVOKED,
+    (V, "verified", G): Verdict.VERIFIED,
+    (V, "refused", G): Verdict.REFUSED,
+    (V, "revoked", G): Verdict.REVOKED,
+    **{(phase, "refused", "unsigned"): Verdict.TURNED_AWAY for phase in Phase},
     # said already, or not asked for
-    **{(phase, "registered", G): News.REPLAYED for phase in (N, V)},
-    **{(phase, "verified", G): News.REPLAYED for phase in (R, N)},
+    **{(phase, "registered", G): Verdict.REPLAYED for phase in (N, V)},
+    **{(phase, "verified", G): Verdict.REPLAYED for phase in (R, N)},
     # a code is required: without it these are no messages at all
-    **{(phase, type, "unsigned"): News.MALFORMED for phase in Phase for type in ("registered", "verified", "revoked")},
+    **{
+        (phase, type, "unsigned"): Verdict.MALFORMED
+        for phase in Phase
+        for type in ("registered", "verified", "revoked")
+    },
 }
 """What is heard in each phase; everything that is not listed is forged."""
 
@@ -86,20 +98,20 @@ def test_what_is_heard_in_each_phase(phase: Phase, type: str, made: str) -> None
     agent = conversation(phase)
     before, seq = picture(agent), agent.seq
     heard = agent.receive(MAKERS[made](BODIES[type]))
-    assert heard.news is BELIEVED.get((phase, type, made), News.FORGED)
-    assert agent.unbelievable == (heard.news in UNBELIEVABLE)
+    assert heard.verdict is BELIEVED.get((phase, type, made), Verdict.FORGED)
+    assert agent.untrusted == (heard.verdict in UNTRUSTED)
     assert agent.seq == seq
-    if heard.news in {News.REGISTERED, News.VERIFIED}:
+    if heard.verdict in {Verdict.REGISTERED, Verdict.VERIFIED}:
         assert agent.phase is Phase.NOTHING
     else:
         assert picture(agent) == before
-        assert heard == Heard(heard.news, reason=heard.reason)
+        assert heard == Received(heard.verdict, reason=heard.reason)
 
 
 def test_what_may_come_is_what_the_table_says() -> None:
     listed = {phase: {type for each, type, made in BELIEVED if each is phase and made == G} for phase in Phase}
     for phase, types in AWAITED.items():
-        replayed = {type for type in listed[phase] if BELIEVED[phase, type, G] is News.REPLAYED}
+        replayed = {type for type in listed[phase] if BELIEVED[phase, type, G] is Verdict.REPLAYED}
         assert listed[phase] - replayed <= types
         assert not replayed & types
 
@@ -125,10 +137,10 @@ def test_it_begins_with_a_registration_that_shows_the_last_ticket_if_there_is_on
 def test_a_challenge_is_answered_by_the_proof_of_this_registration_once() -> None:
     agent = conversation(C)
     heard = agent.receive({"type": "challenge", "nonce": THEIRS})
-    assert heard == Heard(News.CHALLENGED, answer={"type": "proof", "mac": proof(KEY, agent.register, THEIRS)})
+    assert heard == Received(Verdict.CHALLENGED, answer={"type": "proof", "mac": proof(KEY, agent.register, THEIRS)})
     assert agent.phase is R
     before = picture(agent)
-    assert agent.receive({"type": "challenge", "nonce": "0d" * 16}) == Heard(News.REPLAYED)
+    assert agent.receive({"type": "challenge", "nonce": "0d" * 16}) == Received(Verdict.REPLAYED)
     assert picture(agent) == before
 
 
@@ -136,25 +148,25 @@ def test_a_challenge_is_answered_by_the_proof_of_this_registration_once() -> Non
 def test_a_second_challenge_changes_nothing(phase: Phase) -> None:
     agent = conversation(phase)
     before = picture(agent)
-    assert agent.receive({"type": "challenge", "nonce": "0d" * 16}).news is News.REPLAYED
+    assert agent.receive({"type": "challenge", "nonce": "0d" * 16}).verdict is Verdict.REPLAYED
     assert picture(agent) == before
 
 
 def test_a_registration_tells_the_grant_the_interval_the_ticket_and_the_time_as_it_came() -> None:
     heard = conversation(R).receive(sealed(KEY, NONCES, BODIES["registered"]))
-    assert heard == Heard(News.REGISTERED, grant=GRANT, interval=60, ticket="t1", time=5)
+    assert heard == Received(Verdict.REGISTERED, grant=GRANT, interval=60, ticket="t1", time=5)
 
 
 def test_a_verification_tells_the_ticket_and_leaves_the_grant() -> None:
     heard = conversation(V).receive(sealed(KEY, NONCES, BODIES["verified"]))
-    assert heard == Heard(News.VERIFIED, ticket="t2", time="now")
+    assert heard == Received(Verdict.VERIFIED, ticket="t2", time="now")
 
 
 @pytest.mark.parametrize("type", ["refused", "revoked"])
 @pytest.mark.parametrize("reason", ["expired", "revoked", "in_use", "anything"])
 def test_a_provable_refusal_tells_its_reason(type: str, reason: str) -> None:
     heard = conversation(N).receive(sealed(KEY, NONCES, {"type": type, "reason": reason}))
-    assert heard == Heard(News[type.upper()], reason=reason)
+    assert heard == Received(Verdict[type.upper()], reason=reason)
 
 
 def test_every_verification_has_the_next_number_and_the_code_of_this_conversation() -> None:
@@ -165,8 +177,8 @@ def test_every_verification_has_the_next_number_and_the_code_of_this_conversatio
         assert genuine(KEY, NONCES, asked)
         answer = sealed(KEY, NONCES, {"type": "verified", "seq": seq, "ticket": f"t{seq}"})
         assert agent.receive(answer).ticket == f"t{seq}"
-        assert agent.receive(answer).news is News.REPLAYED
-    assert agent.unbelievable == 5
+        assert agent.receive(answer).verdict is Verdict.REPLAYED
+    assert agent.untrusted == 5
 
 
 @pytest.mark.parametrize("seq", [1, 3, 10**9])
@@ -174,9 +186,9 @@ def test_only_the_outstanding_number_is_believed(seq: int) -> None:
     agent = conversation(V)
     agent.receive(sealed(KEY, NONCES, BODIES["verified"]))
     agent.verify({})
-    assert agent.receive(sealed(KEY, NONCES, {**BODIES["verified"], "seq": seq})).news is News.REPLAYED
+    assert agent.receive(sealed(KEY, NONCES, {**BODIES["verified"], "seq": seq})).verdict is Verdict.REPLAYED
     assert agent.phase is V
-    assert agent.receive(sealed(KEY, NONCES, {**BODIES["verified"], "seq": 2})).news is News.VERIFIED
+    assert agent.receive(sealed(KEY, NONCES, {**BODIES["verified"], "seq": 2})).verdict is Verdict.VERIFIED
 
 
 @pytest.mark.parametrize("phase", [C, R, V])
@@ -188,8 +200,8 @@ def test_there_is_one_verification_at_a_time_and_none_before_the_registration(ph
 def test_yesterdays_conversation_said_again_word_by_word_is_worth_nothing() -> None:
     said = [sealed(KEY, YESTERDAY, BODIES[type]) for type in ("registered", "verified")]
     agent = conversation(C)
-    assert agent.receive({"type": "challenge", "nonce": THEIRS}).news is News.CHALLENGED
-    assert [agent.receive(message).news for message in said] == [News.FORGED, News.FORGED]
+    assert agent.receive({"type": "challenge", "nonce": THEIRS}).verdict is Verdict.CHALLENGED
+    assert [agent.receive(message).verdict for message in said] == [Verdict.FORGED, Verdict.FORGED]
     assert agent.phase is R
 
 
@@ -200,10 +212,10 @@ def test_yesterdays_conversation_said_again_word_by_word_is_worth_nothing() -> N
 def test_a_genuine_grant_that_makes_no_sense_is_malformed_and_the_next_one_is_taken(change: dict[str, Any]) -> None:
     agent = conversation(R)
     heard = agent.receive(sealed(KEY, NONCES, {**BODIES["registered"], **change}))
-    assert heard.news is News.MALFORMED
+    assert heard.verdict is Verdict.MALFORMED
     assert next(iter(change)) in heard.reason
     assert agent.phase is R
-    assert agent.receive(sealed(KEY, NONCES, BODIES["registered"])).news is News.REGISTERED
+    assert agent.receive(sealed(KEY, NONCES, BODIES["registered"])).verdict is Verdict.REGISTERED
 
 
 @pytest.mark.parametrize("type", ["register", "proof", "verify"])
@@ -216,7 +228,7 @@ def test_its_own_words_sent_back_are_worth_nothing(phase: Phase, type: str) -> N
     }[type]
     agent = conversation(phase)
     before = picture(agent)
-    assert agent.receive(echo).news in UNBELIEVABLE
+    assert agent.receive(echo).verdict in UNTRUSTED
     assert picture(agent) == before
 
 
@@ -226,24 +238,24 @@ def test_its_own_words_sent_back_are_worth_nothing(phase: Phase, type: str) -> N
 @pytest.mark.parametrize("phase", Phase)
 def test_patience_ends_after_so_much_that_cannot_be_believed_of_whatever_kind(phase: Phase) -> None:
     agent = conversation(phase)
-    nonsense: list[Callable[[], Heard]] = [
-        lambda: agent.garbage("not JSON"),
+    nonsense: list[Callable[[], Received]] = [
+        lambda: agent.receive_garbage("not JSON"),
         lambda: agent.receive({"type": "nonesuch"}),
         lambda: agent.receive(sealed(OTHER_KEY, NONCES, BODIES["revoked"])),
         lambda: agent.receive(sealed(KEY, YESTERDAY, BODIES["registered"])),
     ]
-    for number in range(PATIENCE):
-        assert not agent.hopeless
-        assert nonsense[number % len(nonsense)]().news in UNBELIEVABLE
-    assert agent.hopeless
+    for number in range(MAX_UNTRUSTED):
+        assert not agent.too_many_untrusted
+        assert nonsense[number % len(nonsense)]().verdict in UNTRUSTED
+    assert agent.too_many_untrusted
 
 
 def test_what_is_believed_costs_no_patience() -> None:
     agent = conversation(N)
-    for seq in range(1, 2 * PATIENCE):
+    for seq in range(1, 2 * MAX_UNTRUSTED):
         agent.verify({})
         agent.receive(sealed(KEY, NONCES, {"type": "verified", "seq": seq, "ticket": "t"}))
-    assert agent.unbelievable == 0
+    assert agent.untrusted == 0
 
 
 WORDS = st.sampled_from(
@@ -274,5 +286,5 @@ def test_without_the_key_nothing_changes(phase: Phase, messages: list[Message]) 
     agent = conversation(phase)
     before = picture(agent)
     for message in messages:
-        assert agent.receive(message).news in {*UNBELIEVABLE, News.TURNED_AWAY}
+        assert agent.receive(message).verdict in {*UNTRUSTED, Verdict.TURNED_AWAY}
         assert picture(agent) == before

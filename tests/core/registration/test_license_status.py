@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.registration.license_status import GRANTING, PACE, SHUT, Moment, Standing, State, skew
-from gateway.core.registration.messages import Grant, Offer, canonical, mac
+from gateway.core.registration.license_status import (
+    GRANTING,
+    PACE,
+    SHUT,
+    ClockReading,
+    LicenseState,
+    LicenseStatus,
+    skew,
+)
+from gateway.core.registration.messages import Grant, LicensableModel, canonical, mac
 from gateway.licensing import OFFERS
 
 KEY = bytes(range(32))
@@ -23,24 +31,24 @@ FREE = Grant("trueconf", "free", {"pro": 7}, (), True, None)
 PAID = Grant("trueconf", "server", {"pro": 7}, ("sdk",), False, None)
 
 
-def at(seconds: float = 0.0, *, ahead: float = 0.0, life: str = "a") -> Moment:
+def at(seconds: float = 0.0, *, ahead: float = 0.0, life: str = "a") -> ClockReading:
     """An instant after noon, with a wall clock that is ahead of what has passed."""
-    return Moment(NOON + seconds + ahead, BOOT + seconds, life)
+    return ClockReading(NOON + seconds + ahead, BOOT + seconds, life)
 
 
-def accepted(grant: Grant = FREE, *, interval: int = 60, grace: float = GRACE, connected: bool = True) -> Standing:
+def accepted(grant: Grant = FREE, *, interval: int = 60, grace: float = GRACE, connected: bool = True) -> LicenseStatus:
     """A gateway whose license was confirmed at noon."""
-    standing = Standing(grace, needed=True)
+    standing = LicenseStatus(grace, needed=True)
     standing.accept(grant, interval, "t1", at())
     if not connected:
         standing.lose()
     return standing
 
 
-def restored(standing: Standing, moment: Moment) -> Standing:
+def restored(standing: LicenseStatus, moment: ClockReading) -> LicenseStatus:
     """The same gateway after a restart."""
-    again = Standing(standing.grace, needed=standing.needed)
-    kept = json.loads(json.dumps(standing.document("DEMO-1", KEY, "a")))
+    again = LicenseStatus(standing.grace, needed=standing.needed)
+    kept = json.loads(json.dumps(standing.to_json("DEMO-1", KEY, "a")))
     assert again.restore(kept, "DEMO-1", KEY, OFFERS, moment)
     return again
 
@@ -49,20 +57,24 @@ def restored(standing: Standing, moment: Moment) -> Standing:
 
 
 def test_every_state_grants_or_not_and_is_shut_or_not() -> None:
-    assert [state for state in State if state in GRANTING] == [State.OFF, State.REGISTERED, State.GRACE]
-    assert [state for state in State if state in SHUT] == [State.EXPIRED, State.REVOKED]
+    assert [state for state in LicenseState if state in GRANTING] == [
+        LicenseState.OFF,
+        LicenseState.REGISTERED,
+        LicenseState.GRACE,
+    ]
+    assert [state for state in LicenseState if state in SHUT] == [LicenseState.EXPIRED, LicenseState.REVOKED]
 
 
 def test_who_needs_no_license_is_off_whatever_happens() -> None:
-    standing = Standing(GRACE, needed=False)
-    assert standing.state(at()) is State.OFF
+    standing = LicenseStatus(GRACE, needed=False)
+    assert standing.state(at()) is LicenseState.OFF
     assert standing.reason(at()) is None
     assert standing.left(at()) == math.inf
 
 
 def test_who_was_never_confirmed_is_unregistered() -> None:
-    standing = Standing(GRACE, needed=True)
-    assert standing.state(at(10 * GRACE)) is State.UNREGISTERED
+    standing = LicenseStatus(GRACE, needed=True)
+    assert standing.state(at(10 * GRACE)) is LicenseState.UNREGISTERED
     assert standing.shutdown_at(at()) is None
     assert standing.reason(at()) == "no registration server has confirmed the license yet"
 
@@ -71,16 +83,16 @@ def test_who_was_never_confirmed_is_unregistered() -> None:
 def test_an_answer_is_good_for_its_interval_and_ten_seconds_at_least(interval: int) -> None:
     standing, window = accepted(interval=interval), max(10, interval)
     assert standing.window == window
-    assert standing.state(at(window - 0.001)) is State.REGISTERED
-    assert standing.state(at(window)) is State.GRACE
+    assert standing.state(at(window - 0.001)) is LicenseState.REGISTERED
+    assert standing.state(at(window)) is LicenseState.GRACE
     assert standing.pause == pytest.approx(PACE * interval)
 
 
 @pytest.mark.parametrize(("interval", "grace"), [(1, 5.0), (60, 5.0), (86_400, 43_200.0)])
 def test_no_answer_outlives_the_grace_and_the_next_is_asked_for_before(interval: int, grace: float) -> None:
     standing = accepted(interval=interval, grace=grace)
-    assert standing.state(at(grace - 0.001)) is State.REGISTERED
-    assert standing.state(at(grace)) is State.EXPIRED
+    assert standing.state(at(grace - 0.001)) is LicenseState.REGISTERED
+    assert standing.state(at(grace)) is LicenseState.EXPIRED
     assert standing.pause < grace
     assert accepted(PAID, interval=interval, grace=grace).state(at(grace)) in GRANTING
 
@@ -90,7 +102,7 @@ def test_a_lost_connection_begins_the_grace_at_once_which_counts_from_the_last_a
     assert standing.shutdown_at(at(5)) is None
     assert standing.left(at(5)) == math.inf
     standing.lose()
-    assert standing.state(at(5)) is State.GRACE
+    assert standing.state(at(5)) is LicenseState.GRACE
     assert standing.shutdown_at(at(5)) == NOON + GRACE
     assert standing.left(at(5)) == GRACE - 5
     assert standing.reason(at(5)) == "no answer of the registration server since 2026-11-21T12:00:00Z"
@@ -98,32 +110,32 @@ def test_a_lost_connection_begins_the_grace_at_once_which_counts_from_the_last_a
 
 def test_grace_is_over_exactly_at_its_end() -> None:
     standing = accepted(connected=False)
-    assert standing.state(at(GRACE - 0.001)) is State.GRACE
+    assert standing.state(at(GRACE - 0.001)) is LicenseState.GRACE
     assert standing.left(at(GRACE - 0.5)) == 0.5
-    assert standing.state(at(GRACE)) is State.EXPIRED
+    assert standing.state(at(GRACE)) is LicenseState.EXPIRED
     assert standing.left(at(GRACE + 9)) == 0.0
     assert standing.shutdown_at(at(GRACE)) == NOON + GRACE
     assert (standing.reason(at(GRACE)) or "").endswith("since 2026-11-21T12:00:00Z, and the grace is over")
 
 
 def test_a_connection_that_says_nothing_is_a_lost_one() -> None:
-    assert accepted().state(at(GRACE)) is State.EXPIRED
+    assert accepted().state(at(GRACE)) is LicenseState.EXPIRED
 
 
 def test_a_verified_answer_begins_it_all_anew() -> None:
     standing = accepted(connected=False)
-    assert standing.state(at(2 * GRACE)) is State.EXPIRED
+    assert standing.state(at(2 * GRACE)) is LicenseState.EXPIRED
     standing.confirm("t2", at(2 * GRACE))
     assert standing.ticket == "t2"
-    assert standing.state(at(2 * GRACE + 59)) is State.REGISTERED
+    assert standing.state(at(2 * GRACE + 59)) is LicenseState.REGISTERED
     standing.lose()
-    assert standing.state(at(3 * GRACE - 1)) is State.GRACE
-    assert standing.state(at(3 * GRACE)) is State.EXPIRED
+    assert standing.state(at(3 * GRACE - 1)) is LicenseState.GRACE
+    assert standing.state(at(3 * GRACE)) is LicenseState.EXPIRED
 
 
 def test_a_paid_license_stays_in_grace_without_end() -> None:
     standing = accepted(PAID, connected=False)
-    assert standing.state(at(1000 * GRACE)) is State.GRACE
+    assert standing.state(at(1000 * GRACE)) is LicenseState.GRACE
     assert standing.shutdown_at(at(GRACE)) is None
     assert standing.left(at(GRACE)) == math.inf
 
@@ -136,26 +148,26 @@ def test_any_license_ends_after_its_last_second(grant: Grant, how: str) -> None:
     if how == "offline":
         standing.install(ended, NOON, at())
     assert standing.state(at(50)) in GRANTING
-    assert standing.state(at(50.001)) is State.EXPIRED
+    assert standing.state(at(50.001)) is LicenseState.EXPIRED
     assert standing.reason(at(51)) == "the license ended at 2026-11-21T12:00:50Z"
 
 
 def test_a_revoked_license_is_so_at_once_until_a_registration_says_otherwise() -> None:
     standing = accepted()
     standing.revoke("expired")
-    assert standing.state(at(1)) is State.REVOKED
+    assert standing.state(at(1)) is LicenseState.REVOKED
     assert standing.reason(at(1)) == "the registration server refuses the license: expired"
     assert standing.shutdown_at(at(1)) is None
     standing.confirm("t2", at(2))
-    assert standing.state(at(2)) is State.REVOKED
+    assert standing.state(at(2)) is LicenseState.REVOKED
     standing.accept(FREE, 60, "t3", at(3))
-    assert standing.state(at(3)) is State.REGISTERED
+    assert standing.state(at(3)) is LicenseState.REGISTERED
 
 
 def test_who_is_refused_before_anything_was_granted_is_told_why() -> None:
-    standing = Standing(GRACE, needed=True)
+    standing = LicenseStatus(GRACE, needed=True)
     standing.revoke("revoked")
-    assert standing.state(at()) is State.REVOKED
+    assert standing.state(at()) is LicenseState.REVOKED
     assert standing.reason(at()) == "the registration server refuses the license: revoked"
 
 
@@ -164,126 +176,129 @@ def test_a_license_installed_offline_needs_no_connection(grant: Grant) -> None:
     standing = accepted(connected=False)
     standing.revoke("revoked")
     standing.install(grant, NOON - 60, at(GRACE))
-    assert standing.state(at(1000 * GRACE)) is State.REGISTERED
-    assert standing.state(at(GRACE, ahead=-GRACE)) is State.REGISTERED
+    assert standing.state(at(1000 * GRACE)) is LicenseState.REGISTERED
+    assert standing.state(at(GRACE, ahead=-GRACE)) is LicenseState.REGISTERED
     assert standing.shutdown_at(at(2 * GRACE)) is None
     assert standing.issued == NOON - 60
     standing.accept(FREE, 60, "t2", at(2 * GRACE))
     standing.lose()
-    assert standing.state(at(3 * GRACE)) is State.REGISTERED, "an answer takes nothing away"
+    assert standing.state(at(3 * GRACE)) is LicenseState.REGISTERED, "an answer takes nothing away"
 
 
 def test_a_license_installed_offline_that_has_ended_leaves_what_the_registrar_said_last() -> None:
-    standing = Standing(GRACE, needed=True)
+    standing = LicenseStatus(GRACE, needed=True)
     standing.install(FREE._replace(not_after=NOON + 100), NOON, at())
     standing.accept(FREE, 60, "t2", at(50))
     standing.lose()
-    assert standing.state(at(100)) is State.REGISTERED
-    assert standing.state(at(101)) is State.GRACE
+    assert standing.state(at(100)) is LicenseState.REGISTERED
+    assert standing.state(at(101)) is LicenseState.GRACE
     assert standing.shutdown_at(at(101)) == NOON + 50 + GRACE
-    assert standing.state(at(50 + GRACE)) is State.EXPIRED
+    assert standing.state(at(50 + GRACE)) is LicenseState.EXPIRED
 
 
 def test_a_clock_set_back_before_an_answer_makes_no_license_longer() -> None:
-    standing = Standing(GRACE, needed=True)
+    standing = LicenseStatus(GRACE, needed=True)
     year = 365 * 86_400.0
     standing.accept(PAID._replace(not_after=NOON + 100), 60, "t1", at(ahead=-year), NOON)
-    assert standing.state(at(20, ahead=-year)) is State.REGISTERED
+    assert standing.state(at(20, ahead=-year)) is LicenseState.REGISTERED
     standing.lose()
     again = restored(standing, at(60, ahead=-year))
-    assert again.state(at(100, ahead=-year)) is State.GRACE
-    assert again.state(at(101, ahead=-year)) is State.EXPIRED
+    assert again.state(at(100, ahead=-year)) is LicenseState.GRACE
+    assert again.state(at(101, ahead=-year)) is LicenseState.EXPIRED
 
 
 def test_an_answer_that_was_held_back_makes_no_license_longer() -> None:
-    standing = Standing(GRACE, needed=True)
+    standing = LicenseStatus(GRACE, needed=True)
     standing.install(PAID._replace(not_after=NOON + 1000), NOON, at())
     standing.install(PAID._replace(not_after=NOON + 1000), NOON + 10, at(500, ahead=-490))
-    assert standing.state(at(1000, ahead=-490)) is State.REGISTERED
-    assert standing.state(at(1001, ahead=-490)) is State.EXPIRED
+    assert standing.state(at(1000, ahead=-490)) is LicenseState.REGISTERED
+    assert standing.state(at(1001, ahead=-490)) is LicenseState.EXPIRED
 
 
 # -- clocks ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("behind", "state"), [(299.0, State.GRACE), (300.0, State.GRACE), (300.001, State.CLOCK_ROLLBACK)]
+    ("behind", "state"),
+    [(299.0, LicenseState.GRACE), (300.0, LicenseState.GRACE), (300.001, LicenseState.CLOCK_ROLLBACK)],
 )
-def test_a_wall_clock_may_be_five_minutes_behind_its_high_water_mark(behind: float, state: State) -> None:
+def test_a_wall_clock_may_be_five_minutes_behind_its_high_water_mark(behind: float, state: LicenseState) -> None:
     standing = accepted(connected=False)
-    standing.note(Moment(NOON + 7200, BOOT + 3600, "a"))  # an hour ahead: the mark is 14:00
-    assert standing.high == NOON + 7200
-    moment = Moment(NOON + 7200 - behind, BOOT + 3600, "a")
+    standing.record_time(ClockReading(NOON + 7200, BOOT + 3600, "a"))  # an hour ahead: the mark is 14:00
+    assert standing.wall_high_water == NOON + 7200
+    moment = ClockReading(NOON + 7200 - behind, BOOT + 3600, "a")
     assert standing.state(moment) is state
     assert (standing.reason(moment) or "").startswith(
-        "the clock was set back: it has been 2026-11-21T14:00:00Z" if state is State.CLOCK_ROLLBACK else "no answer"
+        "the clock was set back: it has been 2026-11-21T14:00:00Z"
+        if state is LicenseState.CLOCK_ROLLBACK
+        else "no answer"
     )
 
 
 def test_a_clock_that_was_set_back_grants_again_when_it_catches_up() -> None:
     standing = accepted(connected=False)
-    standing.note(at(3600))
-    assert standing.state(at(3600, ahead=-1000)) is State.CLOCK_ROLLBACK
-    standing.note(at(3600, ahead=-1000))
-    assert standing.state(at(4299, ahead=-1000)) is State.CLOCK_ROLLBACK
-    assert standing.state(at(4300, ahead=-1000)) is State.GRACE
+    standing.record_time(at(3600))
+    assert standing.state(at(3600, ahead=-1000)) is LicenseState.CLOCK_ROLLBACK
+    standing.record_time(at(3600, ahead=-1000))
+    assert standing.state(at(4299, ahead=-1000)) is LicenseState.CLOCK_ROLLBACK
+    assert standing.state(at(4300, ahead=-1000)) is LicenseState.GRACE
 
 
 @pytest.mark.parametrize("connected", [True, False])
 def test_a_verified_answer_sets_the_mark_anew(connected: bool) -> None:
     standing = accepted(connected=connected)
-    standing.note(at(30))
-    assert standing.state(at(31, ahead=-9000)) is State.CLOCK_ROLLBACK
+    standing.record_time(at(30))
+    assert standing.state(at(31, ahead=-9000)) is LicenseState.CLOCK_ROLLBACK
     standing.confirm("t2", at(31, ahead=-9000))
-    assert standing.high == NOON + 31 - 9000
-    assert standing.state(at(32, ahead=-9000)) is State.REGISTERED
+    assert standing.wall_high_water == NOON + 31 - 9000
+    assert standing.state(at(32, ahead=-9000)) is LicenseState.REGISTERED
 
 
 def test_a_clock_set_back_only_warns_where_no_connection_is_needed() -> None:
     standing = accepted(PAID, connected=False)
-    standing.note(at(3600))
+    standing.record_time(at(3600))
     assert standing.rolled_back(at(3600, ahead=-9000))
-    assert standing.state(at(3600, ahead=-9000)) is State.GRACE
+    assert standing.state(at(3600, ahead=-9000)) is LicenseState.GRACE
 
 
 def test_the_end_of_grace_is_stronger_than_a_clock_that_was_set_back() -> None:
-    assert accepted(connected=False).state(at(GRACE, ahead=-9000)) is State.EXPIRED
+    assert accepted(connected=False).state(at(GRACE, ahead=-9000)) is LicenseState.EXPIRED
 
 
 @pytest.mark.parametrize("ahead", [-GRACE, -9000.0, -299.0, 0.0])
 def test_setting_the_wall_clock_back_delays_nothing(ahead: float) -> None:
     standing = accepted(connected=False)
     assert standing.left(at(GRACE - 60, ahead=ahead)) == 60
-    assert standing.state(at(GRACE, ahead=ahead)) is State.EXPIRED
+    assert standing.state(at(GRACE, ahead=ahead)) is LicenseState.EXPIRED
 
 
 def test_setting_the_wall_clock_back_again_and_again_delays_nothing_after_a_time_off_that_it_told() -> None:
     standing = accepted(connected=False)
-    standing.note(at(3600))
-    standing = restored(standing, Moment(NOON + 4 * 3600, 10.0, "b"))  # three hours off
-    standing.note(Moment(NOON + 4 * 3600, 10.0, "b"))
+    standing.record_time(at(3600))
+    standing = restored(standing, ClockReading(NOON + 4 * 3600, 10.0, "b"))  # three hours off
+    standing.record_time(ClockReading(NOON + 4 * 3600, 10.0, "b"))
     for run in range(0, 8 * 3600, 290):
-        moment = Moment(NOON + 4 * 3600 - 290, 10.0 + run, "b")
-        assert standing.state(moment) is State.GRACE
+        moment = ClockReading(NOON + 4 * 3600 - 290, 10.0 + run, "b")
+        assert standing.state(moment) is LicenseState.GRACE
         assert standing.left(moment) == 8 * 3600 - run
-        standing.note(moment)
-    assert standing.state(Moment(NOON + 4 * 3600 - 290, 10.0 + 8 * 3600, "b")) is State.EXPIRED
+        standing.record_time(moment)
+    assert standing.state(ClockReading(NOON + 4 * 3600 - 290, 10.0 + 8 * 3600, "b")) is LicenseState.EXPIRED
 
 
 def test_setting_the_wall_clock_forward_ends_the_grace_but_not_a_living_connection() -> None:
     standing = accepted()
-    assert standing.state(at(30, ahead=GRACE)) is State.REGISTERED
+    assert standing.state(at(30, ahead=GRACE)) is LicenseState.REGISTERED
     standing.lose()
-    assert standing.state(at(30, ahead=GRACE)) is State.EXPIRED
+    assert standing.state(at(30, ahead=GRACE)) is LicenseState.EXPIRED
     standing.confirm("t2", at(31, ahead=GRACE))
-    assert standing.state(at(31, ahead=GRACE)) is State.REGISTERED
+    assert standing.state(at(31, ahead=GRACE)) is LicenseState.REGISTERED
 
 
 def test_a_machine_that_slept_has_aged() -> None:
     standing = accepted()
-    assert standing.state(at(GRACE - 1)) is State.GRACE
-    standing.note(at(GRACE - 1))
-    assert standing.state(Moment(NOON, BOOT + GRACE, "a")) is State.EXPIRED
+    assert standing.state(at(GRACE - 1)) is LicenseState.GRACE
+    standing.record_time(at(GRACE - 1))
+    assert standing.state(ClockReading(NOON, BOOT + GRACE, "a")) is LicenseState.EXPIRED
 
 
 @pytest.mark.parametrize(("told", "differs"), [(300.0, None), (-300.0, None), (301.0, 301), (-4000.4, -4000)])
@@ -296,48 +311,48 @@ def test_clocks_that_differ_by_more_than_five_minutes_are_worth_a_report(told: f
 
 def test_a_restart_goes_on_with_the_grace_and_knows_the_time_that_nobody_noted() -> None:
     standing = accepted()
-    standing.note(at(100))
+    standing.record_time(at(100))
     again = restored(standing, at(3600))
-    assert again.state(at(3600)) is State.GRACE
+    assert again.state(at(3600)) is LicenseState.GRACE
     assert (again.ticket, again.interval, again.grant) == ("t1", 60, FREE)
     assert again.left(at(3600, ahead=-299)) == GRACE - 3600
-    assert again.state(at(GRACE, ahead=-299)) is State.EXPIRED
+    assert again.state(at(GRACE, ahead=-299)) is LicenseState.EXPIRED
 
 
 def test_after_another_start_of_the_machine_the_wall_clock_tells_how_long_it_was_off() -> None:
     standing = accepted()
-    standing.note(at(100))
-    again = restored(standing, Moment(NOON + 3600, 10.0, "b"))
-    assert again.left(Moment(NOON + 3600, 10.0, "b")) == GRACE - 3600
-    assert again.left(Moment(NOON + 3600, 20.0, "b")) == GRACE - 3610
-    assert again.state(Moment(NOON + GRACE, 20.0, "b")) is State.EXPIRED
+    standing.record_time(at(100))
+    again = restored(standing, ClockReading(NOON + 3600, 10.0, "b"))
+    assert again.left(ClockReading(NOON + 3600, 10.0, "b")) == GRACE - 3600
+    assert again.left(ClockReading(NOON + 3600, 20.0, "b")) == GRACE - 3610
+    assert again.state(ClockReading(NOON + GRACE, 20.0, "b")) is LicenseState.EXPIRED
 
 
 def test_a_wall_clock_that_stood_still_while_the_machine_was_off_adds_up_the_times_it_was_on() -> None:
     standing = accepted()
     for life in range(1, 12):
-        standing.note(Moment(NOON, standing.boot + 3600, str(life - 1)))
-        standing = restored(standing, Moment(NOON, 10.0, str(life)))
-        assert standing.left(Moment(NOON, 10.0, str(life))) == GRACE - life * 3600
-    assert standing.state(Moment(NOON, 10.0 + 3599, "11")) is State.GRACE
-    assert standing.state(Moment(NOON, 10.0 + 3600, "11")) is State.EXPIRED
+        standing.record_time(ClockReading(NOON, standing.boot + 3600, str(life - 1)))
+        standing = restored(standing, ClockReading(NOON, 10.0, str(life)))
+        assert standing.left(ClockReading(NOON, 10.0, str(life))) == GRACE - life * 3600
+    assert standing.state(ClockReading(NOON, 10.0 + 3599, "11")) is LicenseState.GRACE
+    assert standing.state(ClockReading(NOON, 10.0 + 3600, "11")) is LicenseState.EXPIRED
 
 
 def test_a_clock_that_counts_anew_in_the_same_life_counts_from_the_restart() -> None:
-    again = restored(accepted(), Moment(NOON, 10.0, "a"))
-    assert again.left(Moment(NOON, 70.0, "a")) == GRACE - 60
+    again = restored(accepted(), ClockReading(NOON, 10.0, "a"))
+    assert again.left(ClockReading(NOON, 70.0, "a")) == GRACE - 60
 
 
 @pytest.mark.parametrize("what", ["revoked", "offline", "rolled back", "unregistered"])
 def test_a_restart_changes_no_state(what: str) -> None:
-    standing = Standing(GRACE, needed=True) if what == "unregistered" else accepted(connected=False)
+    standing = LicenseStatus(GRACE, needed=True) if what == "unregistered" else accepted(connected=False)
     moment = at(60)
     if what == "revoked":
         standing.revoke("revoked")
     if what == "offline":
         standing.install(PAID, NOON, at())
     if what == "rolled back":
-        standing.note(at(3600))
+        standing.record_time(at(3600))
         moment = at(3600, ahead=-9000)
     assert restored(standing, moment).state(moment) is standing.state(moment)
 
@@ -350,7 +365,7 @@ CHANGES: list[dict[str, Any]] = [
     {"life": "b"},
     {"revoked": None},
     {"offline": True},
-    {"grant": PAID.document()},
+    {"grant": PAID.to_json()},
     {"ticket": "t9"},
     {"more": 1},
     {"mac": "0" * 64},
@@ -363,49 +378,49 @@ CHANGES: list[dict[str, Any]] = [
 def test_nothing_is_taken_from_a_document_that_was_changed(change: dict[str, Any]) -> None:
     standing = accepted()
     standing.revoke("revoked")
-    kept = standing.document("DEMO-1", KEY, "a")
-    fresh = Standing(GRACE, needed=True)
+    kept = standing.to_json("DEMO-1", KEY, "a")
+    fresh = LicenseStatus(GRACE, needed=True)
     assert not fresh.restore({**kept, **change}, "DEMO-1", KEY, OFFERS, at())
-    assert fresh.document("DEMO-1", KEY, "a") == Standing(GRACE, needed=True).document("DEMO-1", KEY, "a")
+    assert fresh.to_json("DEMO-1", KEY, "a") == LicenseStatus(GRACE, needed=True).to_json("DEMO-1", KEY, "a")
     assert fresh.restore(kept, "DEMO-1", KEY, OFFERS, at())
 
 
 def test_a_license_issued_before_it_was_revoked_is_too_old_to_be_installed() -> None:
     standing = accepted()
-    standing.note(at(90))
+    standing.record_time(at(90))
     standing.revoke("revoked")
     assert standing.issued == NOON + 90
     assert restored(standing, at(100)).issued == NOON + 90
 
 
 def test_time_is_not_before_the_license_was_issued() -> None:
-    standing = Standing(GRACE, needed=True)
+    standing = LicenseStatus(GRACE, needed=True)
     grant = FREE._replace(not_after=NOON + 7200)
     standing.install(grant, NOON + 3600, at())
-    assert standing.state(at(3600)) is State.REGISTERED
-    assert standing.state(at(3601)) is State.EXPIRED
+    assert standing.state(at(3600)) is LicenseState.REGISTERED
+    assert standing.state(at(3601)) is LicenseState.EXPIRED
 
 
 def test_the_document_of_another_license_is_not_taken() -> None:
-    kept = accepted().document("DEMO-1", KEY, "a")
-    assert not Standing(GRACE, needed=True).restore(kept, "DEMO-2", KEY, OFFERS, at())
-    assert not Standing(GRACE, needed=True).restore(kept, "DEMO-1", KEY[::-1], OFFERS, at())
+    kept = accepted().to_json("DEMO-1", KEY, "a")
+    assert not LicenseStatus(GRACE, needed=True).restore(kept, "DEMO-2", KEY, OFFERS, at())
+    assert not LicenseStatus(GRACE, needed=True).restore(kept, "DEMO-1", KEY[::-1], OFFERS, at())
 
 
 @pytest.mark.parametrize("missing", ["serial", "grant", "latest", "interval"])
 def test_what_is_no_document_is_a_fault(missing: str) -> None:
-    kept = accepted().document("DEMO-1", KEY, "a")
+    kept = accepted().to_json("DEMO-1", KEY, "a")
     short = {name: value for name, value in kept.items() if name not in {missing, "mac"}}
     with pytest.raises(LookupError):
-        Standing(GRACE, needed=True).restore(
+        LicenseStatus(GRACE, needed=True).restore(
             {**short, "mac": mac(KEY, "standing", canonical(short))}, "DEMO-1", KEY, OFFERS, at()
         )
 
 
 def test_a_grant_of_a_model_that_is_offered_no_more_is_a_fault() -> None:
-    kept = accepted().document("DEMO-1", KEY, "a")
+    kept = accepted().to_json("DEMO-1", KEY, "a")
     with pytest.raises(ValueError, match="model"):
-        Standing(GRACE, needed=True).restore(kept, "DEMO-1", KEY, {"floating": Offer(("seats",))}, at())
+        LicenseStatus(GRACE, needed=True).restore(kept, "DEMO-1", KEY, {"floating": LicensableModel(("seats",))}, at())
 
 
 seconds = st.floats(0, 4e9, allow_nan=False)
@@ -427,21 +442,21 @@ def test_what_is_restored_is_what_was_kept(
     revoked: str | None,
     issued: float | None,
 ) -> None:
-    standing = Standing(GRACE, needed=True)
-    standing.accept(grant, interval, ticket, Moment(*walls[0]))
+    standing = LicenseStatus(GRACE, needed=True)
+    standing.accept(grant, interval, ticket, ClockReading(*walls[0]))
     if issued is not None:
-        standing.install(grant, issued, Moment(*walls[0]))
+        standing.install(grant, issued, ClockReading(*walls[0]))
     if revoked is not None:
         standing.revoke(revoked)
     for wall, boot in walls[1:]:
-        standing.note(Moment(wall, boot))
-    kept = standing.document("DEMO-1", KEY, "a")
+        standing.record_time(ClockReading(wall, boot))
+    kept = standing.to_json("DEMO-1", KEY, "a")
     for _ in range(3):
-        again = Standing(GRACE, needed=True)
+        again = LicenseStatus(GRACE, needed=True)
         told = json.loads(json.dumps(kept, ensure_ascii=False))
-        assert again.restore(told, "DEMO-1", KEY, OFFERS, Moment(0.0, kept["boot"] / 1000, "a"))
-        assert again.document("DEMO-1", KEY, "a") == kept
+        assert again.restore(told, "DEMO-1", KEY, OFFERS, ClockReading(0.0, kept["boot"] / 1000, "a"))
+        assert again.to_json("DEMO-1", KEY, "a") == kept
     assert (again.grant, again.interval, again.ticket, again.revoked) == (grant, interval, ticket, revoked)
     assert again.offline is (issued is not None and revoked is None)
-    for name in ("accepted", "high", "latest", "boot"):
+    for name in ("accepted", "wall_high_water", "latest_time", "boot"):
         assert getattr(again, name) == pytest.approx(getattr(standing, name), abs=0.00051, rel=0)

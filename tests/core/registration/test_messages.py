@@ -14,8 +14,18 @@ from hypothesis import strategies as st
 
 from gateway.core.counting.session import utc
 from gateway.core.registration import messages
-from gateway.core.registration.messages import FIELDS, SPOKEN, Grant, Offer, canonical, granted, instant, key_of, read
-from gateway.core.wire.messages import Fault
+from gateway.core.registration.messages import (
+    FIELDS,
+    SPOKEN,
+    Grant,
+    LicensableModel,
+    canonical,
+    granted,
+    instant,
+    key_of,
+    read,
+)
+from gateway.core.wire.messages import RequestFault
 from gateway.licensing import OFFERS
 
 KEY = bytes(range(32))
@@ -201,7 +211,7 @@ def test_a_field_that_is_missing_or_null(type: str, field: str) -> None:
     without = {name: value for name, value in said(type).items() if name != field}
     for message in (without, {**without, field: None}):
         if field in REQUIRED[type]:
-            with pytest.raises(Fault, match=f"^{field}: required") as fault:
+            with pytest.raises(RequestFault, match=f"^{field}: required") as fault:
                 read(message, kind(type))
             assert fault.value.code == "bad_field"
         else:
@@ -249,7 +259,7 @@ WRONG: dict[str, list[object]] = {
 )
 def test_a_field_that_is_wrong_is_named(type: str, field: str) -> None:
     for value in WRONG[field]:
-        with pytest.raises(Fault, match=f"^{field}: expected ") as fault:
+        with pytest.raises(RequestFault, match=f"^{field}: expected ") as fault:
             read(said(type, **{field: value}), kind(type))
         assert fault.value.code == "bad_field"
 
@@ -262,7 +272,7 @@ def test_no_time_of_the_registrars_record_is_a_reason_to_reject(value: object) -
 @pytest.mark.parametrize("type", FIELDS)
 @pytest.mark.parametrize("value", [1.0, 0.5, {"a": {"b": [1, 2.0]}}, [[3.0]]])
 def test_a_number_that_is_not_whole_is_refused_wherever_it_stands(type: str, value: object) -> None:
-    with pytest.raises(Fault, match="whole"):
+    with pytest.raises(RequestFault, match="whole"):
         read(said(type, unheard_of=value), kind(type))
 
 
@@ -277,16 +287,16 @@ def test_a_number_that_is_not_whole_is_refused_wherever_it_stands(type: str, val
     ],
 )
 def test_a_float_is_not_a_whole_number_even_where_it_is_one(type: str, field: str, value: object) -> None:
-    with pytest.raises(Fault, match=f"^{field}: expected "):
+    with pytest.raises(RequestFault, match=f"^{field}: expected "):
         read(said(type, **{field: value}))
 
 
 @pytest.mark.parametrize("type", ["", "hello", "terms", "request", "answer", None, 5, True, ["register"], {}])
 def test_a_message_of_another_type_is_unknown(type: object) -> None:
-    with pytest.raises(Fault) as fault:
+    with pytest.raises(RequestFault) as fault:
         read({**GOOD["register"], **GOOD["registered"], "type": type})
     assert fault.value.code == "unknown_type"
-    with pytest.raises(Fault):
+    with pytest.raises(RequestFault):
         read({})
 
 
@@ -303,7 +313,7 @@ def test_whatever_a_field_is_the_message_is_read_or_a_fault(data: st.DataObject)
     field = data.draw(st.sampled_from(sorted(FIELDS[type])))
     try:
         fields = read(said(type, **{field: data.draw(JSON)}), kind(type))
-    except Fault as fault:
+    except RequestFault as fault:
         assert fault.detail.startswith((f"{field}: ", "numbers are whole"))  # noqa: PT017 - either outcome is good
     else:
         assert fields.keys() == FIELDS[type].keys()
@@ -348,7 +358,7 @@ def test_only_the_free_edition_needs_the_connection_unless_it_is_said(edition: s
     ],
 )
 def test_what_the_model_does_not_have_makes_the_terms_invalid(terms: dict[str, Any], detail: str) -> None:
-    with pytest.raises(Fault) as fault:
+    with pytest.raises(RequestFault) as fault:
         grant_of(**terms)
     assert fault.value.code == "bad_field"
     assert fault.value.detail.startswith(detail)
@@ -372,13 +382,13 @@ def test_the_document_of_a_grant_grants_the_same(
     limits = data.draw(st.dictionaries(st.sampled_from(pools), st.integers(0, 10**9)))
     edition = data.draw(st.sampled_from(editions or ("",)))
     grant = Grant(model, edition, limits, tuple(extensions), needs, end)
-    told = json.loads(json.dumps(grant.document()))
+    told = json.loads(json.dumps(grant.to_json()))
     assert granted(read(told, "terms"), OFFERS) == grant
 
 
 def test_a_license_of_a_model_that_is_not_offered_here_is_invalid() -> None:
-    with pytest.raises(Fault, match="model: expected one of floating"):
-        granted(read(TERMS, "terms"), {"floating": Offer(("seats",))})
+    with pytest.raises(RequestFault, match="model: expected one of floating"):
+        granted(read(TERMS, "terms"), {"floating": LicensableModel(("seats",))})
 
 
 # -- times -------------------------------------------------------------------------------------------------------------

@@ -28,10 +28,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from gateway.core.registration.agent_protocol import UNBELIEVABLE, Conversation, Heard, News, Phase
-from gateway.core.registration.license_status import GRANTING, Moment, Standing, State
+from gateway.core.registration.agent_protocol import UNTRUSTED, AgentConversation, Phase, Received, Verdict
+from gateway.core.registration.license_status import GRANTING, ClockReading, LicenseState, LicenseStatus
 from gateway.core.registration.messages import Message, sealed
-from gateway.core.registration.registrar import Registrar, Reply, Talk
+from gateway.core.registration.registrar import Registrar, RegistrarConversation, Reply
 from gateway.licensing import OFFERS
 
 KEY = bytes(range(32))
@@ -119,21 +119,21 @@ class Life(RuleBasedStateMachine):
     def wall(self) -> int:
         return self.true + self.offset
 
-    def _moment(self) -> Moment:
-        return Moment(self.wall, self.boot, str(self.life))
+    def _moment(self) -> ClockReading:
+        return ClockReading(self.wall, self.boot, str(self.life))
 
-    def _state(self) -> State:
+    def _state(self) -> LicenseState:
         return self.standing.state(self._moment())
 
     def _sell(self) -> None:
         terms = {"edition": "free", "needs_connection": self.needs, "not_after": self.end}
-        self.registrar.sell(SERIAL, terms, OFFERS, KEY, self.true)
+        self.registrar.issue(SERIAL, terms, OFFERS, KEY, self.true)
 
     def _run(self, kept: Kept | None) -> None:
         """A process begins, with what is on disk."""
-        self.standing = Standing(self.grace, needed=True)
-        self.agent: Conversation | None = None
-        self.talk: Talk | None = None
+        self.standing = LicenseStatus(self.grace, needed=True)
+        self.agent: AgentConversation | None = None
+        self.talk: RegistrarConversation | None = None
         self.noted = self.boot
         if kept is None:
             self.account = Account()
@@ -148,9 +148,9 @@ class Life(RuleBasedStateMachine):
     def _note(self) -> None:
         """Write down how far time has come."""
         self.noted = self.boot
-        self.standing.note(self._moment())
+        self.standing.record_time(self._moment())
         self.account = self.account.seen(self.wall, self.offset)
-        document = self.standing.document(SERIAL, KEY, str(self.life))
+        document = self.standing.to_json(SERIAL, KEY, str(self.life))
         self.kept = Kept(document, self.account, self.true, self.life, self.server)
 
     def _look(self) -> None:
@@ -168,17 +168,17 @@ class Life(RuleBasedStateMachine):
         self.agent = self.talk = None
         self.standing.lose()
 
-    def _hear(self, heard: Heard) -> None:
+    def _hear(self, heard: Received) -> None:
         """Act upon what a registrar has provably said, as the gateway does."""
         at = self._moment()
-        if heard.news in {News.REGISTERED, News.VERIFIED}:
+        if heard.verdict in {Verdict.REGISTERED, Verdict.VERIFIED}:
             if heard.grant is not None:
                 self.standing.accept(heard.grant, heard.interval, heard.ticket, at)
             else:
                 self.standing.confirm(heard.ticket, at)
             self.account = Account(self.true, self.offset, high=self.wall)
             assert (self._state() in GRANTING) is (self.end is None or self.wall <= self.end)
-        elif heard.news is News.REVOKED or heard.reason in {"revoked", "expired"}:
+        elif heard.verdict is Verdict.REVOKED or heard.reason in {"revoked", "expired"}:
             self.standing.revoke(heard.reason)
             self.account = replace(self.account, revoked=True)
         self._note()
@@ -195,10 +195,10 @@ class Life(RuleBasedStateMachine):
         """Connect; one of the four messages may be the last that arrives nowhere."""
         self._drop()
         ticket = self.standing.ticket
-        agent = Conversation(
+        agent = AgentConversation(
             KEY, OFFERS, server=self.server, serial=SERIAL, version="v", nonce=self.draw(), ticket=ticket
         )
-        talk = Talk("192.0.2.1")
+        talk = RegistrarConversation("192.0.2.1")
         self.agent, self.talk = agent, talk
         if lost == "register":
             return
@@ -218,8 +218,8 @@ class Life(RuleBasedStateMachine):
             return
         heard = agent.receive(answer)
         good = license.state(self.true) == "active"
-        assert heard.news is (News.REGISTERED if good and not taken else News.REFUSED)
-        if heard.news is News.REFUSED:
+        assert heard.verdict is (Verdict.REGISTERED if good and not taken else Verdict.REFUSED)
+        if heard.verdict is Verdict.REFUSED:
             self._drop()
         self._hear(heard)
 
@@ -237,8 +237,8 @@ class Life(RuleBasedStateMachine):
             self._drop()
             return
         heard = self.agent.receive(answer)
-        assert heard.news is (News.VERIFIED if self.end is None or self.true <= self.end else News.REVOKED)
-        if heard.news is News.REVOKED:
+        assert heard.verdict is (Verdict.VERIFIED if self.end is None or self.true <= self.end else Verdict.REVOKED)
+        if heard.verdict is Verdict.REVOKED:
             self._drop()
         self._hear(heard)
 
@@ -259,10 +259,10 @@ class Life(RuleBasedStateMachine):
         if talk is self.talk and self.agent is not None:
             if arrives:
                 heard = self.agent.receive(answer)
-                assert heard.news is News.REVOKED
+                assert heard.verdict is Verdict.REVOKED
                 self._drop()
                 self._hear(heard)
-                assert self._state() is State.REVOKED
+                assert self._state() is LicenseState.REVOKED
             else:
                 self._drop()
 
@@ -275,24 +275,24 @@ class Life(RuleBasedStateMachine):
 
     # -- what attackers say ----------------------------------------------------------------------------------------
 
-    def _attacked(self, challenge: Message) -> Conversation:
+    def _attacked(self, challenge: Message) -> AgentConversation:
         """The conversation that is under way, or one that the attacker begins."""
         if self.agent is None:
-            self.talk = Talk("192.0.2.1")
-            self.agent = Conversation(
+            self.talk = RegistrarConversation("192.0.2.1")
+            self.agent = AgentConversation(
                 KEY, OFFERS, server=self.server, serial=SERIAL, version="v", nonce=self.draw(), ticket="t"
             )
         if self.agent.phase is Phase.CHALLENGE:
             self.agent.receive(challenge)
         return self.agent
 
-    def _unmoved(self, agent: Conversation, message: Message) -> None:
-        document = self.standing.document(SERIAL, KEY, "")
+    def _unmoved(self, agent: AgentConversation, message: Message) -> None:
+        document = self.standing.to_json(SERIAL, KEY, "")
         heard = agent.receive(message)
-        assert heard.news in {*UNBELIEVABLE, News.TURNED_AWAY}
-        assert heard == Heard(heard.news, reason=heard.reason)
-        assert self.standing.document(SERIAL, KEY, "") == document
-        if heard.news is News.TURNED_AWAY or agent.hopeless:
+        assert heard.verdict in {*UNTRUSTED, Verdict.TURNED_AWAY}
+        assert heard == Received(heard.verdict, reason=heard.reason)
+        assert self.standing.to_json(SERIAL, KEY, "") == document
+        if heard.verdict is Verdict.TURNED_AWAY or agent.too_many_untrusted:
             self._drop()
 
     @rule(
@@ -411,7 +411,7 @@ class Life(RuleBasedStateMachine):
         self.servers += 1
         self.server = f"gw-{self.servers}"
         self._run(None)
-        assert self._state() is State.UNREGISTERED
+        assert self._state() is LicenseState.UNREGISTERED
 
     @precondition(lambda self: self.kept is not None)
     @rule(
@@ -424,10 +424,10 @@ class Life(RuleBasedStateMachine):
         if self.kept.document[field] == value:
             return
         changed = {**self.kept.document, field: value}
-        standing = Standing(self.grace, needed=True)
+        standing = LicenseStatus(self.grace, needed=True)
         assert not standing.restore(changed, SERIAL, KEY, OFFERS, self._moment())
-        assert standing.state(self._moment()) is State.UNREGISTERED
-        assert not Standing(self.grace, needed=True).restore(
+        assert standing.state(self._moment()) is LicenseState.UNREGISTERED
+        assert not LicenseStatus(self.grace, needed=True).restore(
             self.kept.document, SERIAL, OTHER_KEY, OFFERS, self._moment()
         )
 
@@ -468,23 +468,23 @@ class Life(RuleBasedStateMachine):
         """The state is the one that follows from true time, the clocks and the power switch, to the second."""
         assert self._state() is self._due_state()
 
-    def _due_state(self) -> State:
+    def _due_state(self) -> LicenseState:
         account = self.account
         if account.revoked:
-            return State.REVOKED
+            return LicenseState.REVOKED
         if account.accepted is None:
-            return State.UNREGISTERED
+            return LicenseState.UNREGISTERED
         passed = self.true - account.accepted
         known = passed - account.lag_by(self.offset)
         if self.end is not None and account.accepted + account.offset + known > self.end:
-            return State.EXPIRED
+            return LicenseState.EXPIRED
         fresh = self.standing.connected and passed < self.window
         if self.needs:
             if not fresh and known >= self.grace:
-                return State.EXPIRED
+                return LicenseState.EXPIRED
             if self.wall < account.high - SET_BACK:
-                return State.CLOCK_ROLLBACK
-        return State.REGISTERED if fresh else State.GRACE
+                return LicenseState.CLOCK_ROLLBACK
+        return LicenseState.REGISTERED if fresh else LicenseState.GRACE
 
     @invariant()
     def the_countdown_is_what_is_left(self) -> None:

@@ -11,10 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.counting.session import utc
-from gateway.core.registration.agent_protocol import Conversation, Heard, News
+from gateway.core.registration.agent_protocol import AgentConversation, Received, Verdict
 from gateway.core.registration.messages import Grant, Message, canonical, genuine, mac, proof, sealed
-from gateway.core.registration.registrar import INSTALLATIONS, License, Registrar, Reply, Step, Talk
-from gateway.core.wire.messages import Fault
+from gateway.core.registration.registrar import (
+    MAX_INSTALLATIONS,
+    ConversationStep,
+    Registrar,
+    RegistrarConversation,
+    Reply,
+    SoldLicense,
+)
+from gateway.core.wire.messages import RequestFault
 from gateway.licensing import OFFERS
 
 KEY = bytes(range(32))
@@ -33,7 +40,7 @@ def selling(*serials: str, **terms: Any) -> Registrar:
     """A registrar that has sold licenses, all with the same key."""
     registrar = Registrar(draws(), 60)
     for serial in serials or ("DEMO-1",):
-        registrar.sell(serial, {"edition": "free", **terms}, OFFERS, KEY, NOW)
+        registrar.issue(serial, {"edition": "free", **terms}, OFFERS, KEY, NOW)
     return registrar
 
 
@@ -53,8 +60,10 @@ class Caller:
         self.registrar = registrar
         self.now = now
         self.key = key
-        self.talk = Talk("192.0.2.1")
-        self.agent = Conversation(key, OFFERS, server=server, serial=serial, version="v1", nonce=OURS, ticket=ticket)
+        self.talk = RegistrarConversation("192.0.2.1")
+        self.agent = AgentConversation(
+            key, OFFERS, server=server, serial=serial, version="v1", nonce=OURS, ticket=ticket
+        )
         self.replies: list[Reply] = []
 
     def say(self, message: Message) -> Reply:
@@ -62,7 +71,7 @@ class Caller:
         self.replies.append(reply)
         return reply
 
-    def hear(self, reply: Reply) -> Heard:
+    def hear(self, reply: Reply) -> Received:
         assert reply.answer is not None
         return self.agent.receive(reply.answer)
 
@@ -72,27 +81,27 @@ class Caller:
         assert answer is not None
         return answer
 
-    def register(self) -> Heard:
+    def register(self) -> Received:
         return self.hear(self.say(self.challenged()))
 
-    def verify(self, **used: int) -> Heard:
+    def verify(self, **used: int) -> Received:
         return self.hear(self.say(self.agent.verify(used)))
 
 
 def served(registrar: Registrar, server: str = "gw-1", **options: Any) -> Caller:
     caller = Caller(registrar, server, **options)
-    assert caller.register().news is News.REGISTERED
+    assert caller.register().verdict is Verdict.REGISTERED
     return caller
 
 
-def at(step: Step) -> Caller:
+def at(step: ConversationStep) -> Caller:
     """A caller in a conversation that has come to a step."""
     caller = Caller(selling())
-    if step is not Step.NEW:
+    if step is not ConversationStep.NEW:
         proven = caller.challenged()
-        if step in {Step.SERVED, Step.OVER}:
+        if step in {ConversationStep.SERVED, ConversationStep.OVER}:
             caller.hear(caller.say(proven))
-    if step is Step.OVER:
+    if step is ConversationStep.OVER:
         caller.registrar.end(caller.talk)
     assert caller.talk.step is step
     return caller
@@ -118,24 +127,24 @@ SAID: dict[str, Callable[[Caller], Message]] = {
     "garbage": lambda _: {"type": ["register"]},
 }
 GOOD = {
-    (Step.NEW, "register"): ("challenge", "", Step.CHALLENGED),
-    (Step.CHALLENGED, "proof"): ("registered", "registered", Step.SERVED),
-    (Step.SERVED, "verify"): ("verified", "verified", Step.SERVED),
+    (ConversationStep.NEW, "register"): ("challenge", "", ConversationStep.CHALLENGED),
+    (ConversationStep.CHALLENGED, "proof"): ("registered", "registered", ConversationStep.SERVED),
+    (ConversationStep.SERVED, "verify"): ("verified", "verified", ConversationStep.SERVED),
 }
 
 
-@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("step", ConversationStep)
 @pytest.mark.parametrize("what", SAID)
-def test_what_is_done_with_each_message_in_each_step(step: Step, what: str) -> None:
+def test_what_is_done_with_each_message_in_each_step(step: ConversationStep, what: str) -> None:
     caller = at(step)
     reply = caller.say(SAID[what](caller))
-    if step is Step.OVER:
+    if step is ConversationStep.OVER:
         assert reply == Reply()
-        assert caller.talk.step is Step.OVER
+        assert caller.talk.step is ConversationStep.OVER
         return
     if (step, what) not in GOOD:
         assert reply == Reply({"type": "refused", "reason": "malformed"}, "malformed", over=True)
-        assert caller.talk.step is Step.OVER
+        assert caller.talk.step is ConversationStep.OVER
         assert not caller.registrar.talks
         return
     type, result, after = GOOD[step, what]
@@ -150,13 +159,13 @@ def test_an_agent_and_a_registrar_understand_each_other() -> None:
     heard = caller.register()
     license = registrar.licenses["DEMO-1"]
     installation = registrar.installations["DEMO-1", "gw-1"]
-    assert heard == Heard(
-        News.REGISTERED, grant=license.grant, interval=60, ticket=installation.ticket or "", time=utc(NOW)
+    assert heard == Received(
+        Verdict.REGISTERED, grant=license.grant, interval=60, ticket=installation.ticket or "", time=utc(NOW)
     )
     assert (installation.since, installation.address, installation.version) == (NOW, "192.0.2.1", "v1")
     caller.now += 54
     heard = caller.verify(online=3, pro=1)
-    assert heard == Heard(News.VERIFIED, ticket=installation.ticket or "", time=utc(NOW + 54))
+    assert heard == Received(Verdict.VERIFIED, ticket=installation.ticket or "", time=utc(NOW + 54))
     assert (installation.verified, installation.used) == (NOW + 54, {"online": 3, "pro": 1})
     assert caller.replies[-1].changed is installation
     registrar.end(caller.talk)
@@ -244,16 +253,16 @@ def test_who_has_the_key_is_told_why_provably(reason: str) -> None:
     if reason == "in_use":
         served(registrar, "gw-2")
     caller = Caller(registrar)
-    assert caller.register() == Heard(News.REFUSED, reason=reason)
+    assert caller.register() == Received(Verdict.REFUSED, reason=reason)
     assert (caller.replies[-1].result, caller.replies[-1].over) == (reason, True)
-    assert caller.talk.step is Step.OVER
+    assert caller.talk.step is ConversationStep.OVER
 
 
 @pytest.mark.parametrize(("seconds", "good"), [(-1, True), (0, True), (1, False)])
 def test_a_license_ends_after_its_last_second(seconds: int, good: bool) -> None:
     registrar = selling(not_after=int(NOW))
     heard = Caller(registrar, now=NOW + seconds).register()
-    assert heard.news is (News.REGISTERED if good else News.REFUSED)
+    assert heard.verdict is (Verdict.REGISTERED if good else Verdict.REFUSED)
     assert registrar.licenses["DEMO-1"].state(NOW + seconds) == ("active" if good else "expired")
 
 
@@ -267,9 +276,9 @@ def test_another_installation_is_refused_while_one_is_connected_and_both_are_und
     assert (reply.clone, reply.changed) == ("in_use", installation)
     assert (registrar.clones, installation.clones) == (1, 1)
     assert ("DEMO-1", "gw-2") not in registrar.installations
-    assert first.verify().news is News.VERIFIED
+    assert first.verify().verdict is Verdict.VERIFIED
     registrar.end(first.talk)
-    assert Caller(registrar, "gw-2").register().news is News.REGISTERED
+    assert Caller(registrar, "gw-2").register().verdict is Verdict.REGISTERED
     assert registrar.clones == 1
 
 
@@ -277,33 +286,33 @@ def test_the_same_installation_replaces_its_old_connection() -> None:
     registrar = selling()
     old = served(registrar)
     new = Caller(registrar, ticket=registrar.installations["DEMO-1", "gw-1"].ticket, now=NOW + 5)
-    assert new.register().news is News.REGISTERED
+    assert new.register().verdict is Verdict.REGISTERED
     assert new.replies[-1].replaced is old.talk
-    assert old.talk.step is Step.OVER
+    assert old.talk.step is ConversationStep.OVER
     assert old.say(old.agent.verify({})) == Reply()
     registrar.end(old.talk)
     installation = registrar.installations["DEMO-1", "gw-1"]
     assert registrar.talks == {"DEMO-1": new.talk}
     assert (installation.since, registrar.clones) == (NOW + 5, 0)
-    assert new.verify().news is News.VERIFIED
+    assert new.verify().verdict is Verdict.VERIFIED
 
 
 def test_whoever_has_the_key_cannot_have_any_number_of_servers_remembered() -> None:
     registrar = selling()
     forgotten: list[str] = []
-    for number in range(INSTALLATIONS + 2):
+    for number in range(MAX_INSTALLATIONS + 2):
         caller = served(registrar, f"gw-{number}", now=NOW + number)
         forgotten += [each.server for each in (reply.forgotten for reply in caller.replies) if each is not None]
         registrar.end(caller.talk)
     assert forgotten == ["gw-0", "gw-1"]
-    assert len(registrar.installations) == INSTALLATIONS
+    assert len(registrar.installations) == MAX_INSTALLATIONS
 
 
 def test_who_only_knows_the_serial_replaces_nobody() -> None:
     registrar = selling()
     first = served(registrar)
-    assert Caller(registrar, key=OTHER_KEY).register().news is News.TURNED_AWAY
-    assert first.verify().news is News.VERIFIED
+    assert Caller(registrar, key=OTHER_KEY).register().verdict is Verdict.TURNED_AWAY
+    assert first.verify().verdict is Verdict.VERIFIED
 
 
 # -- tickets -----------------------------------------------------------------------------------------------------------
@@ -332,10 +341,10 @@ def test_a_ticket_that_is_not_the_last_betrays_a_double_that_is_served_all_the_s
     }
     registrar.end(caller.talk)
     again = Caller(registrar, ticket=tickets[shown])
-    assert again.register().news is News.REGISTERED
+    assert again.register().verdict is Verdict.REGISTERED
     assert again.replies[-1].clone == clone
     assert (registrar.clones, registrar.installations["DEMO-1", "gw-1"].clones) == (bool(clone), bool(clone))
-    assert again.verify().news is News.VERIFIED
+    assert again.verify().verdict is Verdict.VERIFIED
 
 
 def test_two_copies_of_a_disk_betray_each_other_each_time_they_take_turns() -> None:
@@ -406,11 +415,11 @@ def test_revoking_tells_the_connected_server_at_once() -> None:
     told = registrar.revoke("DEMO-1", NOW + 1)
     assert told is not None
     assert told[0] is caller.talk
-    assert caller.hear(told[1]) == Heard(News.REVOKED, reason="revoked")
+    assert caller.hear(told[1]) == Received(Verdict.REVOKED, reason="revoked")
     assert (told[1].result, told[1].over) == ("revoked", True)
     assert registrar.revoke("DEMO-1", NOW + 2) is None
     assert registrar.licenses["DEMO-1"].revoked == NOW + 1
-    assert other.verify().news is News.VERIFIED
+    assert other.verify().verdict is Verdict.VERIFIED
 
 
 def test_removing_tells_the_connected_server_and_forgets_what_is_known_of_it() -> None:
@@ -420,11 +429,11 @@ def test_removing_tells_the_connected_server_and_forgets_what_is_known_of_it() -
     caller, other = served(registrar), served(registrar, serial="DEMO-2")
     told = registrar.remove("DEMO-1")
     assert told is not None
-    assert caller.hear(told[1]) == Heard(News.REVOKED, reason="revoked")
+    assert caller.hear(told[1]) == Received(Verdict.REVOKED, reason="revoked")
     assert list(registrar.licenses) == ["DEMO-2"]
     assert list(registrar.installations) == [("DEMO-2", "gw-1")]
     assert registrar.talks == {"DEMO-2": other.talk}
-    assert Caller(registrar).register().news is News.TURNED_AWAY
+    assert Caller(registrar).register().verdict is Verdict.TURNED_AWAY
 
 
 def test_there_is_no_license_to_revoke_or_remove() -> None:
@@ -437,13 +446,13 @@ def test_there_is_no_license_to_revoke_or_remove() -> None:
 
 def test_servers_whose_licenses_have_ended_are_told_once() -> None:
     registrar = selling("DEMO-1", not_after=int(NOW) + 60)
-    registrar.sell("DEMO-2", {}, OFFERS, KEY, NOW)
+    registrar.issue("DEMO-2", {}, OFFERS, KEY, NOW)
     caller = served(registrar)
     served(registrar, serial="DEMO-2")
     assert list(registrar.ended(NOW + 60)) == []
     [(talk, reply)] = registrar.ended(NOW + 61)
     assert talk is caller.talk
-    assert caller.hear(reply) == Heard(News.REVOKED, reason="expired")
+    assert caller.hear(reply) == Received(Verdict.REVOKED, reason="expired")
     assert list(registrar.ended(NOW + 61)) == []
     assert list(registrar.talks) == ["DEMO-2"]
 
@@ -452,31 +461,31 @@ def test_a_verification_after_the_end_of_the_license_is_answered_by_the_end() ->
     registrar = selling(not_after=int(NOW) + 60)
     caller = served(registrar)
     caller.now += 61
-    assert caller.verify() == Heard(News.REVOKED, reason="expired")
-    assert caller.talk.step is Step.OVER
+    assert caller.verify() == Received(Verdict.REVOKED, reason="expired")
+    assert caller.talk.step is ConversationStep.OVER
 
 
 def test_terms_are_changed_without_another_key_and_hold_from_the_next_registration() -> None:
     registrar = selling(limits={"pro": 5})
     caller = served(registrar)
-    assert registrar.sell("DEMO-1", {"edition": "server"}, OFFERS, OTHER_KEY, NOW + 9) is False
-    assert registrar.licenses["DEMO-1"] == License("DEMO-1", KEY, Grant("trueconf", "server", {}), NOW)
-    assert caller.verify().news is News.VERIFIED
+    assert registrar.issue("DEMO-1", {"edition": "server"}, OFFERS, OTHER_KEY, NOW + 9) is False
+    assert registrar.licenses["DEMO-1"] == SoldLicense("DEMO-1", KEY, Grant("trueconf", "server", {}), NOW)
+    assert caller.verify().verdict is Verdict.VERIFIED
     assert Caller(registrar).register().grant == Grant("trueconf", "server", {})
 
 
 def test_a_license_that_ended_is_prolonged_and_one_that_was_revoked_is_not() -> None:
     registrar = selling(not_after="2020-01-01")
-    assert not registrar.sell("DEMO-1", {"not_after": "2099-01-01"}, OFFERS, OTHER_KEY, NOW)
-    assert Caller(registrar).register().news is News.REGISTERED
+    assert not registrar.issue("DEMO-1", {"not_after": "2099-01-01"}, OFFERS, OTHER_KEY, NOW)
+    assert Caller(registrar).register().verdict is Verdict.REGISTERED
     registrar.revoke("DEMO-1", NOW)
-    with pytest.raises(Fault, match="was revoked") as fault:
-        registrar.sell("DEMO-1", {}, OFFERS, OTHER_KEY, NOW)
+    with pytest.raises(RequestFault, match="was revoked") as fault:
+        registrar.issue("DEMO-1", {}, OFFERS, OTHER_KEY, NOW)
     assert fault.value.code == "revoked"
     registrar.remove("DEMO-1")
-    assert registrar.sell("DEMO-1", {}, OFFERS, OTHER_KEY, NOW)
-    assert Caller(registrar).register().news is News.TURNED_AWAY
-    assert Caller(registrar, key=OTHER_KEY).register().news is News.REGISTERED
+    assert registrar.issue("DEMO-1", {}, OFFERS, OTHER_KEY, NOW)
+    assert Caller(registrar).register().verdict is Verdict.TURNED_AWAY
+    assert Caller(registrar, key=OTHER_KEY).register().verdict is Verdict.REGISTERED
 
 
 def test_wrong_terms_change_nothing() -> None:
@@ -484,8 +493,8 @@ def test_wrong_terms_change_nothing() -> None:
     before = registrar.licenses.copy()
     for terms in ({"limits": {"seats": 1}}, {"limits": {"pro": 1.5}}, {"edition": "gold"}, {"model": "none"}):
         for serial in ("DEMO-1", "NEW-1"):
-            with pytest.raises(Fault):
-                registrar.sell(serial, terms, OFFERS, KEY, NOW)
+            with pytest.raises(RequestFault):
+                registrar.issue(serial, terms, OFFERS, KEY, NOW)
     assert registrar.licenses == before
 
 
@@ -527,8 +536,8 @@ def test_an_offline_answer_says_what_was_sold_to_whom_and_when() -> None:
 def test_a_request_that_gets_no_answer(change: Message, code: str) -> None:
     registrar = selling("DEMO-1", "GONE-1")
     registrar.revoke("GONE-1", NOW)
-    registrar.sell("PAST-1", {"not_after": "2020-01-01"}, OFFERS, KEY, NOW)
-    with pytest.raises(Fault) as fault:
+    registrar.issue("PAST-1", {"not_after": "2020-01-01"}, OFFERS, KEY, NOW)
+    with pytest.raises(RequestFault) as fault:
         registrar.answer({**REQUEST, **change}, NOW)
     assert fault.value.code == code
 
@@ -548,11 +557,11 @@ def test_one_server_is_served_at_a_time_whatever_callers_do(steps: list[tuple[st
         server = f"gw-{place}"
         if what == "connect":
             caller = Caller(registrar, server, key=KEY if right else OTHER_KEY)
-            taken = any(other.talk.step is Step.SERVED and each != place for each, other in callers.items())
+            taken = any(other.talk.step is ConversationStep.SERVED and each != place for each, other in callers.items())
             heard = caller.register()
-            expected = News.TURNED_AWAY if not right else News.REFUSED if taken else News.REGISTERED
-            assert heard.news is expected
-            if expected is News.REGISTERED:
+            expected = Verdict.TURNED_AWAY if not right else Verdict.REFUSED if taken else Verdict.REGISTERED
+            assert heard.verdict is expected
+            if expected is Verdict.REGISTERED:
                 callers[place] = caller
         elif place in callers:
             caller = callers[place]
@@ -560,9 +569,9 @@ def test_one_server_is_served_at_a_time_whatever_callers_do(steps: list[tuple[st
                 registrar.end(caller.talk)
             elif what == "again":
                 caller.say(caller.agent.register)
-            elif caller.talk.step is Step.SERVED:
-                assert caller.verify().news is News.VERIFIED
-        on = [caller.talk for caller in callers.values() if caller.talk.step is Step.SERVED]
+            elif caller.talk.step is ConversationStep.SERVED:
+                assert caller.verify().verdict is Verdict.VERIFIED
+        on = [caller.talk for caller in callers.values() if caller.talk.step is ConversationStep.SERVED]
         assert list(registrar.talks.values()) == on
         assert {each.server for each in registrar.installations.values() if each.since is not None} == {
             talk.register["server"] for talk in on
@@ -571,10 +580,10 @@ def test_one_server_is_served_at_a_time_whatever_callers_do(steps: list[tuple[st
 
 def test_an_extension_that_the_model_does_not_have_is_not_sold() -> None:
     registrar = selling()
-    with pytest.raises(Fault, match=r"trueconf has ldap, .*; not SDK"):
-        registrar.sell("S-2", {"extensions": ["SDK", "sdk"]}, OFFERS, KEY, NOW)
-    with pytest.raises(Fault, match="epop has none; not sdk"):
-        registrar.sell("S-2", {"model": "epop", "extensions": ["sdk"]}, OFFERS, KEY, NOW)
+    with pytest.raises(RequestFault, match=r"trueconf has ldap, .*; not SDK"):
+        registrar.issue("S-2", {"extensions": ["SDK", "sdk"]}, OFFERS, KEY, NOW)
+    with pytest.raises(RequestFault, match="epop has none; not sdk"):
+        registrar.issue("S-2", {"model": "epop", "extensions": ["sdk"]}, OFFERS, KEY, NOW)
     assert "S-2" not in registrar.licenses
 
 
@@ -587,4 +596,4 @@ def test_an_installation_that_comes_again_and_again_is_one_suspicion() -> None:
         assert again.replies[-1].clone == ("" if number else "in_use")
     assert Caller(registrar, "gw-3").register().reason == "in_use"
     assert registrar.clones == registrar.installations["DEMO-1", "gw-1"].clones == 2
-    assert first.verify().news is News.VERIFIED
+    assert first.verify().verdict is Verdict.VERIFIED

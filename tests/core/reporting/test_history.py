@@ -9,35 +9,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.counting.denials import WAITING, Denials
-from gateway.core.counting.license_model import Pool
-from gateway.core.counting.pool import Book, Lease
-from gateway.core.counting.session import Now, Session
-from gateway.core.counting.usage import HOUR, Hour, Use, added
-from gateway.core.reporting.history import History, Piece
+from gateway.core.counting.denials import MAX_OPEN_DENIALS, DenialTracker
+from gateway.core.counting.license_model import PoolTerms
+from gateway.core.counting.pool import Lease, Pool
+from gateway.core.counting.session import Instant, Session
+from gateway.core.counting.usage import HOUR, UsageInterval, UsageSummary, summed
+from gateway.core.reporting.history import History, UsagePiece
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.floating import Floating, floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed, nefsis_concurrent, nefsis_named
 from gateway.licensing.trueconf import TrueConf, trueconf
-from tests.core_harness import START, Gate
+from tests.core_harness import START, CoreHarness
 
 WINDOW = 60.0
 LIMIT = 2
 
 
-def recorded(gate: Gate, **begin: int) -> History:
+def recorded(gate: CoreHarness, **begin: int) -> History:
     history = History(gate.admission.ledgers, WINDOW)
     history.begin(gate.now, **begin)
     return history
 
 
-def hours(history: History, model: str = "floating", pool: str = "seats") -> dict[float, Use]:
+def hours(history: History, model: str = "floating", pool: str = "seats") -> dict[float, UsageSummary]:
     """What each hour of a pool holds, all its pieces added up."""
-    found: dict[float, list[Use]] = {}
+    found: dict[float, list[UsageSummary]] = {}
     for piece in history.present():
         if (piece.model, piece.pool) == (model, pool):
-            found.setdefault(piece.start, []).append(piece.use)
-    return {start: added(pieces) for start, pieces in found.items()}
+            found.setdefault(piece.start, []).append(piece.summary)
+    return {start: summed(pieces) for start, pieces in found.items()}
 
 
 # -- against a recount ---------------------------------------------------------------------------------------------
@@ -80,11 +80,11 @@ steps = st.lists(
 
 @given(steps)
 def test_history_equals_a_recount_of_the_events(taken: list[tuple[float, str, str, str]]) -> None:
-    gate = Gate(floating(Floating(limit=LIMIT, key="account")), on_duplicate="allow")
+    gate = CoreHarness(floating(Floating(limit=LIMIT, key="account")), on_duplicate="allow")
     history, rule = recorded(gate), Account()
     told: list[Told] = []
     for wait, what, account, cause in taken:
-        gate.now = Now(gate.now.mono + wait, gate.now.wall + wait)
+        gate.now = Instant(gate.now.mono + wait, gate.now.wall + wait)
         sessions = rule.sessions.setdefault(account, [])
         if what == "come":
             admitted, fresh = rule.admits(account), not sessions
@@ -100,12 +100,12 @@ def test_history_equals_a_recount_of_the_events(taken: list[tuple[float, str, st
             told.append(Told(gate.now.wall, "release", account, "again" if sessions else cause, rule.used))
         else:
             history.advance(gate.now)
-    gate.now = Now(gate.now.mono + 100.0, gate.now.wall + 100.0)
+    gate.now = Instant(gate.now.mono + 100.0, gate.now.wall + 100.0)
     history.advance(gate.now)
     assert {start: figures(use) for start, use in hours(history).items()} == recount(told, gate.now.wall)
 
 
-def figures(use: Use) -> dict[str, object]:
+def figures(use: UsageSummary) -> dict[str, object]:
     return {
         "levels": use.levels,
         "peak": use.peak,
@@ -113,10 +113,10 @@ def figures(use: Use) -> dict[str, object]:
         "grants": use.grants,
         "releases": use.releases,
         "denied": use.denied,
-        "true": use.true,
-        "seated": use.seated,
-        "waited": use.waited,
-        "longest": use.longest,
+        "true": use.true_denials,
+        "seated": use.granted_after_denial,
+        "waited": use.wait_seconds,
+        "longest": use.longest_wait_seconds,
     }
 
 
@@ -171,29 +171,29 @@ def fate(denial: Told, told: list[Told]) -> float | None:
     )
 )
 def test_a_step_of_the_wall_clock_changes_no_sum(taken: list[tuple[float, float, bool]]) -> None:
-    gate = Gate(floating(Floating(limit=LIMIT)))
+    gate = CoreHarness(floating(Floating(limit=LIMIT)))
     history = recorded(gate)
     held: list[Session] = []
     seconds = seat_seconds = 0.0
     for wait, step, come in taken:
         seconds += wait
         seat_seconds += wait * len(held)
-        gate.now = Now(gate.now.mono + wait, gate.now.wall + wait + step)
+        gate.now = Instant(gate.now.mono + wait, gate.now.wall + wait + step)
         history.advance(gate.now)
         if come and len(held) < LIMIT:
             held.append(gate.hello())
         elif held:
             gate.end(held.pop())
     history.advance(gate.now)
-    total = added(hours(history).values())
+    total = summed(hours(history).values())
     assert total.seconds == pytest.approx(seconds)
     assert total.seat_seconds == pytest.approx(seat_seconds)
     assert total.grants - sum(total.releases.values()) == len(held)
-    assert history.courses[0].book.hour.start == pytest.approx(gate.now.wall // HOUR * HOUR)
+    assert history.timelines[0].pool_state.interval.start == pytest.approx(gate.now.wall // HOUR * HOUR)
 
 
 def test_a_span_is_split_where_the_hour_ends_though_nobody_looked() -> None:
-    gate = Gate(floating(Floating()))
+    gate = CoreHarness(floating(Floating()))
     history = recorded(gate)
     session = gate.hello()
     gate.wait(2.5 * HOUR)
@@ -209,7 +209,7 @@ def test_a_span_is_split_where_the_hour_ends_though_nobody_looked() -> None:
 
 
 def test_a_peak_of_no_duration_is_a_peak() -> None:
-    gate = Gate(floating(Floating()))
+    gate = CoreHarness(floating(Floating()))
     history = recorded(gate)
     for session in [gate.hello() for _ in range(7)]:
         gate.end(session)
@@ -220,7 +220,7 @@ def test_a_peak_of_no_duration_is_a_peak() -> None:
 
 
 def test_an_hour_begins_with_the_use_it_found() -> None:
-    gate = Gate(floating(Floating()))
+    gate = CoreHarness(floating(Floating()))
     history = recorded(gate)
     session = gate.hello()
     gate.wait(HOUR)
@@ -232,7 +232,7 @@ def test_an_hour_begins_with_the_use_it_found() -> None:
 
 
 def test_what_was_there_before_the_beginning_is_no_grant_of_this_run() -> None:
-    gate = Gate(floating(Floating(reserve=("ann",), key="account")))
+    gate = CoreHarness(floating(Floating(reserve=("ann",), key="account")))
     history = recorded(gate)
     gate.wait(5)
     history.advance(gate.now)
@@ -241,7 +241,7 @@ def test_what_was_there_before_the_beginning_is_no_grant_of_this_run() -> None:
 
 
 def test_pieces_have_numbers_of_their_own() -> None:
-    gate = Gate(floating(Floating()), epop(Epop()))
+    gate = CoreHarness(floating(Floating()), epop(Epop()))
     history = recorded(gate, piece=41)
     gate.wait(3 * HOUR)
     history.advance(gate.now)
@@ -256,7 +256,7 @@ def test_pieces_have_numbers_of_their_own() -> None:
 def test_a_percentile_is_the_least_level_not_exceeded_for_that_share_of_the_time(
     levels: dict[int, float], share: float
 ) -> None:
-    (found,) = Use(levels).percentiles(share)
+    (found,) = UsageSummary(levels).percentiles(share)
     total = sum(levels.values())
     within = sum(seconds for level, seconds in levels.items() if level <= found)
     below = sum(seconds for level, seconds in levels.items() if level < found)
@@ -265,24 +265,24 @@ def test_a_percentile_is_the_least_level_not_exceeded_for_that_share_of_the_time
 
 
 def test_no_time_has_no_percentiles_but_zero() -> None:
-    assert Use().percentiles(0.5, 0.99) == [0, 0]
-    assert Use().mean == 0.0
+    assert UsageSummary().percentiles(0.5, 0.99) == [0, 0]
+    assert UsageSummary().mean == 0.0
 
 
 # -- denials -------------------------------------------------------------------------------------------------------
 
 
-def full() -> tuple[Gate, History, Session]:
+def full() -> tuple[CoreHarness, History, Session]:
     """A gate whose only seat is taken."""
-    gate = Gate(floating(Floating(limit=1, key="account")), on_duplicate="allow")
+    gate = CoreHarness(floating(Floating(limit=1, key="account")), on_duplicate="allow")
     return gate, recorded(gate), gate.hello("holder", "d")
 
 
-def fates(gate: Gate, history: History) -> tuple[int, int, int]:
+def fates(gate: CoreHarness, history: History) -> tuple[int, int, int]:
     """Denials that came true, that were followed by a seat, and raw."""
     history.advance(gate.now)
-    total = added(hours(history).values())
-    return total.true, total.seated, total.denied
+    total = summed(hours(history).values())
+    return total.true_denials, total.granted_after_denial, total.denied
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_who_comes_back_is_known_by_account_else_device_else_address(
     gate.hello(**second)
     assert fates(gate, history) == (0, 1, 1)
     (use,) = hours(history).values()
-    assert (use.waited, use.longest) == (20.0, 20.0)
+    assert (use.wait_seconds, use.longest_wait_seconds) == (20.0, 20.0)
 
 
 def test_a_seat_of_somebody_else_is_no_answer() -> None:
@@ -321,19 +321,19 @@ def test_a_refusal_is_counted_in_its_hour_whenever_its_fate_is_known() -> None:
     gate.knock("ann")
     gate.wait(30)
     history.advance(gate.now)
-    assert [use.true for use in hours(history).values()] == [0, 0]
+    assert [use.true_denials for use in hours(history).values()] == [0, 0]
     gate.wait(40)
     history.advance(gate.now)
-    assert [(use.denied, use.true) for use in hours(history).values()] == [(1, 1), (0, 0)]
+    assert [(use.denied, use.true_denials) for use in hours(history).values()] == [(1, 1), (0, 0)]
 
 
 def test_in_shadow_what_would_have_been_refused_is_a_true_denial_at_once() -> None:
-    gate = Gate(floating(Floating()), epop(Epop(users=0)))
+    gate = CoreHarness(floating(Floating()), epop(Epop(users=0)))
     history = recorded(gate)
     gate.joined(gate.hello("ann"))
     history.advance(gate.now)
     (use,) = hours(history, "epop", "concurrent").values()
-    assert (use.denied, use.true, use.peak) == (1, 1, 1)
+    assert (use.denied, use.true_denials, use.peak) == (1, 1, 1)
     assert list(history.episodes()) == []
 
 
@@ -345,12 +345,12 @@ def test_asking_again_and_again_is_one_episode() -> None:
     gate.end(holder)
     gate.hello("ann")
     ((_, episode),) = history.episodes()
-    assert (episode.refusals, episode.true, episode.seated, episode.after) == (5, 3, 2, 60.0)
+    assert (episode.denials, episode.true_denials, episode.granted, episode.wait_seconds) == (5, 3, 2, 60.0)
     assert fates(gate, history) == (3, 2, 5)
 
 
 def test_a_grant_of_pro_on_request_answers_the_refusal_of_the_account() -> None:
-    gate = Gate(trueconf(TrueConf(pro=1, allow_pro_requests=True)))
+    gate = CoreHarness(trueconf(TrueConf(pro=1, allow_pro_requests=True)))
     history = recorded(gate)
     ann, bob = gate.hello("ann"), gate.hello("bob")
     gate.request_pro(ann)
@@ -359,22 +359,24 @@ def test_a_grant_of_pro_on_request_answers_the_refusal_of_the_account() -> None:
     assert gate.request_pro(bob)["type"] == "granted"
     history.advance(gate.now)
     (use,) = hours(history, "trueconf", "pro").values()
-    assert (use.true, use.seated) == (0, 1)
+    assert (use.true_denials, use.granted_after_denial) == (0, 1)
 
 
 def test_refusals_that_wait_for_their_fate_are_bounded() -> None:
-    denials, hour = Denials(), Hour()
-    for number in range(WAITING + 10):
-        denials.deny(("account", f"u{number}"), "pool_full", 0.0, hour)
-    assert (hour.true, hour.undecided) == (10, WAITING)
-    assert len(denials.asking) == WAITING
+    denials, hour = DenialTracker(), UsageInterval()
+    for number in range(MAX_OPEN_DENIALS + 10):
+        denials.record_denial(("account", f"u{number}"), "pool_full", 0.0, hour)
+    assert (hour.true_denials, hour.open_denials) == (10, MAX_OPEN_DENIALS)
+    assert len(denials.open_episodes) == MAX_OPEN_DENIALS
 
 
 # -- demand --------------------------------------------------------------------------------------------------------
 
 
 def test_demand_is_recorded_once_for_pools_with_the_same_rule() -> None:
-    gate = Gate(epop(Epop()), nefsis_concurrent(NefsisConcurrent()), nefsis_named(NefsisNamed()), trueconf(TrueConf()))
+    gate = CoreHarness(
+        epop(Epop()), nefsis_concurrent(NefsisConcurrent()), nefsis_named(NefsisNamed()), trueconf(TrueConf())
+    )
     history = recorded(gate)
     assert history.demand["nefsis-concurrent", "concurrent"] == ("epop", "concurrent")
     assert ("nefsis-named", "hosts") not in history.demand
@@ -390,24 +392,26 @@ def test_demand_is_recorded_once_for_pools_with_the_same_rule() -> None:
 
 
 def test_a_lease_of_the_last_run_is_held_since_it_was_granted() -> None:
-    gate = Gate(trueconf(TrueConf()))
+    gate = CoreHarness(trueconf(TrueConf()))
     history = History(gate.admission.ledgers, WINDOW)
-    book: Book = gate.ledger().pools["pro"]
-    assert book.began == {}
-    gate.ledger().restore(gate.ledger().change("pro", "ann", Lease(START - 500, START + 500)), START - 1, gate.now)
+    book: Pool = gate.ledger().pools["pro"]
+    assert book.held_since == {}
+    gate.ledger().restore(
+        gate.ledger().lease_change("pro", "ann", Lease(START - 500, START + 500)), START - 1, gate.now
+    )
     history.begin(gate.now)
     assert history.holding("trueconf", "pro") == [("ann", gate.now.mono - 500)]
 
 
 def test_a_book_alone_records_nothing_but_levels() -> None:
-    book = Book(Pool("seats", 1), 10.0, 0.0)
+    book = Pool(PoolTerms("seats", 1), 10.0, 0.0)
     book.add("k", Session(1), 1.0)
     book.remove("k", Session(1), "bye", 3.0)
-    assert (book.began, list(book.ended), book.past) == (None, [], [])
+    assert (book.held_since, list(book.finished_holds), book.ended_intervals) == (None, [], [])
 
 
 def test_a_piece_says_whose_it_is() -> None:
-    gate = Gate(floating(Floating(limit=3)))
+    gate = CoreHarness(floating(Floating(limit=3)))
     (piece,) = recorded(gate).present()
-    assert piece == Piece(START, 1, "floating", "seats", piece.use)
-    assert piece.use.limit == 3
+    assert piece == UsagePiece(START, 1, "floating", "seats", piece.summary)
+    assert piece.summary.limit == 3

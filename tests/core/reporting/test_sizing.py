@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.reporting.sizing import BLOCK, Demand, Rooms, compared, erlang_b, erlang_seats
+from gateway.core.reporting.sizing import BLOCK, Demand, RoomDemand, comparison_text, erlang_b, erlang_seats
 
 R = TypeVar("R")
 Hold = tuple[float, float]
@@ -30,8 +30,8 @@ def demand(holds: list[Hold], page: int = 7) -> Demand:
     found = Demand()
     backwards = sorted(holds, key=lambda hold: -hold[1])
     for first in range(0, len(backwards), page):
-        found.take(backwards[first : first + page])
-    done(found.lay_out())
+        found.add(backwards[first : first + page])
+    done(found.sort())
     return found
 
 
@@ -120,7 +120,7 @@ def test_whoever_waits_is_seated_in_order_of_arrival() -> None:
 
 def test_no_demand_needs_no_seats() -> None:
     assert done(demand([]).seats(0.01, 60.0)) == 0
-    assert done(Rooms().seats(0.01)) == 0
+    assert done(RoomDemand().seats(0.01)) == 0
 
 
 def test_those_who_come_together_are_told() -> None:
@@ -154,17 +154,17 @@ def test_erlang_seats_are_the_least_that_are_enough() -> None:
 
 
 def test_rooms_need_what_the_fullest_ones_have() -> None:
-    rooms = Rooms()
-    rooms.take((float(number), 100.0, 1) for number in range(30))
-    rooms.take((float(number), 100.0, room) for room in range(2, 40) for number in range(5))
+    rooms = RoomDemand()
+    rooms.add((float(number), 100.0, 1) for number in range(30))
+    rooms.add((float(number), 100.0, room) for room in range(2, 40) for number in range(5))
     assert rooms.entries == 220
     assert done(rooms.seats(0.0)) == 30
     assert done(rooms.seats(0.01)) == 28
 
 
 def test_seats_given_back_in_a_room_are_free_again() -> None:
-    rooms = Rooms()
-    rooms.take([(0.0, 10.0, 1), (10.0, 20.0, 1), (5.0, 15.0, 1)])
+    rooms = RoomDemand()
+    rooms.add([(0.0, 10.0, 1), (10.0, 20.0, 1), (5.0, 15.0, 1)])
     assert done(rooms.seats(0.0)) == 2
 
 
@@ -172,4 +172,4 @@ def test_seats_given_back_in_a_room_are_free_again() -> None:
     ("seats", "erlang", "word"), [(18, 18, "agree"), (30, 18, "independent"), (10, 18, "busiest hour to last")]
 )
 def test_why_replay_and_formula_differ_is_said(seats: int, erlang: int, word: str) -> None:
-    assert word in compared(seats, erlang, 0.4)
+    assert word in comparison_text(seats, erlang, 0.4)

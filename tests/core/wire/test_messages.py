@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.core.counting.session import KINDS
-from gateway.core.wire.messages import FIELDS, Fault, Request, read
+from gateway.core.wire.messages import FIELDS, Request, RequestFault, read
 
 MINIMAL: dict[str, dict[str, Any]] = {
     "hello": {"protocol": 1},
@@ -54,8 +54,8 @@ def say(type: str, **fields: Any) -> Request:
     return read({"type": type, **MINIMAL.get(type, {}), **fields})
 
 
-def fault(**message: Any) -> Fault:
-    with pytest.raises(Fault) as caught:
+def fault(**message: Any) -> RequestFault:
+    with pytest.raises(RequestFault) as caught:
         read(message)
     return caught.value
 

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 
 from gateway.edge.api import authorization
-from gateway.edge.api.authorization import Allowance, Unguarded
+from gateway.edge.api.authorization import Allowance, OperatorTokenRequired
 from gateway.edge.gateway import Gateway, running
 from gateway.edge.server.runtime import Clock
-from gateway.edge.storage.offline_store import offline
+from gateway.edge.storage.offline_store import offline_store
 from gateway.edge.storage.store import StoreRefused
 from tests.conftest import House, Serve, settings_of
 
@@ -52,7 +52,7 @@ class Port:
 async def store(tmp_path: Path) -> tuple[Path, str, str]:
     """A store with two operators: its path, an admin's token and a reader's."""
     path = tmp_path / "t.db"
-    async with offline(path) as held:
+    async with offline_store(path) as held:
         return path, await held.appoint("ops", "admin"), await held.appoint("prometheus", "read")
 
 
@@ -66,7 +66,9 @@ def outside(path: Path) -> dict[str, Any]:
 
 async def test_without_a_token_in_the_store_nothing_is_opened_to_other_machines(tmp_path: Path) -> None:
     gateway = Gateway(settings_of(**outside(tmp_path / "t.db")), files=1024)
-    with pytest.raises(Unguarded, match=r"0\.0\.0\.0 is not a loopback.*token add NAME --scope admin --store"):
+    with pytest.raises(
+        OperatorTokenRequired, match=r"0\.0\.0\.0 is not a loopback.*token add NAME --scope admin --store"
+    ):
         await gateway.open()
     assert set(gateway.ports().values()) == {None}
 
@@ -128,7 +130,7 @@ async def test_acts_carry_the_name_of_the_operator(serve: Serve, store: tuple[Pa
     await ask("PUT", "/api/accounts/ann", admin)
     await ask("DELETE", "/api/accounts/ann", reader)
     await ask("DELETE", "/api/accounts/ann", "wrong")
-    await house.hub.recorder.journal.write()
+    await house.hub.persistence.audit_log.write()
     log = (await ask("GET", "/api/audit", reader))[2]["items"]
     assert [(each["actor"], each["action"]) for each in log] == [
         ("command", "operator.added"),
@@ -332,7 +334,7 @@ async def test_a_token_of_another_account_proves_nothing(serve: Serve) -> None:
 async def test_a_store_that_a_gateway_holds_is_left_alone(serve: Serve, tmp_path: Path) -> None:
     await serve(store__path=tmp_path / "t.db")
     with pytest.raises(StoreRefused, match="another gateway holds it"):
-        async with offline(tmp_path / "t.db"):
+        async with offline_store(tmp_path / "t.db"):
             pass
 
 
@@ -341,14 +343,14 @@ async def test_a_file_that_is_no_store_is_left_as_it_is(content: bytes, tmp_path
     path = tmp_path / "notes"
     path.write_bytes(content)
     with pytest.raises(StoreRefused):
-        async with offline(path):
+        async with offline_store(path):
             pass
     assert path.read_bytes() == content
 
 
 async def test_tokens_of_a_file_are_revoked_too(store: tuple[Path, str, str]) -> None:
-    async with offline(store[0]) as held:
+    async with offline_store(store[0]) as held:
         assert await held.dismiss("prometheus", None) == 1
         assert await held.dismiss("prometheus", None) == 0
-    async with offline(store[0]) as held:
+    async with offline_store(store[0]) as held:
         assert set(held.directory.operators) == {"ops"}

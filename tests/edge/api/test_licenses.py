@@ -222,7 +222,7 @@ async def test_while_the_disk_fails_answers_go_on_and_the_file_is_made_the_same(
     key, other = await sold(house), await sold(house, "S-2")
     agent = await call(house, key)
     await agent.registered()
-    await written(house.hub.recorder)
+    await written(house.hub.persistence)
     async with broken(house, "failing"):
         for seq in range(1, 6):
             await agent.verified(seq)
@@ -235,11 +235,11 @@ async def test_while_the_disk_fails_answers_go_on_and_the_file_is_made_the_same(
         assert status == 503
         assert (await late.hear())["type"] == "revoked"
     await recovered(house)
-    await written(house.hub.recorder)
+    await written(house.hub.persistence)
     assert rows(path) == held(house)
     assert set(rows(path)[0]) == {"S-1"}, "a key that nobody was told is no license"
     await agent.verified(6)
-    await written(house.hub.recorder)
+    await written(house.hub.persistence)
     assert rows(path) == held(house)
 
 
@@ -264,4 +264,4 @@ async def test_a_license_without_end_never_ends(serve: Serve, call: Call) -> Non
     house.hub.advance(4)
     await agent.verified(1)
     assert (await house.http("GET", "/api/licenses/S-1"))[1]["state"] == "active"
-    await until(lambda: not house.hub.recorder.store.pending)
+    await until(lambda: not house.hub.persistence.store.pending)

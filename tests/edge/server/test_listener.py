@@ -28,7 +28,7 @@ TLS = {"listen__tls_certificate": CERTIFICATE, "listen__tls_key": PRIVATE_KEY}
 def rejected(house: House) -> dict[str, int]:
     """Sockets turned away at both doors, by reason."""
     found: dict[str, int] = {}
-    for door in house.hub.doors:
+    for door in house.hub.client_listeners:
         for reason, count in door.rejected.items():
             found[reason] = found.get(reason, 0) + count
     return found
@@ -51,7 +51,7 @@ async def refusal(house: House, transport: str, address: str = "127.0.0.1") -> d
         }
 
 
-async def only(door: doors.Door) -> Connection:
+async def only(door: doors.Listener) -> Connection:
     """The one connection of a door, once it is there."""
     await until(lambda: bool(door.connections))
     (connection,) = door.connections
@@ -126,7 +126,7 @@ async def test_those_who_have_not_said_hello_are_limited_apart(transport: str, s
     house = await serve(listen__max_pending=2)
     silent = await peer(house, "tcp")
     await peer(house, "websocket", bare=True)
-    await until(lambda: sum(len(door.pending) for door in house.hub.doors) == 2)
+    await until(lambda: sum(len(door.pending) for door in house.hub.client_listeners) == 2)
     told = await refusal(house, transport)
     assert told["reason"] == "rate_limited"
     assert told["retry_after_seconds"] == 1
@@ -166,7 +166,7 @@ async def test_a_turn_of_the_loop_accepts_one_batch_and_no_more(serve: Serve) ->
                 await asyncio.sleep(0)
                 taken.append(door.held)
         steps = [after - before for before, after in pairwise(taken)]
-        assert max(steps) == doors.BATCH
+        assert max(steps) == doors.ACCEPT_BATCH
         assert min(steps) >= 0
         await until(lambda: len(door.connections) == 150)
 
@@ -228,7 +228,7 @@ async def test_a_door_that_closes_lets_go_of_sockets_that_were_on_their_way_in(s
 async def test_out_of_files_the_door_pauses_and_comes_back(
     serve: Serve, peer: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(doors, "PAUSE", 0.05)
+    monkeypatch.setattr(doors, "OUT_OF_FILES_PAUSE", 0.05)
     house = await serve()
     door = house.hub.tcp
     listener = door._listener
@@ -376,7 +376,7 @@ async def test_tls_is_spoken_on_both_doors(transport: str, serve: Serve, greet: 
     assert await client.hear() == {"type": "ack", "seq": 7}
     await client.say(b'{"type":"bye"}')
     assert await client.gone() == []
-    await until(lambda: not any(door.held for door in house.hub.doors))
+    await until(lambda: not any(door.held for door in house.hub.client_listeners))
     door = house.hub.tcp if transport == "tcp" else house.hub.websocket
     assert door.closed == {"bye": 1}
 
@@ -393,7 +393,7 @@ async def test_a_plain_client_at_a_tls_door_does_no_harm(
     await until(lambda: rejected(house) == {"handshake": 1})
     await honest.say(b'{"type":"heartbeat"}')
     assert (await honest.hear())["type"] == "ack"
-    assert sum(door.held for door in house.hub.doors) == 1
+    assert sum(door.held for door in house.hub.client_listeners) == 1
 
 
 @BOTH
@@ -402,7 +402,7 @@ async def test_a_tls_handshake_has_a_deadline(transport: str, serve: Serve, peer
     silent = await peer(house, transport, bare=True)
     assert await silent.rest() == b""
     assert rejected(house) == {"handshake": 1}
-    assert not any(door.held for door in house.hub.doors)
+    assert not any(door.held for door in house.hub.client_listeners)
 
 
 async def test_a_tls_handshake_counts_as_pending(serve: Serve, peer: Connect) -> None:

@@ -152,7 +152,7 @@ async def test_while_the_disk_is_broken_all_that_needs_no_license_goes_on(open_h
     await ann.ask("join", conference="weekly", access="public")
     async with broken(house, "failing"):
         unavailable(await bob.ask("join", conference="weekly"))
-        await until(lambda: not house.hub.recorder.store.available)
+        await until(lambda: not house.hub.persistence.store.available)
         said(await guest.ask("join", conference="weekly"), "joined", seats=["guest"])
         said(await bob.ask("join", conference="call", mode="call"), "joined", seats=["online"])
         said(await ann.ask("join", conference="other"), "joined", seats=["online", "pro"])
@@ -315,13 +315,13 @@ async def test_of_a_client_that_has_gone_nothing_stays(how: str, transport: str,
         ann = await house.welcomed(transport, account="ann")
         await ann.say("join", conference="a")
         await ann.say("leave", conference="a")
-        await until(lambda: bool(house.hub.promises) or bool(house.hub.admission.refusals))
+        await until(lambda: bool(house.hub.pending_replies) or bool(house.hub.admission.refusals))
         await ann.drop()
         await until(lambda: len(house.hub.admission.sessions) == 1)
-        await until(lambda: not house.hub.promises)
+        await until(lambda: not house.hub.pending_replies)
         assert await counted(house) == before
     await recovered(house)
-    assert house.hub.promises.waiting == {}
+    assert house.hub.pending_replies.deferred_input == {}
     await silent(watcher)
 
 
@@ -411,10 +411,10 @@ async def test_a_drain_does_not_wait_for_answers_and_keeps_what_was_granted(
     async with running(settings) as gateway:
         house.tcp = gateway.ports()["tcp"] or 0
         ann = await house.welcomed(account="ann")
-        await idle(gateway.hub.recorder.store)
+        await idle(gateway.hub.persistence.store)
         with locked(path):
             await ann.say("join", conference="a")
-            await until(lambda: bool(gateway.hub.recorder.store._under_way))
+            await until(lambda: bool(gateway.hub.persistence.store._under_way))
             closing = asyncio.ensure_future(gateway.close(drain=0))
             assert [message["reason"] for message in await ann.gone()] == ["drained"]
             await ann.close()
@@ -430,7 +430,7 @@ async def test_a_gateway_closes_while_its_disk_is_broken(tmp_path: Path) -> None
     async with running(
         settings_of(license__model="trueconf", store__path=str(path), store__deadline="50ms")
     ) as gateway:
-        await idle(gateway.hub.recorder.store)
+        await idle(gateway.hub.persistence.store)
         with locked(path):
             await gateway.close(drain=0)
 
@@ -451,7 +451,7 @@ async def test_what_an_operator_decides_is_in_effect_and_said_not_to_be_durable(
         said(await ann.hear(), "removed", reason="license_withdrawn", seats=["online"])
     await recovered(house)
     assert held(house) == {}
-    assert leases(house.hub.recorder.store.path) == {}
+    assert leases(house.hub.persistence.store.path) == {}
 
 
 async def test_a_requester_that_goes_away_does_not_break_what_waits(open_house: Open) -> None:
@@ -465,4 +465,4 @@ async def test_a_requester_that_goes_away_does_not_break_what_waits(open_house: 
         await silent(bob)
     said(await bob.hear(), "joined")
     said(await ann.hear(), "removed")
-    assert house.hub.recorder.store.errors == 0
+    assert house.hub.persistence.store.errors == 0

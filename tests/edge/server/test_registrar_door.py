@@ -245,7 +245,7 @@ async def test_an_agent_that_does_not_read_is_cut_off(serve: Serve, call: Call) 
         with contextlib.suppress(ConnectionError):
             await agent.send(b"".join(lines))
         await asyncio.sleep(0)
-        await until(lambda: not house.hub.recorder.store.pending)  # what is answered waits for the disk
+        await until(lambda: not house.hub.persistence.store.pending)  # what is answered waits for the disk
         assert seq < 100_000
     assert connection.cause == "slow_consumer"
     await empty(house)
@@ -322,7 +322,7 @@ async def test_a_stalled_disk_holds_the_answer_and_a_failed_one_does_not(
     await agent.registered()
     async with broken(house, "stalled"):
         await agent.utter(agent.sealed({"type": "verify", "seq": 1, "used": {}}))
-        await until(lambda: bool(house.hub.recorder.store._under_way))
+        await until(lambda: bool(house.hub.persistence.store._under_way))
         assert house.hub.registrar.results["verified"] == 1
         assert not agent.reader._buffer  # type: ignore[attr-defined]  # nothing may be told that is not kept
     assert (await agent.hear())["type"] == "verified"

@@ -16,7 +16,7 @@ from tests.edge.registering import START, Time, sold
 
 async def audited(house: House, action: str) -> list[dict[str, Any]]:
     """The entries of the audit log about one action."""
-    await written(house.hub.recorder)
+    await written(house.hub.persistence)
     _, told = await house.http("GET", "/api/audit")
     return [each for each in told["items"] if each["action"] == action]
 
@@ -225,7 +225,7 @@ async def test_a_disk_that_does_not_answer_holds_nobody_up(serve: Serve, call: C
     async with broken(house, "stalled"):
         agent = await call(house, key)
         ticket = (await agent.registered())["ticket"]
-        assert not house.hub.recorder.store.available
+        assert not house.hub.persistence.store.available
         last = (await agent.verified(1))["ticket"]
         await agent.close()
     await recovered(house)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.registration.license_status import State
-from gateway.edge.storage.offline_store import offline
+from gateway.core.registration.license_status import LicenseState
+from gateway.edge.storage.offline_store import offline_store
 from tests.conftest import License, Serve, settings_of, until
 from tests.edge.conftest import Run
 from tests.edge.disk import written
@@ -31,7 +31,7 @@ PAID = {"edition": "server", "needs_connection": False}
 async def test_the_whole_life(transport: str, run: Run, registrar: RawRegistrar, time: Time) -> None:
     async with run(license__model="trueconf") as house:
         ports = house.gateway.ports()
-        assert (await shows(house, State.UNREGISTERED))["last_verified"] is None
+        assert (await shows(house, LicenseState.UNREGISTERED))["last_verified"] is None
         assert await denied(house)
         assert (await house.http("GET", "/readyz"))[0] == 503
         caller = await registered(house, registrar)
@@ -39,17 +39,17 @@ async def test_the_whole_life(transport: str, run: Run, registrar: RawRegistrar,
         assert (await house.http("GET", "/readyz"))[1] == "ready\n"
 
         await lost(house, caller, registrar)
-        told = await shows(house, State.GRACE)
+        told = await shows(house, LicenseState.GRACE)
         assert (told["shutdown_at"], told["lost_at"]) == (SHUTDOWN, "2027-01-15T08:00:00Z")
         assert told["seconds_left"] == GRACE
         assert (await house.http("GET", "/readyz")) == (200, "ready; registration lost, service ends in 12 h 00 min\n")
         time.go(GRACE - 1)
-        assert (await shows(house, State.GRACE))["seconds_left"] == 1
+        assert (await shows(house, LicenseState.GRACE))["seconds_left"] == 1
         second = await house.welcomed(account="bob")
         assert (await client.ask("join", conference="c", access="public", host=True))["type"] == "joined"
 
         time.go(1)
-        assert await shows(house, State.EXPIRED) == told | {
+        assert await shows(house, LicenseState.EXPIRED) == told | {
             "state": "expired",
             "seconds_left": 0,
             "reason": "no answer of the registration server since 2027-01-15T08:00:00Z, and the grace is over",
@@ -66,7 +66,7 @@ async def test_the_whole_life(transport: str, run: Run, registrar: RawRegistrar,
         assert 'tallygate_registration_state{state="expired"} 1.0' in metrics
         found = metrics.partition("\ntallygate_registration_shutdown_timestamp_seconds ")[2]
         assert float(found.partition("\n")[0]) == START + GRACE
-        assert house.hub.admission.law.pools["pro"].used == 1, "a PRO license lasts as long as it was leased for"
+        assert house.hub.admission.primary.pools["pro"].used == 1, "a PRO license lasts as long as it was leased for"
         await client.close()
         await second.close()
 
@@ -76,14 +76,14 @@ async def test_a_verified_answer_opens_the_same_doors_again(run: Run, registrar:
         ports = house.gateway.ports()
         silent = await lost(house, await registered(house, registrar), registrar)
         time.go(3 * GRACE)
-        await shows(house, State.EXPIRED)
+        await shows(house, LicenseState.EXPIRED)
         silent.close()
         await registered(house, registrar)
-        told = await shows(house, State.REGISTERED)
+        told = await shows(house, LicenseState.REGISTERED)
         assert (told["shutdown_at"], told["lost_at"], told["last_verified"]) == (None, None, "2027-01-16T20:00:00Z")
         assert house.gateway.ports() == ports
         await house.welcomed()
-        await written(house.hub.recorder)
+        await written(house.hub.persistence)
         _, audit = await house.http("GET", "/api/audit")
         said = [each["action"] for each in audit["items"] if each["action"].startswith("registration.")]
         assert [each.partition(".")[2] for each in said] == ["registered", "grace", "expired", "registered"]
@@ -95,11 +95,11 @@ async def test_an_answer_that_was_asked_for_before_the_machine_slept_is_late(
     async with run() as house:
         silent = await lost(house, await registered(house, registrar), registrar)
         time.go(GRACE)
-        await shows(house, State.EXPIRED)
+        await shows(house, LicenseState.EXPIRED)
         await silent.accept()
         await silent.gone()
         assert house.hub.registration.checks["late"] == 1
-        await shows(house, State.EXPIRED)
+        await shows(house, LicenseState.EXPIRED)
 
 
 async def test_a_license_that_needs_no_connection_stays_in_grace_for_ever(
@@ -108,7 +108,7 @@ async def test_a_license_that_needs_no_connection_stays_in_grace_for_ever(
     async with run(license__model="trueconf") as house:
         await lost(house, await registered(house, registrar, **PAID), registrar)
         time.go(1000 * 24 * HOUR)
-        told = await shows(house, State.GRACE)
+        told = await shows(house, LicenseState.GRACE)
         assert (told["shutdown_at"], told["seconds_left"], told["needs_connection"]) == (None, None, False)
         await house.welcomed()
 
@@ -126,7 +126,7 @@ async def test_every_license_ends_at_its_end(
         time.go(5)
         assert not await denied(house)
         time.go(0.5)
-        told = await shows(house, State.EXPIRED)
+        told = await shows(house, LicenseState.EXPIRED)
         assert told["reason"] == "the license ended at 2027-01-15T08:00:05Z"
         assert (await client.gone())[-1]["reason"] == "unregistered"
         assert house.gateway.ports()["tcp"] is None
@@ -140,7 +140,7 @@ async def test_reminders_are_logged_on_the_way(
         await lost(house, await registered(house, registrar), registrar)
         for left in (GRACE, GRACE - 1, 6 * HOUR + 1, 6 * HOUR, 2 * HOUR, HOUR, 601, 600, 599, 1, 0):
             time.go(START + GRACE - left - time.wall)
-            house.hub.registration.look()
+            house.hub.registration.poll()
         said = [each.getMessage() for each in caplog.records if "service ends in" in each.getMessage()]
         assert [each.partition("ends in ")[2].partition(",")[0] for each in said] == [
             "12 h 00 min",
@@ -167,16 +167,16 @@ async def test_a_revoked_license_ends_at_once_and_stays_so_over_a_restart(
             await caller.challenge()
         await caller.say(caller.sealed({"type": type, "reason": reason}))
         assert (await client.gone())[-1]["reason"] == "unregistered"
-        told = await shows(house, State.REVOKED)
+        told = await shows(house, LicenseState.REVOKED)
         assert told["reason"] == f"the registration server refuses the license: {reason}"
         assert told["shutdown_at"] is None
         await (await registrar.call()).challenge()
     async with run() as house:
-        await shows(house, State.REVOKED)
+        await shows(house, LicenseState.REVOKED)
         assert house.gateway.ports()["tcp"] is None
         (await registrar.call()).close()
         await registered(house, registrar)
-        await shows(house, State.REGISTERED)
+        await shows(house, LicenseState.REGISTERED)
         assert house.gateway.ports()["tcp"] is not None
 
 
@@ -188,14 +188,14 @@ async def test_a_license_in_use_elsewhere_is_a_suspicion_and_a_lost_connection(
         await silent.challenge()
         await silent.say(silent.sealed({"type": "refused", "reason": "in_use"}))
         await silent.gone()
-        told = await shows(house, State.GRACE)
+        told = await shows(house, LicenseState.GRACE)
         assert told["clone_suspected"]
-        await written(house.hub.recorder)
+        await written(house.hub.persistence)
         _, audit = await house.http("GET", "/api/audit")
         (entry,) = [each for each in audit["items"] if each["action"] == "clone.suspected"]
         assert entry["subject"] == "S-1"
         await registered(house, registrar)
-        assert not (await shows(house, State.REGISTERED))["clone_suspected"]
+        assert not (await shows(house, LicenseState.REGISTERED))["clone_suspected"]
 
 
 # -- without a registrar ---------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ async def test_a_license_in_use_elsewhere_is_a_suspicion_and_a_lost_connection(
 
 async def test_the_free_edition_without_a_registrar_grants_nothing(serve: Serve) -> None:
     house = await serve(license__model="trueconf", license__trueconf__edition="free")
-    told = await shows(house, State.UNREGISTERED)
+    told = await shows(house, LicenseState.UNREGISTERED)
     assert told["role"] == "off"
     assert await denied(house)
     assert (await house.http("GET", "/readyz"))[0] == 503
@@ -211,7 +211,7 @@ async def test_the_free_edition_without_a_registrar_grants_nothing(serve: Serve)
 
 async def test_without_either_nothing_is_asked_of_anybody(serve: Serve) -> None:
     house = await serve()
-    told = await shows(house, State.OFF)
+    told = await shows(house, LicenseState.OFF)
     assert (told["reason"], told["shutdown_at"]) == (None, None)
     await house.welcomed()
 
@@ -235,7 +235,7 @@ async def test_the_license_replaces_what_is_configured_and_a_lower_limit_drops_n
         wires = [await house.welcomed(account=f"a{number}", device=f"d{number}") for number in range(3)]
         caller.close()
         await registered(house, registrar, **PAID, limits={"online": 1})
-        await until(lambda: house.hub.admission.law.pools["online"].terms.limit == 1)
+        await until(lambda: house.hub.admission.primary.pools["online"].terms.limit == 1)
         for wire in wires:
             assert (await wire.ask("heartbeat"))["type"] == "ack"
         refused = await (await house.connect()).hello(account="late")
@@ -248,7 +248,7 @@ async def test_the_license_may_be_of_another_model_from_now_on(run: Run, registr
         wire = await house.welcomed(account="ann")
         caller.close()
         await registered(house, registrar, model="epop", edition="", limits={"concurrent": 7})
-        await until(lambda: house.hub.admission.law.model.name == "epop")
+        await until(lambda: house.hub.admission.primary.model.name == "epop")
         _, told = await house.http("GET", "/api/license")
         assert (told["model"], limits(told)) == ("epop", {"concurrent": 7})
         assert (await wire.ask("join", conference="c"))["type"] == "joined"
@@ -290,11 +290,11 @@ async def test_a_license_is_installed_by_hand(license: License) -> None:
     house = await license({"edition": "free", "not_after": "2027-02-01"}, clock=time.clock, registered=False)
     desk = house.registrar
     assert desk is not None
-    await until(lambda: house.hub.registration.state is State.REGISTERED)
+    await until(lambda: house.hub.registration.state is LicenseState.REGISTERED)
     await house.gateway.agent.close()
     house.hub.registration.lost()
     time.go(GRACE)
-    await shows(house, State.EXPIRED)
+    await shows(house, LicenseState.EXPIRED)
 
     async def asked() -> Any:
         return (await house.http("POST", "/api/registration/request"))[1]
@@ -328,9 +328,9 @@ async def test_a_license_is_installed_by_hand(license: License) -> None:
     await house.welcomed()
     assert await refused(answer) == "not_newer"
     time.go(10 * 24 * HOUR)
-    await shows(house, State.REGISTERED)
+    await shows(house, LicenseState.REGISTERED)
     time.go(10 * 24 * HOUR)
-    await shows(house, State.EXPIRED)
+    await shows(house, LicenseState.EXPIRED)
 
 
 async def test_who_has_no_serial_cannot_ask(serve: Serve) -> None:
@@ -342,7 +342,7 @@ async def test_who_has_no_serial_cannot_ask(serve: Serve) -> None:
 
 async def test_a_gateway_that_is_its_own_registrar_loses_nothing_when_it_ends(serve: Serve, tmp_path: Path) -> None:
     path, key, port = tmp_path / "own.db", tmp_path / "own.key", free_port()
-    async with offline(path) as store:
+    async with offline_store(path) as store:
         await store.sell("OWN", {"edition": "free"})
         key.write_text(store.registrar.licenses["OWN"].key.hex())
     house = await serve(
@@ -353,7 +353,7 @@ async def test_a_gateway_that_is_its_own_registrar_loses_nothing_when_it_ends(se
         registration__serial="OWN",
         registration__key_file=key,
     )
-    await until(lambda: house.hub.registration.state is State.REGISTERED)
+    await until(lambda: house.hub.registration.state is LicenseState.REGISTERED)
     await house.gateway.close(drain=0)
     with contextlib.closing(sqlite3.connect(path)) as file:
         actions = [action for (action,) in file.execute("SELECT action FROM audit ORDER BY seq")]

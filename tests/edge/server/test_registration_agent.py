@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.core.registration import license_status
-from gateway.core.registration.license_status import State
+from gateway.core.registration.license_status import LicenseState
 from gateway.core.wire import json_lines
 from gateway.edge.server import registration_agent
 from tests.conftest import House, until
@@ -48,7 +48,7 @@ async def come(house: House, registrar: RawRegistrar, phase: str) -> Caller:
     await caller.challenge()
     if phase != "challenged":
         await caller.say(caller.registered())
-        await until(lambda: house.hub.registration.state is State.REGISTERED)
+        await until(lambda: house.hub.registration.state is LicenseState.REGISTERED)
     if phase == "asked":
         assert (await caller.hear())["type"] == "verify"
     return caller
@@ -66,7 +66,7 @@ async def truth(house: House, caller: Caller, phase: str) -> None:
         await caller.say(caller.verified(1))
     if phase != "registered":
         await until(lambda: house.hub.registration.checks["accepted"] == before + 1)
-    assert house.hub.registration.state is State.REGISTERED
+    assert house.hub.registration.state is LicenseState.REGISTERED
 
 
 def yesterdays(caller: Caller, message: Message) -> Message:
@@ -118,13 +118,13 @@ async def test_a_lie_changes_nothing_and_the_truth_is_believed_after_it(
     result = EARLY.get(name, result) if phase == "new" else result
     async with run() as house:
         caller = await come(house, registrar, phase)
-        ours = house.hub.registration.standing
-        before = ours.document("S-1", KEY, ""), house.hub.registration.state
+        ours = house.hub.registration.status
+        before = ours.to_json("S-1", KEY, ""), house.hub.registration.state
         told = lie(caller)
         for number in range(1, 4):
             await (caller.send(told) if isinstance(told, bytes) else caller.say(told))
             await until(lambda: house.hub.registration.checks[result] == number)  # noqa: B023 - waited for right here
-        after = ours.document("S-1", KEY, ""), house.hub.registration.state
+        after = ours.to_json("S-1", KEY, ""), house.hub.registration.state
         assert after == before
         await truth(house, caller, phase)
         assert counted(house)[result] == 3
@@ -141,7 +141,7 @@ async def test_what_was_said_before_is_believed_once(phase: str, run: Run, regis
         for number, message in enumerate((caller.registered(), caller.verified(1)), 1):
             await caller.say(message)
             await until(lambda: house.hub.registration.checks["replayed"] == number)  # noqa: B023 - right here
-        assert house.hub.registration.standing.ticket == ("t-1" if phase == "asked" else "t-0")
+        assert house.hub.registration.status.ticket == ("t-1" if phase == "asked" else "t-0")
 
 
 @pytest.mark.parametrize(
@@ -155,16 +155,16 @@ async def test_a_license_that_makes_no_sense_is_no_license(
         caller = await registrar.call()
         await caller.accept(**terms)
         await until(lambda: counted(house) == {"malformed": 1})
-        assert house.hub.registration.state is State.UNREGISTERED
+        assert house.hub.registration.state is LicenseState.UNREGISTERED
         await caller.say(caller.registered())
-        await until(lambda: house.hub.registration.state is State.REGISTERED)
+        await until(lambda: house.hub.registration.state is LicenseState.REGISTERED)
 
 
 @pytest.mark.parametrize("told", [None, 1_800_000_000, "2027-01-15T08:00:00Z", "yesterday", True, [], {}])
 async def test_the_time_is_for_the_record(told: Any, run: Run, registrar: RawRegistrar) -> None:
     async with run() as house:
         await registered(house, registrar, time=told)
-        assert (await shows(house, State.REGISTERED))["clock_skew_seconds"] is None
+        assert (await shows(house, LicenseState.REGISTERED))["clock_skew_seconds"] is None
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -175,10 +175,10 @@ async def test_an_unsigned_refusal_is_a_lost_connection(phase: str, run: Run, re
         await caller.gone()
         again = await registrar.call()
         assert counted(house)["refused"] == 1
-        state = State.GRACE if phase in {"registered", "asked"} else State.UNREGISTERED
+        state = LicenseState.GRACE if phase in {"registered", "asked"} else LicenseState.UNREGISTERED
         assert house.hub.registration.state is state
         await again.accept()
-        await until(lambda: house.hub.registration.state is State.REGISTERED)
+        await until(lambda: house.hub.registration.state is LicenseState.REGISTERED)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -188,7 +188,7 @@ async def test_who_lies_without_end_is_hung_up_on(phase: str, run: Run, registra
         await caller.send((json.dumps({"type": "revoked", "reason": "revoked", "mac": "00"}).encode() + b"\n") * 5000)
         await caller.gone()
         assert counted(house)["forged"] == 16
-        assert house.hub.registration.state in {State.GRACE, State.UNREGISTERED}
+        assert house.hub.registration.state in {LicenseState.GRACE, LicenseState.UNREGISTERED}
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -218,7 +218,7 @@ async def test_a_registrar_that_hangs_up_is_called_again(phase: str, run: Run, r
 async def test_an_answer_has_a_deadline_whatever_drips_in(
     phase: str, drip: bool, run: Run, registrar: RawRegistrar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registration_agent, "CONNECT", 0.2)
+    monkeypatch.setattr(registration_agent, "CONNECT_TIMEOUT", 0.2)
     async with run() as house:
         caller = await come(house, registrar, phase)
         while drip and not caller.writer.transport.is_closing():
@@ -226,7 +226,7 @@ async def test_an_answer_has_a_deadline_whatever_drips_in(
             await asyncio.sleep(0.001)  # as often as may be without a message that is too long
         await caller.gone()
         assert counted(house)["late"] >= 1
-        assert house.hub.registration.state is State.UNREGISTERED
+        assert house.hub.registration.state is LicenseState.UNREGISTERED
 
 
 @pytest.mark.parametrize("phase", ["asked"])
@@ -239,9 +239,9 @@ async def test_a_registrar_that_falls_silent_is_given_up(
         assert (await caller.hear())["type"] == "verify", phase
         await caller.gone()
         assert counted(house) == {"accepted": 1, "late": 1}
-        await shows(house, State.GRACE)
+        await shows(house, LicenseState.GRACE)
         time.go(1)
-        await shows(house, State.EXPIRED)
+        await shows(house, LicenseState.EXPIRED)
 
 
 async def test_where_nobody_listens_it_is_tried_again_and_said_once(
@@ -250,7 +250,7 @@ async def test_where_nobody_listens_it_is_tried_again_and_said_once(
     caplog.set_level(logging.WARNING, "tallygate.agent")
     async with run(registration__server="127.0.0.1:1") as house:
         await until(lambda: house.hub.registration.checks["unreachable"] >= 5)
-        assert house.hub.registration.state is State.UNREGISTERED
+        assert house.hub.registration.state is LicenseState.UNREGISTERED
     said = [each.getMessage() for each in caplog.records]
     assert len(said) == 1
     assert said[0].startswith("registration server 127.0.0.1 port 1: ")
@@ -314,5 +314,5 @@ async def test_clients_notice_nothing_of_a_registrar_that_is_mad(run: Run, regis
                 await client.say("heartbeat", seq=turn)
             for client in clients:
                 assert await client.hear() == {"type": "ack", "seq": turn}
-        assert house.hub.registration.state is State.GRACE
+        assert house.hub.registration.state is LicenseState.GRACE
         assert (await clients[0].ask("join", conference="c", host=True))["type"] == "joined"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.core.registration.license_status import State
+from gateway.core.registration.license_status import LicenseState
 from gateway.core.wire.backoff import Backoff
 from gateway.edge.server import registration_agent
 from tests.conftest import License, Serve, until
@@ -102,7 +102,7 @@ async def test_a_swapped_certificate_is_told_nothing(
 ) -> None:
     async with run(registration__tls="true", **pins(certificates[1])[way]) as house:
         await until(lambda: house.hub.registration.checks["forged"] >= 2)
-        assert house.hub.registration.state is State.UNREGISTERED
+        assert house.hub.registration.state is LicenseState.UNREGISTERED
         while not registrar.callers.empty():
             caller = registrar.callers.get_nowait()
             assert await caller.hear() == {}
@@ -116,7 +116,7 @@ async def test_one_of_two_is_not_enough(
     pin = {"registration__tls_ca": ours.path, "registration__tls_fingerprint": other.fingerprint}
     async with run(registration__tls="true", **pin) as house:
         await until(lambda: house.hub.registration.checks["forged"] >= 2)
-        assert house.hub.registration.state is State.UNREGISTERED
+        assert house.hub.registration.state is LicenseState.UNREGISTERED
         assert await (await registrar.call()).hear() == {}
 
 
@@ -126,7 +126,7 @@ async def test_an_authority_vouches_for_a_name(
     pin = {"registration__tls_ca": certificates[0].path, "registration__server": f"localhost:{registrar.port}"}
     async with run(registration__tls="true", **pin) as house:
         await until(lambda: house.hub.registration.checks["forged"] >= 1)
-        assert house.hub.registration.state is State.UNREGISTERED
+        assert house.hub.registration.state is LicenseState.UNREGISTERED
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -171,4 +171,4 @@ async def test_both_roles_of_the_gateway_speak_tls_to_each_other(
     desk = await serve(listen__tls_certificate=ours.path, listen__tls_key=ours.key, registrar__interval="1s")
     pin: dict[str, Any] = {"registration__tls": "true", **pins(ours)["fingerprint"]}
     house = await license({"edition": "free"}, desk, **pin)
-    assert house.hub.registration.state is State.REGISTERED
+    assert house.hub.registration.state is LicenseState.REGISTERED

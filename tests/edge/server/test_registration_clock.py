@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.registration.license_status import State
+from gateway.core.registration.license_status import LicenseState
 from gateway.edge.server import registration_agent
 from tests.edge.conftest import Run
 from tests.edge.registering import RawRegistrar, Time, denied, lost, registered, shows
@@ -25,15 +25,15 @@ async def test_a_restart_goes_on_with_the_same_countdown(run: Run, registrar: Ra
     async with run() as house:
         await lost(house, await registered(house, registrar), registrar)
         time.go(5 * HOUR)
-        await shows(house, State.GRACE)
+        await shows(house, LicenseState.GRACE)
     time.go(6 * HOUR)
     async with run() as house:
-        told = await shows(house, State.GRACE)
+        told = await shows(house, LicenseState.GRACE)
         assert (told["shutdown_at"], told["seconds_left"]) == (SHUTDOWN, HOUR)
         assert not await denied(house)
     time.go(HOUR)
     async with run() as house:
-        await shows(house, State.EXPIRED)
+        await shows(house, LicenseState.EXPIRED)
         assert house.gateway.ports()["tcp"] is house.gateway.ports()["websocket"] is None
 
 
@@ -43,11 +43,11 @@ async def test_a_clock_that_is_set_back_while_it_is_down_buys_nothing(
     async with run() as house:
         await lost(house, await registered(house, registrar), registrar)
         time.go(11 * HOUR)
-        await shows(house, State.GRACE)
+        await shows(house, LicenseState.GRACE)
     time.wall -= 11 * HOUR
     time.boot += HOUR
     async with run() as house:
-        await shows(house, State.EXPIRED)
+        await shows(house, LicenseState.EXPIRED)
 
 
 async def test_a_store_that_was_deleted_begins_unregistered(run: Run, registrar: RawRegistrar, store: Path) -> None:
@@ -57,7 +57,7 @@ async def test_a_store_that_was_deleted_begins_unregistered(run: Run, registrar:
     shutil.rmtree(store.parent)
     store.parent.mkdir()
     async with run() as house:
-        assert (await shows(house, State.UNREGISTERED))["installation"] != before
+        assert (await shows(house, LicenseState.UNREGISTERED))["installation"] != before
         assert await denied(house)
 
 
@@ -77,7 +77,7 @@ async def test_what_the_store_keeps_must_be_this_licenses(
     if how == "another key":
         (tmp_path / "key").write_text("11" * 32)
     async with run(**({"registration__serial": "S-2"} if how == "another serial" else {})) as house:
-        await shows(house, State.UNREGISTERED)
+        await shows(house, LicenseState.UNREGISTERED)
         assert await denied(house)
         assert "another license's, or was changed" in caplog.text
 
@@ -85,7 +85,7 @@ async def test_what_the_store_keeps_must_be_this_licenses(
 async def test_a_wall_clock_that_was_set_back_grants_nothing_until_it_is_verified(
     run: Run, registrar: RawRegistrar, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registration_agent, "GLANCE", 0.01)
+    monkeypatch.setattr(registration_agent, "CLOCK_CHECK_EVERY", 0.01)
     async with run(license__model="trueconf", license__trueconf__allow_pro_requests="true") as house:
         caller = await registered(house, registrar, limits={"pro": 5})
         member = await house.welcomed(account="ann")
@@ -95,7 +95,7 @@ async def test_a_wall_clock_that_was_set_back_grants_nothing_until_it_is_verifie
         time.wall -= 300
         assert not await denied(house)
         time.wall -= 1
-        told = await shows(house, State.CLOCK_ROLLBACK)
+        told = await shows(house, LicenseState.CLOCK_ROLLBACK)
         assert told["reason"] == "the clock was set back: it has been 2027-01-15T08:00:00Z before"
         assert (await house.http("GET", "/readyz"))[0] == 503
         assert await denied(house)
@@ -112,7 +112,7 @@ async def test_a_wall_clock_that_was_set_back_grants_nothing_until_it_is_verifie
         verify = await caller.hear()
         assert (verify["type"], verify["seq"]) == ("verify", 1), "asked for before the interval is over"
         await caller.say(caller.verified(1))
-        await shows(house, State.REGISTERED)
+        await shows(house, LicenseState.REGISTERED)
         assert (await other.ask("join", conference="d", host=True))["type"] == "joined"
         assert (await member.ask("start", conference="c"))["type"] == "denied", "one conference in the free edition"
 
@@ -129,9 +129,9 @@ async def test_a_clock_that_catches_up_is_trusted_again(run: Run, registrar: Raw
     async with run() as house:
         await lost(house, await registered(house, registrar), registrar)
         time.wall -= 2 * HOUR
-        await shows(house, State.CLOCK_ROLLBACK)
+        await shows(house, LicenseState.CLOCK_ROLLBACK)
         time.go(2 * HOUR - 300)
-        await shows(house, State.GRACE)
+        await shows(house, LicenseState.GRACE)
 
 
 async def test_setting_the_clock_back_does_not_move_the_end(run: Run, registrar: RawRegistrar, time: Time) -> None:
@@ -139,9 +139,9 @@ async def test_setting_the_clock_back_does_not_move_the_end(run: Run, registrar:
         await lost(house, await registered(house, registrar), registrar)
         time.wall -= 24 * HOUR
         time.go(GRACE - 1)
-        await shows(house, State.CLOCK_ROLLBACK)
+        await shows(house, LicenseState.CLOCK_ROLLBACK)
         time.go(1)
-        await shows(house, State.EXPIRED)
+        await shows(house, LicenseState.EXPIRED)
 
 
 async def test_a_wall_clock_that_jumps_forward_spends_the_grace_and_not_a_fresh_answer(
@@ -150,19 +150,19 @@ async def test_a_wall_clock_that_jumps_forward_spends_the_grace_and_not_a_fresh_
     async with run() as house:
         caller = await registered(house, registrar)
         time.wall += 2 * GRACE
-        await shows(house, State.REGISTERED)
+        await shows(house, LicenseState.REGISTERED)
         await lost(house, caller, registrar)
-        await shows(house, State.EXPIRED)
+        await shows(house, LicenseState.EXPIRED)
 
 
 async def test_a_suspended_machine_wakes_up_later(run: Run, registrar: RawRegistrar, time: Time) -> None:
     async with run() as house:
         await registered(house, registrar)
         time.boot += 61
-        await shows(house, State.GRACE)
+        await shows(house, LicenseState.GRACE)
         time.boot += GRACE
         assert not house.hub.registration.grants, "before anybody looked"
-        await shows(house, State.EXPIRED)
+        await shows(house, LicenseState.EXPIRED)
 
 
 async def test_a_paid_license_only_warns_of_a_wall_clock_that_was_set_back(
@@ -171,8 +171,8 @@ async def test_a_paid_license_only_warns_of_a_wall_clock_that_was_set_back(
     async with run() as house:
         await registered(house, registrar, **PAID)
         time.wall -= 1000
-        await shows(house, State.REGISTERED)
-        await shows(house, State.REGISTERED)
+        await shows(house, LicenseState.REGISTERED)
+        await shows(house, LicenseState.REGISTERED)
         await house.welcomed()
     warning = "the clock was set back: it has been 2027-01-15T08:00:00Z before"
     assert [record.message for record in caplog.records].count(warning) == 1
@@ -183,5 +183,5 @@ async def test_a_difference_of_the_clocks_is_reported_and_changes_nothing(
 ) -> None:
     async with run() as house:
         await registered(house, registrar, time="2027-01-15T08:05:01Z")
-        assert (await shows(house, State.REGISTERED))["clock_skew_seconds"] == 301
+        assert (await shows(house, LicenseState.REGISTERED))["clock_skew_seconds"] == 301
         assert "differs" in caplog.text

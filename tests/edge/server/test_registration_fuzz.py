@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.registration.license_status import State
+from gateway.core.registration.license_status import LicenseState
 from gateway.edge.gateway import running
 from tests.conftest import House, settings_of, until
 from tests.edge.registering import KEY, Caller, RawAgent, code, raw_registrar, text
@@ -134,7 +134,7 @@ async def at_the_registrar(changes: list[Edit], marks: list[float]) -> tuple[int
     """Say a whole conversation, changed; how often a license was registered and verified."""
     async with watched() as house:
         desk = house.hub.registrar
-        desk.sell("S-1", {"edition": "free"})
+        desk.issue("S-1", {"edition": "free"})
         desk.registrar.licenses["S-1"] = desk.registrar.licenses["S-1"]._replace(key=KEY)
         desk.registrar._draw = lambda: NONCE
         async with await RawAgent.at(house, KEY) as peer:
@@ -188,21 +188,21 @@ class Eager:
         return 0.0
 
 
-async def at_the_agent(changes: list[Edit], marks: list[float], start: State, key: Path) -> State:
+async def at_the_agent(changes: list[Edit], marks: list[float], start: LicenseState, key: Path) -> LicenseState:
     """Answer an agent in state `start` with a whole conversation, changed; its state after it."""
     async with raw_registrar(KEY) as registrar:
         given = {"registration__role": "agent", "registration__server": f"127.0.0.1:{registrar.port}"}
         async with watched(**given, registration__serial="S-1", registration__key_file=key) as house:
             registration = house.hub.registration
             house.gateway.agent._backoff = Eager()  # type: ignore[assignment]
-            if start is not State.UNREGISTERED:
+            if start is not LicenseState.UNREGISTERED:
                 caller = await registrar.call()
                 await caller.accept()
-                await until(lambda: registration.state is State.REGISTERED)
+                await until(lambda: registration.state is LicenseState.REGISTERED)
                 caller.close()
             caller = await registrar.call()
             caller.register = await caller.hear()
-            before = registration.standing.document("S-1", KEY, "")
+            before = registration.status.to_json("S-1", KEY, "")
             stream = lines(
                 {"type": "challenge", "nonce": NONCE}, caller.registered(ticket="new"), *revoking(caller, start)
             )
@@ -215,23 +215,23 @@ async def at_the_agent(changes: list[Edit], marks: list[float], start: State, ke
                 with contextlib.suppress(OSError):
                     caller.writer.write_eof()
             await registrar.call()  # its task lives, and comes again
-            await until(lambda: not registration.standing.connected)
+            await until(lambda: not registration.status.connected)
             said = understood(stream)
             nonces = {str(each.get("nonce")) for each in said if each.get("type") == "challenge"}
             believed = {each["type"] for each in said if genuine(each, nonces, caller.register["nonce"])}
-            after = registration.standing.document("S-1", KEY, "")
+            after = registration.status.to_json("S-1", KEY, "")
             if not believed:
                 assert after == before
-            if registration.state is State.REVOKED:
+            if registration.state is LicenseState.REVOKED:
                 assert "revoked" in believed
-            if registration.standing.ticket == "new":
+            if registration.status.ticket == "new":
                 assert "registered" in believed
             return registration.state
 
 
-def revoking(caller: Caller, start: State) -> list[dict[str, Any]]:
+def revoking(caller: Caller, start: LicenseState) -> list[dict[str, Any]]:
     """A genuine end of the license, where it is in use."""
-    if start is State.UNREGISTERED:
+    if start is LicenseState.UNREGISTERED:
         return []
     return [caller.sealed({"type": "revoked", "reason": "revoked"})]
 
@@ -239,14 +239,14 @@ def revoking(caller: Caller, start: State) -> list[dict[str, Any]]:
 def test_an_unchanged_conversation_is_believed(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(KEY.hex())
     for marks in ([], [0.1, 0.2, 0.5, 0.9]):
-        assert asyncio.run(at_the_agent([], marks, State.UNREGISTERED, tmp_path / "key")) is State.GRACE
-        assert asyncio.run(at_the_agent([], marks, State.REGISTERED, tmp_path / "key")) is State.REVOKED
+        assert asyncio.run(at_the_agent([], marks, LicenseState.UNREGISTERED, tmp_path / "key")) is LicenseState.GRACE
+        assert asyncio.run(at_the_agent([], marks, LicenseState.REGISTERED, tmp_path / "key")) is LicenseState.REVOKED
 
 
 @settings(fuzz, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-@given(changes=edits, marks=chunks, start=st.sampled_from([State.UNREGISTERED, State.REGISTERED]))
+@given(changes=edits, marks=chunks, start=st.sampled_from([LicenseState.UNREGISTERED, LicenseState.REGISTERED]))
 def test_the_agent_believes_only_what_is_genuine_and_never_dies(
-    changes: list[Edit], marks: list[float], start: State, tmp_path: Path
+    changes: list[Edit], marks: list[float], start: LicenseState, tmp_path: Path
 ) -> None:
     (tmp_path / "key").write_text(KEY.hex())
     asyncio.run(at_the_agent(changes, marks, start, tmp_path / "key"))

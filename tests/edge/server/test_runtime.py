@@ -52,8 +52,12 @@ def empty(house: House) -> bool:
     admission = hub.admission
     seats = [book.used for ledger in admission.ledgers for book in ledger.pools.values()]
     held = [
-        *(len(held) for door in hub.doors for held in (door.connections, door.pending, door.arriving, door.by_address)),
-        *(len(view) for view in (hub.ring, hub.partings, admission.conferences.by_id)),
+        *(
+            len(held)
+            for door in hub.client_listeners
+            for held in (door.connections, door.pending, door.arriving, door.by_address)
+        ),
+        *(len(view) for view in (hub.timer_wheel, hub.resumable, admission.conferences.by_id)),
         *(len(view) for view in (admission.sessions, admission.sessions.by_account, admission.sessions.by_device)),
     ]
     return not any(held) and not any(seats)
@@ -113,7 +117,7 @@ async def test_after_a_stall_what_was_sent_meanwhile_is_read_before_anybody_is_r
     hands.advance(house, 1.75)
     await alive.send(BEAT + b"\n")  # the loop has no turn to read it before it looks
     hands.mono += 60
-    house.hub.clockwork._look()
+    house.hub.ticker._poll()
     assert len(house.hub.tcp.connections) == 2
     assert await alive.hear() == {"type": "ack"}
     assert (await silent.gone())[-1]["reason"] == "heartbeat_timeout"
@@ -125,11 +129,11 @@ async def test_a_stall_of_ours_is_no_silence_of_theirs(serve: Serve, greet: Conn
     hands = Hands()
     house = await serve(clock=hands.clock(), heartbeat__interval="1s", heartbeat__timeout="4s")
     client = await greet(house)
-    tick = house.hub.ring.tick
+    tick = house.hub.timer_wheel.tick
     hands.mono += 3600
-    house.hub.clockwork._look()
-    await until(lambda: house.hub.ring.tick > tick)
-    assert house.hub.ring.tick - tick <= 4
+    house.hub.ticker._poll()
+    await until(lambda: house.hub.timer_wheel.tick > tick)
+    assert house.hub.timer_wheel.tick - tick <= 4
     await client.send(BEAT + b"\n")
     assert await client.hear() == {"type": "ack"}
 
@@ -168,7 +172,7 @@ async def speak_nonsense(_: House, peer: Peer, __: str) -> None:
 async def flood(house: House, peer: Peer, transport: str) -> None:
     for _ in range(120):
         await peer.say(BEAT)
-    await until(lambda: door_of(house, transport).beats > 0)
+    await until(lambda: door_of(house, transport).heartbeats > 0)
     for _ in range(120):
         await peer.say(BEAT)
     await until(lambda: len(house.hub.admission.sessions) == 0)
@@ -241,14 +245,14 @@ async def test_an_end_has_its_cause_frees_every_seat_and_leaves_nothing(
     await arrive(client, state)
     await ENDS[cause](house, client, transport)
     await client.close()
-    await until(lambda: not any(door.held for door in house.hub.doors))
+    await until(lambda: not any(door.held for door in house.hub.client_listeners))
     closed = dict(door_of(house, transport).closed)
     assert closed.pop(cause) == 1
     assert set(closed) <= ({"closed", "reset"} if cause == "replaced" else set())
-    for account in [str(key) for key in house.hub.admission.law.pools["pro"].leases]:
+    for account in [str(key) for key in house.hub.admission.primary.pools["pro"].leases]:
         if cause != "account_deleted":
             await house.http("DELETE", f"/api/pro/{account}")
-    hosts = next(ledger for ledger in house.hub.admission.ledgers if ledger.model.opener)
+    hosts = next(ledger for ledger in house.hub.admission.ledgers if ledger.model.start_pool)
     for account in [str(key) for key in hosts.pools["hosts"].leases]:
         await house.http("DELETE", f"/api/hosts/{account}")
     if cause != "account_deleted" or state != "in a conference":  # a deleted account's lease runs out by itself
@@ -267,7 +271,7 @@ async def test_the_causes_before_a_session(transport: str, serve: Serve, peer: C
     await until(lambda: door_of(house, transport).waiting == 1)
     house.hub.advance(5 * SECOND)
     assert (await silent.gone())[-1]["reason"] == "hello_timeout"
-    await until(lambda: sum(door.held for door in house.hub.doors) == 1)
+    await until(lambda: sum(door.held for door in house.hub.client_listeners) == 1)
     assert door_of(house, transport).closed == {"denied": 1, "hello_timeout": 1}
 
 
@@ -296,15 +300,15 @@ async def test_nobody_who_left_is_kept_in_memory_and_no_cycle_needs_the_collecto
                 wires.append(wire)
         for number, wire in enumerate(wires):
             await (wire.drop() if number % 2 else wire.close())
-        await until(lambda: not any(door.held for door in house.hub.doors))
+        await until(lambda: not any(door.held for door in house.hub.client_listeners))
         assert not len(house.hub.admission.sessions)
-        assert not len(house.hub.ring)
+        assert not len(house.hub.timer_wheel)
         await asyncio.sleep(0)
         gc.unfreeze()
         alive = [each for each in gc.get_objects() if isinstance(each, Connection | Session)]
         kept = [each.account for each in alive if isinstance(each, Session)]
         assert [account for account in kept if account is not None and account.startswith("left-")] == []
-        assert [each for each in alive if isinstance(each, Connection) and each.door.hub is house.hub] == []
+        assert [each for each in alive if isinstance(each, Connection) and each.listener.hub is house.hub] == []
     finally:
         gc.enable()
 
@@ -406,7 +410,7 @@ async def test_within_the_window_a_lost_session_keeps_its_seat_and_may_come_back
     await lost.say(b'{"type":"join","conference":"weekly"}')
     await lost.hear()
     lost.reset()
-    await until(lambda: bool(house.hub.partings))
+    await until(lambda: bool(house.hub.resumable))
     hands.advance(house, 9)
     assert await house.used("concurrent") == 1
     back = await house.connect(transport)
@@ -414,7 +418,7 @@ async def test_within_the_window_a_lost_session_keeps_its_seat_and_may_come_back
     assert (after["session"], after["conferences"]) == (before["session"], ["weekly"])
     hands.advance(house, 5)
     assert (await back.ask("heartbeat"))["type"] == "ack"
-    assert not house.hub.partings
+    assert not house.hub.resumable
 
 
 async def test_after_the_window_a_lost_session_is_over(serve: Serve, peer: Connect) -> None:
@@ -424,7 +428,7 @@ async def test_after_the_window_a_lost_session_is_over(serve: Serve, peer: Conne
     await lost.say(HELLO)
     before = await lost.hear()
     lost.reset()
-    await until(lambda: bool(house.hub.partings))
+    await until(lambda: bool(house.hub.resumable))
     hands.advance(house, 11)
     assert empty(house)
     late = await house.connect()
@@ -439,7 +443,7 @@ async def test_who_said_bye_or_was_kicked_does_not_wait_to_be_resumed(serve: Ser
     kicked = await house.welcomed(account="ann")
     await house.http("DELETE", "/api/accounts/ann/connections")
     assert (await kicked.gone())[-1]["reason"] == "kicked"
-    assert not house.hub.partings
+    assert not house.hub.resumable
     assert not len(house.hub.admission.sessions)
 
 
@@ -449,7 +453,7 @@ async def test_a_lost_session_can_be_kicked(serve: Serve, peer: Connect) -> None
     await lost.say(HELLO)
     session = (await lost.hear())["session"]
     lost.reset()
-    await until(lambda: bool(house.hub.partings))
+    await until(lambda: bool(house.hub.resumable))
     _, listed = await house.http("GET", "/api/connections")
     assert [(each["connected"], each["last_heard"]) for each in listed["items"]] == [(False, None)]
     assert (await house.http("DELETE", f"/api/connections/{session}"))[0] == 204
@@ -478,7 +482,7 @@ async def test_a_drain_sends_everybody_away_spread_over_its_time(serve: Serve) -
 async def test_while_draining_nobody_is_let_in(serve: Serve, peer: Connect) -> None:
     house = await serve()
     waiting = [await peer(house, transport) for transport in ("tcp", "websocket")]
-    await until(lambda: sum(len(door.pending) for door in house.hub.doors) == 2)
+    await until(lambda: sum(len(door.pending) for door in house.hub.client_listeners) == 2)
     house.hub.draining = True
     for client in waiting:
         await client.say(HELLO)

@@ -37,7 +37,7 @@ async def test_a_literal_heartbeat_is_acknowledged_literally(serve: Serve, greet
     client = await greet(house)
     await client.send(BEAT + b"\n")
     assert await client.reader.readline() == b'{"type":"ack"}\n'
-    assert house.hub.tcp.beats == 1
+    assert house.hub.tcp.heartbeats == 1
 
 
 @pytest.mark.parametrize("beat", [BEAT + b"\r\n", b'{ "type" : "heartbeat" }\n', b'{"type":"heartbeat","more":1}\n'])
@@ -46,7 +46,7 @@ async def test_a_heartbeat_written_otherwise_is_one_too(beat: bytes, serve: Serv
     client = await greet(house)
     await client.send(beat)
     assert await client.hear() == {"type": "ack"}
-    assert house.hub.tcp.beats == 1
+    assert house.hub.tcp.heartbeats == 1
 
 
 async def test_a_heartbeat_cut_anywhere_is_one_heartbeat(serve: Serve, greet: Connect) -> None:
@@ -58,7 +58,7 @@ async def test_a_heartbeat_cut_anywhere_is_one_heartbeat(serve: Serve, greet: Co
         await heard(house, line[:cut])
         await client.send(line[cut:])
         assert await client.hear() == {"type": "ack"}
-    assert house.hub.tcp.beats == len(line) - 1
+    assert house.hub.tcp.heartbeats == len(line) - 1
 
 
 async def test_several_messages_in_one_read_are_answered_in_order(serve: Serve, peer: Connect) -> None:
@@ -175,7 +175,7 @@ async def test_a_client_that_goes_on_too_fast_is_sent_away_and_an_honest_one_is_
     house = await serve(listen__message_burst=20)
     honest, flood = await greet(house), await greet(house)
     await flood.send((BEAT + b"\n") * 200)
-    await until(lambda: house.hub.tcp.beats > 0)
+    await until(lambda: house.hub.tcp.heartbeats > 0)
     await flood.send((BEAT + b"\n") * 200)
     heard = await flood.gone()
     assert heard[-1]["code"] == "too_fast"
@@ -260,7 +260,7 @@ async def test_a_client_that_shuts_its_half_and_does_not_read_is_held_for_the_li
     assert house.hub.tcp.held == 1
     house.hub.advance(6)
     await until(lambda: not house.hub.tcp.held)
-    assert not len(house.hub.ring)
+    assert not len(house.hub.timer_wheel)
 
 
 async def test_the_last_message_arrives_though_the_client_goes_on_sending(serve: Serve) -> None:
@@ -269,7 +269,7 @@ async def test_the_last_message_arrives_though_the_client_goes_on_sending(serve:
     assert isinstance(wire, TcpWire)
     wire.writer.write(b'{"type":"bye"}\n' + (BEAT + b"\n") * 2000)
     assert await wire.gone() == []
-    assert house.hub.tcp.beats == 0
+    assert house.hub.tcp.heartbeats == 0
 
 
 async def test_a_client_that_never_closes_its_half_is_aborted_after_the_linger(serve: Serve, greet: Connect) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.server.timer_wheel import Ring
+from gateway.edge.server.timer_wheel import TimerWheel
 
 
 class Peer:
@@ -16,7 +16,7 @@ class Peer:
         self.deadline = 0
 
 
-def sweep(ring: Ring[Peer]) -> set[Peer]:
+def sweep(ring: TimerWheel[Peer]) -> set[Peer]:
     """One tick as the hub lives it: who is not due yet goes back."""
     due = set()
     for peer in ring.advance():
@@ -42,7 +42,7 @@ actions = st.lists(
 def test_everybody_is_due_in_the_tick_of_the_deadline_and_in_no_other(
     size: int, actions: list[tuple[str, int, int]]
 ) -> None:
-    ring: Ring[Peer] = Ring(size)
+    ring: TimerWheel[Peer] = TimerWheel(size)
     peers = [Peer() for _ in range(5)]
     waiting: set[Peer] = set()
     for verb, place, ticks in actions:
@@ -67,7 +67,7 @@ def test_everybody_is_due_in_the_tick_of_the_deadline_and_in_no_other(
 
 
 def test_a_deadline_longer_than_the_ring_is_looked_at_once_a_round() -> None:
-    ring: Ring[Peer] = Ring(8)
+    ring: TimerWheel[Peer] = TimerWheel(8)
     peer = Peer()
     peer.deadline = 30
     ring.put(peer, 30)
@@ -80,7 +80,7 @@ def test_a_deadline_longer_than_the_ring_is_looked_at_once_a_round() -> None:
 
 
 def test_a_deadline_that_has_passed_is_due_in_the_next_tick() -> None:
-    ring: Ring[Peer] = Ring(8)
+    ring: TimerWheel[Peer] = TimerWheel(8)
     peer = Peer()
     ring.put(peer, -5)
     assert list(ring.advance()) == [peer]
@@ -88,7 +88,7 @@ def test_a_deadline_that_has_passed_is_due_in_the_next_tick() -> None:
 
 
 def test_who_is_put_twice_lies_in_one_bucket() -> None:
-    ring: Ring[Peer] = Ring(8)
+    ring: TimerWheel[Peer] = TimerWheel(8)
     peer = Peer()
     ring.put(peer, 2)
     ring.put(peer, 3)
@@ -97,7 +97,7 @@ def test_who_is_put_twice_lies_in_one_bucket() -> None:
 
 
 def test_dropping_who_is_not_there_changes_nothing() -> None:
-    ring: Ring[Peer] = Ring(8)
+    ring: TimerWheel[Peer] = TimerWheel(8)
     there, stranger = Peer(), Peer()
     ring.put(there, 2)
     ring.drop(stranger)
@@ -105,7 +105,7 @@ def test_dropping_who_is_not_there_changes_nothing() -> None:
 
 
 def test_who_is_dropped_while_its_bucket_is_looked_at_is_not_handed_out() -> None:
-    ring: Ring[Peer] = Ring(8)
+    ring: TimerWheel[Peer] = TimerWheel(8)
     first, second = Peer(), Peer()
     ring.put(first, 1)
     ring.put(second, 1)

@@ -111,7 +111,7 @@ async def test_a_literal_heartbeat_is_acknowledged_literally(serve: Serve, greet
     client: WebSocketPeer = await greet(house, "websocket")
     await client.say(BEAT)
     assert await client.frame() == Frame(TEXT, b'{"type":"ack"}')
-    assert house.hub.websocket.beats == 1
+    assert house.hub.websocket.heartbeats == 1
 
 
 async def test_the_hello_deadline_includes_the_handshake_and_drips_do_not_extend_it(
@@ -151,7 +151,7 @@ async def test_a_ping_or_pong_or_any_message_proves_life(sign: bytes, serve: Ser
     (connection,) = house.hub.websocket.connections
     house.hub.advance(299)
     await client.send(sign)
-    await until(lambda: connection.heard == house.hub.ring.tick)
+    await until(lambda: connection.last_heard_tick == house.hub.timer_wheel.tick)
     house.hub.advance(299)
     assert connection.cause is None
     house.hub.advance(1)
@@ -230,7 +230,7 @@ async def test_above_the_burst_frames_are_dropped_and_going_on_closes_with_4429(
     house = await serve(listen__message_burst=20)
     client: WebSocketPeer = await greet(house, "websocket")
     await client.send(frame(TEXT, BEAT) * 100)
-    await until(lambda: house.hub.websocket.beats > 0)
+    await until(lambda: house.hub.websocket.heartbeats > 0)
     await client.send(frame(TEXT, BEAT) * 100)
     heard = await client.frames()
     assert heard[-2].message["code"] == "too_fast"

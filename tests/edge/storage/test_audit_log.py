@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from gateway.core.reporting import audit_chain
-from gateway.core.reporting.audit_chain import Entry
+from gateway.core.reporting.audit_chain import AuditEntry
 from gateway.edge.gateway import Gateway, running
 from gateway.edge.server.runtime import Clock
 from gateway.edge.storage import audit_log
@@ -21,7 +21,7 @@ from tests.conftest import House, Serve, settings_of, until
 
 async def entries(house: House) -> list[dict[str, Any]]:
     """The whole log, as the operator port shows it, once it is durable."""
-    await house.hub.recorder.journal.write()
+    await house.hub.persistence.audit_log.write()
     return list((await house.http("GET", "/api/audit?limit=1000"))[1]["items"])
 
 
@@ -30,10 +30,10 @@ async def told(house: House) -> list[tuple[str, str, str]]:
     return [(each["actor"], each["action"], each["subject"]) for each in (await entries(house))[1:]]
 
 
-def stored(path: Path) -> list[Entry]:
+def stored(path: Path) -> list[AuditEntry]:
     """What is in the file."""
     with closing(sqlite3.connect(path)) as file:
-        return [Entry(*row) for row in file.execute("SELECT * FROM audit ORDER BY seq")]
+        return [AuditEntry(*row) for row in file.execute("SELECT * FROM audit ORDER BY seq")]
 
 
 # -- what is in it -----------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ async def test_what_is_shown_verifies(serve: Serve) -> None:
     for number in range(5):
         await house.http("PUT", f"/api/groups/g{number}", json={"accounts": ["ann"]})
     shown = await entries(house)
-    assert audit_chain.verify(map(audit_chain.read, shown)).seq == 6
+    assert audit_chain.verify(map(audit_chain.entry_from_json, shown)).seq == 6
 
 
 # -- on the disk -------------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ async def test_the_chain_goes_on_over_restarts_and_tells_a_crash_from_an_end(tmp
             pass
     crashed = Gateway(settings, files=1024)
     await crashed.open()
-    crashed.hub.recorder._running = False  # what a crash cannot say
+    crashed.hub.persistence._running = False  # what a crash cannot say
     await crashed.close(drain=0)
     async with running(settings):
         pass
@@ -251,8 +251,8 @@ async def test_an_act_and_its_entry_are_one_transaction(tmp_path: Path, monkeypa
         hub = gateway.hub
         committed.clear()
         hub.directory.accounts["ann"] = ()
-        hub.recorder.note("ops", "account.added", "ann")
-        await hub.recorder.account("ann")
+        hub.persistence.audit("ops", "account.added", "ann")
+        await hub.persistence.account("ann")
     assert any("account" in "".join(batch) and audit_log.PUT_ENTRY in batch for batch in committed)
     assert not any("INTO account" in "".join(batch) and audit_log.PUT_ENTRY not in batch for batch in committed)
 
@@ -290,7 +290,7 @@ class Disk:
     """A store that can be broken."""
 
     def __init__(self, house: House) -> None:
-        self._recorder = house.hub.recorder
+        self._recorder = house.hub.persistence
 
     async def away(self) -> None:
         """The disk goes."""
@@ -298,7 +298,7 @@ class Disk:
         assert db is not None
         await db.execute("PRAGMA query_only=ON")
         with pytest.raises(StoreUnavailable):
-            await self._recorder.note("test", "lost", "", {})
+            await self._recorder.audit("test", "lost", "", {})
 
     async def back(self) -> None:
         """The disk comes back, and what waited is written."""
@@ -306,7 +306,7 @@ class Disk:
         assert store._db is not None
         await store._db.execute("PRAGMA query_only=OFF")
         await until(lambda: store.available)
-        await self._recorder.journal.write()
+        await self._recorder.audit_log.write()
 
 
 async def test_while_the_disk_is_away_entries_wait_and_none_is_lost(
@@ -322,23 +322,23 @@ async def test_while_the_disk_is_away_entries_wait_and_none_is_lost(
     await disk.back()
     shown = await entries(house)
     assert [each["action"] for each in shown] == ["start", "lost", "group.set", "group.set", "group.set"]
-    assert audit_chain.verify(map(audit_chain.read, shown)).seq == 5
+    assert audit_chain.verify(map(audit_chain.entry_from_json, shown)).seq == 5
     assert audit_chain.verify(stored(tmp_path / "t.db")).seq == 5
-    assert len(house.hub.recorder.journal._queue) == 0
+    assert len(house.hub.persistence.audit_log._queue) == 0
 
 
 async def test_what_does_not_fit_while_the_disk_is_away_is_said_to_be_lost(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.edge.storage.store.RETRY", 0.01)
-    monkeypatch.setattr(audit_log, "QUEUE", 4)
+    monkeypatch.setattr(audit_log, "MAX_BACKLOG", 4)
     house = await serve(store__path=tmp_path / "t.db")
     disk = Disk(house)
     await disk.away()
     for number in range(10):
-        house.hub.recorder.note("ops", "act", str(number))
+        house.hub.persistence.audit("ops", "act", str(number))
     await disk.back()
-    house.hub.recorder.note("ops", "act", "after")
+    house.hub.persistence.audit("ops", "act", "after")
     shown = await entries(house)
     assert [(each["action"], each["subject"]) for each in shown] == [
         ("start", ""),
@@ -350,7 +350,7 @@ async def test_what_does_not_fit_while_the_disk_is_away_is_said_to_be_lost(
         ("act", "after"),
     ]
     assert shown[5]["detail"] == {"lost": 7}
-    assert audit_chain.verify(map(audit_chain.read, shown)).seq == 7
+    assert audit_chain.verify(map(audit_chain.entry_from_json, shown)).seq == 7
 
 
 async def test_entries_that_waited_are_durable_soon_though_nothing_else_is_written(
@@ -358,12 +358,12 @@ async def test_entries_that_waited_are_durable_soon_though_nothing_else_is_writt
 ) -> None:
     monkeypatch.setattr("gateway.edge.storage.store.RETRY", 0.01)
     house = await serve(store__path=tmp_path / "t.db")
-    recorder = house.hub.recorder
+    recorder = house.hub.persistence
     disk = Disk(house)
     await disk.away()
     assert recorder.store._db is not None
     await recorder.store._db.execute("PRAGMA query_only=OFF")
     await until(lambda: recorder.store.available)
-    recorder.lives(house.hub.clock.mono())
-    await until(lambda: not recorder.journal._queue)
+    recorder.record_alive(house.hub.clock.mono())
+    await until(lambda: not recorder.audit_log._queue)
     assert [entry.action for entry in stored(tmp_path / "t.db")] == ["start", "lost"]
