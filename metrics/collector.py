@@ -42,7 +42,7 @@ REFUSALS = (
 """Refusals that are no license's."""
 
 
-class DoorView(NamedTuple):
+class ListenerView(NamedTuple):
     """One door at one instant; everything but `pending` and `open` is a total."""
 
     transport: str
@@ -84,7 +84,7 @@ class View(NamedTuple):
     """What a scrape shows: the snapshot and what the edge adds to it. Times are in seconds UTC."""
 
     snapshot: Snapshot
-    doors: Sequence[DoorView]
+    listeners: Sequence[ListenerView]
     store: StoreView
     registration: RegistrationView
     lag: Histogram
@@ -106,7 +106,7 @@ class GatewayCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families, in a stable order."""
         view = self._look()
-        yield from _doors(view)
+        yield from _listeners(view)
         yield from _counts(view.snapshot)
         yield from _license(view.snapshot)
         yield from _registration(view.registration)
@@ -145,48 +145,55 @@ def _totals(known: Iterable[str], seen: Mapping[str, int]) -> dict[str, int]:
     return {**dict.fromkeys(known, 0), **seen}
 
 
-def _doors(view: View) -> Iterator[Metric]:
-    doors = view.doors
+def _listeners(view: View) -> Iterator[Metric]:
+    listeners = view.listeners
     yield _gauge(
         "connections",
         "Client connections.",
         ("transport", "state"),
         {
-            (door.transport, state): value
-            for door in doors
-            for state, value in (("pending", door.pending), ("open", door.open))
+            (listener.transport, state): value
+            for listener in listeners
+            for state, value in (("pending", listener.pending), ("open", listener.open))
         },
     )
     yield _counter(
         "connections_accepted",
         "Connections accepted.",
         ("transport",),
-        {(door.transport,): door.accepted for door in doors},
+        {(listener.transport,): listener.accepted for listener in listeners},
     )
     yield _counter(
         "connections_rejected",
         "Sockets turned away at the door.",
         ("transport", "reason"),
         {
-            (door.transport, reason): count
-            for door in doors
-            for reason, count in _totals(REJECTIONS, door.rejected).items()
+            (listener.transport, reason): count
+            for listener in listeners
+            for reason, count in _totals(REJECTIONS, listener.rejected).items()
         },
     )
     yield _counter(
         "connections_closed",
         "Connections that ended, by cause.",
         ("transport", "cause"),
-        {(door.transport, cause): count for door in doors for cause, count in _totals(ENDINGS, door.closed).items()},
+        {
+            (listener.transport, cause): count
+            for listener in listeners
+            for cause, count in _totals(ENDINGS, listener.closed).items()
+        },
     )
     yield _counter(
-        "heartbeats", "Heartbeats answered.", ("transport",), {(door.transport,): door.heartbeats for door in doors}
+        "heartbeats",
+        "Heartbeats answered.",
+        ("transport",),
+        {(listener.transport,): listener.heartbeats for listener in listeners},
     )
     yield _histogram(
         "connection_duration_seconds",
         "How long connections lasted.",
         ("transport",),
-        {(door.transport,): door.durations for door in doors},
+        {(listener.transport,): listener.durations for listener in listeners},
     )
 
 

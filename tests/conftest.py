@@ -37,7 +37,7 @@ class House:
 
     def __init__(self, gateway: Gateway, clients: contextlib.AsyncExitStack) -> None:
         self.gateway = gateway
-        self.hub = gateway.hub
+        self.runtime = gateway.runtime
         self._clients = clients
         ports = gateway.ports()
         self.tcp = ports["tcp"] or 0
@@ -101,21 +101,21 @@ async def license(serve: Serve, tmp_path: Path) -> License:
     async def open_licensed(
         terms: dict[str, Any], registrar: House | None = None, *, registered: bool = True, **overrides: Any
     ) -> House:
-        desk = registrar or await serve(registrar__interval="1s")
-        serial = f"S-{len(desk.hub.registrar.registrar.licenses)}"
-        desk.hub.registrar.issue(serial, terms)
+        service = registrar or await serve(registrar__interval="1s")
+        serial = f"S-{len(service.runtime.registrar.registrar.licenses)}"
+        service.runtime.registrar.issue(serial, terms)
         key = tmp_path / f"{serial}.key"
-        key.write_text(desk.hub.registrar.registrar.licenses[serial].key.hex() + "\n")
+        key.write_text(service.runtime.registrar.registrar.licenses[serial].key.hex() + "\n")
         given = {
             "registration__role": "agent",
-            "registration__server": f"127.0.0.1:{desk.gateway.ports()['registrar']}",
+            "registration__server": f"127.0.0.1:{service.gateway.ports()['registrar']}",
             "registration__serial": serial,
             "registration__key_file": key,
         }
         house = await serve(**given | overrides)
-        house.registrar = desk
+        house.registrar = service
         if registered:
-            await until(lambda: house.hub.registration.state is LicenseState.REGISTERED)
+            await until(lambda: house.runtime.registration.state is LicenseState.REGISTERED)
         return house
 
     return open_licensed
@@ -124,7 +124,7 @@ async def license(serve: Serve, tmp_path: Path) -> License:
 async def _see_off(gateway: Gateway) -> None:
     """Let a gateway see that its clients have closed, so that it need not wait for them."""
     for _ in range(50):
-        if not any(door.connections for door in gateway.hub.client_listeners):
+        if not any(listener.connections for listener in gateway.runtime.client_listeners):
             return
         await asyncio.sleep(0)
 

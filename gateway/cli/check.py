@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
         return 1
     reports: list[str] = []
     faults: list[ConfigFault] = []
-    for door in _doors(settings):
-        found = _probe(door)
+    for listener in _doors(settings):
+        found = _probe(listener)
         if isinstance(found, ConfigFault):
             faults.append(found)
         else:
@@ -101,33 +101,37 @@ def _limit(files: int) -> str:
 
 def _doors(settings: Settings) -> list[PortCheck]:
     listen, registrar = settings.listen, settings.registrar
-    doors = [
+    listeners = [
         PortCheck("listen.tcp", "listen.host", listen.host, listen.tcp, listen.reuse_port),
         PortCheck("listen.websocket", "listen.host", listen.host, listen.websocket, listen.reuse_port),
         PortCheck("listen.operator", "listen.operator_host", listen.operator_host, listen.operator, False),
     ]
     if registrar.enabled:
-        doors.append(PortCheck("registrar.port", "registrar.host", registrar.host, registrar.port, False))
-    return doors
+        listeners.append(PortCheck("registrar.port", "registrar.host", registrar.host, registrar.port, False))
+    return listeners
 
 
-def _probe(door: PortCheck) -> str | ConfigFault:
+def _probe(listener: PortCheck) -> str | ConfigFault:
     """Whether the gateway could listen there now, tried the way it will; a fault if it never can."""
-    place = f"[{door.host}]:{door.port}" if ":" in door.host else f"{door.host}:{door.port}"
+    place = f"[{listener.host}]:{listener.port}" if ":" in listener.host else f"{listener.host}:{listener.port}"
     try:
-        found = socket.getaddrinfo(door.host, door.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in dict.fromkeys(found):
             with contextlib.closing(socket.socket(family, kind, protocol)) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if door.shared:
+                if listener.shared:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 if family == socket.AF_INET6:
                     probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 probe.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return f"{door.port_key}: {place} is in use"
+            return f"{listener.port_key}: {place} is in use"
         if error.errno == errno.EACCES:
-            return ConfigFault(door.port_key, f"cannot listen on port {door.port}: {error.strerror}")
-        return ConfigFault(door.host_key, f"cannot listen on {quote(door.host)}: {error.strerror}")
-    return f"{door.port_key}: {place} is free" if door.port else f"{door.port_key}: picked at start on {door.host}"
+            return ConfigFault(listener.port_key, f"cannot listen on port {listener.port}: {error.strerror}")
+        return ConfigFault(listener.host_key, f"cannot listen on {quote(listener.host)}: {error.strerror}")
+    return (
+        f"{listener.port_key}: {place} is free"
+        if listener.port
+        else f"{listener.port_key}: picked at start on {listener.host}"
+    )

@@ -249,7 +249,7 @@ async def _fill(settings: Settings, office: Office, speed: float) -> None:
     store = Store(settings.store.path, tuple, time.monotonic)
     await store.open()
     try:
-        accounts = [Statement(PUT_ACCOUNT, (worker.desk.account, "[]")) for worker in office.workers]
+        accounts = [Statement(PUT_ACCOUNT, (worker.registrar_service.account, "[]")) for worker in office.workers]
         group = Statement(PUT_GROUP, ("management", json.dumps(office.team(0)), True))
         await store.write([*accounts, group])
         await simulated_history.write(store, office, past, HISTORY, time.time())
@@ -264,11 +264,11 @@ async def _ports(gateway: Gateway) -> tuple[int, int]:
     """
     try:
         async with asyncio.timeout(PATIENCE):
-            while not gateway.hub.registration.grants:  # noqa: ASYNC110 - no event tells it
+            while not gateway.runtime.registration.grants:  # noqa: ASYNC110 - no event tells it
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise SystemExit(f"cannot start: {gateway.hub.registration.reason()}") from None
-    return gateway.hub.tcp.port or 0, gateway.hub.websocket.port or 0
+        raise SystemExit(f"cannot start: {gateway.runtime.registration.reason()}") from None
+    return gateway.runtime.tcp.port or 0, gateway.runtime.websocket.port or 0
 
 
 # -- while it runs -----------------------------------------------------------------------------------------------------

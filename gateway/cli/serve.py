@@ -125,7 +125,7 @@ async def _before(event: asyncio.Event, task: asyncio.Task[None]) -> bool:
 
 async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
     """Drain; told to hurry, close without it, and without the disk if that does not answer."""
-    held = sum(len(door.connections) for door in gateway.hub.client_listeners)
+    held = sum(len(listener.connections) for listener in gateway.runtime.client_listeners)
     _say(f"draining {held} connections over {gateway.settings.listen.drain:g} s")
     closing = asyncio.create_task(gateway.close())
     if not await _before(at_once, closing):
@@ -156,7 +156,7 @@ def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]
             changed = gateway.reload(settings_from(args))
         except (ConfigError, OSError) as fault:
             log.error("the configuration is not taken, the last good one stays: %s", fault)
-            gateway.hub.persistence.audit(GATEWAY, "reload.refused", "", {"why": str(fault)})
+            gateway.runtime.persistence.audit(GATEWAY, "reload.refused", "", {"why": str(fault)})
             return
         log.warning(
             "configuration read again; changed: %s; waiting for a restart: %s",
@@ -169,17 +169,17 @@ def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]
 
 def screen(gateway: Gateway, before: int, files: int) -> str:
     """What a person sees at the start: where it listens, what it counts, what it can hold."""
-    settings, hub = gateway.settings, gateway.hub
+    settings, runtime = gateway.settings, gateway.runtime
     lines = [
         f"tallygate {metadata.version('tallygate')}",
         "",
-        *(_clients(gateway) if hub.clients else ()),
+        *(_clients(gateway) if runtime.clients else ()),
         f"  operators  http       http://{_at(settings.listen.operator_host, gateway.operator.port)}"
         "  (the page; /metrics /readyz /api/license)",
         *_registrar(gateway),
         "",
-        *(_licensing(gateway) if hub.clients else ()),
-        f"  capacity   {hub.max_connections:,} connections; open files {before:,} raised to {files:,}"
+        *(_licensing(gateway) if runtime.clients else ()),
+        f"  capacity   {runtime.max_connections:,} connections; open files {before:,} raised to {files:,}"
         + (", on uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else ""),
         *(f"  warning    {warning}" for warning in warnings(settings)),
     ]
@@ -187,19 +187,19 @@ def screen(gateway: Gateway, before: int, files: int) -> str:
 
 
 def _clients(gateway: Gateway) -> list[str]:
-    listen, hub = gateway.settings.listen, gateway.hub
+    listen, runtime = gateway.settings.listen, gateway.runtime
     secure = bool(listen.tls_certificate)
-    if any(door.port is None for door in hub.client_listeners):
-        return [f"  clients    closed     {hub.registration.reason()}"]
+    if any(listener.port is None for listener in runtime.client_listeners):
+        return [f"  clients    closed     {runtime.registration.reason()}"]
     return [
-        f"  clients    tcp        {_at(listen.host, hub.tcp.port)}  ({'TLS' if secure else 'no TLS'})",
-        f"             websocket  {'wss' if secure else 'ws'}://{_at(listen.host, hub.websocket.port)}/ws",
+        f"  clients    tcp        {_at(listen.host, runtime.tcp.port)}  ({'TLS' if secure else 'no TLS'})",
+        f"             websocket  {'wss' if secure else 'ws'}://{_at(listen.host, runtime.websocket.port)}/ws",
     ]
 
 
 def _licensing(gateway: Gateway) -> list[str]:
-    settings, hub = gateway.hub.settings, gateway.hub
-    seen = snapshot(hub.admission, hub.clock.mono())
+    settings, runtime = gateway.runtime.settings, gateway.runtime
+    seen = snapshot(runtime.admission, runtime.clock.mono())
     return [
         f"  license    {seen.model}{', ' + seen.edition + ' edition' if seen.edition else ''}: "
         + ", ".join(_limit(pool) for pool in seen.pools if pool.model == seen.model)
@@ -212,7 +212,7 @@ def _licensing(gateway: Gateway) -> list[str]:
 
 
 def _registrar(gateway: Gateway) -> list[str]:
-    port, sold = gateway.hub.registrar.door.port, len(gateway.hub.registrar.registrar.licenses)
+    port, sold = gateway.runtime.registrar.listener.port, len(gateway.runtime.registrar.registrar.licenses)
     if port is None:
         return []
     licenses = f"{sold} license{'' if sold == 1 else 's'}"
@@ -220,7 +220,7 @@ def _registrar(gateway: Gateway) -> list[str]:
 
 
 def _registration(gateway: Gateway) -> list[str]:
-    registration = gateway.hub.registration
+    registration = gateway.runtime.registration
     if not registration.agent:
         return []
     told = registration.to_json()

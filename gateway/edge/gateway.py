@@ -44,10 +44,10 @@ class Gateway:
         self.settings = settings
         self._ready = ready
         self._trouble = ""
-        self.hub = Runtime(settings, clock or Clock(time.monotonic, time.time), files=files, clients=clients)
-        self.hub.registration.doors = self._attend
-        self.agent = RegistrationAgent(self.hub, self.hub.registration)
-        self.operator = OperatorPort(self.hub)
+        self.runtime = Runtime(settings, clock or Clock(time.monotonic, time.time), files=files, clients=clients)
+        self.runtime.registration.listeners = self._attend
+        self.agent = RegistrationAgent(self.runtime, self.runtime.registration)
+        self.operator = OperatorPort(self.runtime)
 
     async def open(self) -> None:
         """Open the operator port, then the doors.
@@ -60,61 +60,61 @@ class Gateway:
         lean_buffers()
         context = tls_context(listen.tls_certificate, listen.tls_key)
         try:
-            await self.hub.restore()
+            await self.runtime.restore()
             await self.operator.open(listen.operator_host, listen.operator)
-            for door in self.hub.listeners:
-                door.tls = context
+            for listener in self.runtime.listeners:
+                listener.tls = context
             if self.settings.registrar.enabled:
-                self.hub.registrar.door.open(self.settings.registrar.host, self.settings.registrar.port)
-            if self.hub.clients and not self.hub.registration.shut:
+                self.runtime.registrar.listener.open(self.settings.registrar.host, self.settings.registrar.port)
+            if self.runtime.clients and not self.runtime.registration.shut:
                 self._open_doors()
             if self._ready is not None:
                 self.write_ready(self._ready)
         except BaseException:
             await self.close(drain=0)
             raise
-        self.hub.ticker.start()
-        if self.hub.registration.agent:
+        self.runtime.ticker.start()
+        if self.runtime.registration.agent:
             self.agent.start()
         gc.freeze()
 
     def _open_doors(self) -> None:
         """Open the client doors, on the ports that they had before."""
         listen = self.settings.listen
-        for door, port in ((self.hub.tcp, listen.tcp), (self.hub.websocket, listen.websocket)):
-            door.open(listen.host, door.last_port or port, reuse_port=listen.reuse_port)
+        for listener, port in ((self.runtime.tcp, listen.tcp), (self.runtime.websocket, listen.websocket)):
+            listener.open(listen.host, listener.last_port or port, reuse_port=listen.reuse_port)
 
     def _attend(self, *, open: bool) -> bool:
         """Open the client doors again, or close them and send everybody away; whether that could be done."""
-        if not self.hub.clients:
+        if not self.runtime.clients:
             return True
         if open:
             try:
                 self._open_doors()
             except OSError as fault:
-                self.hub.tcp.close()
+                self.runtime.tcp.close()
                 if self._trouble != str(fault):  # tried again with every tick, said once
                     self._trouble = str(fault)
                     log.error("registered again, but the doors cannot be opened: %s", fault)
                 return False
             self._trouble = ""
         else:
-            self.hub.close_all("unregistered")
+            self.runtime.close_all("unregistered")
         self._tell_ports()
         return True
 
     async def close(self, drain: float | None = None) -> None:
         """Send the clients away over `drain` seconds (the setting's, unless given), then close everything."""
-        await self.hub.stop_accepting()
+        await self.runtime.stop_accepting()
         self._tell_ports()
-        await self.hub.drain(self.settings.listen.drain if drain is None else drain)
+        await self.runtime.drain(self.settings.listen.drain if drain is None else drain)
         await self.agent.close()
-        self.hub.registrar.close()
-        await self.hub.abort_remaining()
-        self.hub.ticker.stop()
+        self.runtime.registrar.close()
+        await self.runtime.abort_remaining()
+        self.runtime.ticker.stop()
         await self.operator.close()
-        self.hub.history_store.close(self.hub.now())
-        await self.hub.persistence.close()
+        self.runtime.history_store.close(self.runtime.now())
+        await self.runtime.persistence.close()
         self._tell_ports()
 
     def _tell_ports(self) -> None:
@@ -132,26 +132,26 @@ class Gateway:
         before = {effect.key: effect.text for effect in keys.effective(self.settings)}
         changed = keys.changes(self.settings, settings)
         adopted = keys.adopt(self.settings, settings)
-        if self.hub.tcp.tls is not None:
+        if self.runtime.tcp.tls is not None:
             context = tls_context(adopted.listen.tls_certificate, adopted.listen.tls_key)
-            for door in self.hub.listeners:
-                door.tls = context
+            for listener in self.runtime.listeners:
+                listener.tls = context
         self.settings = adopted
-        self.hub.apply_settings(adopted)
+        self.runtime.apply_settings(adopted)
         after = {effect.key: effect.text for effect in keys.effective(settings)}
         told = {
             "changed": {key: [before[key], after[key]] for key in changed.live},
             "waiting": {key: [before[key], after[key]] for key in changed.restart},
         }
-        self.hub.persistence.audit(GATEWAY, "reload", "", told)
+        self.runtime.persistence.audit(GATEWAY, "reload", "", told)
         return changed
 
     def ports(self) -> dict[str, int | None]:
         """The ports in use; None for a door that is closed."""
         return {
-            "tcp": self.hub.tcp.port,
-            "websocket": self.hub.websocket.port,
-            "registrar": self.hub.registrar.door.port,
+            "tcp": self.runtime.tcp.port,
+            "websocket": self.runtime.websocket.port,
+            "registrar": self.runtime.registrar.listener.port,
             "operator": self.operator.port,
         }
 

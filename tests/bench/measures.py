@@ -292,11 +292,11 @@ def registrar(scale: Scale) -> Iterator[Row]:
     """Agents that have their licenses verified each second, each with a ticket on the disk; beside it, bare lines."""
     name, size = "tallygate registrar", scale.agents
     with ExitStack() as stack:
-        desk = stack.enter_context(Registrar(size))
+        service = stack.enter_context(Registrar(size))
         sides: list[tuple[Server, Agents]] = []
         grown: list[float] = []
-        for server, keys in ((Floor(), None), (desk, desk.keys), (Floor(), None)):
-            if server is not desk:
+        for server, keys in ((Floor(), None), (service, service.keys), (Floor(), None)):
+            if server is not service:
                 stack.enter_context(server)
             agents = stack.enter_context(Agents(server.port, keys))
             agents.grow(WARM)
@@ -307,11 +307,11 @@ def registrar(scale: Scale) -> Iterator[Row]:
         commits: list[float] = []
 
         def act(server: Server, agents: Agents) -> tuple[float, ...]:
-            made, before = desk.metric("tallygate_store_commit_seconds_count"), server.cpu()
+            made, before = service.metric("tallygate_store_commit_seconds_count"), server.cpu()
             checks = agents.run(scale.check_seconds)
             cpu = server.cpu() - before
-            if server is desk:
-                made = desk.metric("tallygate_store_commit_seconds_count") - made
+            if server is service:
+                made = service.metric("tallygate_store_commit_seconds_count") - made
                 commits.append(made / checks.seconds)
             took, rate = cpu / checks.answers * 1e6, checks.answers / checks.seconds
             return took, rate, checks.p50, checks.p99, checks.cpu / checks.seconds, cpu / checks.seconds

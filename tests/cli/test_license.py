@@ -68,7 +68,7 @@ async def test_the_key_is_printed_alone_and_once(serve: Serve) -> None:
     shell = Shell(house)
     key = await shell.said("license", "add", "ACME-1", "--edition", "free")
     assert KEY(key)
-    licenses = house.hub.registrar.registrar.licenses
+    licenses = house.runtime.registrar.registrar.licenses
     assert licenses["ACME-1"].key.hex() == key.strip()
     changed = await shell("license", "add", "ACME-1", "--limit", "pro=50")
     assert changed == (0, "", "changed ACME-1; its key stays as it is\n")
@@ -104,9 +104,9 @@ async def test_who_is_connected_is_shown_and_told_when_it_is_over(license: Licen
     shell = Shell(house.registrar)
     assert (await shell.said("license", "list")).splitlines()[1].split()[-1] == "127.0.0.1"
     (server,) = json.loads(await shell.said("license", "show", "S-0"))["servers"]
-    assert (server["server"], server["connected"]) == (house.hub.registration.installation, True)
+    assert (server["server"], server["connected"]) == (house.runtime.registration.installation, True)
     assert await shell.said("license", "revoke", "S-0") == "revoked S-0\n"
-    await until(lambda: house.hub.registration.state is LicenseState.REVOKED)
+    await until(lambda: house.runtime.registration.state is LicenseState.REVOKED)
     assert (await shell.said("license", "list")).splitlines()[1].split()[:2] == ["S-0", "revoked"]
     assert "409" not in (refused := await shell.failed("license", "add", "S-0"))
     assert "the license S-0 was revoked; remove it to sell it anew, with another key" in refused
@@ -157,7 +157,7 @@ async def test_what_was_sold_on_a_file_is_what_the_registrar_goes_by(
     monkeypatch.chdir(tmp_path)
     key = (await run("license", "add", "ACME-1", "--store", "vendor.db")).out
     house = await serve(store__path="vendor.db")
-    assert house.hub.registrar.registrar.licenses["ACME-1"].key.hex() == key.strip()
+    assert house.runtime.registrar.registrar.licenses["ACME-1"].key.hex() == key.strip()
     held = await run("license", "list", "--store", "vendor.db")
     assert held == (1, "", "tallygate: vendor.db: another gateway holds it\n")
     assert await Shell(house).said("audit", "verify")
@@ -206,7 +206,7 @@ async def test_a_license_is_asked_for_answered_and_installed_between_two_gateway
     assert "bad_mac" in await ours.failed(*install, str(altered(answer, note="\ud800")))
     assert "another_installation" in await ours.failed(*install, str(altered(answer, server="elsewhere")))
     assert "another_serial" in await ours.failed(*install, str(altered(answer, serial="S-9")))
-    assert house.hub.registration.state is LicenseState.UNREGISTERED
+    assert house.runtime.registration.state is LicenseState.UNREGISTERED
     assert await ours.said(*install, str(answer)) == "installed S-0, good until 2099-12-31T23:59:59Z\n"
     _, told = await house.http("GET", "/api/registration")
     assert (told["state"], told["offline"], told["shutdown_at"]) == ("registered", True, None)
@@ -214,7 +214,7 @@ async def test_a_license_is_asked_for_answered_and_installed_between_two_gateway
     assert "not_newer" in await ours.failed(*install, str(answer))
     other.write_text(request.read_text().replace(json.loads(request.read_text())["nonce"], "0" * 32))
     stale = json.loads(answer.read_text()) | {"nonce": "0" * 32, "issued_at": "2099-01-01T00:00:00Z"}
-    key = house.registrar.hub.registrar.registrar.licenses["S-0"].key
+    key = house.registrar.runtime.registrar.registrar.licenses["S-0"].key
     other.write_text(json.dumps(stale | {"mac": mac(key, "offline", canonical(stale))}))
     assert "not_requested" in await ours.failed(*install, str(other))
     assert [each["action"] for each in (await house.registrar.http("GET", "/api/audit"))[1]["items"]][-1] == (
@@ -261,7 +261,7 @@ async def test_a_license_is_asked_for_answered_and_installed_on_files(
         registration__serial="DEMO-1",
         registration__key_file=key,
     )
-    assert house.hub.registration.state is LicenseState.REGISTERED
+    assert house.runtime.registration.state is LicenseState.REGISTERED
     _, shown = await house.http("GET", "/api/license")
     assert (shown["model"], shown["models"]["trueconf"]["pools"]["pro"]["limit"]) == ("trueconf", 7)
     await house.welcomed()

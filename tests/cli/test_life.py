@@ -77,7 +77,7 @@ class Program:
         self._config.write_text(CONFIG.format(**known) + self._more)
         argv = ("--config", str(self._config), "--ready-file", str(self._ready))
         self.process = await begin(self.command, *argv, stdout=DEVNULL)
-        said = await found(self.doors)
+        said = await found(self.listeners)
         self.ports |= {name: port for name, port in said.items() if port is not None}
 
     async def end(self, how: signal.Signals) -> None:
@@ -87,7 +87,7 @@ class Program:
             process.send_signal(how)
             await process.communicate()
 
-    async def doors(self) -> dict[str, int | None] | None:
+    async def listeners(self) -> dict[str, int | None] | None:
         """What the ready file says."""
         assert self.process is None or self.process.returncode is None, "it ended"
         try:
@@ -97,10 +97,10 @@ class Program:
 
     async def until_doors(self, *, open: bool) -> None:
         """Wait until the ready file says that the client doors are open, on the ports they had, or that none is."""
-        ports = [self.ports[door] if open else None for door in ("tcp", "websocket")]
+        ports = [self.ports[listener] if open else None for listener in ("tcp", "websocket")]
 
         async def look() -> bool | None:
-            told = await self.doors()
+            told = await self.listeners()
             return True if told and [told["tcp"], told["websocket"]] == ports else None
 
         await found(look)
@@ -236,7 +236,7 @@ async def test_from_the_first_answer_to_the_end_of_grace_and_back(world: World) 
 
     await gateway.end(signal.SIGKILL)
     await gateway.start()
-    assert await gateway.doors() == gateway.ports | {"tcp": None, "websocket": None, "registrar": None}
+    assert await gateway.listeners() == gateway.ports | {"tcp": None, "websocket": None, "registrar": None}
     assert (await gateway.until_state("expired"))["shutdown_at"] == end
 
     await world.registrar.start()

@@ -206,8 +206,8 @@ def test_the_exit_code_follows_from_the_outcome(
 
 def against(house: House, *argv: str) -> list[str]:
     """A command line that loads a gateway."""
-    doors = ["--tcp-port", str(house.tcp), "--websocket-port", str(house.websocket), "--operator", house.url]
-    return ["load", "--json", "--ramp", "500", *doors, *argv]
+    listeners = ["--tcp-port", str(house.tcp), "--websocket-port", str(house.websocket), "--operator", house.url]
+    return ["load", "--json", "--ramp", "500", *listeners, *argv]
 
 
 async def loaded(house: House, *argv: str) -> tuple[int, dict[str, Any]]:

@@ -265,7 +265,10 @@ async def test_an_operator_comes_with_a_token_only(front: Front, trust: ssl.SSLC
     async with Desk(front, trust) as desk:
         assert await desk.ask("GET", "/api/license") == (200, "")
         page = {"Origin": desk.url}
-        assert await desk.ask("PUT", "/api/groups/board", json={"accounts": ["ann"]}, headers=page) == (200, "")
+        assert await desk.ask("PUT", "/api/groups/board", json={"accounts": ["ann"]}, headers=page) == (
+            200,
+            "",
+        )
         elsewhere = {"Origin": "https://example.org"}
         assert await desk.ask("DELETE", "/api/groups/board", headers=elsewhere) == (403, "cross_site")
     async with Desk(front, trust, known=False) as stranger:

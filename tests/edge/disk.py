@@ -33,7 +33,7 @@ def locked(path: str | Path) -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def broken(house: House, how: str) -> AsyncIterator[None]:
     """No commit succeeds inside the block: `failing` ones fail at once, `stalled` ones do not end."""
-    store = house.hub.persistence.store
+    store = house.runtime.persistence.store
     assert store._db is not None
     await store._db.execute(f"PRAGMA busy_timeout={0 if how == 'failing' else FOREVER}")
     await idle(store)
@@ -48,13 +48,13 @@ async def idle(store: Store) -> None:
 
 async def recovered(house: House) -> None:
     """Wait until the store is available and nothing waits for it."""
-    store = house.hub.persistence.store
-    await until(lambda: store.available and not store.pending and not len(house.hub.pending_replies))
+    store = house.runtime.persistence.store
+    await until(lambda: store.available and not store.pending and not len(house.runtime.pending_replies))
 
 
 async def stuck(house: House) -> None:
     """Wait until a commit is under way."""
-    await until(lambda: bool(house.hub.persistence.store._under_way))
+    await until(lambda: bool(house.runtime.persistence.store._under_way))
 
 
 def leases(path: str | Path) -> dict[str, tuple[str, float | None]]:
@@ -66,7 +66,7 @@ def leases(path: str | Path) -> dict[str, tuple[str, float | None]]:
 
 def held(house: House) -> dict[str, tuple[str, float | None]]:
     """The PRO licenses in memory, in the same form."""
-    book = next(each for each in house.hub.admission.ledgers if each.model.name == "trueconf").pools["pro"]
+    book = next(each for each in house.runtime.admission.ledgers if each.model.name == "trueconf").pools["pro"]
     held: dict[str, tuple[str, float | None]] = {
         str(key): ("temporary", lease.expires) for key, lease in book.leases.items()
     }

@@ -274,7 +274,7 @@ async def registered(house: House, registrar: RawRegistrar, **terms: Any) -> Cal
     """Let the gateway register; who has called."""
     caller = await registrar.call()
     await caller.accept(**terms)
-    await until(lambda: house.hub.registration.shown.state is LicenseState.REGISTERED)
+    await until(lambda: house.runtime.registration.shown.state is LicenseState.REGISTERED)
     return caller
 
 
@@ -282,14 +282,14 @@ async def lost(house: House, caller: Caller, registrar: RawRegistrar) -> Caller:
     """Hang up; who calls again, and is told nothing."""
     caller.close()
     silent = await registrar.call()
-    await until(lambda: house.hub.registration.shown.state is not LicenseState.REGISTERED)
+    await until(lambda: house.runtime.registration.shown.state is not LicenseState.REGISTERED)
     return silent
 
 
 async def shows(house: House, state: LicenseState) -> dict[str, Any]:
     """Look, and wait until the gateway shows a state; the whole document."""
-    house.hub.registration.poll()
-    await until(lambda: house.hub.registration.shown.state is state)
+    house.runtime.registration.poll()
+    await until(lambda: house.runtime.registration.shown.state is state)
     _, told = await house.http("GET", "/api/registration")
     assert told["state"] == state
     assert (await house.http("GET", "/api/license"))[1]["registration"] == told

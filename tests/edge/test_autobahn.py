@@ -71,8 +71,8 @@ async def test_the_fuzzing_client_finds_nothing_but_the_recorded_deviations(serv
     house = await serve(
         listen__message_rate=0, listen__outbound_limit=16 << 20, heartbeat__hello_deadline="1h", listen__accept_rate=0
     )
-    house.hub.websocket._make = Echo
-    house.hub.websocket.message_limit = 1 << 20
+    house.runtime.websocket._make = Echo
+    house.runtime.websocket.message_limit = 1 << 20
     cases = await report(wstest, f"ws://127.0.0.1:{house.websocket}/ws", tmp_path)
     assert len(cases) >= 240, "the suite left cases out"
     deviations = {case: judged for case, result in cases.items() if (judged := result["behavior"]) != "OK"} | {

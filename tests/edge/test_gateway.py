@@ -20,7 +20,7 @@ from tests.edge.raw import Peer
 async def test_it_opens_its_ports_and_closes_them(serve: Serve) -> None:
     house = await serve()
     ports = house.gateway.ports()
-    assert house.gateway.hub.registrar.door.port == ports["registrar"]
+    assert house.gateway.runtime.registrar.listener.port == ports["registrar"]
     assert len(set(ports.values())) == 4
     await house.gateway.close(drain=0)
     assert set(house.gateway.ports().values()) == {None}
@@ -73,8 +73,8 @@ async def test_the_limit_of_an_address_may_be_switched_on_while_its_connections_
     house.gateway.reload(settings_of(listen__max_connections_per_address=1))
     assert (await (await house.connect()).hear())["reason"] == "too_many_connections"
     await first.close()
-    await until(lambda: not house.hub.tcp.connections)
-    assert house.hub.tcp.by_address == {}
+    await until(lambda: not house.runtime.tcp.connections)
+    assert house.runtime.tcp.by_address == {}
     await house.welcomed()
 
 
@@ -83,7 +83,7 @@ async def test_a_shorter_timeout_waits_for_the_next_start_so_that_nobody_is_drop
     wire = await house.welcomed()
     changed = house.gateway.reload(settings_of(heartbeat__interval="2s", heartbeat__timeout="5s"))
     assert {"heartbeat.interval", "heartbeat.timeout"} <= set(changed.restart)
-    house.hub.advance(40)
+    house.runtime.advance(40)
     await wire.say("heartbeat")
     assert await wire.hear() == {"type": "ack"}
 
@@ -92,10 +92,10 @@ async def test_certificates_change_for_those_who_come(serve: Serve, greet: Conne
     pair = {"listen__tls_certificate": CERTIFICATE, "listen__tls_key": PRIVATE_KEY}
     house = await serve(**pair)
     old: Peer = await greet(house, tls=trust)
-    before = house.hub.tcp.tls
+    before = house.runtime.tcp.tls
     house.gateway.reload(settings_of(**pair))
-    assert house.hub.tcp.tls is house.hub.websocket.tls
-    assert house.hub.tcp.tls is not before
+    assert house.runtime.tcp.tls is house.runtime.websocket.tls
+    assert house.runtime.tcp.tls is not before
     new: Peer = await greet(house, tls=trust)
     for client in (old, new):
         await client.say(b'{"type":"heartbeat"}')

@@ -149,10 +149,10 @@ def memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
-def burden(hub: Runtime) -> int:
+def burden(runtime: Runtime) -> int:
     """The most bytes that one connection makes the gateway hold."""
     most = 0
-    for connection in hub.connections():
+    for connection in runtime.connections():
         tail = len(getattr(connection, "tail", b""))
         most = max(most, connection.transport.get_write_buffer_size(), tail)
     return most
@@ -170,7 +170,7 @@ async def beat(clients: list[Wire], seq: int) -> None:
 async def test_honest_clients_lose_no_beat_and_nothing_is_left(name: str, serve: Serve) -> None:
     settings = {"listen__message_rate": 0} if name == "deaf clients" else {}
     house = await serve(listen__outbound_limit=OUTBOUND, listen__accept_rate=0, **settings)
-    hub = house.hub
+    runtime = house.runtime
     honest = [await house.welcomed(transport) for transport in ("tcp", "websocket") for _ in range(HONEST)]
     before = memory()
     async with contextlib.AsyncExitStack() as stack:
@@ -178,16 +178,16 @@ async def test_honest_clients_lose_no_beat_and_nothing_is_left(name: str, serve:
         async for _ in ATTACKS[name](house, stack):
             seq += 1
             await beat(honest, seq)
-            assert burden(hub) <= max(OUTBOUND, json_lines.LIMIT + 2)
+            assert burden(runtime) <= max(OUTBOUND, json_lines.LIMIT + 2)
     assert seq == ROUNDS
     assert memory() - before < GROWTH
-    await until(lambda: sum(door.held for door in hub.client_listeners) <= len(honest))
-    assert len(hub.admission.sessions) == len(honest)
+    await until(lambda: sum(listener.held for listener in runtime.client_listeners) <= len(honest))
+    assert len(runtime.admission.sessions) == len(honest)
     await beat(honest, seq + 1)
     for client in honest:
         await client.close()
-    await until(lambda: not any(door.held for door in hub.client_listeners))
-    assert len(hub.timer_wheel) == len(hub.admission.sessions) == len(hub.resumable) == 0
+    await until(lambda: not any(listener.held for listener in runtime.client_listeners))
+    assert len(runtime.timer_wheel) == len(runtime.admission.sessions) == len(runtime.resumable) == 0
     _, license = await house.http("GET", "/api/license")
     assert {pool["used"] for model in license["models"].values() for pool in model["pools"].values()} == {0}
 
@@ -208,7 +208,7 @@ async def test_a_storm_of_connections_delays_nobody_for_long(serve: Serve) -> No
     while not storming.done():
         seq += 1
         await beat(honest, seq)
-        house.hub.advance(8)  # the time in which so many beats are allowed
+        house.runtime.advance(8)  # the time in which so many beats are allowed
     await storming
-    await until(lambda: sum(door.held for door in house.hub.client_listeners) == len(honest))
-    assert not any(door.pending or door.arriving for door in house.hub.client_listeners)
+    await until(lambda: sum(listener.held for listener in house.runtime.client_listeners) == len(honest))
+    assert not any(listener.pending or listener.arriving for listener in house.runtime.client_listeners)

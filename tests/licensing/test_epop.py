@@ -8,12 +8,12 @@ from gateway.licensing.epop import Epop, epop
 from tests.core_harness import CoreHarness
 
 
-def gate(users: int = 10) -> CoreHarness:
+def harness(users: int = 10) -> CoreHarness:
     return CoreHarness(epop(Epop(users=users)))
 
 
 def test_connected_is_not_concurrent() -> None:
-    house = gate()
+    house = harness()
     for _ in range(20):
         house.hello()
     assert house.used("concurrent") == 0
@@ -21,13 +21,13 @@ def test_connected_is_not_concurrent() -> None:
 
 @pytest.mark.parametrize("kind", ["welcome", "console"])
 def test_visitors_take_nothing_and_may_not_join(kind: str) -> None:
-    house = gate()
+    house = harness()
     assert house.join(house.hello(kind=kind))["reason"] == "not_allowed"
     assert house.used("concurrent") == 0
 
 
 def test_who_waits_in_a_scheduled_conference_is_not_counted() -> None:
-    house = gate()
+    house = harness()
     ann, bob = house.hello("ann"), house.hello("bob")
     assert house.joined(ann, scheduled=True, host=True)["type"] == "waiting"
     house.joined(bob)
@@ -37,7 +37,7 @@ def test_who_waits_in_a_scheduled_conference_is_not_counted() -> None:
 
 
 def test_one_connection_counts_once_however_many_conferences() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     for conference in "abc":
         house.joined(ann, conference)
@@ -50,21 +50,21 @@ def test_one_connection_counts_once_however_many_conferences() -> None:
 
 
 def test_two_connections_of_one_account_count_twice() -> None:
-    house = gate()
+    house = harness()
     for device in ("pc", "phone"):
         house.joined(house.hello("ann", device))
     assert house.used("concurrent") == 2
 
 
 def test_many_users_behind_one_address_are_many() -> None:
-    house = gate()
+    house = harness()
     for _ in range(3):
         house.joined(house.hello(address="192.0.2.1"))
     assert house.used("concurrent") == 3
 
 
 def test_the_eleventh_join_is_refused_and_nobody_else_is_touched() -> None:
-    house = gate()
+    house = harness()
     inside = [house.hello() for _ in range(10)]
     for place, session in enumerate(inside):
         house.joined(session, f"room-{place % 2}")
@@ -86,7 +86,7 @@ def test_the_eleventh_join_is_refused_and_nobody_else_is_touched() -> None:
 
 
 def test_who_is_in_already_may_join_more_at_the_limit() -> None:
-    house = gate(users=1)
+    house = harness(users=1)
     ann = house.hello("ann")
     house.joined(ann, "a")
     house.joined(ann, "b")
@@ -94,7 +94,7 @@ def test_who_is_in_already_may_join_more_at_the_limit() -> None:
 
 
 def test_a_start_admits_in_order_of_arrival_until_the_pool_is_full() -> None:
-    house = gate(users=2)
+    house = harness(users=2)
     first, host, last = house.hello("a"), house.hello("b"), house.hello("c")
     house.joined(first, scheduled=True)
     house.joined(host, host=True)
@@ -115,7 +115,7 @@ def test_a_start_admits_in_order_of_arrival_until_the_pool_is_full() -> None:
 
 @pytest.mark.parametrize("cause", ["bye", "closed", "reset", "heartbeat_timeout", "kicked", "drained"])
 def test_the_end_of_a_connection_releases_at_once_for_its_cause(cause: str) -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     house.joined(ann)
     house.end(ann, cause)
@@ -125,7 +125,7 @@ def test_the_end_of_a_connection_releases_at_once_for_its_cause(cause: str) -> N
 
 
 def test_a_takeover_is_a_fresh_session_whose_memberships_ended() -> None:
-    house = gate()
+    house = harness()
     old = house.hello("ann", "pc")
     house.joined(old)
     new, outcome = house.knock("ann", "pc")
@@ -136,14 +136,14 @@ def test_a_takeover_is_a_fresh_session_whose_memberships_ended() -> None:
 
 
 def test_a_device_without_an_account_is_never_taken_over() -> None:
-    house = gate()
+    house = harness()
     house.hello(None, "pc")
     house.hello(None, "pc")
     assert len(house.admission.sessions) == 2
 
 
 def test_where_claims_are_not_proven_nobody_is_replaced_from_another_address() -> None:
-    house = gate()
+    house = harness()
     old = house.hello("ann", "pc", address="192.0.2.1")
     _, outcome = house.knock("ann", "pc", address="192.0.2.2")
     assert outcome.refused is not None
@@ -161,7 +161,7 @@ def test_a_second_connection_of_a_device_is_treated_as_the_setting_says(policy: 
 
 
 def test_only_two_are_in_a_call_whatever_the_license() -> None:
-    house = gate()
+    house = harness()
     ann, bob, cid = house.hello("ann"), house.hello("bob"), house.hello("cid")
     house.joined(ann, mode="call")
     house.joined(bob)
@@ -176,7 +176,7 @@ def test_only_declared_conferences_are_joined_where_the_setting_says_so() -> Non
 
 
 def test_a_seat_in_use_is_the_sum_of_distinct_connections_over_time() -> None:
-    house = gate(users=2)
+    house = harness(users=2)
     ann, bob = house.hello(), house.hello()
     house.joined(ann)
     house.wait(10)

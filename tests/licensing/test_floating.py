@@ -12,13 +12,13 @@ from tests.core_harness import CoreHarness
 Key = Literal["connection", "device", "account", "address"]
 
 
-def gate(**terms: Any) -> CoreHarness:
+def harness(**terms: Any) -> CoreHarness:
     return CoreHarness(floating(Floating(**terms)), on_duplicate="allow", homes=frozenset({"far"}))
 
 
 @pytest.mark.parametrize(("key", "used"), [("connection", 7), ("device", 6), ("account", 5), ("address", 2)])
 def test_each_key_counts_once(key: Key, used: int) -> None:
-    house = gate(key=key)
+    house = harness(key=key)
     house.hello("ann", "pc")
     house.hello("ann", "pc")
     house.hello("ann", "phone")
@@ -31,21 +31,21 @@ def test_each_key_counts_once(key: Key, used: int) -> None:
 
 @pytest.mark.parametrize("key", ["device", "account"])
 def test_a_session_without_an_account_is_keyed_by_its_connection(key: Key) -> None:
-    house = gate(key=key)
+    house = harness(key=key)
     house.hello(None, "pc")
     house.hello(None, "pc")
     assert house.used("seats") == 2
 
 
 def test_a_device_without_a_name_is_a_device_of_its_own() -> None:
-    house = gate(key="device")
+    house = harness(key="device")
     house.hello("ann")
     house.hello("ann")
     assert house.used("seats") == 2
 
 
 def test_a_conference_makes_no_difference_nor_does_sleep() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     house.joined(ann)
     house.leave(ann)
@@ -55,14 +55,14 @@ def test_a_conference_makes_no_difference_nor_does_sleep() -> None:
 
 
 def test_visitors_take_no_seat_in_any_model() -> None:
-    house = gate()
+    house = harness()
     house.hello(kind="welcome")
     house.hello("admin", kind="console")
     assert house.used("seats") == 0
 
 
 def test_at_the_limit_the_hello_is_refused() -> None:
-    house = gate(limit=1)
+    house = harness(limit=1)
     ann = house.hello("ann")
     _, outcome = house.knock("bob")
     assert outcome.answer == {
@@ -79,7 +79,7 @@ def test_at_the_limit_the_hello_is_refused() -> None:
 
 
 def test_who_shares_a_key_in_use_needs_no_seat() -> None:
-    house = gate(limit=1, key="account")
+    house = harness(limit=1, key="account")
     pc = house.hello("ann", "pc")
     house.hello("ann", "phone")
     house.end(pc)
@@ -88,7 +88,7 @@ def test_who_shares_a_key_in_use_needs_no_seat() -> None:
 
 @pytest.mark.parametrize("cause", ["closed", "reset", "heartbeat_timeout", "slow_consumer"])
 def test_an_abrupt_loss_keeps_the_seat_for_the_same_key(cause: str) -> None:
-    house = gate(limit=1, key="account", linger=60.0)
+    house = harness(limit=1, key="account", linger=60.0)
     house.end(house.hello("ann"), cause)
     house.wait(59)
     assert house.used("seats") == 1
@@ -99,13 +99,13 @@ def test_an_abrupt_loss_keeps_the_seat_for_the_same_key(cause: str) -> None:
 
 @pytest.mark.parametrize("cause", ["bye", "kicked", "drained", "replaced", "protocol_error"])
 def test_any_other_end_releases_at_once(cause: str) -> None:
-    house = gate(limit=1, key="account", linger=60.0)
+    house = harness(limit=1, key="account", linger=60.0)
     house.end(house.hello("ann"), cause)
     assert house.used("seats") == 0
 
 
 def test_the_kept_seat_is_released_for_the_cause_of_the_loss() -> None:
-    house = gate(key="account", linger=60.0)
+    house = harness(key="account", linger=60.0)
     house.end(house.hello("ann"), "reset")
     house.wait(60)
     view = house.view("seats")
@@ -113,7 +113,7 @@ def test_the_kept_seat_is_released_for_the_cause_of_the_loss() -> None:
 
 
 def test_who_returned_lingers_no_more() -> None:
-    house = gate(key="account", linger=60.0)
+    house = harness(key="account", linger=60.0)
     house.end(house.hello("ann"), "reset")
     again = house.hello("ann")
     house.end(again, "bye")
@@ -121,7 +121,7 @@ def test_who_returned_lingers_no_more() -> None:
 
 
 def test_a_loss_is_remembered_though_another_session_of_the_key_goes_on_and_says_bye() -> None:
-    house = gate(key="account", linger=60.0)
+    house = harness(key="account", linger=60.0)
     pc, phone = house.hello("ann", "pc"), house.hello("ann", "phone")
     house.end(pc, "reset")
     house.wait(10)
@@ -133,7 +133,7 @@ def test_a_loss_is_remembered_though_another_session_of_the_key_goes_on_and_says
 
 
 def test_a_second_loss_begins_the_time_anew() -> None:
-    house = gate(key="account", linger=60.0)
+    house = harness(key="account", linger=60.0)
     pc, phone, other = house.hello("ann", "pc"), house.hello("ann", "phone"), house.hello("bob")
     house.end(pc, "reset")
     house.wait(10)
@@ -157,7 +157,7 @@ def test_a_second_loss_begins_the_time_anew() -> None:
     ],
 )
 def test_a_reserved_key_always_holds_its_seat(key: Key, reserve: str, facts: dict[str, str]) -> None:
-    house = gate(limit=2, key=key, reserve=(reserve,))
+    house = harness(limit=2, key=key, reserve=(reserve,))
     assert (house.used("seats"), house.view("seats").reserved) == (1, 1)
     house.hello("ann")
     assert house.knock("bob", address="192.0.2.5")[1].refused is not None
@@ -168,7 +168,7 @@ def test_a_reserved_key_always_holds_its_seat(key: Key, reserve: str, facts: dic
 
 
 def test_without_a_limit_nobody_is_refused() -> None:
-    house = gate()
+    house = harness()
     for _ in range(200):
         house.hello()
     assert house.view("seats").available is None

@@ -11,7 +11,7 @@ from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed, nefsis_concu
 from tests.core_harness import DAY, CoreHarness
 
 
-def gate(**terms: Any) -> CoreHarness:
+def harness(**terms: Any) -> CoreHarness:
     return CoreHarness(nefsis_named(NefsisNamed(**{"hosts": 2, "participants": 3, **terms})))
 
 
@@ -35,7 +35,7 @@ def test_concurrent_hosts_and_participants_total_at_most_the_users() -> None:
 
 
 def test_an_account_is_named_when_it_first_hosts_and_keeps_the_name() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     assert house.used("hosts") == 0
     house.joined(ann, host=True)
@@ -46,7 +46,7 @@ def test_an_account_is_named_when_it_first_hosts_and_keeps_the_name() -> None:
 
 
 def test_a_named_host_hosts_again_without_another_name() -> None:
-    house = gate(hosts=1)
+    house = harness(hosts=1)
     ann = house.hello("ann", "pc")
     house.joined(ann, "a", host=True)
     house.leave(ann, "a")
@@ -55,7 +55,7 @@ def test_a_named_host_hosts_again_without_another_name() -> None:
 
 
 def test_when_all_names_are_taken_a_new_host_is_refused() -> None:
-    house = gate()
+    house = harness()
     for name in ("ann", "bob"):
         house.joined(house.hello(name), name, host=True)
     answer = house.join(house.hello("cid"), "c", host=True)
@@ -64,7 +64,7 @@ def test_when_all_names_are_taken_a_new_host_is_refused() -> None:
 
 
 def test_others_cannot_make_a_conference_live() -> None:
-    house = gate()
+    house = harness()
     assert house.join(house.hello("ann"))["reason"] == "host_not_named"
     assert house.join(house.hello(), host=True)["reason"] == "host_not_named"
     assert not house.admission.conferences.by_id
@@ -73,7 +73,7 @@ def test_others_cannot_make_a_conference_live() -> None:
 
 
 def test_listed_names_are_given_by_the_operator_only() -> None:
-    house = gate(naming="listed")
+    house = harness(naming="listed")
     ann = house.hello("ann")
     assert house.join(ann, host=True)["reason"] == "host_not_named"
     assert not isinstance(house.name_host("ann"), Refusal)
@@ -82,7 +82,7 @@ def test_listed_names_are_given_by_the_operator_only() -> None:
 
 
 def test_naming_a_named_host_changes_nothing() -> None:
-    house = gate(hosts=1)
+    house = harness(hosts=1)
     first = house.name_host("ann")
     house.wait(10)
     assert house.name_host("ann") is first
@@ -90,13 +90,13 @@ def test_naming_a_named_host_changes_nothing() -> None:
 
 
 def test_naming_above_the_limit_is_refused() -> None:
-    house = gate(hosts=1)
+    house = harness(hosts=1)
     house.name_host("ann")
     assert house.name_host("bob") == Refusal("pool_full", "hosts", 1, 1)
 
 
 def test_removing_a_name_while_its_owner_hosts_frees_the_name_and_the_members_stay() -> None:
-    house = gate(hosts=1)
+    house = harness(hosts=1)
     ann, guest = house.hello("ann", "pc"), house.hello()
     house.joined(ann, "a", host=True)
     house.joined(guest, "a")
@@ -109,7 +109,7 @@ def test_removing_a_name_while_its_owner_hosts_frees_the_name_and_the_members_st
 
 
 def test_who_lost_the_name_is_no_longer_busy() -> None:
-    house = gate()
+    house = harness()
     pc, phone = house.hello("ann", "pc"), house.hello("ann", "phone")
     house.joined(pc, "a", host=True)
     house.unname("ann")
@@ -121,7 +121,7 @@ def test_who_lost_the_name_is_no_longer_busy() -> None:
 
 
 def test_a_host_runs_one_live_conference_at_a_time() -> None:
-    house = gate()
+    house = harness()
     pc, phone = house.hello("ann", "pc"), house.hello("ann", "phone")
     house.joined(pc, "a", host=True)
     assert house.join(phone, "b", host=True)["reason"] == "host_busy"
@@ -132,7 +132,7 @@ def test_a_host_runs_one_live_conference_at_a_time() -> None:
 
 
 def test_a_host_that_left_is_no_longer_busy_and_its_conference_goes_on() -> None:
-    house = gate()
+    house = harness()
     ann, guest = house.hello("ann"), house.hello()
     house.joined(ann, "a", host=True)
     house.joined(guest, "a")
@@ -144,7 +144,7 @@ def test_a_host_that_left_is_no_longer_busy_and_its_conference_goes_on() -> None
 
 
 def test_a_conference_without_members_ends() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     house.joined(ann, host=True)
     house.leave(ann)
@@ -152,7 +152,7 @@ def test_a_conference_without_members_ends() -> None:
 
 
 def test_a_second_host_of_a_live_conference_needs_a_name_of_its_own() -> None:
-    house = gate(hosts=1)
+    house = harness(hosts=1)
     house.joined(house.hello("ann"), host=True)
     bob = house.hello("bob")
     assert house.join(bob, host=True)["pool"] == "hosts"
@@ -161,7 +161,7 @@ def test_a_second_host_of_a_live_conference_needs_a_name_of_its_own() -> None:
 
 
 def test_a_host_may_wait_in_a_scheduled_conference_while_it_hosts_another() -> None:
-    house = gate()
+    house = harness()
     pc, phone = house.hello("ann", "pc"), house.hello("ann", "phone")
     house.joined(pc, "a", host=True)
     house.joined(phone, "b", host=True, scheduled=True)
@@ -173,14 +173,14 @@ def test_a_host_may_wait_in_a_scheduled_conference_while_it_hosts_another() -> N
 
 
 def test_at_a_start_the_starters_name_is_checked_first_then_the_members_in_order() -> None:
-    house = gate(hosts=2)
+    house = harness(hosts=2)
     first, starter, last = house.hello("ann"), house.hello("bob"), house.hello("cid")
     house.joined(first, host=True, scheduled=True)
     house.joined(starter, host=True)
     house.joined(last, host=True)
     outcome = house.start(starter)
     assert [message["type"] for _, message in outcome.notices] == ["joined", "joined", "denied"]
-    house = gate(hosts=1)
+    house = harness(hosts=1)
     first, starter = house.hello("ann"), house.hello("bob")
     house.joined(first, host=True, scheduled=True)
     house.joined(starter, host=True)
@@ -190,7 +190,7 @@ def test_at_a_start_the_starters_name_is_checked_first_then_the_members_in_order
 
 
 def test_a_start_that_no_name_is_left_for_changes_nothing() -> None:
-    house = gate(hosts=1)
+    house = harness(hosts=1)
     house.name_host("boss")
     ann = house.hello("ann")
     house.joined(ann, host=True, scheduled=True)
@@ -205,7 +205,7 @@ def test_a_start_that_no_name_is_left_for_changes_nothing() -> None:
 
 
 def test_the_limit_of_participants_holds_in_each_conference_apart() -> None:
-    house = gate()
+    house = harness()
     for name in ("ann", "bob"):
         house.joined(house.hello(name), name, host=True)
         house.joined(house.hello(), name)
@@ -218,14 +218,14 @@ def test_the_limit_of_participants_holds_in_each_conference_apart() -> None:
 
 
 def test_hosts_do_not_share_what_another_does_not_use() -> None:
-    house = gate(hosts=5, participants=2)
+    house = harness(hosts=5, participants=2)
     house.joined(house.hello("ann"), host=True)
     house.joined(house.hello())
     assert house.join(house.hello())["reason"] == "conference_full"
 
 
 def test_a_connection_counts_in_each_of_its_conferences() -> None:
-    house = gate()
+    house = harness()
     guest = house.hello()
     for name in ("ann", "bob"):
         house.joined(house.hello(name), name, host=True)
@@ -234,7 +234,7 @@ def test_a_connection_counts_in_each_of_its_conferences() -> None:
 
 
 def test_a_host_may_stand_outside_the_participants() -> None:
-    house = gate(participants=1, host_is_participant=False)
+    house = harness(participants=1, host_is_participant=False)
     ann, bob = house.hello("ann"), house.hello("bob")
     house.joined(ann, host=True)
     assert house.used("participants") == 0
@@ -247,7 +247,7 @@ def test_a_host_may_stand_outside_the_participants() -> None:
 
 
 def test_waiting_members_are_no_participants_and_a_start_admits_as_many_as_fit() -> None:
-    house = gate(participants=2)
+    house = harness(participants=2)
     host, *others = [house.hello(f"u{place}") for place in range(4)]
     for session in others:
         house.joined(session, scheduled=True)
@@ -317,6 +317,6 @@ def test_removing_a_name_in_shadow_changes_nothing_for_the_enforced_license() ->
 
 
 def test_a_declared_conference_still_needs_its_host() -> None:
-    house = gate()
+    house = harness()
     house.admission.declare("room", Declaration("public"))
     assert house.join(house.hello("ann"))["reason"] == "host_not_named"

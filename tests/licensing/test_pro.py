@@ -12,7 +12,7 @@ from gateway.licensing.trueconf import USER_RIGHTS, TrueConf, trueconf
 from tests.core_harness import DAY, HOUR, CoreHarness, told
 
 
-def gate(pro: int = 10, *, overdraft: int = 0, enforce: bool = True, **terms: Any) -> CoreHarness:
+def harness(pro: int = 10, *, overdraft: int = 0, enforce: bool = True, **terms: Any) -> CoreHarness:
     return CoreHarness(trueconf(TrueConf(pro=pro, online=99, **terms)), overdraft=overdraft, enforce=enforce)
 
 
@@ -39,7 +39,7 @@ def lowered(house: CoreHarness, pro: int, overdraft: int = 0) -> None:
 
 
 def test_a_temporary_license_ends_24_hours_after_the_last_leave() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     answer = house.joined(ann)
     assert answer["pro_expires"] is None
@@ -55,7 +55,7 @@ def test_a_temporary_license_ends_24_hours_after_the_last_leave() -> None:
 
 
 def test_the_last_leave_is_that_of_all_devices_and_conferences() -> None:
-    house = gate()
+    house = harness()
     pc, phone = house.hello("ann", "pc"), house.hello("ann", "phone")
     house.joined(pc, "a")
     house.joined(pc, "b")
@@ -70,7 +70,7 @@ def test_the_last_leave_is_that_of_all_devices_and_conferences() -> None:
 
 
 def test_joining_again_resets_the_clock() -> None:
-    house = gate()
+    house = harness()
     held(house, "ann")
     house.wait(23 * HOUR)
     ann = house.hello("ann")
@@ -82,7 +82,7 @@ def test_joining_again_resets_the_clock() -> None:
 
 
 def test_the_duration_is_a_setting() -> None:
-    house = gate(pro_lease=60.0)
+    house = harness(pro_lease=60.0)
     held(house, "ann")
     assert house.expires("ann") == 60.0
     house.wait(60)
@@ -90,7 +90,7 @@ def test_the_duration_is_a_setting() -> None:
 
 
 def test_when_the_pool_is_full_permanent_and_unexpired_holders_enter_and_others_do_not() -> None:
-    house = gate(pro=2)
+    house = harness(pro=2)
     house.redistribute(["boss"])
     held(house, "ann")
     for account in ("boss", "ann"):
@@ -103,7 +103,7 @@ def test_when_the_pool_is_full_permanent_and_unexpired_holders_enter_and_others_
 
 
 def test_an_expired_license_is_free_for_the_next() -> None:
-    house = gate(pro=1)
+    house = harness(pro=1)
     held(house, "ann")
     bob = house.hello("bob")
     assert house.join(bob)["reason"] == "pool_full"
@@ -116,7 +116,7 @@ def test_an_expired_license_is_free_for_the_next() -> None:
 
 
 def test_a_user_may_ask_without_joining_if_the_operator_allows_it() -> None:
-    house = gate(allow_pro_requests=True)
+    house = harness(allow_pro_requests=True)
     ann = house.hello("ann")
     answer = house.request_pro(ann)
     assert answer == {"type": "granted", "pool": "pro", "expires": utc(house.now.wall + DAY)}
@@ -126,16 +126,16 @@ def test_a_user_may_ask_without_joining_if_the_operator_allows_it() -> None:
 
 
 def test_asking_is_not_allowed_by_default_nor_to_guests_endpoints_and_visitors() -> None:
-    house = gate()
+    house = harness()
     assert house.request_pro(house.hello("ann"))["reason"] == "not_allowed"
-    house = gate(allow_pro_requests=True)
+    house = harness(allow_pro_requests=True)
     for facts in ({}, {"account": "ann", "kind": "sip"}, {"account": "ann", "kind": "console"}):
         session, _ = house.knock(**facts)
         assert house.request_pro(session)["reason"] == "not_allowed"
 
 
 def test_asking_again_renews_and_of_a_permanent_license_has_no_end() -> None:
-    house = gate(pro=2, allow_pro_requests=True)
+    house = harness(pro=2, allow_pro_requests=True)
     house.redistribute(["boss"])
     ann, boss = house.hello("ann"), house.hello("boss")
     house.request_pro(ann)
@@ -146,7 +146,7 @@ def test_asking_again_renews_and_of_a_permanent_license_has_no_end() -> None:
 
 
 def test_asking_in_a_conference_starts_no_clock() -> None:
-    house = gate(allow_pro_requests=True)
+    house = harness(allow_pro_requests=True)
     ann = house.hello("ann")
     house.joined(ann)
     assert house.request_pro(ann)["expires"] is None
@@ -155,7 +155,7 @@ def test_asking_in_a_conference_starts_no_clock() -> None:
 
 
 def test_asking_works_asleep() -> None:
-    house = gate(allow_pro_requests=True)
+    house = harness(allow_pro_requests=True)
     ann = house.hello("ann")
     house.sleep(ann)
     assert house.request_pro(ann)["type"] == "granted"
@@ -163,7 +163,7 @@ def test_asking_works_asleep() -> None:
 
 
 def test_the_other_devices_hear_of_what_one_asked_for() -> None:
-    house = gate(allow_pro_requests=True)
+    house = harness(allow_pro_requests=True)
     pc, phone = house.hello("ann", "pc"), house.hello("ann", "phone")
     outcome = house.admission.request_pro(pc, house.now)
     assert [message["type"] for message in told(outcome, phone)] == ["status"]
@@ -171,7 +171,7 @@ def test_the_other_devices_hear_of_what_one_asked_for() -> None:
 
 
 def test_without_enforcement_asking_is_granted_above_the_limit_and_recorded() -> None:
-    house = gate(pro=0, enforce=False, allow_pro_requests=True)
+    house = harness(pro=0, enforce=False, allow_pro_requests=True)
     assert house.request_pro(house.hello("ann"))["type"] == "granted"
     assert house.used("pro") == 1
     assert house.denied("pro") == {"pool_full": 1}
@@ -181,7 +181,7 @@ def test_without_enforcement_asking_is_granted_above_the_limit_and_recorded() ->
 
 
 def test_permanent_licenses_are_reserved_though_nobody_is_connected() -> None:
-    house = gate()
+    house = harness()
     house.redistribute(["a", "b", "c"])
     house.joined(house.hello("ann"))
     view = house.view("pro")
@@ -191,7 +191,7 @@ def test_permanent_licenses_are_reserved_though_nobody_is_connected() -> None:
 
 
 def test_a_permanent_holder_comes_and_goes_without_a_lease() -> None:
-    house = gate()
+    house = harness()
     house.redistribute(["boss"])
     assert [(change.kind, change.expires) for change in house.changes] == [("permanent", None)]
     boss = house.hello("boss")
@@ -201,7 +201,7 @@ def test_a_permanent_holder_comes_and_goes_without_a_lease() -> None:
 
 
 def test_the_configured_act_only_at_the_next_redistribution() -> None:
-    house = gate()
+    house = harness()
     held(house, "ann")
     assert house.pro() == {"ann": "temporary"}
     house.redistribute(["ann"])
@@ -209,7 +209,7 @@ def test_the_configured_act_only_at_the_next_redistribution() -> None:
 
 
 def test_a_temporary_holder_who_becomes_permanent_counts_once() -> None:
-    house = gate(pro=1)
+    house = harness(pro=1)
     ann = house.hello("ann")
     house.joined(ann)
     outcome, beyond = house.redistribute(["ann"])
@@ -220,7 +220,7 @@ def test_a_temporary_holder_who_becomes_permanent_counts_once() -> None:
 
 
 def test_more_permanents_than_the_pool_holds_are_reserved_in_order_and_the_rest_reported() -> None:
-    house = gate(pro=2)
+    house = harness(pro=2)
     _, beyond = house.redistribute(["a", "b", "a", "c", "d"])
     assert beyond == ["c", "d"]
     assert house.pro() == {"a": "permanent", "b": "permanent"}
@@ -228,7 +228,7 @@ def test_more_permanents_than_the_pool_holds_are_reserved_in_order_and_the_rest_
 
 
 def test_who_is_beyond_follows_the_temporary_rules() -> None:
-    house = gate(pro=2)
+    house = harness(pro=2)
     ann = house.hello("ann")
     house.joined(ann)
     outcome, beyond = house.redistribute(["a", "ann"])
@@ -245,7 +245,7 @@ def test_who_is_beyond_follows_the_temporary_rules() -> None:
 
 
 def test_temporaries_with_the_shortest_time_left_lose_first() -> None:
-    house = gate(pro=3)
+    house = harness(pro=3)
     held(house, "first", "second", "third")
     house.redistribute(["boss"])
     assert house.pro() == {"second": "temporary", "third": "temporary", "boss": "permanent"}
@@ -254,7 +254,7 @@ def test_temporaries_with_the_shortest_time_left_lose_first() -> None:
 
 
 def test_holders_in_a_conference_have_the_full_time_left_and_go_last() -> None:
-    house = gate(pro=2)
+    house = harness(pro=2)
     ann = house.hello("ann")
     house.joined(ann)
     held(house, "idle")
@@ -265,7 +265,7 @@ def test_holders_in_a_conference_have_the_full_time_left_and_go_last() -> None:
 
 
 def test_of_equal_remaining_time_the_later_grant_loses_first() -> None:
-    house = gate(pro=2)
+    house = harness(pro=2)
     first, second = house.hello("first"), house.hello("second")
     house.joined(second, "b")
     house.wait(1)
@@ -278,7 +278,7 @@ def test_of_equal_remaining_time_the_later_grant_loses_first() -> None:
 
 
 def test_of_those_admitted_by_one_start_the_last_to_arrive_loses_first() -> None:
-    house = gate(pro=3)
+    house = harness(pro=3)
     members = [house.hello(name) for name in ("ann", "bob", "cid")]
     for session in members:
         house.joined(session, scheduled=True, host=True)
@@ -288,7 +288,7 @@ def test_of_those_admitted_by_one_start_the_last_to_arrive_loses_first() -> None
 
 
 def test_a_lost_member_is_removed_from_all_its_group_conferences_and_nobody_else_is() -> None:
-    house = gate(pro=2)
+    house = harness(pro=2)
     pc, phone, other = house.hello("ann", "pc"), house.hello("ann", "phone"), house.hello("bob")
     house.joined(other, "a", access="public")
     guest = house.hello()
@@ -309,7 +309,7 @@ def test_a_lost_member_is_removed_from_all_its_group_conferences_and_nobody_else
 
 
 def test_the_removed_are_told_what_they_have_left() -> None:
-    house = gate(pro=1)
+    house = harness(pro=1)
     ann = house.hello("ann")
     house.joined(ann)
     outcome, _ = house.redistribute(["boss"])
@@ -326,7 +326,7 @@ def test_the_removed_are_told_what_they_have_left() -> None:
 
 
 def test_idle_losers_hear_a_status() -> None:
-    house = gate(pro=1)
+    house = harness(pro=1)
     ann = house.hello("ann")
     house.joined(ann)
     house.leave(ann)
@@ -337,14 +337,14 @@ def test_idle_losers_hear_a_status() -> None:
 
 
 def test_no_more_lose_than_the_permanents_need() -> None:
-    house = gate(pro=4)
+    house = harness(pro=4)
     held(house, "a", "b", "c")
     house.redistribute(["p", "q"])
     assert house.pro() == {"b": "temporary", "c": "temporary", "p": "permanent", "q": "permanent"}
 
 
 def test_where_the_pool_holds_all_nobody_loses() -> None:
-    house = gate(pro=4)
+    house = harness(pro=4)
     held(house, "a", "b")
     outcome, _ = house.redistribute(["p", "q"])
     assert outcome.notices == []
@@ -352,7 +352,7 @@ def test_where_the_pool_holds_all_nobody_loses() -> None:
 
 
 def test_a_lowered_limit_alone_takes_no_license_from_anybody() -> None:
-    house = gate(pro=3)
+    house = harness(pro=3)
     house.redistribute(["boss"])
     ann, bob = house.hello("ann"), house.hello("bob")
     for session in (ann, bob):
@@ -364,7 +364,7 @@ def test_a_lowered_limit_alone_takes_no_license_from_anybody() -> None:
 
 
 def test_licenses_in_overdraft_are_kept() -> None:
-    house = gate(pro=2, overdraft=1)
+    house = harness(pro=2, overdraft=1)
     held(house, "a", "b", "c")
     house.redistribute([])
     assert house.used("pro") == 3
@@ -376,7 +376,7 @@ def test_licenses_in_overdraft_are_kept() -> None:
 
 
 def test_who_left_the_permanent_set_gets_24_hours_if_one_is_free() -> None:
-    house = gate(pro=1)
+    house = harness(pro=1)
     house.redistribute(["boss"])
     house.wait(DAY)
     outcome, _ = house.redistribute([])
@@ -392,7 +392,7 @@ def test_who_left_the_permanent_set_gets_24_hours_if_one_is_free() -> None:
 
 
 def test_who_left_the_set_and_sits_in_a_conference_keeps_the_license_until_24_hours_after_leaving() -> None:
-    house = gate(pro=1)
+    house = harness(pro=1)
     house.redistribute(["boss"])
     boss = house.hello("boss")
     house.joined(boss)
@@ -405,7 +405,7 @@ def test_who_left_the_set_and_sits_in_a_conference_keeps_the_license_until_24_ho
 
 
 def test_who_left_the_set_loses_where_none_is_free() -> None:
-    house = gate(pro=2)
+    house = harness(pro=2)
     house.redistribute(["old"])
     held(house, "ann")
     old = house.hello("old")
@@ -417,7 +417,7 @@ def test_who_left_the_set_loses_where_none_is_free() -> None:
 
 
 def test_step_one_comes_before_step_two() -> None:
-    house = gate(pro=2)
+    house = harness(pro=2)
     house.redistribute(["old"])
     held(house, "ann")
     house.redistribute(["p", "q"])
@@ -425,7 +425,7 @@ def test_step_one_comes_before_step_two() -> None:
 
 
 def test_a_former_permanent_hears_that_its_license_has_an_end_now() -> None:
-    house = gate()
+    house = harness()
     house.redistribute(["boss"])
     boss = house.hello("boss")
     outcome, _ = house.redistribute([])
@@ -435,7 +435,7 @@ def test_a_former_permanent_hears_that_its_license_has_an_end_now() -> None:
 
 
 def test_redistributing_the_same_set_again_changes_nothing() -> None:
-    house = gate(pro=2)
+    house = harness(pro=2)
     house.redistribute(["boss"])
     held(house, "ann")
     changes = list(house.changes)
@@ -448,7 +448,7 @@ def test_redistributing_the_same_set_again_changes_nothing() -> None:
 
 
 def test_revoking_ends_a_temporary_license_at_once() -> None:
-    house = gate(pro=1)
+    house = harness(pro=1)
     held(house, "ann")
     house.revoke("ann")
     assert house.pro() == {}
@@ -457,7 +457,7 @@ def test_revoking_ends_a_temporary_license_at_once() -> None:
 
 
 def test_a_holder_in_a_live_conference_is_removed_from_it_and_stays_online() -> None:
-    house = gate()
+    house = harness()
     ann, other = house.hello("ann"), house.hello("bob")
     for session in (ann, other):
         house.joined(session)
@@ -475,7 +475,7 @@ def test_a_holder_in_a_live_conference_is_removed_from_it_and_stays_online() -> 
 
 @pytest.mark.parametrize("kind", ["temporary", "permanent", "in conference"])
 def test_the_license_of_a_deleted_account_ends_24_hours_after_the_deletion(kind: str) -> None:
-    house = gate()
+    house = harness()
     if kind == "permanent":
         house.redistribute(["ann"])
     elif kind == "temporary":
@@ -496,7 +496,7 @@ def test_the_license_of_a_deleted_account_ends_24_hours_after_the_deletion(kind:
 
 
 def test_the_sessions_of_a_deleted_account_are_closed() -> None:
-    house = gate()
+    house = harness()
     pc, phone, other = house.hello("ann", "pc"), house.hello("ann", "phone"), house.hello("bob")
     house.joined(pc)
     outcome = house.forget("ann")
@@ -506,7 +506,7 @@ def test_the_sessions_of_a_deleted_account_are_closed() -> None:
 
 
 def test_deleting_who_holds_nothing_reserves_nothing() -> None:
-    house = gate()
+    house = harness()
     house.hello("ann")
     house.forget("ann")
     assert house.pro() == {}
@@ -514,7 +514,7 @@ def test_deleting_who_holds_nothing_reserves_nothing() -> None:
 
 
 def test_a_deleted_account_keeps_its_license_through_a_redistribution_even_as_permanent() -> None:
-    house = gate(pro=2)
+    house = harness(pro=2)
     held(house, "ann")
     house.forget("ann")
     _, beyond = house.redistribute(["ann", "p", "q"])
@@ -527,7 +527,7 @@ def test_a_deleted_account_keeps_its_license_through_a_redistribution_even_as_pe
 
 
 def test_every_loss_has_its_reason() -> None:
-    house = gate(pro=2)
+    house = harness(pro=2)
     held(house, "expired", "deleted")
     house.wait(DAY - HOUR)
     house.forget("deleted")

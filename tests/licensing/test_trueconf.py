@@ -15,7 +15,7 @@ from tests.core_harness import DAY, HOUR, CoreHarness, told
 ENDPOINTS = ["sip", "h323", "rtsp"]
 
 
-def gate(**terms: Any) -> CoreHarness:
+def harness(**terms: Any) -> CoreHarness:
     return CoreHarness(
         trueconf(TrueConf(**{"pro": 10, "online": 20, "guest": 5, "gateway": 5, **terms})), homes=frozenset({"far"})
     )
@@ -40,7 +40,7 @@ def uses(house: CoreHarness) -> dict[str, int]:
 
 
 def test_a_user_takes_one_online_license_for_each_device_in_conference_or_not() -> None:
-    house = gate()
+    house = harness()
     house.hello("ann", "pc")
     phone = house.hello("ann", "phone")
     house.hello("ann")
@@ -51,7 +51,7 @@ def test_a_user_takes_one_online_license_for_each_device_in_conference_or_not() 
 
 
 def test_guests_visitors_federated_and_unauthenticated_endpoints_are_never_online() -> None:
-    house = gate()
+    house = harness()
     house.hello()
     house.hello("ann", home="far")
     house.hello(kind="sip")
@@ -62,20 +62,20 @@ def test_guests_visitors_federated_and_unauthenticated_endpoints_are_never_onlin
 
 @pytest.mark.parametrize("kind", ENDPOINTS)
 def test_an_endpoint_that_gave_an_account_is_online(kind: str) -> None:
-    house = gate()
+    house = harness()
     house.hello("ann", kind=kind)
     assert uses(house) == {"online": 1, "pro": 0, "guest": 0, "gateway": 0}
 
 
 def test_a_browser_signed_in_with_an_account_is_a_user() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann", kind="browser")
     house.joined(ann)
     assert uses(house) == {"online": 1, "pro": 1, "guest": 0, "gateway": 0}
 
 
 def test_a_full_online_pool_refuses_the_hello() -> None:
-    house = gate(online=1)
+    house = harness(online=1)
     house.hello("ann")
     _, outcome = house.knock("bob")
     assert outcome.refused is not None
@@ -84,7 +84,7 @@ def test_a_full_online_pool_refuses_the_hello() -> None:
 
 
 def test_who_sleeps_is_not_online_and_may_find_no_room_on_waking() -> None:
-    house = gate(online=1)
+    house = harness(online=1)
     ann = house.hello("ann", "phone")
     assert house.sleep(ann) == {"type": "asleep", "seats": []}
     bob = house.hello("bob")
@@ -96,7 +96,7 @@ def test_who_sleeps_is_not_online_and_may_find_no_room_on_waking() -> None:
 
 
 def test_sleep_and_wake_said_twice_change_nothing() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     assert house.wake(ann)["type"] == "awake"
     house.sleep(ann)
@@ -105,7 +105,7 @@ def test_sleep_and_wake_said_twice_change_nothing() -> None:
 
 
 def test_a_member_does_not_sleep() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     house.joined(ann, scheduled=True)
     assert house.sleep(ann)["reason"] == "not_allowed"
@@ -114,7 +114,7 @@ def test_a_member_does_not_sleep() -> None:
 
 
 def test_joining_wakes_up_with_all_seats_or_none() -> None:
-    house = gate(online=1, pro=1)
+    house = harness(online=1, pro=1)
     ann = house.hello("ann")
     house.sleep(ann)
     bob = house.hello("bob")
@@ -132,7 +132,7 @@ def test_joining_wakes_up_with_all_seats_or_none() -> None:
 
 
 def test_where_two_pools_are_full_the_first_of_the_table_is_named() -> None:
-    house = gate(online=1, pro=0)
+    house = harness(online=1, pro=0)
     ann = house.hello("ann")
     house.sleep(ann)
     house.hello("bob")
@@ -140,7 +140,7 @@ def test_where_two_pools_are_full_the_first_of_the_table_is_named() -> None:
 
 
 def test_the_same_device_again_moves_its_seat_though_the_pool_is_full() -> None:
-    house = gate(online=1)
+    house = harness(online=1)
     old = house.hello("ann", "pc")
     new, outcome = house.knock("ann", "pc")
     assert outcome.ended == [(old, "replaced")]
@@ -150,7 +150,7 @@ def test_the_same_device_again_moves_its_seat_though_the_pool_is_full() -> None:
 
 
 def test_a_takeover_refused_for_a_full_pool_leaves_the_old_session_open() -> None:
-    house = gate(online=1)
+    house = harness(online=1)
     old = house.hello("ann", "pc")
     house.sleep(old)
     house.hello("bob")
@@ -173,7 +173,7 @@ def test_packs_are_added_to_what_came_with_the_license() -> None:
 
 
 def test_one_pro_license_serves_all_devices_and_conferences_of_an_account() -> None:
-    house = gate()
+    house = harness()
     for device, conference in (("pc", "a"), ("phone", "b")):
         house.joined(house.hello("ann", device), conference)
     for name in ("bob", "cid", "dan"):
@@ -182,13 +182,13 @@ def test_one_pro_license_serves_all_devices_and_conferences_of_an_account() -> N
 
 
 def test_a_call_takes_no_pro_and_keeps_none() -> None:
-    house = gate(pro=0)
+    house = harness(pro=0)
     ann, bob, cid = house.hello("ann"), house.hello("bob"), house.hello("cid")
     house.joined(ann, mode="call")
     house.joined(bob)
     assert house.join(cid)["reason"] == "conference_full"
     assert house.used("pro") == 0
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     house.joined(ann, "group")
     house.leave(ann, "group")
@@ -198,7 +198,7 @@ def test_a_call_takes_no_pro_and_keeps_none() -> None:
 
 
 def test_a_call_may_be_scheduled() -> None:
-    house = gate()
+    house = harness()
     ann, bob, cid = house.hello("ann"), house.hello("bob"), house.hello("cid")
     house.joined(ann, mode="call", scheduled=True, host=True)
     house.joined(bob)
@@ -208,7 +208,7 @@ def test_a_call_may_be_scheduled() -> None:
 
 
 def test_waiting_takes_no_pro() -> None:
-    house = gate(pro=1)
+    house = harness(pro=1)
     ann, bob = house.hello("ann"), house.hello("bob")
     house.joined(ann, scheduled=True, host=True)
     house.joined(bob)
@@ -219,13 +219,13 @@ def test_waiting_takes_no_pro() -> None:
 
 
 def test_our_user_in_a_conference_of_another_server_takes_our_pro() -> None:
-    house = gate()
+    house = harness()
     house.joined(house.hello("ann"), server="far")
     assert house.used("pro") == 1
 
 
 def test_a_federated_visitor_in_our_conference_takes_nothing() -> None:
-    house = gate()
+    house = harness()
     public(house)
     before = uses(house)
     house.joined(house.hello("ann", home="far"))
@@ -233,13 +233,13 @@ def test_a_federated_visitor_in_our_conference_takes_nothing() -> None:
 
 
 def test_an_unlisted_home_is_not_let_in() -> None:
-    _, outcome = gate().knock("ann", home="elsewhere")
+    _, outcome = harness().knock("ann", home="elsewhere")
     assert outcome.refused is not None
     assert outcome.refused.reason == "not_allowed"
 
 
 def test_namesakes_of_other_homes_are_other_accounts() -> None:
-    house = gate()
+    house = harness()
     house.hello("ann", "pc")
     _, outcome = house.knock("ann", "pc", home="far")
     assert outcome.ended == []
@@ -250,7 +250,7 @@ def test_namesakes_of_other_homes_are_other_accounts() -> None:
 
 
 def test_guests_take_a_guest_license_in_a_public_conference() -> None:
-    house = gate()
+    house = harness()
     public(house)
     guests = [house.hello() for _ in range(3)]
     assert house.used("guest") == 0
@@ -262,7 +262,7 @@ def test_guests_take_a_guest_license_in_a_public_conference() -> None:
 
 
 def test_a_guest_may_not_join_an_internal_conference_nor_a_call() -> None:
-    house = gate()
+    house = harness()
     house.joined(house.hello("ann"), "internal")
     house.joined(house.hello("bob"), "call", access="public", mode="call")
     for conference in ("internal", "call"):
@@ -271,7 +271,7 @@ def test_a_guest_may_not_join_an_internal_conference_nor_a_call() -> None:
 
 
 def test_the_guest_and_gateway_pools_bind() -> None:
-    house = gate(guest=1, gateway=1)
+    house = harness(guest=1, gateway=1)
     public(house)
     for kind, pool in (("app", "guest"), ("sip", "gateway")):
         house.joined(house.hello(kind=kind))
@@ -281,7 +281,7 @@ def test_the_guest_and_gateway_pools_bind() -> None:
 
 @pytest.mark.parametrize("kind", ENDPOINTS)
 def test_an_endpoint_takes_a_gateway_license_in_any_conference_and_never_pro(kind: str) -> None:
-    house = gate()
+    house = harness()
     house.joined(house.hello("host"))
     endpoint, signed = house.hello(kind=kind), house.hello("ann", kind=kind)
     assert house.used("gateway") == 0
@@ -291,7 +291,7 @@ def test_an_endpoint_takes_a_gateway_license_in_any_conference_and_never_pro(kin
 
 
 def test_only_own_users_create_conferences() -> None:
-    house = gate()
+    house = harness()
     for facts in ({}, {"kind": "sip"}, {"account": "ann", "kind": "sip"}, {"account": "ann", "home": "far"}):
         session, _ = house.knock(**facts)
         assert house.join(session, access="public")["reason"] == "no_such_conference"
@@ -299,7 +299,7 @@ def test_only_own_users_create_conferences() -> None:
 
 
 def test_what_the_operator_declared_anybody_may_open() -> None:
-    house = gate()
+    house = harness()
     house.admission.declare("room", Declaration("public"))
     house.joined(house.hello())
     house.joined(house.hello(kind="sip"))
@@ -307,7 +307,7 @@ def test_what_the_operator_declared_anybody_may_open() -> None:
 
 
 def test_guests_and_endpoints_in_a_conference_of_another_server_count_as_here() -> None:
-    house = gate()
+    house = harness()
     house.joined(house.hello("ann"), access="public", server="far")
     house.joined(house.hello())
     house.joined(house.hello(kind="h323"))
@@ -318,7 +318,7 @@ def test_guests_and_endpoints_in_a_conference_of_another_server_count_as_here() 
 
 
 def test_enterprise_has_no_limit_of_pro_but_counts_its_use() -> None:
-    house = gate(edition="enterprise", pro=0)
+    house = harness(edition="enterprise", pro=0)
     for name in ("ann", "bob", "cid"):
         house.joined(house.hello(name))
     view = house.view("pro")
@@ -326,7 +326,7 @@ def test_enterprise_has_no_limit_of_pro_but_counts_its_use() -> None:
 
 
 def test_enterprise_gives_every_user_the_rights_of_pro() -> None:
-    house = gate(edition="enterprise")
+    house = harness(edition="enterprise")
     rights = house.admission.entitlements(house.hello("ann"))["rights"]
     assert set(rights) == {*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS}
 
@@ -360,7 +360,7 @@ def test_the_free_edition_has_one_live_group_conference_of_ten() -> None:
 
 
 def test_the_limits_of_conferences_are_settings_of_every_edition() -> None:
-    house = gate(max_conferences=1, max_participants=2)
+    house = harness(max_conferences=1, max_participants=2)
     ann, bob = house.hello("ann"), house.hello("bob")
     house.joined(ann, "a", server="far")
     assert house.join(bob, "b")["reason"] == "conference_limit"
@@ -372,7 +372,7 @@ def test_the_limits_of_conferences_are_settings_of_every_edition() -> None:
 
 
 def test_the_free_edition_knows_no_federation() -> None:
-    house = gate(edition="free")
+    house = harness(edition="free")
     _, outcome = house.knock("ann", home="far")
     assert outcome.refused is not None
     assert outcome.refused.reason == "extension_missing"
@@ -380,17 +380,17 @@ def test_the_free_edition_knows_no_federation() -> None:
 
 
 def test_the_free_edition_gives_no_permanent_licenses() -> None:
-    house = gate(edition="free")
+    house = harness(edition="free")
     house.redistribute(["ann"])
     assert house.pro() == {}
 
 
 @pytest.mark.parametrize("edition", ["free", "server", "enterprise"])
 def test_sdk_clients_need_their_extension(edition: str) -> None:
-    _, outcome = gate(edition=edition).knock("ann", kind="sdk")
+    _, outcome = harness(edition=edition).knock("ann", kind="sdk")
     assert outcome.refused is not None
     assert outcome.refused.reason == "extension_missing"
-    gate(edition=edition, sdk=True).hello("ann", kind="sdk")
+    harness(edition=edition, sdk=True).hello("ann", kind="sdk")
 
 
 def test_extensions_are_reported_with_their_terms() -> None:
@@ -416,7 +416,7 @@ def test_extensions_are_reported_with_their_terms() -> None:
 
 
 def test_rights_are_those_of_the_present_status() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     assert house.admission.entitlements(ann)["rights"] == list(USER_RIGHTS)
     assert set(house.joined(ann)["rights"]) == {*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS}
@@ -427,7 +427,7 @@ def test_rights_are_those_of_the_present_status() -> None:
 
 
 def test_a_guest_has_the_rights_of_public_conferences() -> None:
-    house = gate()
+    house = harness()
     assert house.admission.entitlements(house.hello())["rights"] == list(PUBLIC_RIGHTS)
 
 
@@ -436,7 +436,7 @@ def test_the_table_of_rights_has_sixteen_rows() -> None:
 
 
 def test_seats_list_pro_whenever_the_account_holds_it() -> None:
-    house = gate()
+    house = harness()
     pc, phone = house.hello("ann", "pc"), house.hello("ann", "phone")
     house.joined(pc)
     assert house.admission.entitlements(phone)["seats"] == ["online", "pro"]
@@ -448,7 +448,7 @@ def test_seats_list_pro_whenever_the_account_holds_it() -> None:
 
 
 def test_the_other_devices_hear_of_a_grant_and_of_the_expiry() -> None:
-    house = gate()
+    house = harness()
     pc, phone, bob = house.hello("ann", "pc"), house.hello("ann", "phone"), house.hello("bob")
     request = {"conference": "room"}
     house.joined(bob, "other")

@@ -18,13 +18,13 @@ ROWS = "#connections-list tbody tr[data-key]"
 async def house(serve: Serve) -> House:
     """A gateway with as many sessions; where the bytes would come from does not matter here."""
     house = await serve(license__model="floating", license__shadow="[]")
-    now = house.hub.now()
+    now = house.runtime.now()
     for number in range(1, MANY + 1):
         session = Session(
             number, account=f"user-{number:05}", device="laptop", address=f"10.0.{number >> 8}.{number & 255}",
             kind="room" if number % 100 == 0 else "app", since=now.wall,
         )  # fmt: skip
-        assert house.hub.admission.hello(session, now).refused is None
+        assert house.runtime.admission.hello(session, now).refused is None
     return house
 
 

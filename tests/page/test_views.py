@@ -33,7 +33,7 @@ JUMPS = """(() => {
 async def house(license: License) -> House:
     """A gateway with something to see on each view, that is its own best customer."""
     house = await license({"edition": "server", "limits": {"pro": 2, "online": 10, "guest": 2, "gateway": 2}})
-    house.hub.registrar.issue("BRANCH-1", {"edition": "free"})
+    house.runtime.registrar.issue("BRANCH-1", {"edition": "free"})
     await house.http("PUT", "/api/groups/board", json={"accounts": ["ann", LONG], "permanent": True})
     await house.http("PUT", "/api/bans/192.0.2.7", json={"for": "5m"})
     for account in ("bob", LONG):

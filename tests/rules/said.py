@@ -60,4 +60,4 @@ class Hands:
     def forward(self, house: House, seconds: float) -> None:
         """Put the wall clock forward, and let the gateway see it."""
         self.ahead += seconds
-        house.hub.advance(4)
+        house.runtime.advance(4)

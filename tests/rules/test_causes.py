@@ -77,7 +77,7 @@ async def replace(house: House, _: Wire) -> None:
 
 
 async def drain(house: House, _: Wire) -> None:
-    await house.hub.drain(0)
+    await house.runtime.drain(0)
 
 
 ENDS: dict[str, Callable[[House, Wire], Awaitable[None]]] = {
@@ -141,7 +141,7 @@ async def test_a_lease_is_lost_for_one_of_four_causes(serve: Serve) -> None:
     hands.forward(house, DAY + 1)
     await hold("dan")
     await house.http("PUT", "/api/groups/vip", json={"accounts": ["eve"], "permanent": True})
-    house.hub.redistribute(house.hub.now())
+    house.runtime.redistribute(house.runtime.now())
     seen = await metrics(house)
     assert released(seen, "pro") == {"expired": 1, "revoked": 1, "account_deleted": 1, "redistributed": 1}
     assert seen["reserved", "pro", ""] == 1

@@ -23,8 +23,8 @@ async def last_of(wire: Wire, code: int) -> Message:
 
 async def closed(house: House, transport: str) -> dict[str, int]:
     """Connections that ended, by cause, as the door has counted them."""
-    door = house.hub.tcp if transport == "tcp" else house.hub.websocket
-    return {cause: count for cause, count in door.closed.items() if count}
+    listener = house.runtime.tcp if transport == "tcp" else house.runtime.websocket
+    return {cause: count for cause, count in listener.closed.items() if count}
 
 
 def closing(message: Message, reason: str, code: int, *, reconnect: bool) -> Message:
@@ -88,7 +88,7 @@ async def test_sessions_of_a_deleted_account_are_closed(transport: str, serve: S
 async def test_a_drain_says_when_to_come_back(transport: str, serve: Serve) -> None:
     house = await serve()
     wire = await house.welcomed(transport)
-    await house.hub.drain(0)
+    await house.runtime.drain(0)
     message = closing(await last_of(wire, 1012), "drained", 1012, reconnect=True)
     assert message["retry_after_seconds"] >= 0
 

@@ -181,7 +181,7 @@ async def test_shrinking_a_limit_drops_nobody_and_grants_nothing_until_use_falls
     for wire in wires[:3]:
         said(await wire.ask("join", conference="m"), "joined")
     smaller = await serve(license__model="epop", license__epop__users=2)
-    house.hub.apply_settings(smaller.hub.settings)
+    house.runtime.apply_settings(smaller.runtime.settings)
     seen = await pools(house, concurrent=3)
     assert (seen["concurrent"]["limit"], seen["concurrent"]["available"]) == (2, 0)
     full(await wires[3].ask("join", conference="m"), "concurrent", 3, 2)

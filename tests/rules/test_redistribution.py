@@ -34,7 +34,7 @@ async def holders(house: House) -> dict[str, str]:
 
 def redistribute(house: House) -> None:
     """What the gateway does every `redistribute_every`."""
-    house.hub.redistribute(house.hub.now())
+    house.runtime.redistribute(house.runtime.now())
 
 
 async def test_a_group_waits_for_the_next_redistribution_which_comes_by_itself(serve: Serve) -> None:
@@ -204,7 +204,7 @@ async def test_overdrawn_or_lowered_limits_take_nothing_from_anybody_who_is_in_n
     for wire in (ann, bob):
         await silent(wire)
     lower = await serve(license__model="trueconf", license__trueconf__pro=1)
-    house.hub.apply_settings(lower.hub.settings)
+    house.runtime.apply_settings(lower.runtime.settings)
     redistribute(house)
     for wire in (ann, bob):
         await silent(wire)

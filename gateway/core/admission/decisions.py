@@ -55,14 +55,14 @@ class Admission:
 
     def switch_primary(self, model: str) -> bool:
         """Let another of the models decide from now on; False if it does already. Nobody is dropped by it."""
-        law = next(ledger for ledger in self.ledgers if ledger.model.name == model)
-        if law is self.primary:
+        primary = next(ledger for ledger in self.ledgers if ledger.model.name == model)
+        if primary is self.primary:
             return False
         for ledger in self.ledgers:
-            ledger.is_primary = ledger is law
+            ledger.is_primary = ledger is primary
             ledger.enforced = self._enforce and ledger.is_primary
             ledger.status_changed.clear()
-        self.primary = law
+        self.primary = primary
         return True
 
     # -- hello and the end -------------------------------------------------------------------------------------------
@@ -333,17 +333,17 @@ class Admission:
 
     def request_pro(self, session: Session, now: Instant) -> Decision:
         """Give a user a lease without a conference (TrueConf licensing, PRO: manual request)."""
-        law, account = self.primary, session.account
-        if not law.model.allows_requests(session) or account is None:
+        primary, account = self.primary, session.account
+        if not primary.model.allows_requests(session) or account is None:
             return self.refuse("request_pro", Refusal("not_allowed"))
-        pool = law.model.account_pool
+        pool = primary.model.account_pool
         expires = None
         retract = self._rollback_point((session,), None)
-        if account not in law.pools[pool].reservations:
-            refusal = law.refusal_if_full(pool, account)
+        if account not in primary.pools[pool].reservations:
+            refusal = primary.refusal_if_full(pool, account)
             if refusal is not None and self._is_enforced(refusal, session, now):
                 return self.refuse("request_pro", self._until(refusal, now), asker=session, now=now)
-            expires = law.grant_lease(pool, account, now).expires
+            expires = primary.grant_lease(pool, account, now).expires
         answer = {"type": "granted", "pool": pool, "expires": utc(expires)}
         return self.finish(Decision(answer=answer, retract=retract), session)
 

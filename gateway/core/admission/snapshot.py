@@ -57,14 +57,14 @@ class Snapshot(NamedTuple):
 
 def snapshot(admission: Admission, mono: float) -> Snapshot:
     """What there is at the monotonic instant `mono`."""
-    law = admission.primary
+    primary = admission.primary
     sessions, conferences = admission.sessions, admission.conferences
     return Snapshot(
-        model=law.model.name,
-        edition=law.model.edition,
-        enforce=law.enforced,
+        model=primary.model.name,
+        edition=primary.model.edition,
+        enforce=primary.enforced,
         pools=tuple(view for ledger in admission.ledgers for view in _pool_views(ledger, mono)),
-        extensions=law.model.extensions,
+        extensions=primary.model.extensions,
         sessions={key: len(found) for key, found in sessions.by_presence.items()},
         accounts=len(sessions.by_account),
         devices=sessions.devices,

@@ -101,35 +101,35 @@ class Allowance:
 
 
 class Authorization:
-    """Stands before every route of the operator port of `hub`."""
+    """Stands before every route of the operator port of `runtime`."""
 
-    def __init__(self, hub: Runtime) -> None:
-        self._hub = hub
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._failures = Allowance(ATTEMPTS, PAUSE, ADDRESSES)
         self._refusals = Allowance(REFUSALS, RATE, 1)
         self._unsaid = 0
 
     @property
     def _local(self) -> bool:
-        return loopback(self._hub.settings.listen.operator_host)
+        return loopback(self._runtime.settings.listen.operator_host)
 
     def check(self) -> None:
         """Whether the port may be opened at all.
 
         Raises `Unguarded`.
         """
-        if not self._local and not self._hub.directory.operators:
+        if not self._local and not self._runtime.directory.operators:
             raise OperatorTokenRequired(
-                f"listen.operator_host {self._hub.settings.listen.operator_host} is not a loopback address and "
-                f"{self._hub.settings.store.path} holds no operator token; make one first: "
-                f"tallygate token add NAME --scope admin --store {self._hub.settings.store.path}"
+                f"listen.operator_host {self._runtime.settings.listen.operator_host} is not a loopback address and "
+                f"{self._runtime.settings.store.path} holds no operator token; make one first: "
+                f"tallygate token add NAME --scope admin --store {self._runtime.settings.store.path}"
             )
 
     def spared(self, name: str, fingerprint: str | None) -> bool:
         """Whether somebody could still administer this port if a token (None: all of a name's) were gone."""
         return self._local or any(
             token.scope == ADMIN and (owner != name or (fingerprint is not None and token.fingerprint != fingerprint))
-            for owner, tokens in self._hub.directory.operators.items()
+            for owner, tokens in self._runtime.directory.operators.items()
             for token in tokens
         )
 
@@ -142,7 +142,7 @@ class Authorization:
             request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         ) -> web.StreamResponse:
             try:
-                if request.path in HEALTH or (request.path == "/metrics" and self._hub.settings.metrics.public):
+                if request.path in HEALTH or (request.path == "/metrics" and self._runtime.settings.metrics.public):
                     return await handler(request)
                 if request.path == FRONT or request.path.startswith(LEAVES):
                     self._show(request)
@@ -163,7 +163,7 @@ class Authorization:
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is not None:
             scheme, _, secret = header.partition(" ")
-            found = self._hub.directory.operator_of_secret(secret.strip()) if scheme.lower() == "bearer" else None
+            found = self._runtime.directory.operator_of_secret(secret.strip()) if scheme.lower() == "bearer" else None
             if found is not None:
                 return Caller(*found)
             self._fail(request, "bad_token", "no operator has this token", ', error="invalid_token"')
@@ -180,7 +180,7 @@ class Authorization:
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is None:
             return True
-        return self._hub.directory.operator_of_secret(header.partition(" ")[2].strip()) == request[CALLER]
+        return self._runtime.directory.operator_of_secret(header.partition(" ")[2].strip()) == request[CALLER]
 
     def _show(self, request: web.Request) -> None:
         """Whether a file of the page may be shown."""
@@ -191,7 +191,7 @@ class Authorization:
             _same_site(request)
 
     def _fail(self, request: web.Request, code: str, detail: str, why: str = "") -> None:
-        now, address = self._hub.clock.mono(), _network(request.remote or "")
+        now, address = self._runtime.clock.mono(), _network(request.remote or "")
         wait = self._failures.wait(address, now)
         if wait:
             after = {"Retry-After": str(math.ceil(wait))}
@@ -210,7 +210,7 @@ class Authorization:
         act = request.method not in LOOKING or error.status in {401, 403}
         if not act or not 400 <= error.status < 500 or error.status == 429:
             return
-        now = self._hub.clock.mono()
+        now = self._runtime.clock.mono()
         if self._refusals.wait("", now):
             self._unsaid += 1
             return
@@ -219,7 +219,7 @@ class Authorization:
         detail = {"method": request.method, "status": error.status, "error": code_of(error), "address": request.remote}
         if self._unsaid:
             detail["unsaid"], self._unsaid = self._unsaid, 0
-        self._hub.persistence.audit(caller.name if caller is not None else UNKNOWN, "refused", request.path, detail)
+        self._runtime.persistence.audit(caller.name if caller is not None else UNKNOWN, "refused", request.path, detail)
 
 
 def caller(request: web.Request) -> str:

@@ -33,9 +33,9 @@ PIECE = 1000
 """Sessions that are searched between two turns of the loop."""
 
 
-def connection_routes(hub: Runtime) -> list[web.RouteDef]:
+def connection_routes(runtime: Runtime) -> list[web.RouteDef]:
     """The routes of this file."""
-    live = _Live(hub)
+    live = _Live(runtime)
     return [
         web.get("/api/license", live.license),
         web.get("/api/connections", live.connections),
@@ -48,7 +48,7 @@ def connection_routes(hub: Runtime) -> list[web.RouteDef]:
     ]
 
 
-def license_document(hub: Runtime, seen: Snapshot) -> dict[str, Any]:
+def license_document(runtime: Runtime, seen: Snapshot) -> dict[str, Any]:
     """The license as the API and the page show it."""
     models: dict[str, Any] = {}
     for pool in seen.pools:
@@ -67,16 +67,18 @@ def license_document(hub: Runtime, seen: Snapshot) -> dict[str, Any]:
         "enforce": seen.enforce,
         "models": models,
         "extensions": [each._asdict() for each in seen.extensions],
-        "registration": hub.registration.to_json(),
+        "registration": runtime.registration.to_json(),
     }
 
 
 class _Live:
-    def __init__(self, hub: Runtime) -> None:
-        self._hub = hub
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
 
     async def license(self, _: web.Request) -> web.Response:
-        return web.json_response(license_document(self._hub, snapshot(self._hub.admission, self._hub.clock.mono())))
+        return web.json_response(
+            license_document(self._runtime, snapshot(self._runtime.admission, self._runtime.clock.mono()))
+        )
 
     async def connections(self, request: web.Request) -> web.Response:
         cursor = request.query.get("cursor")
@@ -85,22 +87,22 @@ class _Live:
         after = int(cursor.rpartition("-")[2], 16) if cursor is not None else 0
         skip = offset(request)
         found = await self._found(request, after, skip + limit(request) + 1)
-        return page(request, found[skip:], self._hub.sign_in.name, self._render)
+        return page(request, found[skip:], self._runtime.sign_in.name, self._render)
 
     async def count(self, request: web.Request) -> web.Response:
         filtered = any(name in request.query for name in FILTERS)
-        sessions = self._hub.admission.sessions
+        sessions = self._runtime.admission.sessions
         count = len(await self._found(request)) if filtered else len(sessions)
         return web.json_response({"count": count})
 
     async def kick(self, request: web.Request) -> web.Response:
-        session = self._hub.sign_in.find(request.match_info["session"])
+        session = self._runtime.sign_in.find(request.match_info["session"])
         if session is None:
             fail(404, "no_such_session", "no session has this id")
         detail = {"account": session.identity, "address": session.peer_address}
         durable = self._keep_out(request, ban_subject(session))
-        self._hub.persistence.audit(caller(request), "session.kicked", self._hub.sign_in.name(session), detail)
-        self._hub.kick(session)
+        self._runtime.persistence.audit(caller(request), "session.kicked", self._runtime.sign_in.name(session), detail)
+        self._runtime.kick(session)
         if durable is not None:
             await durable
         return web.Response(status=204)
@@ -108,10 +110,10 @@ class _Live:
     async def kick_account(self, request: web.Request) -> web.Response:
         account = named(request, "account", fold=True)
         durable = self._keep_out(request, account)
-        kicked = self._hub.admission.sessions.of_account(account)
-        self._hub.persistence.audit(caller(request), "account.kicked", account, {"sessions": len(kicked)})
+        kicked = self._runtime.admission.sessions.of_account(account)
+        self._runtime.persistence.audit(caller(request), "account.kicked", account, {"sessions": len(kicked)})
         for session in kicked:
-            self._hub.kick(session)
+            self._runtime.kick(session)
         if durable is not None:
             await durable
         return web.json_response({"kicked": len(kicked)})
@@ -121,10 +123,10 @@ class _Live:
         span = ban(request)
         if span is None:
             return None
-        hub = self._hub
-        kept_out = hub.directory.ban(whom, hub.clock.wall() + span)
-        hub.persistence.audit(caller(request), "ban.added", whom, {"until": utc(kept_out.until)})
-        return hub.persistence.ban(whom)
+        runtime = self._runtime
+        kept_out = runtime.directory.ban(whom, runtime.clock.wall() + span)
+        runtime.persistence.audit(caller(request), "ban.added", whom, {"until": utc(kept_out.until)})
+        return runtime.persistence.ban(whom)
 
     async def _found(self, request: web.Request, after: int = 0, most: int = sys.maxsize) -> list[Session]:
         """The first `most` sessions beyond number `after` that match the filters, by number.
@@ -132,12 +134,12 @@ class _Live:
         A conference, or an account that can only be ours, is looked up; anything else is searched for, in pieces.
         """
         wanted = [(FILTERS[name], request.query[name]) for name in FILTERS if name in request.query]
-        sessions = self._hub.admission.sessions
+        sessions = self._runtime.admission.sessions
         candidates: Iterable[Session] = sessions.by_number.values()
         if "conference" in request.query:
-            conference = self._hub.admission.conferences.by_id.get(request.query["conference"])
+            conference = self._runtime.admission.conferences.by_id.get(request.query["conference"])
             candidates = sorted(conference.members, key=_number) if conference is not None else ()
-        elif "account" in request.query and not self._hub.settings.federation.homes:
+        elif "account" in request.query and not self._runtime.settings.federation.homes:
             candidates = sorted(sessions.of_account(request.query["account"].lower()), key=_number)
         beyond = (session for session in tuple(candidates) if session.number > after)
         found: list[Session] = []
@@ -151,12 +153,12 @@ class _Live:
 
     def _render(self, session: Session) -> dict[str, Any]:
         connection = session.connection
-        now = self._hub.clock.wall()
+        now = self._runtime.clock.wall()
         heard = None
         if isinstance(connection, Connection):
-            heard = utc(now - (self._hub.timer_wheel.tick - connection.last_heard_tick) * TICK)
+            heard = utc(now - (self._runtime.timer_wheel.tick - connection.last_heard_tick) * TICK)
         return {
-            "id": self._hub.sign_in.name(session),
+            "id": self._runtime.sign_in.name(session),
             "transport": session.transport,
             "address": session.peer_address,
             "kind": session.kind,
@@ -169,11 +171,11 @@ class _Live:
             "since": utc(session.since),
             "last_heard": heard,
             "conferences": [each.id for each in session.conferences],
-            "seats": self._hub.admission.entitlements(session)["seats"],
+            "seats": self._runtime.admission.entitlements(session)["seats"],
         }
 
     async def conferences(self, request: web.Request) -> web.Response:
-        conferences = self._hub.admission.conferences
+        conferences = self._runtime.admission.conferences
         declared = {
             id: conferences.create(id, Declaration()) for id in conferences.declared.keys() - conferences.by_id.keys()
         }
@@ -189,8 +191,8 @@ class _Live:
             "access": conference.access,
             "mode": conference.mode,
             "server": conference.server or None,
-            "declared": conference.id in self._hub.admission.conferences.declared,
-            "hosts": [self._hub.sign_in.name(member) for member, host in conference.members.items() if host],
+            "declared": conference.id in self._runtime.admission.conferences.declared,
+            "hosts": [self._runtime.sign_in.name(member) for member, host in conference.members.items() if host],
             "members": len(conference.members),
         }
 
@@ -206,22 +208,22 @@ class _Live:
         server = field(told, "server", str, "").lower()
         if server and not is_id(server):
             fail(422, "bad_field", "server: expected 1-128 characters of A-Z a-z 0-9 . _ @ : + -")
-        own = server == self._hub.settings.accounts.home
-        conferences = self._hub.admission.conferences
+        own = server == self._runtime.settings.accounts.home
+        conferences = self._runtime.admission.conferences
         if id in conferences.by_id:
             fail(409, "conference_under_way", "the conference has members")
         declaration = Declaration(access, mode, field(told, "scheduled", bool, False), "" if own else server)
-        self._hub.admission.declare(id, declaration)
-        self._hub.persistence.audit(caller(request), "conference.declared", id, declaration._asdict())
+        self._runtime.admission.declare(id, declaration)
+        self._runtime.persistence.audit(caller(request), "conference.declared", id, declaration._asdict())
         return web.json_response(self._conference(conferences.create(id, Declaration())))
 
     async def dissolve(self, request: web.Request) -> web.Response:
         id = named(request, "conference")
-        outcome = self._hub.admission.dissolve(id, self._hub.now())
+        outcome = self._runtime.admission.dissolve(id, self._runtime.now())
         if outcome is None:
             fail(404, "no_such_conference", "no conference has this id")
-        self._hub.persistence.audit(caller(request), "conference.ended", id)
-        await self._hub.decided(outcome)
+        self._runtime.persistence.audit(caller(request), "conference.ended", id)
+        await self._runtime.decided(outcome)
         return web.Response(status=204)
 
 

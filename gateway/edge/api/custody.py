@@ -28,9 +28,9 @@ SORT_ORDERS = {
 """Which entries of the audit log come first: how they are read, and the cursor before the first of them."""
 
 
-def custody_routes(hub: Runtime, guard: Authorization) -> list[web.RouteDef]:
+def custody_routes(runtime: Runtime, guard: Authorization) -> list[web.RouteDef]:
     """The routes of this file."""
-    custody = _Custody(hub, guard)
+    custody = _Custody(runtime, guard)
     return [
         web.get("/api/tokens", custody.tokens),
         web.post("/api/tokens/{name}", custody.new_token),
@@ -42,14 +42,14 @@ def custody_routes(hub: Runtime, guard: Authorization) -> list[web.RouteDef]:
 
 
 class _Custody:
-    def __init__(self, hub: Runtime, guard: Authorization) -> None:
-        self._hub = hub
+    def __init__(self, runtime: Runtime, guard: Authorization) -> None:
+        self._runtime = runtime
         self._guard = guard
 
     # -- operators' tokens -----------------------------------------------------------------------------------------
 
     async def tokens(self, request: web.Request) -> web.Response:
-        return listed(request, self._hub.directory.operators, _operator)
+        return listed(request, self._runtime.directory.operators, _operator)
 
     async def new_token(self, request: web.Request) -> web.Response:
         name = named(request, "name")
@@ -61,22 +61,24 @@ class _Custody:
         if name in RESERVED:
             fail(409, "reserved", "the audit log has another use for this name")
         secret = secrets.token_urlsafe(32)
-        token = self._hub.directory.add_operator_token(name, scope, secret, self._hub.clock.wall())
+        token = self._runtime.directory.add_operator_token(name, scope, secret, self._runtime.clock.wall())
         detail = {"fingerprint": token.fingerprint, "scope": scope}
-        self._hub.persistence.audit(caller(request), "operator.added", name, detail)
-        await self._hub.persistence.operator(name)
+        self._runtime.persistence.audit(caller(request), "operator.added", name, detail)
+        await self._runtime.persistence.operator(name)
         return web.json_response({"name": name, "token": secret, **_token(token)})
 
     async def revoke(self, request: web.Request) -> web.Response:
         name, fingerprint = named(request, "name"), request.match_info.get("fingerprint")
-        held = self._hub.directory.operators.get(name, ())
+        held = self._runtime.directory.operators.get(name, ())
         if not any(fingerprint in {None, token.fingerprint} for token in held):
             fail(404, "no_such_token", "no operator has this token")
         if not self._guard.spared(name, fingerprint):
             fail(409, "last_token", "nobody could administer this port any more; make another token first")
-        self._hub.directory.remove_operator_tokens(name, fingerprint)
-        self._hub.persistence.audit(caller(request), "operator.revoked", name, {"fingerprint": fingerprint or "all"})
-        await self._hub.persistence.operator(name)
+        self._runtime.directory.remove_operator_tokens(name, fingerprint)
+        self._runtime.persistence.audit(
+            caller(request), "operator.revoked", name, {"fingerprint": fingerprint or "all"}
+        )
+        await self._runtime.persistence.operator(name)
         return web.Response(status=204)
 
     # -- the audit log ---------------------------------------------------------------------------------------------
@@ -89,8 +91,8 @@ class _Custody:
         cursor = request.query.get("cursor", beginning)
         if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
             fail(422, "bad_field", "cursor: expected the `next` of another page")
-        rows = await self._hub.persistence.store.read(
-            query, (int(cursor), audit_chain.timestamp(since(request, self._hub.clock.wall())), size + 1)
+        rows = await self._runtime.persistence.store.read(
+            query, (int(cursor), audit_chain.timestamp(since(request, self._runtime.clock.wall())), size + 1)
         )
         entries = [AuditEntry(*row) for row in rows]
         more = str(entries[size - 1].seq) if len(entries) > size else None
@@ -101,14 +103,14 @@ class _Custody:
     # -- the backup ------------------------------------------------------------------------------------------------
 
     async def backup(self, request: web.Request) -> web.StreamResponse:
-        store = self._hub.persistence.store
+        store = self._runtime.persistence.store
         number, name = _beside(store.path)
         with os.fdopen(number, "rb") as copy:
             try:
                 await store.backup(name)
             finally:
                 os.unlink(name)  # what is open can be read; nothing is left behind, however this ends
-            self._hub.persistence.audit(caller(request), "backup")
+            self._runtime.persistence.audit(caller(request), "backup")
             response = web.StreamResponse()
             response.content_type = "application/vnd.sqlite3"
             response.content_length = os.fstat(number).st_size

@@ -42,10 +42,10 @@ Fields = dict[str, str]
 
 
 class Events:
-    """The streams of the pages that look at `hub`; the guard says whether who asked may still look."""
+    """The streams of the pages that look at `runtime`; the guard says whether who asked may still look."""
 
-    def __init__(self, hub: Runtime, guard: Authorization) -> None:
-        self._hub = hub
+    def __init__(self, runtime: Runtime, guard: Authorization) -> None:
+        self._runtime = runtime
         self._guard = guard
         self._closing = asyncio.Event()
         self._version = metadata.version("tallygate")
@@ -82,15 +82,15 @@ class Events:
         caller = request[CALLER]
         told: Fields = {}
         mine = {"operator": json.dumps({"name": caller.name, "scope": caller.scope})}
-        spoke = self._hub.clock.mono()
+        spoke = self._runtime.clock.mono()
         while not self._closing.is_set() and self._guard.remains(request):
             if request.transport is None or request.transport.is_closing():
                 return
-            now, fields = self._hub.clock.mono(), {**self._look(), **mine}
+            now, fields = self._runtime.clock.mono(), {**self._look(), **mine}
             changed = {name: value for name, value in fields.items() if told.get(name) != value}
             message = ": still here\n\n" if now - spoke >= KEEPALIVE else ""
             if changed:
-                changed["clock"] = json.dumps(utc(self._hub.clock.wall()))
+                changed["clock"] = json.dumps(utc(self._runtime.clock.wall()))
                 told = fields
                 data = ",".join(f'"{name}":{text}' for name, text in changed.items())
                 message = f"event: state\ndata: {{{data}}}\n\n"
@@ -109,7 +109,7 @@ class Events:
 
     def _look(self) -> Fields:
         """The state, as it was no longer than a tick ago; what has not changed is the same object."""
-        now = self._hub.clock.mono()
+        now = self._runtime.clock.mono()
         if now - self._looked >= TICK:
             self._looked = now
             before, self._fields = self._fields, {}
@@ -119,39 +119,43 @@ class Events:
         return self._fields
 
     def _state(self, mono: float) -> dict[str, Any]:
-        hub = self._hub
-        seen = snapshot(hub.admission, mono)
+        runtime = self._runtime
+        seen = snapshot(runtime.admission, mono)
         kinds: dict[str, int] = {}
         for (kind, _), count in seen.sessions.items():
             kinds[kind] = kinds.get(kind, 0) + count
-        due, desk = hub.redistribute_at - mono, hub.registrar.registrar
+        due, service = runtime.redistribute_at - mono, runtime.registrar.registrar
         return {
-            **license_document(hub, seen),
+            **license_document(runtime, seen),
             "connections": {
-                "total": len(hub.admission.sessions),
+                "total": len(runtime.admission.sessions),
                 "asleep": sum(count for (_, awake), count in seen.sessions.items() if not awake),
                 "accounts": seen.accounts,
                 "devices": seen.devices,
                 "kinds": {kind: count for kind, count in sorted(kinds.items()) if count},
-                "pending": sum(len(door.pending) for door in hub.client_listeners),
+                "pending": sum(len(listener.pending) for listener in runtime.client_listeners),
             },
             "conferences": {**seen.conferences, "members": seen.members["live"], "waiting": seen.members["scheduled"]},
             "rights": rights(seen.edition) if seen.model == "trueconf" else None,
-            "redistribute_at": utc(hub.clock.wall() + due) if math.isfinite(due) else None,
-            "registrar": {"licenses": len(desk.licenses), "servers": len(desk.installations), "clones": desk.clones},
-            "store": {"available": hub.persistence.store.available},
-            "draining": hub.draining,
+            "redistribute_at": utc(runtime.clock.wall() + due) if math.isfinite(due) else None,
+            "registrar": {
+                "licenses": len(service.licenses),
+                "servers": len(service.installations),
+                "clones": service.clones,
+            },
+            "store": {"available": runtime.persistence.store.available},
+            "draining": runtime.draining,
             "version": self._version,
-            "started": utc(hub.started),
-            "generations": marks(hub, seen),
+            "started": utc(runtime.started),
+            "generations": marks(runtime, seen),
         }
 
 
-def marks(hub: Runtime, seen: Snapshot) -> dict[str, str]:
+def marks(runtime: Runtime, seen: Snapshot) -> dict[str, str]:
     """What changes when a list may have changed, made of totals that are at hand."""
-    desk, run, audit = hub.registrar, int(hub.started), hub.persistence.audit_log.seq
+    service, run, audit = runtime.registrar, int(runtime.started), runtime.persistence.audit_log.seq
     seats = sum(pool.grants + sum(pool.releases.values()) for pool in seen.pools)
-    sockets = sum(door.accepted + sum(door.closed.values()) for door in hub.client_listeners)
+    sockets = sum(listener.accepted + sum(listener.closed.values()) for listener in runtime.client_listeners)
     members = f"{seen.members['live']}.{seen.members['scheduled']}"
     leased = [pool for pool in seen.pools if pool.leases]
     leases = ".".join(str(count) for pool in leased for count in pool.leases.values())
@@ -162,7 +166,7 @@ def marks(hub: Runtime, seen: Snapshot) -> dict[str, str]:
         "connections": f"{run}-{sockets}-{seats}-{present}-{members}",
         "conferences": f"{run}-{rooms}-{members}-{seats}-{audit}",
         "pro": f"{run}-{leases}-{turns}-{members}-{audit}",
-        "registrations": f"{run}-{len(desk.registrar.talks)}-{sum(desk.results.values())}-{audit}",
+        "registrations": f"{run}-{len(service.registrar.talks)}-{sum(service.results.values())}-{audit}",
         "audit": f"{run}-{audit}",
-        "history": f"{run}-{int(hub.clock.wall() // 60)}",
+        "history": f"{run}-{int(runtime.clock.wall() // 60)}",
     }

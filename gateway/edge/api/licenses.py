@@ -16,48 +16,48 @@ from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.store import StoreUnavailable
 
 
-def license_routes(hub: Runtime) -> list[web.RouteDef]:
+def license_routes(runtime: Runtime) -> list[web.RouteDef]:
     """The routes of this file."""
-    desk = _Licenses(hub)
+    registrar_service = _Licenses(runtime)
     return [
-        web.get("/api/registration", desk.registration),
-        web.post("/api/registration/request", desk.request),
-        web.post("/api/registration/install", desk.install),
-        web.get("/api/registrations", desk.registrations),
-        web.get("/api/licenses", desk.licenses),
-        web.put("/api/licenses/{serial}", desk.sell),
-        web.get("/api/licenses/{serial}", desk.license),
-        web.delete("/api/licenses/{serial}", desk.remove),
-        web.post("/api/licenses/{serial}/revoke", desk.revoke),
-        web.post("/api/licenses/{serial}/answer", desk.answer),
+        web.get("/api/registration", registrar_service.registration),
+        web.post("/api/registration/request", registrar_service.request),
+        web.post("/api/registration/install", registrar_service.install),
+        web.get("/api/registrations", registrar_service.registrations),
+        web.get("/api/licenses", registrar_service.licenses),
+        web.put("/api/licenses/{serial}", registrar_service.sell),
+        web.get("/api/licenses/{serial}", registrar_service.license),
+        web.delete("/api/licenses/{serial}", registrar_service.remove),
+        web.post("/api/licenses/{serial}/revoke", registrar_service.revoke),
+        web.post("/api/licenses/{serial}/answer", registrar_service.answer),
     ]
 
 
 class _Licenses:
-    def __init__(self, hub: Runtime) -> None:
-        self._hub = hub
-        self._desk = hub.registrar
-        self._registrar = hub.registrar.registrar
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._registrar_service = runtime.registrar
+        self._registrar = runtime.registrar.registrar
 
     # -- this gateway's own ------------------------------------------------------------------------------------------
 
     async def registration(self, _: web.Request) -> web.Response:
-        return web.json_response(self._hub.registration.to_json())
+        return web.json_response(self._runtime.registration.to_json())
 
     async def request(self, request: web.Request) -> web.Response:
         only(await body(request))
         try:
-            return web.json_response(await self._hub.registration.request())
+            return web.json_response(await self._runtime.registration.request())
         except RequestFault as fault:
             _refuse(fault)
 
     async def install(self, request: web.Request) -> web.Response:
         told = await body(request)
         try:
-            await self._hub.registration.install(told)
+            await self._runtime.registration.install(told)
         except RequestFault as fault:
             _refuse(fault)
-        return web.json_response(self._hub.registration.to_json())
+        return web.json_response(self._runtime.registration.to_json())
 
     # -- the registrar -----------------------------------------------------------------------------------------------
 
@@ -91,18 +91,18 @@ class _Licenses:
         serial, told = named(request, "serial"), await body(request)
         only(told, *TERMS)
         try:
-            fresh = self._desk.issue(serial, told)
+            fresh = self._registrar_service.issue(serial, told)
         except RequestFault as fault:
             _refuse(fault)
         license = self._registrar.licenses[serial]
         action = "license.sold" if fresh else "license.changed"
-        self._hub.persistence.audit(caller(request), action, serial, license.grant.to_json())
+        self._runtime.persistence.audit(caller(request), action, serial, license.grant.to_json())
         try:
-            await self._hub.persistence.license(serial)
+            await self._runtime.persistence.license(serial)
         except StoreUnavailable:
             if fresh:  # a key that nobody was told is no license
-                self._desk.remove(serial)
-                self._hub.persistence.audit(caller(request), "license.removed", serial)
+                self._registrar_service.remove(serial)
+                self._runtime.persistence.audit(caller(request), "license.removed", serial)
             raise
         key = {"key": license.key.hex()} if fresh else {}
         return web.json_response(self._document(license) | key)
@@ -110,16 +110,16 @@ class _Licenses:
     async def revoke(self, request: web.Request) -> web.Response:
         only(await body(request))
         serial = self._found(request).serial
-        self._desk.revoke(serial)
-        self._hub.persistence.audit(caller(request), "license.revoked", serial)
-        await self._hub.persistence.license(serial)
+        self._registrar_service.revoke(serial)
+        self._runtime.persistence.audit(caller(request), "license.revoked", serial)
+        await self._runtime.persistence.license(serial)
         return web.json_response(self._document(self._registrar.licenses[serial]))
 
     async def remove(self, request: web.Request) -> web.Response:
         serial = self._found(request).serial
-        self._desk.remove(serial)
-        self._hub.persistence.audit(caller(request), "license.removed", serial)
-        await self._hub.persistence.license(serial)
+        self._registrar_service.remove(serial)
+        self._runtime.persistence.audit(caller(request), "license.removed", serial)
+        await self._runtime.persistence.license(serial)
         return web.Response(status=204)
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -128,10 +128,10 @@ class _Licenses:
         if told.get("serial") != serial:
             fail(422, "bad_field", f"serial: the request is not of {serial}")
         try:
-            answer = self._registrar.answer(told, self._hub.clock.wall())
+            answer = self._registrar.answer(told, self._runtime.clock.wall())
         except RequestFault as fault:
             _refuse(fault)
-        await self._hub.persistence.audit(caller(request), "license.answered", serial, {"server": told["server"]})
+        await self._runtime.persistence.audit(caller(request), "license.answered", serial, {"server": told["server"]})
         return web.json_response(answer)
 
     def _found(self, request: web.Request) -> SoldLicense:
@@ -141,7 +141,7 @@ class _Licenses:
         return license
 
     def _document(self, license: SoldLicense) -> dict[str, Any]:
-        return document(license, self._hub.clock.wall())
+        return document(license, self._runtime.clock.wall())
 
 
 def document(license: SoldLicense, now: float) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from gateway.edge.api.responses import body, fail, field, listed, named, only, s
 from gateway.edge.server.runtime import Runtime
 
 
-def people_routes(hub: Runtime) -> list[web.RouteDef]:
+def people_routes(runtime: Runtime) -> list[web.RouteDef]:
     """The routes of this file."""
-    people = _People(hub)
+    people = _People(runtime)
     return [
         web.get("/api/accounts", people.accounts),
         web.put("/api/accounts/{account}", people.put_account),
@@ -45,24 +45,24 @@ def people_routes(hub: Runtime) -> list[web.RouteDef]:
 
 
 class _People:
-    def __init__(self, hub: Runtime) -> None:
-        self._hub = hub
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
 
     def _note(self, request: web.Request, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
-        self._hub.persistence.audit(caller(request), action, subject, detail)
+        self._runtime.persistence.audit(caller(request), action, subject, detail)
 
     # -- accounts --------------------------------------------------------------------------------------------------
 
     async def accounts(self, request: web.Request) -> web.Response:
-        return listed(request, self._hub.directory.accounts, lambda account, _: self._account(account))
+        return listed(request, self._runtime.directory.accounts, lambda account, _: self._account(account))
 
     async def put_account(self, request: web.Request) -> web.Response:
         account = named(request, "account", fold=True)
         only(await body(request))
-        if account not in self._hub.directory.accounts:
-            self._hub.directory.accounts[account] = ()
+        if account not in self._runtime.directory.accounts:
+            self._runtime.directory.accounts[account] = ()
             self._note(request, "account.added", account)
-        await self._hub.persistence.account(account)
+        await self._runtime.persistence.account(account)
         return web.json_response(self._account(account))
 
     async def get_account(self, request: web.Request) -> web.Response:
@@ -72,69 +72,69 @@ class _People:
         account = named(request, "account", fold=True)
         if not self._known(account):
             fail(404, "no_such_account", "no account has this name")
-        directory = self._hub.directory
+        directory = self._runtime.directory
         directory.accounts.pop(account, None)
         for name, group in directory.groups.items():
             if account in group.accounts:
                 left = tuple(each for each in group.accounts if each != account)
                 directory.groups[name] = Group(left, group.permanent)
-                self._hub.persistence.group(name)
+                self._runtime.persistence.group(name)
         self._note(request, "account.deleted", account)
-        self._hub.persistence.account(account)
-        await self._hub.decided(self._hub.lease_administration.delete_account(account, self._hub.now()))
+        self._runtime.persistence.account(account)
+        await self._runtime.decided(self._runtime.lease_administration.delete_account(account, self._runtime.now()))
         return web.Response(status=204)
 
     async def new_token(self, request: web.Request) -> web.Response:
         account = self._registered(request)
         only(await body(request))
         secret = secrets.token_urlsafe(32)
-        token = self._hub.directory.add_account_token(account, secret, self._hub.clock.wall())
+        token = self._runtime.directory.add_account_token(account, secret, self._runtime.clock.wall())
         self._note(request, "token.added", account, {"fingerprint": token.fingerprint})
-        await self._hub.persistence.account(account)
+        await self._runtime.persistence.account(account)
         return web.json_response({"account": account, "token": secret, "fingerprint": token.fingerprint})
 
     async def revoke_token(self, request: web.Request) -> web.Response:
         account, fingerprint = self._registered(request), request.match_info["fingerprint"]
-        if not self._hub.directory.remove_account_token(account, fingerprint):
+        if not self._runtime.directory.remove_account_token(account, fingerprint):
             fail(404, "no_such_token", "the account has no token of this fingerprint")
         self._note(request, "token.revoked", account, {"fingerprint": fingerprint})
-        await self._hub.persistence.account(account)
+        await self._runtime.persistence.account(account)
         return web.Response(status=204)
 
     def _registered(self, request: web.Request) -> str:
         account = named(request, "account", fold=True)
-        if account not in self._hub.directory.accounts:
+        if account not in self._runtime.directory.accounts:
             fail(404, "no_such_account", "no account of this name is registered")
         return account
 
     def _known(self, account: str) -> bool:
         """Whether an account is registered, connected, in a group, or holds a license."""
-        directory = self._hub.directory
+        directory = self._runtime.directory
         pro = self._pro()
         book = pro.pools[pro.model.account_pool] if pro is not None else None
         return (
             account in directory.accounts
-            or bool(self._hub.admission.sessions.of_account(account))
+            or bool(self._runtime.admission.sessions.of_account(account))
             or any(account in group.accounts for group in directory.groups.values())
             or (book is not None and account in book.claims)
         )
 
     def _account(self, account: str) -> dict[str, Any]:
-        directory = self._hub.directory
+        directory = self._runtime.directory
         return {
             "account": account,
             "tokens": [
                 {"fingerprint": token.fingerprint, "created": utc(token.created)}
                 for token in directory.accounts[account]
             ],
-            "connections": len(self._hub.admission.sessions.of_account(account)),
+            "connections": len(self._runtime.admission.sessions.of_account(account)),
             "groups": [name for name, group in directory.groups.items() if account in group.accounts],
         }
 
     # -- groups ----------------------------------------------------------------------------------------------------
 
     async def groups(self, request: web.Request) -> web.Response:
-        return listed(request, self._hub.directory.groups, _group)
+        return listed(request, self._runtime.directory.groups, _group)
 
     async def put_group(self, request: web.Request) -> web.Response:
         name = named(request, "group")
@@ -144,35 +144,35 @@ class _People:
         if not all(is_id(account) for account in accounts):
             fail(422, "bad_field", "accounts: expected a list of account names")
         permanent = field(told, "permanent", bool, False)
-        law = self._hub.admission.primary.model
-        if permanent and law.account_pool and not law.allows_reservations:
+        primary = self._runtime.admission.primary.model
+        if permanent and primary.account_pool and not primary.allows_reservations:
             fail(409, "extension_missing", "this license has no permanent PRO licenses")
         group = Group(tuple(dict.fromkeys(account.lower() for account in accounts)), permanent)
-        self._hub.directory.groups[name] = group
+        self._runtime.directory.groups[name] = group
         self._note(request, "group.set", name, {"accounts": list(group.accounts), "permanent": permanent})
-        await self._hub.persistence.group(name)
+        await self._runtime.persistence.group(name)
         return web.json_response(_group(name, group))
 
     async def get_group(self, request: web.Request) -> web.Response:
         name = named(request, "group")
-        group = self._hub.directory.groups.get(name)
+        group = self._runtime.directory.groups.get(name)
         if group is None:
             fail(404, "no_such_group", "no group has this name")
         return web.json_response(_group(name, group))
 
     async def delete_group(self, request: web.Request) -> web.Response:
         name = named(request, "group")
-        if self._hub.directory.groups.pop(name, None) is None:
+        if self._runtime.directory.groups.pop(name, None) is None:
             fail(404, "no_such_group", "no group has this name")
         self._note(request, "group.deleted", name)
-        await self._hub.persistence.group(name)
+        await self._runtime.persistence.group(name)
         return web.Response(status=204)
 
     # -- PRO licenses ----------------------------------------------------------------------------------------------
 
     def _pro(self) -> Ledger | None:
         """The ledger whose seats are leased to accounts, enforced or in shadow."""
-        return next((each for each in self._hub.admission.ledgers if each.model.account_pool), None)
+        return next((each for each in self._runtime.admission.ledgers if each.model.account_pool), None)
 
     async def pro(self, request: web.Request) -> web.Response:
         ledger = self._pro()
@@ -206,13 +206,13 @@ class _People:
         if book.leases[account].deleted:
             fail(409, "account_deleted", "the license of a deleted account cannot be revoked")
         self._note(request, "license.revoked", account, {"model": ledger.model.name})
-        await self._hub.decided(self._hub.lease_administration.revoke(ledger, account, self._hub.now()))
+        await self._runtime.decided(self._runtime.lease_administration.revoke(ledger, account, self._runtime.now()))
         return web.Response(status=204)
 
     # -- named hosts -----------------------------------------------------------------------------------------------
 
     def _naming(self) -> Ledger:
-        ledger = next((each for each in self._hub.admission.ledgers if each.model.start_pool), None)
+        ledger = next((each for each in self._runtime.admission.ledgers if each.model.start_pool), None)
         if ledger is None:
             fail(404, "no_named_hosts", "no license model with named hosts is enforced or in shadow")
         return ledger
@@ -230,15 +230,15 @@ class _People:
     async def name_host(self, request: web.Request) -> web.Response:
         account = named(request, "account", fold=True)
         ledger = self._naming()
-        if not self._hub.registration.grants:
-            fail(409, "unregistered", str(self._hub.registration.reason()))
-        lease = self._hub.lease_administration.name_host(ledger, account, self._hub.now())
+        if not self._runtime.registration.grants:
+            fail(409, "unregistered", str(self._runtime.registration.reason()))
+        lease = self._runtime.lease_administration.name_host(ledger, account, self._runtime.now())
         if isinstance(lease, Refusal):
             fail(409, lease.reason, f"all {lease.limit} names are taken")
-        outcome = self._hub.admission.finish(Decision())
+        outcome = self._runtime.admission.finish(Decision())
         if outcome.changes:
             self._note(request, "host.named", account)
-        await self._hub.decided(outcome)
+        await self._runtime.decided(outcome)
         return web.json_response({"account": account, "since": utc(lease.since)})
 
     async def unname_host(self, request: web.Request) -> web.Response:
@@ -247,13 +247,15 @@ class _People:
         if account not in ledger.pools[ledger.model.start_pool].leases:
             fail(404, "no_such_host", "no host has this name")
         self._note(request, "host.released", account)
-        await self._hub.decided(self._hub.lease_administration.release_host(ledger, account, self._hub.now()))
+        await self._runtime.decided(
+            self._runtime.lease_administration.release_host(ledger, account, self._runtime.now())
+        )
         return web.Response(status=204)
 
     # -- bans ------------------------------------------------------------------------------------------------------
 
     async def bans(self, request: web.Request) -> web.Response:
-        return listed(request, self._hub.directory.bans, lambda _, ban: _ban(ban))
+        return listed(request, self._runtime.directory.bans, lambda _, ban: _ban(ban))
 
     async def get_ban(self, request: web.Request) -> web.Response:
         return web.json_response(_ban(self._banned(request)))
@@ -263,20 +265,20 @@ class _People:
         told = await body(request)
         only(told, "for")
         span = seconds("for", field(told, "for", str, ""))
-        ban = self._hub.directory.ban(subject, self._hub.clock.wall() + span)
+        ban = self._runtime.directory.ban(subject, self._runtime.clock.wall() + span)
         self._note(request, "ban.added", subject, {"until": utc(ban.until)})
-        await self._hub.persistence.ban(subject)
+        await self._runtime.persistence.ban(subject)
         return web.json_response(_ban(ban))
 
     async def lift_ban(self, request: web.Request) -> web.Response:
         subject = self._banned(request).subject
-        del self._hub.directory.bans[subject]
+        del self._runtime.directory.bans[subject]
         self._note(request, "ban.lifted", subject)
-        await self._hub.persistence.ban(subject)
+        await self._runtime.persistence.ban(subject)
         return web.Response(status=204)
 
     def _banned(self, request: web.Request) -> Ban:
-        ban = self._hub.directory.bans.get(_subject(request))
+        ban = self._runtime.directory.bans.get(_subject(request))
         if ban is None:
             fail(404, "no_such_ban", "nobody of this name is banned")
         return ban

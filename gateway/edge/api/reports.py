@@ -90,9 +90,9 @@ class Summary:
         self.busiest = max(self.busiest, hour.seat_seconds / HOUR)
 
 
-def report_routes(hub: Runtime) -> list[web.RouteDef]:
+def report_routes(runtime: Runtime) -> list[web.RouteDef]:
     """The routes of this file."""
-    reports = _Reports(hub)
+    reports = _Reports(runtime)
     return [
         web.get("/api/history", reports.history),
         web.get("/api/denials", reports.denials),
@@ -101,8 +101,8 @@ def report_routes(hub: Runtime) -> list[web.RouteDef]:
 
 
 class _Reports:
-    def __init__(self, hub: Runtime) -> None:
-        self._hub = hub
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._one = asyncio.Lock()
 
     # -- history -----------------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ class _Reports:
         step = request.query.get("step", "hour")
         if step not in STEPS:
             fail(422, "bad_field", f"step: expected one of {', '.join(STEPS)}")
-        size, begin = limit(request), since(request, self._hub.clock.wall())
+        size, begin = limit(request), since(request, self._runtime.clock.wall())
         wanted = self._wanted(request)
         after = _place(request.query.get("cursor"))
         if step == "all":
@@ -132,7 +132,7 @@ class _Reports:
     def _wanted(self, request: web.Request) -> set[tuple[str, str]]:
         """The pools that are asked for, the enforced model's first; those of models that count no more have no rows."""
         model, pool = request.query.get("model"), request.query.get("pool")
-        pools = [(course.model, course.pool) for course in self._hub.history_store.history.timelines]
+        pools = [(course.model, course.pool) for course in self._runtime.history_store.history.timelines]
         found = {place for place in pools if model in {None, place[0]} and pool in {None, place[1]}}
         if not found:
             fail(404, "no_such_pool", "no pool of this model and name is counted")
@@ -142,11 +142,11 @@ class _Reports:
         self, step: float, begin: float, wanted: set[tuple[str, str]]
     ) -> AsyncIterator[tuple[Place, UsageSummary]]:
         """Use in each step, in order of time, model and pool."""
-        now = self._hub.now()
-        start = max(begin, await self._hub.history_store.first()) // step * step
+        now = self._runtime.now()
+        start = max(begin, await self._runtime.history_store.first()) // step * step
         while start <= now.wall + HOUR:
             found: dict[Place, UsageSummary] = {}
-            async for piece in self._hub.history_store.pieces(start, start + step, now):
+            async for piece in self._runtime.history_store.pieces(start, start + step, now):
                 if (piece.model, piece.pool) in wanted:
                     found.setdefault(Place(start, piece.model, piece.pool), UsageSummary()).add(piece.summary)
             for place in sorted(found):
@@ -155,17 +155,17 @@ class _Reports:
 
     async def _summaries(self, begin: float) -> dict[tuple[str, str], Summary]:
         """Every pool over the whole period, in the order of the models."""
-        now = self._hub.now()
-        courses = self._hub.history_store.history.timelines
+        now = self._runtime.now()
+        courses = self._runtime.history_store.history.timelines
         found = {(course.model, course.pool): Summary() for course in courses}
-        async for piece in self._hub.history_store.pieces(begin // HOUR * HOUR, math.inf, now):
+        async for piece in self._runtime.history_store.pieces(begin // HOUR * HOUR, math.inf, now):
             summary = found.get((piece.model, piece.pool))
             if summary is not None:
                 summary.add(piece.start, piece.summary)
         return found
 
     async def _whole(self, begin: float, wanted: set[tuple[str, str]]) -> web.Response:
-        start = max(begin // HOUR * HOUR, await self._hub.history_store.first())
+        start = max(begin // HOUR * HOUR, await self._runtime.history_store.first())
         found = await self._summaries(begin)
         items = [
             {
@@ -182,35 +182,35 @@ class _Reports:
     # -- denials -----------------------------------------------------------------------------------------------------
 
     async def denials(self, request: web.Request) -> web.Response:
-        size, begin = limit(request), since(request, self._hub.clock.wall())
+        size, begin = limit(request), since(request, self._runtime.clock.wall())
         cursor = request.query.get("cursor", "0")
         if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
             fail(422, "bad_field", "cursor: expected the `next` of another page")
-        found = await self._hub.history_store.denials(begin, int(cursor), size + 1)
+        found = await self._runtime.history_store.denials(begin, int(cursor), size + 1)
         more = str(found[size - 1].number) if len(found) > size else None
         return web.json_response({"items": [_denial(each) for each in found[:size]], "next": more})
 
     # -- sizing ------------------------------------------------------------------------------------------------------
 
     async def sizing(self, request: web.Request) -> web.Response:
-        begin = since(request, self._hub.clock.wall())
+        begin = since(request, self._runtime.clock.wall())
         async with self._one:
             summaries = await self._summaries(begin)
             lost = await self._lost(begin)
             items = await self._sized(begin, summaries, lost)
-        window = self._hub.settings.history.true_denial_window
+        window = self._runtime.settings.history.true_denial_window
         return web.json_response({"items": items, "next": None, "share": SHARE, "patience_seconds": window})
 
     async def _lost(self, begin: float) -> dict[tuple[str, str], list[float]]:
         """When somebody asked for a seat of a pool and never got it, in seconds UTC."""
         found: dict[tuple[str, str], list[float]] = {}
-        last, page = 0, await self._hub.history_store.denials(begin, 0, 1000)
+        last, page = 0, await self._runtime.history_store.denials(begin, 0, 1000)
         while page:
             for each in page:
                 if each.reason == "pool_full" and each.true_denials and not each.granted:
                     found.setdefault((each.model, each.pool), []).append(each.began)
             last = page[-1].number
-            page = await self._hub.history_store.denials(begin, last, 1000)
+            page = await self._runtime.history_store.denials(begin, last, 1000)
         return found
 
     async def _sized(
@@ -221,11 +221,11 @@ class _Reports:
     ) -> list[dict[str, Any]]:
         sized: dict[tuple[str, str], dict[str, Any]] = {}
         items: list[dict[str, Any]] = []
-        for ledger in self._hub.admission.ledgers:
+        for ledger in self._runtime.admission.ledgers:
             pools: dict[str, dict[str, Any]] = {}
             for name, book in ledger.pools.items():
                 place = (ledger.model.name, name)
-                recorded = self._hub.history_store.history.demand.get(place)
+                recorded = self._runtime.history_store.history.demand.get(place)
                 summary = summaries[place]
                 if recorded is None:
                     note = "A name stays taken until the operator removes it: as many as were ever given."
@@ -243,7 +243,7 @@ class _Reports:
             items.append(
                 {
                     "model": ledger.model.name,
-                    "enforced": ledger is self._hub.admission.primary,
+                    "enforced": ledger is self._runtime.admission.primary,
                     "says": _says(ledger.model.name, terms, pools),
                     "pools": list(pools.values()),
                 }
@@ -252,12 +252,12 @@ class _Reports:
 
     async def _seats(self, place: tuple[str, str], begin: float, summary: Summary, lost: list[float]) -> dict[str, Any]:
         """Seats for the demand recorded at `place`; who was turned away would have stayed as long as others do."""
-        use, now = summary.use, self._hub.now()
+        use, now = summary.use, self._runtime.now()
         mean = use.seat_seconds / max(use.grants, 1)
         # All stay equally long, so the order of their beginnings is that of their ends.
         away = [(began, min(began + mean, now.wall)) for began in sorted(lost)]
         demand, complete = Demand(), True
-        async for page in self._hub.history_store.demand(*place, begin, now):
+        async for page in self._runtime.history_store.demand(*place, begin, now):
             holds = [(began, ended) for began, ended, _ in page]
             if holds and away and away[-1][1] >= holds[-1][1]:
                 first = bisect_left(away, holds[-1][1], key=_end)
@@ -271,7 +271,7 @@ class _Reports:
                 break
         demand.add(reversed(away))
         await paced(demand.sort())
-        seats = await paced(demand.seats(SHARE, self._hub.settings.history.true_denial_window))
+        seats = await paced(demand.seats(SHARE, self._runtime.settings.history.true_denial_window))
         erlang = erlang_seats(summary.busiest, SHARE)
         together = demand.together / max(demand.holds, 1)
         return {
@@ -287,7 +287,7 @@ class _Reports:
 
     async def _rooms(self, place: tuple[str, str], begin: float) -> dict[str, Any]:
         rooms = RoomDemand()
-        async for page in self._hub.history_store.demand(*place, begin, self._hub.now()):
+        async for page in self._runtime.history_store.demand(*place, begin, self._runtime.now()):
             rooms.add((began, ended, room) for began, ended, room in page if room is not None)
             await asyncio.sleep(0)
             if rooms.entries >= HOLDS:

@@ -29,7 +29,7 @@ from gateway.edge.api.responses import BODY_LIMIT, code_of
 from gateway.edge.api.static_files import page_routes
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.store import StoreUnavailable
-from metrics.collector import DoorView, GatewayCollector, RegistrationView, StoreView, View
+from metrics.collector import GatewayCollector, ListenerView, RegistrationView, StoreView, View
 from metrics.process import ProcessCollector
 
 KEEP_ALIVE = 15.0
@@ -45,14 +45,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class OperatorPort:
     """The HTTP server of the operators."""
 
-    def __init__(self, hub: Runtime) -> None:
-        self._hub = hub
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._version = metadata.version("tallygate")
         self._registry = CollectorRegistry()
         self._registry.register(GatewayCollector(self._view))
         self._registry.register(ProcessCollector())
-        self.guard = Authorization(hub)
-        self.events = Events(hub, self.guard)
+        self.guard = Authorization(runtime)
+        self.events = Events(runtime, self.guard)
         self._runner: web.AppRunner | None = None
         self.port: int | None = None
         """The port that is listened on; None while it is closed."""
@@ -71,11 +71,11 @@ class OperatorPort:
                 web.get("/livez", _live),
                 web.get("/readyz", self._ready),
                 web.get("/openapi.json", _describe),
-                *connection_routes(self._hub),
-                *people_routes(self._hub),
-                *report_routes(self._hub),
-                *custody_routes(self._hub, self.guard),
-                *license_routes(self._hub),
+                *connection_routes(self._runtime),
+                *people_routes(self._runtime),
+                *report_routes(self._runtime),
+                *custody_routes(self._runtime, self.guard),
+                *license_routes(self._runtime),
                 *self.events.routes(),
                 *page_routes(),
             ]
@@ -97,44 +97,44 @@ class OperatorPort:
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
     async def _ready(self, _: web.Request) -> web.Response:
-        if self._hub.draining:
+        if self._runtime.draining:
             return web.Response(status=503, text="draining\n")
-        reason = self._hub.registration.reason()
+        reason = self._runtime.registration.reason()
         if reason is not None:
             return web.Response(status=503, text=f"{reason}\n")
-        doors = self._hub.client_listeners if self._hub.clients else (self._hub.registrar.door,)
-        if any(door.port is None for door in doors):
+        listeners = self._runtime.client_listeners if self._runtime.clients else (self._runtime.registrar.listener,)
+        if any(listener.port is None for listener in listeners):
             return web.Response(status=503, text="doors are closed\n")
-        left = self._hub.registration.left()
+        left = self._runtime.registration.left()
         return web.Response(text="ready\n" if left is None else f"ready; registration lost, service ends in {left}\n")
 
     def _view(self) -> View:
-        hub, store = self._hub, self._hub.persistence.store
+        runtime, store = self._runtime, self._runtime.persistence.store
         return View(
-            snapshot=snapshot(hub.admission, hub.clock.mono()),
-            doors=[
-                DoorView(
-                    transport=door.transport,
-                    pending=door.waiting,
-                    open=len(door.connections) - len(door.pending),
-                    accepted=door.accepted,
-                    heartbeats=door.heartbeats,
-                    rejected=door.rejected,
-                    closed=door.closed,
-                    durations=door.durations,
+            snapshot=snapshot(runtime.admission, runtime.clock.mono()),
+            listeners=[
+                ListenerView(
+                    transport=listener.transport,
+                    pending=listener.waiting,
+                    open=len(listener.connections) - len(listener.pending),
+                    accepted=listener.accepted,
+                    heartbeats=listener.heartbeats,
+                    rejected=listener.rejected,
+                    closed=listener.closed,
+                    durations=listener.durations,
                 )
-                for door in hub.client_listeners
+                for listener in runtime.client_listeners
             ],
             store=StoreView(store.commits, store.pending, store.errors),
             registration=self._registration(),
-            lag=hub.ticker.lag,
-            draining=hub.draining,
+            lag=runtime.ticker.lag,
+            draining=runtime.draining,
             version=self._version,
-            started=hub.started,
+            started=runtime.started,
         )
 
     def _registration(self) -> RegistrationView:
-        registration, desk = self._hub.registration, self._hub.registrar
+        registration, registrar_service = self._runtime.registration, self._runtime.registrar
         shown, grant = registration.shown, registration.grant
         return RegistrationView(
             state=shown.state,
@@ -143,9 +143,9 @@ class OperatorPort:
             shutdown_at=shown.shutdown_at,
             not_after=grant.not_after if grant is not None else None,
             checks=registration.checks,
-            servers=len(desk.registrar.talks),
-            served={**desk.results, **desk.door.rejected},
-            clones=desk.registrar.clones,
+            servers=len(registrar_service.registrar.talks),
+            served={**registrar_service.results, **registrar_service.listener.rejected},
+            clones=registrar_service.registrar.clones,
         )
 
 

@@ -49,8 +49,8 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, door: Listener, address: str) -> None:
-        self.listener = door
+    def __init__(self, listener: Listener, address: str) -> None:
+        self.listener = listener
         self.address = address
         self.state = SessionState.PENDING
         self.ready = False
@@ -58,10 +58,10 @@ class Connection(asyncio.Protocol):
         self.session: Session | None = None
         self.cause: str | None = None
         self.due = 0
-        self.last_heard_tick = door.tick
-        self.credit = door.burst
-        self.credited = door.tick
-        self.accepted = door.tick
+        self.last_heard_tick = listener.tick
+        self.credit = listener.burst
+        self.credited = listener.tick
+        self.accepted = listener.tick
 
     # -- asyncio ---------------------------------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
         self.transport = transport = cast(asyncio.Transport, transport)
         if self.listener.outbound_limit != ASYNCIO_OUTBOUND_LIMIT or self.listener.tls is not None:
             transport.set_write_buffer_limits(self.listener.outbound_limit)
-        self.listener.hub.opened(self)
+        self.listener.runtime.opened(self)
 
     def pause_writing(self) -> None:
         """More waits for the client than the outbound limit: it does not read, and is cut off."""
@@ -88,29 +88,29 @@ class Connection(asyncio.Protocol):
         """The socket is gone."""
         if self.cause is None:
             self.lose("closed" if exc is None else "reset")
-        self.listener.hub.gone(self)
+        self.listener.runtime.gone(self)
 
     # -- messages --------------------------------------------------------------------------------------------------
 
     def receive(self, payload: bytes) -> None:
         """Act upon one message."""
         if self.state is SessionState.PENDING:
-            self.listener.hub.receive(self, payload)
+            self.listener.runtime.receive(self, payload)
             return
         self.last_heard_tick = self.listener.tick
         if payload == json_lines.HEARTBEAT:
             self.listener.heartbeats += 1
             self.write_ack()
         else:
-            self.listener.hub.receive(self, payload)
+            self.listener.runtime.receive(self, payload)
 
     def allowance(self, count: int) -> int:
         """How many of `count` messages are within the rate: a bucket of `burst`, refilled by `refill` each tick."""
-        door = self.listener
-        if door.burst == math.inf:
+        listener = self.listener
+        if listener.burst == math.inf:
             return count
-        credit = min(self.credit + (door.tick - self.credited) * door.refill, door.burst)
-        self.credited = door.tick
+        credit = min(self.credit + (listener.tick - self.credited) * listener.refill, listener.burst)
+        self.credited = listener.tick
         if count <= credit:
             self.credit = credit - count
             return count
@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
         self.cause = cause
         self.ready = False
         self.state = SessionState.CLOSED
-        self.listener.hub.ended(self, cause)
+        self.listener.runtime.ended(self, cause)
 
     def close(self, cause: str, message: dict[str, Any] | None = None, code: int | None = None) -> None:
         """End it from here: `message` is the last one, `code` overrides that of the cause."""
@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
     def linger(self) -> None:
         """Give what is still to be sent, and the client's own end, `LINGER` ticks from now."""
         self.last_heard_tick = self.listener.tick
-        self.listener.hub.timer_wheel.put(self, self.last_heard_tick + LINGER_TICKS)
+        self.listener.runtime.timer_wheel.put(self, self.last_heard_tick + LINGER_TICKS)
 
 
 def shut_sending(transport: asyncio.Transport) -> None:

@@ -53,9 +53,9 @@ class Listener:
     connection. `beats`, `accepted`, `rejected` and `closed` are totals.
     """
 
-    def __init__(self, transport: str, make: Callable[[Listener, str], Connection], hub: Runtime) -> None:
+    def __init__(self, transport: str, make: Callable[[Listener, str], Connection], runtime: Runtime) -> None:
         self.transport = transport
-        self.hub = hub
+        self.runtime = runtime
         self.tick = 0
         self.message_limit = json_lines.LIMIT
         self.heartbeats = 0
@@ -77,7 +77,7 @@ class Listener:
         self.last_port: int | None = None
         """The port that was listened on last."""
         self._make = make
-        self._listener: socket.socket | None = None
+        self._server_socket: socket.socket | None = None
         self._attaching: set[asyncio.Task[None]] = set()
         self._resume: asyncio.TimerHandle | None = None
         self._tokens = 0.0
@@ -108,7 +108,7 @@ class Listener:
     @property
     def port(self) -> int | None:
         """The port that is listened on; None while the door is closed."""
-        return int(self._listener.getsockname()[1]) if self._listener is not None else None
+        return int(self._server_socket.getsockname()[1]) if self._server_socket is not None else None
 
     # -- opening and closing ---------------------------------------------------------------------------------------
 
@@ -118,40 +118,40 @@ class Listener:
         Raises `OSError` where the address or the port cannot be had.
         """
         try:
-            self._listener = self._listen(host, port, reuse_port=reuse_port)
+            self._server_socket = self._listen(host, port, reuse_port=reuse_port)
         except OSError as fault:
             reason = fault.strerror or str(fault)
             raise OSError(fault.errno, f"{self.transport} door on {host} port {port}: {reason}") from fault
         self.last_port = self.port
-        asyncio.get_running_loop().add_reader(self._listener, self._accept)
+        asyncio.get_running_loop().add_reader(self._server_socket, self._accept)
 
     def _listen(self, host: str, port: int, *, reuse_port: bool) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # Protocol 0 is TCP all the same; asyncio then does not set again what the listener hands down.
+        # Protocol 0 is TCP all the same; asyncio then does not set again what the listening socket hands down.
         self._kind = int(family), int(kind), 0
-        listener = socket.socket(family, kind, protocol)
+        server_socket = socket.socket(family, kind, protocol)
         try:
-            listener.setblocking(False)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server_socket.setblocking(False)
+            server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if reuse_port:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            _set_options(listener)
-            listener.bind(address)
-            listener.listen(BACKLOG)
+                server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            _set_options(server_socket)
+            server_socket.bind(address)
+            server_socket.listen(BACKLOG)
         except BaseException:
-            listener.close()
+            server_socket.close()
             raise
-        return listener
+        return server_socket
 
     def close(self) -> None:
         """Listen no more; those who are in stay."""
         if self._resume is not None:
             self._resume.cancel()
             self._resume = None
-        if self._listener is not None:
-            asyncio.get_running_loop().remove_reader(self._listener)
-            self._listener.close()
-            self._listener = None
+        if self._server_socket is not None:
+            asyncio.get_running_loop().remove_reader(self._server_socket)
+            self._server_socket.close()
+            self._server_socket = None
 
     async def finish(self) -> None:
         """Await the sockets that were being attached."""
@@ -167,17 +167,17 @@ class Listener:
 
     def _accept(self) -> None:
         """Take what waits in the kernel, up to a batch; room and rate are worked out once for all of it."""
-        loop, listener, hub = asyncio.get_running_loop(), self._listener, self.hub
+        loop, server_socket, runtime = asyncio.get_running_loop(), self._server_socket, self.runtime
         room = min(
-            hub.max_connections - sum(door.held for door in hub.listeners),
-            hub.max_pending - sum(door.waiting for door in hub.listeners),
+            runtime.max_connections - sum(listener.held for listener in runtime.listeners),
+            runtime.max_pending - sum(listener.waiting for listener in runtime.listeners),
         )
         tokens = self._refill()
-        selective = hub.draining or hub.max_per_address > 0
+        selective = runtime.draining or runtime.max_per_address > 0
         make = getattr(loop, "_make_socket_transport", None) if self.tls is None else None
-        for _ in range(ACCEPT_BATCH if listener is not None else 0):
+        for _ in range(ACCEPT_BATCH if server_socket is not None else 0):
             try:
-                handle, peer = listener._accept()  # type: ignore[union-attr]  # noqa: SLF001 - see `_socket`
+                handle, peer = server_socket._accept()  # type: ignore[union-attr]  # noqa: SLF001 - see `_socket`
             except (BlockingIOError, InterruptedError):
                 break
             except ConnectionAbortedError:
@@ -215,24 +215,24 @@ class Listener:
 
     def _out_of_files(self, fault: OSError) -> None:
         """Accept nothing for a while: the socket stays readable, and would be tried again in every turn."""
-        if fault.errno not in OUT_OF_FILES or self._listener is None:
+        if fault.errno not in OUT_OF_FILES or self._server_socket is None:
             raise fault
         log.error("%s door: out of files, not accepting for %g s: %s", self.transport, OUT_OF_FILES_PAUSE, fault)
         loop = asyncio.get_running_loop()
-        loop.remove_reader(self._listener)
+        loop.remove_reader(self._server_socket)
         self._resume = loop.call_later(OUT_OF_FILES_PAUSE, self._listen_again)
 
     def _listen_again(self) -> None:
         self._resume = None
-        if self._listener is not None:
-            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+        if self._server_socket is not None:
+            asyncio.get_running_loop().add_reader(self._server_socket, self._accept)
 
     def _refused(self, room: int, tokens: float, address: str | None) -> str | None:
         """Why a new socket is not let in; None if it is. `room` and `tokens` are how many still may."""
-        if self.hub.draining:
+        if self.runtime.draining:
             return "draining"
         if room <= 0:
-            full = sum(door.held for door in self.hub.listeners) >= self.hub.max_connections
+            full = sum(listener.held for listener in self.runtime.listeners) >= self.runtime.max_connections
             return "too_many_connections" if full else "rate_limited"
         if tokens < 1:
             return "rate_limited"
@@ -240,8 +240,8 @@ class Listener:
 
     def crowded(self, address: str) -> str | None:
         """Whether an address has all the connections it may have."""
-        limit = self.hub.max_per_address
-        if limit and sum(door.held_by(address) for door in self.hub.listeners) >= limit:
+        limit = self.runtime.max_per_address
+        if limit and sum(listener.held_by(address) for listener in self.runtime.listeners) >= limit:
             return "too_many_connections"
         return None
 
@@ -277,7 +277,7 @@ class Listener:
                 log.debug("%s door: a refused client was gone: %s", self.transport, fault)
 
     def _refusal(self, reason: str) -> bytes:
-        retry = 1 if reason == "rate_limited" else math.ceil(self.hub.retry_after)
+        retry = 1 if reason == "rate_limited" else math.ceil(self.runtime.retry_after)
         if self.transport == "websocket":
             return websocket_handshake.refuse(503, reason, f"Retry-After: {retry}").response
         message = {"type": "denied", "request": "hello", "reason": reason, "retry_after_seconds": retry}
@@ -298,7 +298,7 @@ class Listener:
 
         try:
             if proxied:
-                async with asyncio.timeout(self.hub.hello_deadline):
+                async with asyncio.timeout(self.runtime.hello_deadline):
                     address = await _proxied_address(sock) or address
                 reason = self.crowded(address)
                 if reason is not None:
@@ -309,7 +309,7 @@ class Listener:
                 make,
                 sock,
                 ssl=self.tls,
-                ssl_handshake_timeout=self.hub.hello_deadline if self.tls is not None else None,
+                ssl_handshake_timeout=self.runtime.hello_deadline if self.tls is not None else None,
             )
         except (OSError, TimeoutError, proxy_protocol.NotProxied) as fault:
             log.info("%s door: %s did not get in: %s", self.transport, address, fault or "timeout")
@@ -356,9 +356,9 @@ async def _readable(loop: asyncio.AbstractEventLoop, sock: socket.socket, *, bey
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
 
-def _set_options(listener: socket.socket) -> None:
+def _set_options(server_socket: socket.socket) -> None:
     """No waiting to fill segments, and the kernel's second net inside the heartbeat timeout."""
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_NODELAY", 1),
         ("TCP_KEEPIDLE", 30),
@@ -368,4 +368,4 @@ def _set_options(listener: socket.socket) -> None:
     ):
         option = getattr(socket, name, None)
         if option is not None:
-            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+            server_socket.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -40,10 +40,10 @@ class PendingReply(NamedTuple):
 class PendingReplies:
     """What has been decided and not been told."""
 
-    def __init__(self, hub: Runtime) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self.deferred_input: dict[Connection, list[bytes]] = {}
         """What clients have said while an answer of theirs waits."""
-        self._hub = hub
+        self._runtime = runtime
         self._given: dict[asyncio.Future[None], PendingReply] = {}
         self._about: Multimap[Key, asyncio.Future[None]] = Multimap()
 
@@ -63,7 +63,7 @@ class PendingReplies:
             self.deferred_input.setdefault(asker, [])
         for change in outcome.changes:
             self._about.add(change.key, done)
-        until = self._hub.clock.mono() + self._hub.settings.store.deadline
+        until = self._runtime.clock.mono() + self._runtime.settings.store.deadline
         self._given[done] = PendingReply(asker, asker.session if asker is not None else None, outcome, id, until)
         done.add_done_callback(self._settled)
 
@@ -71,13 +71,13 @@ class PendingReplies:
         """Break the promises if the time of the first is over, or of a commit in which there is none of them: the disk
         does not answer.
         """
-        store = self._hub.persistence.store
+        store = self._runtime.persistence.store
         done, promise = next(iter(self._given.items()), (None, None))
         late = done is not None and promise is not None and promise.until <= mono and not done.done()
         if late or store.stalled:
-            store.mistrust(f"it has not answered for {self._hub.settings.store.deadline:g} s")
+            store.mistrust(f"it has not answered for {self._runtime.settings.store.deadline:g} s")
             self._break()
-            self._hub.registrar.release_pending()
+            self._runtime.registrar.release_pending()
 
     def _settled(self, done: asyncio.Future[None]) -> None:
         if done not in self._given:
@@ -97,13 +97,13 @@ class PendingReplies:
         self._about = Multimap()
         for promise in reversed(broken):
             if promise.outcome.undo is not None:
-                self._undo(promise, promise.outcome.undo(self._hub.now()))
+                self._undo(promise, promise.outcome.undo(self._runtime.now()))
         for promise in broken:
             self._tell(promise._replace(outcome=self._refused(promise.outcome) or self._true(promise)))
 
     def _undo(self, promise: PendingReply, undone: Decision) -> None:
         if undone.changes:
-            self._hub.persistence.record(undone.changes)
+            self._runtime.persistence.record(undone.changes)
         session = promise.session
         if session is not None and isinstance(session.connection, Connection):
             session.connection.state = SessionState.AWAKE if session.awake else SessionState.ASLEEP
@@ -113,28 +113,28 @@ class PendingReplies:
         if outcome.undo is None or answer is None:
             return None
         request = {"joined": "join", "waiting": "join", "started": "start"}.get(answer["type"], "request_pro")
-        return self._hub.admission.refuse(request, Refusal("store_unavailable"), answer.get("conference"))
+        return self._runtime.admission.refuse(request, Refusal("store_unavailable"), answer.get("conference"))
 
     def _true(self, promise: PendingReply) -> Decision:
         """What happened, told as things stand now that others' grants are undone."""
-        outcome, sessions = promise.outcome, self._hub.admission.sessions
+        outcome, sessions = promise.outcome, self._runtime.admission.sessions
         told = list(outcome.notices)
         if promise.session is not None and outcome.answer is not None:
             told.append((promise.session, outcome.answer))
         for session, message in told:
             if session.number in sessions.by_number:
                 now = {"conferences": [each.id for each in session.conferences]}
-                now |= self._hub.admission.entitlements(session)
+                now |= self._runtime.admission.entitlements(session)
                 message.update({name: value for name, value in now.items() if name in message})
         return outcome
 
     def _tell(self, promise: PendingReply) -> None:
-        self._hub.deliver(promise.asker, promise.outcome, promise.id)
+        self._runtime.deliver(promise.asker, promise.outcome, promise.id)
         asker = promise.asker
         if asker is None:
             return
         said = self.deferred_input.pop(asker, [])
         while said and asker not in self.deferred_input:
-            self._hub.receive(asker, said.pop(0))
+            self._runtime.receive(asker, said.pop(0))
         if said:
             self.deferred_input[asker] += said

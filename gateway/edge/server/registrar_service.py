@@ -57,25 +57,25 @@ log = logging.getLogger("tallygate.registrar")
 class AgentConnection(TcpConnection):
     """A connection of another gateway's agent."""
 
-    __slots__ = ("desk", "talk")
+    __slots__ = ("registrar_service", "talk")
 
-    def __init__(self, door: Listener, address: str, desk: RegistrarService) -> None:
-        super().__init__(door, address)
-        self.desk = desk
+    def __init__(self, listener: Listener, address: str, registrar_service: RegistrarService) -> None:
+        super().__init__(listener, address)
+        self.registrar_service = registrar_service
         self.talk = RegistrarConversation(address)
 
     def receive(self, payload: bytes) -> None:
         """Act upon one message."""
-        self.desk.receive(self, payload)
+        self.registrar_service.receive(self, payload)
 
     def overrun(self) -> None:
         """An agent that sends so much is none."""
-        self.desk.reject(self, "too_fast")
+        self.registrar_service.reject(self, "too_fast")
 
     def lose(self, cause: str) -> None:
         """It is over, for whatever reason."""
         super().lose(cause)
-        self.desk.left(self, cause)
+        self.registrar_service.left(self, cause)
 
     def close(self, cause: str, message: dict[str, Any] | None = None, code: int | None = None) -> None:
         """End it from here; what is said to clients only is not said."""
@@ -85,10 +85,12 @@ class AgentConnection(TcpConnection):
 class RegistrarService:
     """The registrar of this process: its licenses, its door, and who is connected."""
 
-    def __init__(self, hub: Runtime, interval: int) -> None:
-        self._hub = hub
+    def __init__(self, runtime: Runtime, interval: int) -> None:
+        self._runtime = runtime
         self.registrar = Registrar(lambda: secrets.token_hex(16), interval)
-        self.door = Listener("registrar", lambda door, address: AgentConnection(door, address, self), hub)
+        self.listener = Listener(
+            "registrar", lambda listener, address: AgentConnection(listener, address, self), runtime
+        )
         self.results = dict.fromkeys(RESULTS, 0)
         self._connections: dict[RegistrarConversation | None, AgentConnection] = {}
         self._promised: dict[asyncio.Future[None], tuple[AgentConnection, Reply]] = {}
@@ -104,7 +106,7 @@ class RegistrarService:
         except ValueError:
             self.reject(connection, "malformed")
             return
-        reply = self.registrar.receive(talk, message, self._hub.clock.wall())
+        reply = self.registrar.receive(talk, message, self._runtime.clock.wall())
         if talk.step is ConversationStep.SERVED:
             connection.last_heard_tick = connection.listener.tick
             if connection.state is SessionState.PENDING:
@@ -126,7 +128,7 @@ class RegistrarService:
     def _seat(self, connection: AgentConnection) -> None:
         connection.state = SessionState.AWAKE
         connection.listener.pending.discard(connection)
-        self._hub.timer_wheel.put(
+        self._runtime.timer_wheel.put(
             connection, connection.last_heard_tick + connection.listener.silence_limits[SessionState.AWAKE]
         )
         self._connections[connection.talk] = connection
@@ -139,11 +141,11 @@ class RegistrarService:
         if reply.clone and reply.changed is not None:
             self._suspect(connection, reply.changed, reply.clone)
         if reply.forgotten is not None:
-            self._hub.persistence.installation(reply.forgotten)
+            self._runtime.persistence.installation(reply.forgotten)
         if reply.changed is None:
             self._say(connection, reply)
             return
-        done = self._hub.persistence.installation(reply.changed)
+        done = self._runtime.persistence.installation(reply.changed)
         self._promised[done] = connection, reply
         done.add_done_callback(self._written)
 
@@ -174,7 +176,7 @@ class RegistrarService:
             "address": connection.address,
         }
         log.warning("clone suspected: license %s, %s", installation.serial, detail)
-        self._hub.persistence.audit_log.add(GATEWAY, "clone.suspected", installation.serial, detail)
+        self._runtime.persistence.audit_log.add(GATEWAY, "clone.suspected", installation.serial, detail)
 
     # -- licenses ----------------------------------------------------------------------------------------------------
 
@@ -191,7 +193,7 @@ class RegistrarService:
         Raises `Fault`.
         """
         before = self.registrar.licenses.get(serial)
-        fresh = self.registrar.issue(serial, terms, OFFERS, secrets.token_bytes(KEY_BYTES), self._hub.clock.wall())
+        fresh = self.registrar.issue(serial, terms, OFFERS, secrets.token_bytes(KEY_BYTES), self._runtime.clock.wall())
         connection = self._connections.get(self.registrar.talks.get(serial))
         if connection is not None and self.registrar.licenses[serial] != before:
             connection.close("drained")
@@ -202,7 +204,7 @@ class RegistrarService:
 
         Raises `LookupError`.
         """
-        self._tell(self.registrar.revoke(serial, self._hub.clock.wall()))
+        self._tell(self.registrar.revoke(serial, self._runtime.clock.wall()))
 
     def remove(self, serial: str) -> None:
         """Forget a license; its server is told at once.
@@ -213,7 +215,7 @@ class RegistrarService:
 
     def poll(self) -> None:
         """Tell the servers whose licenses have ended."""
-        for told in self.registrar.ended(self._hub.clock.wall()):
+        for told in self.registrar.ended(self._runtime.clock.wall()):
             self._tell(told)
 
     def _tell(self, told: tuple[RegistrarConversation, Reply] | None) -> None:
@@ -224,5 +226,5 @@ class RegistrarService:
 
     def close(self) -> None:
         """Hang up; the hub has closed the door."""
-        for connection in list(self.door.connections):
+        for connection in list(self.listener.connections):
             connection.close("drained")

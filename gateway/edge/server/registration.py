@@ -57,14 +57,14 @@ class ClientDoors(Protocol):
 
 
 class Registration:
-    """The registration of the gateway whose connections `hub` owns.
+    """The registration of the gateway whose connections `runtime` owns.
 
-    `doors` opens or closes the client doors, and says whether it could; it is asked again until it can.
+    `listeners` opens or closes the client doors, and says whether it could; it is asked again until it can.
     """
 
-    def __init__(self, hub: Runtime, *, free: bool) -> None:
-        self._hub = hub
-        self.settings = hub.settings.registration
+    def __init__(self, runtime: Runtime, *, free: bool) -> None:
+        self._runtime = runtime
+        self.settings = runtime.settings.registration
         self.agent = self.settings.role == "agent"
         self.status = LicenseStatus(self.settings.grace, needed=self.agent or free)
         self.key = b""
@@ -73,7 +73,7 @@ class Registration:
         self.checks = dict.fromkeys(RESULTS, 0)
         self.clone_suspected = False
         self.skew: int | None = None
-        self.doors: ClientDoors | None = None
+        self.listeners: ClientDoors | None = None
         self._open = True
         self._nonce: str | None = None
         self._shown = ShownState(LicenseState.OFF, None)
@@ -86,7 +86,7 @@ class Registration:
 
     def clock_reading(self) -> ClockReading:
         """The present instant."""
-        clock = self._hub.clock
+        clock = self._runtime.clock
         return ClockReading(clock.wall(), clock.boot(), self.boot_id)
 
     @property
@@ -131,12 +131,12 @@ class Registration:
         self.installation = self.settings.installation or kept.get("installation", "")
         if not self.installation:
             self.installation = secrets.token_hex(16)
-            self._hub.persistence.keep("installation", self.installation)
+            self._runtime.persistence.keep("installation", self.installation)
         if self.agent:
             self.key = read_key(self.settings.key_file)
             self._take_up(kept.get("registration"))
         if self.status.grant is not None:
-            self._hub.apply_license()
+            self._runtime.apply_license()
         self._open = not self.shut
         self._shown = self._now_shown()
 
@@ -152,7 +152,7 @@ class Registration:
         if not same_license:
             self.status = LicenseStatus(self.settings.grace, needed=True)
             log.error("what the store keeps of the registration is another license's, or was changed; unregistered")
-            self._hub.persistence.audit(GATEWAY, "registration.mistrusted", self.settings.serial)
+            self._runtime.persistence.audit(GATEWAY, "registration.mistrusted", self.settings.serial)
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -164,7 +164,7 @@ class Registration:
             changed = heard.grant != self.status.grant
             self.status.accept(heard.grant, heard.interval, heard.ticket, at, self._compare_clocks(heard.time, at))
             if changed:
-                self._hub.apply_license()
+                self._runtime.apply_license()
         elif heard.verdict is Verdict.VERIFIED:
             self.status.confirm(heard.ticket, at, self._compare_clocks(heard.time, at))
         elif heard.verdict is Verdict.REVOKED or heard.reason in {"revoked", "expired"}:
@@ -173,7 +173,7 @@ class Registration:
         elif heard.reason == "in_use" and not self.clone_suspected:
             self.clone_suspected = True
             log.error("clone suspected: the license %s is in use by another installation", self.settings.serial)
-            self._hub.persistence.audit(GATEWAY, "clone.suspected", self.settings.serial, {"how": "in_use"})
+            self._runtime.persistence.audit(GATEWAY, "clone.suspected", self.settings.serial, {"how": "in_use"})
         self._record(at)
         self.poll()
 
@@ -203,8 +203,8 @@ class Registration:
         if self.status.grant is not None and abs(at.boot - self._noted) >= RECORD_EVERY:
             self._record(at)
         state = self.status.state(at)
-        open, turned = state not in SHUT, self._open == (state in SHUT) and not self._hub.draining
-        if turned and self.doors is not None and self.doors(open=open):
+        open, turned = state not in SHUT, self._open == (state in SHUT) and not self._runtime.draining
+        if turned and self.listeners is not None and self.listeners(open=open):
             self._open = open
         self._remind(at)
         self._warn_if_set_back(state, at)
@@ -221,7 +221,9 @@ class Registration:
             reason = self.status.reason(at)
             log.warning("registration: %s%s", shown.state, f" ({reason})" if reason else "")
             detail = {"reason": reason, "shutdown_at": utc(shown.shutdown_at)}
-            self._hub.persistence.audit_log.add(GATEWAY, f"registration.{shown.state}", self.settings.serial, detail)
+            self._runtime.persistence.audit_log.add(
+                GATEWAY, f"registration.{shown.state}", self.settings.serial, detail
+            )
         self._showing = self._record(at)
 
         def written(done: asyncio.Future[None]) -> None:
@@ -249,7 +251,7 @@ class Registration:
         self._noted = at.boot
         self.status.record_time(at)
         document = self.status.to_json(self.settings.serial, self.key, self.boot_id)
-        return self._hub.persistence.keep("registration", json.dumps(document))
+        return self._runtime.persistence.keep("registration", json.dumps(document))
 
     # -- by hand -----------------------------------------------------------------------------------------------------
 
@@ -261,8 +263,8 @@ class Registration:
         if not self.agent:
             raise RequestFault("no_serial", 'registration.role is not "agent": there is no serial to ask for')
         self._nonce = secrets.token_hex(16)
-        await self._hub.persistence.keep("request", self._nonce)
-        return request(self.installation, self.settings.serial, self._nonce, self._hub.clock.wall())
+        await self._runtime.persistence.keep("request", self._nonce)
+        return request(self.installation, self.settings.serial, self._nonce, self._runtime.clock.wall())
 
     async def install(self, answer: Mapping[str, Any]) -> None:
         """Install a license that answers the last request made here.
@@ -275,9 +277,9 @@ class Registration:
         known = Installed(self.installation, self.settings.serial, self.key, self._nonce, standing.issued)
         grant, issued = known.check(answer, OFFERS, max(at.wall, standing.their_time(at)))
         standing.install(grant, issued, at)
-        self._hub.apply_license()
+        self._runtime.apply_license()
         detail = {"issued_at": utc(issued), "not_after": utc(grant.not_after)}
-        self._hub.persistence.audit_log.add(GATEWAY, "license.installed", self.settings.serial, detail)
+        self._runtime.persistence.audit_log.add(GATEWAY, "license.installed", self.settings.serial, detail)
         done = self._record(at)
         self.poll()
         await asyncio.shield(done)
@@ -287,7 +289,7 @@ class Registration:
     @property
     def shown(self) -> ShownState:
         """What an operator is told."""
-        waits = self._showing is not None and self._hub.persistence.store.available
+        waits = self._showing is not None and self._runtime.persistence.store.available
         return self._shown if waits else self._now_shown()
 
     def to_json(self) -> dict[str, Any]:

@@ -42,10 +42,10 @@ class CertificateMismatch(Exception):
 
 
 class RegistrationAgent:
-    """Keeps `hub`'s gateway registered."""
+    """Keeps `runtime`'s gateway registered."""
 
-    def __init__(self, hub: Runtime, registration: Registration) -> None:
-        self._hub = hub
+    def __init__(self, runtime: Runtime, registration: Registration) -> None:
+        self._runtime = runtime
         self._registration = registration
         self._backoff = Backoff()
         self._task: asyncio.Task[None] | None = None
@@ -181,7 +181,7 @@ class RegistrationAgent:
         return self._registration.status.rolled_back(self._registration.clock_reading())
 
     def _used(self) -> dict[str, int]:
-        return {name: book.used for name, book in self._hub.admission.primary.pools.items()}
+        return {name: book.used for name, book in self._runtime.admission.primary.pools.items()}
 
 
 def _ended(task: asyncio.Task[None]) -> None:

@@ -85,7 +85,7 @@ class Runtime:
         self.client_listeners = (self.tcp, self.websocket)
         """The doors of clients."""
         self.registrar = RegistrarService(self, max(math.ceil(settings.registrar.interval), 1))
-        self.listeners = (*self.client_listeners, self.registrar.door)
+        self.listeners = (*self.client_listeners, self.registrar.listener)
         self.resumable: dict[int, ResumableSession] = {}
         self._instant: Instant | None = None
         self.started = clock.wall()
@@ -150,13 +150,13 @@ class Runtime:
             SessionState.CLOSED: LINGER_TICKS,
         }
         self.sign_in.apply_settings(settings, self.admission.primary.model.name)
-        for door in self.listeners:
-            door.apply_settings(listen, TICK)
-            door.limit_addresses(limited=self.max_per_address > 0)
-            door.silence_limits = self.silence_limits
+        for listener in self.listeners:
+            listener.apply_settings(listen, TICK)
+            listener.limit_addresses(limited=self.max_per_address > 0)
+            listener.silence_limits = self.silence_limits
         silence = _ticks(SILENT_INTERVALS * self.registrar.registrar.interval)
-        self.registrar.door.silence_limits = {**self.silence_limits, SessionState.AWAKE: silence}
-        self.registrar.door.proxies = []  # they stand before the client doors; an agent says no PROXY header
+        self.registrar.listener.silence_limits = {**self.silence_limits, SessionState.AWAKE: silence}
+        self.registrar.listener.proxies = []  # they stand before the client doors; an agent says no PROXY header
         self.admission.terms = _terms(settings)
         for ledger in self.admission.ledgers:
             model = MODELS[ledger.model.name].model(settings.license.terms[ledger.model.name])
@@ -205,8 +205,8 @@ class Runtime:
                     log.exception("a connection could not be looked at; it is cut off")
                     connection.transport.abort()
             tick = self.timer_wheel.tick
-            for door in self.listeners:
-                door.tick = tick
+            for listener in self.listeners:
+                listener.tick = tick
             if tick % round(1 / TICK) == 0:
                 try:
                     self._every_second()
@@ -259,32 +259,32 @@ class Runtime:
 
     def opened(self, connection: Connection) -> None:
         """A connection has been made; it has until the hello deadline to say who it is."""
-        door = connection.listener
-        door.accepted += 1
-        door.arriving.pop(connection, None)
-        door.connections.add(connection)
-        door.pending.add(connection)
+        listener = connection.listener
+        listener.accepted += 1
+        listener.arriving.pop(connection, None)
+        listener.connections.add(connection)
+        listener.pending.add(connection)
         if self.max_per_address:
-            door.by_address.setdefault(connection.address, set()).add(connection)
-        self.timer_wheel.put(connection, connection.last_heard_tick + door.silence_limits[SessionState.PENDING])
-        if len(door.connections) >= door.frozen_connections + FREEZE_EVERY:
-            door.frozen_connections = len(door.connections)
+            listener.by_address.setdefault(connection.address, set()).add(connection)
+        self.timer_wheel.put(connection, connection.last_heard_tick + listener.silence_limits[SessionState.PENDING])
+        if len(listener.connections) >= listener.frozen_connections + FREEZE_EVERY:
+            listener.frozen_connections = len(listener.connections)
             gc.freeze()
 
     def gone(self, connection: Connection) -> None:
         """The socket of a connection is gone."""
-        door = connection.listener
+        listener = connection.listener
         self.timer_wheel.drop(connection)
-        door.connections.discard(connection)
-        door.pending.discard(connection)
-        same = door.by_address.get(connection.address)
+        listener.connections.discard(connection)
+        listener.pending.discard(connection)
+        same = listener.by_address.get(connection.address)
         if same is not None:
             same.discard(connection)
             if not same:
-                del door.by_address[connection.address]
+                del listener.by_address[connection.address]
         cause = connection.cause or "closed"
-        door.closed[cause] = door.closed.get(cause, 0) + 1
-        door.durations.observe((self.timer_wheel.tick - connection.accepted) * TICK)
+        listener.closed[cause] = listener.closed.get(cause, 0) + 1
+        listener.durations.observe((self.timer_wheel.tick - connection.accepted) * TICK)
 
     def ended(self, connection: Connection, cause: str) -> None:
         """A connection is over for `cause`: so is its session, unless it may be resumed."""
@@ -425,8 +425,8 @@ class Runtime:
             self.replace(session, cause)
         if outcome.changes:
             done = self.persistence.record(outcome.changes)
-            law = self.admission.primary.model.name
-            if any(change.model == law for change in outcome.changes):
+            primary = self.admission.primary.model.name
+            if any(change.model == primary for change in outcome.changes):
                 self.pending_replies.add(done, asker, outcome, id)
                 return done
         if asker is not None and self.pending_replies.covers(asker):
@@ -469,8 +469,8 @@ class Runtime:
 
     def close_all(self, cause: str) -> None:
         """Close the client doors and end every session for `cause`."""
-        for door in self.client_listeners:
-            door.close()
+        for listener in self.client_listeners:
+            listener.close()
         for connection in list(self.connections()):
             self.close(connection, cause, retry_after=self.retry_after)
         for parting in list(self.resumable.values()):
@@ -478,15 +478,15 @@ class Runtime:
 
     def connections(self) -> Iterable[Connection]:
         """Every open connection."""
-        for door in self.client_listeners:
-            yield from door.connections
+        for listener in self.client_listeners:
+            yield from listener.connections
 
     async def stop_accepting(self) -> None:
         """Let nobody in any more; servers that are registered here stay until their registrar is closed."""
         self.draining = True
-        for door in self.listeners:
-            door.close()
-            await door.finish()
+        for listener in self.listeners:
+            listener.close()
+            await listener.finish()
 
     async def drain(self, seconds: float) -> None:
         """Send everybody away, spread over `seconds`, so that they do not all come back at once."""
@@ -502,10 +502,10 @@ class Runtime:
     async def abort_remaining(self) -> None:
         """Drop what has not closed after the drain."""
         for _ in range(LINGER_TICKS + 1):
-            if not any(door.connections for door in self.listeners):
+            if not any(listener.connections for listener in self.listeners):
                 return
             await asyncio.sleep(TICK)
-        for connection in [each for door in self.listeners for each in door.connections]:
+        for connection in [each for listener in self.listeners for each in listener.connections]:
             connection.transport.abort()
         await asyncio.sleep(0)
 

@@ -27,10 +27,10 @@ _HEX = re.compile(r"[0-9a-f]{1,16}").fullmatch
 
 
 class SignIn:
-    """Receives the clients of `hub`; `boot` tells this run from others."""
+    """Receives the clients of `runtime`; `boot` tells this run from others."""
 
-    def __init__(self, hub: Runtime, boot: int) -> None:
-        self._hub = hub
+    def __init__(self, runtime: Runtime, boot: int) -> None:
+        self._runtime = runtime
         self._boot = f"{boot:x}"
         self._mac = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=16)
         self._number = 0
@@ -53,15 +53,15 @@ class SignIn:
             session = self._resumable(fields["resume"])
             if session is not None:
                 return self._continue(connection, session, request)
-        hub, account = self._hub, fields["account"]
-        now = hub.instant()
+        runtime, account = self._runtime, fields["account"]
+        now = runtime.instant()
         home = (fields["home"] or "").lower()
         session = Session(
             self._number + 1,
             kind=fields["kind"] or "app",
             account=account.lower() if account is not None else None,
             device=fields["device"],
-            home="" if home == hub.settings.accounts.home else home,
+            home="" if home == runtime.settings.accounts.home else home,
             client=fields["client"],
             address=connection.address,
             transport=connection.listener.transport,
@@ -69,12 +69,12 @@ class SignIn:
         )
         refusal = self._refusal(session, fields["token"])
         if refusal is not None:
-            return hub.admission.refuse("hello", refusal)
-        if hub.settings.license.on_duplicate == "reject":
-            twin = hub.admission.sessions.same_device_session(session)
+            return runtime.admission.refuse("hello", refusal)
+        if runtime.settings.license.on_duplicate == "reject":
+            twin = runtime.admission.sessions.same_device_session(session)
             if twin is not None and twin.peer_address == session.peer_address:
-                hub.end_resumable(twin)  # a client that crashed is no duplicate of itself
-        outcome = hub.admission.hello(session, now)
+                runtime.end_resumable(twin)  # a client that crashed is no duplicate of itself
+        outcome = runtime.admission.hello(session, now)
         if outcome.answer is not None and outcome.refused is None:
             self._number += 1
             self._attach(connection, session)
@@ -83,40 +83,40 @@ class SignIn:
 
     def _refusal(self, session: Session, token: str | None) -> Refusal | None:
         """What speaks against a session before any license is asked."""
-        hub, account = self._hub, session.account
-        if not hub.registration.grants:
-            return Refusal("unregistered", retry_after=hub.retry_after)
+        runtime, account = self._runtime, session.account
+        if not runtime.registration.grants:
+            return Refusal("unregistered", retry_after=runtime.retry_after)
         unwanted = self._unwanted(session, session.peer_address)
         if unwanted is not None:
             return unwanted
         if account is None or session.home:
             return None
-        if hub.lease_administration.is_deleted(account):
+        if runtime.lease_administration.is_deleted(account):
             return Refusal("account_unknown")
-        if hub.settings.accounts.mode == "token":
-            if account not in hub.directory.accounts:
+        if runtime.settings.accounts.mode == "token":
+            if account not in runtime.directory.accounts:
                 return Refusal("account_unknown")
-            if not hub.directory.proves_account(account, token):
+            if not runtime.directory.proves_account(account, token):
                 return Refusal("bad_credential")
         return None
 
     def _unwanted(self, session: Session, address: str) -> Refusal | None:
         """What speaks against a client that comes from `address`, new or resuming."""
-        hub = self._hub
-        if hub.draining:
-            return Refusal("draining", retry_after=hub.retry_after)
-        ban = hub.directory.banned(session, address, hub.clock.wall())
-        return Refusal("banned", retry_after=ban.until - hub.clock.wall()) if ban is not None else None
+        runtime = self._runtime
+        if runtime.draining:
+            return Refusal("draining", retry_after=runtime.retry_after)
+        ban = runtime.directory.banned(session, address, runtime.clock.wall())
+        return Refusal("banned", retry_after=ban.until - runtime.clock.wall()) if ban is not None else None
 
     def _attach(self, connection: Connection, session: Session) -> None:
-        hub = self._hub
+        runtime = self._runtime
         connection.session = session
         session.connection = connection
         connection.state = SessionState.AWAKE if session.awake else SessionState.ASLEEP
-        connection.last_heard_tick = hub.timer_wheel.tick
+        connection.last_heard_tick = runtime.timer_wheel.tick
         connection.listener.pending.discard(connection)
-        if hub.silence_limits[connection.state] < hub.silence_limits[SessionState.PENDING]:
-            hub.timer_wheel.put(connection, connection.last_heard_tick + hub.silence_limits[connection.state])
+        if runtime.silence_limits[connection.state] < runtime.silence_limits[SessionState.PENDING]:
+            runtime.timer_wheel.put(connection, connection.last_heard_tick + runtime.silence_limits[connection.state])
 
     def _welcome(self, session: Session, standing: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -129,20 +129,20 @@ class SignIn:
 
     def _continue(self, connection: Connection, session: Session, request: Request) -> Decision | RequestFault:
         """Put a session on another connection: same facts, memberships and seats."""
-        hub, fields = self._hub, request.fields
+        runtime, fields = self._runtime, request.fields
         for name in ("account", "device", "kind"):
             given = fields[name].lower() if name == "account" and fields[name] else fields[name]
             if given is not None and given != getattr(session, name):
                 return RequestFault("bad_field", f"{name}: differs from the resumed session's", request.id)
         refusal = self._unwanted(session, connection.address)
         if refusal is not None:
-            return hub.admission.refuse("hello", refusal)
-        hub.resumable.pop(session.number, None)
-        hub.replace(session)
+            return runtime.admission.refuse("hello", refusal)
+        runtime.resumable.pop(session.number, None)
+        runtime.replace(session)
         session.generation += 1
         session.peer_address, session.transport = connection.address, connection.listener.transport
         self._attach(connection, session)
-        answer = self._welcome(session, hub.admission.entitlements(session))
+        answer = self._welcome(session, runtime.admission.entitlements(session))
         answer["conferences"] = [conference.id for conference in session.conferences]
         return Decision(answer=answer)
 
@@ -160,7 +160,7 @@ class SignIn:
     def find(self, name: str) -> Session | None:
         """The session of that id."""
         number = self.number(name)
-        return self._hub.admission.sessions.by_number.get(number) if number is not None else None
+        return self._runtime.admission.sessions.by_number.get(number) if number is not None else None
 
     def _token(self, session: Session) -> str:
         words = f"{session.number:x}.{session.generation:x}"
@@ -170,7 +170,7 @@ class SignIn:
 
     def _resumable(self, token: str) -> Session | None:
         number, _, _ = token.removeprefix("r-").partition(".")
-        session = self._hub.admission.sessions.by_number.get(int(number, 16)) if _HEX(number) else None
+        session = self._runtime.admission.sessions.by_number.get(int(number, 16)) if _HEX(number) else None
         if session is None or not hmac.compare_digest(self._token(session).encode(), token.encode()):
             return None
         return session

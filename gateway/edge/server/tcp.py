@@ -16,17 +16,17 @@ class TcpConnection(Connection):
 
     __slots__ = ("tail",)
 
-    def __init__(self, door: Listener, address: str) -> None:
-        super().__init__(door, address)
+    def __init__(self, listener: Listener, address: str) -> None:
+        super().__init__(listener, address)
         self.tail = b""
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; a lone heartbeat, the first of its tick, is answered without another look."""
         if data == BEAT_LINE and self.ready:
-            door = self.listener
-            if self.last_heard_tick != door.tick or door.unmetered or self.allowance(1):
-                self.last_heard_tick = door.tick
-                door.heartbeats += 1
+            listener = self.listener
+            if self.last_heard_tick != listener.tick or listener.unmetered or self.allowance(1):
+                self.last_heard_tick = listener.tick
+                listener.heartbeats += 1
                 self.transport.write(ACK_LINE)
             else:
                 self.overrun()

@@ -19,18 +19,18 @@ class WebSocketConnection(Connection):
 
     __slots__ = ("decoder", "upgrade")
 
-    def __init__(self, door: Listener, address: str) -> None:
-        super().__init__(door, address)
-        self.upgrade: Upgrade | None = Upgrade(door.origins)
+    def __init__(self, listener: Listener, address: str) -> None:
+        super().__init__(listener, address)
+        self.upgrade: Upgrade | None = Upgrade(listener.origins)
         self.decoder: Decoder | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; a lone heartbeat, the first of its tick, is answered without another look."""
         if self.ready and len(data) == BEAT_SIZE and (key := int.from_bytes(data) ^ BEAT_PLAIN) >> 32 == key & BEAT_LOW:
-            door = self.listener
-            if self.last_heard_tick != door.tick or door.unmetered or self.allowance(1):
-                self.last_heard_tick = door.tick
-                door.heartbeats += 1
+            listener = self.listener
+            if self.last_heard_tick != listener.tick or listener.unmetered or self.allowance(1):
+                self.last_heard_tick = listener.tick
+                listener.heartbeats += 1
                 self.transport.write(ACK_FRAME)
             else:
                 self.overrun()

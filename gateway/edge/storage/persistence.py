@@ -225,8 +225,8 @@ class Persistence:
 
     def follow(self) -> None:
         """The enforced model is another one now."""
-        law = self._admission.primary.model.name
-        self._leased = {(each.pool, each.key, each.kind) for each in self._leases() if each.model == law}
+        primary = self._admission.primary.model.name
+        self._leased = {(each.pool, each.key, each.kind) for each in self._leases() if each.model == primary}
 
     def everything(self) -> Iterable[Statement]:
         """What makes any file the same as memory; leases of models that are not in use now are left alone."""

@@ -134,7 +134,7 @@ class Life(RuleBasedStateMachine):
             "floating": Floating(limit=3, key=key, linger=60.0, reserve=reserve),
         }
         names = [self.enforced, *(name for name in MODELS if name != self.enforced)]
-        self.gate = CoreHarness(
+        self.harness = CoreHarness(
             *(MODELS[name].model(self.terms[name]) for name in names),
             enforce=enforce,
             overdraft=overdraft,
@@ -143,7 +143,7 @@ class Life(RuleBasedStateMachine):
             trusted=trusted,
             homes=frozenset({"far"}),
         )
-        self.admission = self.gate.admission
+        self.admission = self.harness.admission
         self.mirror = Mirror()
         self.tales = {
             name: Tale(
@@ -151,11 +151,11 @@ class Life(RuleBasedStateMachine):
                 self.terms[name],
                 enforced=enforce and name == self.enforced,
                 overdraft=overdraft,
-                wall=self.gate.now.wall,
+                wall=self.harness.now.wall,
             )
             for name in names
         }
-        self.law = self.tales[self.enforced]
+        self.primary = self.tales[self.enforced]
         self.seat_seconds: dict[tuple[str, str], float] = {}
         self.full_seconds: dict[tuple[str, str], float] = {}
         self.history: dict[tuple[str, str], list[tuple[float, int]]] = {}
@@ -168,9 +168,9 @@ class Life(RuleBasedStateMachine):
 
     def _retell(self) -> None:
         for tale in self.tales.values():
-            tale.retell(self.mirror, self.gate.now.wall, self.gate.now.mono)
+            tale.retell(self.mirror, self.harness.now.wall, self.harness.now.mono)
             for pool, keys in tale.keys.items():
-                self.history.setdefault((tale.name, pool), []).append((self.gate.now.mono, len(keys)))
+                self.history.setdefault((tale.name, pool), []).append((self.harness.now.mono, len(keys)))
 
     def _session(self, place: int) -> Session:
         numbers = sorted(self.mirror.people)
@@ -179,7 +179,7 @@ class Life(RuleBasedStateMachine):
     def _ended(self, outcome: Decision) -> None:
         for session, cause in outcome.ended:
             for tale in self.tales.values():
-                tale.lost(self.mirror, session.number, cause, self.gate.now.mono)
+                tale.lost(self.mirror, session.number, cause, self.harness.now.mono)
             self.mirror.gone(session.number)
 
     def _removed(self, outcome: Decision) -> None:
@@ -194,19 +194,19 @@ class Life(RuleBasedStateMachine):
         """Whether a pool is said to be full that has room for `seats`, when `leaving` are given back."""
         if refusal is None or refusal.reason != "pool_full":
             return False
-        keys = self.law.keys[refusal.pool]
+        keys = self.primary.keys[refusal.pool]
         free = {key for pool, key in leaving if pool == refusal.pool and not self._outlives(pool, key)}
         wanted = {key for pool, key in seats if pool == refusal.pool}
-        return len((keys - free) | wanted) <= self.law.cap(refusal.pool)
+        return len((keys - free) | wanted) <= self.primary.cap(refusal.pool)
 
     def _outlives(self, pool: str, key: Any) -> bool:
-        law = self.law
-        others = [law.needed(self.mirror, number) for number in self.mirror.people]
+        primary = self.primary
+        others = [primary.needed(self.mirror, number) for number in self.mirror.people]
         return (
             sum((pool, key) in seats for seats in others) > 1
             or pool in {"pro", "hosts"}
-            or key in law.lingering
-            or (law.name == "floating" and key in law.reserved())
+            or key in primary.lingering
+            or (primary.name == "floating" and key in primary.reserved())
         )
 
     # -- clients ---------------------------------------------------------------------------------------------------
@@ -214,18 +214,20 @@ class Life(RuleBasedStateMachine):
     @rule(person=persons, room=st.none() | rooms, host=flags)
     def hello(self, person: Person, room: str | None, host: bool) -> None:
         """A client comes, perhaps to join something at once."""
-        if person.account and not person.home and self.gate.leasing.is_deleted(person.account):
+        if person.account and not person.home and self.harness.leasing.is_deleted(person.account):
             return
         if len(self.mirror.people) < 8:
-            number = self.gate.number
+            number = self.harness.number
             self._hello(dataclasses.replace(person))
-            if room and number < self.gate.number:
-                self._join(self.admission.sessions.by_number[self.gate.number], room, host=host, public=host)
+            if room and number < self.harness.number:
+                self._join(self.admission.sessions.by_number[self.harness.number], room, host=host, public=host)
 
     def _hello(self, person: Person) -> None:
         account, device = person.account, person.device
         before = picture(self.admission)
-        session, outcome = self.gate.knock(account, device, kind=person.kind, home=person.home, address=person.address)
+        session, outcome = self.harness.knock(
+            account, device, kind=person.kind, home=person.home, address=person.address
+        )
         if outcome.refused is not None:
             assert picture(self.admission) == before
             lone = Mirror()
@@ -236,8 +238,8 @@ class Life(RuleBasedStateMachine):
                 if (other.identity, other.device) == (person.identity, device)
             ]
             replaces = account and device and twins and self.admission.terms.on_duplicate == "takeover"
-            leaving = self.law.needed(self.mirror, twins[-1]) if replaces else set()
-            assert not self._unfounded(outcome.refused, self.law.needed(lone, session.number), leaving)
+            leaving = self.primary.needed(self.mirror, twins[-1]) if replaces else set()
+            assert not self._unfounded(outcome.refused, self.primary.needed(lone, session.number), leaving)
             return
         old = [set(tale.needed(self.mirror, each.number)) for each, _ in outcome.ended for tale in self.tales.values()]
         self._ended(outcome)
@@ -258,7 +260,7 @@ class Life(RuleBasedStateMachine):
         self, session: Session, name: str, *, host: bool, public: bool, call: bool = False, scheduled: bool = False
     ) -> None:
         before = picture(self.admission)
-        answer = self.gate.join(
+        answer = self.harness.join(
             session,
             name,
             host=host,
@@ -293,7 +295,7 @@ class Life(RuleBasedStateMachine):
         number, name = hosts[turn % len(hosts)] if hosts else (session.number, ROOMS[0])
         session = self.admission.sessions.by_number[number]
         before = picture(self.admission)
-        outcome = self.gate.start(session, name)
+        outcome = self.harness.start(session, name)
         room = self.mirror.rooms.get(name)
         if outcome.refused is not None:
             assert picture(self.admission) == before
@@ -327,7 +329,7 @@ class Life(RuleBasedStateMachine):
         session = self._session(place)
         name = next(iter(self.mirror.in_rooms(session.number)), name)
         before = picture(self.admission)
-        if self.gate.leave(session, name)["type"] == "denied":
+        if self.harness.leave(session, name)["type"] == "denied":
             assert picture(self.admission) == before
             assert name not in self.mirror.in_rooms(session.number)
             return
@@ -345,7 +347,7 @@ class Life(RuleBasedStateMachine):
 
     def _sleep(self, session: Session) -> None:
         before = picture(self.admission)
-        if self.gate.sleep(session)["type"] == "denied":
+        if self.harness.sleep(session)["type"] == "denied":
             assert picture(self.admission) == before
             assert self.mirror.in_rooms(session.number)
             return
@@ -354,7 +356,7 @@ class Life(RuleBasedStateMachine):
 
     def _wake(self, session: Session) -> None:
         before = picture(self.admission)
-        if self.gate.wake(session)["type"] == "denied":
+        if self.harness.wake(session)["type"] == "denied":
             assert picture(self.admission) == before
             return
         self.mirror.people[session.number].awake = True
@@ -365,19 +367,19 @@ class Life(RuleBasedStateMachine):
     def request_pro(self, place: int) -> None:
         session = self._session(place)
         before = picture(self.admission)
-        answer = self.gate.request_pro(session)
+        answer = self.harness.request_pro(session)
         if answer["type"] == "denied":
             assert picture(self.admission) == before
             return
         assert self.enforced == "trueconf"
         assert session.account is not None
-        self.law.request(session.account)
+        self.primary.request(session.account)
         self._retell()
 
     @precondition(lambda self: self.mirror.people)
     @rule(place=places, cause=st.sampled_from(CAUSES))
     def end(self, place: int, cause: str) -> None:
-        self._ended(self.gate.end(self._session(place), cause))
+        self._ended(self.harness.end(self._session(place), cause))
         self._retell()
 
     # -- operators -------------------------------------------------------------------------------------------------
@@ -389,7 +391,7 @@ class Life(RuleBasedStateMachine):
     def _revoke(self, account: str) -> None:
         tale = self.tales["trueconf"]
         if account in tale.temporary:
-            self._removed(self.gate.revoke(account))
+            self._removed(self.harness.revoke(account))
             tale.revoke(account)
             self._retell()
 
@@ -399,7 +401,7 @@ class Life(RuleBasedStateMachine):
         tale = self.tales["trueconf"]
         lost = tale.redistribute(configured)
         inside = {self.admission.sessions.by_number[number].number for number in self._inside(lost)}
-        outcome, beyond = self.gate.redistribute(configured)
+        outcome, beyond = self.harness.redistribute(configured)
         assert {session.number for session, message in outcome.notices if message["type"] == "removed"} == inside
         if tale.enforced:
             asked = [each for each in dict.fromkeys(configured) if each not in tale.deleted]
@@ -417,16 +419,16 @@ class Life(RuleBasedStateMachine):
         ]
 
     def _forget(self, account: str) -> None:
-        if self.gate.leasing.is_deleted(account):
+        if self.harness.leasing.is_deleted(account):
             return
-        self._ended(self.gate.forget(account))
+        self._ended(self.harness.forget(account))
         self.tales["trueconf"].forget(account)
         self._retell()
 
     def _name_host(self, account: str) -> None:
         tale = self.tales["nefsis-named"]
         before = picture(self.admission)
-        named = self.gate.name_host(account)
+        named = self.harness.name_host(account)
         if isinstance(named, Refusal):
             assert picture(self.admission) == before
             assert len(tale.names) >= self.terms["nefsis-named"].hosts
@@ -438,7 +440,7 @@ class Life(RuleBasedStateMachine):
         tale = self.tales["nefsis-named"]
         if account not in tale.names:
             return
-        self.gate.unname(account)
+        self.harness.unname(account)
         tale.names.remove(account)
         for number in self.mirror.of(account):
             for room in self.mirror.live(number):
@@ -455,7 +457,7 @@ class Life(RuleBasedStateMachine):
         self.mirror.declared.add(name)
 
     def _dissolve(self, name: str) -> None:
-        outcome = self.gate.dissolve(name)
+        outcome = self.harness.dissolve(name)
         assert (outcome is None) == (name not in self.mirror.declared and name not in self.mirror.rooms)
         self.mirror.declared.discard(name)
         if outcome is not None:
@@ -467,9 +469,9 @@ class Life(RuleBasedStateMachine):
     def retune(self, name: str, limit: int) -> None:
         key = {"trueconf": "pro", "nefsis-named": "hosts", "floating": "limit"}.get(name, "users")
         terms = dataclasses.replace(self.terms[name], **{key: limit})
-        snapshot(self.admission, self.gate.now.mono)
-        ledger = self.gate.ledger(name)
-        ledger.apply_terms(MODELS[name].model(terms), self.law.overdraft, self.gate.now)
+        snapshot(self.admission, self.harness.now.mono)
+        ledger = self.harness.ledger(name)
+        ledger.apply_terms(MODELS[name].model(terms), self.primary.overdraft, self.harness.now)
         self.terms[name] = self.tales[name].terms = terms
         self._retell()
 
@@ -481,7 +483,7 @@ class Life(RuleBasedStateMachine):
                 self.seat_seconds[name] = self.seat_seconds.get(name, 0.0) + len(keys) * seconds
                 full = limit is not None and len(keys) >= limit
                 self.full_seconds[name] = self.full_seconds.get(name, 0.0) + full * seconds
-        self.gate.wait(seconds)
+        self.harness.wait(seconds)
         self._retell()
 
     # -- what always holds -----------------------------------------------------------------------------------------
@@ -489,7 +491,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def use_is_the_number_of_distinct_keys(self) -> None:
         for tale in self.tales.values():
-            for pool, book in self.gate.ledger(tale.name).pools.items():
+            for pool, book in self.harness.ledger(tale.name).pools.items():
                 assert set(book.claims) == tale.keys[pool], (tale.name, pool)
 
     @invariant()
@@ -500,25 +502,25 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_granted_at_the_limit(self) -> None:
-        for pool, keys in self.law.keys.items():
+        for pool, keys in self.primary.keys.items():
             before = self.before.get(pool, set())
-            assert len(keys) <= max(self.law.cap(pool), len(before)), (pool, keys, before)
-        self.before = dict(self.law.keys)
+            assert len(keys) <= max(self.primary.cap(pool), len(before)), (pool, keys, before)
+        self.before = dict(self.primary.keys)
 
     @invariant()
     def totals_agree_with_use_and_time(self) -> None:
-        for view in snapshot(self.admission, self.gate.now.mono).pools:
+        for view in snapshot(self.admission, self.harness.now.mono).pools:
             name, tale = (view.model, view.pool), self.tales[view.model]
             assert view.grants - sum(view.releases.values()) == view.used == len(tale.keys[view.pool]), name
             assert math.isclose(view.seat_seconds, self.seat_seconds.get(name, 0.0), abs_tol=1e-6), name
             assert math.isclose(view.full_seconds, self.full_seconds.get(name, 0.0), abs_tol=1e-6), name
             self._check_high_water(view)
-            terms = next(pool for pool in self.gate.ledger(view.model).model.pools if pool.name == view.pool)
+            terms = next(pool for pool in self.harness.ledger(view.model).model.pools if pool.name == view.pool)
             assert set(view.releases) == set(terms.causes), name
             assert set(view.denials) == set(terms.reasons), name
 
     def _check_high_water(self, view: PoolView) -> None:
-        now, points = self.gate.now.mono, self.history[view.model, view.pool]
+        now, points = self.harness.now.mono, self.history[view.model, view.pool]
         until = [time for time, _ in points[1:]] + [now]
         seen = [(end, used) for end, (_, used) in zip(until, points, strict=True)]
         least = max(used for end, used in seen if end >= now - WINDOW)
@@ -527,17 +529,17 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def leases_end_when_the_rules_say(self) -> None:
-        tale, book = self.tales["trueconf"], self.gate.ledger("trueconf").pools["pro"]
+        tale, book = self.tales["trueconf"], self.harness.ledger("trueconf").pools["pro"]
         assert {key: lease.expires for key, lease in book.leases.items()} == {**tale.temporary, **tale.deleted}
         assert {key for key, lease in book.leases.items() if lease.deleted} == set(tale.deleted)
         assert list(book.reservations) == tale.permanent
         running = [end for end in (*tale.temporary.values(), *tale.deleted.values()) if end is not None]
-        assert self.gate.ledger("trueconf").next_expiry() == min(running, default=None)
+        assert self.harness.ledger("trueconf").next_expiry() == min(running, default=None)
 
     @invariant()
     def the_changes_tell_the_present_leases(self) -> None:
         replayed: dict[tuple[str, str, Any, str], LeaseChange] = {}
-        for change in self.gate.changes:
+        for change in self.harness.changes:
             place = change.model, change.pool, change.key, change.kind
             if change.ended is None:
                 replayed[place] = change
@@ -560,7 +562,7 @@ class Life(RuleBasedStateMachine):
         presence: dict[tuple[str, bool], int] = {}
         for person in people.values():
             presence[person.kind, person.awake] = presence.get((person.kind, person.awake), 0) + 1
-        seen = snapshot(self.admission, self.gate.now.mono)
+        seen = snapshot(self.admission, self.harness.now.mono)
         assert {key: count for key, count in seen.sessions.items() if count} == presence
         assert seen.accounts == len({person.identity for person in people.values() if person.account})
         named = {(each.identity, each.device) for each in people.values() if each.account and each.device}
@@ -584,8 +586,8 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "gate"):
             return
         for session in list(self.admission.sessions.by_number.values()):
-            self.gate.end(session, "closed")
-        self.gate.wait(LEASE)
+            self.harness.end(session, "closed")
+        self.harness.wait(LEASE)
         for ledger in self.admission.ledgers:
             for book in ledger.pools.values():
                 kept = {*book.reservations, *(book.leases if book.terms.endless else ())}

@@ -37,43 +37,43 @@ def models(terms: dict[str, Any], *first: str) -> list[LicenseModel]:
     return [MODELS[name].model(terms[name]) for name in names]
 
 
-def retune(gate: CoreHarness, terms: dict[str, Any], overdraft: int = 0) -> None:
-    for ledger in gate.admission.ledgers:
-        ledger.apply_terms(MODELS[ledger.model.name].model(terms[ledger.model.name]), overdraft, gate.now)
+def retune(harness: CoreHarness, terms: dict[str, Any], overdraft: int = 0) -> None:
+    for ledger in harness.admission.ledgers:
+        ledger.apply_terms(MODELS[ledger.model.name].model(terms[ledger.model.name]), overdraft, harness.now)
 
 
-def counts(gate: CoreHarness) -> dict[str, dict[str, Any]]:
+def counts(harness: CoreHarness) -> dict[str, dict[str, Any]]:
     """Every pool of every model, by what is the same whoever decides."""
     return {
         ledger.model.name: {
             name: (book.used, book.terms.limit, set(book.claims), sorted(map(str, book.leases)), dict(book.releases))
             for name, book in ledger.pools.items()
         }
-        for ledger in gate.admission.ledgers
+        for ledger in harness.admission.ledgers
     }
 
 
-def held(gate: CoreHarness) -> list[dict[str, Any]]:
+def held(harness: CoreHarness) -> list[dict[str, Any]]:
     """What each session holds in each model."""
     return [
-        {ledger.model.name: set(session.seats[ledger.index]) for ledger in gate.admission.ledgers}
-        for session in gate.admission.sessions.by_number.values()
+        {ledger.model.name: set(session.seats[ledger.index]) for ledger in harness.admission.ledgers}
+        for session in harness.admission.sessions.by_number.values()
     ]
 
 
 def test_the_model_that_decides_already_is_not_followed_anew() -> None:
-    gate = CoreHarness(*models(WIDE, "epop"))
-    assert not gate.admission.switch_primary("epop")
-    assert gate.admission.switch_primary("trueconf")
-    assert not gate.admission.switch_primary("trueconf")
-    assert gate.admission.primary.model.name == "trueconf"
+    harness = CoreHarness(*models(WIDE, "epop"))
+    assert not harness.admission.switch_primary("epop")
+    assert harness.admission.switch_primary("trueconf")
+    assert not harness.admission.switch_primary("trueconf")
+    assert harness.admission.primary.model.name == "trueconf"
 
 
 @pytest.mark.parametrize("enforce", [True, False])
 def test_one_model_decides_and_only_where_anything_is_enforced(enforce: bool) -> None:
-    gate = CoreHarness(*models(WIDE, "epop"), enforce=enforce)
-    gate.admission.switch_primary("floating")
-    ledgers = {ledger.model.name: ledger for ledger in gate.admission.ledgers}
+    harness = CoreHarness(*models(WIDE, "epop"), enforce=enforce)
+    harness.admission.switch_primary("floating")
+    ledgers = {ledger.model.name: ledger for ledger in harness.admission.ledgers}
     assert [name for name, ledger in ledgers.items() if ledger.is_primary] == ["floating"]
     assert [name for name, ledger in ledgers.items() if ledger.enforced] == (["floating"] if enforce else [])
 
@@ -81,54 +81,57 @@ def test_one_model_decides_and_only_where_anything_is_enforced(enforce: bool) ->
 @pytest.mark.parametrize("before", MODELS)
 @pytest.mark.parametrize("after", MODELS)
 def test_a_changed_model_with_lower_limits_drops_nobody(before: str, after: str) -> None:
-    gate = CoreHarness(*models(WIDE, before))
-    sessions = [gate.hello(f"user-{number}", "pc") for number in range(6)]
+    harness = CoreHarness(*models(WIDE, before))
+    sessions = [harness.hello(f"user-{number}", "pc") for number in range(6)]
     for number, session in enumerate(sessions[:5]):
-        gate.joined(session, host=number == 0)
-    seats, uses = held(gate), {name: {pool: each[0] for pool, each in of.items()} for name, of in counts(gate).items()}
-    gate.admission.switch_primary(after)
-    retune(gate, NARROW)
-    assert held(gate) == seats
-    assert {name: {pool: each[0] for pool, each in of.items()} for name, of in counts(gate).items()} == uses
-    assert len(gate.admission.sessions.by_number) == 6
-    assert len(gate.admission.conferences.by_id["room"].members) == 5
+        harness.joined(session, host=number == 0)
+    seats, uses = (
+        held(harness),
+        {name: {pool: each[0] for pool, each in of.items()} for name, of in counts(harness).items()},
+    )
+    harness.admission.switch_primary(after)
+    retune(harness, NARROW)
+    assert held(harness) == seats
+    assert {name: {pool: each[0] for pool, each in of.items()} for name, of in counts(harness).items()} == uses
+    assert len(harness.admission.sessions.by_number) == 6
+    assert len(harness.admission.conferences.by_id["room"].members) == 5
     pool = {"trueconf": "pro", "floating": "seats", "nefsis-named": "participants"}.get(after, "concurrent")
-    denied = gate.knock("late")[1].answer if after == "floating" else gate.join(sessions[5])
+    denied = harness.knock("late")[1].answer if after == "floating" else harness.join(sessions[5])
     assert denied is not None
     assert denied["type"] == "denied"
-    assert sum(gate.denied(pool).values()) == 1
+    assert sum(harness.denied(pool).values()) == 1
     for session in sessions[:5]:
-        gate.leave(session)
-    gate.wait(DAY)
+        harness.leave(session)
+    harness.wait(DAY)
     for session in sessions:
-        gate.end(session)
+        harness.end(session)
     kept = {"hosts": 1} if after == "nefsis-named" else {}
-    assert {name: book.used for name, book in gate.admission.primary.pools.items() if book.used} == kept
+    assert {name: book.used for name, book in harness.admission.primary.pools.items() if book.used} == kept
 
 
 def test_a_limit_that_is_lowered_lets_in_again_when_enough_have_left() -> None:
-    gate = CoreHarness(*models(WIDE, "epop"))
-    sessions = [gate.hello(f"user-{number}") for number in range(4)]
+    harness = CoreHarness(*models(WIDE, "epop"))
+    sessions = [harness.hello(f"user-{number}") for number in range(4)]
     for session in sessions:
-        gate.joined(session)
-    retune(gate, NARROW)
-    late = gate.hello("late")
+        harness.joined(session)
+    retune(harness, NARROW)
+    late = harness.hello("late")
     for session in sessions[:2]:
-        assert gate.join(late)["reason"] == "pool_full"
-        gate.leave(session)
-    assert gate.join(late)["reason"] == "pool_full"
-    gate.leave(sessions[2])
-    gate.joined(late)
-    assert gate.used("concurrent") == 2
+        assert harness.join(late)["reason"] == "pool_full"
+        harness.leave(session)
+    assert harness.join(late)["reason"] == "pool_full"
+    harness.leave(sessions[2])
+    harness.joined(late)
+    assert harness.used("concurrent") == 2
 
 
 def test_permanent_licenses_become_temporary_where_the_license_has_them_no_longer() -> None:
-    gate = CoreHarness(*models(WIDE, "trueconf"))
-    (book,) = [ledger.pools["pro"] for ledger in gate.admission.ledgers if ledger.model.name == "trueconf"]
-    gate.leasing.redistribute(["ann", "bob"], gate.now)
+    harness = CoreHarness(*models(WIDE, "trueconf"))
+    (book,) = [ledger.pools["pro"] for ledger in harness.admission.ledgers if ledger.model.name == "trueconf"]
+    harness.leasing.redistribute(["ann", "bob"], harness.now)
     assert list(book.reservations) == ["ann", "bob"]
-    retune(gate, WIDE | {"trueconf": TrueConf(edition="free", pro=1)})
-    outcome, beyond = gate.leasing.redistribute(["ann", "bob"], gate.now)
+    retune(harness, WIDE | {"trueconf": TrueConf(edition="free", pro=1)})
+    outcome, beyond = harness.leasing.redistribute(["ann", "bob"], harness.now)
     assert beyond == []
     assert {(change.key, change.kind, change.ended) for change in outcome.changes} == {
         ("ann", "temporary", None),
@@ -136,31 +139,31 @@ def test_permanent_licenses_become_temporary_where_the_license_has_them_no_longe
         ("bob", "permanent", "redistributed"),
     }
     assert (list(book.reservations), list(book.leases)) == ([], ["ann"])
-    gate.wait(DAY)
+    harness.wait(DAY)
     assert book.used == 0
 
 
 def test_the_overdraft_goes_with_the_model_that_decides() -> None:
-    gate = CoreHarness(*models(NARROW, "epop"), overdraft=1)
-    gate.admission.switch_primary("nefsis-concurrent")
-    retune(gate, NARROW, overdraft=1)
-    assert {ledger.model.name: ledger.overdraft for ledger in gate.admission.ledgers} == {
+    harness = CoreHarness(*models(NARROW, "epop"), overdraft=1)
+    harness.admission.switch_primary("nefsis-concurrent")
+    retune(harness, NARROW, overdraft=1)
+    assert {ledger.model.name: ledger.overdraft for ledger in harness.admission.ledgers} == {
         "nefsis-concurrent": 1,
         **dict.fromkeys(set(MODELS) - {"nefsis-concurrent"}, 0),
     }
 
 
 def test_only_the_pool_of_the_model_that_decides_is_announced() -> None:
-    gate = CoreHarness(*models(WIDE, "epop"))
-    ann, twin = gate.hello("ann", "pc"), gate.hello("ann", "phone")
-    gate.joined(ann)
-    gate.admission.switch_primary("trueconf")
-    bob, other = gate.hello("bob", "pc"), gate.hello("bob", "phone")
-    outcome = gate.admission.join(bob, request("join", conference="room"), gate.now)
+    harness = CoreHarness(*models(WIDE, "epop"))
+    ann, twin = harness.hello("ann", "pc"), harness.hello("ann", "phone")
+    harness.joined(ann)
+    harness.admission.switch_primary("trueconf")
+    bob, other = harness.hello("bob", "pc"), harness.hello("bob", "phone")
+    outcome = harness.admission.join(bob, request("join", conference="room"), harness.now)
     assert [session for session, _ in outcome.notices] == [other]
-    gate.admission.switch_primary("epop")
-    assert gate.admission.join(gate.hello("cid"), request("join", conference="room"), gate.now).notices == []
-    assert "pro_expires" not in gate.admission.entitlements(twin)
+    harness.admission.switch_primary("epop")
+    assert harness.admission.join(harness.hello("cid"), request("join", conference="room"), harness.now).notices == []
+    assert "pro_expires" not in harness.admission.entitlements(twin)
 
 
 # -- as if from the start ----------------------------------------------------------------------------------------------
@@ -176,38 +179,38 @@ STEPS = st.lists(
 )
 
 
-def step(gate: CoreHarness, what: str, place: int, room: str, flag: bool) -> Any:
+def step(harness: CoreHarness, what: str, place: int, room: str, flag: bool) -> Any:
     """One step, by what is there; its answer."""
-    sessions = list(gate.admission.sessions.by_number.values())
+    sessions = list(harness.admission.sessions.by_number.values())
     if what == "hello":
-        _, outcome = gate.knock(f"user-{place}" if place < 6 else None, "pc" if flag else "phone")
+        _, outcome = harness.knock(f"user-{place}" if place < 6 else None, "pc" if flag else "phone")
         return outcome.answer
     if what == "wait":
-        news = gate.wait(HOUR * (place + 1) * (5 if flag else 1)).notices
+        news = harness.wait(HOUR * (place + 1) * (5 if flag else 1)).notices
         return [(session.number, message) for session, message in news]
     if not sessions:
         return None
     session = sessions[place % len(sessions)]
     if what == "join":
-        return gate.join(session, room, host=flag, access="public")
+        return harness.join(session, room, host=flag, access="public")
     if what == "end":
-        return gate.end(session, "closed" if flag else "bye").answer
-    return {"leave": lambda: gate.leave(session, room), "sleep": lambda: gate.sleep(session)}.get(
-        what, lambda: gate.wake(session)
+        return harness.end(session, "closed" if flag else "bye").answer
+    return {"leave": lambda: harness.leave(session, room), "sleep": lambda: harness.sleep(session)}.get(
+        what, lambda: harness.wake(session)
     )()
 
 
-def declared(gate: CoreHarness, what: str, place: int, room: str, flag: bool) -> bool:
+def declared(harness: CoreHarness, what: str, place: int, room: str, flag: bool) -> bool:
     """Whether a step is the same under every model: who opens a conference hosts it, with an account, and no other."""
-    sessions = list(gate.admission.sessions.by_number.values())
+    sessions = list(harness.admission.sessions.by_number.values())
     if what != "join" or not sessions:
         return True
     session = sessions[place % len(sessions)]
-    if room in gate.admission.conferences.by_id:
+    if room in harness.admission.conferences.by_id:
         return not flag
     elsewhere = any(
         other.hosted or other.implied_host is each
-        for each in gate.admission.sessions.same_account_sessions(session)
+        for each in harness.admission.sessions.same_account_sessions(session)
         for other in each.conferences
     )
     return flag and session.account is not None and not elsewhere
@@ -226,8 +229,8 @@ def test_the_steps_that_follow_are_decided_as_if_it_had_been_the_law_from_the_st
             step(came, *each)
             step(was, *each)
     assert came.admission.switch_primary(after)
-    for gate in (came, was):
-        retune(gate, NARROW, overdraft)
+    for harness in (came, was):
+        retune(harness, NARROW, overdraft)
     assert held(came) == held(was)
     assert counts(came) == counts(was)
     for each in then:

@@ -17,7 +17,7 @@ from gateway.licensing.trueconf import TrueConf, trueconf
 from tests.core_harness import DAY, HOUR, START, CoreHarness, request
 
 
-def gate(pro: int = 10, **terms: Any) -> CoreHarness:
+def harness(pro: int = 10, **terms: Any) -> CoreHarness:
     models = (trueconf(TrueConf(pro=pro, online=99, allow_pro_requests=True, **terms)), nefsis_named(NefsisNamed()))
     return CoreHarness(*models, epop(Epop(99)))
 
@@ -89,7 +89,7 @@ def held(house: CoreHarness) -> dict[tuple[str, object, str], float | None]:
 
 
 def test_a_join_that_made_its_conference_leaves_no_trace() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     before = state(house)
     undo(house, join(house, ann, host=True))
@@ -98,7 +98,7 @@ def test_a_join_that_made_its_conference_leaves_no_trace() -> None:
 
 
 def test_who_had_a_license_gets_it_back_with_its_end_and_it_does_end_then() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     house.joined(ann)
     house.leave(ann)
@@ -116,7 +116,7 @@ def test_who_had_a_license_gets_it_back_with_its_end_and_it_does_end_then() -> N
 
 
 def test_a_license_in_use_by_another_device_stays_in_use() -> None:
-    house = gate()
+    house = harness()
     pc, phone = house.hello("ann", "pc"), house.hello("ann", "phone")
     house.joined(pc)
     before = state(house)
@@ -126,7 +126,7 @@ def test_a_license_in_use_by_another_device_stays_in_use() -> None:
 
 
 def test_a_join_that_woke_its_session_puts_it_to_sleep_again() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     house.sleep(ann)
     before = state(house)
@@ -136,7 +136,7 @@ def test_a_join_that_woke_its_session_puts_it_to_sleep_again() -> None:
 
 @pytest.mark.parametrize("held_before", [False, True])
 def test_a_request_for_pro_is_undone(held_before: bool) -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     if held_before:
         house.request_pro(ann)
@@ -149,7 +149,7 @@ def test_a_request_for_pro_is_undone(held_before: bool) -> None:
 
 
 def test_after_a_start_is_undone_all_wait_again_in_their_order() -> None:
-    house = gate()
+    house = harness()
     ann, bob, cid = (house.hello(name) for name in ("ann", "bob", "cid"))
     house.joined(ann, host=True, scheduled=True)
     house.joined(bob)
@@ -162,7 +162,7 @@ def test_after_a_start_is_undone_all_wait_again_in_their_order() -> None:
 
 
 def test_who_came_after_a_start_that_is_undone_waits_behind_the_others() -> None:
-    house = gate()
+    house = harness()
     ann, bob, guest = house.hello("ann"), house.hello("bob"), house.hello()
     house.joined(ann, host=True, scheduled=True, access="public")
     house.joined(bob)
@@ -179,16 +179,16 @@ def test_who_came_after_a_start_that_is_undone_waits_behind_the_others() -> None
 
 
 def test_of_a_session_that_has_gone_only_what_it_left_behind_is_undone() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     outcome = join(house, ann)
     house.end(ann)
     undo(house, outcome)
-    assert state(house)["claims"] == state(gate())["claims"]
+    assert state(house)["claims"] == state(harness())["claims"]
 
 
 def test_what_a_takeover_left_behind_is_undone() -> None:
-    house = gate()
+    house = harness()
     old = house.hello("ann", "pc")
     outcome = join(house, old)
     new = house.hello("ann", "pc")
@@ -198,7 +198,7 @@ def test_what_a_takeover_left_behind_is_undone() -> None:
 
 
 def test_a_license_of_an_account_that_was_deleted_meanwhile_keeps_the_end_of_the_deletion() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     house.request_pro(ann)
     house.wait(HOUR)
@@ -210,7 +210,7 @@ def test_a_license_of_an_account_that_was_deleted_meanwhile_keeps_the_end_of_the
 
 
 def test_a_license_that_became_permanent_meanwhile_stays_permanent() -> None:
-    house = gate()
+    house = harness()
     ann = house.hello("ann")
     house.request_pro(ann)
     outcome = join(house, ann)
@@ -234,7 +234,7 @@ STEPS = st.lists(
 def test_decisions_undone_the_last_first_leave_what_was_before_them(
     before: list[tuple[str, int, str, bool]], pending: list[tuple[str, int, str, bool]], pro: int
 ) -> None:
-    house = gate(pro)
+    house = harness(pro)
     people = [house.hello("ann", "pc"), house.hello("ann", "phone"), house.hello("bob"), house.hello("cid")]
     for what, who, where, flag in before:
         _act(house, people[who], what, where, flag)

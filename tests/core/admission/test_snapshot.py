@@ -14,8 +14,8 @@ from tests.core_harness import HOUR, CoreHarness
 
 
 def test_it_names_the_enforced_model_and_shows_the_pools_of_all() -> None:
-    gate = CoreHarness(trueconf(TrueConf()), epop(Epop()), enforce=False)
-    seen = snapshot(gate.admission, gate.now.mono)
+    harness = CoreHarness(trueconf(TrueConf()), epop(Epop()), enforce=False)
+    seen = snapshot(harness.admission, harness.now.mono)
     assert (seen.model, seen.edition, seen.enforce) == ("trueconf", "server", False)
     assert [(view.model, view.pool) for view in seen.pools] == [
         ("trueconf", "online"),
@@ -27,73 +27,73 @@ def test_it_names_the_enforced_model_and_shows_the_pools_of_all() -> None:
 
 
 def test_a_pool_without_a_limit_has_nothing_to_be_available() -> None:
-    gate = CoreHarness(floating(Floating(limit=0)))
-    gate.hello()
-    view = gate.view("seats")
+    harness = CoreHarness(floating(Floating(limit=0)))
+    harness.hello()
+    view = harness.view("seats")
     assert (view.used, view.limit, view.available, view.overdraft_used) == (1, None, None, 0)
 
 
 def test_sessions_accounts_and_devices_are_distinct() -> None:
-    gate = CoreHarness(epop(Epop()), on_duplicate="allow")
+    harness = CoreHarness(epop(Epop()), on_duplicate="allow")
     for account, device in [("ann", "pc"), ("ann", "pc"), ("ann", "phone"), ("bob", "pc"), ("bob", None), (None, "pc")]:
-        gate.hello(account, device)
-    gate.sleep(gate.hello("cid", kind="room"))
-    seen = snapshot(gate.admission, gate.now.mono)
+        harness.hello(account, device)
+    harness.sleep(harness.hello("cid", kind="room"))
+    seen = snapshot(harness.admission, harness.now.mono)
     assert seen.sessions == {("app", True): 6, ("room", False): 1, ("room", True): 0}
     assert seen.accounts == 3
     assert seen.devices == 6
 
 
 def test_members_are_counted_once_and_by_what_they_do() -> None:
-    gate = CoreHarness(epop(Epop()))
-    ann, bob = gate.hello("ann"), gate.hello("bob")
-    gate.joined(ann, "a")
-    gate.joined(ann, "b")
-    gate.joined(ann, "later", scheduled=True)
-    gate.joined(bob, "later")
-    gate.admission.declare("tomorrow", Declaration(scheduled=True))
-    seen = snapshot(gate.admission, gate.now.mono)
+    harness = CoreHarness(epop(Epop()))
+    ann, bob = harness.hello("ann"), harness.hello("bob")
+    harness.joined(ann, "a")
+    harness.joined(ann, "b")
+    harness.joined(ann, "later", scheduled=True)
+    harness.joined(bob, "later")
+    harness.admission.declare("tomorrow", Declaration(scheduled=True))
+    seen = snapshot(harness.admission, harness.now.mono)
     assert seen.conferences == {"live": 2, "scheduled": 2}
     assert seen.members == {"live": 1, "scheduled": 2}
 
 
 def test_refusals_that_are_no_licenses_stand_apart_from_denials() -> None:
-    gate = CoreHarness(epop(Epop(users=0)))
-    ann = gate.hello("ann")
-    gate.join(ann)
-    gate.leave(ann)
-    gate.request_pro(ann)
-    assert snapshot(gate.admission, gate.now.mono).refusals == {"not_member": 1, "not_allowed": 1}
-    assert gate.denied("concurrent") == {"pool_full": 1}
-    assert gate.view("concurrent").denied == 1
+    harness = CoreHarness(epop(Epop(users=0)))
+    ann = harness.hello("ann")
+    harness.join(ann)
+    harness.leave(ann)
+    harness.request_pro(ann)
+    assert snapshot(harness.admission, harness.now.mono).refusals == {"not_member": 1, "not_allowed": 1}
+    assert harness.denied("concurrent") == {"pool_full": 1}
+    assert harness.view("concurrent").denied == 1
 
 
 def test_leases_are_told_by_kind() -> None:
-    gate = CoreHarness(trueconf(TrueConf()), nefsis_named(NefsisNamed()))
-    gate.redistribute(["boss", "vice"])
-    gate.joined(gate.hello("ann"), host=True)
-    pro = gate.view("pro")
+    harness = CoreHarness(trueconf(TrueConf()), nefsis_named(NefsisNamed()))
+    harness.redistribute(["boss", "vice"])
+    harness.joined(harness.hello("ann"), host=True)
+    pro = harness.view("pro")
     assert (pro.used, pro.reserved, pro.available) == (3, 2, 7)
     assert pro.leases == {"temporary": 1, "permanent": 2}
-    assert gate.view("hosts", "nefsis-named").leases == {"permanent": 1}
-    assert gate.view("online").leases == {}
+    assert harness.view("hosts", "nefsis-named").leases == {"permanent": 1}
+    assert harness.view("online").leases == {}
 
 
 @pytest.mark.parametrize("hours", [1, 100])
 def test_totals_go_on_until_the_instant_of_the_snapshot(hours: int) -> None:
-    gate = CoreHarness(epop(Epop(users=1)))
-    gate.joined(gate.hello())
-    gate.wait(hours * HOUR)
-    view = gate.view("concurrent")
+    harness = CoreHarness(epop(Epop(users=1)))
+    harness.joined(harness.hello())
+    harness.wait(hours * HOUR)
+    view = harness.view("concurrent")
     assert view.seat_seconds == view.full_seconds == hours * HOUR
 
 
 def test_a_snapshot_does_not_change_with_what_happens_later() -> None:
-    gate = CoreHarness(epop(Epop()))
-    ann = gate.hello("ann")
-    gate.joined(ann)
-    before = gate.view("concurrent")
+    harness = CoreHarness(epop(Epop()))
+    ann = harness.hello("ann")
+    harness.joined(ann)
+    before = harness.view("concurrent")
     releases = dict(before.releases)
-    gate.end(ann, "reset")
+    harness.end(ann, "reset")
     assert before.used == 1
     assert before.releases == releases

@@ -11,150 +11,150 @@ from tests.core_harness import DAY, HOUR, START, CoreHarness
 
 
 def test_a_lease_is_noted_when_it_begins_when_it_runs_and_when_it_ends() -> None:
-    gate = CoreHarness(trueconf(TrueConf()))
-    ann = gate.hello("ann")
-    gate.joined(ann)
-    gate.wait(HOUR)
-    gate.leave(ann)
-    gate.wait(DAY)
+    harness = CoreHarness(trueconf(TrueConf()))
+    ann = harness.hello("ann")
+    harness.joined(ann)
+    harness.wait(HOUR)
+    harness.leave(ann)
+    harness.wait(DAY)
 
     def change(expires: float | None, ended: str | None = None) -> LeaseChange:
         return LeaseChange("trueconf", "pro", "ann", START, expires, False, ended)
 
     end = START + HOUR + DAY
-    assert gate.changes == [change(None), change(end), change(end, "expired")]
+    assert harness.changes == [change(None), change(end), change(end, "expired")]
 
 
 def test_joining_a_second_conference_is_no_change_of_the_lease() -> None:
-    gate = CoreHarness(trueconf(TrueConf()))
-    ann, other = gate.hello("ann", "pc"), gate.hello("ann", "phone")
-    gate.joined(ann, "a")
-    gate.joined(ann, "b")
-    gate.joined(other, "a")
-    gate.leave(ann, "a")
-    gate.leave(ann, "b")
-    assert [change.expires for change in gate.changes] == [None]
-    gate.end(other)
-    assert [change.expires for change in gate.changes] == [None, START + DAY]
+    harness = CoreHarness(trueconf(TrueConf()))
+    ann, other = harness.hello("ann", "pc"), harness.hello("ann", "phone")
+    harness.joined(ann, "a")
+    harness.joined(ann, "b")
+    harness.joined(other, "a")
+    harness.leave(ann, "a")
+    harness.leave(ann, "b")
+    assert [change.expires for change in harness.changes] == [None]
+    harness.end(other)
+    assert [change.expires for change in harness.changes] == [None, START + DAY]
 
 
 def test_the_next_expiry_is_that_of_a_lease_that_runs_out() -> None:
-    gate = CoreHarness(trueconf(TrueConf()))
-    ann, bob = gate.hello("ann"), gate.hello("bob")
-    gate.joined(ann)
-    gate.leave(ann)
-    gate.wait(HOUR)
-    gate.joined(bob)
-    gate.leave(bob)
-    assert gate.ledger().next_expiry() == START + DAY
-    gate.joined(ann)
-    assert gate.ledger().next_expiry() == START + HOUR + DAY
-    gate.revoke("bob")
-    assert gate.ledger().next_expiry() is None
+    harness = CoreHarness(trueconf(TrueConf()))
+    ann, bob = harness.hello("ann"), harness.hello("bob")
+    harness.joined(ann)
+    harness.leave(ann)
+    harness.wait(HOUR)
+    harness.joined(bob)
+    harness.leave(bob)
+    assert harness.ledger().next_expiry() == START + DAY
+    harness.joined(ann)
+    assert harness.ledger().next_expiry() == START + HOUR + DAY
+    harness.revoke("bob")
+    assert harness.ledger().next_expiry() is None
 
 
 def test_who_is_refused_for_a_full_leased_pool_hears_when_the_next_lease_ends() -> None:
-    gate = CoreHarness(trueconf(TrueConf(pro=1, online=9)))
-    ann, bob = gate.hello("ann"), gate.hello("bob")
-    gate.joined(ann)
-    assert "retry_after_seconds" not in gate.join(bob)
-    gate.leave(ann)
-    gate.wait(HOUR)
-    assert gate.join(bob)["retry_after_seconds"] == DAY - HOUR
+    harness = CoreHarness(trueconf(TrueConf(pro=1, online=9)))
+    ann, bob = harness.hello("ann"), harness.hello("bob")
+    harness.joined(ann)
+    assert "retry_after_seconds" not in harness.join(bob)
+    harness.leave(ann)
+    harness.wait(HOUR)
+    assert harness.join(bob)["retry_after_seconds"] == DAY - HOUR
 
 
 def test_renewing_a_lease_again_and_again_piles_nothing_up() -> None:
-    gate = CoreHarness(trueconf(TrueConf()))
-    ann = gate.hello("ann")
+    harness = CoreHarness(trueconf(TrueConf()))
+    ann = harness.hello("ann")
     for _ in range(500):
-        gate.joined(ann)
-        gate.leave(ann)
-        gate.wait(1.0)
-    assert len(gate.ledger()._expiries) == 1
+        harness.joined(ann)
+        harness.leave(ann)
+        harness.wait(1.0)
+    assert len(harness.ledger()._expiries) == 1
     for _ in range(100):
-        gate.revoke("ann")
-        gate.joined(ann)
-        gate.leave(ann)
-        gate.wait(1.0)
-    gate.wait(2 * DAY)
-    assert gate.used("pro") == 0
-    assert gate.ledger()._expiries == []
+        harness.revoke("ann")
+        harness.joined(ann)
+        harness.leave(ann)
+        harness.wait(1.0)
+    harness.wait(2 * DAY)
+    assert harness.used("pro") == 0
+    assert harness.ledger()._expiries == []
 
 
 def test_a_lowered_limit_drops_nobody_and_grants_nothing_until_use_falls() -> None:
-    gate = CoreHarness(floating(Floating(limit=3)))
-    held = [gate.hello() for _ in range(3)]
-    gate.ledger().apply_terms(floating(Floating(limit=1)), 0, gate.now)
-    assert gate.used("seats") == 3
+    harness = CoreHarness(floating(Floating(limit=3)))
+    held = [harness.hello() for _ in range(3)]
+    harness.ledger().apply_terms(floating(Floating(limit=1)), 0, harness.now)
+    assert harness.used("seats") == 3
     for session in held[:2]:
-        _, refused = gate.knock()
+        _, refused = harness.knock()
         assert refused.refused is not None
-        gate.end(session)
-    _, refused = gate.knock()
+        harness.end(session)
+    _, refused = harness.knock()
     assert refused.refused is not None
-    gate.end(held[2])
-    gate.hello()
-    assert gate.used("seats") == 1
+    harness.end(held[2])
+    harness.hello()
+    assert harness.used("seats") == 1
 
 
 def test_a_raised_limit_lets_in_at_once() -> None:
-    gate = CoreHarness(floating(Floating(limit=1)))
-    gate.hello()
-    _, refused = gate.knock()
+    harness = CoreHarness(floating(Floating(limit=1)))
+    harness.hello()
+    _, refused = harness.knock()
     assert refused.refused is not None
-    gate.ledger().apply_terms(floating(Floating(limit=2)), 0, gate.now)
-    gate.hello()
-    assert gate.used("seats") == 2
+    harness.ledger().apply_terms(floating(Floating(limit=2)), 0, harness.now)
+    harness.hello()
+    assert harness.used("seats") == 2
 
 
 def test_no_key_is_reserved_beyond_the_limit_whatever_it_becomes() -> None:
     def sold(limit: int) -> LicenseModel:
         return floating(Floating(limit=limit, key="account", reserve=("ann", "bob", "cid", "dan")))
 
-    gate = CoreHarness(sold(0))
-    book = gate.ledger().pools["seats"]
+    harness = CoreHarness(sold(0))
+    book = harness.ledger().pools["seats"]
     assert list(book.reservations) == ["ann", "bob", "cid", "dan"]
-    stays = gate.hello("dan")
-    gate.ledger().apply_terms(sold(2), 0, gate.now)
+    stays = harness.hello("dan")
+    harness.ledger().apply_terms(sold(2), 0, harness.now)
     assert list(book.reservations) == ["ann", "bob"]
     assert set(book.claims) == {"ann", "bob", "dan"}, "nobody is dropped"
-    _, refused = gate.knock("cid")
+    _, refused = harness.knock("cid")
     assert refused.refused is not None
-    gate.ledger().apply_terms(sold(3), 0, gate.now)
+    harness.ledger().apply_terms(sold(3), 0, harness.now)
     assert list(book.reservations) == ["ann", "bob"], "the third seat is dan's, as long as he stays"
-    gate.end(stays)
-    gate.ledger().apply_terms(sold(3), 0, gate.now)
+    harness.end(stays)
+    harness.ledger().apply_terms(sold(3), 0, harness.now)
     assert list(book.reservations) == ["ann", "bob", "cid"]
     assert book.grants - sum(book.releases.values()) == book.used == 3
 
 
 def test_overdraft_admits_so_many_more_and_reports_them_apart() -> None:
-    gate = CoreHarness(floating(Floating(limit=1)), overdraft=1)
-    gate.hello()
-    gate.hello()
-    _, refused = gate.knock()
+    harness = CoreHarness(floating(Floating(limit=1)), overdraft=1)
+    harness.hello()
+    harness.hello()
+    _, refused = harness.knock()
     assert refused.answer is not None
     assert (refused.answer["used"], refused.answer["limit"]) == (2, 1)
-    view = gate.view("seats")
+    view = harness.view("seats")
     assert (view.used, view.available, view.overdraft_used) == (2, 0, 1)
 
 
 def test_without_enforcement_everybody_is_admitted_and_the_denials_are_counted() -> None:
-    gate = CoreHarness(floating(Floating(limit=1)), enforce=False, overdraft=5)
+    harness = CoreHarness(floating(Floating(limit=1)), enforce=False, overdraft=5)
     for _ in range(3):
-        gate.hello()
-    assert gate.used("seats") == 3
-    assert gate.denied("seats") == {"pool_full": 2}
+        harness.hello()
+    assert harness.used("seats") == 3
+    assert harness.denied("seats") == {"pool_full": 2}
 
 
 def test_a_name_lasts_until_the_operator_ends_it() -> None:
-    gate = CoreHarness(nefsis_named(NefsisNamed()))
-    ann = gate.hello("ann")
-    gate.joined(ann, host=True)
-    gate.end(ann)
-    gate.wait(400 * DAY)
-    assert gate.used("hosts") == 1
-    assert gate.view("hosts").leases == {"permanent": 1}
-    gate.unname("ann")
-    assert gate.used("hosts") == 0
-    assert gate.changes[-1].ended == "revoked"
+    harness = CoreHarness(nefsis_named(NefsisNamed()))
+    ann = harness.hello("ann")
+    harness.joined(ann, host=True)
+    harness.end(ann)
+    harness.wait(400 * DAY)
+    assert harness.used("hosts") == 1
+    assert harness.view("hosts").leases == {"permanent": 1}
+    harness.unname("ann")
+    assert harness.used("hosts") == 0
+    assert harness.changes[-1].ended == "revoked"

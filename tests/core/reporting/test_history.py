@@ -25,9 +25,9 @@ WINDOW = 60.0
 LIMIT = 2
 
 
-def recorded(gate: CoreHarness, **begin: int) -> History:
-    history = History(gate.admission.ledgers, WINDOW)
-    history.begin(gate.now, **begin)
+def recorded(harness: CoreHarness, **begin: int) -> History:
+    history = History(harness.admission.ledgers, WINDOW)
+    history.begin(harness.now, **begin)
     return history
 
 
@@ -80,29 +80,29 @@ steps = st.lists(
 
 @given(steps)
 def test_history_equals_a_recount_of_the_events(taken: list[tuple[float, str, str, str]]) -> None:
-    gate = CoreHarness(floating(Floating(limit=LIMIT, key="account")), on_duplicate="allow")
-    history, rule = recorded(gate), Account()
+    harness = CoreHarness(floating(Floating(limit=LIMIT, key="account")), on_duplicate="allow")
+    history, rule = recorded(harness), Account()
     told: list[Told] = []
     for wait, what, account, cause in taken:
-        gate.now = Instant(gate.now.mono + wait, gate.now.wall + wait)
+        harness.now = Instant(harness.now.mono + wait, harness.now.wall + wait)
         sessions = rule.sessions.setdefault(account, [])
         if what == "come":
             admitted, fresh = rule.admits(account), not sessions
-            session, outcome = gate.knock(account)
+            session, outcome = harness.knock(account)
             assert (outcome.refused is None) is admitted
             if admitted:
                 sessions.append(session)
             told.append(
-                Told(gate.now.wall, "grant" if admitted else "deny", account, "" if fresh else "again", rule.used)
+                Told(harness.now.wall, "grant" if admitted else "deny", account, "" if fresh else "again", rule.used)
             )
         elif what == "go" and sessions:
-            gate.end(sessions.pop(), cause)
-            told.append(Told(gate.now.wall, "release", account, "again" if sessions else cause, rule.used))
+            harness.end(sessions.pop(), cause)
+            told.append(Told(harness.now.wall, "release", account, "again" if sessions else cause, rule.used))
         else:
-            history.advance(gate.now)
-    gate.now = Instant(gate.now.mono + 100.0, gate.now.wall + 100.0)
-    history.advance(gate.now)
-    assert {start: figures(use) for start, use in hours(history).items()} == recount(told, gate.now.wall)
+            history.advance(harness.now)
+    harness.now = Instant(harness.now.mono + 100.0, harness.now.wall + 100.0)
+    history.advance(harness.now)
+    assert {start: figures(use) for start, use in hours(history).items()} == recount(told, harness.now.wall)
 
 
 def figures(use: UsageSummary) -> dict[str, object]:
@@ -171,35 +171,35 @@ def fate(denial: Told, told: list[Told]) -> float | None:
     )
 )
 def test_a_step_of_the_wall_clock_changes_no_sum(taken: list[tuple[float, float, bool]]) -> None:
-    gate = CoreHarness(floating(Floating(limit=LIMIT)))
-    history = recorded(gate)
+    harness = CoreHarness(floating(Floating(limit=LIMIT)))
+    history = recorded(harness)
     held: list[Session] = []
     seconds = seat_seconds = 0.0
     for wait, step, come in taken:
         seconds += wait
         seat_seconds += wait * len(held)
-        gate.now = Instant(gate.now.mono + wait, gate.now.wall + wait + step)
-        history.advance(gate.now)
+        harness.now = Instant(harness.now.mono + wait, harness.now.wall + wait + step)
+        history.advance(harness.now)
         if come and len(held) < LIMIT:
-            held.append(gate.hello())
+            held.append(harness.hello())
         elif held:
-            gate.end(held.pop())
-    history.advance(gate.now)
+            harness.end(held.pop())
+    history.advance(harness.now)
     total = summed(hours(history).values())
     assert total.seconds == pytest.approx(seconds)
     assert total.seat_seconds == pytest.approx(seat_seconds)
     assert total.grants - sum(total.releases.values()) == len(held)
-    assert history.timelines[0].pool_state.interval.start == pytest.approx(gate.now.wall // HOUR * HOUR)
+    assert history.timelines[0].pool_state.interval.start == pytest.approx(harness.now.wall // HOUR * HOUR)
 
 
 def test_a_span_is_split_where_the_hour_ends_though_nobody_looked() -> None:
-    gate = CoreHarness(floating(Floating()))
-    history = recorded(gate)
-    session = gate.hello()
-    gate.wait(2.5 * HOUR)
-    gate.end(session)
-    gate.wait(HOUR)
-    history.advance(gate.now)
+    harness = CoreHarness(floating(Floating()))
+    history = recorded(harness)
+    session = harness.hello()
+    harness.wait(2.5 * HOUR)
+    harness.end(session)
+    harness.wait(HOUR)
+    history.advance(harness.now)
     assert [use.levels for use in hours(history).values()] == [
         {1: HOUR},
         {1: HOUR},
@@ -209,42 +209,42 @@ def test_a_span_is_split_where_the_hour_ends_though_nobody_looked() -> None:
 
 
 def test_a_peak_of_no_duration_is_a_peak() -> None:
-    gate = CoreHarness(floating(Floating()))
-    history = recorded(gate)
-    for session in [gate.hello() for _ in range(7)]:
-        gate.end(session)
-    gate.wait(10)
-    history.advance(gate.now)
+    harness = CoreHarness(floating(Floating()))
+    history = recorded(harness)
+    for session in [harness.hello() for _ in range(7)]:
+        harness.end(session)
+    harness.wait(10)
+    history.advance(harness.now)
     (use,) = hours(history).values()
     assert (use.peak, use.levels, use.mean) == (7, {0: 10.0}, 0.0)
 
 
 def test_an_hour_begins_with_the_use_it_found() -> None:
-    gate = CoreHarness(floating(Floating()))
-    history = recorded(gate)
-    session = gate.hello()
-    gate.wait(HOUR)
-    history.advance(gate.now)
-    gate.end(session)
-    gate.wait(HOUR)
-    history.advance(gate.now)
+    harness = CoreHarness(floating(Floating()))
+    history = recorded(harness)
+    session = harness.hello()
+    harness.wait(HOUR)
+    history.advance(harness.now)
+    harness.end(session)
+    harness.wait(HOUR)
+    history.advance(harness.now)
     assert [use.peak for use in hours(history).values()] == [1, 1, 0]
 
 
 def test_what_was_there_before_the_beginning_is_no_grant_of_this_run() -> None:
-    gate = CoreHarness(floating(Floating(reserve=("ann",), key="account")))
-    history = recorded(gate)
-    gate.wait(5)
-    history.advance(gate.now)
+    harness = CoreHarness(floating(Floating(reserve=("ann",), key="account")))
+    history = recorded(harness)
+    harness.wait(5)
+    history.advance(harness.now)
     (use,) = hours(history).values()
     assert (use.grants, use.levels) == (0, {1: 5.0})
 
 
 def test_pieces_have_numbers_of_their_own() -> None:
-    gate = CoreHarness(floating(Floating()), epop(Epop()))
-    history = recorded(gate, piece=41)
-    gate.wait(3 * HOUR)
-    history.advance(gate.now)
+    harness = CoreHarness(floating(Floating()), epop(Epop()))
+    history = recorded(harness, piece=41)
+    harness.wait(3 * HOUR)
+    history.advance(harness.now)
     numbers = [piece.number for piece in history.present()]
     assert sorted(numbers) == list(range(41, 49))
 
@@ -274,13 +274,13 @@ def test_no_time_has_no_percentiles_but_zero() -> None:
 
 def full() -> tuple[CoreHarness, History, Session]:
     """A gate whose only seat is taken."""
-    gate = CoreHarness(floating(Floating(limit=1, key="account")), on_duplicate="allow")
-    return gate, recorded(gate), gate.hello("holder", "d")
+    harness = CoreHarness(floating(Floating(limit=1, key="account")), on_duplicate="allow")
+    return harness, recorded(harness), harness.hello("holder", "d")
 
 
-def fates(gate: CoreHarness, history: History) -> tuple[int, int, int]:
+def fates(harness: CoreHarness, history: History) -> tuple[int, int, int]:
     """Denials that came true, that were followed by a seat, and raw."""
-    history.advance(gate.now)
+    history.advance(harness.now)
     total = summed(hours(history).values())
     return total.true_denials, total.granted_after_denial, total.denied
 
@@ -296,68 +296,68 @@ def fates(gate: CoreHarness, history: History) -> tuple[int, int, int]:
 def test_who_comes_back_is_known_by_account_else_device_else_address(
     first: dict[str, str], second: dict[str, str]
 ) -> None:
-    gate, history, holder = full()
-    gate.knock(**first)
-    gate.wait(20)
-    gate.end(holder)
-    gate.hello(**second)
-    assert fates(gate, history) == (0, 1, 1)
+    harness, history, holder = full()
+    harness.knock(**first)
+    harness.wait(20)
+    harness.end(holder)
+    harness.hello(**second)
+    assert fates(harness, history) == (0, 1, 1)
     (use,) = hours(history).values()
     assert (use.wait_seconds, use.longest_wait_seconds) == (20.0, 20.0)
 
 
 def test_a_seat_of_somebody_else_is_no_answer() -> None:
-    gate, history, holder = full()
-    gate.knock("ann", "pc")
-    gate.end(holder)
-    gate.hello("bob", "pc")
-    gate.wait(61)
-    assert fates(gate, history) == (1, 0, 1)
+    harness, history, holder = full()
+    harness.knock("ann", "pc")
+    harness.end(holder)
+    harness.hello("bob", "pc")
+    harness.wait(61)
+    assert fates(harness, history) == (1, 0, 1)
 
 
 def test_a_refusal_is_counted_in_its_hour_whenever_its_fate_is_known() -> None:
-    gate, history, _ = full()
-    gate.wait(HOUR - 10)
-    gate.knock("ann")
-    gate.wait(30)
-    history.advance(gate.now)
+    harness, history, _ = full()
+    harness.wait(HOUR - 10)
+    harness.knock("ann")
+    harness.wait(30)
+    history.advance(harness.now)
     assert [use.true_denials for use in hours(history).values()] == [0, 0]
-    gate.wait(40)
-    history.advance(gate.now)
+    harness.wait(40)
+    history.advance(harness.now)
     assert [(use.denied, use.true_denials) for use in hours(history).values()] == [(1, 1), (0, 0)]
 
 
 def test_in_shadow_what_would_have_been_refused_is_a_true_denial_at_once() -> None:
-    gate = CoreHarness(floating(Floating()), epop(Epop(users=0)))
-    history = recorded(gate)
-    gate.joined(gate.hello("ann"))
-    history.advance(gate.now)
+    harness = CoreHarness(floating(Floating()), epop(Epop(users=0)))
+    history = recorded(harness)
+    harness.joined(harness.hello("ann"))
+    history.advance(harness.now)
     (use,) = hours(history, "epop", "concurrent").values()
     assert (use.denied, use.true_denials, use.peak) == (1, 1, 1)
     assert list(history.episodes()) == []
 
 
 def test_asking_again_and_again_is_one_episode() -> None:
-    gate, history, holder = full()
+    harness, history, holder = full()
     for _ in range(5):
-        gate.knock("ann")
-        gate.wait(30)
-    gate.end(holder)
-    gate.hello("ann")
+        harness.knock("ann")
+        harness.wait(30)
+    harness.end(holder)
+    harness.hello("ann")
     ((_, episode),) = history.episodes()
     assert (episode.denials, episode.true_denials, episode.granted, episode.wait_seconds) == (5, 3, 2, 60.0)
-    assert fates(gate, history) == (3, 2, 5)
+    assert fates(harness, history) == (3, 2, 5)
 
 
 def test_a_grant_of_pro_on_request_answers_the_refusal_of_the_account() -> None:
-    gate = CoreHarness(trueconf(TrueConf(pro=1, allow_pro_requests=True)))
-    history = recorded(gate)
-    ann, bob = gate.hello("ann"), gate.hello("bob")
-    gate.request_pro(ann)
-    assert gate.request_pro(bob)["type"] == "denied"
-    gate.revoke("ann")
-    assert gate.request_pro(bob)["type"] == "granted"
-    history.advance(gate.now)
+    harness = CoreHarness(trueconf(TrueConf(pro=1, allow_pro_requests=True)))
+    history = recorded(harness)
+    ann, bob = harness.hello("ann"), harness.hello("bob")
+    harness.request_pro(ann)
+    assert harness.request_pro(bob)["type"] == "denied"
+    harness.revoke("ann")
+    assert harness.request_pro(bob)["type"] == "granted"
+    history.advance(harness.now)
     (use,) = hours(history, "trueconf", "pro").values()
     assert (use.true_denials, use.granted_after_denial) == (0, 1)
 
@@ -374,17 +374,17 @@ def test_refusals_that_wait_for_their_fate_are_bounded() -> None:
 
 
 def test_demand_is_recorded_once_for_pools_with_the_same_rule() -> None:
-    gate = CoreHarness(
+    harness = CoreHarness(
         epop(Epop()), nefsis_concurrent(NefsisConcurrent()), nefsis_named(NefsisNamed()), trueconf(TrueConf())
     )
-    history = recorded(gate)
+    history = recorded(harness)
     assert history.demand["nefsis-concurrent", "concurrent"] == ("epop", "concurrent")
     assert ("nefsis-named", "hosts") not in history.demand
-    ann = gate.hello("ann")
-    gate.joined(ann)
-    gate.wait(30)
-    gate.end(ann, "bye")
-    end = gate.now.mono
+    ann = harness.hello("ann")
+    harness.joined(ann)
+    harness.wait(30)
+    harness.end(ann, "bye")
+    end = harness.now.mono
     assert history.ended("epop", "concurrent") == [(1, end - 30, end, "bye")]
     assert history.ended("trueconf", "online") == [(("ann", 1), end - 30, end, "bye")]
     assert history.ended("nefsis-concurrent", "concurrent") == []
@@ -392,15 +392,15 @@ def test_demand_is_recorded_once_for_pools_with_the_same_rule() -> None:
 
 
 def test_a_lease_of_the_last_run_is_held_since_it_was_granted() -> None:
-    gate = CoreHarness(trueconf(TrueConf()))
-    history = History(gate.admission.ledgers, WINDOW)
-    book: Pool = gate.ledger().pools["pro"]
+    harness = CoreHarness(trueconf(TrueConf()))
+    history = History(harness.admission.ledgers, WINDOW)
+    book: Pool = harness.ledger().pools["pro"]
     assert book.held_since == {}
-    gate.ledger().restore(
-        gate.ledger().lease_change("pro", "ann", Lease(START - 500, START + 500)), START - 1, gate.now
+    harness.ledger().restore(
+        harness.ledger().lease_change("pro", "ann", Lease(START - 500, START + 500)), START - 1, harness.now
     )
-    history.begin(gate.now)
-    assert history.holding("trueconf", "pro") == [("ann", gate.now.mono - 500)]
+    history.begin(harness.now)
+    assert history.holding("trueconf", "pro") == [("ann", harness.now.mono - 500)]
 
 
 def test_a_book_alone_records_nothing_but_levels() -> None:
@@ -411,7 +411,7 @@ def test_a_book_alone_records_nothing_but_levels() -> None:
 
 
 def test_a_piece_says_whose_it_is() -> None:
-    gate = CoreHarness(floating(Floating(limit=3)))
-    (piece,) = recorded(gate).present()
+    harness = CoreHarness(floating(Floating(limit=3)))
+    (piece,) = recorded(harness).present()
     assert piece == UsagePiece(START, 1, "floating", "seats", piece.summary)
     assert piece.summary.limit == 3

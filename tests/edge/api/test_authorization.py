@@ -130,7 +130,7 @@ async def test_acts_carry_the_name_of_the_operator(serve: Serve, store: tuple[Pa
     await ask("PUT", "/api/accounts/ann", admin)
     await ask("DELETE", "/api/accounts/ann", reader)
     await ask("DELETE", "/api/accounts/ann", "wrong")
-    await house.hub.persistence.audit_log.write()
+    await house.runtime.persistence.audit_log.write()
     log = (await ask("GET", "/api/audit", reader))[2]["items"]
     assert [(each["actor"], each["action"]) for each in log] == [
         ("command", "operator.added"),
@@ -217,7 +217,7 @@ async def test_what_a_form_can_send_is_not_taken(kind: str, body: bytes, serve: 
     await ask("PUT", "/api/accounts/ann")
     status, _, told = await ask("POST", "/api/accounts/ann/token", data=body, headers={"Content-Type": kind})
     assert (status, told["error"]) == (400, "malformed")
-    assert house.hub.directory.accounts["ann"] == ()
+    assert house.runtime.directory.accounts["ann"] == ()
 
 
 async def test_a_body_says_that_it_is_json(serve: Serve) -> None:

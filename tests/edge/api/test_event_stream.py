@@ -132,7 +132,7 @@ async def test_draining_is_told(serve: Serve) -> None:
     house = await serve()
     async with listening(house) as page:
         await page.hear()
-        await house.hub.stop_accepting()
+        await house.runtime.stop_accepting()
         while not page.state["draining"]:
             await page.hear()
 

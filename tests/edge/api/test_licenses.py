@@ -42,7 +42,7 @@ def rows(path: Path) -> tuple[dict[str, float | None], dict[tuple[str, str], tup
 
 def held(house: House) -> tuple[dict[str, float | None], dict[tuple[str, str], tuple[str | None, int]]]:
     """The same of memory."""
-    registrar = house.hub.registrar.registrar
+    registrar = house.runtime.registrar.registrar
     return (
         {serial: each.revoked for serial, each in registrar.licenses.items()},
         {name: (each.ticket, each.clones) for name, each in registrar.installations.items()},
@@ -166,15 +166,15 @@ async def test_a_request_is_answered_for_the_license_it_is_of(serve: Serve) -> N
 async def test_the_key_is_told_once_and_stands_nowhere(license: License, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     house = await license({"edition": "free"})
-    desk = house.registrar
-    assert desk is not None
-    (sale,) = desk.hub.registrar.registrar.licenses.values()
-    _, sold = await desk.http("PUT", "/api/licenses/OTHER", json={})
+    service = house.registrar
+    assert service is not None
+    (sale,) = service.runtime.registrar.registrar.licenses.values()
+    _, sold = await service.http("PUT", "/api/licenses/OTHER", json={})
     _, request = await house.http("POST", "/api/registration/request")
-    _, answer = await desk.http("POST", f"/api/licenses/{sale.serial}/answer", json=request)
+    _, answer = await service.http("POST", f"/api/licenses/{sale.serial}/answer", json=request)
     assert (await house.http("POST", "/api/registration/install", json=answer))[0] == 200
     told = ""
-    for each in (house, desk):
+    for each in (house, service):
         for path in (
             *("/api/license", "/api/registration", "/api/registrations", "/api/licenses", "/api/audit", "/metrics"),
             *(f"/api/licenses/{sale.serial}", "/api/licenses/OTHER", "/readyz", "/openapi.json", "/api/history"),
@@ -222,7 +222,7 @@ async def test_while_the_disk_fails_answers_go_on_and_the_file_is_made_the_same(
     key, other = await sold(house), await sold(house, "S-2")
     agent = await call(house, key)
     await agent.registered()
-    await written(house.hub.persistence)
+    await written(house.runtime.persistence)
     async with broken(house, "failing"):
         for seq in range(1, 6):
             await agent.verified(seq)
@@ -235,11 +235,11 @@ async def test_while_the_disk_fails_answers_go_on_and_the_file_is_made_the_same(
         assert status == 503
         assert (await late.hear())["type"] == "revoked"
     await recovered(house)
-    await written(house.hub.persistence)
+    await written(house.runtime.persistence)
     assert rows(path) == held(house)
     assert set(rows(path)[0]) == {"S-1"}, "a key that nobody was told is no license"
     await agent.verified(6)
-    await written(house.hub.persistence)
+    await written(house.runtime.persistence)
     assert rows(path) == held(house)
 
 
@@ -261,7 +261,7 @@ async def test_a_license_without_end_never_ends(serve: Serve, call: Call) -> Non
     agent = await call(house, await sold(house))
     await agent.registered()
     time.wall = START + 400 * 366 * 86400
-    house.hub.advance(4)
+    house.runtime.advance(4)
     await agent.verified(1)
     assert (await house.http("GET", "/api/licenses/S-1"))[1]["state"] == "active"
-    await until(lambda: not house.hub.persistence.store.pending)
+    await until(lambda: not house.runtime.persistence.store.pending)

@@ -105,7 +105,7 @@ async def test_the_free_edition_has_no_permanent_licenses(serve: Serve) -> None:
 async def test_pro_licenses_are_shown_and_a_temporary_one_is_revoked(serve: Serve) -> None:
     house = await serve(license__model="trueconf", license__trueconf__pro=3)
     await house.http("PUT", "/api/groups/staff", json={"accounts": ["zoe"], "permanent": True})
-    house.hub.redistribute(house.hub.now())
+    house.runtime.redistribute(house.runtime.now())
     ann, bob = await house.welcomed(account="ann"), await house.welcomed(account="bob")
     await ann.ask("join", conference="c")
     await bob.ask("join", conference="c")

@@ -36,8 +36,8 @@ class Hands:
 
 async def look(house: House) -> None:
     """Let a second pass in the archive, and what it writes become durable."""
-    archive = house.hub.history_store
-    archive.poll(house.hub.now())
+    archive = house.runtime.history_store
+    archive.poll(house.runtime.now())
     await until(lambda: archive._under_way is None)
 
 
@@ -56,7 +56,7 @@ async def items(house: House, path: str) -> list[dict[str, Any]]:
 
 async def demand(house: House) -> list[tuple[float, float, int | None]]:
     """The holds of the pool of e/pop, as sizing gets them."""
-    pages = house.hub.history_store.demand("epop", "concurrent", 0.0, house.hub.now())
+    pages = house.runtime.history_store.demand("epop", "concurrent", 0.0, house.runtime.now())
     return [hold async for page in pages for hold in page]
 
 
@@ -67,7 +67,7 @@ async def left(house: House, account: str | None, seconds: float, hands: Hands, 
     hands.move(seconds)
     await wire.ask("leave", conference=room)
     await wire.close()
-    await until(lambda: not house.hub.admission.sessions.by_number)
+    await until(lambda: not house.runtime.admission.sessions.by_number)
 
 
 async def test_history_tells_every_pool_by_hour(serve: Serve) -> None:
@@ -214,11 +214,11 @@ async def test_the_hour_goes_on_after_a_restart(tmp_path: Path) -> None:
     hands = Hands()
     for _ in range(2):
         async with running(settings_at(tmp_path / "t.db"), files=256, clock=hands.clock()) as gateway:
-            gateway.hub.history_store.poll(gateway.hub.now())
+            gateway.runtime.history_store.poll(gateway.runtime.now())
             hands.move(600)
         hands.move(60)
     async with running(settings_at(tmp_path / "t.db"), files=256, clock=hands.clock()) as gateway:
-        pieces = [each async for each in gateway.hub.history_store.pieces(0.0, START * 2, gateway.hub.now())]
+        pieces = [each async for each in gateway.runtime.history_store.pieces(0.0, START * 2, gateway.runtime.now())]
     epop = [each for each in pieces if each.model == "epop"]
     assert [(each.start, each.summary.seconds) for each in epop] == [(START, 600.0), (START, 600.0), (START, 0.0)]
     assert len({each.number for each in pieces}) == len(pieces)
@@ -246,7 +246,7 @@ async def test_what_the_store_did_not_take_is_written_again_and_counted_once(
 ) -> None:
     hands = Hands()
     house = await serve(clock=hands.clock(), license__epop__users=1)
-    store = house.hub.persistence.store
+    store = house.runtime.persistence.store
     with monkeypatch.context() as patched:
 
         def broken(*_: Any) -> asyncio.Future[None]:
@@ -272,10 +272,10 @@ async def test_what_is_written_twice_is_there_once(serve: Serve) -> None:
     hands = Hands()
     house = await serve(clock=hands.clock())
     await left(house, None, 30, hands)
-    house.hub.history_store._write(house.hub.now(), everything=True)
-    house.hub.history_store.close(house.hub.now())
-    await until(lambda: house.hub.history_store._under_way is None)
-    assert await house.hub.persistence.store.read("SELECT count(*) FROM hold WHERE model = 'epop'") == [(1,)]
+    house.runtime.history_store._write(house.runtime.now(), everything=True)
+    house.runtime.history_store.close(house.runtime.now())
+    await until(lambda: house.runtime.history_store._under_way is None)
+    assert await house.runtime.persistence.store.read("SELECT count(*) FROM hold WHERE model = 'epop'") == [(1,)]
 
 
 async def test_hours_are_forgotten_from_memory_when_they_are_durable(serve: Serve) -> None:
@@ -284,8 +284,8 @@ async def test_hours_are_forgotten_from_memory_when_they_are_durable(serve: Serv
     for _ in range(30):
         hands.move(HOUR)
         await look(house)
-    assert sum(len(course.ended) for course in house.hub.history_store.history.timelines) == 0
-    assert await house.hub.persistence.store.read("SELECT count(*) FROM hour WHERE model = 'epop' AND start < ?", (
+    assert sum(len(course.ended) for course in house.runtime.history_store.history.timelines) == 0
+    assert await house.runtime.persistence.store.read("SELECT count(*) FROM hour WHERE model = 'epop' AND start < ?", (
         START + 30 * HOUR,
     )) == [(30,)]  # fmt: skip
 
@@ -300,7 +300,7 @@ async def test_what_is_older_than_keep_is_deleted(serve: Serve) -> None:
     for _ in range(80):
         hands.move(HOUR)
         await look(house)
-    read = house.hub.persistence.store.read
+    read = house.runtime.persistence.store.read
     ((oldest,),) = await read("SELECT min(start) FROM hour")
     assert oldest >= hands.wall - 52 * HOUR
     assert await read("SELECT * FROM denial") == []

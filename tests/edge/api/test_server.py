@@ -158,7 +158,7 @@ async def test_a_fault_of_ours_is_500_and_in_the_log(
     house = await serve()
     await house.welcomed(account="ann")
     with monkeypatch.context() as broken:
-        broken.setattr(house.hub, "kick", None)
+        broken.setattr(house.runtime, "kick", None)
         status, body = await house.http("DELETE", "/api/accounts/ann/connections")
     assert (status, body["error"]) == (500, "internal")
     assert "DELETE /api/accounts/ann/connections failed" in caplog.text
@@ -234,7 +234,7 @@ async def test_paging_gives_everybody_exactly_once_though_people_come_and_go(ser
         if len(pages) == 1:  # who was shown goes; so the next page must not begin by counting
             await wires[99].close()
             await wires[0].close()
-            await until(lambda: len(house.hub.admission.sessions) == 248)
+            await until(lambda: len(house.runtime.admission.sessions) == 248)
     assert [len(page) for page in pages] == [100, 100, 50]
     assert len({each for page in pages for each in page}) == 250
     _, count = await house.http("GET", "/api/connections/count")

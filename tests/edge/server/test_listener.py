@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway.edge.server import listener as doors
+from gateway.edge.server import listener as listeners
 from gateway.edge.server.connection import Connection
 from tests.conftest import House, Serve, until
 from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Connect
@@ -28,8 +28,8 @@ TLS = {"listen__tls_certificate": CERTIFICATE, "listen__tls_key": PRIVATE_KEY}
 def rejected(house: House) -> dict[str, int]:
     """Sockets turned away at both doors, by reason."""
     found: dict[str, int] = {}
-    for door in house.hub.client_listeners:
-        for reason, count in door.rejected.items():
+    for listener in house.runtime.client_listeners:
+        for reason, count in listener.rejected.items():
             found[reason] = found.get(reason, 0) + count
     return found
 
@@ -51,10 +51,10 @@ async def refusal(house: House, transport: str, address: str = "127.0.0.1") -> d
         }
 
 
-async def only(door: doors.Listener) -> Connection:
+async def only(listener: listeners.Listener) -> Connection:
     """The one connection of a door, once it is there."""
-    await until(lambda: bool(door.connections))
-    (connection,) = door.connections
+    await until(lambda: bool(listener.connections))
+    (connection,) = listener.connections
     return connection
 
 
@@ -79,13 +79,13 @@ async def test_above_max_connections_a_client_is_refused_politely_and_the_others
     for wire in (first, second):
         assert (await wire.ask("heartbeat"))["type"] == "ack"
     await first.close()
-    await until(lambda: not house.hub.tcp.connections)
+    await until(lambda: not house.runtime.tcp.connections)
     await house.welcomed(transport)
 
 
 async def test_max_connections_never_exceeds_the_open_files_less_a_reserve(serve: Serve) -> None:
     house = await serve(files=200, listen__max_connections=5000)
-    assert house.hub.max_connections == 200 - 64
+    assert house.runtime.max_connections == 200 - 64
 
 
 async def test_exactly_max_connections_that_come_at_once_are_let_in(serve: Serve) -> None:
@@ -93,8 +93,8 @@ async def test_exactly_max_connections_that_come_at_once_are_let_in(serve: Serve
     with contextlib.ExitStack() as stack:
         for each in knocks(house.tcp, 151):
             stack.enter_context(each)
-        await until(lambda: len(house.hub.tcp.connections) + sum(rejected(house).values()) == 151)
-        assert len(house.hub.tcp.connections) == 150
+        await until(lambda: len(house.runtime.tcp.connections) + sum(rejected(house).values()) == 151)
+        assert len(house.runtime.tcp.connections) == 150
         assert rejected(house) == {"too_many_connections": 1}
 
 
@@ -106,7 +106,7 @@ async def test_one_address_may_have_so_many_connections_over_both_doors(transpor
     assert (await refusal(house, transport))["reason"] == "too_many_connections"
     await house.welcomed("tcp", "127.0.0.2")
     await first.close()
-    await until(lambda: len(house.hub.tcp.connections) == 1)
+    await until(lambda: len(house.runtime.tcp.connections) == 1)
     await house.welcomed(transport)
 
 
@@ -115,10 +115,10 @@ async def test_one_address_that_knocks_often_at_once_gets_exactly_its_share(serv
     with contextlib.ExitStack() as stack:
         for each in knocks(house.tcp, 80):
             stack.enter_context(each)
-        await until(lambda: len(house.hub.tcp.connections) + sum(rejected(house).values()) == 80)
+        await until(lambda: len(house.runtime.tcp.connections) + sum(rejected(house).values()) == 80)
         assert rejected(house) == {"too_many_connections": 10}
-    await until(lambda: not house.hub.tcp.connections)
-    assert house.hub.tcp.by_address == {}
+    await until(lambda: not house.runtime.tcp.connections)
+    assert house.runtime.tcp.by_address == {}
 
 
 @BOTH
@@ -126,7 +126,7 @@ async def test_those_who_have_not_said_hello_are_limited_apart(transport: str, s
     house = await serve(listen__max_pending=2)
     silent = await peer(house, "tcp")
     await peer(house, "websocket", bare=True)
-    await until(lambda: sum(len(door.pending) for door in house.hub.client_listeners) == 2)
+    await until(lambda: sum(len(listener.pending) for listener in house.runtime.client_listeners) == 2)
     told = await refusal(house, transport)
     assert told["reason"] == "rate_limited"
     assert told["retry_after_seconds"] == 1
@@ -142,8 +142,8 @@ async def test_above_the_accept_rate_clients_are_told_to_come_back_soon(transpor
     with contextlib.ExitStack() as stack:
         for each in knocks(port, 3):
             stack.enter_context(each)
-        door = house.hub.tcp if transport == "tcp" else house.hub.websocket
-        await until(lambda: rejected(house) == {"rate_limited": 2} and door.accepted == 1)
+        listener = house.runtime.tcp if transport == "tcp" else house.runtime.websocket
+        await until(lambda: rejected(house) == {"rate_limited": 2} and listener.accepted == 1)
 
 
 async def test_without_an_accept_rate_a_crowd_is_let_in(serve: Serve) -> None:
@@ -151,12 +151,12 @@ async def test_without_an_accept_rate_a_crowd_is_let_in(serve: Serve) -> None:
     with contextlib.ExitStack() as stack:
         for each in knocks(house.tcp, 100):
             stack.enter_context(each)
-        await until(lambda: len(house.hub.tcp.connections) == 100)
+        await until(lambda: len(house.runtime.tcp.connections) == 100)
 
 
 async def test_a_turn_of_the_loop_accepts_one_batch_and_no_more(serve: Serve) -> None:
     house = await serve()
-    door = house.hub.tcp
+    listener = house.runtime.tcp
     with contextlib.ExitStack() as stack:
         for each in knocks(house.tcp, 150):
             stack.enter_context(each)
@@ -164,31 +164,31 @@ async def test_a_turn_of_the_loop_accepts_one_batch_and_no_more(serve: Serve) ->
         async with asyncio.timeout(5):
             while taken[-1] < 150:
                 await asyncio.sleep(0)
-                taken.append(door.held)
+                taken.append(listener.held)
         steps = [after - before for before, after in pairwise(taken)]
-        assert max(steps) == doors.ACCEPT_BATCH
+        assert max(steps) == listeners.ACCEPT_BATCH
         assert min(steps) >= 0
-        await until(lambda: len(door.connections) == 150)
+        await until(lambda: len(listener.connections) == 150)
 
 
 async def test_nobody_is_counted_twice_while_coming_in(serve: Serve) -> None:
     house = await serve()
-    door = house.hub.tcp
+    listener = house.runtime.tcp
     with contextlib.ExitStack() as stack:
         for each in knocks(house.tcp, 60):
             stack.enter_context(each)
-        while len(door.connections) < 60:
+        while len(listener.connections) < 60:
             await asyncio.sleep(0)
-            assert door.held in {0, 60}
-            assert door.waiting == door.held
-        assert not door.arriving
+            assert listener.held in {0, 60}
+            assert listener.waiting == listener.held
+        assert not listener.arriving
 
 
 async def test_accepted_sockets_have_keepalive_inside_the_heartbeat_timeout(serve: Serve, peer: Connect) -> None:
     house = await serve()
-    for transport, door in (("tcp", house.hub.tcp), ("websocket", house.hub.websocket)):
+    for transport, listener in (("tcp", house.runtime.tcp), ("websocket", house.runtime.websocket)):
         await peer(house, transport, bare=True)
-        connection = await only(door)
+        connection = await only(listener)
         sock = connection.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
@@ -201,7 +201,7 @@ async def test_two_gateways_share_ports_where_both_are_told_to(serve: Serve, gre
     assert (two.tcp, two.websocket) == (one.tcp, one.websocket)
     for _ in range(40):
         await greet(one)
-    held = [len(house.hub.tcp.connections) for house in (one, two)]
+    held = [len(house.runtime.tcp.connections) for house in (one, two)]
     assert sum(held) == 40
     assert all(held), held
 
@@ -216,37 +216,37 @@ async def test_a_door_that_closes_lets_go_of_sockets_that_were_on_their_way_in(s
     house = await serve(**TLS)
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(each) for each in knocks(house.tcp, 3)]
-        door = house.hub.tcp
-        door._accept()
-        assert len(door.arriving) == 3
-        door.close()
-        await door.finish()
-        assert not door.arriving
+        listener = house.runtime.tcp
+        listener._accept()
+        assert len(listener.arriving) == 3
+        listener.close()
+        await listener.finish()
+        assert not listener.arriving
         assert [client.recv(1) for client in clients] == [b"", b"", b""]
 
 
 async def test_out_of_files_the_door_pauses_and_comes_back(
     serve: Serve, peer: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(doors, "OUT_OF_FILES_PAUSE", 0.05)
+    monkeypatch.setattr(listeners, "OUT_OF_FILES_PAUSE", 0.05)
     house = await serve()
-    door = house.hub.tcp
-    listener = door._listener
-    assert listener is not None
+    listener = house.runtime.tcp
+    server_socket = listener._server_socket
+    assert server_socket is not None
 
     class Exhausted:
-        """A listener in a process that has no file left."""
+        """A listening socket of a process that has no file left."""
 
         def _accept(self) -> None:
             raise OSError(24, "Too many open files")
 
         def fileno(self) -> int:
-            return listener.fileno() if listener is not None else -1
+            return server_socket.fileno() if server_socket is not None else -1
 
-    monkeypatch.setattr(door, "_listener", Exhausted())
+    monkeypatch.setattr(listener, "_server_socket", Exhausted())
     waiting = await peer(house)
-    await until(lambda: door._resume is not None)
-    monkeypatch.setattr(door, "_listener", listener)
+    await until(lambda: listener._resume is not None)
+    monkeypatch.setattr(listener, "_server_socket", server_socket)
     await waiting.say(HELLO)
     assert (await waiting.hear())["type"] == "welcome"
     assert [record.message.count("out of files") for record in caplog.records] == [1]
@@ -301,7 +301,7 @@ async def test_a_proxys_header_may_come_byte_by_byte(header: str, serve: Serve, 
         await asyncio.sleep(0)
     await client.say(HELLO)
     assert (await client.hear())["type"] == "welcome"
-    assert [each.address for each in house.hub.connections()] == [address]
+    assert [each.address for each in house.runtime.connections()] == [address]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ async def test_a_listed_proxy_without_a_header_is_refused(begin: bytes, serve: S
     await client.send(begin)
     assert await client.rest() == b""
     assert rejected(house) == {"handshake": 1}
-    assert not house.hub.tcp.held
+    assert not house.runtime.tcp.held
 
 
 async def test_a_listed_proxy_that_hangs_up_before_its_header_leaves_nothing(serve: Serve, peer: Connect) -> None:
@@ -329,7 +329,7 @@ async def test_a_listed_proxy_that_hangs_up_before_its_header_leaves_nothing(ser
     await client.send(b"PROXY TC")
     await client.close()
     await until(lambda: rejected(house) == {"handshake": 1})
-    assert not house.hub.tcp.held
+    assert not house.runtime.tcp.held
 
 
 async def test_a_listed_proxy_has_until_the_hello_deadline_for_its_header(serve: Serve, peer: Connect) -> None:
@@ -346,11 +346,11 @@ async def test_others_than_listed_proxies_name_nobody(serve: Serve, peer: Connec
     await forger.send(HEADERS["version 1, IPv4"][0])
     (error,) = await forger.gone()
     assert error["code"] == "malformed"
-    await until(lambda: not house.hub.tcp.held)
+    await until(lambda: not house.runtime.tcp.held)
     honest = await peer(house)
     await honest.say(HELLO)
     assert (await honest.hear())["type"] == "welcome"
-    assert [each.address for each in house.hub.connections()] == ["127.0.0.1"]
+    assert [each.address for each in house.runtime.connections()] == ["127.0.0.1"]
 
 
 async def test_the_limit_of_an_address_is_that_of_the_proxied_one(serve: Serve, peer: Connect) -> None:
@@ -376,9 +376,9 @@ async def test_tls_is_spoken_on_both_doors(transport: str, serve: Serve, greet: 
     assert await client.hear() == {"type": "ack", "seq": 7}
     await client.say(b'{"type":"bye"}')
     assert await client.gone() == []
-    await until(lambda: not any(door.held for door in house.hub.client_listeners))
-    door = house.hub.tcp if transport == "tcp" else house.hub.websocket
-    assert door.closed == {"bye": 1}
+    await until(lambda: not any(listener.held for listener in house.runtime.client_listeners))
+    listener = house.runtime.tcp if transport == "tcp" else house.runtime.websocket
+    assert listener.closed == {"bye": 1}
 
 
 @BOTH
@@ -393,7 +393,7 @@ async def test_a_plain_client_at_a_tls_door_does_no_harm(
     await until(lambda: rejected(house) == {"handshake": 1})
     await honest.say(b'{"type":"heartbeat"}')
     assert (await honest.hear())["type"] == "ack"
-    assert sum(door.held for door in house.hub.client_listeners) == 1
+    assert sum(listener.held for listener in house.runtime.client_listeners) == 1
 
 
 @BOTH
@@ -402,13 +402,13 @@ async def test_a_tls_handshake_has_a_deadline(transport: str, serve: Serve, peer
     silent = await peer(house, transport, bare=True)
     assert await silent.rest() == b""
     assert rejected(house) == {"handshake": 1}
-    assert not any(door.held for door in house.hub.client_listeners)
+    assert not any(listener.held for listener in house.runtime.client_listeners)
 
 
 async def test_a_tls_handshake_counts_as_pending(serve: Serve, peer: Connect) -> None:
     house = await serve(listen__max_pending=1, **TLS)
     await peer(house)
-    await until(lambda: house.hub.tcp.waiting == 1)
+    await until(lambda: house.runtime.tcp.waiting == 1)
     refused = await peer(house)
     assert await refused.rest() == b""
     assert rejected(house) == {"rate_limited": 1}
@@ -419,7 +419,7 @@ async def test_the_hello_deadline_runs_from_before_the_tls_handshake(
 ) -> None:
     house = await serve(**TLS)
     client = await peer(house, tls=trust)
-    house.hub.advance(20)
+    house.runtime.advance(20)
     (closing,) = await client.gone()
     assert closing["reason"] == "hello_timeout"
 
@@ -433,10 +433,10 @@ async def test_behind_a_proxy_tls_begins_after_the_header(serve: Serve, trust: s
     secured = await loop.start_tls(transport, transport.get_protocol(), trust, server_hostname="localhost")
     assert secured is not None
     secured.write(HELLO + b"\n")
-    await until(lambda: bool(len(house.hub.admission.sessions)))
-    assert [each.address for each in house.hub.connections()] == ["203.0.113.8"]
+    await until(lambda: bool(len(house.runtime.admission.sessions)))
+    assert [each.address for each in house.runtime.connections()] == ["203.0.113.8"]
     secured.abort()
-    await until(lambda: not house.hub.tcp.held)
+    await until(lambda: not house.runtime.tcp.held)
 
 
 async def test_what_a_turned_away_client_hears_is_one_json_object(serve: Serve) -> None:

@@ -152,7 +152,7 @@ async def test_while_the_disk_is_broken_all_that_needs_no_license_goes_on(open_h
     await ann.ask("join", conference="weekly", access="public")
     async with broken(house, "failing"):
         unavailable(await bob.ask("join", conference="weekly"))
-        await until(lambda: not house.hub.persistence.store.available)
+        await until(lambda: not house.runtime.persistence.store.available)
         said(await guest.ask("join", conference="weekly"), "joined", seats=["guest"])
         said(await bob.ask("join", conference="call", mode="call"), "joined", seats=["online"])
         said(await ann.ask("join", conference="other"), "joined", seats=["online", "pro"])
@@ -284,7 +284,7 @@ async def test_another_device_of_the_account_hears_nothing_of_a_license_that_is_
         unavailable(await pc.hear())
         unavailable(await phone.hear())
     await tablet.close()
-    await until(lambda: len(house.hub.admission.sessions) == 2)
+    await until(lambda: len(house.runtime.admission.sessions) == 2)
     assert await counted(house) == before
     await recovered(house)
 
@@ -315,13 +315,13 @@ async def test_of_a_client_that_has_gone_nothing_stays(how: str, transport: str,
         ann = await house.welcomed(transport, account="ann")
         await ann.say("join", conference="a")
         await ann.say("leave", conference="a")
-        await until(lambda: bool(house.hub.pending_replies) or bool(house.hub.admission.refusals))
+        await until(lambda: bool(house.runtime.pending_replies) or bool(house.runtime.admission.refusals))
         await ann.drop()
-        await until(lambda: len(house.hub.admission.sessions) == 1)
-        await until(lambda: not house.hub.pending_replies)
+        await until(lambda: len(house.runtime.admission.sessions) == 1)
+        await until(lambda: not house.runtime.pending_replies)
         assert await counted(house) == before
     await recovered(house)
-    assert house.hub.pending_replies.deferred_input == {}
+    assert house.runtime.pending_replies.deferred_input == {}
     await silent(watcher)
 
 
@@ -332,7 +332,7 @@ async def test_a_client_that_has_gone_before_the_commit_has_its_license(open_hou
         await ann.say("join", conference="a")
         await stuck(house)
         await ann.drop()
-        await until(lambda: not len(house.hub.admission.sessions))
+        await until(lambda: not len(house.runtime.admission.sessions))
     await recovered(house)
     ((account, (kind, expires)),) = leases(tmp_path / "store.db").items()
     assert (account, kind) == ("ann", "temporary")
@@ -411,10 +411,10 @@ async def test_a_drain_does_not_wait_for_answers_and_keeps_what_was_granted(
     async with running(settings) as gateway:
         house.tcp = gateway.ports()["tcp"] or 0
         ann = await house.welcomed(account="ann")
-        await idle(gateway.hub.persistence.store)
+        await idle(gateway.runtime.persistence.store)
         with locked(path):
             await ann.say("join", conference="a")
-            await until(lambda: bool(gateway.hub.persistence.store._under_way))
+            await until(lambda: bool(gateway.runtime.persistence.store._under_way))
             closing = asyncio.ensure_future(gateway.close(drain=0))
             assert [message["reason"] for message in await ann.gone()] == ["drained"]
             await ann.close()
@@ -430,7 +430,7 @@ async def test_a_gateway_closes_while_its_disk_is_broken(tmp_path: Path) -> None
     async with running(
         settings_of(license__model="trueconf", store__path=str(path), store__deadline="50ms")
     ) as gateway:
-        await idle(gateway.hub.persistence.store)
+        await idle(gateway.runtime.persistence.store)
         with locked(path):
             await gateway.close(drain=0)
 
@@ -451,7 +451,7 @@ async def test_what_an_operator_decides_is_in_effect_and_said_not_to_be_durable(
         said(await ann.hear(), "removed", reason="license_withdrawn", seats=["online"])
     await recovered(house)
     assert held(house) == {}
-    assert leases(house.hub.persistence.store.path) == {}
+    assert leases(house.runtime.persistence.store.path) == {}
 
 
 async def test_a_requester_that_goes_away_does_not_break_what_waits(open_house: Open) -> None:
@@ -465,4 +465,4 @@ async def test_a_requester_that_goes_away_does_not_break_what_waits(open_house: 
         await silent(bob)
     said(await bob.hear(), "joined")
     said(await ann.hear(), "removed")
-    assert house.hub.persistence.store.errors == 0
+    assert house.runtime.persistence.store.errors == 0

@@ -24,16 +24,16 @@ REGISTER = (
 
 def counted(house: House) -> dict[str, int]:
     """How checks and connections ended, without what did not occur."""
-    desk = house.hub.registrar
-    return {result: count for result, count in {**desk.results, **desk.door.rejected}.items() if count}
+    service = house.runtime.registrar
+    return {result: count for result, count in {**service.results, **service.listener.rejected}.items() if count}
 
 
 async def empty(house: House) -> None:
     """Wait until nobody is at the registrar's door."""
-    await until(lambda: not house.hub.registrar.door.held)
-    assert not house.hub.registrar.door.pending
-    assert not house.hub.registrar._connections
-    assert not house.hub.registrar.registrar.talks
+    await until(lambda: not house.runtime.registrar.listener.held)
+    assert not house.runtime.registrar.listener.pending
+    assert not house.runtime.registrar._connections
+    assert not house.runtime.registrar.registrar.talks
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
@@ -128,13 +128,13 @@ async def test_dripping_does_not_move_the_hello_deadline(challenged: bool, serve
     agent = await call(house, await sold(house))
     if challenged:
         await agent.challenged()
-    await until(lambda: bool(house.hub.registrar.door.connections))
-    (connection,) = house.hub.registrar.door.connections
+    await until(lambda: bool(house.runtime.registrar.listener.connections))
+    (connection,) = house.runtime.registrar.listener.connections
     for sent in range(1, 20):
         await agent.send(b"{")
         await until(lambda: connection.cause is not None or len(getattr(connection, "tail", b"")) == sent)  # noqa: B023
-        house.hub.advance(1)
-    house.hub.advance(1)
+        house.runtime.advance(1)
+    house.runtime.advance(1)
     assert connection.cause == "hello_timeout"
     assert await agent.gone() == [], "what only clients understand is not said"
     await empty(house)
@@ -145,8 +145,8 @@ async def test_who_never_closes_its_half_is_aborted(serve: Serve, call: Call) ->
     agent = await call(house)
     await agent.say(b"{}")
     assert await agent.hear() == REFUSED
-    assert len(house.hub.registrar.door.connections) == 1
-    house.hub.advance(5)
+    assert len(house.runtime.registrar.listener.connections) == 1
+    house.runtime.advance(5)
     await empty(house)
 
 
@@ -167,7 +167,7 @@ async def test_who_hangs_up_before_the_answer_is_written_leaves_nothing(serve: S
     await agent.challenged()
     await agent.utter(agent.proof())
     agent.reset()
-    await until(lambda: house.hub.registrar.results["registered"] == 1)
+    await until(lambda: house.runtime.registrar.results["registered"] == 1)
     await empty(house)
 
 
@@ -180,7 +180,7 @@ async def test_agents_that_have_proven_nothing_are_pending_like_clients(serve: S
     first = await call(house, key)
     await first.challenged()
     silent = await house.connect()
-    await until(lambda: len(house.hub.tcp.pending) == 1)
+    await until(lambda: len(house.runtime.tcp.pending) == 1)
     assert await (await call(house)).gone() == [{"type": "refused", "reason": "rate_limited"}]
     await first.utter(first.proof())
     assert (await first.hear())["type"] == "registered"
@@ -207,7 +207,7 @@ async def test_all_doors_share_the_most_connections(serve: Serve, call: Call) ->
 
 async def test_above_the_accept_rate_agents_are_told(serve: Serve, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     house = await serve(listen__accept_rate=1)
-    monkeypatch.setattr(house.hub.registrar.door, "_refill", lambda: 0.0)
+    monkeypatch.setattr(house.runtime.registrar.listener, "_refill", lambda: 0.0)
     assert await (await call(house)).gone() == [{"type": "refused", "reason": "rate_limited"}]
     assert counted(house) == {"rate_limited": 1}
     _, metrics = await house.http("GET", "/metrics")
@@ -235,7 +235,7 @@ async def test_an_agent_that_does_not_read_is_cut_off(serve: Serve, call: Call) 
     agent = await call(house, await sold(house), room=2048)
     await agent.registered()
     agent.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket has it
-    (connection,) = house.hub.registrar.door.connections
+    (connection,) = house.runtime.registrar.listener.connections
     seq = 0
     while connection.cause is None:
         lines = []
@@ -245,7 +245,7 @@ async def test_an_agent_that_does_not_read_is_cut_off(serve: Serve, call: Call) 
         with contextlib.suppress(ConnectionError):
             await agent.send(b"".join(lines))
         await asyncio.sleep(0)
-        await until(lambda: not house.hub.persistence.store.pending)  # what is answered waits for the disk
+        await until(lambda: not house.runtime.persistence.store.pending)  # what is answered waits for the disk
         assert seq < 100_000
     assert connection.cause == "slow_consumer"
     await empty(house)
@@ -267,7 +267,7 @@ async def test_hostile_agents_disturb_neither_clients_nor_servers(serve: Serve, 
         await good.verified(turn)
         for each in crowd:
             await each.close()
-        await until(lambda: len(house.hub.registrar.door.connections) == 1)
+        await until(lambda: len(house.runtime.registrar.listener.connections) == 1)
 
 
 async def test_the_proxies_of_clients_are_not_those_of_agents(serve: Serve, call: Call) -> None:
@@ -284,7 +284,7 @@ async def test_a_registrar_that_is_closed_hangs_up_after_its_clients_have_gone(s
     agent, fresh = await call(house, await sold(house)), await call(house)
     await agent.registered()
     await fresh.challenged()
-    await house.hub.drain(0)
+    await house.runtime.drain(0)
     await agent.verified(1)
     await house.gateway.close(drain=0)
     assert await agent.gone() == await fresh.gone() == []
@@ -310,7 +310,7 @@ async def test_tls_is_that_of_the_other_doors(serve: Serve, call: Call, trust: s
     assert b"challenge" not in await plain.rest()
     await until(lambda: counted(house).get("handshake") == 1)
     await agent.verified(2)
-    house.hub.registrar.revoke("S-1")
+    house.runtime.registrar.revoke("S-1")
     assert (await agent.hear())["type"] == "revoked"
 
 
@@ -322,7 +322,7 @@ async def test_a_stalled_disk_holds_the_answer_and_a_failed_one_does_not(
     await agent.registered()
     async with broken(house, "stalled"):
         await agent.utter(agent.sealed({"type": "verify", "seq": 1, "used": {}}))
-        await until(lambda: bool(house.hub.persistence.store._under_way))
-        assert house.hub.registrar.results["verified"] == 1
+        await until(lambda: bool(house.runtime.persistence.store._under_way))
+        assert house.runtime.registrar.results["verified"] == 1
         assert not agent.reader._buffer  # type: ignore[attr-defined]  # nothing may be told that is not kept
     assert (await agent.hear())["type"] == "verified"

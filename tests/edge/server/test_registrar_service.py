@@ -16,14 +16,14 @@ from tests.edge.registering import START, Time, sold
 
 async def audited(house: House, action: str) -> list[dict[str, Any]]:
     """The entries of the audit log about one action."""
-    await written(house.hub.persistence)
+    await written(house.runtime.persistence)
     _, told = await house.http("GET", "/api/audit")
     return [each for each in told["items"] if each["action"] == action]
 
 
 def counted(house: House) -> dict[str, int]:
     """How checks ended, without those that did not occur."""
-    return {result: count for result, count in house.hub.registrar.results.items() if count}
+    return {result: count for result, count in house.runtime.registrar.results.items() if count}
 
 
 async def server(house: House, place: int = 0) -> dict[str, Any]:
@@ -74,7 +74,7 @@ async def test_a_server_registers_and_is_verified_again_and_again(serve: Serve, 
         "clones_suspected": 0,
     }
     await agent.close()
-    await until(lambda: not house.hub.registrar.door.connections)
+    await until(lambda: not house.runtime.registrar.listener.connections)
     assert await server(house) == shown | {"connected": False, "since": None}
 
 
@@ -167,9 +167,9 @@ async def test_once_the_first_has_gone_another_installation_may_have_the_license
     first = await call(house, key)
     await first.registered()
     await first.close()
-    await until(lambda: not house.hub.registrar.registrar.talks)
+    await until(lambda: not house.runtime.registrar.registrar.talks)
     await (await call(house, key, server="inst-2")).registered()
-    assert house.hub.registrar.registrar.clones == 0
+    assert house.runtime.registrar.registrar.clones == 0
 
 
 async def test_the_same_installation_replaces_its_old_connection(serve: Serve, call: Call) -> None:
@@ -181,8 +181,8 @@ async def test_the_same_installation_replaces_its_old_connection(serve: Serve, c
     assert await old.hear() == {}
     await old.close()
     await new.verified(1)
-    assert len(house.hub.registrar.registrar.talks) == 1
-    assert house.hub.registrar.registrar.clones == 0
+    assert len(house.runtime.registrar.registrar.talks) == 1
+    assert house.runtime.registrar.registrar.clones == 0
 
 
 async def test_a_copied_disk_is_betrayed_by_its_ticket_and_served(serve: Serve, call: Call) -> None:
@@ -196,13 +196,13 @@ async def test_a_copied_disk_is_betrayed_by_its_ticket_and_served(serve: Serve, 
     copy = await call(house, key)
     await copy.registered(ticket=copied)
     await copy.verified(1)
-    assert house.hub.registrar.registrar.clones == 1
+    assert house.runtime.registrar.registrar.clones == 1
     (entry,) = await audited(house, "clone.suspected")
     assert entry["detail"]["how"] == "ticket"
     await copy.close()
-    await until(lambda: not house.hub.registrar.registrar.talks)
+    await until(lambda: not house.runtime.registrar.registrar.talks)
     await (await call(house, key)).registered(ticket=last)
-    assert house.hub.registrar.registrar.clones == 2
+    assert house.runtime.registrar.registrar.clones == 2
     assert (await server(house))["clones_suspected"] == 2
 
 
@@ -213,7 +213,7 @@ async def test_a_server_without_a_ticket_begins_anew_and_is_no_double(serve: Ser
         agent = await call(house, key)
         await agent.registered()
         await agent.close()
-    assert house.hub.registrar.registrar.clones == 0
+    assert house.runtime.registrar.registrar.clones == 0
 
 
 # -- a disk that does not answer -------------------------------------------------------------------------------------
@@ -225,13 +225,13 @@ async def test_a_disk_that_does_not_answer_holds_nobody_up(serve: Serve, call: C
     async with broken(house, "stalled"):
         agent = await call(house, key)
         ticket = (await agent.registered())["ticket"]
-        assert not house.hub.persistence.store.available
+        assert not house.runtime.persistence.store.available
         last = (await agent.verified(1))["ticket"]
         await agent.close()
     await recovered(house)
     told = await (await call(house, key)).registered(ticket=last)
     assert told["ticket"] not in {ticket, last}
-    assert house.hub.registrar.registrar.clones == 0
+    assert house.runtime.registrar.registrar.clones == 0
 
 
 # -- what the operator does ------------------------------------------------------------------------------------------
@@ -244,10 +244,10 @@ async def test_who_is_connected_hears_at_once_that_the_license_is_gone(act: str,
     agent = await call(house, key)
     await agent.registered()
     if act == "revoke":
-        house.hub.registrar.revoke("S-1")
+        house.runtime.registrar.revoke("S-1")
     else:
-        house.hub.registrar.remove("S-1")
-    (connection,) = house.hub.registrar.door.connections
+        house.runtime.registrar.remove("S-1")
+    (connection,) = house.runtime.registrar.listener.connections
     assert connection.cause == "denied", "told before anything else could happen"
     told = await agent.hear()
     assert (told["type"], told["reason"]) == ("revoked", "revoked")
@@ -267,7 +267,7 @@ async def test_new_terms_reach_a_connected_server_when_it_registers_anew(serve: 
     assert await agent.hear() == {}
     again = await (await call(house, key)).registered(ticket=ticket)
     assert again["limits"] == {"pro": 3}
-    assert house.hub.registrar.registrar.clones == 0
+    assert house.runtime.registrar.registrar.clones == 0
 
 
 async def test_terms_that_stay_the_same_disturb_nobody(serve: Serve, call: Call) -> None:
@@ -286,10 +286,10 @@ async def test_a_license_that_ends_is_withdrawn_in_the_same_second(serve: Serve,
     agent = await call(house, await sold(house, not_after=int(START) + 60))
     await agent.registered()
     time.go(60)
-    house.hub.advance(4)
+    house.runtime.advance(4)
     await agent.verified(1)
     time.go(0.001)
-    house.hub.advance(4)
+    house.runtime.advance(4)
     told = await agent.hear()
     assert (told["type"], told["reason"]) == ("revoked", "expired")
     assert agent.signed(told)
@@ -304,11 +304,11 @@ async def test_after_three_intervals_of_silence_a_server_is_lost(serve: Serve, c
     house = await serve(registrar__interval="10s")
     agent = await call(house, await sold(house))
     await agent.registered()
-    house.hub.advance(110)
+    house.runtime.advance(110)
     await agent.verified(1)
-    house.hub.advance(110)
+    house.runtime.advance(110)
     assert (await server(house))["connected"]
-    house.hub.advance(11)
+    house.runtime.advance(11)
     assert await agent.hear() == {}
     assert not (await server(house))["connected"]
     assert counted(house) == {"registered": 1, "verified": 1, "silent": 1}
@@ -318,10 +318,10 @@ async def test_what_is_no_verification_does_not_prove_life(serve: Serve, call: C
     house = await serve(registrar__interval="10s")
     agent = await call(house, await sold(house))
     await agent.registered()
-    house.hub.advance(110)
+    house.runtime.advance(110)
     await agent.send(b'{"type":"verify","seq":1')
-    await until(lambda: all(each.tail for each in house.hub.registrar.door.connections))  # type: ignore[attr-defined]
-    house.hub.advance(11)
+    await until(lambda: all(each.tail for each in house.runtime.registrar.listener.connections))  # type: ignore[attr-defined]
+    house.runtime.advance(11)
     assert await agent.hear() == {}
 
 
@@ -358,7 +358,7 @@ async def test_the_verification_of_another_conversation_is_none(serve: Serve, ca
     await first.registered()
     yesterday = first.sealed({"type": "verify", "seq": 1, "used": {}})
     await first.close()
-    await until(lambda: not house.hub.registrar.registrar.talks)
+    await until(lambda: not house.runtime.registrar.registrar.talks)
     second = await call(house, key)
     await second.registered()
     await second.utter(yesterday)

@@ -66,7 +66,9 @@ async def test_the_whole_life(transport: str, run: Run, registrar: RawRegistrar,
         assert 'tallygate_registration_state{state="expired"} 1.0' in metrics
         found = metrics.partition("\ntallygate_registration_shutdown_timestamp_seconds ")[2]
         assert float(found.partition("\n")[0]) == START + GRACE
-        assert house.hub.admission.primary.pools["pro"].used == 1, "a PRO license lasts as long as it was leased for"
+        assert house.runtime.admission.primary.pools["pro"].used == 1, (
+            "a PRO license lasts as long as it was leased for"
+        )
         await client.close()
         await second.close()
 
@@ -83,7 +85,7 @@ async def test_a_verified_answer_opens_the_same_doors_again(run: Run, registrar:
         assert (told["shutdown_at"], told["lost_at"], told["last_verified"]) == (None, None, "2027-01-16T20:00:00Z")
         assert house.gateway.ports() == ports
         await house.welcomed()
-        await written(house.hub.persistence)
+        await written(house.runtime.persistence)
         _, audit = await house.http("GET", "/api/audit")
         said = [each["action"] for each in audit["items"] if each["action"].startswith("registration.")]
         assert [each.partition(".")[2] for each in said] == ["registered", "grace", "expired", "registered"]
@@ -98,7 +100,7 @@ async def test_an_answer_that_was_asked_for_before_the_machine_slept_is_late(
         await shows(house, LicenseState.EXPIRED)
         await silent.accept()
         await silent.gone()
-        assert house.hub.registration.checks["late"] == 1
+        assert house.runtime.registration.checks["late"] == 1
         await shows(house, LicenseState.EXPIRED)
 
 
@@ -140,7 +142,7 @@ async def test_reminders_are_logged_on_the_way(
         await lost(house, await registered(house, registrar), registrar)
         for left in (GRACE, GRACE - 1, 6 * HOUR + 1, 6 * HOUR, 2 * HOUR, HOUR, 601, 600, 599, 1, 0):
             time.go(START + GRACE - left - time.wall)
-            house.hub.registration.poll()
+            house.runtime.registration.poll()
         said = [each.getMessage() for each in caplog.records if "service ends in" in each.getMessage()]
         assert [each.partition("ends in ")[2].partition(",")[0] for each in said] == [
             "12 h 00 min",
@@ -190,7 +192,7 @@ async def test_a_license_in_use_elsewhere_is_a_suspicion_and_a_lost_connection(
         await silent.gone()
         told = await shows(house, LicenseState.GRACE)
         assert told["clone_suspected"]
-        await written(house.hub.persistence)
+        await written(house.runtime.persistence)
         _, audit = await house.http("GET", "/api/audit")
         (entry,) = [each for each in audit["items"] if each["action"] == "clone.suspected"]
         assert entry["subject"] == "S-1"
@@ -235,7 +237,7 @@ async def test_the_license_replaces_what_is_configured_and_a_lower_limit_drops_n
         wires = [await house.welcomed(account=f"a{number}", device=f"d{number}") for number in range(3)]
         caller.close()
         await registered(house, registrar, **PAID, limits={"online": 1})
-        await until(lambda: house.hub.admission.primary.pools["online"].terms.limit == 1)
+        await until(lambda: house.runtime.admission.primary.pools["online"].terms.limit == 1)
         for wire in wires:
             assert (await wire.ask("heartbeat"))["type"] == "ack"
         refused = await (await house.connect()).hello(account="late")
@@ -248,7 +250,7 @@ async def test_the_license_may_be_of_another_model_from_now_on(run: Run, registr
         wire = await house.welcomed(account="ann")
         caller.close()
         await registered(house, registrar, model="epop", edition="", limits={"concurrent": 7})
-        await until(lambda: house.hub.admission.primary.model.name == "epop")
+        await until(lambda: house.runtime.admission.primary.model.name == "epop")
         _, told = await house.http("GET", "/api/license")
         assert (told["model"], limits(told)) == ("epop", {"concurrent": 7})
         assert (await wire.ask("join", conference="c"))["type"] == "joined"
@@ -271,7 +273,7 @@ async def test_a_reload_keeps_the_limits_of_the_license(
             store__path=store,
         )
         house.gateway.reload(settings)
-        assert house.hub.tcp.burst == 99
+        assert house.runtime.tcp.burst == 99
         assert limits((await house.http("GET", "/api/license"))[1])["pro"] == 5
 
 
@@ -288,11 +290,11 @@ async def test_a_reload_does_not_make_a_free_edition_of_a_gateway_without_a_regi
 async def test_a_license_is_installed_by_hand(license: License) -> None:
     time = Time()
     house = await license({"edition": "free", "not_after": "2027-02-01"}, clock=time.clock, registered=False)
-    desk = house.registrar
-    assert desk is not None
-    await until(lambda: house.hub.registration.state is LicenseState.REGISTERED)
+    service = house.registrar
+    assert service is not None
+    await until(lambda: house.runtime.registration.state is LicenseState.REGISTERED)
     await house.gateway.agent.close()
-    house.hub.registration.lost()
+    house.runtime.registration.lost()
     time.go(GRACE)
     await shows(house, LicenseState.EXPIRED)
 
@@ -300,7 +302,7 @@ async def test_a_license_is_installed_by_hand(license: License) -> None:
         return (await house.http("POST", "/api/registration/request"))[1]
 
     async def answered(request: Any, serial: str = "S-0") -> Any:
-        status, answer = await desk.http("POST", f"/api/licenses/{serial}/answer", json=request)
+        status, answer = await service.http("POST", f"/api/licenses/{serial}/answer", json=request)
         assert status == 200, answer
         return answer
 
@@ -316,7 +318,7 @@ async def test_a_license_is_installed_by_hand(license: License) -> None:
     assert await refused({}) == "bad_field"
     assert await refused(answer | {"x": 1.5}) == "bad_field"
     assert await refused(answer | {"server": "another"}) == "another_installation"
-    await desk.http("PUT", "/api/licenses/S-9", json={})
+    await service.http("PUT", "/api/licenses/S-9", json={})
     request = await asked()
     assert await refused(await answered(request | {"serial": "S-9"}, "S-9")) == "another_serial"
     assert await refused(await answered(request | {"server": "inst-2"})) == "another_installation"
@@ -353,7 +355,7 @@ async def test_a_gateway_that_is_its_own_registrar_loses_nothing_when_it_ends(se
         registration__serial="OWN",
         registration__key_file=key,
     )
-    await until(lambda: house.hub.registration.state is LicenseState.REGISTERED)
+    await until(lambda: house.runtime.registration.state is LicenseState.REGISTERED)
     await house.gateway.close(drain=0)
     with contextlib.closing(sqlite3.connect(path)) as file:
         actions = [action for (action,) in file.execute("SELECT action FROM audit ORDER BY seq")]

@@ -36,7 +36,7 @@ def eager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 def counted(house: House) -> dict[str, int]:
     """How attempts to be verified ended, without what did not occur."""
-    return {result: count for result, count in house.hub.registration.checks.items() if count}
+    return {result: count for result, count in house.runtime.registration.checks.items() if count}
 
 
 async def come(house: House, registrar: RawRegistrar, phase: str) -> Caller:
@@ -48,7 +48,7 @@ async def come(house: House, registrar: RawRegistrar, phase: str) -> Caller:
     await caller.challenge()
     if phase != "challenged":
         await caller.say(caller.registered())
-        await until(lambda: house.hub.registration.state is LicenseState.REGISTERED)
+        await until(lambda: house.runtime.registration.state is LicenseState.REGISTERED)
     if phase == "asked":
         assert (await caller.hear())["type"] == "verify"
     return caller
@@ -56,7 +56,7 @@ async def come(house: House, registrar: RawRegistrar, phase: str) -> Caller:
 
 async def truth(house: House, caller: Caller, phase: str) -> None:
     """Go on as if nothing had been said."""
-    before = house.hub.registration.checks["accepted"]
+    before = house.runtime.registration.checks["accepted"]
     if phase == "new":
         await caller.say({"type": "challenge", "nonce": caller.nonce})
         assert (await caller.hear())["type"] == "proof"
@@ -65,8 +65,8 @@ async def truth(house: House, caller: Caller, phase: str) -> None:
     elif phase == "asked":
         await caller.say(caller.verified(1))
     if phase != "registered":
-        await until(lambda: house.hub.registration.checks["accepted"] == before + 1)
-    assert house.hub.registration.state is LicenseState.REGISTERED
+        await until(lambda: house.runtime.registration.checks["accepted"] == before + 1)
+    assert house.runtime.registration.state is LicenseState.REGISTERED
 
 
 def yesterdays(caller: Caller, message: Message) -> Message:
@@ -118,13 +118,13 @@ async def test_a_lie_changes_nothing_and_the_truth_is_believed_after_it(
     result = EARLY.get(name, result) if phase == "new" else result
     async with run() as house:
         caller = await come(house, registrar, phase)
-        ours = house.hub.registration.status
-        before = ours.to_json("S-1", KEY, ""), house.hub.registration.state
+        ours = house.runtime.registration.status
+        before = ours.to_json("S-1", KEY, ""), house.runtime.registration.state
         told = lie(caller)
         for number in range(1, 4):
             await (caller.send(told) if isinstance(told, bytes) else caller.say(told))
-            await until(lambda: house.hub.registration.checks[result] == number)  # noqa: B023 - waited for right here
-        after = ours.to_json("S-1", KEY, ""), house.hub.registration.state
+            await until(lambda: house.runtime.registration.checks[result] == number)  # noqa: B023 - waited for right here
+        after = ours.to_json("S-1", KEY, ""), house.runtime.registration.state
         assert after == before
         await truth(house, caller, phase)
         assert counted(house)[result] == 3
@@ -140,8 +140,8 @@ async def test_what_was_said_before_is_believed_once(phase: str, run: Run, regis
             assert (await caller.hear())["seq"] == 2
         for number, message in enumerate((caller.registered(), caller.verified(1)), 1):
             await caller.say(message)
-            await until(lambda: house.hub.registration.checks["replayed"] == number)  # noqa: B023 - right here
-        assert house.hub.registration.status.ticket == ("t-1" if phase == "asked" else "t-0")
+            await until(lambda: house.runtime.registration.checks["replayed"] == number)  # noqa: B023 - right here
+        assert house.runtime.registration.status.ticket == ("t-1" if phase == "asked" else "t-0")
 
 
 @pytest.mark.parametrize(
@@ -155,9 +155,9 @@ async def test_a_license_that_makes_no_sense_is_no_license(
         caller = await registrar.call()
         await caller.accept(**terms)
         await until(lambda: counted(house) == {"malformed": 1})
-        assert house.hub.registration.state is LicenseState.UNREGISTERED
+        assert house.runtime.registration.state is LicenseState.UNREGISTERED
         await caller.say(caller.registered())
-        await until(lambda: house.hub.registration.state is LicenseState.REGISTERED)
+        await until(lambda: house.runtime.registration.state is LicenseState.REGISTERED)
 
 
 @pytest.mark.parametrize("told", [None, 1_800_000_000, "2027-01-15T08:00:00Z", "yesterday", True, [], {}])
@@ -176,9 +176,9 @@ async def test_an_unsigned_refusal_is_a_lost_connection(phase: str, run: Run, re
         again = await registrar.call()
         assert counted(house)["refused"] == 1
         state = LicenseState.GRACE if phase in {"registered", "asked"} else LicenseState.UNREGISTERED
-        assert house.hub.registration.state is state
+        assert house.runtime.registration.state is state
         await again.accept()
-        await until(lambda: house.hub.registration.state is LicenseState.REGISTERED)
+        await until(lambda: house.runtime.registration.state is LicenseState.REGISTERED)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -188,7 +188,7 @@ async def test_who_lies_without_end_is_hung_up_on(phase: str, run: Run, registra
         await caller.send((json.dumps({"type": "revoked", "reason": "revoked", "mac": "00"}).encode() + b"\n") * 5000)
         await caller.gone()
         assert counted(house)["forged"] == 16
-        assert house.hub.registration.state in {LicenseState.GRACE, LicenseState.UNREGISTERED}
+        assert house.runtime.registration.state in {LicenseState.GRACE, LicenseState.UNREGISTERED}
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -209,7 +209,7 @@ async def test_a_registrar_that_hangs_up_is_called_again(phase: str, run: Run, r
     async with run() as house:
         for number in range(5):
             (await come(house, registrar, phase if number == 0 or phase != "asked" else "challenged")).close()
-        await until(lambda: house.hub.registration.checks["lost"] == 5)
+        await until(lambda: house.runtime.registration.checks["lost"] == 5)
         await registered(house, registrar)
 
 
@@ -226,7 +226,7 @@ async def test_an_answer_has_a_deadline_whatever_drips_in(
             await asyncio.sleep(0.001)  # as often as may be without a message that is too long
         await caller.gone()
         assert counted(house)["late"] >= 1
-        assert house.hub.registration.state is LicenseState.UNREGISTERED
+        assert house.runtime.registration.state is LicenseState.UNREGISTERED
 
 
 @pytest.mark.parametrize("phase", ["asked"])
@@ -249,8 +249,8 @@ async def test_where_nobody_listens_it_is_tried_again_and_said_once(
 ) -> None:
     caplog.set_level(logging.WARNING, "tallygate.agent")
     async with run(registration__server="127.0.0.1:1") as house:
-        await until(lambda: house.hub.registration.checks["unreachable"] >= 5)
-        assert house.hub.registration.state is LicenseState.UNREGISTERED
+        await until(lambda: house.runtime.registration.checks["unreachable"] >= 5)
+        assert house.runtime.registration.state is LicenseState.UNREGISTERED
     said = [each.getMessage() for each in caplog.records]
     assert len(said) == 1
     assert said[0].startswith("registration server 127.0.0.1 port 1: ")
@@ -262,7 +262,7 @@ async def test_a_fault_of_our_own_does_not_end_the_attempts(
 ) -> None:
     monkeypatch.setattr(json_lines, "encode", None)
     async with run() as house:
-        await until(lambda: house.hub.registration.checks["lost"] >= 2)
+        await until(lambda: house.runtime.registration.checks["lost"] >= 2)
         monkeypatch.undo()
     assert "the conversation with the registration server failed" in caplog.text
     assert registrar.calls >= 2
@@ -314,5 +314,5 @@ async def test_clients_notice_nothing_of_a_registrar_that_is_mad(run: Run, regis
                 await client.say("heartbeat", seq=turn)
             for client in clients:
                 assert await client.hear() == {"type": "ack", "seq": turn}
-        assert house.hub.registration.state is LicenseState.GRACE
+        assert house.runtime.registration.state is LicenseState.GRACE
         assert (await clients[0].ask("join", conference="c", host=True))["type"] == "joined"

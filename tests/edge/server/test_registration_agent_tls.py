@@ -89,7 +89,7 @@ async def test_the_right_certificate_is_talked_to(
 ) -> None:
     async with run(registration__tls="true", **pins(certificates[0])[way]) as house:
         await registered(house, registrar)
-        assert house.hub.registration.checks["forged"] == 0
+        assert house.runtime.registration.checks["forged"] == 0
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -101,8 +101,8 @@ async def test_a_swapped_certificate_is_told_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with run(registration__tls="true", **pins(certificates[1])[way]) as house:
-        await until(lambda: house.hub.registration.checks["forged"] >= 2)
-        assert house.hub.registration.state is LicenseState.UNREGISTERED
+        await until(lambda: house.runtime.registration.checks["forged"] >= 2)
+        assert house.runtime.registration.state is LicenseState.UNREGISTERED
         while not registrar.callers.empty():
             caller = registrar.callers.get_nowait()
             assert await caller.hear() == {}
@@ -115,8 +115,8 @@ async def test_one_of_two_is_not_enough(
     ours, other = certificates
     pin = {"registration__tls_ca": ours.path, "registration__tls_fingerprint": other.fingerprint}
     async with run(registration__tls="true", **pin) as house:
-        await until(lambda: house.hub.registration.checks["forged"] >= 2)
-        assert house.hub.registration.state is LicenseState.UNREGISTERED
+        await until(lambda: house.runtime.registration.checks["forged"] >= 2)
+        assert house.runtime.registration.state is LicenseState.UNREGISTERED
         assert await (await registrar.call()).hear() == {}
 
 
@@ -125,8 +125,8 @@ async def test_an_authority_vouches_for_a_name(
 ) -> None:
     pin = {"registration__tls_ca": certificates[0].path, "registration__server": f"localhost:{registrar.port}"}
     async with run(registration__tls="true", **pin) as house:
-        await until(lambda: house.hub.registration.checks["forged"] >= 1)
-        assert house.hub.registration.state is LicenseState.UNREGISTERED
+        await until(lambda: house.runtime.registration.checks["forged"] >= 1)
+        assert house.runtime.registration.state is LicenseState.UNREGISTERED
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -143,7 +143,9 @@ async def test_without_tls_there_is_a_warning_where_others_can_listen(
         if tls:
             await registered(house, registrar)
         else:
-            await until(lambda: house.hub.registration.checks["lost"] + house.hub.registration.checks["late"] >= 1)
+            await until(
+                lambda: house.runtime.registration.checks["lost"] + house.runtime.registration.checks["late"] >= 1
+            )
     assert ("registration without TLS" in caplog.text) is not tls
 
 
@@ -161,14 +163,14 @@ async def test_a_plain_registrar_is_told_nothing_by_an_agent_that_speaks_tls(
             caller = await plain.call()
             assert (await caller.reader.read(1)) == b"\x16"
             await caller.send(b'{"type":"challenge","nonce":"00000000000000000000000000000000"}\n')
-            await until(lambda: house.hub.registration.checks["unreachable"] >= 1)
+            await until(lambda: house.runtime.registration.checks["unreachable"] >= 1)
 
 
 async def test_both_roles_of_the_gateway_speak_tls_to_each_other(
     serve: Serve, license: License, certificates: tuple[Certificate, Certificate]
 ) -> None:
     ours = certificates[0]
-    desk = await serve(listen__tls_certificate=ours.path, listen__tls_key=ours.key, registrar__interval="1s")
+    service = await serve(listen__tls_certificate=ours.path, listen__tls_key=ours.key, registrar__interval="1s")
     pin: dict[str, Any] = {"registration__tls": "true", **pins(ours)["fingerprint"]}
-    house = await license({"edition": "free"}, desk, **pin)
-    assert house.hub.registration.state is LicenseState.REGISTERED
+    house = await license({"edition": "free"}, service, **pin)
+    assert house.runtime.registration.state is LicenseState.REGISTERED

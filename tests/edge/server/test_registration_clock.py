@@ -53,7 +53,7 @@ async def test_a_clock_that_is_set_back_while_it_is_down_buys_nothing(
 async def test_a_store_that_was_deleted_begins_unregistered(run: Run, registrar: RawRegistrar, store: Path) -> None:
     async with run() as house:
         await lost(house, await registered(house, registrar), registrar)
-        before = house.hub.registration.installation
+        before = house.runtime.registration.installation
     shutil.rmtree(store.parent)
     store.parent.mkdir()
     async with run() as house:
@@ -161,7 +161,7 @@ async def test_a_suspended_machine_wakes_up_later(run: Run, registrar: RawRegist
         time.boot += 61
         await shows(house, LicenseState.GRACE)
         time.boot += GRACE
-        assert not house.hub.registration.grants, "before anybody looked"
+        assert not house.runtime.registration.grants, "before anybody looked"
         await shows(house, LicenseState.EXPIRED)
 
 

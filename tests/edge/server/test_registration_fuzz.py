@@ -133,10 +133,10 @@ async def watched(**overrides: Any) -> AsyncIterator[House]:
 async def at_the_registrar(changes: list[Edit], marks: list[float]) -> tuple[int, int]:
     """Say a whole conversation, changed; how often a license was registered and verified."""
     async with watched() as house:
-        desk = house.hub.registrar
-        desk.issue("S-1", {"edition": "free"})
-        desk.registrar.licenses["S-1"] = desk.registrar.licenses["S-1"]._replace(key=KEY)
-        desk.registrar._draw = lambda: NONCE
+        service = house.runtime.registrar
+        service.issue("S-1", {"edition": "free"})
+        service.registrar.licenses["S-1"] = service.registrar.licenses["S-1"]._replace(key=KEY)
+        service.registrar._draw = lambda: NONCE
         async with await RawAgent.at(house, KEY) as peer:
             register, peer.theirs = peer.opening(note="é"), NONCE
             seals = [peer.sealed({"type": "verify", "seq": seq, "used": {"pro": seq}}) for seq in (1, 2)]
@@ -148,12 +148,12 @@ async def at_the_registrar(changes: list[Edit], marks: list[float]) -> tuple[int
                     await peer.send(piece)
                 await asyncio.sleep(0)
             heard = [json.loads(line)["type"] for line in (await peer.rest()).splitlines()]
-        await until(lambda: not desk.door.held)
-        assert not desk.registrar.talks
-        assert not desk._connections
+        await until(lambda: not service.listener.held)
+        assert not service.registrar.talks
+        assert not service._connections
         said = understood(stream)
         proven = [each for each in said if any(proves(each, other) for other in said)]
-        registered, verified = desk.results["registered"], desk.results["verified"]
+        registered, verified = service.results["registered"], service.results["verified"]
         assert registered <= bool(proven)
         assert heard.count("registered") <= registered
         assert heard.count("verified") <= verified
@@ -193,7 +193,7 @@ async def at_the_agent(changes: list[Edit], marks: list[float], start: LicenseSt
     async with raw_registrar(KEY) as registrar:
         given = {"registration__role": "agent", "registration__server": f"127.0.0.1:{registrar.port}"}
         async with watched(**given, registration__serial="S-1", registration__key_file=key) as house:
-            registration = house.hub.registration
+            registration = house.runtime.registration
             house.gateway.agent._backoff = Eager()  # type: ignore[assignment]
             if start is not LicenseState.UNREGISTERED:
                 caller = await registrar.call()

@@ -39,25 +39,25 @@ class Hands:
         for _ in range(round(seconds / TICK)):
             self.mono += TICK
             self.wall += TICK
-            house.hub.advance(1)
+            house.runtime.advance(1)
 
 
-def door_of(house: House, transport: str) -> Any:
-    return house.hub.tcp if transport == "tcp" else house.hub.websocket
+def listener_of(house: House, transport: str) -> Any:
+    return house.runtime.tcp if transport == "tcp" else house.runtime.websocket
 
 
 def empty(house: House) -> bool:
     """Whether nothing of any client is left."""
-    hub = house.hub
-    admission = hub.admission
+    runtime = house.runtime
+    admission = runtime.admission
     seats = [book.used for ledger in admission.ledgers for book in ledger.pools.values()]
     held = [
         *(
             len(held)
-            for door in hub.client_listeners
-            for held in (door.connections, door.pending, door.arriving, door.by_address)
+            for listener in runtime.client_listeners
+            for held in (listener.connections, listener.pending, listener.arriving, listener.by_address)
         ),
-        *(len(view) for view in (hub.timer_wheel, hub.resumable, admission.conferences.by_id)),
+        *(len(view) for view in (runtime.timer_wheel, runtime.resumable, admission.conferences.by_id)),
         *(len(view) for view in (admission.sessions, admission.sessions.by_account, admission.sessions.by_device)),
     ]
     return not any(held) and not any(seats)
@@ -71,9 +71,9 @@ async def test_silence_ends_a_session_at_the_timeout_and_not_before(transport: s
     house = await serve()
     wire = await house.welcomed(transport)
     await wire.ask("join", conference="weekly")
-    house.hub.advance(75 * SECOND - 1)
+    house.runtime.advance(75 * SECOND - 1)
     assert await house.used("concurrent") == 1
-    house.hub.advance(1)
+    house.runtime.advance(1)
     assert await house.used("concurrent") == 0
     (closing,) = await wire.gone()
     assert closing == {"type": "closing", "reason": "heartbeat_timeout", "code": 4408, "reconnect": True}
@@ -86,10 +86,10 @@ async def test_heartbeats_keep_a_session_forever(transport: str, serve: Serve) -
     house = await serve()
     wire = await house.welcomed(transport)
     for _ in range(10):
-        house.hub.advance(74 * SECOND)
+        house.runtime.advance(74 * SECOND)
         await wire.say("heartbeat")
         assert await wire.hear() == {"type": "ack"}
-    house.hub.advance(75 * SECOND)
+    house.runtime.advance(75 * SECOND)
     assert (await wire.gone())[-1]["reason"] == "heartbeat_timeout"
 
 
@@ -100,11 +100,11 @@ async def test_asleep_a_longer_silence_is_allowed_and_awake_it_is_not(transport:
     waker = await house.welcomed(transport, account="bob")
     for wire in (sleeper, waker):
         assert (await wire.ask("sleep"))["type"] == "asleep"
-    house.hub.advance(1799 * SECOND)
+    house.runtime.advance(1799 * SECOND)
     assert (await waker.ask("wake"))["type"] == "awake"
-    house.hub.advance(SECOND)
+    house.runtime.advance(SECOND)
     assert (await sleeper.gone())[-1]["reason"] == "heartbeat_timeout"
-    house.hub.advance(74 * SECOND)
+    house.runtime.advance(74 * SECOND)
     assert (await waker.gone())[-1]["reason"] == "heartbeat_timeout"
 
 
@@ -117,8 +117,8 @@ async def test_after_a_stall_what_was_sent_meanwhile_is_read_before_anybody_is_r
     hands.advance(house, 1.75)
     await alive.send(BEAT + b"\n")  # the loop has no turn to read it before it looks
     hands.mono += 60
-    house.hub.ticker._poll()
-    assert len(house.hub.tcp.connections) == 2
+    house.runtime.ticker._poll()
+    assert len(house.runtime.tcp.connections) == 2
     assert await alive.hear() == {"type": "ack"}
     assert (await silent.gone())[-1]["reason"] == "heartbeat_timeout"
     await alive.send(BEAT + b"\n")
@@ -129,11 +129,11 @@ async def test_a_stall_of_ours_is_no_silence_of_theirs(serve: Serve, greet: Conn
     hands = Hands()
     house = await serve(clock=hands.clock(), heartbeat__interval="1s", heartbeat__timeout="4s")
     client = await greet(house)
-    tick = house.hub.timer_wheel.tick
+    tick = house.runtime.timer_wheel.tick
     hands.mono += 3600
-    house.hub.ticker._poll()
-    await until(lambda: house.hub.timer_wheel.tick > tick)
-    assert house.hub.timer_wheel.tick - tick <= 4
+    house.runtime.ticker._poll()
+    await until(lambda: house.runtime.timer_wheel.tick > tick)
+    assert house.runtime.timer_wheel.tick - tick <= 4
     await client.send(BEAT + b"\n")
     assert await client.hear() == {"type": "ack"}
 
@@ -156,13 +156,13 @@ async def reset(_: House, peer: Peer, __: str) -> None:
 
 
 async def fall_silent(house: House, _: Peer, __: str) -> None:
-    house.hub.advance(75 * SECOND)
+    house.runtime.advance(75 * SECOND)
 
 
 async def come_again(house: House, _: Peer, transport: str) -> None:
     again = await house.welcomed(transport, account="ann", device="laptop")
     await again.drop()
-    await until(lambda: len(house.hub.admission.sessions) == 0)
+    await until(lambda: len(house.runtime.admission.sessions) == 0)
 
 
 async def speak_nonsense(_: House, peer: Peer, __: str) -> None:
@@ -172,14 +172,14 @@ async def speak_nonsense(_: House, peer: Peer, __: str) -> None:
 async def flood(house: House, peer: Peer, transport: str) -> None:
     for _ in range(120):
         await peer.say(BEAT)
-    await until(lambda: door_of(house, transport).heartbeats > 0)
+    await until(lambda: listener_of(house, transport).heartbeats > 0)
     for _ in range(120):
         await peer.say(BEAT)
-    await until(lambda: len(house.hub.admission.sessions) == 0)
+    await until(lambda: len(house.runtime.admission.sessions) == 0)
 
 
 async def never_read(house: House, peer: Peer, _: str) -> None:
-    (connection,) = house.hub.connections()
+    (connection,) = house.runtime.connections()
     peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
     connection.pause_writing()
 
@@ -193,7 +193,7 @@ async def delete(house: House, _: Peer, __: str) -> None:
 
 
 async def drain(house: House, _: Peer, __: str) -> None:
-    await house.hub.drain(0)
+    await house.runtime.drain(0)
 
 
 ENDS: dict[str, End] = {
@@ -245,14 +245,14 @@ async def test_an_end_has_its_cause_frees_every_seat_and_leaves_nothing(
     await arrive(client, state)
     await ENDS[cause](house, client, transport)
     await client.close()
-    await until(lambda: not any(door.held for door in house.hub.client_listeners))
-    closed = dict(door_of(house, transport).closed)
+    await until(lambda: not any(listener.held for listener in house.runtime.client_listeners))
+    closed = dict(listener_of(house, transport).closed)
     assert closed.pop(cause) == 1
     assert set(closed) <= ({"closed", "reset"} if cause == "replaced" else set())
-    for account in [str(key) for key in house.hub.admission.primary.pools["pro"].leases]:
+    for account in [str(key) for key in house.runtime.admission.primary.pools["pro"].leases]:
         if cause != "account_deleted":
             await house.http("DELETE", f"/api/pro/{account}")
-    hosts = next(ledger for ledger in house.hub.admission.ledgers if ledger.model.start_pool)
+    hosts = next(ledger for ledger in house.runtime.admission.ledgers if ledger.model.start_pool)
     for account in [str(key) for key in hosts.pools["hosts"].leases]:
         await house.http("DELETE", f"/api/hosts/{account}")
     if cause != "account_deleted" or state != "in a conference":  # a deleted account's lease runs out by itself
@@ -268,11 +268,11 @@ async def test_the_causes_before_a_session(transport: str, serve: Serve, peer: C
     (denied,) = await refused.gone()
     assert (denied["reason"], denied["pool"], denied["used"], denied["limit"]) == ("pool_full", "online", 1, 1)
     silent: Peer = await peer(house, transport)
-    await until(lambda: door_of(house, transport).waiting == 1)
-    house.hub.advance(5 * SECOND)
+    await until(lambda: listener_of(house, transport).waiting == 1)
+    house.runtime.advance(5 * SECOND)
     assert (await silent.gone())[-1]["reason"] == "hello_timeout"
-    await until(lambda: sum(door.held for door in house.hub.client_listeners) == 1)
-    assert door_of(house, transport).closed == {"denied": 1, "hello_timeout": 1}
+    await until(lambda: sum(listener.held for listener in house.runtime.client_listeners) == 1)
+    assert listener_of(house, transport).closed == {"denied": 1, "hello_timeout": 1}
 
 
 async def test_seats_are_free_the_moment_the_gateway_knows(serve: Serve, greet: Connect) -> None:
@@ -283,7 +283,7 @@ async def test_seats_are_free_the_moment_the_gateway_knows(serve: Serve, greet: 
     second = await house.welcomed()
     assert (await second.ask("join", conference="c"))["reason"] == "pool_full"
     first.reset()
-    await until(lambda: len(house.hub.admission.sessions) == 1)
+    await until(lambda: len(house.runtime.admission.sessions) == 1)
     assert (await second.ask("join", conference="c"))["type"] == "joined"
 
 
@@ -300,15 +300,15 @@ async def test_nobody_who_left_is_kept_in_memory_and_no_cycle_needs_the_collecto
                 wires.append(wire)
         for number, wire in enumerate(wires):
             await (wire.drop() if number % 2 else wire.close())
-        await until(lambda: not any(door.held for door in house.hub.client_listeners))
-        assert not len(house.hub.admission.sessions)
-        assert not len(house.hub.timer_wheel)
+        await until(lambda: not any(listener.held for listener in house.runtime.client_listeners))
+        assert not len(house.runtime.admission.sessions)
+        assert not len(house.runtime.timer_wheel)
         await asyncio.sleep(0)
         gc.unfreeze()
         alive = [each for each in gc.get_objects() if isinstance(each, Connection | Session)]
         kept = [each.account for each in alive if isinstance(each, Session)]
         assert [account for account in kept if account is not None and account.startswith("left-")] == []
-        assert [each for each in alive if isinstance(each, Connection) and each.listener.hub is house.hub] == []
+        assert [each for each in alive if isinstance(each, Connection) and each.listener.runtime is house.runtime] == []
     finally:
         gc.enable()
 
@@ -338,7 +338,7 @@ async def test_on_duplicate_may_reject_or_allow(mode: str, answers: list[str], s
     assert answer["type"] == answers[-1]
     assert answer.get("reason", "duplicate") == "duplicate"
     assert (await first.ask("heartbeat"))["type"] == "ack"
-    assert len(house.hub.admission.sessions) == len(answers) if mode == "allow" else 1
+    assert len(house.runtime.admission.sessions) == len(answers) if mode == "allow" else 1
 
 
 async def test_a_takeover_from_another_address_is_refused_where_claims_are_not_proven(serve: Serve) -> None:
@@ -410,7 +410,7 @@ async def test_within_the_window_a_lost_session_keeps_its_seat_and_may_come_back
     await lost.say(b'{"type":"join","conference":"weekly"}')
     await lost.hear()
     lost.reset()
-    await until(lambda: bool(house.hub.resumable))
+    await until(lambda: bool(house.runtime.resumable))
     hands.advance(house, 9)
     assert await house.used("concurrent") == 1
     back = await house.connect(transport)
@@ -418,7 +418,7 @@ async def test_within_the_window_a_lost_session_keeps_its_seat_and_may_come_back
     assert (after["session"], after["conferences"]) == (before["session"], ["weekly"])
     hands.advance(house, 5)
     assert (await back.ask("heartbeat"))["type"] == "ack"
-    assert not house.hub.resumable
+    assert not house.runtime.resumable
 
 
 async def test_after_the_window_a_lost_session_is_over(serve: Serve, peer: Connect) -> None:
@@ -428,7 +428,7 @@ async def test_after_the_window_a_lost_session_is_over(serve: Serve, peer: Conne
     await lost.say(HELLO)
     before = await lost.hear()
     lost.reset()
-    await until(lambda: bool(house.hub.resumable))
+    await until(lambda: bool(house.runtime.resumable))
     hands.advance(house, 11)
     assert empty(house)
     late = await house.connect()
@@ -443,8 +443,8 @@ async def test_who_said_bye_or_was_kicked_does_not_wait_to_be_resumed(serve: Ser
     kicked = await house.welcomed(account="ann")
     await house.http("DELETE", "/api/accounts/ann/connections")
     assert (await kicked.gone())[-1]["reason"] == "kicked"
-    assert not house.hub.resumable
-    assert not len(house.hub.admission.sessions)
+    assert not house.runtime.resumable
+    assert not len(house.runtime.admission.sessions)
 
 
 async def test_a_lost_session_can_be_kicked(serve: Serve, peer: Connect) -> None:
@@ -453,7 +453,7 @@ async def test_a_lost_session_can_be_kicked(serve: Serve, peer: Connect) -> None
     await lost.say(HELLO)
     session = (await lost.hear())["session"]
     lost.reset()
-    await until(lambda: bool(house.hub.resumable))
+    await until(lambda: bool(house.runtime.resumable))
     _, listed = await house.http("GET", "/api/connections")
     assert [(each["connected"], each["last_heard"]) for each in listed["items"]] == [(False, None)]
     assert (await house.http("DELETE", f"/api/connections/{session}"))[0] == 204
@@ -468,7 +468,7 @@ async def test_a_drain_sends_everybody_away_spread_over_its_time(serve: Serve) -
     wires = [await house.welcomed(transport) for transport in ("tcp", "websocket") for _ in range(6)]
     status, _ = await house.http("GET", "/readyz")
     assert status == 200
-    draining = asyncio.ensure_future(house.hub.drain(0.3))
+    draining = asyncio.ensure_future(house.runtime.drain(0.3))
     heard = [(await wire.gone())[-1] for wire in wires]
     await draining
     assert {(each["reason"], each["code"], each["reconnect"]) for each in heard} == {("drained", 1012, True)}
@@ -482,8 +482,8 @@ async def test_a_drain_sends_everybody_away_spread_over_its_time(serve: Serve) -
 async def test_while_draining_nobody_is_let_in(serve: Serve, peer: Connect) -> None:
     house = await serve()
     waiting = [await peer(house, transport) for transport in ("tcp", "websocket")]
-    await until(lambda: sum(len(door.pending) for door in house.hub.client_listeners) == 2)
-    house.hub.draining = True
+    await until(lambda: sum(len(listener.pending) for listener in house.runtime.client_listeners) == 2)
+    house.runtime.draining = True
     for client in waiting:
         await client.say(HELLO)
         assert (await client.gone())[-1]["reason"] == "draining"
@@ -495,8 +495,8 @@ async def test_a_websocket_request_that_is_not_complete_is_told_503_by_a_drain(s
     house = await serve()
     client: WebSocketPeer = await peer(house, "websocket", bare=True)
     await client.send(b"GET /ws HT")
-    await until(lambda: bool(house.hub.websocket.connections))
-    await house.hub.drain(0)
+    await until(lambda: bool(house.runtime.websocket.connections))
+    await house.runtime.drain(0)
     assert (await client.head()).startswith("HTTP/1.1 503 ")
 
 

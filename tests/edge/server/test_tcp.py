@@ -25,8 +25,8 @@ def padded(size: int) -> bytes:
 
 async def heard(house: House, beginning: bytes) -> TcpConnection:
     """The one connection, once the gateway has read this beginning of a line."""
-    await until(lambda: bool(house.hub.tcp.connections))
-    (connection,) = house.hub.tcp.connections
+    await until(lambda: bool(house.runtime.tcp.connections))
+    (connection,) = house.runtime.tcp.connections
     assert isinstance(connection, TcpConnection)
     await until(lambda: connection.tail == beginning)
     return connection
@@ -37,7 +37,7 @@ async def test_a_literal_heartbeat_is_acknowledged_literally(serve: Serve, greet
     client = await greet(house)
     await client.send(BEAT + b"\n")
     assert await client.reader.readline() == b'{"type":"ack"}\n'
-    assert house.hub.tcp.heartbeats == 1
+    assert house.runtime.tcp.heartbeats == 1
 
 
 @pytest.mark.parametrize("beat", [BEAT + b"\r\n", b'{ "type" : "heartbeat" }\n', b'{"type":"heartbeat","more":1}\n'])
@@ -46,7 +46,7 @@ async def test_a_heartbeat_written_otherwise_is_one_too(beat: bytes, serve: Serv
     client = await greet(house)
     await client.send(beat)
     assert await client.hear() == {"type": "ack"}
-    assert house.hub.tcp.heartbeats == 1
+    assert house.runtime.tcp.heartbeats == 1
 
 
 async def test_a_heartbeat_cut_anywhere_is_one_heartbeat(serve: Serve, greet: Connect) -> None:
@@ -58,7 +58,7 @@ async def test_a_heartbeat_cut_anywhere_is_one_heartbeat(serve: Serve, greet: Co
         await heard(house, line[:cut])
         await client.send(line[cut:])
         assert await client.hear() == {"type": "ack"}
-    assert house.hub.tcp.heartbeats == len(line) - 1
+    assert house.runtime.tcp.heartbeats == len(line) - 1
 
 
 async def test_several_messages_in_one_read_are_answered_in_order(serve: Serve, peer: Connect) -> None:
@@ -82,8 +82,8 @@ async def test_a_message_of_4096_bytes_is_taken_and_one_more_byte_closes(serve: 
     await client.send(padded(4097) + b"\n")
     (error,) = await client.gone()
     assert (error["type"], error["code"]) == ("error", "too_long")
-    await until(lambda: not house.hub.tcp.connections)
-    assert house.hub.tcp.closed == {"protocol_error": 1}
+    await until(lambda: not house.runtime.tcp.connections)
+    assert house.runtime.tcp.closed == {"protocol_error": 1}
 
 
 async def test_a_line_without_an_end_is_too_long_before_it_ends(serve: Serve, greet: Connect) -> None:
@@ -103,8 +103,8 @@ async def test_what_is_no_message_closes(line: bytes, serve: Serve, greet: Conne
     await client.say(line)
     (error,) = await client.gone()
     assert error["code"] == "malformed"
-    await until(lambda: not house.hub.tcp.connections)
-    assert house.hub.tcp.closed == {"protocol_error": 1}
+    await until(lambda: not house.runtime.tcp.connections)
+    assert house.runtime.tcp.closed == {"protocol_error": 1}
 
 
 @pytest.mark.parametrize("word", ["heartbeat", "join", "bye", "nonsense"])
@@ -139,19 +139,19 @@ async def test_the_hello_deadline_is_not_extended_by_a_byte_now_and_then(serve: 
     for place in range(19):
         await client.send(HELLO[place : place + 1])
         connection = await heard(house, HELLO[: place + 1])
-        house.hub.advance(1)
+        house.runtime.advance(1)
         assert connection.cause is None
-    house.hub.advance(1)
+    house.runtime.advance(1)
     (closing,) = await client.gone()
     assert closing == {"type": "closing", "reason": "hello_timeout", "code": 4408, "reconnect": True}
-    await until(lambda: not house.hub.tcp.connections)
-    assert house.hub.tcp.closed == {"hello_timeout": 1}
+    await until(lambda: not house.runtime.tcp.connections)
+    assert house.runtime.tcp.closed == {"hello_timeout": 1}
 
 
 async def test_within_the_burst_pipelined_messages_are_all_answered(serve: Serve, greet: Connect) -> None:
     house = await serve()
     client = await greet(house)
-    house.hub.advance(1)
+    house.runtime.advance(1)
     await client.send((BEAT + b"\n") * 50)
     assert [await client.hear() for _ in range(50)] == [{"type": "ack"}] * 50
 
@@ -159,12 +159,12 @@ async def test_within_the_burst_pipelined_messages_are_all_answered(serve: Serve
 async def test_above_the_burst_messages_are_dropped_with_one_error(serve: Serve, greet: Connect) -> None:
     house = await serve(listen__message_burst=20)
     client = await greet(house)
-    house.hub.advance(1)
+    house.runtime.advance(1)
     await client.send((BEAT + b"\n") * 30)
     heard = [await client.hear() for _ in range(21)]
     assert heard[:20] == [{"type": "ack"}] * 20
     assert (heard[20]["type"], heard[20]["code"]) == ("error", "too_fast")
-    house.hub.advance(2 * TICKS)
+    house.runtime.advance(2 * TICKS)
     await client.say(b'{"type":"heartbeat","seq":1}')
     assert await client.hear() == {"type": "ack", "seq": 1}
 
@@ -175,12 +175,12 @@ async def test_a_client_that_goes_on_too_fast_is_sent_away_and_an_honest_one_is_
     house = await serve(listen__message_burst=20)
     honest, flood = await greet(house), await greet(house)
     await flood.send((BEAT + b"\n") * 200)
-    await until(lambda: house.hub.tcp.heartbeats > 0)
+    await until(lambda: house.runtime.tcp.heartbeats > 0)
     await flood.send((BEAT + b"\n") * 200)
     heard = await flood.gone()
     assert heard[-1]["code"] == "too_fast"
-    await until(lambda: len(house.hub.tcp.connections) == 1)
-    assert house.hub.tcp.closed == {"too_fast": 1}
+    await until(lambda: len(house.runtime.tcp.connections) == 1)
+    assert house.runtime.tcp.closed == {"too_fast": 1}
     await honest.say(BEAT)
     assert await honest.hear() == {"type": "ack"}
 
@@ -189,7 +189,7 @@ async def test_the_rate_can_be_kept_up_forever(serve: Serve, greet: Connect) -> 
     house = await serve(listen__message_burst=5, listen__message_rate=8)
     client = await greet(house)
     for _ in range(40):
-        house.hub.advance(1)
+        house.runtime.advance(1)
         await client.send((BEAT + b"\n") * 2)
         assert [await client.hear() for _ in range(2)] == [{"type": "ack"}] * 2
 
@@ -208,7 +208,7 @@ async def test_without_a_rate_nothing_is_too_fast(reloaded: bool, serve: Serve, 
 async def test_a_client_that_does_not_read_is_cut_off(serve: Serve, greet: Connect) -> None:
     house = await serve(listen__message_rate=0, listen__outbound_limit=4096)
     client: Peer = await greet(house, room=4096)
-    (connection,) = house.hub.tcp.connections
+    (connection,) = house.runtime.tcp.connections
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
     beat = json.dumps({"type": "heartbeat", "seq": int("9" * 4000)}).encode() + b"\n"
     heaviest = 0
@@ -220,9 +220,9 @@ async def test_a_client_that_does_not_read_is_cut_off(serve: Serve, greet: Conne
         assert connection.cause is not None
     assert connection.cause == "slow_consumer"
     assert heaviest <= 4096
-    await until(lambda: not house.hub.tcp.connections)
-    assert house.hub.tcp.closed == {"slow_consumer": 1}
-    assert len(house.hub.admission.sessions) == 0
+    await until(lambda: not house.runtime.tcp.connections)
+    assert house.runtime.tcp.closed == {"slow_consumer": 1}
+    assert len(house.runtime.admission.sessions) == 0
 
 
 async def test_a_client_that_does_not_read_over_tls_is_cut_off(
@@ -231,7 +231,7 @@ async def test_a_client_that_does_not_read_over_tls_is_cut_off(
     pair = {"listen__tls_certificate": CERTIFICATE, "listen__tls_key": PRIVATE_KEY}
     house = await serve(listen__message_rate=0, listen__outbound_limit=4096, **pair)
     client: Peer = await greet(house, tls=trust, room=4096)
-    (connection,) = house.hub.tcp.connections
+    (connection,) = house.runtime.tcp.connections
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
     beat = json.dumps({"type": "heartbeat", "seq": int("9" * 4000)}).encode() + b"\n"
     try:
@@ -240,7 +240,7 @@ async def test_a_client_that_does_not_read_over_tls_is_cut_off(
     except ConnectionError:
         assert connection.cause is not None
     assert connection.cause == "slow_consumer"
-    await until(lambda: not house.hub.tcp.connections)
+    await until(lambda: not house.runtime.tcp.connections)
     client.writer.transport.abort()
 
 
@@ -249,18 +249,18 @@ async def test_a_client_that_shuts_its_half_and_does_not_read_is_held_for_the_li
 ) -> None:
     house = await serve(listen__message_rate=0, listen__outbound_limit=64 << 20)
     client: Peer = await greet(house, room=4096)
-    (connection,) = house.hub.tcp.connections
+    (connection,) = house.runtime.tcp.connections
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
     beat = json.dumps({"type": "heartbeat", "seq": int("9" * 4000)}).encode() + b"\n"
     while not connection.transport.get_write_buffer_size():
         await client.send(beat)
     client.writer.write_eof()
     await until(lambda: connection.cause == "closed")
-    assert len(house.hub.admission.sessions) == 0
-    assert house.hub.tcp.held == 1
-    house.hub.advance(6)
-    await until(lambda: not house.hub.tcp.held)
-    assert not len(house.hub.timer_wheel)
+    assert len(house.runtime.admission.sessions) == 0
+    assert house.runtime.tcp.held == 1
+    house.runtime.advance(6)
+    await until(lambda: not house.runtime.tcp.held)
+    assert not len(house.runtime.timer_wheel)
 
 
 async def test_the_last_message_arrives_though_the_client_goes_on_sending(serve: Serve) -> None:
@@ -269,7 +269,7 @@ async def test_the_last_message_arrives_though_the_client_goes_on_sending(serve:
     assert isinstance(wire, TcpWire)
     wire.writer.write(b'{"type":"bye"}\n' + (BEAT + b"\n") * 2000)
     assert await wire.gone() == []
-    assert house.hub.tcp.heartbeats == 0
+    assert house.runtime.tcp.heartbeats == 0
 
 
 async def test_a_client_that_never_closes_its_half_is_aborted_after_the_linger(serve: Serve, greet: Connect) -> None:
@@ -277,7 +277,7 @@ async def test_a_client_that_never_closes_its_half_is_aborted_after_the_linger(s
     client = await greet(house)
     await client.say(b'{"type":"bye"}')
     assert await client.rest() == b""
-    assert len(house.hub.tcp.connections) == 1
-    house.hub.advance(6)
-    await until(lambda: not house.hub.tcp.connections)
-    assert house.hub.tcp.closed == {"bye": 1}
+    assert len(house.runtime.tcp.connections) == 1
+    house.runtime.advance(6)
+    await until(lambda: not house.runtime.tcp.connections)
+    assert house.runtime.tcp.closed == {"bye": 1}

@@ -43,8 +43,8 @@ REFUSALS = {
 
 async def heard(house: House, size: int) -> WebSocketConnection:
     """The one connection, once the gateway has read so many bytes of its request."""
-    await until(lambda: bool(house.hub.websocket.connections))
-    (connection,) = house.hub.websocket.connections
+    await until(lambda: bool(house.runtime.websocket.connections))
+    (connection,) = house.runtime.websocket.connections
     assert isinstance(connection, WebSocketConnection)
     await until(lambda: connection.upgrade is not None and len(connection.upgrade._head) == size)
     return connection
@@ -75,8 +75,8 @@ async def test_a_bad_request_is_answered_with_its_status(fault: str, serve: Serv
     assert (await client.head()).startswith(f"HTTP/1.1 {status} ")
     await client.rest()
     await client.close()
-    await until(lambda: not house.hub.websocket.connections)
-    assert house.hub.websocket.closed == {"rejected": 1}
+    await until(lambda: not house.runtime.websocket.connections)
+    assert house.runtime.websocket.closed == {"rejected": 1}
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ async def test_a_literal_heartbeat_is_acknowledged_literally(serve: Serve, greet
     client: WebSocketPeer = await greet(house, "websocket")
     await client.say(BEAT)
     assert await client.frame() == Frame(TEXT, b'{"type":"ack"}')
-    assert house.hub.websocket.heartbeats == 1
+    assert house.runtime.websocket.heartbeats == 1
 
 
 async def test_the_hello_deadline_includes_the_handshake_and_drips_do_not_extend_it(
@@ -122,23 +122,23 @@ async def test_the_hello_deadline_includes_the_handshake_and_drips_do_not_extend
     for byte in range(19):
         await client.send(request()[byte : byte + 1])
         connection = await heard(house, byte + 1)
-        house.hub.advance(1)
+        house.runtime.advance(1)
         assert connection.cause is None
-    house.hub.advance(1)
+    house.runtime.advance(1)
     assert (await client.head()).startswith("HTTP/1.1 408 ")
     await client.rest()
     await client.close()
-    await until(lambda: not house.hub.websocket.connections)
-    assert house.hub.websocket.closed == {"hello_timeout": 1}
+    await until(lambda: not house.runtime.websocket.connections)
+    assert house.runtime.websocket.closed == {"hello_timeout": 1}
 
 
 async def test_pings_do_not_replace_hello(serve: Serve, peer: Connect) -> None:
     house = await serve()
     client: WebSocketPeer = await peer(house, "websocket")
-    house.hub.advance(19)
+    house.runtime.advance(19)
     await client.send(frame(PING, b"here"))
     assert await client.frame() == Frame(PONG, b"here")
-    house.hub.advance(1)
+    house.runtime.advance(1)
     heard = await client.frames()
     assert heard[0].message["reason"] == "hello_timeout"
     assert heard[1].code == 4408
@@ -148,13 +148,13 @@ async def test_pings_do_not_replace_hello(serve: Serve, peer: Connect) -> None:
 async def test_a_ping_or_pong_or_any_message_proves_life(sign: bytes, serve: Serve, greet: Connect) -> None:
     house = await serve(heartbeat__interval="30s", heartbeat__timeout="75s")
     client: WebSocketPeer = await greet(house, "websocket")
-    (connection,) = house.hub.websocket.connections
-    house.hub.advance(299)
+    (connection,) = house.runtime.websocket.connections
+    house.runtime.advance(299)
     await client.send(sign)
-    await until(lambda: connection.last_heard_tick == house.hub.timer_wheel.tick)
-    house.hub.advance(299)
+    await until(lambda: connection.last_heard_tick == house.runtime.timer_wheel.tick)
+    house.runtime.advance(299)
     assert connection.cause is None
-    house.hub.advance(1)
+    house.runtime.advance(1)
     assert connection.cause == "heartbeat_timeout"
 
 
@@ -170,8 +170,8 @@ async def test_a_message_of_4096_bytes_is_taken_and_one_more_byte_closes_with_10
     heard = await client.frames()
     assert heard[0].message["code"] == "too_long"
     assert heard[-1].code == 1009
-    await until(lambda: not house.hub.websocket.connections)
-    assert house.hub.websocket.closed == {"protocol_error": 1}
+    await until(lambda: not house.runtime.websocket.connections)
+    assert house.runtime.websocket.closed == {"protocol_error": 1}
 
 
 FAULTS = {
@@ -203,8 +203,8 @@ async def test_a_fault_has_its_error_and_its_close_code(fault: str, serve: Serve
     assert [each.opcode for each in heard] == [TEXT, CLOSE]
     assert heard[0].message["code"] == ("too_long" if code == 1009 else "malformed")
     assert heard[1].code == code
-    await until(lambda: not house.hub.websocket.connections)
-    assert house.hub.websocket.closed == {"protocol_error": 1}
+    await until(lambda: not house.runtime.websocket.connections)
+    assert house.runtime.websocket.closed == {"protocol_error": 1}
 
 
 async def test_a_close_frame_is_answered_with_its_code(serve: Serve, greet: Connect) -> None:
@@ -213,8 +213,8 @@ async def test_a_close_frame_is_answered_with_its_code(serve: Serve, greet: Conn
     await client.send(frame(CLOSE, (1001).to_bytes(2) + b"tab closed"))
     (last,) = await client.frames()
     assert (last.opcode, last.code) == (CLOSE, 1001)
-    await until(lambda: not house.hub.websocket.connections)
-    assert house.hub.websocket.closed == {"closed": 1}
+    await until(lambda: not house.runtime.websocket.connections)
+    assert house.runtime.websocket.closed == {"closed": 1}
 
 
 async def test_bye_closes_with_1000(serve: Serve) -> None:
@@ -230,19 +230,19 @@ async def test_above_the_burst_frames_are_dropped_and_going_on_closes_with_4429(
     house = await serve(listen__message_burst=20)
     client: WebSocketPeer = await greet(house, "websocket")
     await client.send(frame(TEXT, BEAT) * 100)
-    await until(lambda: house.hub.websocket.heartbeats > 0)
+    await until(lambda: house.runtime.websocket.heartbeats > 0)
     await client.send(frame(TEXT, BEAT) * 100)
     heard = await client.frames()
     assert heard[-2].message["code"] == "too_fast"
     assert heard[-1].code == 4429
-    await until(lambda: not house.hub.websocket.connections)
-    assert house.hub.websocket.closed == {"too_fast": 1}
+    await until(lambda: not house.runtime.websocket.connections)
+    assert house.runtime.websocket.closed == {"too_fast": 1}
 
 
 async def test_a_flood_of_pings_is_too_fast_as_well(serve: Serve, greet: Connect) -> None:
     house = await serve(listen__message_burst=20)
     client: WebSocketPeer = await greet(house, "websocket")
-    (connection,) = house.hub.websocket.connections
+    (connection,) = house.runtime.websocket.connections
     for _ in range(3):
         await client.send(frame(PING, b"x" * 125) * 100)
     await until(lambda: connection.cause is not None)
@@ -256,14 +256,14 @@ async def test_a_close_frame_behind_a_flood_is_seen(serve: Serve, greet: Connect
     heard = await client.frames()
     assert heard[-2].message["code"] == "too_fast"
     assert heard[-1].code == 1000
-    await until(lambda: not house.hub.websocket.connections)
-    assert house.hub.websocket.closed == {"closed": 1}
+    await until(lambda: not house.runtime.websocket.connections)
+    assert house.runtime.websocket.closed == {"closed": 1}
 
 
 async def test_a_client_that_does_not_read_is_cut_off(serve: Serve, greet: Connect) -> None:
     house = await serve(listen__message_rate=0, listen__outbound_limit=4096)
     client: WebSocketPeer = await greet(house, "websocket", room=4096)
-    (connection,) = house.hub.websocket.connections
+    (connection,) = house.runtime.websocket.connections
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
     beat = frame(TEXT, json.dumps({"type": "heartbeat", "seq": int("9" * 4000)}).encode())
     try:
@@ -272,5 +272,5 @@ async def test_a_client_that_does_not_read_is_cut_off(serve: Serve, greet: Conne
     except ConnectionError:
         assert connection.cause is not None
     assert connection.cause == "slow_consumer"
-    await until(lambda: not house.hub.websocket.connections)
-    assert house.hub.websocket.closed == {"slow_consumer": 1}
+    await until(lambda: not house.runtime.websocket.connections)
+    assert house.runtime.websocket.closed == {"slow_consumer": 1}

@@ -21,7 +21,7 @@ from tests.conftest import House, Serve, settings_of, until
 
 async def entries(house: House) -> list[dict[str, Any]]:
     """The whole log, as the operator port shows it, once it is durable."""
-    await house.hub.persistence.audit_log.write()
+    await house.runtime.persistence.audit_log.write()
     return list((await house.http("GET", "/api/audit?limit=1000"))[1]["items"])
 
 
@@ -226,7 +226,7 @@ async def test_the_chain_goes_on_over_restarts_and_tells_a_crash_from_an_end(tmp
             pass
     crashed = Gateway(settings, files=1024)
     await crashed.open()
-    crashed.hub.persistence._running = False  # what a crash cannot say
+    crashed.runtime.persistence._running = False  # what a crash cannot say
     await crashed.close(drain=0)
     async with running(settings):
         pass
@@ -248,11 +248,11 @@ async def test_an_act_and_its_entry_are_one_transaction(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(Store, "_commit", commit)
     async with running(settings_of(store__path=tmp_path / "t.db", license__model="trueconf")) as gateway:
-        hub = gateway.hub
+        runtime = gateway.runtime
         committed.clear()
-        hub.directory.accounts["ann"] = ()
-        hub.persistence.audit("ops", "account.added", "ann")
-        await hub.persistence.account("ann")
+        runtime.directory.accounts["ann"] = ()
+        runtime.persistence.audit("ops", "account.added", "ann")
+        await runtime.persistence.account("ann")
     assert any("account" in "".join(batch) and audit_log.PUT_ENTRY in batch for batch in committed)
     assert not any("INTO account" in "".join(batch) and audit_log.PUT_ENTRY not in batch for batch in committed)
 
@@ -290,7 +290,7 @@ class Disk:
     """A store that can be broken."""
 
     def __init__(self, house: House) -> None:
-        self._recorder = house.hub.persistence
+        self._recorder = house.runtime.persistence
 
     async def away(self) -> None:
         """The disk goes."""
@@ -324,7 +324,7 @@ async def test_while_the_disk_is_away_entries_wait_and_none_is_lost(
     assert [each["action"] for each in shown] == ["start", "lost", "group.set", "group.set", "group.set"]
     assert audit_chain.verify(map(audit_chain.entry_from_json, shown)).seq == 5
     assert audit_chain.verify(stored(tmp_path / "t.db")).seq == 5
-    assert len(house.hub.persistence.audit_log._queue) == 0
+    assert len(house.runtime.persistence.audit_log._queue) == 0
 
 
 async def test_what_does_not_fit_while_the_disk_is_away_is_said_to_be_lost(
@@ -336,9 +336,9 @@ async def test_what_does_not_fit_while_the_disk_is_away_is_said_to_be_lost(
     disk = Disk(house)
     await disk.away()
     for number in range(10):
-        house.hub.persistence.audit("ops", "act", str(number))
+        house.runtime.persistence.audit("ops", "act", str(number))
     await disk.back()
-    house.hub.persistence.audit("ops", "act", "after")
+    house.runtime.persistence.audit("ops", "act", "after")
     shown = await entries(house)
     assert [(each["action"], each["subject"]) for each in shown] == [
         ("start", ""),
@@ -358,12 +358,12 @@ async def test_entries_that_waited_are_durable_soon_though_nothing_else_is_writt
 ) -> None:
     monkeypatch.setattr("gateway.edge.storage.store.RETRY", 0.01)
     house = await serve(store__path=tmp_path / "t.db")
-    recorder = house.hub.persistence
+    recorder = house.runtime.persistence
     disk = Disk(house)
     await disk.away()
     assert recorder.store._db is not None
     await recorder.store._db.execute("PRAGMA query_only=OFF")
     await until(lambda: recorder.store.available)
-    recorder.record_alive(house.hub.clock.mono())
+    recorder.record_alive(house.runtime.clock.mono())
     await until(lambda: not recorder.audit_log._queue)
     assert [entry.action for entry in stored(tmp_path / "t.db")] == ["start", "lost"]

@@ -38,7 +38,7 @@ class Times:
         """Put it forward; a gateway sees it."""
         self.ahead += seconds
         if house is not None:
-            house.hub.advance(4)
+            house.runtime.advance(4)
 
 
 class Runs:
@@ -59,11 +59,11 @@ class Runs:
                 house = House(gateway, clients)
                 yield house
                 await clients.aclose()
-                await until(lambda: not any(door.connections for door in house.hub.client_listeners))
+                await until(lambda: not any(listener.connections for listener in house.runtime.client_listeners))
 
     async def crash(self, house: House) -> None:
         """Let the next run begin with what the disk holds at this instant."""
-        await written(house.hub.persistence)
+        await written(house.runtime.persistence)
         after = self.store.with_name(f"after-{self.store.name}")
         for suffix in ("", "-wal"):
             shutil.copy(f"{self.store}{suffix}", f"{after}{suffix}")
@@ -119,7 +119,7 @@ async def test_licenses_that_run_out_end_at_the_same_second(end: End, runs: Runs
     runs.times.forward(1000)
     async with runs.run() as house:
         assert await pro(house) == {}
-        await written(house.hub.persistence)
+        await written(house.runtime.persistence)
         assert leases(runs.store) == {}
 
 
@@ -142,7 +142,7 @@ async def test_after_a_crash_who_was_in_a_conference_left_when_the_gateway_was_l
         await ann.ask("join", conference="a")
         for _ in range(3):
             runs.times.forward(ALIVE_EVERY, house)
-            await written(house.hub.persistence)
+            await written(house.runtime.persistence)
         lived = runs.times.clock.wall()
         runs.times.forward(ALIVE_EVERY / 2, house)
         await runs.crash(house)
@@ -152,7 +152,7 @@ async def test_after_a_crash_who_was_in_a_conference_left_when_the_gateway_was_l
         assert expires is not None
         assert abs(expires - lived - DAY) < 2
         assert (await pro(house))["ann"]["in_conference"] is False
-        await written(house.hub.persistence)
+        await written(house.runtime.persistence)
         assert leases(runs.store) == held(house)
         await runs.crash(house)
     runs.times.forward(100)
@@ -162,11 +162,11 @@ async def test_after_a_crash_who_was_in_a_conference_left_when_the_gateway_was_l
 
 async def test_it_notes_often_enough_that_it_lives(runs: Runs) -> None:
     async with runs.run() as house:
-        await written(house.hub.persistence)
+        await written(house.runtime.persistence)
         for _ in range(6):
             runs.times.forward(5, house)
-            await written(house.hub.persistence)
-            ((alive,),) = await house.hub.persistence.store.read("SELECT value FROM meta WHERE name = 'alive'")
+            await written(house.runtime.persistence)
+            ((alive,),) = await house.runtime.persistence.store.read("SELECT value FROM meta WHERE name = 'alive'")
             assert runs.times.clock.wall() - float(alive) < 30
 
 
@@ -174,11 +174,11 @@ async def test_heartbeats_write_nothing(runs: Runs) -> None:
     async with runs.run() as house:
         ann = await house.welcomed(account="ann")
         await ann.ask("join", conference="a")
-        await written(house.hub.persistence)
-        commits = sum(house.hub.persistence.store.commits.counts)
+        await written(house.runtime.persistence)
+        commits = sum(house.runtime.persistence.store.commits.counts)
         for number in range(40):
             said(await ann.ask("heartbeat", seq=number), "ack")
-        assert sum(house.hub.persistence.store.commits.counts) == commits
+        assert sum(house.runtime.persistence.store.commits.counts) == commits
 
 
 async def test_a_clock_that_went_back_gives_no_longer_license(runs: Runs) -> None:
@@ -213,7 +213,7 @@ async def test_what_is_written_again_leaves_models_alone_that_are_not_in_use(run
         before = (await ann.ask("request_pro"))["expires"]
     async with runs.run(license__model="epop", license__shadow="[]") as house:
         await recovered(house)
-        house.hub.persistence.store.mistrust("a test")
+        house.runtime.persistence.store.mistrust("a test")
         await recovered(house)
     async with runs.run() as house:
         assert (await pro(house))["ann"]["expires"] == before
@@ -291,8 +291,8 @@ async def test_bans_last_until_they_are_over(end: End, runs: Runs) -> None:
         assert [each["subject"] for each in bans["items"]] == ["bob"]
         wire = await house.connect()
         denied(await wire.hello(account="bob"), "banned", "hello")
-        await written(house.hub.persistence)
-        assert len(await house.hub.persistence.store.read("SELECT subject FROM ban")) == 1
+        await written(house.runtime.persistence)
+        assert len(await house.runtime.persistence.store.read("SELECT subject FROM ban")) == 1
 
 
 @ENDS
@@ -354,12 +354,12 @@ async def test_what_was_written_piece_by_piece_is_what_would_be_written_at_once(
             await house.http("POST", f"/api/accounts/{account}/token")
             wire = await house.welcomed(account=account)
             said(await wire.ask("join", conference="a", host=True), "joined")
-        house.hub.redistribute(house.hub.now())
+        house.runtime.redistribute(house.runtime.now())
         await house.http("DELETE", "/api/accounts/bob")
         await house.http("DELETE", "/api/accounts/cid/connections?ban=1h")
-        await written(house.hub.persistence)
+        await written(house.runtime.persistence)
         piecemeal = dump(runs.store)
-        house.hub.persistence.store.mistrust("a test")
+        house.runtime.persistence.store.mistrust("a test")
         await recovered(house)
         assert dump(runs.store) == piecemeal
         assert {name: bool(rows) for name, rows in piecemeal.items()} == dict.fromkeys(piecemeal, True)
