@@ -249,7 +249,7 @@ async def _fill(settings: Settings, office: Office, speed: float) -> None:
     store = Store(settings.store.path, tuple, time.monotonic)
     await store.open()
     try:
-        accounts = [Statement(PUT_ACCOUNT, (worker.registrar_service.account, "[]")) for worker in office.workers]
+        accounts = [Statement(PUT_ACCOUNT, (worker.desk.account, "[]")) for worker in office.workers]
         group = Statement(PUT_GROUP, ("management", json.dumps(office.team(0)), True))
         await store.write([*accounts, group])
         await simulated_history.write(store, office, past, HISTORY, time.time())
