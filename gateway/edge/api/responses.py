@@ -15,6 +15,7 @@ from aiohttp import web
 from config.reading import read
 from config.values import Seconds
 from gateway.core.counting.session import is_id
+from gateway.core.wire.messages import RequestFault
 
 PAGE = 100
 """Items of a page, unless `limit` says otherwise."""
@@ -47,6 +48,11 @@ def fail(status: int, code: str, detail: str, headers: Mapping[str, str] | None 
     """End the request with `{"error": code, "detail": detail}`."""
     text = json.dumps({"error": code, "detail": detail})
     raise ERRORS[status](text=text, content_type="application/json", headers=headers)
+
+
+def refuse(fault: RequestFault) -> NoReturn:
+    """Answer a fault: what is wrong in itself is 422, what does not fit to what is here 409."""
+    fail(422 if fault.code == "bad_field" else 409, fault.code, fault.detail)
 
 
 def code_of(error: web.HTTPException) -> str:

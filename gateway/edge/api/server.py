@@ -22,13 +22,16 @@ from gateway.edge.api.audit import audit_routes
 from gateway.edge.api.authorization import Authorization
 from gateway.edge.api.backup import backup_routes
 from gateway.edge.api.bans import ban_routes
+from gateway.edge.api.conferences import conference_routes
 from gateway.edge.api.connections import connection_routes
 from gateway.edge.api.event_stream import Events
 from gateway.edge.api.groups import group_routes
 from gateway.edge.api.hosts import host_routes
-from gateway.edge.api.licenses import license_routes
+from gateway.edge.api.license import license_routes
+from gateway.edge.api.licenses import sold_license_routes
 from gateway.edge.api.openapi import document
 from gateway.edge.api.pro import pro_routes
+from gateway.edge.api.registrations import registration_routes
 from gateway.edge.api.reports import report_routes
 from gateway.edge.api.responses import BODY_LIMIT, code_of
 from gateway.edge.api.static_files import page_routes
@@ -77,7 +80,9 @@ class OperatorPort:
                 web.get("/livez", _live),
                 web.get("/readyz", self._ready),
                 web.get("/openapi.json", _describe),
+                *license_routes(self._runtime),
                 *connection_routes(self._runtime),
+                *conference_routes(self._runtime),
                 *account_routes(self._runtime),
                 *group_routes(self._runtime),
                 *pro_routes(self._runtime),
@@ -87,7 +92,8 @@ class OperatorPort:
                 *token_routes(self._runtime, self.guard),
                 *audit_routes(self._runtime),
                 *backup_routes(self._runtime),
-                *license_routes(self._runtime),
+                *registration_routes(self._runtime),
+                *sold_license_routes(self._runtime),
                 *self.events.routes(),
                 *page_routes(),
             ]
