@@ -21,7 +21,7 @@ from gateway.core.counting.session import is_id, utc
 from gateway.core.registration.messages import instant
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.api.licenses import document
-from gateway.edge.server.registration import KeyRefused
+from gateway.edge.machine import KeyRefused
 from gateway.edge.storage.offline_store import OfflineStore, offline_store
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 from gateway.licensing import OFFERS

@@ -118,7 +118,7 @@ class Authorization:
 
         Raises `Unguarded`.
         """
-        if not self._local and not self._runtime.directory.operators:
+        if not self._local and not self._runtime.state.directory.operators:
             raise OperatorTokenRequired(
                 f"listen.operator_host {self._runtime.settings.listen.operator_host} is not a loopback address and "
                 f"{self._runtime.settings.store.path} holds no operator token; make one first: "
@@ -129,7 +129,7 @@ class Authorization:
         """Whether somebody could still administer this port if a token (None: all of a name's) were gone."""
         return self._local or any(
             token.scope == ADMIN and (owner != name or (fingerprint is not None and token.fingerprint != fingerprint))
-            for owner, tokens in self._runtime.directory.operators.items()
+            for owner, tokens in self._runtime.state.directory.operators.items()
             for token in tokens
         )
 
@@ -163,7 +163,9 @@ class Authorization:
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is not None:
             scheme, _, secret = header.partition(" ")
-            found = self._runtime.directory.operator_of_secret(secret.strip()) if scheme.lower() == "bearer" else None
+            found = (
+                self._runtime.state.directory.operator_of_secret(secret.strip()) if scheme.lower() == "bearer" else None
+            )
             if found is not None:
                 return Caller(*found)
             self._fail(request, "bad_token", "no operator has this token", ', error="invalid_token"')
@@ -180,7 +182,7 @@ class Authorization:
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is None:
             return True
-        return self._runtime.directory.operator_of_secret(header.partition(" ")[2].strip()) == request[CALLER]
+        return self._runtime.state.directory.operator_of_secret(header.partition(" ")[2].strip()) == request[CALLER]
 
     def _show(self, request: web.Request) -> None:
         """Whether a file of the page may be shown."""

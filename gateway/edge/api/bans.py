@@ -7,9 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.core.admission.commands import LiftBan, PutBan
 from gateway.core.admission.directory import Ban
 from gateway.core.counting.session import is_id, utc
-from gateway.edge.api.authorization import caller
+from gateway.edge.api.acts import act, refuse
 from gateway.edge.api.responses import body, fail, field, listed, only, seconds
 from gateway.edge.server.runtime import Runtime
 
@@ -29,11 +30,8 @@ class _Bans:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
-    def _note(self, request: web.Request, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
-        self._runtime.persistence.audit(caller(request), action, subject, detail)
-
     async def bans(self, request: web.Request) -> web.Response:
-        return listed(request, self._runtime.directory.bans, lambda _, ban: _ban(ban))
+        return listed(request, self._runtime.state.directory.bans, lambda _, ban: _ban(ban))
 
     async def get_ban(self, request: web.Request) -> web.Response:
         return web.json_response(_ban(self._banned(request)))
@@ -43,22 +41,17 @@ class _Bans:
         told = await body(request)
         only(told, "for")
         span = seconds("for", field(told, "for", str, ""))
-        ban = self._runtime.directory.ban(subject, self._runtime.clock.wall() + span)
-        self._note(request, "ban.added", subject, {"until": utc(ban.until)})
-        await self._runtime.persistence.ban(subject)
-        return web.json_response(_ban(ban))
+        await act(self._runtime, request, PutBan(subject, span))
+        return web.json_response(_ban(self._banned(request)))
 
     async def lift_ban(self, request: web.Request) -> web.Response:
-        subject = self._banned(request).subject
-        del self._runtime.directory.bans[subject]
-        self._note(request, "ban.lifted", subject)
-        await self._runtime.persistence.ban(subject)
+        await act(self._runtime, request, LiftBan(_subject(request)))
         return web.Response(status=204)
 
     def _banned(self, request: web.Request) -> Ban:
-        ban = self._runtime.directory.bans.get(_subject(request))
+        ban = self._runtime.state.directory.bans.get(_subject(request))
         if ban is None:
-            fail(404, "no_such_ban", "nobody of this name is banned")
+            refuse("no_such_ban", self._runtime)
         return ban
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.core.admission.commands import EndConference, PutConference
 from gateway.core.admission.conferences import Declaration
+from gateway.core.admission.replies import session_id
 from gateway.core.counting.session import Conference, is_id
-from gateway.edge.api.authorization import caller
+from gateway.edge.api.acts import act
 from gateway.edge.api.responses import body, fail, field, listed, named, only
 from gateway.edge.server.runtime import Runtime
 
@@ -28,7 +30,7 @@ class _Conferences:
         self._runtime = runtime
 
     async def conferences(self, request: web.Request) -> web.Response:
-        conferences = self._runtime.admission.conferences
+        conferences = self._runtime.state.conferences
         declared = {
             id: conferences.create(id, Declaration()) for id in conferences.declared.keys() - conferences.by_id.keys()
         }
@@ -44,8 +46,8 @@ class _Conferences:
             "access": conference.access,
             "mode": conference.mode,
             "server": conference.server or None,
-            "declared": conference.id in self._runtime.admission.conferences.declared,
-            "hosts": [self._runtime.sign_in.name(member) for member, host in conference.members.items() if host],
+            "declared": conference.id in self._runtime.state.conferences.declared,
+            "hosts": [session_id(self._runtime.state, member) for member, host in conference.members.items() if host],
             "members": len(conference.members),
         }
 
@@ -62,19 +64,10 @@ class _Conferences:
         if server and not is_id(server):
             fail(422, "bad_field", "server: expected 1-128 characters of A-Z a-z 0-9 . _ @ : + -")
         own = server == self._runtime.settings.accounts.home
-        conferences = self._runtime.admission.conferences
-        if id in conferences.by_id:
-            fail(409, "conference_under_way", "the conference has members")
         declaration = Declaration(access, mode, field(told, "scheduled", bool, False), "" if own else server)
-        self._runtime.admission.declare(id, declaration)
-        self._runtime.persistence.audit(caller(request), "conference.declared", id, declaration._asdict())
-        return web.json_response(self._conference(conferences.create(id, Declaration())))
+        await act(self._runtime, request, PutConference(id, declaration))
+        return web.json_response(self._conference(self._runtime.state.conferences.create(id, Declaration())))
 
     async def dissolve(self, request: web.Request) -> web.Response:
-        id = named(request, "conference")
-        outcome = self._runtime.admission.dissolve(id, self._runtime.now())
-        if outcome is None:
-            fail(404, "no_such_conference", "no conference has this id")
-        self._runtime.persistence.audit(caller(request), "conference.ended", id)
-        await self._runtime.decided(outcome)
+        await act(self._runtime, request, EndConference(named(request, "conference")))
         return web.Response(status=204)

@@ -11,11 +11,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.admission.directory import ban_subject
+from gateway.core.admission.commands import KickAccount, KickSession
+from gateway.core.admission.replies import seats, session_id
 from gateway.core.counting.session import Session, utc
-from gateway.edge.api.authorization import caller
+from gateway.edge.api.acts import act
 from gateway.edge.api.responses import SESSION, ban, fail, limit, named, offset, page
-from gateway.edge.server.connection import Connection
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.server.ticker import TICK
 
@@ -53,46 +53,23 @@ class _Connections:
         after = int(cursor.rpartition("-")[2], 16) if cursor is not None else 0
         skip = offset(request)
         found = await self._found(request, after, skip + limit(request) + 1)
-        return page(request, found[skip:], self._runtime.sign_in.name, self._render)
+        return page(request, found[skip:], lambda session: session_id(self._runtime.state, session), self._render)
 
     async def count(self, request: web.Request) -> web.Response:
         filtered = any(name in request.query for name in FILTERS)
-        sessions = self._runtime.admission.sessions
+        sessions = self._runtime.state.sessions
         count = len(await self._found(request)) if filtered else len(sessions)
         return web.json_response({"count": count})
 
     async def kick(self, request: web.Request) -> web.Response:
-        session = self._runtime.sign_in.find(request.match_info["session"])
-        if session is None:
-            fail(404, "no_such_session", "no session has this id")
-        detail = {"account": session.identity, "address": session.peer_address}
-        durable = self._keep_out(request, ban_subject(session))
-        self._runtime.persistence.audit(caller(request), "session.kicked", self._runtime.sign_in.name(session), detail)
-        self._runtime.kick(session)
-        if durable is not None:
-            await durable
+        number = self._runtime.sign_in.number(request.match_info["session"])
+        await act(self._runtime, request, KickSession(number or 0, ban(request)))
         return web.Response(status=204)
 
     async def kick_account(self, request: web.Request) -> web.Response:
         account = named(request, "account", fold=True)
-        durable = self._keep_out(request, account)
-        kicked = self._runtime.admission.sessions.of_account(account)
-        self._runtime.persistence.audit(caller(request), "account.kicked", account, {"sessions": len(kicked)})
-        for session in kicked:
-            self._runtime.kick(session)
-        if durable is not None:
-            await durable
-        return web.json_response({"kicked": len(kicked)})
-
-    def _keep_out(self, request: web.Request, whom: str) -> asyncio.Future[None] | None:
-        """Ban whom the request says for as long as it says, if it does; what is returned is done when it is durable."""
-        span = ban(request)
-        if span is None:
-            return None
-        runtime = self._runtime
-        kept_out = runtime.directory.ban(whom, runtime.clock.wall() + span)
-        runtime.persistence.audit(caller(request), "ban.added", whom, {"until": utc(kept_out.until)})
-        return runtime.persistence.ban(whom)
+        decision = await act(self._runtime, request, KickAccount(account, ban(request)))
+        return web.json_response({"kicked": len(decision.closings)})
 
     async def _found(self, request: web.Request, after: int = 0, most: int = sys.maxsize) -> list[Session]:
         """The first `most` sessions beyond number `after` that match the filters, by number.
@@ -100,10 +77,10 @@ class _Connections:
         A conference, or an account that can only be ours, is looked up; anything else is searched for, in pieces.
         """
         wanted = [(FILTERS[name], request.query[name]) for name in FILTERS if name in request.query]
-        sessions = self._runtime.admission.sessions
+        sessions = self._runtime.state.sessions
         candidates: Iterable[Session] = sessions.by_number.values()
         if "conference" in request.query:
-            conference = self._runtime.admission.conferences.by_id.get(request.query["conference"])
+            conference = self._runtime.state.conferences.by_id.get(request.query["conference"])
             candidates = sorted(conference.members, key=_number) if conference is not None else ()
         elif "account" in request.query and not self._runtime.settings.federation.homes:
             candidates = sorted(sessions.of_account(request.query["account"].lower()), key=_number)
@@ -118,13 +95,13 @@ class _Connections:
         return found[:most]
 
     def _render(self, session: Session) -> dict[str, Any]:
-        connection = session.connection
+        connection = self._runtime.sign_in.connected.get(session.number)
         now = self._runtime.clock.wall()
         heard = None
-        if isinstance(connection, Connection):
+        if connection is not None:
             heard = utc(now - (self._runtime.timer_wheel.tick - connection.last_heard_tick) * TICK)
         return {
-            "id": self._runtime.sign_in.name(session),
+            "id": session_id(self._runtime.state, session),
             "transport": session.transport,
             "address": session.peer_address,
             "kind": session.kind,
@@ -137,7 +114,7 @@ class _Connections:
             "since": utc(session.since),
             "last_heard": heard,
             "conferences": [each.id for each in session.conferences],
-            "seats": self._runtime.admission.entitlements(session)["seats"],
+            "seats": seats(self._runtime.state, session)["seats"],
         }
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from aiohttp import ClientConnectionResetError, web
 
-from gateway.core.admission.snapshot import Snapshot, snapshot
+from gateway.core.admission.snapshot import Snapshot
 from gateway.core.counting.session import utc
 from gateway.edge.api.authorization import CALLER, Authorization
 from gateway.edge.api.license import license_document
@@ -120,15 +120,15 @@ class Events:
 
     def _state(self, mono: float) -> dict[str, Any]:
         runtime = self._runtime
-        seen = snapshot(runtime.admission, mono)
+        seen = runtime.snapshot()
         kinds: dict[str, int] = {}
         for (kind, _), count in seen.sessions.items():
             kinds[kind] = kinds.get(kind, 0) + count
-        due, service = runtime.redistribute_at - mono, runtime.registrar.registrar
+        due, service = runtime.state.redistribute_at - mono, runtime.registrar.registrar
         return {
             **license_document(runtime, seen),
             "connections": {
-                "total": len(runtime.admission.sessions),
+                "total": len(runtime.state.sessions),
                 "asleep": sum(count for (_, awake), count in seen.sessions.items() if not awake),
                 "accounts": seen.accounts,
                 "devices": seen.devices,

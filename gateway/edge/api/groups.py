@@ -6,9 +6,10 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.core.admission.commands import DeleteGroup, PutGroup
 from gateway.core.admission.directory import Group
 from gateway.core.counting.session import is_id
-from gateway.edge.api.authorization import caller
+from gateway.edge.api.acts import act
 from gateway.edge.api.responses import body, fail, field, listed, named, only
 from gateway.edge.server.runtime import Runtime
 
@@ -28,11 +29,8 @@ class _Groups:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
-    def _note(self, request: web.Request, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
-        self._runtime.persistence.audit(caller(request), action, subject, detail)
-
     async def groups(self, request: web.Request) -> web.Response:
-        return listed(request, self._runtime.directory.groups, _group)
+        return listed(request, self._runtime.state.directory.groups, _group)
 
     async def put_group(self, request: web.Request) -> web.Response:
         name = named(request, "group")
@@ -42,28 +40,19 @@ class _Groups:
         if not all(is_id(account) for account in accounts):
             fail(422, "bad_field", "accounts: expected a list of account names")
         permanent = field(told, "permanent", bool, False)
-        primary = self._runtime.admission.primary.model
-        if permanent and primary.account_pool and not primary.allows_reservations:
-            fail(409, "extension_missing", "this license has no permanent PRO licenses")
-        group = Group(tuple(dict.fromkeys(account.lower() for account in accounts)), permanent)
-        self._runtime.directory.groups[name] = group
-        self._note(request, "group.set", name, {"accounts": list(group.accounts), "permanent": permanent})
-        await self._runtime.persistence.group(name)
-        return web.json_response(_group(name, group))
+        folded = tuple(account.lower() for account in accounts)
+        await act(self._runtime, request, PutGroup(name, folded, permanent))
+        return web.json_response(_group(name, Group(tuple(dict.fromkeys(folded)), permanent)))
 
     async def get_group(self, request: web.Request) -> web.Response:
         name = named(request, "group")
-        group = self._runtime.directory.groups.get(name)
+        group = self._runtime.state.directory.groups.get(name)
         if group is None:
             fail(404, "no_such_group", "no group has this name")
         return web.json_response(_group(name, group))
 
     async def delete_group(self, request: web.Request) -> web.Response:
-        name = named(request, "group")
-        if self._runtime.directory.groups.pop(name, None) is None:
-            fail(404, "no_such_group", "no group has this name")
-        self._note(request, "group.deleted", name)
-        await self._runtime.persistence.group(name)
+        await act(self._runtime, request, DeleteGroup(named(request, "group")))
         return web.Response(status=204)
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
-from gateway.core.admission.outcome import Decision
-from gateway.core.counting.ledger import Ledger
-from gateway.core.counting.license_model import Refusal
-from gateway.core.counting.session import utc
-from gateway.edge.api.authorization import caller
-from gateway.edge.api.responses import fail, listed, named
+from gateway.core.admission.commands import NameHost, ReleaseHost
+from gateway.core.counting.pool import Lease, Pool
+from gateway.core.counting.session import Key, utc
+from gateway.edge.api.acts import act, refuse
+from gateway.edge.api.responses import listed, named
 from gateway.edge.server.runtime import Runtime
 
 
@@ -29,46 +26,28 @@ class _Hosts:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
-    def _note(self, request: web.Request, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
-        self._runtime.persistence.audit(caller(request), action, subject, detail)
-
-    def _naming(self) -> Ledger:
-        ledger = next((each for each in self._runtime.admission.ledgers if each.model.start_pool), None)
+    def _names(self) -> tuple[Pool, dict[Key, Lease]]:
+        """The pool of named hosts, and the leases of their names."""
+        ledger = self._runtime.state.host_ledger()
         if ledger is None:
-            fail(404, "no_named_hosts", "no license model with named hosts is enforced or in shadow")
-        return ledger
+            refuse("no_named_hosts", self._runtime)
+        pool = ledger.pools[ledger.model.start_pool]
+        return pool, pool.leases
 
     async def hosts(self, request: web.Request) -> web.Response:
-        ledger = self._naming()
-        book = ledger.pools[ledger.model.start_pool]
-        names = {str(key): lease for key, lease in book.leases.items()}
+        pool, names = self._names()
         return listed(
             request,
-            names,
-            lambda account, lease: {"account": account, "since": utc(lease.since), "hosting": book.in_use(account)},
+            {str(key): lease for key, lease in names.items()},
+            lambda account, lease: {"account": account, "since": utc(lease.since), "hosting": pool.in_use(account)},
         )
 
     async def name_host(self, request: web.Request) -> web.Response:
         account = named(request, "account", fold=True)
-        ledger = self._naming()
-        if not self._runtime.registration.grants:
-            fail(409, "unregistered", str(self._runtime.registration.reason()))
-        lease = self._runtime.lease_administration.name_host(ledger, account, self._runtime.now())
-        if isinstance(lease, Refusal):
-            fail(409, lease.reason, f"all {lease.limit} names are taken")
-        outcome = self._runtime.admission.finish(Decision())
-        if outcome.changes:
-            self._note(request, "host.named", account)
-        await self._runtime.decided(outcome)
-        return web.json_response({"account": account, "since": utc(lease.since)})
+        _, names = self._names()
+        await act(self._runtime, request, NameHost(account))
+        return web.json_response({"account": account, "since": utc(names[account].since)})
 
     async def unname_host(self, request: web.Request) -> web.Response:
-        account = named(request, "account", fold=True)
-        ledger = self._naming()
-        if account not in ledger.pools[ledger.model.start_pool].leases:
-            fail(404, "no_such_host", "no host has this name")
-        self._note(request, "host.released", account)
-        await self._runtime.decided(
-            self._runtime.lease_administration.release_host(ledger, account, self._runtime.now())
-        )
+        await act(self._runtime, request, ReleaseHost(named(request, "account", fold=True)))
         return web.Response(status=204)

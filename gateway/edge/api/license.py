@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.admission.snapshot import Snapshot, snapshot
+from gateway.core.admission.snapshot import Snapshot
 from gateway.edge.server.runtime import Runtime
 
 
@@ -43,6 +43,4 @@ class _License:
         self._runtime = runtime
 
     async def license(self, _: web.Request) -> web.Response:
-        return web.json_response(
-            license_document(self._runtime, snapshot(self._runtime.admission, self._runtime.clock.mono()))
-        )
+        return web.json_response(license_document(self._runtime, self._runtime.snapshot()))

@@ -132,7 +132,7 @@ class _Reports:
     def _wanted(self, request: web.Request) -> set[tuple[str, str]]:
         """The pools that are asked for, the enforced model's first; those of models that count no more have no rows."""
         model, pool = request.query.get("model"), request.query.get("pool")
-        pools = [(course.model, course.pool) for course in self._runtime.history_store.history.timelines]
+        pools = [(each.model, each.name) for each in self._runtime.history_store.history.timelines]
         found = {place for place in pools if model in {None, place[0]} and pool in {None, place[1]}}
         if not found:
             fail(404, "no_such_pool", "no pool of this model and name is counted")
@@ -156,8 +156,8 @@ class _Reports:
     async def _summaries(self, begin: float) -> dict[tuple[str, str], Summary]:
         """Every pool over the whole period, in the order of the models."""
         now = self._runtime.now()
-        courses = self._runtime.history_store.history.timelines
-        found = {(course.model, course.pool): Summary() for course in courses}
+        timelines = self._runtime.history_store.history.timelines
+        found = {(each.model, each.name): Summary() for each in timelines}
         async for piece in self._runtime.history_store.pieces(begin // HOUR * HOUR, math.inf, now):
             summary = found.get((piece.model, piece.pool))
             if summary is not None:
@@ -221,16 +221,16 @@ class _Reports:
     ) -> list[dict[str, Any]]:
         sized: dict[tuple[str, str], dict[str, Any]] = {}
         items: list[dict[str, Any]] = []
-        for ledger in self._runtime.admission.ledgers:
+        for ledger in self._runtime.state.ledgers:
             pools: dict[str, dict[str, Any]] = {}
-            for name, book in ledger.pools.items():
+            for name, pool in ledger.pools.items():
                 place = (ledger.model.name, name)
                 recorded = self._runtime.history_store.history.demand.get(place)
                 summary = summaries[place]
                 if recorded is None:
                     note = "A name stays taken until the operator removes it: as many as were ever given."
                     found: dict[str, Any] = {"seats": summary.use.peak, "note": note}
-                elif not book.terms.binding:
+                elif not pool.terms.binding:
                     found = await self._rooms(recorded, begin)
                 else:
                     if recorded not in sized:
@@ -238,12 +238,12 @@ class _Reports:
                             recorded, begin, summaries[recorded], lost.get(recorded, [])
                         )
                     found = sized[recorded]
-                pools[name] = {"pool": name, "limit": book.terms.limit, "peak": summary.use.peak, **found}
-            terms = [book.terms for book in ledger.pools.values()]
+                pools[name] = {"pool": name, "limit": pool.terms.limit, "peak": summary.use.peak, **found}
+            terms = [each.terms for each in ledger.pools.values()]
             items.append(
                 {
                     "model": ledger.model.name,
-                    "enforced": ledger is self._runtime.admission.primary,
+                    "enforced": ledger is self._runtime.state.primary,
                     "says": _says(ledger.model.name, terms, pools),
                     "pools": list(pools.values()),
                 }

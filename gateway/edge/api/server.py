@@ -15,7 +15,6 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from gateway.core.admission.snapshot import snapshot
 from gateway.core.registration.license_status import LicenseState
 from gateway.edge.api.accounts import account_routes
 from gateway.edge.api.audit import audit_routes
@@ -129,7 +128,7 @@ class OperatorPort:
     def _view(self) -> View:
         runtime, store = self._runtime, self._runtime.persistence.store
         return View(
-            snapshot=snapshot(runtime.admission, runtime.clock.mono()),
+            snapshot=runtime.snapshot(),
             listeners=[
                 ListenerView(
                     transport=listener.transport,

@@ -7,9 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.admission.directory import SCOPES, Token
+from gateway.core.admission.commands import AddOperatorToken, RevokeOperatorTokens
+from gateway.core.admission.directory import SCOPES, Token, digest
 from gateway.core.counting.session import utc
-from gateway.edge.api.authorization import RESERVED, Authorization, caller
+from gateway.edge.api.acts import act
+from gateway.edge.api.authorization import RESERVED, Authorization
 from gateway.edge.api.responses import body, fail, field, listed, named, only
 from gateway.edge.server.runtime import Runtime
 
@@ -31,7 +33,7 @@ class _Tokens:
         self._guard = guard
 
     async def tokens(self, request: web.Request) -> web.Response:
-        return listed(request, self._runtime.directory.operators, _operator)
+        return listed(request, self._runtime.state.directory.operators, _operator)
 
     async def new_token(self, request: web.Request) -> web.Response:
         name = named(request, "name")
@@ -43,24 +45,15 @@ class _Tokens:
         if name in RESERVED:
             fail(409, "reserved", "the audit log has another use for this name")
         secret = secrets.token_urlsafe(32)
-        token = self._runtime.directory.add_operator_token(name, scope, secret, self._runtime.clock.wall())
-        detail = {"fingerprint": token.fingerprint, "scope": scope}
-        self._runtime.persistence.audit(caller(request), "operator.added", name, detail)
-        await self._runtime.persistence.operator(name)
+        token = Token(digest(secret), self._runtime.clock.wall(), scope)
+        await act(self._runtime, request, AddOperatorToken(name, scope, token.digest.hex()))
         return web.json_response({"name": name, "token": secret, **_token(token)})
 
     async def revoke(self, request: web.Request) -> web.Response:
         name, fingerprint = named(request, "name"), request.match_info.get("fingerprint")
-        held = self._runtime.directory.operators.get(name, ())
-        if not any(fingerprint in {None, token.fingerprint} for token in held):
-            fail(404, "no_such_token", "no operator has this token")
         if not self._guard.spared(name, fingerprint):
             fail(409, "last_token", "nobody could administer this port any more; make another token first")
-        self._runtime.directory.remove_operator_tokens(name, fingerprint)
-        self._runtime.persistence.audit(
-            caller(request), "operator.revoked", name, {"fingerprint": fingerprint or "all"}
-        )
-        await self._runtime.persistence.operator(name)
+        await act(self._runtime, request, RevokeOperatorTokens(name, fingerprint))
         return web.Response(status=204)
 
 

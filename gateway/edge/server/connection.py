@@ -15,7 +15,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, cast
 
-from gateway.core.admission.session_states import SessionState
+from gateway.core.admission.requests import SessionState
 from gateway.core.wire import json_lines
 from gateway.core.wire.close_codes import ENDINGS
 

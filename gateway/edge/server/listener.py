@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from config.settings import ListenSettings
-from gateway.core.admission.session_states import SessionState
+from gateway.core.admission.requests import SessionState
 from gateway.core.wire import json_lines, proxy_protocol, websocket_handshake
 from gateway.core.wire.websocket_handshake import Origins
 from metrics.histogram import Histogram

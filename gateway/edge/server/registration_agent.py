@@ -181,7 +181,7 @@ class RegistrationAgent:
         return self._registration.status.rolled_back(self._registration.clock_reading())
 
     def _used(self) -> dict[str, int]:
-        return {name: book.used for name, book in self._runtime.admission.primary.pools.items()}
+        return {name: book.used for name, book in self._runtime.state.primary.pools.items()}
 
 
 def _ended(task: asyncio.Task[None]) -> None:
