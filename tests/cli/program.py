@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
@@ -21,10 +23,16 @@ class Ended(NamedTuple):
     err: str
 
 
-async def begin(*argv: str, stdin: int = DEVNULL, stdout: int = PIPE) -> Process:
-    """Starts the command."""
+async def begin(
+    *argv: str, stdin: int = DEVNULL, stdout: int = PIPE, environment: Mapping[str, str] | None = None
+) -> Process:
+    """Starts the command, with `environment` beside this process's own."""
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", *argv, stdin=stdin, stdout=stdout, stderr=PIPE
+        *(sys.executable, "-m", "gateway", *argv),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=PIPE,
+        env={**os.environ, **(environment or {})},
     )
 
 
