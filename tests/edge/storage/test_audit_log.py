@@ -244,7 +244,8 @@ class Disk:
         self._recorder = house.runtime.persistence
 
     async def away(self) -> None:
-        """The disk goes."""
+        """The disk goes, with all that was entered before on it."""
+        await self._recorder.journal.write()
         db = self._recorder.store._db
         assert db is not None
         await db.execute("PRAGMA query_only=ON")
