@@ -6,11 +6,10 @@ Pure: whether a file can be read is the loader's question.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
 
-from config.reading import duration
 from config.values import quote
+from gateway.core.formats import endpoint, is_loopback, write_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,18 +40,11 @@ class Rule(NamedTuple):
     check: Callable[[Settings], Iterator[ConfigFault]]
 
 
-def loopback(host: str) -> bool:
-    """Whether only programs of this machine reach a door on this address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.rstrip(".") == "localhost"
-
-
 def _silence(settings: Settings) -> Iterator[ConfigFault]:
     heartbeat = settings.heartbeat
     if heartbeat.timeout <= heartbeat.interval:
-        reason = f"must exceed heartbeat.interval ({duration(heartbeat.interval)}), is {duration(heartbeat.timeout)}"
+        interval, timeout = write_duration(heartbeat.interval), write_duration(heartbeat.timeout)
+        reason = f"must exceed heartbeat.interval ({interval}), is {timeout}"
         yield ConfigFault("heartbeat.timeout", reason)
 
 
@@ -65,7 +57,7 @@ def _tls(settings: Settings) -> Iterator[ConfigFault]:
 
 def _doors(settings: Settings) -> Iterator[ConfigFault]:
     accounts, host = settings.accounts, settings.listen.host
-    if not loopback(host) and accounts.mode != "token" and not accounts.trust_claims:
+    if not is_loopback(host) and accounts.mode != "token" and not accounts.trust_claims:
         reason = 'not a loopback address: needs accounts.mode = "token" or accounts.trust_claims = true'
         yield ConfigFault("listen.host", f"{quote(host)} is {reason}")
 
@@ -99,7 +91,9 @@ def _agent(settings: Settings) -> Iterator[ConfigFault]:
 
 def _grace(settings: Settings) -> Iterator[ConfigFault]:
     if settings.registration.grace > LONGEST_GRACE:
-        yield ConfigFault("registration.grace", f"is more than {duration(LONGEST_GRACE)}, which no license allows")
+        yield ConfigFault(
+            "registration.grace", f"is more than {write_duration(LONGEST_GRACE)}, which no license allows"
+        )
 
 
 def _pinning(settings: Settings) -> Iterator[ConfigFault]:
@@ -142,12 +136,12 @@ def _believed(settings: Settings) -> Iterator[ConfigFault]:
 
 def _readable(settings: Settings) -> Iterator[ConfigFault]:
     registration, registrar = settings.registration, settings.registrar
-    host = registration.server.rpartition(":")[0].strip("[]")
-    if registration.role == "agent" and not registration.tls and not loopback(host):
+    agent = registration.role == "agent"
+    if agent and not registration.tls and not is_loopback(endpoint(registration.server)[0]):
         yield ConfigFault(
             "registration.tls", f"is off: others on the way to {registration.server} can read what is said"
         )
-    if registrar.enabled and not settings.listen.tls_certificate and not loopback(registrar.host):
+    if registrar.enabled and not settings.listen.tls_certificate and not is_loopback(registrar.host):
         reason = "others on the way can read what registered servers say"
         yield ConfigFault(
             "registrar.host", f"{quote(registrar.host)} is served without listen.tls_certificate: {reason}"

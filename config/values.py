@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
+from gateway.core.formats import ID_FORM, endpoint, is_id
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -109,16 +111,13 @@ def _origin(text: str) -> str:
 
 
 def _home(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._@:+-]{1,128}", text) or text in {".", ".."}:
+    if not is_id(text):
         raise ValueError(text)
     return text.lower()
 
 
 def _endpoint(text: str) -> str:
-    found = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]]+):([0-9]{1,5})", text)
-    if found is None or not 1 <= int(found[2]) <= 65535:
-        raise ValueError(text)
-    _host(found[1].strip("[]"))
+    _host(endpoint(text)[0])
     return text.lower()
 
 
@@ -143,8 +142,8 @@ PositiveSeconds = Annotated[float, Duration(low=0.001)]
 Host = Annotated[str, Form("an address or a host name", _host)]
 Network = Annotated[str, Form('a network such as "10.0.0.0/8"', _network)]
 Origin = Annotated[str, Form('an origin such as "https://example.org"', _origin)]
-Home = Annotated[str, Form("1 to 128 characters of A-Z a-z 0-9 . _ @ : + -", _home)]
-HomeOrNone = Annotated[str, Form("1 to 128 characters of A-Z a-z 0-9 . _ @ : + -", _home, optional=True)]
+Home = Annotated[str, Form(ID_FORM, _home)]
+HomeOrNone = Annotated[str, Form(ID_FORM, _home, optional=True)]
 Endpoint = Annotated[str, Form('"host:port"', _endpoint, optional=True)]
 Fingerprint = Annotated[str, Form("64 hex digits", _fingerprint, optional=True)]
 Path = Annotated[str, Form("a path", _filled)]

@@ -17,8 +17,7 @@ from typing import Any
 from config.loader import ConfigError
 from gateway import operator_client
 from gateway.cli.options import config_options, settings_from
-from gateway.core.counting.session import is_id, utc
-from gateway.core.registration.messages import instant
+from gateway.core.formats import ID_FORM, instant, is_id, utc
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.api.licenses import document
 from gateway.edge.server.registration import KeyRefused
@@ -104,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _serial(text: str) -> str:
     if not is_id(text):
-        raise argparse.ArgumentTypeError("a serial is 1-128 characters of A-Z a-z 0-9 . _ @ : + -")
+        raise argparse.ArgumentTypeError(f"a serial is {ID_FORM}")
     return text
 
 

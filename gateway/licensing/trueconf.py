@@ -24,7 +24,8 @@ from gateway.core.counting.license_model import (
     Refusal,
     seats_held,
 )
-from gateway.core.counting.session import Seat, Session, utc
+from gateway.core.counting.session import Seat, Session
+from gateway.core.formats import utc
 from gateway.core.registration.messages import FREE, Grant
 
 USER_RIGHTS = (

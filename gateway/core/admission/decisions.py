@@ -20,7 +20,8 @@ from gateway.core.admission.rollback import Rollback
 from gateway.core.admission.sessions import Sessions
 from gateway.core.counting.ledger import LeaseChange, Ledger
 from gateway.core.counting.license_model import Attempt, LicenseModel, Refusal
-from gateway.core.counting.session import Conference, Instant, Session, utc
+from gateway.core.counting.session import Conference, Instant, Session
+from gateway.core.formats import utc
 from gateway.core.wire.messages import Request
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.core.registration.messages import SKEW, Grant, LicensableModel, canonical, granted, mac, read, same
 
 WINDOW = 10.0

@@ -12,10 +12,9 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
-from gateway.core.counting.session import is_id, utc
+from gateway.core.formats import ID_FORM, instant, is_id, is_whole, utc
 from gateway.core.wire.messages import Field, RequestFault
 
 VERSION = 1
@@ -28,9 +27,6 @@ MOST = 10**9
 """The largest limit, use or sequence number that makes sense."""
 LONGEST_INTERVAL = 86_400
 """Seconds between two verifications at most."""
-LAST = 253_402_300_799
-"""The last second of the year 9999, UTC."""
-LONGEST_TIME = 40
 LONGEST_EDITION = 32
 POOLS, EXTENSIONS = 16, 32
 """Entries of `limits` and `used`, and of `extensions`, at most."""
@@ -40,10 +36,6 @@ SKEW = 300.0
 Message = dict[str, Any]
 
 _HEX = re.compile(r"[0-9a-fA-F]+").fullmatch
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
-_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-).fullmatch
 
 
 class Grant(NamedTuple):
@@ -105,25 +97,6 @@ def granted(fields: Mapping[str, Any], offers: Mapping[str, LicensableModel]) ->
     )
 
 
-def instant(told: object) -> float:
-    """Seconds UTC of an RFC 3339 time, or of that many seconds; a date means its last second.
-
-    Raises `ValueError`.
-    """
-    if _whole(told):
-        return float(told)
-    if not isinstance(told, str) or len(told) > LONGEST_TIME:
-        raise ValueError("a time is a text in RFC 3339")
-    text = told + "T23:59:59Z" if _DATE(told) else told.upper()
-    if not _TIME(text):
-        raise ValueError("a time is written in RFC 3339, with its zone, such as Z")
-    found = datetime.fromisoformat(text)
-    try:
-        return max(found.astimezone(UTC).timestamp(), 0.0)
-    except OverflowError as fault:
-        raise ValueError("there is no such time") from fault
-
-
 # -- authentication --------------------------------------------------------------------------------------------------
 
 
@@ -171,12 +144,8 @@ def same(expected: str, told: object) -> bool:
 # -- messages --------------------------------------------------------------------------------------------------------
 
 
-def _whole(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LAST
-
-
 def _count(value: object) -> bool:
-    return _whole(value) and value <= MOST
+    return is_whole(value) and value <= MOST
 
 
 def _counts(value: object) -> bool:
@@ -206,7 +175,7 @@ def _must(field: Field) -> Field:
     return field._replace(required=True)
 
 
-_NAME = Field(is_id, "1-128 characters of A-Z a-z 0-9 . _ @ : + -")
+_NAME = Field(is_id, ID_FORM)
 _NONCE = Field(lambda value: isinstance(value, str) and len(value) == 32 and _HEX(value) is not None, "32 hex digits")
 _COUNTS = Field(_counts, "whole numbers by pool")
 _FLAG = Field(lambda value: isinstance(value, bool), "true or false")
@@ -238,7 +207,9 @@ FIELDS: dict[str, dict[str, Field]] = {
     "registered": {
         **TERMS,
         "interval_seconds": _must(
-            Field(lambda value: _whole(value) and 0 < value <= LONGEST_INTERVAL, f"seconds, at most {LONGEST_INTERVAL}")
+            Field(
+                lambda value: is_whole(value) and 0 < value <= LONGEST_INTERVAL, f"seconds, at most {LONGEST_INTERVAL}"
+            )
         ),
         "time": _ANY,
         "ticket": _must(_word(128)),

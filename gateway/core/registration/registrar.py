@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.core.registration.messages import (
     DEFAULT_MODEL,
     Grant,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gateway.core.counting.session import KINDS, is_id
+from gateway.core.counting.session import KINDS
+from gateway.core.formats import ID_FORM, is_id
 
 VERSION = 1
 
@@ -62,7 +63,7 @@ def _one_of(*words: str) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and value in words
 
 
-_NAME = "an id of 1-128 characters of A-Z a-z 0-9 . _ @ : + -"
+_NAME = f"an id of {ID_FORM}"
 _ID = Field(is_id, _NAME)
 _CONFERENCE = Field(is_id, _NAME, required=True)
 _FLAG = Field(lambda value: isinstance(value, bool), "true or false", default=False)

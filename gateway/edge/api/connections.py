@@ -14,7 +14,8 @@ from aiohttp import web
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.directory import ban_subject
 from gateway.core.admission.snapshot import Snapshot, snapshot
-from gateway.core.counting.session import Conference, Session, is_id, utc
+from gateway.core.counting.session import Conference, Session
+from gateway.core.formats import ID_FORM, is_id, utc
 from gateway.edge.api.authorization import caller
 from gateway.edge.api.responses import SESSION, ban, body, fail, field, limit, listed, named, offset, only, page
 from gateway.edge.server.connection import Connection
@@ -207,7 +208,7 @@ class _Live:
             fail(422, "bad_field", 'mode: expected "group" or "call"')
         server = field(told, "server", str, "").lower()
         if server and not is_id(server):
-            fail(422, "bad_field", "server: expected 1-128 characters of A-Z a-z 0-9 . _ @ : + -")
+            fail(422, "bad_field", f"server: expected {ID_FORM}")
         own = server == self._runtime.settings.accounts.home
         conferences = self._runtime.admission.conferences
         if id in conferences.by_id:

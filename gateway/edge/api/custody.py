@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.core.admission.directory import SCOPES, Token
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.core.reporting import audit_chain
 from gateway.core.reporting.audit_chain import AuditEntry
 from gateway.edge.api.authorization import RESERVED, Authorization, caller

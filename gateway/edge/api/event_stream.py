@@ -20,7 +20,7 @@ from typing import Any
 from aiohttp import ClientConnectionResetError, web
 
 from gateway.core.admission.snapshot import Snapshot, snapshot
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.edge.api.authorization import CALLER, Authorization
 from gateway.edge.api.connections import license_document
 from gateway.edge.api.responses import fail

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 from typing import Any
 
@@ -12,7 +11,7 @@ from gateway.core.admission.directory import Ban, Group
 from gateway.core.admission.outcome import Decision
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import Refusal
-from gateway.core.counting.session import is_id, utc
+from gateway.core.formats import ip_address, is_id, utc
 from gateway.edge.api.authorization import caller
 from gateway.edge.api.responses import body, fail, field, listed, named, only, seconds
 from gateway.edge.server.runtime import Runtime
@@ -290,7 +289,7 @@ def _subject(request: web.Request) -> str:
     if not all(is_id(part) for part in text.split("/", 1)):
         fail(422, "bad_field", "subject: expected an account or an address")
     try:
-        return str(ipaddress.ip_address(text))
+        return str(ip_address(text))
     except ValueError:
         return text
 

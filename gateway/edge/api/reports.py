@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from gateway.core.counting.license_model import PoolTerms
-from gateway.core.counting.session import utc
 from gateway.core.counting.usage import HOUR, UsageSummary
+from gateway.core.formats import utc
 from gateway.core.reporting.sizing import Demand, RoomDemand, comparison_text, erlang_seats
 from gateway.edge.api.responses import fail, limit, since
 from gateway.edge.server.runtime import Runtime

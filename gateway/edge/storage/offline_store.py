@@ -15,7 +15,7 @@ from typing import Any
 
 from config.settings import RegistrationSettings
 from gateway.core.admission.directory import Directory, Token
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.core.registration.license_status import ClockReading, LicenseStatus
 from gateway.core.registration.messages import KEY_BYTES, Grant, Installed, request
 from gateway.core.registration.registrar import Registrar

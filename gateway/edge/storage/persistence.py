@@ -19,7 +19,8 @@ from gateway.core.admission.decisions import Admission
 from gateway.core.admission.directory import Ban, Directory, Group, Token
 from gateway.core.counting.ledger import LeaseChange
 from gateway.core.counting.pool import Lease, Reservation
-from gateway.core.counting.session import Instant, Key, utc
+from gateway.core.counting.session import Instant, Key
+from gateway.core.formats import utc
 from gateway.core.registration.messages import granted, key_of, read
 from gateway.core.registration.registrar import Installation, Registrar, SoldLicense
 from gateway.edge.storage.audit_log import GATEWAY, AuditLog

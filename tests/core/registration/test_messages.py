@@ -12,19 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.counting.session import utc
 from gateway.core.registration import messages
-from gateway.core.registration.messages import (
-    FIELDS,
-    SPOKEN,
-    Grant,
-    LicensableModel,
-    canonical,
-    granted,
-    instant,
-    key_of,
-    read,
-)
+from gateway.core.registration.messages import FIELDS, SPOKEN, Grant, LicensableModel, canonical, granted, key_of, read
 from gateway.core.wire.messages import RequestFault
 from gateway.licensing import OFFERS
 
@@ -389,60 +378,3 @@ def test_the_document_of_a_grant_grants_the_same(
 def test_a_license_of_a_model_that_is_not_offered_here_is_invalid() -> None:
     with pytest.raises(RequestFault, match="model: expected one of floating"):
         granted(read(TERMS, "terms"), {"floating": LicensableModel(("seats",))})
-
-
-# -- times -------------------------------------------------------------------------------------------------------------
-
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
-
-
-@pytest.mark.parametrize(
-    ("told", "seconds"),
-    [
-        ("2026-11-21T12:00:00Z", NOON),
-        ("2026-11-21t12:00:00z", NOON),
-        ("2026-11-21 12:00:00Z", NOON),
-        ("2026-11-21T13:30:00+01:30", NOON),
-        ("2026-11-21T12:00:00.25Z", NOON + 0.25),
-        ("2026-11-21", NOON + 11 * 3600 + 3599),
-        ("2024-02-29", datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC).timestamp()),
-        ("9999-12-31", 253_402_300_799.0),
-        ("1969-12-31T23:59:59Z", 0.0),
-        ("0001-01-01T00:00:00Z", 0.0),
-        (0, 0.0),
-        (int(NOON), NOON),
-        (253_402_300_799, 253_402_300_799.0),
-    ],
-)
-def test_an_instant(told: object, seconds: float) -> None:
-    assert instant(told) == seconds
-    assert utc(instant(told)) is not None
-
-
-@pytest.mark.parametrize(
-    "told",
-    [
-        "2026-11-21T12:00:00",
-        "2026-11-21T12:00Z",
-        "2026-W47-6T12:00:00Z",
-        "20261121T120000Z",
-        "2026-11-21T12:00:00+0100",
-        "2026-02-29",
-        "2026-11-21T24:00:01Z",
-        "2026-11-21T12:00:60Z",
-        "0001-01-01T00:00:00+14:00",
-        "9999-12-31T23:59:59-14:00",
-        "2026-11-21T12:00:00." + "0" * 30 + "Z",
-        "\u0662\u0660\u0662\u0666-11-21",
-        "",
-        -1,
-        253_402_300_800,
-        1.5,
-        True,
-        None,
-        [],
-    ],
-)
-def test_what_is_no_instant(told: object) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        instant(told)
