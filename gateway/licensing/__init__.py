@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gateway.core.counting.license_model import LicenseModel
-from gateway.core.registration.messages import FREE, Grant, LicensableModel
+from gateway.core.registration.grant import FREE, Grant, LicensableModel
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.floating import Floating, floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed, nefsis_concurrent, nefsis_named

@@ -26,7 +26,7 @@ from gateway.core.counting.license_model import (
 )
 from gateway.core.counting.session import Seat, Session
 from gateway.core.formats import utc
-from gateway.core.registration.messages import FREE, Grant
+from gateway.core.registration.grant import FREE, Grant
 
 USER_RIGHTS = (
     "p2p_call",

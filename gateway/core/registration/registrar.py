@@ -13,20 +13,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.core.formats import utc
-from gateway.core.registration.messages import (
-    DEFAULT_MODEL,
-    Grant,
-    LicensableModel,
-    Message,
-    canonical,
-    genuine,
-    granted,
-    mac,
-    proof,
-    read,
-    same,
-    sealed,
-)
+from gateway.core.registration.authentication import canonical, genuine, mac, proof, same, sealed
+from gateway.core.registration.grant import DEFAULT_MODEL, Grant, LicensableModel, granted
+from gateway.core.registration.messages import Message, read
 from gateway.core.wire.messages import RequestFault
 
 MAX_INSTALLATIONS = 64

@@ -13,8 +13,9 @@ from typing import Any
 from gateway.core.admission.directory import SCOPES
 from gateway.core.counting.session import KINDS
 from gateway.core.formats import DURATION_PATTERN, ID_PATTERN, LAST_SECOND
+from gateway.core.registration.grant import DEFAULT_MODEL, LicensableModel
 from gateway.core.registration.license_status import LicenseState
-from gateway.core.registration.messages import DEFAULT_MODEL, EXTENSIONS, LONGEST_EDITION, MOST, LicensableModel
+from gateway.core.registration.messages import EXTENSIONS, LONGEST_EDITION, MOST
 from gateway.edge.api.authorization import HEALTH
 from gateway.edge.api.responses import LONGEST_PAGE, PAGE, SESSION
 from gateway.edge.api.static_files import KINDS as LEAVES

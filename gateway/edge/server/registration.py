@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gateway.core.formats import duration_text, instant, utc
 from gateway.core.registration.agent_protocol import Received, Verdict
+from gateway.core.registration.authentication import key_of
+from gateway.core.registration.grant import Grant
 from gateway.core.registration.license_status import GRANTING, SHUT, ClockReading, LicenseState, LicenseStatus, skew
-from gateway.core.registration.messages import Grant, Installed, key_of, request
+from gateway.core.registration.offline import Installed, request
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.licensing import OFFERS

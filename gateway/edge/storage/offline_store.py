@@ -16,8 +16,10 @@ from typing import Any
 from config.settings import RegistrationSettings
 from gateway.core.admission.directory import Directory, Token
 from gateway.core.formats import utc
+from gateway.core.registration.authentication import KEY_BYTES
+from gateway.core.registration.grant import Grant
 from gateway.core.registration.license_status import ClockReading, LicenseStatus
-from gateway.core.registration.messages import KEY_BYTES, Grant, Installed, request
+from gateway.core.registration.offline import Installed, request
 from gateway.core.registration.registrar import Registrar
 from gateway.edge.api.authorization import COMMAND
 from gateway.edge.server.registration import boot_id, boottime, read_key

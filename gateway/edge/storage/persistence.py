@@ -21,7 +21,9 @@ from gateway.core.counting.ledger import LeaseChange
 from gateway.core.counting.pool import Lease, Reservation
 from gateway.core.counting.session import Instant, Key
 from gateway.core.formats import utc
-from gateway.core.registration.messages import granted, key_of, read
+from gateway.core.registration.authentication import key_of
+from gateway.core.registration.grant import granted
+from gateway.core.registration.messages import read
 from gateway.core.registration.registrar import Installation, Registrar, SoldLicense
 from gateway.edge.storage.audit_log import GATEWAY, AuditLog
 from gateway.edge.storage.store import Statement, Store, StoreDamaged
