@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from gateway.core.formats import ID_FORM, endpoint, is_id
+from gateway.core.formats import ID_FORM, endpoint, is_hex, is_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +123,7 @@ def _endpoint(text: str) -> str:
 
 def _fingerprint(text: str) -> str:
     digits = text.replace(":", "").lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+    if not is_hex(digits, 64):
         raise ValueError(text)
     return digits
 

@@ -30,6 +30,7 @@ LONGEST_TIME = 40
 """Characters of a time."""
 
 _id = re.compile(ID_PATTERN).fullmatch
+_hex = re.compile(r"[0-9a-fA-F]*").fullmatch
 _duration = re.compile(DURATION_PATTERN).fullmatch
 _date = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
 _time = re.compile(
@@ -44,6 +45,11 @@ _endpoint = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):([0-9]{1,5})").fullmatch
 def is_id(text: object) -> bool:
     """Whether `text` may name an account, a device, a conference or a server (`ID_FORM`, never a path step)."""
     return isinstance(text, str) and _id(text) is not None
+
+
+def is_hex(text: str, digits: int) -> bool:
+    """Whether `text` is exactly so many hex digits, of either case."""
+    return len(text) == digits and _hex(text) is not None
 
 
 # -- times -----------------------------------------------------------------------------------------------------------

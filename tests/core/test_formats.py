@@ -17,6 +17,7 @@ from gateway.core.formats import (
     endpoint,
     instant,
     ip_address,
+    is_hex,
     is_id,
     is_loopback,
     read_duration,
@@ -39,6 +40,12 @@ def test_an_id(text: str) -> None:
 )
 def test_what_is_no_id(value: object) -> None:
     assert not is_id(value)
+
+
+def test_hex_digits_are_counted() -> None:
+    assert is_hex("00aF", 4)
+    for text in ("", "00a", "00aFF", "00ag", "00a\n", "\u0660" * 4):
+        assert not is_hex(text, 4)
 
 
 # -- times -------------------------------------------------------------------------------------------------------------

@@ -10,15 +10,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.core.formats import is_hex
 from gateway.core.registration.messages import Message
 
 KEY_BYTES = 32
-
-_HEX = re.compile(r"[0-9a-fA-F]+").fullmatch
 
 
 def key_of(text: str) -> bytes:
@@ -26,7 +24,7 @@ def key_of(text: str) -> bytes:
 
     Raises `ValueError`.
     """
-    if len(text) != 2 * KEY_BYTES or not _HEX(text):
+    if not is_hex(text, 2 * KEY_BYTES):
         raise ValueError(f"a key is {2 * KEY_BYTES} hex digits")
     return bytes.fromhex(text)
 

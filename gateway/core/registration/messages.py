@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.core.formats import ID_FORM, instant, is_id, is_whole
+from gateway.core.formats import ID_FORM, instant, is_hex, is_id, is_whole
 from gateway.core.wire.messages import Field, RequestFault
 
 VERSION = 1
@@ -22,8 +21,6 @@ POOLS, EXTENSIONS = 16, 32
 """Entries of `limits` and `used`, and of `extensions`, at most."""
 
 Message = dict[str, Any]
-
-_HEX = re.compile(r"[0-9a-fA-F]+").fullmatch
 
 
 def _count(value: object) -> bool:
@@ -58,7 +55,7 @@ def _must(field: Field) -> Field:
 
 
 _NAME = Field(is_id, ID_FORM)
-_NONCE = Field(lambda value: isinstance(value, str) and len(value) == 32 and _HEX(value) is not None, "32 hex digits")
+_NONCE = Field(lambda value: isinstance(value, str) and is_hex(value, 32), "32 hex digits")
 _COUNTS = Field(_counts, "whole numbers by pool")
 _FLAG = Field(lambda value: isinstance(value, bool), "true or false")
 _WHEN = Field(_time, "a time in RFC 3339, or a date")

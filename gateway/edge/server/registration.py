@@ -22,7 +22,7 @@ from gateway.core.registration.agent_protocol import Received, Verdict
 from gateway.core.registration.authentication import key_of
 from gateway.core.registration.grant import Grant
 from gateway.core.registration.license_status import GRANTING, SHUT, ClockReading, LicenseState, LicenseStatus, skew
-from gateway.core.registration.offline import Installed, request
+from gateway.core.registration.offline import OfflineRequest
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.licensing import OFFERS
@@ -266,7 +266,7 @@ class Registration:
             raise RequestFault("no_serial", 'registration.role is not "agent": there is no serial to ask for')
         self._nonce = secrets.token_hex(16)
         await self._runtime.persistence.keep("request", self._nonce)
-        return request(self.installation, self.settings.serial, self._nonce, self._runtime.clock.wall())
+        return self._last_request.to_json(self._runtime.clock.wall())
 
     async def install(self, answer: Mapping[str, Any]) -> None:
         """Install a license that answers the last request made here.
@@ -275,16 +275,17 @@ class Registration:
         """
         if not self.agent:
             raise RequestFault("no_serial", 'registration.role is not "agent": there is no license to install for')
-        at, standing = self.clock_reading(), self.status
-        known = Installed(self.installation, self.settings.serial, self.key, self._nonce, standing.issued)
-        grant, issued = known.check(answer, OFFERS, max(at.wall, standing.their_time(at)))
-        standing.install(grant, issued, at)
+        at, serial = self.clock_reading(), self.settings.serial
+        installed = self._last_request.install(answer, self.key, OFFERS, self.status, at)
         self._runtime.apply_license()
-        detail = {"issued_at": utc(issued), "not_after": utc(grant.not_after)}
-        self._runtime.persistence.audit_log.add(GATEWAY, "license.installed", self.settings.serial, detail)
+        self._runtime.persistence.audit_log.add(GATEWAY, "license.installed", serial, installed.audit_detail())
         done = self._record(at)
         self.poll()
         await asyncio.shield(done)
+
+    @property
+    def _last_request(self) -> OfflineRequest:
+        return OfflineRequest(self.installation, self.settings.serial, self._nonce)
 
     # -- what is told ------------------------------------------------------------------------------------------------
 
