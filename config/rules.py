@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from config.values import quote
 from gateway.core.formats import endpoint, is_loopback, write_duration
+from gateway.licensing import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from config.settings import Settings
+    from gateway.licensing.model_info import ModelInfo, TermsRule
 
 
 LONGEST_GRACE = 12 * 3600.0
@@ -73,15 +75,6 @@ def _ports(settings: Settings) -> Iterator[ConfigFault]:
             yield ConfigFault(key, f"port {port} is already taken by {first[port]}")
 
 
-def _reserve(settings: Settings) -> Iterator[ConfigFault]:
-    floating = settings.license.terms["floating"]
-    reserved = len(set(floating.reserve))
-    if floating.limit and reserved > floating.limit:
-        yield ConfigFault(
-            "license.floating.reserve", f"has {reserved} keys, license.floating.limit is {floating.limit}"
-        )
-
-
 def _agent(settings: Settings) -> Iterator[ConfigFault]:
     if settings.registration.role == "agent":
         for field in ("server", "serial", "key_file"):
@@ -103,15 +96,25 @@ def _pinning(settings: Settings) -> Iterator[ConfigFault]:
             yield ConfigFault(f"registration.{field}", "has no effect without registration.tls = true")
 
 
+def _of_model(info: ModelInfo, rule: TermsRule) -> Rule:
+    """A rule that a license model has between its own settings."""
+
+    def check(settings: Settings) -> Iterator[ConfigFault]:
+        for field, reason in rule.check(settings.license.terms[info.name]):
+            yield ConfigFault(f"license.{info.name}.{field}", reason)
+
+    return Rule(tuple(f"license.{info.name}.{field}" for field in rule.fields), check)
+
+
 RULES: tuple[Rule, ...] = (
     Rule(("listen.host", "accounts.mode", "accounts.trust_claims"), _doors),
     Rule(("listen.tcp", "listen.websocket", "listen.operator", "registrar.port", "registrar.enabled"), _ports),
     Rule(("listen.tls_certificate", "listen.tls_key"), _tls),
     Rule(("heartbeat.timeout", "heartbeat.interval"), _silence),
-    Rule(("license.floating.reserve", "license.floating.limit"), _reserve),
     Rule(("registration.role", "registration.server", "registration.serial", "registration.key_file"), _agent),
     Rule(("registration.grace",), _grace),
     Rule(("registration.tls", "registration.tls_ca", "registration.tls_fingerprint"), _pinning),
+    *(_of_model(info, rule) for info in MODELS.values() for rule in info.rules),
 )
 
 
@@ -121,10 +124,11 @@ def warnings(settings: Settings) -> list[ConfigFault]:
 
 
 def _unregistered(settings: Settings) -> Iterator[ConfigFault]:
-    terms = settings.license.terms[settings.license.model]
-    if settings.registration.role != "agent" and getattr(terms, "edition", "") == "free":
-        reason = '"free" grants nothing without registration.role = "agent" and a license'
-        yield ConfigFault("license.trueconf.edition", reason)
+    info = MODELS[settings.license.model]
+    edition = getattr(settings.license.terms[info.name], "edition", None)
+    if settings.registration.role != "agent" and edition in info.needs_connection:
+        reason = f'{quote(edition)} grants nothing without registration.role = "agent" and a license'
+        yield ConfigFault(f"license.{info.name}.edition", reason)
 
 
 def _believed(settings: Settings) -> Iterator[ConfigFault]:

@@ -23,7 +23,7 @@ from gateway.edge.api.licenses import document
 from gateway.edge.server.registration import KeyRefused
 from gateway.edge.storage.offline_store import OfflineStore, offline_store
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
-from gateway.licensing import OFFERS
+from gateway.licensing import DEFAULT_MODEL, OFFERS
 from gateway.operator_client import Operator, part, table
 
 HELP = "Sell, change and revoke licenses of a registrar; ask for a license, answer and install it by hand."
@@ -54,7 +54,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         lists=True,
     )
     add.add_argument("serial", type=_serial)
-    add.add_argument("--model", choices=tuple(OFFERS), default="trueconf", help="license model (default %(default)s)")
+    add.add_argument(
+        "--model", choices=tuple(OFFERS), default=DEFAULT_MODEL, help="license model (default %(default)s)"
+    )
     add.add_argument("--edition", help="edition, such as free, server or enterprise")
     add.add_argument(
         "--limit",

@@ -5,12 +5,14 @@ Counted once, from `welcome` to the end of the session: every connection, device
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from config.values import Count, Seconds
 from gateway.core.counting.license_model import CONNECTION_ENDS, LicenseModel, PoolTerms
 from gateway.core.counting.session import Key, Seat, Session
+from gateway.licensing.model_info import ModelInfo, PoolInfo, TermsRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +54,20 @@ def _key(key: str, session: Session) -> Key:
 def _reserved(key: str, text: str) -> Key:
     account, slash, device = text.rpartition("/")
     return (account.lower(), device) if key == "device" and slash else text.lower()
+
+
+def _reserve_fits(terms: Floating) -> Iterator[tuple[str, str]]:
+    reserved = len(set(terms.reserve))
+    if terms.limit and reserved > terms.limit:
+        yield "reserve", f"has {reserved} keys, license.floating.limit is {terms.limit}"
+
+
+FLOATING = ModelInfo(
+    "floating",
+    "Floating",
+    Floating,
+    floating,
+    {"seats": PoolInfo("Seats", "seat", "seats", limit="limit")},
+    product="floating",
+    rules=(TermsRule(("reserve", "limit"), _reserve_fits),),
+)

@@ -7,6 +7,7 @@ connection.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import CONFERENCE_ENDS, LEASE_ENDS, Attempt, LicenseModel, PoolTerms, Refusal
 from gateway.core.counting.session import Conference, Seat, Session
 from gateway.licensing.epop import one_line
+from gateway.licensing.model_info import ModelInfo, PoolInfo, PoolNeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +115,34 @@ def nefsis_named(terms: NefsisNamed) -> LicenseModel:
 def _hosts(session: Session, conference: Conference, enforced: bool) -> bool:
     hosting = conference.members[session] or (not enforced and conference.implied_host is session)
     return hosting and session not in conference.released_hosts
+
+
+def _hosts_by_participants(terms: NefsisNamed, needs: Mapping[str, PoolNeed]) -> str:
+    """Named use is sold as hosts x participants, and more of one does not make up for less of the other."""
+    hosts, each = needs["hosts"].seats or 0, needs["participants"].each or 0
+    possible = hosts <= terms.hosts and each <= terms.participants
+    crowd = f", {each} in one conference" if each > terms.participants or possible else ""
+    needed = f"{'' if possible else 'not possible, '}{NEFSIS_NAMED.pools['hosts'].counted(hosts)}{crowd}"
+    return f" {terms.hosts} \N{MULTIPLICATION SIGN} {terms.participants}: {needed}"
+
+
+NEFSIS_CONCURRENT = ModelInfo(
+    "nefsis-concurrent",
+    "Nefsis concurrent",
+    NefsisConcurrent,
+    nefsis_concurrent,
+    {"concurrent": PoolInfo("Concurrent users", "user", "users", limit="users")},
+    product="Nefsis",
+)
+NEFSIS_NAMED = ModelInfo(
+    "nefsis-named",
+    "Nefsis named hosts",
+    NefsisNamed,
+    nefsis_named,
+    {
+        "hosts": PoolInfo("Named hosts", "host", "hosts", limit="hosts"),
+        "participants": PoolInfo("Participants", "participant", "participants", limit="participants"),
+    },
+    product="Nefsis",
+    sizing=_hosts_by_participants,
+)

@@ -26,7 +26,8 @@ from gateway.core.counting.license_model import (
 )
 from gateway.core.counting.session import Seat, Session
 from gateway.core.formats import utc
-from gateway.core.registration.grant import FREE, Grant
+from gateway.core.registration.grant import Grant
+from gateway.licensing.model_info import ModelInfo, PoolInfo
 
 USER_RIGHTS = (
     "p2p_call",
@@ -84,9 +85,10 @@ class TrueConf:
     """Members of one live group conference, 0 for no limit. Default: no limit; free edition 10."""
 
 
+FREE = "free"
+"""The edition that needs the connection."""
 FREE_PARTICIPANTS = 10
 """Members of the one conference of the free edition."""
-EDITIONS = ("server", "free", "enterprise")
 
 
 def sold(terms: TrueConf, grant: Grant) -> TrueConf:
@@ -97,12 +99,17 @@ def sold(terms: TrueConf, grant: Grant) -> TrueConf:
     if grant.edition == FREE:
         stricter = 0 < (terms.max_participants or 0) < FREE_PARTICIPANTS
         changes |= {"max_conferences": None, "max_participants": terms.max_participants if stricter else None}
-    return replace(terms, sdk="sdk" in grant.extensions and grant.edition != FREE, **changes)
+    return replace(terms, sdk="sdk" in _extensions_of(grant), **changes)
+
+
+def _extensions_of(grant: Grant) -> set[str]:
+    """What a license names; no free edition has an SDK (counting rules, 3)."""
+    return set(grant.extensions) - ({"sdk"} if grant.edition == FREE else set())
 
 
 def trueconf(terms: TrueConf) -> LicenseModel:
     """Four pools; what an edition or an extension forbids is refused before any pool is asked."""
-    free = terms.edition == "free"
+    free = terms.edition == FREE
     max_conferences = _or(terms.max_conferences, 1 if free else 0)
     max_participants = _or(terms.max_participants, FREE_PARTICIPANTS if free else 0)
     online = _or(terms.online, 1000 if free else math.ceil(terms.pro * 3 / 2)) + sum(terms.online_packs)
@@ -246,7 +253,7 @@ def rights(edition: str | None) -> dict[str, list[str]]:
 
 def _extensions(terms: TrueConf) -> tuple[Extension, ...]:
     """The first table of the source."""
-    paid = terms.edition != "free"
+    paid = terms.edition != FREE
     enterprise = terms.edition == "enterprise"
     return (
         Extension("ldap", "LDAP/Active Directory", "free", True),
@@ -272,3 +279,24 @@ def _extensions(terms: TrueConf) -> tuple[Extension, ...]:
         Extension("border-controller", "Border Controller", "included in Enterprise", enterprise),
         Extension("sdk", "SDK applications", "on request", terms.sdk),
     )
+
+
+TRUECONF = ModelInfo(
+    "trueconf",
+    "TrueConf",
+    TrueConf,
+    trueconf,
+    {
+        "pro": PoolInfo("PRO users", "PRO", "PRO", limit="pro"),
+        "online": PoolInfo("Online users", "online", "online", limit="online"),
+        "guest": PoolInfo("Guests", "guest", "guests", limit="guest"),
+        "gateway": PoolInfo("Gateway connections", "gateway connection", "gateway connections", limit="gateway"),
+    },
+    editions=("server", FREE, "enterprise"),
+    needs_connection=(FREE,),
+    sold_by_default=True,
+    sold=sold,
+    extensions=_extensions_of,
+    rights=rights,
+    redistribute_every="redistribute_every",
+)

@@ -9,11 +9,6 @@ from gateway.core.formats import instant, utc
 from gateway.core.registration.messages import Message
 from gateway.core.wire.messages import RequestFault
 
-FREE = "free"
-"""The edition that needs the connection, unless its license says otherwise."""
-DEFAULT_MODEL = "trueconf"
-"""The license model that is sold where none is named."""
-
 
 class Grant(NamedTuple):
     """What a license grants: limits by pool (pools not named keep the edition's default), and until when.
@@ -41,11 +36,17 @@ class Grant(NamedTuple):
 
 
 class LicensableModel(NamedTuple):
-    """What a license can name of a model: its pools, its editions (the usual one first) and its extensions."""
+    """What a license can name of a model: its pools, its editions (the usual one first) and its extensions.
+
+    `needs_connection` are the editions that need the registrar unless the license says otherwise; `by_default` says
+    that a license which names no model is one of this.
+    """
 
     pools: tuple[str, ...]
     editions: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
+    needs_connection: tuple[str, ...] = ()
+    by_default: bool = False
 
 
 def granted(fields: Mapping[str, Any], offers: Mapping[str, LicensableModel]) -> Grant:
@@ -56,7 +57,7 @@ def granted(fields: Mapping[str, Any], offers: Mapping[str, LicensableModel]) ->
     model, limits = fields["model"], fields["limits"] or {}
     if model not in offers:
         raise RequestFault("bad_field", f"model: expected one of {', '.join(offers)}")
-    pools, editions, _ = offers[model]
+    pools, editions, _, needs_connection, _ = offers[model]
     edition = fields["edition"] or "".join(editions[:1])
     for pool in limits:
         if pool not in pools:
@@ -69,6 +70,6 @@ def granted(fields: Mapping[str, Any], offers: Mapping[str, LicensableModel]) ->
         edition,
         dict(limits),
         tuple(dict.fromkeys(fields["extensions"] or ())),
-        edition == FREE if fields["needs_connection"] is None else fields["needs_connection"],
+        edition in needs_connection if fields["needs_connection"] is None else fields["needs_connection"],
         None if end is None else instant(end),
     )

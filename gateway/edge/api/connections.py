@@ -21,6 +21,7 @@ from gateway.edge.api.responses import SESSION, ban, body, fail, field, limit, l
 from gateway.edge.server.connection import Connection
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.server.ticker import TICK
+from gateway.licensing import MODELS
 
 FILTERS: dict[str, Callable[[Session, str], bool]] = {
     "account": lambda session, text: session.account == text.lower(),
@@ -68,6 +69,7 @@ def license_document(runtime: Runtime, seen: Snapshot) -> dict[str, Any]:
         "enforce": seen.enforce,
         "models": models,
         "extensions": [each._asdict() for each in seen.extensions],
+        "titles": {name: info.titles() for name, info in MODELS.items()},
         "registration": runtime.registration.to_json(),
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 from gateway.core.admission.directory import SCOPES
 from gateway.core.counting.session import KINDS
 from gateway.core.formats import DURATION_PATTERN, ID_PATTERN, LAST_SECOND
-from gateway.core.registration.grant import DEFAULT_MODEL, LicensableModel
+from gateway.core.registration.grant import LicensableModel
 from gateway.core.registration.license_status import LicenseState
 from gateway.core.registration.messages import EXTENSIONS, LONGEST_EDITION, MOST
 from gateway.edge.api.authorization import HEALTH
@@ -146,7 +146,7 @@ def _terms(model: str, offer: LicensableModel) -> Schema:
         "needs_connection": BOOLEAN,
         "not_after": end,
     }
-    optional = (*fields, "model") if model == DEFAULT_MODEL else tuple(fields)
+    optional = (*fields, "model") if offer.by_default else tuple(fields)
     return record(*optional, model=text(enum=[model]), **{name: either(each) for name, each in fields.items()})
 
 
@@ -157,6 +157,7 @@ LICENSE = record(
     enforce=BOOLEAN,
     models=each({**record(pools=each({"$ref": "#/components/schemas/Pool"}))}),
     extensions=several(record(name=text(), title=text(), terms=text(), licensed={})),
+    titles=each(record(title=text(), pools=each(text("What people call the pool.")))),
     registration=REGISTRATION,
 )
 CONNECTION = record(

@@ -43,8 +43,7 @@ from gateway.edge.server.timer_wheel import TimerWheel
 from gateway.edge.server.websocket import WebSocketConnection
 from gateway.edge.storage.history_store import HistoryStore
 from gateway.edge.storage.persistence import Persistence
-from gateway.licensing import MODELS, extended, under
-from gateway.licensing.trueconf import TrueConf
+from gateway.licensing import MODELS, extended, redistribution_interval, under
 
 GRANTING = frozenset({Action.JOIN, Action.START, Action.WAKE, Action.REQUEST_PRO})
 """What may grant a seat to who is in already."""
@@ -248,8 +247,7 @@ class Runtime:
 
     def redistribute(self, now: Instant) -> None:
         """Put the groups' permanent licenses into effect; TrueConf licensing, PRO step 5."""
-        trueconf: TrueConf = self.settings.license.terms["trueconf"]
-        self._redistribute_at = now.mono + trueconf.redistribute_every
+        self._redistribute_at = now.mono + redistribution_interval(self.settings.license.terms)
         outcome, beyond = self.lease_administration.redistribute(self.directory.permanent_accounts(), now)
         if beyond:
             log.warning("the PRO pool is too small for the permanent licenses of %s", ", ".join(beyond))

@@ -73,7 +73,7 @@ def test_extensions_are_named_once() -> None:
 def test_the_document_of_a_grant_grants_the_same(
     model: str, extensions: list[str], needs: bool, end: int | None, data: st.DataObject
 ) -> None:
-    pools, editions, _ = OFFERS[model]
+    pools, editions, *_ = OFFERS[model]
     limits = data.draw(st.dictionaries(st.sampled_from(pools), st.integers(0, 10**9)))
     edition = data.draw(st.sampled_from(editions or ("",)))
     grant = Grant(model, edition, limits, tuple(extensions), needs, end)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.edge.api import authorization, connections, server
+from gateway.licensing import MODELS
 from tests.conftest import House, Serve, until
 from tests.edge.raw import Peer
 
@@ -174,7 +175,8 @@ async def test_the_license_lists_every_model_with_its_pools(serve: Serve) -> Non
     status, license = await house.http("GET", "/api/license")
     assert status == 200
     assert (license["model"], license["edition"], license["enforce"]) == ("trueconf", "server", True)
-    assert license["models"].keys() == {"epop", "nefsis-concurrent", "nefsis-named", "trueconf", "floating"}
+    assert license["models"].keys() == license["titles"].keys() == MODELS.keys()
+    assert license["titles"]["epop"] == {"title": "e/pop", "pools": {"concurrent": "Concurrent users"}}
     trueconf = license["models"]["trueconf"]["pools"]
     assert trueconf.keys() == {"online", "pro", "guest", "gateway"}
     assert trueconf["pro"] == {
