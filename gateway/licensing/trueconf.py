@@ -103,7 +103,7 @@ def sold(terms: TrueConf, grant: Grant) -> TrueConf:
 
 
 def _extensions_of(grant: Grant) -> set[str]:
-    """What a license names; no free edition has an SDK (counting rules, 3)."""
+    """What a license names; no free edition has an SDK (COUNTING.md, TrueConf)."""
     return set(grant.extensions) - ({"sdk"} if grant.edition == FREE else set())
 
 
@@ -202,7 +202,7 @@ def trueconf(terms: TrueConf) -> LicenseModel:
 
 
 def seats(session: Session, _: bool) -> tuple[Seat, ...]:
-    """What a session takes; federated visitors take nothing (TrueConf licensing, federation)."""
+    """What a session takes; federated visitors take nothing (COUNTING.md, TrueConf)."""
     account = session.account
     if account is None and not session.conferences:
         return ()

@@ -1,4 +1,4 @@
-"""A license that is asked for and installed by hand, where there is no network (protocol.md, offline registration)."""
+"""A license that is asked for and installed by hand, where there is no network (PROTOCOL.md, Offline registration)."""
 
 from __future__ import annotations
 

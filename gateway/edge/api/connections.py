@@ -1,4 +1,4 @@
-"""The API about what is live: the license, connections, conferences."""
+"""The API about connections."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.directory import ban_subject
-from gateway.core.admission.snapshot import Snapshot, snapshot
-from gateway.core.counting.session import Conference, Session
-from gateway.core.formats import ID_FORM, is_id, utc
+from gateway.core.counting.session import Session
+from gateway.core.formats import utc
 from gateway.edge.api.authorization import caller
-from gateway.edge.api.responses import SESSION, ban, body, fail, field, limit, listed, named, offset, only, page
+from gateway.edge.api.responses import SESSION, ban, fail, limit, named, offset, page
 from gateway.edge.server.connection import Connection
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.server.ticker import TICK
-from gateway.licensing import MODELS
 
 FILTERS: dict[str, Callable[[Session, str], bool]] = {
     "account": lambda session, text: session.account == text.lower(),
@@ -37,51 +34,18 @@ PIECE = 1000
 
 def connection_routes(runtime: Runtime) -> list[web.RouteDef]:
     """The routes of this file."""
-    live = _Live(runtime)
+    connections = _Connections(runtime)
     return [
-        web.get("/api/license", live.license),
-        web.get("/api/connections", live.connections),
-        web.get("/api/connections/count", live.count),
-        web.delete("/api/connections/{session:(?!count$)[^{}/]+}", live.kick),
-        web.delete("/api/accounts/{account}/connections", live.kick_account),
-        web.get("/api/conferences", live.conferences),
-        web.put("/api/conferences/{conference}", live.declare),
-        web.delete("/api/conferences/{conference}", live.dissolve),
+        web.get("/api/connections", connections.connections),
+        web.get("/api/connections/count", connections.count),
+        web.delete("/api/connections/{session:(?!count$)[^{}/]+}", connections.kick),
+        web.delete("/api/accounts/{account}/connections", connections.kick_account),
     ]
 
 
-def license_document(runtime: Runtime, seen: Snapshot) -> dict[str, Any]:
-    """The license as the API and the page show it."""
-    models: dict[str, Any] = {}
-    for pool in seen.pools:
-        models.setdefault(pool.model, {"pools": {}})["pools"][pool.pool] = {
-            "used": pool.used,
-            "limit": pool.limit,
-            "available": pool.available,
-            "reserved": pool.reserved,
-            "overdraft_used": pool.overdraft_used,
-            "high_water": pool.high_water,
-            "denied": pool.denied,
-        }
-    return {
-        "model": seen.model,
-        "edition": seen.edition,
-        "enforce": seen.enforce,
-        "models": models,
-        "extensions": [each._asdict() for each in seen.extensions],
-        "titles": {name: info.titles() for name, info in MODELS.items()},
-        "registration": runtime.registration.to_json(),
-    }
-
-
-class _Live:
+class _Connections:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-
-    async def license(self, _: web.Request) -> web.Response:
-        return web.json_response(
-            license_document(self._runtime, snapshot(self._runtime.admission, self._runtime.clock.mono()))
-        )
 
     async def connections(self, request: web.Request) -> web.Response:
         cursor = request.query.get("cursor")
@@ -176,58 +140,6 @@ class _Live:
             "conferences": [each.id for each in session.conferences],
             "seats": self._runtime.admission.entitlements(session)["seats"],
         }
-
-    async def conferences(self, request: web.Request) -> web.Response:
-        conferences = self._runtime.admission.conferences
-        declared = {
-            id: conferences.create(id, Declaration()) for id in conferences.declared.keys() - conferences.by_id.keys()
-        }
-        everything = {**conferences.by_id, **declared}
-        text = request.query.get("q", "").lower()
-        sought = {id: each for id, each in everything.items() if text in id.lower()} if text else everything
-        return listed(request, sought, lambda _, each: self._conference(each))
-
-    def _conference(self, conference: Conference) -> dict[str, Any]:
-        return {
-            "id": conference.id,
-            "state": conference.state if conference.members else "scheduled",
-            "access": conference.access,
-            "mode": conference.mode,
-            "server": conference.server or None,
-            "declared": conference.id in self._runtime.admission.conferences.declared,
-            "hosts": [self._runtime.sign_in.name(member) for member, host in conference.members.items() if host],
-            "members": len(conference.members),
-        }
-
-    async def declare(self, request: web.Request) -> web.Response:
-        id = named(request, "conference")
-        told = await body(request)
-        only(told, "access", "mode", "scheduled", "server")
-        access, mode = field(told, "access", str, "internal"), field(told, "mode", str, "group")
-        if access not in {"internal", "public"}:
-            fail(422, "bad_field", 'access: expected "internal" or "public"')
-        if mode not in {"group", "call"}:
-            fail(422, "bad_field", 'mode: expected "group" or "call"')
-        server = field(told, "server", str, "").lower()
-        if server and not is_id(server):
-            fail(422, "bad_field", f"server: expected {ID_FORM}")
-        own = server == self._runtime.settings.accounts.home
-        conferences = self._runtime.admission.conferences
-        if id in conferences.by_id:
-            fail(409, "conference_under_way", "the conference has members")
-        declaration = Declaration(access, mode, field(told, "scheduled", bool, False), "" if own else server)
-        self._runtime.admission.declare(id, declaration)
-        self._runtime.persistence.audit(caller(request), "conference.declared", id, declaration._asdict())
-        return web.json_response(self._conference(conferences.create(id, Declaration())))
-
-    async def dissolve(self, request: web.Request) -> web.Response:
-        id = named(request, "conference")
-        outcome = self._runtime.admission.dissolve(id, self._runtime.now())
-        if outcome is None:
-            fail(404, "no_such_conference", "no conference has this id")
-        self._runtime.persistence.audit(caller(request), "conference.ended", id)
-        await self._runtime.decided(outcome)
-        return web.Response(status=204)
 
 
 def _mentions(session: Session, text: str) -> bool:

@@ -22,7 +22,7 @@ from aiohttp import ClientConnectionResetError, web
 from gateway.core.admission.snapshot import Snapshot, snapshot
 from gateway.core.formats import utc
 from gateway.edge.api.authorization import CALLER, Authorization
-from gateway.edge.api.connections import license_document
+from gateway.edge.api.license import license_document
 from gateway.edge.api.responses import fail
 from gateway.edge.server.runtime import Runtime
 from gateway.licensing import MODELS

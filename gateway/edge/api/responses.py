@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from aiohttp import web
 
 from gateway.core.formats import ID_FORM, is_id, read_duration, timestamp
+from gateway.core.wire.messages import RequestFault
 
 PAGE = 100
 """Items of a page, unless `limit` says otherwise."""
@@ -39,6 +40,11 @@ def fail(status: int, code: str, detail: str, headers: Mapping[str, str] | None 
     """End the request with `{"error": code, "detail": detail}`."""
     text = json.dumps({"error": code, "detail": detail})
     raise ERRORS[status](text=text, content_type="application/json", headers=headers)
+
+
+def refuse(fault: RequestFault) -> NoReturn:
+    """Answer a fault: what is wrong in itself is 422, what does not fit to what is here 409."""
+    fail(422 if fault.code == "bad_field" else 409, fault.code, fault.detail)
 
 
 def code_of(error: web.HTTPException) -> str:

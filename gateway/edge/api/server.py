@@ -17,16 +17,25 @@ from prometheus_client.exposition import choose_encoder
 
 from gateway.core.admission.snapshot import snapshot
 from gateway.core.registration.license_status import LicenseState
+from gateway.edge.api.accounts import account_routes
+from gateway.edge.api.audit import audit_routes
 from gateway.edge.api.authorization import Authorization
+from gateway.edge.api.backup import backup_routes
+from gateway.edge.api.bans import ban_routes
+from gateway.edge.api.conferences import conference_routes
 from gateway.edge.api.connections import connection_routes
-from gateway.edge.api.custody import custody_routes
 from gateway.edge.api.event_stream import Events
-from gateway.edge.api.licenses import license_routes
+from gateway.edge.api.groups import group_routes
+from gateway.edge.api.hosts import host_routes
+from gateway.edge.api.license import license_routes
+from gateway.edge.api.licenses import sold_license_routes
 from gateway.edge.api.openapi import document
-from gateway.edge.api.people import people_routes
+from gateway.edge.api.pro import pro_routes
+from gateway.edge.api.registrations import registration_routes
 from gateway.edge.api.reports import report_routes
 from gateway.edge.api.responses import BODY_LIMIT, code_of
 from gateway.edge.api.static_files import page_routes
+from gateway.edge.api.tokens import token_routes
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.store import StoreUnavailable
 from metrics.collector import GatewayCollector, ListenerView, RegistrationView, StoreView, View
@@ -71,11 +80,20 @@ class OperatorPort:
                 web.get("/livez", _live),
                 web.get("/readyz", self._ready),
                 web.get("/openapi.json", _describe),
-                *connection_routes(self._runtime),
-                *people_routes(self._runtime),
-                *report_routes(self._runtime),
-                *custody_routes(self._runtime, self.guard),
                 *license_routes(self._runtime),
+                *connection_routes(self._runtime),
+                *conference_routes(self._runtime),
+                *account_routes(self._runtime),
+                *group_routes(self._runtime),
+                *pro_routes(self._runtime),
+                *host_routes(self._runtime),
+                *ban_routes(self._runtime),
+                *report_routes(self._runtime),
+                *token_routes(self._runtime, self.guard),
+                *audit_routes(self._runtime),
+                *backup_routes(self._runtime),
+                *registration_routes(self._runtime),
+                *sold_license_routes(self._runtime),
                 *self.events.routes(),
                 *page_routes(),
             ]

@@ -246,7 +246,7 @@ class Runtime:
         return self._redistribute_at
 
     def redistribute(self, now: Instant) -> None:
-        """Put the groups' permanent licenses into effect; TrueConf licensing, PRO step 5."""
+        """Put the groups' permanent licenses into effect (COUNTING.md, PRO leases 5)."""
         self._redistribute_at = now.mono + redistribution_interval(self.settings.license.terms)
         outcome, beyond = self.lease_administration.redistribute(self.directory.permanent_accounts(), now)
         if beyond:
