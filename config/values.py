@@ -9,8 +9,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 from gateway.core.formats import ID_FORM, endpoint, is_hex, is_id
 
@@ -73,6 +73,19 @@ class Form:
 @dataclass(frozen=True, slots=True)
 class File:
     """Marks a string as the path of a file to be read, "" for none; whether it can be read is the loader's check."""
+
+
+T = TypeVar("T")
+
+
+def setting(default: T, *, help: str, live: bool = False) -> T:
+    """A field of a settings dataclass.
+
+    `help` is what the default file says of it; `live` says that a running gateway takes a change over when it reads
+    its file again, without it the change waits for the next start. Returns the field, which stands where dataclasses
+    expect its default.
+    """
+    return field(default=default, metadata={"help": help, "live": live})
 
 
 def quote(text: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from config.values import Count
+from config.values import Count, setting
 from gateway.core.counting.license_model import CONFERENCE_ENDS, LicenseModel, PoolTerms
 from gateway.core.counting.session import Seat, Session
 from gateway.licensing.model_info import ModelInfo, PoolInfo
@@ -17,8 +17,7 @@ from gateway.licensing.model_info import ModelInfo, PoolInfo
 class Epop:
     """Settings of `[license.epop]`."""
 
-    users: Count = 10
-    """Connections that may take part in live conferences at once."""
+    users: Count = setting(10, live=True, help="Connections that may take part in live conferences at once.")
 
 
 def epop(terms: Epop) -> LicenseModel:

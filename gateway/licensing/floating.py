@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from config.values import Count, Seconds
+from config.values import Count, Seconds, setting
 from gateway.core.counting.license_model import CONNECTION_ENDS, LicenseModel, PoolTerms
 from gateway.core.counting.session import Key, Seat, Session
 from gateway.licensing.model_info import ModelInfo, PoolInfo, TermsRule
@@ -19,14 +19,12 @@ from gateway.licensing.model_info import ModelInfo, PoolInfo, TermsRule
 class Floating:
     """Settings of `[license.floating]`."""
 
-    limit: Count = 0
-    """Seats, 0 for no limit."""
-    key: Literal["connection", "device", "account", "address"] = "connection"
-    """What takes one seat."""
-    linger: Seconds = 0.0
-    """How long a seat is kept for its key after an abrupt loss of the connection."""
-    reserve: tuple[str, ...] = ()
-    """Keys that always hold a seat: account, `account/device` or address, as `key` says."""
+    limit: Count = setting(0, live=True, help="Seats, 0 for no limit.")
+    key: Literal["connection", "device", "account", "address"] = setting("connection", help="What takes one seat.")
+    linger: Seconds = setting(0.0, help="How long a seat is kept for its key after an abrupt loss of the connection.")
+    reserve: tuple[str, ...] = setting(
+        (), help="Keys that always hold a seat: account, `account/device` or address, as `key` says."
+    )
 
 
 def floating(terms: Floating) -> LicenseModel:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from config.values import Count, Positive
+from config.values import Count, Positive, setting
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import CONFERENCE_ENDS, LEASE_ENDS, Attempt, LicenseModel, PoolTerms, Refusal
 from gateway.core.counting.session import Conference, Seat, Session
@@ -23,22 +23,21 @@ from gateway.licensing.model_info import ModelInfo, PoolInfo, PoolNeed
 class NefsisConcurrent:
     """Settings of `[license.nefsis-concurrent]`."""
 
-    users: Count = 25
-    """Connections, hosts included, that may take part in live conferences at once."""
+    users: Count = setting(
+        25, live=True, help="Connections, hosts included, that may take part in live conferences at once."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class NefsisNamed:
     """Settings of `[license.nefsis-named]`."""
 
-    hosts: Count = 5
-    """Accounts that may be named as hosts (N of `N x M`)."""
-    participants: Positive = 25
-    """Connections in each conference (M of `N x M`)."""
-    naming: Literal["first-use", "listed"] = "first-use"
-    """Whether an account is named when it first hosts, or only by the operator."""
-    host_is_participant: bool = True
-    """Whether a connection that joined as host counts inside M."""
+    hosts: Count = setting(5, live=True, help="Accounts that may be named as hosts (N of `N x M`).")
+    participants: Positive = setting(25, live=True, help="Connections in each conference (M of `N x M`).")
+    naming: Literal["first-use", "listed"] = setting(
+        "first-use", help="Whether an account is named when it first hosts, or only by the operator."
+    )
+    host_is_participant: bool = setting(True, help="Whether a connection that joined as host counts inside M.")
 
 
 def nefsis_concurrent(terms: NefsisConcurrent) -> LicenseModel:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from config.values import Count, PositiveSeconds
+from config.values import Count, PositiveSeconds, setting
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import (
     CONFERENCE_ENDS,
@@ -57,32 +57,41 @@ INTERNAL_RIGHTS = (
 class TrueConf:
     """Settings of `[license.trueconf]`; None takes the edition's default."""
 
-    edition: Literal["free", "server", "enterprise"] = "server"
-    """The edition the license is for."""
-    support: Literal["basic", "extended", "full"] = "basic"
-    """Technical support package; live streaming needs extended or full."""
-    pro: Count = 10
-    """PRO users: accounts that may take part in group conferences. No limit in the enterprise edition."""
-    online: Count | None = None
-    """Online users: devices signed in at once. Default: pro x 3 / 2 rounded up; free edition 1000."""
-    online_packs: tuple[Literal[50, 100, 200, 300, 400, 500], ...] = ()
-    """Extra packs of online users, added to `online`."""
-    guest: Count = 1
-    """Guests in public conferences at once."""
-    gateway: Count = 1
-    """SIP, H.323 and RTSP endpoints in conferences at once."""
-    sdk: bool = False
-    """Whether SDK client applications may connect."""
-    pro_lease: PositiveSeconds = 24 * 3600.0
-    """How long a temporary PRO license outlives the last leave."""
-    redistribute_every: PositiveSeconds = 24 * 3600.0
-    """Time between redistributions of permanent PRO licenses, counted from the start."""
-    allow_pro_requests: bool = False
-    """Whether a user may ask for a temporary PRO license without joining a conference."""
-    max_conferences: Count | None = None
-    """Live group conferences at once, 0 for no limit. Default: no limit; free edition 1."""
-    max_participants: Count | None = None
-    """Members of one live group conference, 0 for no limit. Default: no limit; free edition 10."""
+    edition: Literal["free", "server", "enterprise"] = setting("server", help="The edition the license is for.")
+    support: Literal["basic", "extended", "full"] = setting(
+        "basic", help="Technical support package; live streaming needs extended or full."
+    )
+    pro: Count = setting(
+        10,
+        live=True,
+        help="PRO users: accounts that may take part in group conferences. No limit in the enterprise edition.",
+    )
+    online: Count | None = setting(
+        None,
+        live=True,
+        help="Online users: devices signed in at once. Default: pro x 3 / 2 rounded up; free edition 1000.",
+    )
+    online_packs: tuple[Literal[50, 100, 200, 300, 400, 500], ...] = setting(
+        (), live=True, help="Extra packs of online users, added to `online`."
+    )
+    guest: Count = setting(1, live=True, help="Guests in public conferences at once.")
+    gateway: Count = setting(1, live=True, help="SIP, H.323 and RTSP endpoints in conferences at once.")
+    sdk: bool = setting(False, help="Whether SDK client applications may connect.")
+    pro_lease: PositiveSeconds = setting(24 * 3600.0, help="How long a temporary PRO license outlives the last leave.")
+    redistribute_every: PositiveSeconds = setting(
+        24 * 3600.0, help="Time between redistributions of permanent PRO licenses, counted from the start."
+    )
+    allow_pro_requests: bool = setting(
+        False, help="Whether a user may ask for a temporary PRO license without joining a conference."
+    )
+    max_conferences: Count | None = setting(
+        None, live=True, help="Live group conferences at once, 0 for no limit. Default: no limit; free edition 1."
+    )
+    max_participants: Count | None = setting(
+        None,
+        live=True,
+        help="Members of one live group conference, 0 for no limit. Default: no limit; free edition 10.",
+    )
 
 
 FREE = "free"
