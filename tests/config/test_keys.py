@@ -44,7 +44,8 @@ def test_the_default_file_equals_the_defaults() -> None:
 
 
 def test_the_default_file_is_the_one_the_settings_write() -> None:
-    assert (FILES / "gateway.toml").read_text(encoding="utf-8") == document()
+    written = (FILES / "gateway.toml").read_text(encoding="utf-8")
+    assert written == document(), "tallygate check --write-defaults config/gateway.toml"
 
 
 def test_the_default_file_has_every_section_and_key() -> None:
