@@ -26,7 +26,7 @@ from config.values import KindError, PositiveSeconds
 from gateway.cli.load import count
 from gateway.cli.serve import fast_loop, raise_file_limit, screen
 from gateway.core.admission.directory import Group
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.demo import simulated_history
 from gateway.demo.scenario import DAY, HOUR, Office, bustle
 from gateway.demo.simulated_clients import SimulatedClients

@@ -15,7 +15,7 @@ from config.values import KindError
 from gateway.core.admission.recording import NotARecording, Replayed, replay
 from gateway.core.admission.snapshot import PoolView, snapshot
 from gateway.core.admission.terms import Terms
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.licensing import MODELS
 
 HELP = "Apply a recording of `serve --record` again, and show pools, peaks and denials."

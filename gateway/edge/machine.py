@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.core.registration.messages import key_of
+from gateway.core.registration.authentication import key_of
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

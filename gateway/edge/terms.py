@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from config.settings import Settings
 from gateway.core.admission.terms import Terms
-from gateway.core.registration.messages import FREE, Grant
+from gateway.core.registration.grant import Grant
+from gateway.core.registration.messages import FREE
 from gateway.licensing import MODELS, under
 
 

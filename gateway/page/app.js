@@ -186,7 +186,7 @@ class App {
 
   #frame() {
     const { model, edition, enforce, operator, version, draining, store, registration } = this.state;
-    const about = [modelTitle(model), edition ? `edition ${edition}` : "", enforce ? "" : "not enforced"];
+    const about = [modelTitle(model, this.state), edition ? `edition ${edition}` : "", enforce ? "" : "not enforced"];
     say(byId("gist"), about.filter(Boolean).join(" · "));
     say(byId("operator"), `${operator.name} · ${operator.scope}`);
     byId("sign-out").hidden = !identified();

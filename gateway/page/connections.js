@@ -142,7 +142,7 @@ function details(item) {
     ["Connected", [when(item.since), ` (${span((app.now() - Date.parse(item.since)) / 1000)})`]],
     ["Last heard", heard],
     ["Conferences", item.conferences.join(", ") || "none"],
-    ["Seats", item.seats.map(poolTitle).join(", ") || "none"],
+    ["Seats", item.seats.map((pool) => poolTitle(pool, app.state)).join(", ") || "none"],
   ];
   const hide = shown(
     name(item),

@@ -3,23 +3,6 @@
 import { el } from "./dom.js";
 
 const whole = new Intl.NumberFormat("en-US");
-const MODELS = {
-  epop: "e/pop",
-  "nefsis-concurrent": "Nefsis concurrent",
-  "nefsis-named": "Nefsis named hosts",
-  trueconf: "TrueConf",
-  floating: "Floating",
-};
-const POOLS = {
-  concurrent: "Concurrent users",
-  hosts: "Named hosts",
-  participants: "Participants",
-  online: "Online users",
-  pro: "PRO users",
-  guest: "Guests",
-  gateway: "Gateway connections",
-  seats: "Seats",
-};
 
 /** 15,000; a dash for nothing. */
 export const count = (number) => (number === null || number === undefined ? "–" : whole.format(number));
@@ -36,8 +19,11 @@ export function sentence(text) {
 /** 0.256 as 25.6 %. */
 export const percent = (share) => (share === null || share === undefined ? "–" : `${+(share * 100).toFixed(1)}\u00a0%`);
 
-export const modelTitle = (model) => MODELS[model] ?? model;
-export const poolTitle = (pool) => POOLS[pool] ?? pool;
+/** What people call a model; `license` is the state, or the answer of `GET /api/license`. */
+export const modelTitle = (model, license) => license?.titles[model]?.title ?? model;
+
+/** What people call a pool of `model`, the enforced one unless it is given. */
+export const poolTitle = (pool, license, model = license?.model) => license?.titles[model]?.pools[pool] ?? pool;
 
 /** Milliseconds since the epoch of what the API or a clock says; null for nothing. */
 export function instant(time) {

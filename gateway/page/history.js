@@ -119,12 +119,13 @@ class History {
     const pools = this.sums.filter((sum) => sum.model === this.model).map((sum) => sum.pool);
     if (!pools.includes(this.pool)) [this.pool] = pools;
     const enforced = this.enforced;
+    const { state } = this.app;
     const option = (value, title) => el("option", { value }, title);
     fill(
       this.models,
-      models.map((name) => option(name, name === enforced ? `${modelTitle(name)} (enforced)` : modelTitle(name))),
+      models.map((name) => option(name, modelTitle(name, state) + (name === enforced ? " (enforced)" : ""))),
     );
-    fill(this.pools, pools.map((name) => option(name, poolTitle(name))));
+    fill(this.pools, pools.map((name) => option(name, poolTitle(name, state, this.model))));
     this.models.value = this.model;
     this.pools.value = this.pool;
     this.shadow.hidden = this.model === enforced;
@@ -161,7 +162,7 @@ class History {
       if (all || this.sizing === null) {
         this.sizing = await this.app.get(`api/sizing?since=${since}`, { signal });
       }
-      this.seats.show(seatsShown(this.sizing, this.model, this.pool, this.span.id));
+      this.seats.show(seatsShown(this.sizing, this.model, this.pool, this.span.id, this.app.state));
     } catch (error) {
       if (error.name === "AbortError") return;
       this.status.textContent = `History cannot be shown: ${error.message}`;
@@ -226,7 +227,7 @@ class History {
 
   drawUse(steps, total, now) {
     const shadow = this.model !== this.enforced;
-    const name = `${modelTitle(this.model)}, ${poolTitle(this.pool)}`;
+    const name = `${modelTitle(this.model, this.app.state)}, ${poolTitle(this.pool, this.app.state, this.model)}`;
     // A young gateway's few hours fill the picture.
     const from = Math.min(steps[0].start, now - 6 * STEPS[this.span.step]);
     const label = `Use of ${name} over time, peak and mean; arrow keys step through it`;

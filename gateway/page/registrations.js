@@ -42,12 +42,12 @@ async function look(signal) {
 }
 
 /** A pool and its number stay on one line. */
-const pools = (found) => Object.entries(found ?? {}).map(([pool, number]) => `${poolTitle(pool)} ${count(number)}`.replaceAll(" ", "\u00a0")).join(", ") || "–";
+const pools = (found, model) => Object.entries(found ?? {}).map(([pool, number]) => `${poolTitle(pool, app.state, model)} ${count(number)}`.replaceAll(" ", "\u00a0")).join(", ") || "–";
 
 /** A server is named by its operator, or by its installation. */
 const named = (server) => (/^[0-9a-f]{32}$/.test(server) ? el("code", {}, server) : server || "–");
 
-const edition = ({ model, edition: name }) => [modelTitle(model), name].filter(Boolean).join(" ");
+const edition = ({ model, edition: name }) => [modelTitle(model, app.state), name].filter(Boolean).join(" ");
 
 const table = (id, caption, titles, rows) => el("div", { class: "box" }, el("table", { class: "grid cards-narrow", id },
   el("caption", { class: "visually-hidden" }, caption),
@@ -68,7 +68,7 @@ function showServers({ items, more }) {
             el("td", { "data-title": "License" }, el("span", {}, el("span", { class: "serial" }, item.serial), " ", el("span", { class: "soft" }, edition(item)))),
             el("td", { "data-title": "State" }, el("span", { class: item.connected ? "tag good" : "tag warn" }, item.connected ? "connected" : "away")),
             el("td", { "data-title": "Last verified", class: "time" }, when(item.last_verified)),
-            el("td", { "data-title": "Reported use" }, pools(item.used)),
+            el("td", { "data-title": "Reported use" }, pools(item.used, item.model)),
             el("td", { "data-title": "Address" }, item.address || "–"),
             el("td", { "data-title": "Version" }, item.version || "–"),
             el("td", { "data-title": "Suspected clones" }, item.clones_suspected ? el("span", { class: "tag bad" }, count(item.clones_suspected)) : "none"))))
@@ -87,7 +87,7 @@ function showLicenses({ items, more }) {
           items.map((item) => el("tr", { "data-key": item.serial },
             el("th", { scope: "row", class: "serial", "data-title": "Serial" }, item.serial),
             el("td", { "data-title": "Model" }, edition(item)),
-            el("td", { "data-title": "Limits" }, pools(item.limits)),
+            el("td", { "data-title": "Limits" }, pools(item.limits, item.model)),
             el("td", { "data-title": "State" }, el("span", { class: item.state === "active" ? "tag good" : "tag bad" }, item.state)),
             el("td", { "data-title": "Valid until", class: "time" }, item.not_after ? when(item.not_after) : "no end"),
             el("td", { "data-title": "Connection" }, item.needs_connection ? "needed all the time" : "not needed"),

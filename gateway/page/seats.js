@@ -13,7 +13,7 @@ const SIZED = [
 ];
 
 /** What a panel shows of the answer of `GET /api/sizing`; the chosen pool is told first. */
-export function seatsShown({ items, share, patience_seconds: patience }, chosenModel, chosenPool, since) {
+export function seatsShown({ items, share, patience_seconds: patience }, chosenModel, chosenPool, since, license) {
   const pools = items.flatMap(({ model, enforced, pools: each }) => each.map((pool) => ({ ...pool, model, enforced })));
   const allowed = percent(share);
   const chosen = pools.find((each) => each.model === chosenModel && each.pool === chosenPool);
@@ -24,11 +24,11 @@ export function seatsShown({ items, share, patience_seconds: patience }, chosenM
   return {
     name: `seats-${since}`,
     before: [
-      chosen && sentence(chosen, allowed),
+      chosen && sentence(chosen, allowed, license),
       el("h3", {}, "This traffic under each model"),
       el("ul", { class: "says" }, items.map(says)),
     ],
-    chart: needTable(pools, chosen),
+    chart: needTable(pools, chosen, license),
     after: [el("p", { class: "note" }, note), el("p", { class: "note" }, SHADOW)],
     raw: [SIZED, pools.map((pool) => SIZED.map((field) => pool[field]))],
   };
@@ -39,8 +39,8 @@ function says(model) {
   return el("li", {}, model.says, " ", tag);
 }
 
-function sentence(pool, allowed) {
-  const name = `${modelTitle(pool.model)}, ${poolTitle(pool.pool)}`;
+function sentence(pool, allowed, license) {
+  const name = `${modelTitle(pool.model, license)}, ${poolTitle(pool.pool, license, pool.model)}`;
   if (pool.seats === null) return el("p", {}, `${name}: ${count(pool.seats_each)} in each conference. ${pool.note}`);
   const enough = el("strong", {}, `${count(pool.seats)} seats`);
   if (pool.demands === undefined) return el("p", {}, `${name}: `, enough, `. ${pool.note}`);
@@ -55,14 +55,14 @@ function sentence(pool, allowed) {
   );
 }
 
-function needTable(pools, chosen) {
+function needTable(pools, chosen, license) {
   const head = ["Pool", "Needed", "Limit", "Peak", "Erlang B", "Demands"];
   const rows = [];
   let model = null;
   for (const pool of pools) {
     if (pool.model !== model) {
       ({ model } = pool);
-      const title = `${modelTitle(model)}${pool.enforced ? "" : " (shadow)"}`;
+      const title = `${modelTitle(model, license)}${pool.enforced ? "" : " (shadow)"}`;
       rows.push(el("tr", { class: "need-model" }, el("th", { scope: "rowgroup", colspan: head.length }, title)));
     }
     const needed = pool.seats === null ? `${count(pool.seats_each)} each` : count(pool.seats);
@@ -71,7 +71,7 @@ function needTable(pools, chosen) {
       el(
         "tr",
         { class: pool === chosen ? "need-chosen" : "" },
-        el("th", { scope: "row" }, poolTitle(pool.pool), against(pool)),
+        el("th", { scope: "row" }, poolTitle(pool.pool, license, model), against(pool)),
         figures.map((text) => el("td", { class: "number" }, text)),
       ),
     );

@@ -101,12 +101,12 @@ function pools(state) {
   const sign = JSON.stringify([state.model, state.edition, state.enforce, Object.keys(law.pools)]);
   if (drawn.pools !== sign) {
     drawn.pools = sign;
-    meters = new Map(Object.keys(law.pools).map((name) => [name, new Meter(name)]));
+    meters = new Map(Object.keys(law.pools).map((name) => [name, new Meter(name, poolTitle(name, state))]));
     const what = state.enforce ? "enforced" : "counted, not enforced";
     fill(
       parts.pools,
       el("div", { class: "head" },
-        el("h2", { id: "license-title" }, modelTitle(state.model)),
+        el("h2", { id: "license-title" }, modelTitle(state.model, state)),
         state.edition ? el("span", { class: "tag", id: "edition" }, `edition ${state.edition}`) : null,
         el("span", { class: state.enforce ? "tag good" : "tag warn" }, what)),
       [...meters.values()].map((meter) => meter.node),
@@ -120,8 +120,8 @@ function pools(state) {
 
 /* One pool: how much of it is used, as a bar and in words. */
 class Meter {
-  constructor(name) {
-    this.title = poolTitle(name);
+  constructor(name, title) {
+    this.title = title;
     this.figure = el("span", { class: "figure" });
     this.reserved = el("div", { class: "reserved" });
     this.used = el("div", { class: "used" });
@@ -162,8 +162,8 @@ function otherModels(node, models) {
   const rows = Object.entries(models).flatMap(([model, { pools: found }]) =>
     Object.entries(found).map(([pool, seats], index, all) =>
       el("tr", { dataset: { model, pool } },
-        index ? null : el("th", { scope: "rowgroup", rowspan: all.length }, modelTitle(model)),
-        el("td", { class: "inner" }, poolTitle(pool)),
+        index ? null : el("th", { scope: "rowgroup", rowspan: all.length }, modelTitle(model, app.state)),
+        el("td", { class: "inner" }, poolTitle(pool, app.state, model)),
         el("td", { class: "number" }, count(seats.used)),
         el("td", { class: "number" }, seats.limit === null ? "no limit" : count(seats.limit)),
         el("td", { class: "number wide-only" }, count(seats.high_water)),
@@ -265,8 +265,8 @@ function extended(node, extensions) {
 function entitled(node, [rights, edition]) {
   node.hidden = !rights;
   if (!rights) return;
-  const columns = [["pro", "PRO"], ["online", "Online"], ["guest", "Guest"]];
-  const order = [...new Set([...rights.online, ...rights.guest, ...rights.pro])];
+  const columns = Object.keys(rights).map((pool) => [pool, poolTitle(pool, app.state)]);
+  const order = [...new Set(Object.values(rights).flat())];
   fill(
     node,
     el("h2", { id: "rights-title" }, "Rights"),

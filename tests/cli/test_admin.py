@@ -134,7 +134,9 @@ async def test_a_changed_entry_is_named_by_port_and_by_file(serve: Serve, tmp_pa
 
 async def test_a_file_is_verified_while_a_gateway_holds_it_and_without(serve: Serve, tmp_path: Path) -> None:
     house = await serve(store__path=tmp_path / "t.db")
-    await house.runtime.persistence.audit_log.write()  # until then nothing says that the entry of the start is in the file
+    await (
+        house.runtime.persistence.audit_log.write()
+    )  # until then nothing says that the entry of the start is in the file
     ended = await run_here("audit", "verify", "--store", str(tmp_path / "t.db"))
     assert ended.out.startswith("the audit log holds: 1 entries")
     await house.gateway.close(drain=0)

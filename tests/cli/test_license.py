@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.cli.main import main
+from gateway.core.registration.authentication import canonical, mac
 from gateway.core.registration.license_status import LicenseState
-from gateway.core.registration.messages import canonical, mac
 from tests.cli.program import Shell, begin, end, run_here, said
 from tests.conftest import until
 

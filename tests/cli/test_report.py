@@ -156,7 +156,7 @@ async def test_a_person_reads_a_table(serve: Serve) -> None:
     assert (ended.code, ended.err) == (0, "")
     row = next(line.split() for line in ended.out.splitlines() if line.startswith("  concurrent"))
     assert (row[1:3], row[-2]) == (["1", "1"], "1")
-    assert "  e/pop: 1 users" in ended.out
+    assert "  e/pop: 1 user" in ended.out
     assert max(map(len, ended.out.splitlines())) <= 80
 
 

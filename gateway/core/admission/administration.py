@@ -23,7 +23,8 @@ from gateway.core.admission.replies import finish, session_id
 from gateway.core.admission.seat_changes import end_session, finish_removals, remove_member
 from gateway.core.admission.state import State
 from gateway.core.counting.license_model import Refusal
-from gateway.core.counting.session import Instant, Session, utc
+from gateway.core.counting.session import Instant, Session
+from gateway.core.formats import utc
 
 # -- who must go -----------------------------------------------------------------------------------------------------
 

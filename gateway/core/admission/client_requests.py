@@ -21,7 +21,8 @@ from gateway.core.admission.state import Resumable, State
 from gateway.core.admission.withdrawal import withdrawal
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import Attempt, Refusal
-from gateway.core.counting.session import ABRUPT, Conference, Instant, Session, utc
+from gateway.core.counting.session import ABRUPT, Conference, Instant, Session
+from gateway.core.formats import utc
 
 # -- hello and the end -----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from gateway.core.admission.commands import Command, Join, Leave, RequestPro, Sleep, Start, Wake
-from gateway.core.counting.session import KINDS, is_id
+from gateway.core.counting.session import KINDS
+from gateway.core.formats import is_id
 from gateway.core.wire.messages import VERSION, Field, Request, RequestFault, checked, is_integer, one_of, text
 
 

@@ -6,8 +6,6 @@ else; they never see sockets, clocks or counters.
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 CLIENTS = frozenset({"app", "browser", "room", "videobar", "kiosk", "tv", "sdk"})
@@ -20,27 +18,6 @@ KINDS = CLIENTS | ENDPOINTS | VISITORS
 
 ABRUPT = frozenset({"closed", "reset", "heartbeat_timeout", "slow_consumer"})
 """Causes by which a connection is lost without anybody having ended the session."""
-
-_ID = re.compile(r"[A-Za-z0-9._@:+-]{1,128}").fullmatch
-
-
-def is_id(text: object) -> bool:
-    """Whether `text` may name an account, a device, a conference or a server (1-128 characters, never a path step)."""
-    return isinstance(text, str) and _ID(text) is not None and text not in {".", ".."}
-
-
-def utc(seconds: float | None) -> str | None:
-    """RFC 3339 in UTC, whole seconds."""
-    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def duration_text(seconds: float) -> str:
-    """A time left, for a person."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 class Instant(NamedTuple):

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.core.admission.commands import AddAccountToken, DeleteAccount, PutAccount, RevokeAccountToken
 from gateway.core.admission.directory import Token, digest
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.edge.api.acts import act
 from gateway.edge.api.responses import body, fail, listed, named, only
 from gateway.edge.server.runtime import Runtime

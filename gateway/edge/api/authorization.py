@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import hdrs, web
 
-from config.rules import loopback
 from gateway.core.admission.directory import ADMIN, READ
+from gateway.core.formats import ip_address, is_loopback
 from gateway.edge.api.responses import code_of, fail
 from gateway.edge.storage.audit_log import GATEWAY
 
@@ -111,7 +111,7 @@ class Authorization:
 
     @property
     def _local(self) -> bool:
-        return loopback(self._runtime.settings.listen.operator_host)
+        return is_loopback(self._runtime.settings.listen.operator_host)
 
     def check(self) -> None:
         """Whether the port may be opened at all.
@@ -248,20 +248,15 @@ def _plain_json(request: web.Request) -> None:
 def _network(address: str) -> str:
     """Whose attempts are counted together: an IPv4 address, or the /64 that one machine has of IPv6."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        found = ip_address(address)
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
+    if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((int(found), 64), strict=False))
-    return address
+    return str(found)
 
 
 def local(host: str) -> bool:
     """Whether a Host header names this machine: `localhost`, or a loopback address."""
     name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
-    if name.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(name)

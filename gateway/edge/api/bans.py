@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 from aiohttp import web
 
 from gateway.core.admission.commands import LiftBan, PutBan
 from gateway.core.admission.directory import Ban
-from gateway.core.counting.session import is_id, utc
+from gateway.core.formats import is_id, utc
 from gateway.edge.api.acts import act, refuse
 from gateway.edge.api.responses import body, fail, field, listed, only, seconds
 from gateway.edge.server.runtime import Runtime
@@ -61,7 +60,7 @@ def _subject(request: web.Request) -> str:
     if not all(is_id(part) for part in text.split("/", 1)):
         fail(422, "bad_field", "subject: expected an account or an address")
     try:
-        return str(ipaddress.ip_address(text))
+        return str(ip_address(text))
     except ValueError:
         return text
 

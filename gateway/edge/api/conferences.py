@@ -9,7 +9,8 @@ from aiohttp import web
 from gateway.core.admission.commands import EndConference, PutConference
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.replies import session_id
-from gateway.core.counting.session import Conference, is_id
+from gateway.core.counting.session import Conference
+from gateway.core.formats import is_id
 from gateway.edge.api.acts import act
 from gateway.edge.api.responses import body, fail, field, listed, named, only
 from gateway.edge.server.runtime import Runtime
@@ -62,7 +63,7 @@ class _Conferences:
             fail(422, "bad_field", 'mode: expected "group" or "call"')
         server = field(told, "server", str, "").lower()
         if server and not is_id(server):
-            fail(422, "bad_field", "server: expected 1-128 characters of A-Z a-z 0-9 . _ @ : + -")
+            fail(422, "bad_field", f"server: expected {ID_FORM}")
         own = server == self._runtime.settings.accounts.home
         declaration = Declaration(access, mode, field(told, "scheduled", bool, False), "" if own else server)
         await act(self._runtime, request, PutConference(id, declaration))

@@ -13,7 +13,8 @@ from aiohttp import web
 
 from gateway.core.admission.commands import KickAccount, KickSession
 from gateway.core.admission.replies import seats, session_id
-from gateway.core.counting.session import Session, utc
+from gateway.core.counting.session import Session
+from gateway.core.formats import utc
 from gateway.edge.api.acts import act
 from gateway.edge.api.responses import SESSION, ban, fail, limit, named, offset, page
 from gateway.edge.server.runtime import Runtime

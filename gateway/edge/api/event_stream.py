@@ -20,12 +20,12 @@ from typing import Any
 from aiohttp import ClientConnectionResetError, web
 
 from gateway.core.admission.snapshot import Snapshot
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.edge.api.authorization import CALLER, Authorization
 from gateway.edge.api.license import license_document
 from gateway.edge.api.responses import fail
 from gateway.edge.server.runtime import Runtime
-from gateway.licensing.trueconf import rights
+from gateway.licensing import MODELS
 
 STREAMS = 64
 """Pages that may be open at once."""
@@ -125,6 +125,7 @@ class Events:
         for (kind, _), count in seen.sessions.items():
             kinds[kind] = kinds.get(kind, 0) + count
         due, service = runtime.state.redistribute_at - mono, runtime.registrar.registrar
+        rights = MODELS[seen.model].rights
         return {
             **license_document(runtime, seen),
             "connections": {
@@ -136,7 +137,7 @@ class Events:
                 "pending": sum(len(listener.pending) for listener in runtime.client_listeners),
             },
             "conferences": {**seen.conferences, "members": seen.members["live"], "waiting": seen.members["scheduled"]},
-            "rights": rights(seen.edition) if seen.model == "trueconf" else None,
+            "rights": rights(seen.edition) if rights is not None else None,
             "redistribute_at": utc(runtime.clock.wall() + due) if math.isfinite(due) else None,
             "registrar": {
                 "licenses": len(service.licenses),

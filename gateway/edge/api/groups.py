@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.core.admission.commands import DeleteGroup, PutGroup
 from gateway.core.admission.directory import Group
-from gateway.core.counting.session import is_id
+from gateway.core.formats import is_id
 from gateway.edge.api.acts import act
 from gateway.edge.api.responses import body, fail, field, listed, named, only
 from gateway.edge.server.runtime import Runtime

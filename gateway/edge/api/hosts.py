@@ -6,7 +6,8 @@ from aiohttp import web
 
 from gateway.core.admission.commands import NameHost, ReleaseHost
 from gateway.core.counting.pool import Lease, Pool
-from gateway.core.counting.session import Key, utc
+from gateway.core.counting.session import Key
+from gateway.core.formats import utc
 from gateway.edge.api.acts import act, refuse
 from gateway.edge.api.responses import listed, named
 from gateway.edge.server.runtime import Runtime

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.core.admission.snapshot import Snapshot
 from gateway.edge.server.runtime import Runtime
+from gateway.licensing import MODELS
 
 
 def license_routes(runtime: Runtime) -> list[web.RouteDef]:
@@ -34,6 +35,7 @@ def license_document(runtime: Runtime, seen: Snapshot) -> dict[str, Any]:
         "enforce": seen.enforce,
         "models": models,
         "extensions": [each._asdict() for each in seen.extensions],
+        "titles": {name: info.titles() for name, info in MODELS.items()},
         "registration": runtime.registration.to_json(),
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.core.registration.messages import TERMS
 from gateway.core.registration.registrar import SoldLicense
 from gateway.core.wire.messages import RequestFault

@@ -12,10 +12,12 @@ from typing import Any
 
 from gateway.core.admission.directory import SCOPES
 from gateway.core.counting.session import KINDS
+from gateway.core.formats import DURATION_PATTERN, ID_PATTERN, LAST_SECOND
+from gateway.core.registration.grant import LicensableModel
 from gateway.core.registration.license_status import LicenseState
-from gateway.core.registration.messages import DEFAULT_MODEL, EXTENSIONS, LAST, LONGEST_EDITION, MOST, LicensableModel
+from gateway.core.registration.messages import EXTENSIONS, LONGEST_EDITION, MOST
 from gateway.edge.api.authorization import HEALTH
-from gateway.edge.api.responses import DURATION, LONGEST_PAGE, NAME, PAGE, SESSION
+from gateway.edge.api.responses import LONGEST_PAGE, PAGE, SESSION
 from gateway.edge.api.static_files import KINDS as LEAVES
 from gateway.licensing import MODELS, OFFERS
 
@@ -71,7 +73,7 @@ def each(values: Schema) -> Schema:
 BOOLEAN: Schema = {"type": "boolean"}
 NUMBER: Schema = {"type": "number"}
 TIME = text(format="date-time")
-ID = text(pattern=f"^{NAME}$")
+ID = text(pattern=f"^{ID_PATTERN}$")
 TOKEN = record("scope", fingerprint=text(), created=TIME, scope=text(enum=list(SCOPES)))
 SECRET = text("The secret. It is shown this once.")
 
@@ -130,7 +132,10 @@ SOLD = record(
 
 def _terms(model: str, offer: LicensableModel) -> Schema:
     """What a license of a model can be sold with; what is null has its default."""
-    end = {"anyOf": [TIME, text(format="date"), whole("Seconds UTC.", maximum=LAST)], "description": "Its last moment."}
+    end = {
+        "anyOf": [TIME, text(format="date"), whole("Seconds UTC.", maximum=LAST_SECOND)],
+        "description": "Its last moment.",
+    }
     fields = {
         "edition": text(enum=["", *offer.editions]) if offer.editions else text(maxLength=LONGEST_EDITION),
         "limits": record(*offer.pools, **{pool: whole(maximum=MOST) for pool in offer.pools}),
@@ -141,7 +146,7 @@ def _terms(model: str, offer: LicensableModel) -> Schema:
         "needs_connection": BOOLEAN,
         "not_after": end,
     }
-    optional = (*fields, "model") if model == DEFAULT_MODEL else tuple(fields)
+    optional = (*fields, "model") if offer.by_default else tuple(fields)
     return record(*optional, model=text(enum=[model]), **{name: either(each) for name, each in fields.items()})
 
 
@@ -152,6 +157,7 @@ LICENSE = record(
     enforce=BOOLEAN,
     models=each({**record(pools=each({"$ref": "#/components/schemas/Pool"}))}),
     extensions=several(record(name=text(), title=text(), terms=text(), licensed={})),
+    titles=each(record(title=text(), pools=each(text("What people call the pool.")))),
     registration=REGISTRATION,
 )
 CONNECTION = record(
@@ -317,10 +323,10 @@ OFFSET = asked("offset", whole(maximum=9_999_999, default=0), "Items to leave ou
 PAGED = (LIMIT, OFFSET, cursor())
 SINCE = asked(
     "since",
-    {"anyOf": [text(format="date-time"), text(pattern=f"^{DURATION}$")]},
+    {"anyOf": [text(format="date-time"), text(pattern=f"^{DURATION_PATTERN}$")]},
     'From this instant on, or for so long until now, such as "30d".',
 )
-SPAN = asked("ban", text(pattern=f"^{DURATION}$"), 'And keep whom it was out for so long, such as "5m".')
+SPAN = asked("ban", text(pattern=f"^{DURATION_PATTERN}$"), 'And keep whom it was out for so long, such as "5m".')
 FILTERS = (
     *(asked(name, text(), "Only these.") for name in ("account", "device", "address", "kind", "conference")),
     asked("q", text(), "Only those with this somewhere in account, device, address or kind; case does not matter."),
@@ -396,7 +402,7 @@ PARAMETERS: Mapping[str, Schema] = {
     "conference": {"schema": ID},
     "name": {"schema": ID, "description": "Name of an operator."},
     "session": {"schema": text(), "description": "Id of a session, as the list of connections shows it."},
-    "subject": {"schema": text(pattern=f"^{NAME}$"), "description": "An account, or an address of guests."},
+    "subject": {"schema": text(pattern=f"^{ID_PATTERN}$"), "description": "An account, or an address of guests."},
     "file": {"schema": text()},
     "fingerprint": {"schema": text(), "description": "Which token, as lists show it."},
     "serial": {"schema": ID},
@@ -410,7 +416,7 @@ DECLARATION = record(
     access=ACCESS,
     mode=MODE,
     scheduled=BOOLEAN,
-    server=text(pattern=f"^({NAME})?$"),
+    server=text(pattern=f"^({ID_PATTERN})?$"),
 )
 TEXTS = ("text/plain",)
 
@@ -475,7 +481,7 @@ ROUTES: Mapping[tuple[str, str], Route] = {
         "Keep an account or an address out.",
         like("Ban"),
         503,
-        told=record(**{"for": text('How long, such as "5m".', pattern=f"^{DURATION}$")}),
+        told=record(**{"for": text('How long, such as "5m".', pattern=f"^{DURATION_PATTERN}$")}),
     ),
     ("DELETE", "/api/bans/{subject}"): Route("Lift a ban.", None, 404, 422, 503),
     ("GET", "/api/tokens"): Route("The operators and their tokens; scope admin.", page("Operator"), query=PAGED),

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.core.admission.commands import RevokeLease
 from gateway.core.counting.pool import Lease, Reservation
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.edge.api.acts import act
 from gateway.edge.api.responses import listed, named
 from gateway.edge.server.runtime import Runtime

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.core.registration.registrar import Installation
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.api.responses import body, listed, only, refuse

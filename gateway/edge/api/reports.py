@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import math
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from gateway.core.counting.license_model import PoolTerms
-from gateway.core.counting.session import utc
 from gateway.core.counting.usage import HOUR, UsageSummary
+from gateway.core.formats import utc
 from gateway.core.reporting.sizing import Demand, RoomDemand, comparison_text, erlang_seats
 from gateway.edge.api.responses import fail, limit, since
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.history_store import DenialRow, paced
+from gateway.licensing import MODELS
+from gateway.licensing.model_info import PoolNeed
 
 DAY = 24 * HOUR
 STEPS = {"hour": HOUR, "day": DAY, "all": math.inf}
@@ -32,11 +33,6 @@ PAGE = 1000
 """Holds that are taken in between two turns of the loop."""
 WEIGHT = 20_000
 """Levels of use on one page of history; a page that would have more ends early."""
-
-NAMES = {"epop": "e/pop", "nefsis-concurrent": "Nefsis", "nefsis-named": "Nefsis", "trueconf": "TrueConf"}
-"""The products' own names."""
-UNITS = {"concurrent": "users", "pro": "PRO"}
-"""What a pool's seats are called, where not by its name."""
 
 
 class Place(NamedTuple):
@@ -239,12 +235,13 @@ class _Reports:
                         )
                     found = sized[recorded]
                 pools[name] = {"pool": name, "limit": pool.terms.limit, "peak": summary.use.peak, **found}
-            terms = [each.terms for each in ledger.pools.values()]
+            terms = self._runtime.settings.license.terms[ledger.model.name]
+            needs = {name: PoolNeed(each["seats"], each.get("seats_each")) for name, each in pools.items()}
             items.append(
                 {
                     "model": ledger.model.name,
                     "enforced": ledger is self._runtime.state.primary,
-                    "says": _says(ledger.model.name, terms, pools),
+                    "says": MODELS[ledger.model.name].sizing_phrase(terms, needs),
                     "pools": list(pools.values()),
                 }
             )
@@ -299,23 +296,6 @@ class _Reports:
 
 def _end(hold: tuple[float, float]) -> float:
     return hold[1]
-
-
-def _says(model: str, terms: Iterable[PoolTerms], pools: dict[str, dict[str, Any]]) -> str:
-    """What this traffic would have needed under a model, as one phrase."""
-    name = NAMES.get(model, model)
-    if model == "nefsis-named":
-        hosts, each = pools["hosts"]["seats"], pools["participants"]["seats_each"]
-        by_name = {pool.name: pool.limit or 0 for pool in terms}
-        sold = by_name["participants"] // max(by_name["hosts"], 1)
-        possible = hosts <= by_name["hosts"] and each <= sold
-        crowd = f", {each} in one conference" if each > sold or possible else ""
-        verdict = "" if possible else "not possible, "
-        return f"{name} {by_name['hosts']} \N{MULTIPLICATION SIGN} {sold}: {verdict}{hosts} hosts{crowd}"
-    # The pools that say most about the price stand first: those that are granted for taking part.
-    order = sorted(pools.values(), key=lambda pool: pool["pool"] != "pro")
-    wanted = [f"{pool['seats']} {UNITS.get(pool['pool'], pool['pool'])}" for pool in order if pool["seats"] is not None]
-    return f"{name}: {' / '.join(wanted)}"
 
 
 def _figures(place: Place, use: UsageSummary) -> dict[str, Any]:

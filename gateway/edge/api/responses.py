@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from http import HTTPStatus
 from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
 from aiohttp import web
 
-from config.reading import read
-from config.values import Seconds
-from gateway.core.counting.session import is_id
+from gateway.core.formats import ID_FORM, is_id, read_duration, timestamp
 from gateway.core.wire.messages import RequestFault
 
 PAGE = 100
@@ -23,10 +19,6 @@ LONGEST_PAGE = 1000
 BODY_LIMIT = 1 << 20
 """Bytes of a request's body."""
 
-DURATION = r"([0-9]{1,9}(\.[0-9]{1,6})?(ms|s)|[0-9]{1,7}(\.[0-9]{1,6})?m|[0-9]{1,4}(\.[0-9]{1,6})?[hd])"
-"""A span of time in a request: at most 31 years."""
-NAME = r"(?!\.{1,2}$)[A-Za-z0-9._@:+-]{1,128}"
-"""An id in a request."""
 SESSION = r"s-[0-9a-f]{1,16}-[0-9a-f]{1,15}"
 """The id of a session, of this run or another."""
 
@@ -100,7 +92,7 @@ def named(request: web.Request, name: str, *, fold: bool = False) -> str:
     """The id in the path; accounts are folded to lower case."""
     text = request.match_info[name]
     if not is_id(text):
-        fail(422, "bad_field", f"{name}: expected 1-128 characters of A-Z a-z 0-9 . _ @ : + -")
+        fail(422, "bad_field", f"{name}: expected {ID_FORM}")
     return text.lower() if fold else text
 
 
@@ -135,9 +127,10 @@ def only(told: Mapping[str, Any], *names: str) -> None:
 
 def seconds(name: str, text: str) -> float:
     """Seconds of a duration such as "5m"; `name` says where it stands."""
-    if not re.fullmatch(DURATION, text):
+    try:
+        return read_duration(text)
+    except ValueError:
         fail(422, "bad_field", f'{name}: expected a duration such as "5m"')
-    return float(read(Seconds, text))
 
 
 def ban(request: web.Request) -> float | None:
@@ -151,14 +144,7 @@ def since(request: web.Request, now: float) -> float:
     text = request.query.get("since")
     if text is None:
         return 0.0
-    if not _RFC_3339(text):
-        return max(now - seconds("since", text), 0.0)
     try:
-        return max(datetime.fromisoformat(text.upper()).timestamp(), 0.0)
+        return timestamp(text) if "-" in text else max(now - read_duration(text), 0.0)
     except ValueError:
-        fail(422, "bad_field", "since: there is no such time")
-
-
-_RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-).fullmatch
+        fail(422, "bad_field", 'since: expected a duration such as "5m", or a time such as "2026-11-21T12:00:00Z"')

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.core.admission.commands import AddOperatorToken, RevokeOperatorTokens
 from gateway.core.admission.directory import SCOPES, Token, digest
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.edge.api.acts import act
 from gateway.edge.api.authorization import RESERVED, Authorization
 from gateway.edge.api.responses import body, fail, field, listed, named, only

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.admission.requests import SessionState
-from gateway.core.registration.messages import KEY_BYTES
+from gateway.core.registration.authentication import KEY_BYTES
 from gateway.core.registration.registrar import (
     ConversationStep,
     Installation,

@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from config.settings import RegistrationSettings
-from gateway.core.counting.session import duration_text, utc
+from gateway.core.formats import duration_text, instant, utc
 from gateway.core.registration.agent_protocol import Received, Verdict
+from gateway.core.registration.grant import Grant
 from gateway.core.registration.license_status import GRANTING, SHUT, ClockReading, LicenseState, LicenseStatus, skew
-from gateway.core.registration.messages import Grant, Installed, instant, request
+from gateway.core.registration.offline import OfflineRequest
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.machine import Clock, boot_id, read_key
 from gateway.edge.storage.audit_log import GATEWAY
@@ -269,7 +270,7 @@ class Registration:
             raise RequestFault("no_serial", 'registration.role is not "agent": there is no serial to ask for')
         self._nonce = secrets.token_hex(16)
         await self._persistence.keep("request", self._nonce)
-        return request(self.installation, self.settings.serial, self._nonce, self._clock.wall())
+        return self._last_request.to_json(self._clock.wall())
 
     async def install(self, answer: Mapping[str, Any]) -> None:
         """Install a license that answers the last request made here.
@@ -278,16 +279,17 @@ class Registration:
         """
         if not self.agent:
             raise RequestFault("no_serial", 'registration.role is not "agent": there is no license to install for')
-        at, standing = self.clock_reading(), self.status
-        known = Installed(self.installation, self.settings.serial, self.key, self._nonce, standing.issued)
-        grant, issued = known.check(answer, OFFERS, max(at.wall, standing.their_time(at)))
-        standing.install(grant, issued, at)
+        at, serial = self.clock_reading(), self.settings.serial
+        installed = self._last_request.install(answer, self.key, OFFERS, self.status, at)
         self._on_license()
-        detail = {"issued_at": utc(issued), "not_after": utc(grant.not_after)}
-        self._persistence.audit_log.add(GATEWAY, "license.installed", self.settings.serial, detail)
+        self._persistence.audit_log.add(GATEWAY, "license.installed", serial, installed.audit_detail())
         done = self._record(at)
         self.poll()
         await asyncio.shield(done)
+
+    @property
+    def _last_request(self) -> OfflineRequest:
+        return OfflineRequest(self.installation, self.settings.serial, self._nonce)
 
     # -- what is told ------------------------------------------------------------------------------------------------
 

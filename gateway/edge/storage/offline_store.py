@@ -15,9 +15,10 @@ from typing import Any
 
 from config.settings import RegistrationSettings
 from gateway.core.admission.directory import Directory, digest
-from gateway.core.counting.session import utc
+from gateway.core.registration.authentication import KEY_BYTES
+from gateway.core.registration.grant import Grant
 from gateway.core.registration.license_status import ClockReading, LicenseStatus
-from gateway.core.registration.messages import KEY_BYTES, Grant, Installed, request
+from gateway.core.registration.offline import OfflineRequest
 from gateway.core.registration.registrar import Registrar
 from gateway.edge.api.authorization import COMMAND
 from gateway.edge.machine import boot_id, boottime, read_key
@@ -116,9 +117,10 @@ class OfflineStore:
         Raises `StoreUnavailable`.
         """
         server = settings.installation or self.meta.get("installation") or secrets.token_hex(16)
-        kept = {"installation": server, "request": secrets.token_hex(16)}
+        nonce = secrets.token_hex(16)
+        kept = {"installation": server, "request": nonce}
         await self._journal.write([rows.put_meta(key, text) for key, text in kept.items()])
-        return request(server, settings.serial, kept["request"], time.time())
+        return OfflineRequest(server, settings.serial, nonce).to_json(time.time())
 
     async def install(self, settings: RegistrationSettings, answer: Mapping[str, Any]) -> Grant:
         """Install a license that answers the last request; a gateway that is started later goes by it.
@@ -126,18 +128,17 @@ class OfflineStore:
         Raises `Fault`, `KeyRefused` or `StoreUnavailable`.
         """
         key, at = read_key(settings.key_file), ClockReading(time.time(), boottime(), boot_id())
-        standing = LicenseStatus(settings.grace, needed=True)
+        status = LicenseStatus(settings.grace, needed=True)
         if "registration" in self.meta:
             with contextlib.suppress(ValueError, LookupError, TypeError):  # a gateway would not go by it either
-                standing.restore(json.loads(self.meta["registration"]), settings.serial, key, OFFERS, at)
+                status.restore(json.loads(self.meta["registration"]), settings.serial, key, OFFERS, at)
         server = settings.installation or self.meta.get("installation", "")
-        ours = Installed(server, settings.serial, key, self.meta.get("request"), standing.issued)
-        grant, issued = ours.check(answer, OFFERS, max(at.wall, standing.their_time(at)))
-        standing.install(grant, issued, at)
-        document = json.dumps(standing.to_json(settings.serial, key, at.boot_id))
-        self._journal.add(COMMAND, "license.installed", settings.serial, {"issued_at": utc(issued)})
+        last_request = OfflineRequest(server, settings.serial, self.meta.get("request"))
+        installed = last_request.install(answer, key, OFFERS, status, at)
+        document = json.dumps(status.to_json(settings.serial, key, at.boot_id))
+        self._journal.add(COMMAND, "license.installed", settings.serial, installed.audit_detail())
         await self._journal.write([rows.put_meta("registration", document)])
-        return grant
+        return installed.grant
 
     async def _write(self, name: str) -> None:
         await self._journal.write(rows.put_operator(name, self.directory.operators.get(name, ())))

@@ -18,7 +18,8 @@ from gateway.core.admission.decision import Decision
 from gateway.core.admission.directory import Ban, Group, Token
 from gateway.core.admission.state import State
 from gateway.core.counting.leases import LeaseChange
-from gateway.core.counting.session import Instant, Key, utc
+from gateway.core.counting.session import Instant, Key
+from gateway.core.formats import utc
 from gateway.core.registration.registrar import Installation, Registrar, SoldLicense
 from gateway.edge.storage import rows
 from gateway.edge.storage.audit_log import GATEWAY, AuditLog

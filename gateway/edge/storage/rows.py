@@ -13,7 +13,9 @@ from gateway.core.admission.decision import Change
 from gateway.core.admission.directory import Ban, Group, Token
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.pool_json import key_from_json
-from gateway.core.registration.messages import granted, key_of, read
+from gateway.core.registration.authentication import key_of
+from gateway.core.registration.grant import granted
+from gateway.core.registration.messages import read
 from gateway.core.registration.registrar import Installation, SoldLicense
 from gateway.edge.storage.store import Statement, Store
 from gateway.licensing import OFFERS

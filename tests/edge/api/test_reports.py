@@ -198,7 +198,7 @@ async def test_sizing_says_what_the_traffic_would_have_needed(serve: Serve) -> N
     assert (pool["limit"], pool["peak"], pool["seats"], pool["demands"], pool["turned_away"]) == (3, 3, 4, 4, 1)
     assert found["epop"]["says"] == "e/pop: 4 users"
     assert found["nefsis-named"]["says"] == "Nefsis 1 × 25: not possible, 2 hosts"  # noqa: RUF001 - as it is written
-    assert found["trueconf"]["says"] == "TrueConf: 3 PRO / 4 online / 0 guest / 0 gateway"
+    assert found["trueconf"]["says"] == "TrueConf: 3 PRO / 4 online / 0 guests / 0 gateway connections"
     participants = found["nefsis-named"]["pools"][1]
     assert (participants["seats"], participants["seats_each"]) == (None, 2)
 

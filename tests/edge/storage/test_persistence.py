@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.edge.gateway import running
 from gateway.edge.machine import Clock
 from gateway.edge.storage.persistence import ALIVE_EVERY
