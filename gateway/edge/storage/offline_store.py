@@ -19,9 +19,8 @@ from gateway.core.counting.session import utc
 from gateway.core.registration.license_status import ClockReading, LicenseStatus
 from gateway.core.registration.messages import KEY_BYTES, Grant, Installed, request
 from gateway.core.registration.registrar import Registrar
-from gateway.edge.api.authorization import COMMAND
 from gateway.edge.server.registration import boot_id, boottime, read_key
-from gateway.edge.storage.audit_log import AuditLog
+from gateway.edge.storage.audit_log import COMMAND, AuditLog
 from gateway.edge.storage.persistence import END_OPERATOR, PUT_META, license_as_it_is, licenses, operator_row, operators
 from gateway.edge.storage.schema import APPLICATION
 from gateway.edge.storage.store import Statement, Store, StoreRefused
