@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 LONGEST_GRACE = 12 * 3600.0
-"""Seconds that a license which needs the connection goes on without it (TrueConf licensing, free edition)."""
+"""Seconds that a license which needs the connection goes on without it (COUNTING.md, Registration)."""
 
 
 class ConfigFault(NamedTuple):

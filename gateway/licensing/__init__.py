@@ -60,7 +60,7 @@ def under(grant: Grant, terms: Any) -> Any:
 
 
 def extended(model: LicenseModel, grant: Grant) -> LicenseModel:
-    """The model with the extensions that a license names; no free edition has an SDK (counting rules, 3)."""
+    """The model with the extensions that a license names; no free edition has an SDK (COUNTING.md, TrueConf)."""
     named = {name for name in grant.extensions if (name, grant.edition) != ("sdk", FREE)}
     extensions = (each._replace(licensed=each.licensed or each.name in named) for each in model.extensions)
     return replace(model, extensions=tuple(extensions))

@@ -194,7 +194,7 @@ def trueconf(terms: TrueConf) -> LicenseModel:
 
 
 def seats(session: Session, _: bool) -> tuple[Seat, ...]:
-    """What a session takes; federated visitors take nothing (TrueConf licensing, federation)."""
+    """What a session takes; federated visitors take nothing (COUNTING.md, TrueConf)."""
     account = session.account
     if account is None and not session.conferences:
         return ()

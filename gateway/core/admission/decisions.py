@@ -307,7 +307,7 @@ class Admission:
     # -- presence and leases -----------------------------------------------------------------------------------------
 
     def sleep(self, session: Session, now: Instant) -> Decision:
-        """Connected, not online (TrueConf licensing, online users: "recently active")."""
+        """Connected, not online (COUNTING.md, TrueConf: "recently active")."""
         if session.conferences:
             return self.refuse("sleep", Refusal("not_allowed"))
         self.sessions.set_awake(session, awake=False)
@@ -332,7 +332,7 @@ class Admission:
         return self.finish(Decision(answer={"type": "awake", **self._seats(session)}), session)
 
     def request_pro(self, session: Session, now: Instant) -> Decision:
-        """Give a user a lease without a conference (TrueConf licensing, PRO: manual request)."""
+        """Give a user a lease without a conference (COUNTING.md, PRO leases 2)."""
         primary, account = self.primary, session.account
         if not primary.model.allows_requests(session) or account is None:
             return self.refuse("request_pro", Refusal("not_allowed"))

@@ -95,7 +95,7 @@ class Directory:
         return (tokens[found], found.scope) if found is not None else None
 
     def permanent_accounts(self) -> list[str]:
-        """The accounts configured for permanent licenses: in order of group, then name (PRO: more than the pool)."""
+        """The accounts configured for permanent licenses: in order of group, then name (COUNTING.md, PRO leases 5)."""
         names = sorted(name for name, group in self.groups.items() if group.permanent)
         return list(dict.fromkeys(account for name in names for account in sorted(self.groups[name].accounts)))
 

@@ -24,7 +24,7 @@ class LeaseAdministration:
         self.permanent: list[str] = []
 
     def revoke(self, ledger: Ledger, account: str, now: Instant) -> Decision:
-        """End a temporary lease at once; members of live group conferences are removed (TrueConf licensing, PRO)."""
+        """End a temporary lease at once; members of live group conferences are removed (COUNTING.md, PRO leases 6)."""
         outcome = Decision()
         if ledger.enforced:
             self._withdraw(account, ledger, outcome, now)
@@ -32,7 +32,7 @@ class LeaseAdministration:
         return self._admission.finish_removals(outcome)
 
     def redistribute(self, permanent: Iterable[str], now: Instant) -> tuple[Decision, list[str]]:
-        """Put the configured permanent accounts into effect, in every model that has them; TrueConf licensing, PRO 5.
+        """Put the configured permanent accounts into effect, in every model that has them (COUNTING.md, PRO leases 5).
 
         Where a license has none any more, those of before become temporary. Returns those for whom the enforced pool is
         too small as well.

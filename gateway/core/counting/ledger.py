@@ -202,7 +202,7 @@ class Ledger:
         return Refusal("pool_full", name, book.used, limit)
 
     def grant_lease(self, name: str, key: Key, now: Instant) -> Lease:
-        """Grant, or renew, a lease without a session (PRO request, TrueConf licensing, PRO: manual request)."""
+        """Grant, or renew, a lease without a session (COUNTING.md, PRO leases 2; Nefsis named)."""
         book = self.pools[name]
         terms = book.terms
         lease = book.leases.get(key)
@@ -227,7 +227,7 @@ class Ledger:
             self._begin_lease(name, key, Lease(now.wall), now)
 
     def bind_deleted_account(self, name: str, key: Key, now: Instant) -> None:
-        """Bind what a deleted account holds to its end, one lease duration from now (PRO: deleted accounts)."""
+        """Bind what a deleted account holds to its end, one lease duration from now (COUNTING.md, PRO leases 7)."""
         book = self.pools[name]
         terms = book.terms
         reservation = book.reservations.pop(key, None)
@@ -265,7 +265,7 @@ class Ledger:
                 book.remove(key, reservation, "redistributed", now.mono)
 
     def plan_redistribution(self, name: str, permanent: Iterable[Key], now: Instant) -> Redistribution:
-        """Work out a redistribution of pool `name` for `permanent`, in order; TrueConf licensing, PRO step 5.
+        """Work out a redistribution of pool `name` for `permanent`, in order (COUNTING.md, PRO leases 5).
 
         Temporary leases end only for permanents that have no seat yet: a lowered limit alone drops nobody. In shadow
         nobody loses anything.

@@ -35,7 +35,7 @@ CONNECTION_ENDS = (
 CONFERENCE_ENDS = (*CONNECTION_ENDS, "left", "removed")
 """Why a seat that lasts as long as a membership is released."""
 LEASE_ENDS = ("expired", "revoked", "redistributed", "account_deleted")
-"""Why a leased seat is released (counting rules, PRO leases, 8)."""
+"""Why a leased seat is released (COUNTING.md, PRO leases 8)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Where a gateway stands with its license: what was last granted, when that was last confirmed, and what follows.
 
-The rule (counting rules, 6; TrueConf licensing, free edition): a license that needs the registrar goes on for `grace`
+The rule (COUNTING.md, Registration): a license that needs the registrar goes on for `grace`
 after the last accepted answer, and not a moment longer. So time only goes forward: from the latest that any clock has
 ever said, by the clock that counts since the machine was started, asleep or not, and further where the wall clock is
 ahead of that. Setting a clock back, restarting or sleeping never makes it earlier; only an answer that was verified
@@ -94,7 +94,7 @@ class LicenseStatus:
         self._begin(at)
 
     def install(self, grant: Grant, issued: float, at: ClockReading) -> None:
-        """A license was installed by hand; it needs no connection until it ends (protocol.md, offline registration)."""
+        """A license was installed by hand; it needs no connection until it ends (PROTOCOL.md, Offline registration)."""
         self.grant, self.revoked, self.issued = grant, None, issued
         self.offline, self.until = True, grant.not_after
         self.registrar_time = max(self.their_time(at), issued)

@@ -2,7 +2,7 @@
 
 Both sides share a secret key of 32 bytes. Every message that matters carries `mac`, an HMAC-SHA256 over its canonical
 JSON and the two nonces of the conversation: nothing that was said in another conversation, to another installation or
-before, is worth anything in this one (protocol.md, Registration check). Nonces and tickets are drawn by the caller.
+before, is worth anything in this one (PROTOCOL.md, Authentication). Nonces and tickets are drawn by the caller.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LONGEST_EDITION = 32
 POOLS, EXTENSIONS = 16, 32
 """Entries of `limits` and `used`, and of `extensions`, at most."""
 SKEW = 300.0
-"""Seconds that two clocks may differ before it is reported (protocol.md: `time`)."""
+"""Seconds that two clocks may differ before it is reported (PROTOCOL.md, registered)."""
 
 Message = dict[str, Any]
 

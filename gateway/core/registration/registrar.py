@@ -331,7 +331,7 @@ class Registrar:
     # -- by hand -----------------------------------------------------------------------------------------------------
 
     def answer(self, request: Mapping[str, object], now: float) -> Message:
-        """Answer the request of a server that has no network (protocol.md, offline registration).
+        """Answer the request of a server that has no network (PROTOCOL.md, Offline registration).
 
         Raises `Fault` where the request is malformed or its license is not good.
         """

@@ -241,7 +241,7 @@ class Registration:
         self._reminded = due
 
     def _warn_if_set_back(self, state: LicenseState, at: ClockReading) -> None:
-        """Warn of a clock that was set back where no state tells it (counting rules, 6: other licenses only warn)."""
+        """Warn of a clock that was set back where no state tells it (COUNTING.md, Registration: others only warn)."""
         set_back = state is not LicenseState.CLOCK_ROLLBACK and self.status.rolled_back(at)
         if set_back and not self._set_back:
             log.warning("the clock was set back: it has been %s before", utc(self.status.wall_high_water))
@@ -256,7 +256,7 @@ class Registration:
     # -- by hand -----------------------------------------------------------------------------------------------------
 
     async def request(self) -> dict[str, Any]:
-        """Ask for a license that is installed by hand (protocol.md, offline registration).
+        """Ask for a license that is installed by hand (PROTOCOL.md, Offline registration).
 
         Raises `Fault` where there is no serial, and `StoreUnavailable`.
         """

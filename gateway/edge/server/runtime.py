@@ -247,7 +247,7 @@ class Runtime:
         return self._redistribute_at
 
     def redistribute(self, now: Instant) -> None:
-        """Put the groups' permanent licenses into effect; TrueConf licensing, PRO step 5."""
+        """Put the groups' permanent licenses into effect (COUNTING.md, PRO leases 5)."""
         trueconf: TrueConf = self.settings.license.terms["trueconf"]
         self._redistribute_at = now.mono + trueconf.redistribute_every
         outcome, beyond = self.lease_administration.redistribute(self.directory.permanent_accounts(), now)

@@ -3,7 +3,7 @@
 Leases are written as they change, accounts, groups, bans and operators as they are changed, licenses that were sold and
 the servers that use them as they register, this gateway's own registration as it is verified, and every few seconds the
 instant at which the gateway lived: after a crash, whoever was in a conference is taken to have left at the last one
-(counting rules, PRO leases, 9). Memory leads, the file follows; when the file has fallen behind, `everything` makes it
+(COUNTING.md, PRO leases 9). Memory leads, the file follows; when the file has fallen behind, `everything` makes it
 the same again. What is written takes the entries of the audit log along that tell of it.
 """
 
