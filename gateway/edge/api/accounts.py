@@ -81,15 +81,17 @@ async def put_account(runtime: Runtime, request: web.Request) -> web.Response:
     """Register it, unless it is."""
     account = named(request, "account", fold=True)
     only(await body(request))
-    await _register(runtime, request, account)
-    return web.json_response(_document(runtime, account))
+    return web.json_response(await _register(runtime, request, account))
 
 
-async def _register(runtime: Runtime, request: web.Request, account: str) -> None:
+async def _register(runtime: Runtime, request: web.Request, account: str) -> AccountDocument:
+    """Returns the account as it is now: by the time that it is durable, it may be gone again."""
     if account not in runtime.directory.accounts:
         runtime.directory.accounts[account] = ()
         record_act(runtime, request, "account.added", account)
+    registered = _document(runtime, account)
     await runtime.persistence.account(account)
+    return registered
 
 
 @Route(

@@ -136,7 +136,8 @@ async def _sell(runtime: Runtime, request: web.Request, serial: str, told: dict[
     try:
         await runtime.persistence.license(serial)
     except StoreUnavailable:
-        if fresh:  # a key that nobody was told is no license
+        held = runtime.registrar.registrar.licenses.get(serial)
+        if fresh and held is not None and held.key == license.key:  # a key that nobody was told is no license
             runtime.registrar.remove(serial)
             record_act(runtime, request, "license.removed", serial)
         raise
@@ -161,11 +162,13 @@ async def revoke_license(runtime: Runtime, request: web.Request) -> web.Response
 
 
 async def _revoke(runtime: Runtime, request: web.Request, serial: str) -> SoldLicense:
+    """Returns the license as it is now: by the time that it is durable, it may be gone."""
     _found(runtime, serial)
     runtime.registrar.revoke(serial)
     record_act(runtime, request, "license.revoked", serial)
+    revoked = _found(runtime, serial)
     await runtime.persistence.license(serial)
-    return runtime.registrar.registrar.licenses[serial]
+    return revoked
 
 
 @Route(
