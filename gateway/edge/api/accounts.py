@@ -118,8 +118,9 @@ async def _delete(runtime: Runtime, request: web.Request, account: str) -> None:
             runtime.directory.groups[name] = Group(left, group.permanent)
             runtime.persistence.group(name)
     record_act(runtime, request, "account.deleted", account)
-    runtime.persistence.account(account)
+    durable = runtime.persistence.account(account)
     await runtime.decided(runtime.lease_administration.delete_account(account, runtime.now()))
+    await durable
 
 
 @Route(

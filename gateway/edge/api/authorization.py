@@ -209,7 +209,11 @@ class Authorization:
 def record_act(
     runtime: Runtime, request: web.Request, action: str, subject: str = "", detail: Mapping[str, Any] | None = None
 ) -> Future[None]:
-    """Enter what somebody asked for into the audit log; done when the entry is durable."""
+    """Enter what somebody asked for into the audit log; done when that is durable.
+
+    The entry joins the commit of whatever is written before the next turn of the loop, so that who waits for the entry
+    has waited for the act, of a model in shadow too.
+    """
     return runtime.persistence.audit(request[CALLER].name, action, subject, detail)
 
 

@@ -64,9 +64,11 @@ async def _name(runtime: Runtime, request: web.Request, account: str) -> Lease:
     if isinstance(lease, Refusal):
         fail(409, lease.reason, f"all {lease.limit} names are taken")
     outcome = runtime.admission.finish(Decision())
-    if outcome.changes:
-        record_act(runtime, request, "host.named", account)
+    if not outcome.changes:
+        return lease
+    durable = record_act(runtime, request, "host.named", account)
     await runtime.decided(outcome)
+    await durable
     return lease
 
 
@@ -88,8 +90,9 @@ async def _release(runtime: Runtime, request: web.Request, account: str) -> None
     ledger = _host_ledger(runtime)
     if account not in _host_pool(ledger).leases:
         fail(404, "no_such_host", "no host has this name")
-    record_act(runtime, request, "host.released", account)
+    durable = record_act(runtime, request, "host.released", account)
     await runtime.decided(runtime.lease_administration.release_host(ledger, account, runtime.now()))
+    await durable
 
 
 # -- what is read of the state -----------------------------------------------------------------------------------------

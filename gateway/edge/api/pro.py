@@ -59,8 +59,9 @@ async def _revoke(runtime: Runtime, request: web.Request, account: str) -> None:
         fail(409, "permanent", "a permanent PRO license cannot be revoked")
     if pool.leases[account].deleted:
         fail(409, "account_deleted", "the license of a deleted account cannot be revoked")
-    record_act(runtime, request, "license.revoked", account, {"model": ledger.model.name})
+    durable = record_act(runtime, request, "license.revoked", account, {"model": ledger.model.name})
     await runtime.decided(runtime.lease_administration.revoke(ledger, account, runtime.now()))
+    await durable
 
 
 # -- what is read of the state -----------------------------------------------------------------------------------------

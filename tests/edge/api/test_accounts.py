@@ -85,3 +85,28 @@ async def test_an_account_that_is_deleted_before_it_is_durable_was_registered_al
         await until(lambda: "ann" not in accounts)
     assert await put == (200, {"account": "ann", "tokens": [], "connections": 0, "groups": []})
     assert (await delete)[0] == 204
+
+
+@pytest.mark.parametrize(
+    ("before", "method", "path"),
+    [
+        ("PUT /api/accounts/ann", "DELETE", "/api/accounts/ann"),
+        ("PUT /api/groups/staff", "DELETE", "/api/accounts/ann"),
+        ("PUT /api/hosts/bob", "DELETE", "/api/hosts/bob"),
+        ("PUT /api/hosts/bob", "PUT", "/api/hosts/ann"),
+        ("JOIN", "DELETE", "/api/pro/ann"),
+    ],
+)
+async def test_what_is_answered_is_durable_whichever_model_decides(
+    before: str, method: str, path: str, serve: Serve, tmp_path: Path
+) -> None:
+    house = await serve(store__path=tmp_path / "t.db")  # PRO licenses and named hosts are in shadow
+    if before == "JOIN":
+        wire = await house.welcomed(account="ann")
+        await wire.ask("join", conference="c", host=True, access="public")
+    else:
+        verb, _, place = before.partition(" ")
+        assert (await house.http(verb, place, json={"accounts": ["ann"]} if "groups" in place else {}))[0] == 200
+    async with broken(house, "failing"):
+        status, told = await house.http(method, path)
+        assert (status, told["error"]) == (503, "store_unavailable")
