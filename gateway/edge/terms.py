@@ -7,8 +7,7 @@ from dataclasses import replace
 from config.settings import Settings
 from gateway.core.admission.terms import Terms
 from gateway.core.registration.grant import Grant
-from gateway.core.registration.messages import FREE
-from gateway.licensing import MODELS, under
+from gateway.licensing import MODELS, redistribution_interval, under
 
 
 def with_grant(settings: Settings, grant: Grant | None) -> Settings:
@@ -22,13 +21,11 @@ def with_grant(settings: Settings, grant: Grant | None) -> Settings:
 def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], max_resumable: int) -> Terms:
     """Return the terms that settings and a grant come to, for the models that count.
 
-    No free edition has an SDK (COUNTING.md, TrueConf). `max_resumable` bounds the lost sessions that wait.
+    `max_resumable` bounds the lost sessions that wait.
     """
     settings = with_grant(settings, grant)
     license = settings.license
-    extensions = (
-        () if grant is None else tuple(name for name in grant.extensions if (name, grant.edition) != ("sdk", FREE))
-    )
+    extensions = () if grant is None else tuple(sorted(MODELS[grant.model].extensions(grant)))
     return Terms(
         model=license.model,
         licenses={name: license.terms[name] for name in models},
@@ -45,7 +42,7 @@ def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], m
         max_resumable=max_resumable,
         high_water_window=settings.metrics.high_water_window,
         true_denial_window=settings.history.true_denial_window,
-        redistribute_every=license.terms["trueconf"].redistribute_every,
+        redistribute_every=redistribution_interval(license.terms),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gateway.core.admission.commands import Command, Join, Leave, RequestPro, Sleep, Start, Wake
 from gateway.core.counting.session import KINDS
-from gateway.core.formats import is_id
+from gateway.core.formats import ID_FORM, is_id
 from gateway.core.wire.messages import VERSION, Field, Request, RequestFault, checked, is_integer, one_of, text
 
 
@@ -29,7 +29,7 @@ class SessionState(StrEnum):
 
 
 WELCOMED = frozenset({SessionState.AWAKE, SessionState.ASLEEP})
-_NAME = "an id of 1-128 characters of A-Z a-z 0-9 . _ @ : + -"
+_NAME = f"an id of {ID_FORM}"
 _ID = Field(is_id, _NAME)
 _CONFERENCE = Field(is_id, _NAME, required=True)
 _FLAG = Field(lambda value: isinstance(value, bool), "true or false", default=False)

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.core.admission.commands import Command
 from gateway.core.admission.decision import Decision
-from gateway.edge.api.authorization import caller
+from gateway.edge.api.authorization import CALLER
 from gateway.edge.api.responses import fail
 from gateway.edge.server.runtime import Runtime
 
@@ -38,7 +38,7 @@ async def act(runtime: Runtime, request: web.Request, command: Command) -> Decis
 
     Raises `StoreUnavailable`, in effect all the same, and the HTTP error of a refusal.
     """
-    decision = await runtime.act(command, caller(request))
+    decision = await runtime.act(command, request[CALLER].name)
     if decision.refused is not None:
         refuse(decision.refused.reason, runtime)
     return decision

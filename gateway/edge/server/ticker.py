@@ -1,8 +1,9 @@
 """The ticker: one timer, from which all deadlines are looked at.
 
 It counts the time that this process was running. A look that comes late makes up for a second at most: while the
-process stood still it could not hear anybody, so deadlines go on from where they were. And a late look waits until the loop has polled once more, so that what the kernel buffered meanwhile has been read before anybody
-is judged. A tick counts once it has passed in full: a timer may come a little early (uvloop rounds to milliseconds).
+process stood still it could not hear anybody, so deadlines go on from where they were. And a late look waits until the
+loop has polled once more, so that what the kernel buffered meanwhile has been read before anybody is judged. A tick
+counts once it has passed in full: a timer may come a little early (uvloop rounds to milliseconds).
 """
 
 from __future__ import annotations

@@ -20,10 +20,9 @@ from gateway.core.registration.grant import Grant
 from gateway.core.registration.license_status import ClockReading, LicenseStatus
 from gateway.core.registration.offline import OfflineRequest
 from gateway.core.registration.registrar import Registrar
-from gateway.edge.api.authorization import COMMAND
 from gateway.edge.machine import boot_id, boottime, read_key
 from gateway.edge.storage import rows
-from gateway.edge.storage.audit_log import AuditLog
+from gateway.edge.storage.audit_log import COMMAND, AuditLog
 from gateway.edge.storage.schema import APPLICATION
 from gateway.edge.storage.store import Store, StoreRefused
 from gateway.licensing import OFFERS

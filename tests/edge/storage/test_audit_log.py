@@ -245,7 +245,7 @@ class Disk:
 
     async def away(self) -> None:
         """The disk goes, with all that was entered before on it."""
-        await self._recorder.journal.write()
+        await self._recorder.audit_log.write()
         db = self._recorder.store._db
         assert db is not None
         await db.execute("PRAGMA query_only=ON")
