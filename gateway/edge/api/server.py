@@ -115,8 +115,8 @@ class OperatorPort:
             listeners=[
                 ListenerView(
                     transport=listener.transport,
-                    pending=listener.waiting,
-                    open=len(listener.connections) - len(listener.pending),
+                    pending=listener.connections.waiting,
+                    open=len(listener.connections) - len(listener.connections.pending),
                     accepted=listener.accepted,
                     heartbeats=listener.heartbeats,
                     rejected=listener.rejected,

@@ -135,6 +135,6 @@ class PendingReplies:
             return
         said = self.deferred_input.pop(asker, [])
         while said and asker not in self.deferred_input:
-            self._runtime.receive(asker, said.pop(0))
+            self._runtime.received(asker, said.pop(0))
         if said:
             self.deferred_input[asker] += said

@@ -10,7 +10,6 @@ Time comes in ticks from the clockwork. Each tick the ring hands out the connect
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import math
 import secrets
@@ -27,14 +26,17 @@ from gateway.core.admission.outcome import Decision, GatewayRules
 from gateway.core.admission.session_states import MOVES, Action, SessionState
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import ABRUPT, Instant, Session
+from gateway.core.registration.registrar import Registrar
 from gateway.core.reporting.history import History
 from gateway.core.wire import json_lines, messages
 from gateway.core.wire.close_codes import DENIED, ENDINGS, farewell
 from gateway.core.wire.messages import Request, RequestFault
-from gateway.edge.server.connection import LINGER_TICKS, Connection
+from gateway.edge.server import registrar_service, tcp, websocket
+from gateway.edge.server.connection import BaseConnection, Connection, Shared
+from gateway.edge.server.limits import LINGER_TICKS, Limits, SocketBudget, retry_seconds
 from gateway.edge.server.listener import Listener
 from gateway.edge.server.pending_commits import PendingReplies
-from gateway.edge.server.registrar_service import SILENT_INTERVALS, RegistrarService
+from gateway.edge.server.registrar_service import RegistrarService
 from gateway.edge.server.registration import Registration, boottime
 from gateway.edge.server.sign_in import SignIn
 from gateway.edge.server.tcp import TcpConnection
@@ -48,8 +50,6 @@ from gateway.licensing.trueconf import TrueConf
 
 GRANTING = frozenset({Action.JOIN, Action.START, Action.WAKE, Action.REQUEST_PRO})
 """What may grant a seat to who is in already."""
-FREEZE_EVERY = 1024
-"""Connections of growth after which what is alive is taken out of the garbage collector's sight."""
 
 log = logging.getLogger("tallygate.hub")
 
@@ -77,19 +77,17 @@ class Runtime:
         self.clients = clients
         """Whether there are client doors; a registrar alone has none."""
         self.clock = clock
-        self.draining = False
         self.directory = Directory()
-        self.timer_wheel: TimerWheel[Connection] = TimerWheel()
-        self.tcp = Listener("tcp", TcpConnection, self)
-        self.websocket = Listener("websocket", WebSocketConnection, self)
+        self.timer_wheel: TimerWheel[BaseConnection] = TimerWheel()
+        self.budget = SocketBudget(settings.listen, files)
+        self.retry_after = settings.heartbeat.interval
+        self.tcp = self._listener("tcp", TcpConnection, settings, tcp.refusal)
+        self.websocket = self._listener("websocket", WebSocketConnection, settings, websocket.refusal)
         self.client_listeners = (self.tcp, self.websocket)
         """The doors of clients."""
-        self.registrar = RegistrarService(self, max(math.ceil(settings.registrar.interval), 1))
-        self.listeners = (*self.client_listeners, self.registrar.listener)
         self.resumable: dict[int, ResumableSession] = {}
         self._instant: Instant | None = None
         self.started = clock.wall()
-        self._files = files
         self.sign_in = SignIn(self, int(self.started))
         self.pending_replies = PendingReplies(self)
         self.ticker = Ticker(clock.mono, self.advance)
@@ -106,17 +104,23 @@ class Runtime:
             window=settings.metrics.high_water_window,
         )
         self.lease_administration = LeaseAdministration(self.admission)
-        self.settings = settings
-        self.registration = Registration(self, free=models[0].edition == "free")
-        self.apply_settings(settings)
+        registrar = Registrar(lambda: secrets.token_hex(16), max(math.ceil(settings.registrar.interval), 1))
         self.persistence = Persistence(
             settings.store.path,
             self.admission,
             self.directory,
-            self.registrar.registrar,
+            registrar,
             self.now,
             deadline=settings.store.deadline,
         )
+        limits = registrar_service.limits_of(settings, registrar.interval)
+        self.registrar = RegistrarService(
+            registrar, self.persistence, clock.wall, limits, self.budget, self.timer_wheel
+        )
+        self.listeners = (*self.client_listeners, self.registrar.listener)
+        self.settings = settings
+        self.registration = Registration(self, free=models[0].edition == "free")
+        self.apply_settings(settings)
         history = History(self.admission.ledgers, settings.history.true_denial_window)
         self.history_store = HistoryStore(history, self.persistence.store, settings.history.keep)
         self._redistribute_at = -math.inf
@@ -129,6 +133,24 @@ class Runtime:
             Action.REQUEST_PRO: lambda _, session, __: self.admission.request_pro(session, self.now()),
         }
 
+    def _listener(
+        self,
+        transport: str,
+        make: Callable[[Shared[Connection], str], Connection],
+        settings: Settings,
+        word: Callable[[str, int], bytes],
+    ) -> Listener[Connection]:
+        """A listener of clients, whose owner this is."""
+        return Listener(
+            transport,
+            make,
+            self,
+            Limits.of(settings),
+            self.budget,
+            self.timer_wheel,
+            lambda reason: word(reason, retry_seconds(reason, self.retry_after)),
+        )
+
     def apply_settings(self, settings: Settings) -> None:
         """Take the limits of the settings, at the start and again on every reload; nobody is dropped by it."""
         self._configured = settings
@@ -137,26 +159,14 @@ class Runtime:
             terms = {**settings.license.terms, grant.model: under(grant, settings.license.terms[grant.model])}
             settings = replace(settings, license=replace(settings.license, model=grant.model, terms=terms))
         self.settings = settings
-        listen, heartbeat = settings.listen, settings.heartbeat
-        self.hello_deadline = heartbeat.hello_deadline
-        self.retry_after = heartbeat.interval
-        self.max_connections = listen.ceiling(self._files)
-        self.max_pending = listen.max_pending
-        self.max_per_address = listen.max_connections_per_address
-        self.silence_limits = {
-            SessionState.PENDING: _ticks(heartbeat.hello_deadline),
-            SessionState.AWAKE: _ticks(heartbeat.timeout),
-            SessionState.ASLEEP: _ticks(max(heartbeat.asleep_timeout, heartbeat.timeout)),
-            SessionState.CLOSED: LINGER_TICKS,
-        }
+        self.retry_after = settings.heartbeat.interval
+        limits = Limits.of(settings)
+        self.silence_limits = limits.silence
         self.sign_in.apply_settings(settings, self.admission.primary.model.name)
-        for listener in self.listeners:
-            listener.apply_settings(listen, TICK)
-            listener.limit_addresses(limited=self.max_per_address > 0)
-            listener.silence_limits = self.silence_limits
-        silence = _ticks(SILENT_INTERVALS * self.registrar.registrar.interval)
-        self.registrar.listener.silence_limits = {**self.silence_limits, SessionState.AWAKE: silence}
-        self.registrar.listener.proxies = []  # they stand before the client doors; an agent says no PROXY header
+        self.budget.apply_settings(settings.listen)
+        for listener in self.client_listeners:
+            listener.apply_limits(limits)
+        self.registrar.listener.apply_limits(registrar_service.limits_of(settings, self.registrar.registrar.interval))
         self.admission.terms = _terms(settings)
         for ledger in self.admission.ledgers:
             model = MODELS[ledger.model.name].model(settings.license.terms[ledger.model.name])
@@ -200,13 +210,13 @@ class Runtime:
         for _ in range(ticks):
             for connection in self.timer_wheel.advance():
                 try:
-                    self._inspect(connection)
+                    connection.check_silence()
                 except Exception:
                     log.exception("a connection could not be looked at; it is cut off")
                     connection.transport.abort()
             tick = self.timer_wheel.tick
             for listener in self.listeners:
-                listener.tick = tick
+                listener.shared.tick = tick
             if tick % round(1 / TICK) == 0:
                 try:
                     self._every_second()
@@ -217,17 +227,6 @@ class Runtime:
         except Exception:
             log.exception("the registration could not be looked at; it is tried again in the next tick")
         self.pending_replies.check_deadlines(self.clock.mono())
-
-    def _inspect(self, connection: Connection) -> None:
-        due = connection.last_heard_tick + connection.listener.silence_limits[connection.state]
-        if due > self.timer_wheel.tick:
-            self.timer_wheel.put(connection, due)
-        elif connection.state is SessionState.CLOSED:
-            connection.transport.abort()
-        elif connection.state is SessionState.PENDING:
-            self.close(connection, "hello_timeout")
-        else:
-            self.close(connection, "heartbeat_timeout")
 
     def _every_second(self) -> None:
         now = self.now()
@@ -257,38 +256,13 @@ class Runtime:
 
     # -- connections -----------------------------------------------------------------------------------------------
 
-    def opened(self, connection: Connection) -> None:
-        """A connection has been made; it has until the hello deadline to say who it is."""
-        listener = connection.listener
-        listener.accepted += 1
-        listener.arriving.pop(connection, None)
-        listener.connections.add(connection)
-        listener.pending.add(connection)
-        if self.max_per_address:
-            listener.by_address.setdefault(connection.address, set()).add(connection)
-        self.timer_wheel.put(connection, connection.last_heard_tick + listener.silence_limits[SessionState.PENDING])
-        if len(listener.connections) >= listener.frozen_connections + FREEZE_EVERY:
-            listener.frozen_connections = len(listener.connections)
-            gc.freeze()
-
-    def gone(self, connection: Connection) -> None:
-        """The socket of a connection is gone."""
-        listener = connection.listener
-        self.timer_wheel.drop(connection)
-        listener.connections.discard(connection)
-        listener.pending.discard(connection)
-        same = listener.by_address.get(connection.address)
-        if same is not None:
-            same.discard(connection)
-            if not same:
-                del listener.by_address[connection.address]
-        cause = connection.cause or "closed"
-        listener.closed[cause] = listener.closed.get(cause, 0) + 1
-        listener.durations.observe((self.timer_wheel.tick - connection.accepted) * TICK)
+    @property
+    def draining(self) -> bool:
+        """Whether nobody is let in any more."""
+        return self.budget.draining
 
     def ended(self, connection: Connection, cause: str) -> None:
         """A connection is over for `cause`: so is its session, unless it may be resumed."""
-        connection.listener.pending.discard(connection)
         session, connection.session = connection.session, None
         if session is None:
             return
@@ -298,6 +272,17 @@ class Runtime:
             self.resumable[session.number] = ResumableSession(session, self.clock.mono() + window, cause)
         else:
             self._end(session, cause)
+
+    def flooded(self, connection: Connection, *, again: bool) -> None:
+        """Tell a client that messages were dropped; one that goes on is sent away."""
+        if again:
+            connection.close("too_fast", _worded(RequestFault("too_fast", "still too many messages")))
+        else:
+            connection.send(_worded(RequestFault("too_fast", "messages above the rate were dropped")))
+
+    def expired(self, connection: Connection, cause: str) -> None:
+        """Close a connection that was silent for too long."""
+        self.close(connection, cause)
 
     def close(self, connection: Connection, cause: str, *, retry_after: float | None = None) -> None:
         """End a connection from here with the closing message of its cause; `retry_after` is in seconds."""
@@ -325,7 +310,7 @@ class Runtime:
 
     # -- messages --------------------------------------------------------------------------------------------------
 
-    def receive(self, connection: Connection, payload: bytes) -> None:
+    def received(self, connection: Connection, payload: bytes) -> None:
         """Act upon one message of a client; a fault is answered, and closes where the protocol says so."""
         try:
             request = messages.read(json_lines.parse(payload))
@@ -399,7 +384,7 @@ class Runtime:
         connection.send(_worded(RequestFault("already_welcomed", "hello is said once", id)))
 
     def _ack(self, connection: Connection, request: Request) -> Decision:
-        connection.listener.heartbeats += 1
+        connection.shared.heartbeats += 1
         answer: dict[str, Any] = {"type": "ack"}
         if request.fields["seq"] is not None:
             answer["seq"] = request.fields["seq"]
@@ -483,7 +468,7 @@ class Runtime:
 
     async def stop_accepting(self) -> None:
         """Let nobody in any more; servers that are registered here stay until their registrar is closed."""
-        self.draining = True
+        self.budget.draining = True
         for listener in self.listeners:
             listener.close()
             await listener.finish()
@@ -508,10 +493,6 @@ class Runtime:
         for connection in [each for listener in self.listeners for each in listener.connections]:
             connection.transport.abort()
         await asyncio.sleep(0)
-
-
-def _ticks(seconds: float) -> int:
-    return max(math.ceil(seconds / TICK), 1)
 
 
 def _worded(fault: RequestFault) -> dict[str, Any]:

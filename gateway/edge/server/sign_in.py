@@ -64,7 +64,7 @@ class SignIn:
             home="" if home == runtime.settings.accounts.home else home,
             client=fields["client"],
             address=connection.address,
-            transport=connection.listener.transport,
+            transport=connection.shared.transport,
             since=now.wall,
         )
         refusal = self._refusal(session, fields["token"])
@@ -109,14 +109,9 @@ class SignIn:
         return Refusal("banned", retry_after=ban.until - runtime.clock.wall()) if ban is not None else None
 
     def _attach(self, connection: Connection, session: Session) -> None:
-        runtime = self._runtime
         connection.session = session
         session.connection = connection
-        connection.state = SessionState.AWAKE if session.awake else SessionState.ASLEEP
-        connection.last_heard_tick = runtime.timer_wheel.tick
-        connection.listener.pending.discard(connection)
-        if runtime.silence_limits[connection.state] < runtime.silence_limits[SessionState.PENDING]:
-            runtime.timer_wheel.put(connection, connection.last_heard_tick + runtime.silence_limits[connection.state])
+        connection.welcome(session.number, SessionState.AWAKE if session.awake else SessionState.ASLEEP)
 
     def _welcome(self, session: Session, standing: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -140,7 +135,7 @@ class SignIn:
         runtime.resumable.pop(session.number, None)
         runtime.replace(session)
         session.generation += 1
-        session.peer_address, session.transport = connection.address, connection.listener.transport
+        session.peer_address, session.transport = connection.address, connection.shared.transport
         self._attach(connection, session)
         answer = self._welcome(session, runtime.admission.entitlements(session))
         answer["conferences"] = [conference.id for conference in session.conferences]

@@ -51,7 +51,7 @@ async def refusal(house: House, transport: str, address: str = "127.0.0.1") -> d
         }
 
 
-async def only(listener: listeners.Listener) -> Connection:
+async def only(listener: listeners.Listener[Connection]) -> Connection:
     """The one connection of a door, once it is there."""
     await until(lambda: bool(listener.connections))
     (connection,) = listener.connections
@@ -85,7 +85,7 @@ async def test_above_max_connections_a_client_is_refused_politely_and_the_others
 
 async def test_max_connections_never_exceeds_the_open_files_less_a_reserve(serve: Serve) -> None:
     house = await serve(files=200, listen__max_connections=5000)
-    assert house.runtime.max_connections == 200 - 64
+    assert house.runtime.budget.max_connections == 200 - 64
 
 
 async def test_exactly_max_connections_that_come_at_once_are_let_in(serve: Serve) -> None:
@@ -118,7 +118,7 @@ async def test_one_address_that_knocks_often_at_once_gets_exactly_its_share(serv
         await until(lambda: len(house.runtime.tcp.connections) + sum(rejected(house).values()) == 80)
         assert rejected(house) == {"too_many_connections": 10}
     await until(lambda: not house.runtime.tcp.connections)
-    assert house.runtime.tcp.by_address == {}
+    assert house.runtime.tcp.connections.by_address == {}
 
 
 @BOTH
@@ -126,7 +126,7 @@ async def test_those_who_have_not_said_hello_are_limited_apart(transport: str, s
     house = await serve(listen__max_pending=2)
     silent = await peer(house, "tcp")
     await peer(house, "websocket", bare=True)
-    await until(lambda: sum(len(listener.pending) for listener in house.runtime.client_listeners) == 2)
+    await until(lambda: sum(len(listener.connections.pending) for listener in house.runtime.client_listeners) == 2)
     told = await refusal(house, transport)
     assert told["reason"] == "rate_limited"
     assert told["retry_after_seconds"] == 1
@@ -164,7 +164,7 @@ async def test_a_turn_of_the_loop_accepts_one_batch_and_no_more(serve: Serve) ->
         async with asyncio.timeout(5):
             while taken[-1] < 150:
                 await asyncio.sleep(0)
-                taken.append(listener.held)
+                taken.append(listener.connections.held)
         steps = [after - before for before, after in pairwise(taken)]
         assert max(steps) == listeners.ACCEPT_BATCH
         assert min(steps) >= 0
@@ -179,9 +179,9 @@ async def test_nobody_is_counted_twice_while_coming_in(serve: Serve) -> None:
             stack.enter_context(each)
         while len(listener.connections) < 60:
             await asyncio.sleep(0)
-            assert listener.held in {0, 60}
-            assert listener.waiting == listener.held
-        assert not listener.arriving
+            assert listener.connections.held in {0, 60}
+            assert listener.connections.waiting == listener.connections.held
+        assert not listener.connections.arriving
 
 
 async def test_accepted_sockets_have_keepalive_inside_the_heartbeat_timeout(serve: Serve, peer: Connect) -> None:
@@ -218,10 +218,10 @@ async def test_a_door_that_closes_lets_go_of_sockets_that_were_on_their_way_in(s
         clients = [stack.enter_context(each) for each in knocks(house.tcp, 3)]
         listener = house.runtime.tcp
         listener._accept()
-        assert len(listener.arriving) == 3
+        assert len(listener.connections.arriving) == 3
         listener.close()
         await listener.finish()
-        assert not listener.arriving
+        assert not listener.connections.arriving
         assert [client.recv(1) for client in clients] == [b"", b"", b""]
 
 
@@ -320,7 +320,7 @@ async def test_a_listed_proxy_without_a_header_is_refused(begin: bytes, serve: S
     await client.send(begin)
     assert await client.rest() == b""
     assert rejected(house) == {"handshake": 1}
-    assert not house.runtime.tcp.held
+    assert not house.runtime.tcp.connections.held
 
 
 async def test_a_listed_proxy_that_hangs_up_before_its_header_leaves_nothing(serve: Serve, peer: Connect) -> None:
@@ -329,7 +329,7 @@ async def test_a_listed_proxy_that_hangs_up_before_its_header_leaves_nothing(ser
     await client.send(b"PROXY TC")
     await client.close()
     await until(lambda: rejected(house) == {"handshake": 1})
-    assert not house.runtime.tcp.held
+    assert not house.runtime.tcp.connections.held
 
 
 async def test_a_listed_proxy_has_until_the_hello_deadline_for_its_header(serve: Serve, peer: Connect) -> None:
@@ -346,7 +346,7 @@ async def test_others_than_listed_proxies_name_nobody(serve: Serve, peer: Connec
     await forger.send(HEADERS["version 1, IPv4"][0])
     (error,) = await forger.gone()
     assert error["code"] == "malformed"
-    await until(lambda: not house.runtime.tcp.held)
+    await until(lambda: not house.runtime.tcp.connections.held)
     honest = await peer(house)
     await honest.say(HELLO)
     assert (await honest.hear())["type"] == "welcome"
@@ -376,7 +376,7 @@ async def test_tls_is_spoken_on_both_doors(transport: str, serve: Serve, greet: 
     assert await client.hear() == {"type": "ack", "seq": 7}
     await client.say(b'{"type":"bye"}')
     assert await client.gone() == []
-    await until(lambda: not any(listener.held for listener in house.runtime.client_listeners))
+    await until(lambda: not any(listener.connections.held for listener in house.runtime.client_listeners))
     listener = house.runtime.tcp if transport == "tcp" else house.runtime.websocket
     assert listener.closed == {"bye": 1}
 
@@ -393,7 +393,7 @@ async def test_a_plain_client_at_a_tls_door_does_no_harm(
     await until(lambda: rejected(house) == {"handshake": 1})
     await honest.say(b'{"type":"heartbeat"}')
     assert (await honest.hear())["type"] == "ack"
-    assert sum(listener.held for listener in house.runtime.client_listeners) == 1
+    assert sum(listener.connections.held for listener in house.runtime.client_listeners) == 1
 
 
 @BOTH
@@ -402,13 +402,13 @@ async def test_a_tls_handshake_has_a_deadline(transport: str, serve: Serve, peer
     silent = await peer(house, transport, bare=True)
     assert await silent.rest() == b""
     assert rejected(house) == {"handshake": 1}
-    assert not any(listener.held for listener in house.runtime.client_listeners)
+    assert not any(listener.connections.held for listener in house.runtime.client_listeners)
 
 
 async def test_a_tls_handshake_counts_as_pending(serve: Serve, peer: Connect) -> None:
     house = await serve(listen__max_pending=1, **TLS)
     await peer(house)
-    await until(lambda: house.runtime.tcp.waiting == 1)
+    await until(lambda: house.runtime.tcp.connections.waiting == 1)
     refused = await peer(house)
     assert await refused.rest() == b""
     assert rejected(house) == {"rate_limited": 1}
@@ -436,7 +436,7 @@ async def test_behind_a_proxy_tls_begins_after_the_header(serve: Serve, trust: s
     await until(lambda: bool(len(house.runtime.admission.sessions)))
     assert [each.address for each in house.runtime.connections()] == ["203.0.113.8"]
     secured.abort()
-    await until(lambda: not house.runtime.tcp.held)
+    await until(lambda: not house.runtime.tcp.connections.held)
 
 
 async def test_what_a_turned_away_client_hears_is_one_json_object(serve: Serve) -> None:

@@ -30,9 +30,9 @@ def counted(house: House) -> dict[str, int]:
 
 async def empty(house: House) -> None:
     """Wait until nobody is at the registrar's door."""
-    await until(lambda: not house.runtime.registrar.listener.held)
-    assert not house.runtime.registrar.listener.pending
-    assert not house.runtime.registrar._connections
+    await until(lambda: not house.runtime.registrar.listener.connections.held)
+    assert not house.runtime.registrar.listener.connections.pending
+    assert not house.runtime.registrar.listener.connections.connected
     assert not house.runtime.registrar.registrar.talks
 
 
@@ -180,7 +180,7 @@ async def test_agents_that_have_proven_nothing_are_pending_like_clients(serve: S
     first = await call(house, key)
     await first.challenged()
     silent = await house.connect()
-    await until(lambda: len(house.runtime.tcp.pending) == 1)
+    await until(lambda: len(house.runtime.tcp.connections.pending) == 1)
     assert await (await call(house)).gone() == [{"type": "refused", "reason": "rate_limited"}]
     await first.utter(first.proof())
     assert (await first.hear())["type"] == "registered"

@@ -257,9 +257,9 @@ async def test_a_client_that_shuts_its_half_and_does_not_read_is_held_for_the_li
     client.writer.write_eof()
     await until(lambda: connection.cause == "closed")
     assert len(house.runtime.admission.sessions) == 0
-    assert house.runtime.tcp.held == 1
+    assert house.runtime.tcp.connections.held == 1
     house.runtime.advance(6)
-    await until(lambda: not house.runtime.tcp.held)
+    await until(lambda: not house.runtime.tcp.connections.held)
     assert not len(house.runtime.timer_wheel)
 
 
