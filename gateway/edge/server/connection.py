@@ -178,23 +178,23 @@ class BaseConnection(asyncio.Protocol):
             shared.wheel.put(self, self.last_heard_tick + silence[state])
 
     def allowance(self, count: int) -> int:
-        """How many of `count` messages are within the rate: a bucket of `burst`, refilled by `refill` each tick."""
+        """How many of `count` messages are within the rate: a bucket of `burst`, refilled by `refill` each tick.
+
+        Those above it are charged too, so that it makes no difference how the bytes were cut on the way.
+        """
         limits, tick = self.shared.limits, self.shared.tick
         if limits.unmetered:
             return count
         credit = min(self.credit + (tick - self.credited) * limits.refill, limits.burst)
         self.credited = tick
-        if count <= credit:
-            self.credit = credit - count
-            return count
-        self.credit = -1.0 if credit >= 0 else credit - count
-        return max(int(credit), 0)
+        self.credit = credit - count
+        return count if count <= credit else max(int(credit), 0)
 
-    def overrun(self) -> None:
-        """Tell the owner that messages were dropped; a peer that goes on is told of once for each whole burst."""
+    def overrun(self, dropped: int = 1) -> None:
+        """Tell the owner that messages were dropped: when the bucket is empty, and when a burst more has come."""
         if self.credit < -self.shared.limits.burst:
             self.shared.owner.flooded(self, again=True)
-        elif self.credit == -1.0 and self.state is not SessionState.CLOSED:
+        elif self.credit + dropped >= 0 and self.state is not SessionState.CLOSED:
             self.shared.owner.flooded(self, again=False)
 
     def send(self, message: dict[str, Any]) -> None:

@@ -23,8 +23,11 @@ def feed_lines(connection: BaseConnection, tail: bytes, data: bytes) -> bytes:
     """
     if connection.state is SessionState.CLOSED:
         return b""
-    if not tail and data.find(b"\n") == len(data) - 1 and connection.allowance(1):
-        connection.receive(data[:-2] if data.endswith(b"\r\n") else data[:-1])
+    if not tail and data.find(b"\n") == len(data) - 1:
+        if connection.allowance(1):
+            connection.receive(data[:-2] if data.endswith(b"\r\n") else data[:-1])
+        else:
+            connection.overrun()
         return b""
     lines, tail = json_lines.split(tail, data)
     if json_lines.overlong(tail):
@@ -36,7 +39,7 @@ def feed_lines(connection: BaseConnection, tail: bytes, data: bytes) -> bytes:
         if connection.cause is not None:
             return b""
     if allowed < len(lines):
-        connection.overrun()
+        connection.overrun(len(lines) - allowed)
     return tail
 
 

@@ -63,7 +63,7 @@ class WebSocketConnection(Connection):
         for event in events[:allowed]:
             self._take(event)
         if allowed < len(events):
-            self.overrun()
+            self.overrun(len(events) - allowed)
             for event in events[allowed:]:
                 if isinstance(event, ProtocolError) or event.opcode == websocket_frames.CLOSE:
                     self._take(event)
