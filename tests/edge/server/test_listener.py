@@ -268,6 +268,8 @@ HEADERS = {
     "version 1, IPv6": (b"PROXY TCP6 2001:db8::7 2001:db8::1 40000 4307\r\n", "2001:db8::7"),
     "version 2, IPv4": (version_2("203.0.113.8"), "203.0.113.8"),
     "version 2, IPv6": (version_2("2001:db8::8"), "2001:db8::8"),
+    "version 1, IPv4 in IPv6": (b"PROXY TCP6 ::ffff:203.0.113.7 ::ffff:198.51.100.1 40000 4307\r\n", "203.0.113.7"),
+    "version 2, IPv4 in IPv6": (version_2("::ffff:203.0.113.8"), "203.0.113.8"),
     "version 2, extensions": (version_2("203.0.113.9", extra=b"\x03\x00\x04abcd"), "203.0.113.9"),
     "version 1, a health check": (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
     "version 2, a health check": (version_2("203.0.113.8", command=0), "127.0.0.1"),
@@ -360,8 +362,10 @@ async def test_the_limit_of_an_address_is_that_of_the_proxied_one(serve: Serve, 
         await client.send(HEADERS[name][0] + HELLO + b"\n")
         assert (await client.hear())["type"] == "welcome"
     crowd = [await peer(house) for _ in range(3)]
-    for client in crowd:
-        await client.send(HEADERS["version 1, IPv4"][0])
+    for client, name in zip(
+        crowd, ("version 1, IPv4", "version 1, IPv4 in IPv6", "version 2, IPv4 in IPv6"), strict=True
+    ):
+        await client.send(HEADERS[name][0])
     assert [(await client.gone())[0]["reason"] for client in crowd] == ["too_many_connections"] * 3
 
 
