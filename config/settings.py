@@ -63,7 +63,8 @@ class ListenSettings:
     max_connections_per_address: Count = 0
     """Client connections at once from one address, 0 for no limit. Many users may share one address."""
     max_pending: Positive = 1024
-    """Connections at once that have not yet said who they are."""
+    """Connections at once, at each door, that have not yet said who they are; never more than a quarter of all that
+    there may be. One address (of IPv6, one /64) may have as many of them as there are places left for others."""
     accept_rate: Count = 2000
     """Connections accepted per second, 0 for no limit."""
     message_rate: Count = 10

@@ -1,4 +1,4 @@
-"""IP addresses: one text for each."""
+"""IP addresses: one text for each, and which are taken for one machine's."""
 
 from __future__ import annotations
 
@@ -14,3 +14,10 @@ def canonical(address: str | bytes) -> str:
     found = ipaddress.ip_address(address)
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return str(mapped or found)
+
+
+def network(address: str) -> str:
+    """Whose an address is taken to be where limits are shared: an IPv4 address, or the /64 that one machine has."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.ip_network((ipaddress.IPv6Address(address).packed, 64), strict=False))

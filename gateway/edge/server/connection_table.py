@@ -11,6 +11,9 @@ from collections.abc import Hashable, Iterator
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
+from gateway.core.addresses import network
+from gateway.core.counting.multimap import Multimap
+
 FREEZE_EVERY = 1024
 """Connections of growth after which what is alive is taken out of the garbage collector's sight."""
 
@@ -30,7 +33,7 @@ class ConnectionTable(Generic[C]):
     proxy that has not named its client. `by_address` is kept only while addresses are limited.
     """
 
-    __slots__ = ("_frozen", "_limited", "arriving", "by_address", "closing", "connected", "pending")
+    __slots__ = ("_frozen", "_limited", "_waiting", "arriving", "by_address", "closing", "connected", "pending")
 
     def __init__(self) -> None:
         self.arriving: dict[object, str] = {}
@@ -38,6 +41,8 @@ class ConnectionTable(Generic[C]):
         self.connected: dict[Hashable, C] = {}
         self.closing: set[C] = set()
         self.by_address: dict[str, set[C]] = {}
+        self._waiting: Multimap[str, object] = Multimap()
+        """What is arriving or pending, by network."""
         self._frozen = 0
         self._limited = False
 
@@ -57,14 +62,36 @@ class ConnectionTable(Generic[C]):
         """Sockets whose peer has not said who it is."""
         return len(self.pending) + len(self.arriving)
 
+    def waiting_from(self, address: str) -> int:
+        """Sockets of one network whose peer has not said who it is; a proxy that has not named its client is none."""
+        return len(self._waiting.values_of(network(address)))
+
     def held_by(self, address: str) -> int:
         """Sockets of one address; only what is arriving while addresses are not limited."""
         arriving = sum(each == address for each in self.arriving.values())
         return arriving + len(self.by_address.get(address, ()))
 
+    def arrive(self, thing: object, address: str) -> None:
+        """A socket has been accepted, or what is arriving has got its address."""
+        self.arriving[thing] = address
+        if address:
+            self._waiting.add(network(address), thing)
+
+    def attach(self, sock: object, connection: C) -> None:
+        """A connection has been made for a socket that is arriving; it is still to be connected."""
+        self.abandon(sock)
+        self.arrive(connection, connection.address)
+
+    def abandon(self, thing: object) -> None:
+        """What was arriving is not let in; nothing happens where it has been connected meanwhile."""
+        address = self.arriving.pop(thing, "")
+        if address:
+            self._waiting.discard(network(address), thing)
+
     def add(self, connection: C) -> None:
-        """A connection has been made; it is pending."""
-        self.arriving.pop(connection, None)
+        """What was arriving is connected; it is pending."""
+        if self.arriving.pop(connection, None) is None:
+            self._waiting.add(network(connection.address), connection)
         self.pending.add(connection)
         if self._limited:
             self.by_address.setdefault(connection.address, set()).add(connection)
@@ -74,7 +101,7 @@ class ConnectionTable(Generic[C]):
 
     def welcome(self, connection: C, key: Hashable) -> None:
         """The owner knows the peer of a pending connection by `key`; the last that had this key is closing by now."""
-        self.pending.discard(connection)
+        self._forget(connection)
         connection.key = key
         self.connected[key] = connection
 
@@ -94,8 +121,10 @@ class ConnectionTable(Generic[C]):
                 del self.by_address[connection.address]
 
     def _forget(self, connection: C) -> None:
-        self.pending.discard(connection)
-        if self.connected.get(connection.key) is connection:
+        if connection in self.pending:
+            self.pending.remove(connection)
+            self._waiting.discard(network(connection.address), connection)
+        elif self.connected.get(connection.key) is connection:
             del self.connected[connection.key]
 
     def index_addresses(self, *, limited: bool) -> None:

@@ -18,6 +18,9 @@ from gateway.edge.server.ticker import TICK
 LINGER_TICKS = 4
 """Ticks that a closed connection may take to close its own half."""
 
+PENDING_PARTS = 4
+"""What is waiting at one listener takes no more of the connections than one of so many parts."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -27,7 +30,8 @@ class Limits:
 
     `burst` is in messages (infinite without a rate), `refill` in messages per tick, `outbound_limit` and
     `message_limit` in bytes, `silence` in ticks by the state of a connection, `hello_deadline` in seconds,
-    `accept_rate` in sockets per second (0 for no limit). `proxies` are the networks that must send a PROXY header.
+    `accept_rate` in sockets per second (0 for no limit). `max_pending` is how many may wait at once without having said
+    who they are. `proxies` are the networks that must send a PROXY header.
     """
 
     burst: float
@@ -37,6 +41,7 @@ class Limits:
     silence: Mapping[SessionState, int]
     hello_deadline: float
     accept_rate: int
+    max_pending: int
     origins: Origins
     proxies: tuple[Network, ...]
 
@@ -62,6 +67,7 @@ class Limits:
             },
             hello_deadline=heartbeat.hello_deadline,
             accept_rate=listen.accept_rate,
+            max_pending=listen.max_pending,
             origins=Origins(listen.allowed_origins),
             proxies=tuple(ipaddress.ip_network(each) for each in listen.proxy_protocol_from),
         )
@@ -78,13 +84,11 @@ class SocketBudget:
         self._tables: list[ConnectionTable[Any]] = []
         self.draining = False
         self.max_connections = listen.ceiling(files)
-        self.max_pending = listen.max_pending
         self.max_per_address = listen.max_connections_per_address
 
     def apply_settings(self, listen: ListenSettings) -> None:
         """Take the limits of the settings; nobody is dropped by it."""
         self.max_connections = listen.ceiling(self._files)
-        self.max_pending = listen.max_pending
         self.max_per_address = listen.max_connections_per_address
         for table in self._tables:
             table.index_addresses(limited=self.max_per_address > 0)
@@ -100,19 +104,14 @@ class SocketBudget:
         return sum(table.held for table in self._tables)
 
     @property
-    def waiting(self) -> int:
-        """Sockets whose peer has not said who it is."""
-        return sum(table.waiting for table in self._tables)
-
-    @property
     def room(self) -> int:
-        """How many more sockets may be let in."""
-        return min(self.max_connections - self.held, self.max_pending - self.waiting)
+        """How many more sockets may be let in; below zero where the limit is lower than it was."""
+        return self.max_connections - self.held
 
     @property
-    def full(self) -> bool:
-        """Whether there are as many connections as may be, in whatever state."""
-        return self.held >= self.max_connections
+    def pending_part(self) -> int:
+        """The most sockets that may wait at one listener: those who say nothing take no more, whatever the limits."""
+        return max(self.max_connections // PENDING_PARTS, 1)
 
     def crowded(self, address: str) -> bool:
         """Whether one address has all the connections that it may have."""

@@ -147,9 +147,8 @@ class Listener(Generic[C]):
         for task in list(self._attaching):
             task.cancel()
         await asyncio.gather(*self._attaching, return_exceptions=True)
-        arriving = self.connections.arriving
-        while arriving:  # a task that was cancelled before its first step has not closed its socket
-            left, _ = arriving.popitem()
+        for left in list(self.connections.arriving):  # a task cancelled before its first step has not closed its socket
+            self.connections.abandon(left)
             if isinstance(left, socket.socket):
                 left.close()
 
@@ -158,9 +157,11 @@ class Listener(Generic[C]):
     def _accept(self) -> None:
         """Take what waits in the kernel, up to a batch; room and rate are worked out once for all of it."""
         loop, server_socket, budget = asyncio.get_running_loop(), self._server_socket, self._budget
-        arriving, proxies = self.connections.arriving, self.limits.proxies
-        room, tokens = budget.room, self._refill()
-        selective = budget.draining or budget.max_per_address > 0
+        table, limits = self.connections, self.limits
+        places, tokens = self._places(), self._refill()
+        room = min(budget.room, places)
+        scarce = table.waiting + ACCEPT_BATCH > places - ACCEPT_BATCH
+        selective = scarce or budget.draining or budget.max_per_address > 0
         make = getattr(loop, "_make_socket_transport", None) if self.tls is None else None
         for _ in range(ACCEPT_BATCH if server_socket is not None else 0):
             try:
@@ -174,7 +175,7 @@ class Listener(Generic[C]):
                 break
             sock = self._socket(handle)
             address = sys.intern(_plain(peer[0]))
-            proxied = bool(proxies) and any(ipaddress.ip_address(address) in each for each in proxies)
+            proxied = bool(limits.proxies) and any(ipaddress.ip_address(address) in each for each in limits.proxies)
             if room <= 0 or tokens < 1 or selective:
                 refused = self._refused(room, tokens, None if proxied else address)
                 if refused is not None:
@@ -185,10 +186,10 @@ class Listener(Generic[C]):
             if make is not None and not proxied:
                 # asyncio's documented way takes a task and a future for each, and looks up addresses that we know.
                 connection = self._make(self.shared, address)
-                arriving[connection] = address
+                table.arrive(connection, address)
                 make(sock, connection, extra={"peername": None})
                 continue
-            arriving[sock] = "" if proxied else address
+            table.arrive(sock, "" if proxied else address)
             task = loop.create_task(self._attach(sock, address, proxied=proxied))
             self._attaching.add(task)
             task.add_done_callback(self._attaching.discard)
@@ -220,10 +221,24 @@ class Listener(Generic[C]):
         if budget.draining:
             return "draining"
         if room <= 0:
-            return "too_many_connections" if budget.full else "rate_limited"
+            return "rate_limited" if budget.room > 0 else "too_many_connections"
         if tokens < 1:
             return "rate_limited"
-        return "too_many_connections" if address is not None and budget.crowded(address) else None
+        return self._crowded(address) if address is not None else None
+
+    def _crowded(self, address: str) -> str | None:
+        """Why one address is let in no more; None if it is.
+
+        It may have as many sockets that wait as there are places left. So one that comes in great numbers may have half
+        of them while nobody else comes, and there is always a place for who has none.
+        """
+        if self.connections.waiting_from(address) >= self._places():
+            return "rate_limited"
+        return "too_many_connections" if self._budget.crowded(address) else None
+
+    def _places(self) -> int:
+        """How many more sockets may wait here."""
+        return min(self.limits.max_pending, self._budget.pending_part) - self.connections.waiting
 
     def _refill(self) -> float:
         """Sockets that may be accepted now: a second's worth at most may come at once."""
@@ -248,23 +263,24 @@ class Listener(Generic[C]):
 
     async def _attach(self, sock: socket.socket, address: str, *, proxied: bool) -> None:
         """Make a connection of a socket: after the proxy's header, and with TLS, where these are asked for."""
-        loop, arriving, deadline = asyncio.get_running_loop(), self.connections.arriving, self.limits.hello_deadline
+        loop, table, deadline = asyncio.get_running_loop(), self.connections, self.limits.hello_deadline
         made: C | None = None
 
         def make() -> C:
             nonlocal made
             made = self._make(self.shared, address)
-            arriving[made] = arriving.pop(sock)
+            table.attach(sock, made)
             return made
 
         try:
             if proxied:
                 async with asyncio.timeout(deadline):
                     address = await _proxied_address(sock) or address
-                if self._budget.crowded(address):
-                    self._turn_away(sock, "too_many_connections")
+                reason = self._crowded(address)
+                if reason is not None:
+                    self._turn_away(sock, reason)
                     return
-                arriving[sock] = address
+                table.arrive(sock, address)
             await loop.connect_accepted_socket(
                 make, sock, ssl=self.tls, ssl_handshake_timeout=deadline if self.tls is not None else None
             )
@@ -276,8 +292,8 @@ class Listener(Generic[C]):
             sock.close()
             raise
         finally:
-            arriving.pop(sock, None)
-            arriving.pop(made, None)
+            table.abandon(sock)
+            table.abandon(made)
 
 
 def _plain(address: str) -> str:

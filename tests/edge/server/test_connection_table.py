@@ -37,7 +37,7 @@ def places(table: ConnectionTable[Peer], peer: Peer) -> list[str]:
 def test_a_connection_goes_from_one_collection_to_the_next() -> None:
     table: ConnectionTable[Peer] = ConnectionTable()
     peer, other = Peer(), Peer()
-    table.arriving[peer] = peer.address
+    table.arrive(peer, peer.address)
     assert (table.held, table.waiting, len(table)) == (1, 1, 0)
     table.add(peer)
     table.add(other)
@@ -90,13 +90,45 @@ def test_addresses_are_indexed_while_they_are_limited() -> None:
     assert table.by_address == {}
     table.index_addresses(limited=True)
     table.add(there)
-    table.arriving[object()] = "192.0.2.1"
+    table.arrive(object(), "192.0.2.1")
     assert [table.held_by(address) for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3")] == [2, 1, 0]
     table.remove(there)
     assert list(table.by_address) == ["192.0.2.1"]
     table.index_addresses(limited=False)
     table.remove(here)
     assert table.by_address == {}
+
+
+def test_who_waits_is_counted_by_network_from_its_accept_until_it_has_said_who_it_is() -> None:
+    table: ConnectionTable[Peer] = ConnectionTable()
+    here, there, six = "192.0.2.1", "192.0.2.2", "2001:db8:0:1::1"
+    socket, proxy, failed = object(), object(), object()
+    peer, neighbor, guest = Peer(here), Peer(there), Peer(six)
+
+    def waiting() -> list[int]:
+        return [table.waiting_from(address) for address in (here, there, "2001:db8:0:1:ffff::", "2001:db8:0:2::1")]
+
+    table.arrive(socket, here)
+    table.arrive(proxy, "")
+    table.arrive(failed, there)
+    table.arrive(guest, six)
+    assert waiting() == [1, 1, 1, 0]
+    table.attach(socket, peer)
+    table.arrive(proxy, here)
+    table.abandon(failed)
+    assert waiting() == [2, 0, 1, 0]
+    table.add(peer)
+    table.add(guest)
+    table.add(neighbor)
+    table.abandon(peer)
+    assert waiting() == [2, 1, 1, 0]
+    table.welcome(peer, 1)
+    table.retire(neighbor)
+    table.remove(guest)
+    assert waiting() == [1, 0, 0, 0]
+    table.abandon(proxy)
+    assert waiting() == [0, 0, 0, 0]
+    assert table.held == 2
 
 
 @pytest.mark.parametrize("transport", ["tcp", "websocket"])

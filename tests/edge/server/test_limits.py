@@ -59,12 +59,12 @@ def test_the_budget_counts_the_sockets_of_all_listeners() -> None:
     for table in tables:
         budget.share(table)
         table.add(Peer("192.0.2.1"))
-    tables[0].arriving[object()] = "192.0.2.2"
-    assert (budget.held, budget.room, budget.full) == (3, 1, False)
+    tables[0].arrive(object(), "192.0.2.2")
+    assert (budget.held, budget.room) == (3, 1)
     assert budget.crowded("192.0.2.1")
     assert not budget.crowded("192.0.2.2")
     tables[1].add(Peer("192.0.2.3"))
-    assert (budget.held, budget.room, budget.full) == (4, 0, True)
+    assert (budget.held, budget.room) == (4, 0)
 
 
 def test_the_files_of_the_process_bound_the_connections() -> None:
@@ -82,5 +82,5 @@ async def test_a_reload_swaps_the_limits_whole_and_for_those_who_are_connected(s
     assert limits is house.runtime.tcp.shared.limits is house.runtime.websocket.limits
     assert (limits.accept_rate, house.runtime.tcp.shared.unmetered) == (7, True)
     assert house.runtime.registrar.listener.limits.silence != limits.silence
-    assert house.runtime.budget.full
+    assert house.runtime.budget.room == 0
     assert (await wire.ask("heartbeat"))["type"] == "ack"

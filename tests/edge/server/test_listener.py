@@ -89,12 +89,14 @@ async def test_max_connections_never_exceeds_the_open_files_less_a_reserve(serve
 
 
 async def test_exactly_max_connections_that_come_at_once_are_let_in(serve: Serve) -> None:
-    house = await serve(listen__max_connections=150)
+    house = await serve(listen__max_connections=20)
+    for _ in range(17):
+        await house.welcomed()
     with contextlib.ExitStack() as stack:
-        for each in knocks(house.tcp, 151):
+        for each in knocks(house.tcp, 4):
             stack.enter_context(each)
-        await until(lambda: len(house.runtime.tcp.connections) + sum(rejected(house).values()) == 151)
-        assert len(house.runtime.tcp.connections) == 150
+        await until(lambda: len(house.runtime.tcp.connections) + sum(rejected(house).values()) == 21)
+        assert len(house.runtime.tcp.connections) == 20
         assert rejected(house) == {"too_many_connections": 1}
 
 
@@ -122,17 +124,78 @@ async def test_one_address_that_knocks_often_at_once_gets_exactly_its_share(serv
 
 
 @BOTH
-async def test_those_who_have_not_said_hello_are_limited_apart(transport: str, serve: Serve, peer: Connect) -> None:
+async def test_those_who_have_not_said_hello_are_limited_at_each_listener(
+    transport: str, serve: Serve, peer: Connect
+) -> None:
     house = await serve(listen__max_pending=2)
-    silent = await peer(house, "tcp")
-    await peer(house, "websocket", bare=True)
-    await until(lambda: sum(len(listener.connections.pending) for listener in house.runtime.client_listeners) == 2)
+    silent = [await peer(house, transport, f"127.0.0.{number}", bare=True) for number in (2, 3)]
+    listener = house.runtime.tcp if transport == "tcp" else house.runtime.websocket
+    await until(lambda: len(listener.connections.pending) == 2)
     told = await refusal(house, transport)
     assert told["reason"] == "rate_limited"
     assert told["retry_after_seconds"] == 1
-    await silent.say(HELLO)
-    assert (await silent.hear())["type"] == "welcome"
+    await house.welcomed("websocket" if transport == "tcp" else "tcp")
+    if isinstance(silent[0], WebSocketPeer):
+        assert " 101 " in await silent[0].upgrade()
+    await silent[0].say(HELLO)
+    assert (await silent[0].hear())["type"] == "welcome"
     await house.welcomed(transport)
+
+
+@BOTH
+async def test_one_address_may_have_as_many_who_have_not_said_hello_as_there_are_places_left(
+    transport: str, serve: Serve, peer: Connect
+) -> None:
+    house = await serve(listen__max_pending=4)
+    silent = [await peer(house, transport, "127.0.0.2", bare=True) for _ in range(2)]
+    listener = house.runtime.tcp if transport == "tcp" else house.runtime.websocket
+    await until(lambda: len(listener.connections.pending) == 2)
+    assert (await refusal(house, transport, "127.0.0.2"))["reason"] == "rate_limited"
+    await house.welcomed(transport)
+    if isinstance(silent[0], WebSocketPeer):
+        assert " 101 " in await silent[0].upgrade()
+    await silent[0].say(HELLO)
+    assert (await silent[0].hear())["type"] == "welcome"
+    await house.welcomed(transport, "127.0.0.2")
+
+
+async def test_many_idle_sockets_at_one_listener_keep_nobody_out_at_it_or_at_the_others(serve: Serve) -> None:
+    house = await serve(listen__max_connections=384, listen__accept_rate=0)
+    ports = {"tcp": house.tcp, "registrar": house.gateway.ports()["registrar"] or 0}
+    with contextlib.ExitStack() as stack:
+        for port in ports.values():
+            for number in range(600):
+                source = (f"127.0.0.{2 + number % 5}", 0)
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE, source))
+        await until(lambda: sum(rejected(house).values()) == 600 - 5 * 16)
+        assert house.runtime.tcp.connections.waiting == 5 * 16, "of the places each has what is left: a sixth"
+        assert house.runtime.registrar.listener.connections.waiting == 5 * 16
+        for transport in ("tcp", "websocket"):
+            for _ in range(20):
+                await house.welcomed(transport)
+    await until(lambda: not house.runtime.tcp.connections.pending)
+
+
+async def test_those_who_say_nothing_never_take_more_than_a_quarter_of_the_connections(serve: Serve) -> None:
+    house = await serve(listen__max_connections=40, listen__accept_rate=0)
+    with contextlib.ExitStack() as stack:
+        for number in range(30):
+            stack.enter_context(socket.create_connection(("127.0.0.1", house.tcp), PATIENCE, (f"127.0.1.{number}", 0)))
+        await until(lambda: rejected(house) == {"rate_limited": 20})
+        assert house.runtime.tcp.connections.waiting == 10
+        await house.welcomed("websocket")
+
+
+async def test_a_proxy_is_no_crowd_but_the_client_that_it_names_may_be_one(serve: Serve, peer: Connect) -> None:
+    house = await serve(listen__proxy_protocol_from='["127.0.0.1/32"]', listen__max_pending=4)
+    first, second, third = [await peer(house) for _ in range(3)]
+    await until(lambda: house.runtime.tcp.connections.waiting == 3)
+    await first.send(HEADERS["version 1, IPv4"][0])
+    await until(lambda: len(house.runtime.tcp.connections) == 1)
+    await second.send(HEADERS["version 1, IPv4 in IPv6"][0])
+    assert [each["reason"] for each in await second.gone()] == ["rate_limited"]
+    await third.send(HEADERS["version 1, IPv6"][0] + HELLO + b"\n")
+    assert (await third.hear())["type"] == "welcome"
 
 
 @BOTH
@@ -155,7 +218,7 @@ async def test_without_an_accept_rate_a_crowd_is_let_in(serve: Serve) -> None:
 
 
 async def test_a_turn_of_the_loop_accepts_one_batch_and_no_more(serve: Serve) -> None:
-    house = await serve()
+    house = await serve(files=4096)
     listener = house.runtime.tcp
     with contextlib.ExitStack() as stack:
         for each in knocks(house.tcp, 150):

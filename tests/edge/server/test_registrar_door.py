@@ -177,10 +177,9 @@ async def test_who_hangs_up_before_the_answer_is_written_leaves_nothing(serve: S
 async def test_agents_that_have_proven_nothing_are_pending_like_clients(serve: Serve, call: Call) -> None:
     house = await serve(listen__max_pending=2)
     key = await sold(house)
-    first = await call(house, key)
+    first, silent = await call(house, key), await call(house, address="127.0.0.2")
     await first.challenged()
-    silent = await house.connect()
-    await until(lambda: len(house.runtime.tcp.connections.pending) == 1)
+    await until(lambda: len(house.runtime.registrar.listener.connections.pending) == 2)
     assert await (await call(house)).gone() == [{"type": "refused", "reason": "rate_limited"}]
     await first.utter(first.proof())
     assert (await first.hear())["type"] == "registered"
