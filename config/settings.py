@@ -73,7 +73,12 @@ class ListenSettings:
         live=True,
         help="Client connections at once from one address, 0 for no limit. Many users may share one address.",
     )
-    max_pending: Positive = setting(1024, live=True, help="Connections at once that have not yet said who they are.")
+    max_pending: Positive = setting(
+        1024,
+        live=True,
+        help="Connections at once, at each door, that have not yet said who they are; never more than a quarter of all "
+        "that there may be. One address (of IPv6, one /64) may have as many of them as there are places left for others.",
+    )
     accept_rate: Count = setting(2000, live=True, help="Connections accepted per second, 0 for no limit.")
     message_rate: Count = setting(
         10, live=True, help="Messages per second that one connection may go on sending, 0 for no limit."

@@ -188,7 +188,7 @@ def screen(gateway: Gateway, before: int, files: int) -> str:
         *_registrar(gateway),
         "",
         *(_licensing(gateway) if runtime.clients else ()),
-        f"  capacity   {runtime.max_connections:,} connections; open files {before:,} raised to {files:,}"
+        f"  capacity   {runtime.budget.max_connections:,} connections; open files {before:,} raised to {files:,}"
         + (", on uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else ""),
         *(f"  warning    {warning}" for warning in warnings(settings)),
     ]

@@ -151,7 +151,7 @@ async def _matching(runtime: Runtime, request: web.Request, after: int = 0, most
 
 
 def _document(runtime: Runtime, session: Session) -> ConnectionDocument:
-    connection = runtime.sign_in.connected.get(session.number)
+    connection = runtime.connection_of(session.number)
     heard = None
     if connection is not None:
         heard = utc(runtime.clock.wall() - (runtime.timer_wheel.tick - connection.last_heard_tick) * TICK)

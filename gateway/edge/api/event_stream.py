@@ -132,7 +132,7 @@ class Events:
                 "accounts": seen.accounts,
                 "devices": seen.devices,
                 "kinds": {kind: count for kind, count in sorted(kinds.items()) if count},
-                "pending": sum(len(listener.pending) for listener in runtime.client_listeners),
+                "pending": sum(len(listener.connections.pending) for listener in runtime.client_listeners),
             },
             "conferences": {**seen.conferences, "members": seen.members["live"], "waiting": seen.members["scheduled"]},
             "rights": rights(seen.edition) if rights is not None else None,

@@ -50,8 +50,8 @@ def _view(runtime: Runtime, version: str) -> View:
         listeners=[
             ListenerView(
                 transport=listener.transport,
-                pending=listener.waiting,
-                open=len(listener.connections) - len(listener.pending),
+                pending=listener.connections.waiting,
+                open=len(listener.connections) - len(listener.connections.pending),
                 accepted=listener.accepted,
                 heartbeats=listener.heartbeats,
                 rejected=listener.rejected,

@@ -28,9 +28,8 @@ from gateway.edge.storage.persistence import Persistence
 class Dispatcher:
     """Acts upon the messages of clients, and carries decisions out.
 
-    `connected` has the connection of each session by its number. `max_deferred` is how many messages of a client are
-    kept while an answer of it waits; `on_state_change` is told of a connection whose state, and so whose patience, is
-    another one.
+    `connection_of` gives the connection of a session by its number. `max_deferred` is how many messages of a client are
+    kept while an answer of it waits.
     """
 
     def __init__(
@@ -39,15 +38,16 @@ class Dispatcher:
         persistence: Persistence,
         sign_in: SignIn,
         pending_replies: PendingReplies,
-        on_state_change: Callable[[Connection], None],
+        connection_of: Callable[[int], Connection | None],
+        *,
+        max_deferred: int,
     ) -> None:
-        self.max_deferred = 0
+        self.max_deferred = max_deferred
         self._sequencer = sequencer
         self._persistence = persistence
         self._sign_in = sign_in
         self._pending_replies = pending_replies
-        self._connected = sign_in.connected
-        self._on_state_change = on_state_change
+        self._connection_of = connection_of
         pending_replies.deliver = self.deliver
         pending_replies.receive = self.receive
         pending_replies.follow_presence = self._follow_presence
@@ -96,7 +96,7 @@ class Dispatcher:
         self.commit_and_deliver(decision, connection, request.id)
 
     def _acknowledge(self, connection: Connection, request: Request) -> None:
-        connection.listener.heartbeats += 1
+        connection.shared.heartbeats += 1
         answer: dict[str, Any] = {"type": "ack"}
         if request.fields["seq"] is not None:
             answer["seq"] = request.fields["seq"]
@@ -108,8 +108,7 @@ class Dispatcher:
             return
         state = SessionState.AWAKE if session.awake else SessionState.ASLEEP
         if state is not connection.state:
-            connection.state = state
-            self._on_state_change(connection)
+            connection.enter(state)
 
     def _defer(self, connection: Connection, payload: bytes) -> None:
         """Keep what a client says until its last answer has been told; no more than it may say at once."""
@@ -119,6 +118,13 @@ class Dispatcher:
         else:
             fault = RequestFault("too_fast", "too many messages while an answer waits for the store")
             connection.send(_worded(fault))
+
+    def answer_flood(self, connection: Connection, *, again: bool) -> None:
+        """Tell a client that messages above the rate were dropped; one that goes on is sent away."""
+        if again:
+            connection.close("too_fast", _worded(RequestFault("too_fast", "still too many messages")))
+        else:
+            connection.send(_worded(RequestFault("too_fast", "messages above the rate were dropped")))
 
     def _answer_fault(self, connection: Connection, fault: RequestFault, payload: bytes) -> None:
         if connection in self._pending_replies.deferred_input:
@@ -171,7 +177,7 @@ class Dispatcher:
     def _close_ended(self, decision: Decision) -> None:
         """Close the connections of sessions that are over, or go on with another."""
         for number, cause in decision.closings:
-            connection = self._connected.pop(number, None)
+            connection = self._connection_of(number)
             if connection is not None:
                 connection.session = None
                 connection.close(cause, farewell(cause))
@@ -189,7 +195,7 @@ class Dispatcher:
             else:
                 asker.send(answer)
         for number, message in decision.notices:
-            connection = self._connected.get(number)
+            connection = self._connection_of(number)
             if connection is not None:
                 connection.send(message)
 

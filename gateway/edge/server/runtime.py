@@ -7,27 +7,28 @@ hands out the connections that may be due; once a second a command lets the stat
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import math
 import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from config.settings import Settings
 from gateway.core.admission.commands import Command, End, EndResumables, SetGranting, SetTerms, Tick
 from gateway.core.admission.decision import Decision
-from gateway.core.admission.requests import SessionState
 from gateway.core.admission.snapshot import Snapshot, snapshot
 from gateway.core.admission.state import State
 from gateway.core.counting.session import Instant
+from gateway.core.registration.registrar import Registrar
 from gateway.core.wire.close_codes import farewell
 from gateway.edge.machine import Clock
-from gateway.edge.server.connection import LINGER_TICKS, Connection
+from gateway.edge.server import registrar_service, tcp, websocket
+from gateway.edge.server.connection import BaseConnection, Connection, Shared
 from gateway.edge.server.dispatcher import Dispatcher
+from gateway.edge.server.limits import LINGER_TICKS, Limits, SocketBudget, retry_seconds
 from gateway.edge.server.listener import Listener
 from gateway.edge.server.pending_commits import PendingReplies
-from gateway.edge.server.registrar_service import SILENT_INTERVALS, RegistrarService
+from gateway.edge.server.registrar_service import RegistrarService
 from gateway.edge.server.registration import Registration
 from gateway.edge.server.sequencer import Sequencer
 from gateway.edge.server.sign_in import SignIn
@@ -41,9 +42,6 @@ from gateway.edge.storage.persistence import Persistence
 from gateway.edge.terms import counting_models, terms_of, with_grant
 from gateway.licensing import MODELS
 
-FREEZE_EVERY = 1024
-"""Connections of growth after which what is alive is taken out of the garbage collector's sight."""
-
 log = logging.getLogger("tallygate.runtime")
 
 
@@ -51,32 +49,36 @@ class Runtime:
     """The parts of a running gateway, put together in order; each is given what it needs and no more.
 
     `files` is how many files the process may open. Without `clients` there are no client listeners: a registrar alone
-    has none.
+    has none. It owns the connections of the client listeners.
     """
 
     def __init__(self, settings: Settings, clock: Clock, *, files: int, clients: bool = True) -> None:
         self.clients = clients
         self.clock = clock
-        self.draining = False
         self.started = clock.wall()
-        self._files = files
+        self.settings = settings
+        self._configured = settings
+        self._models = counting_models(settings)
         self._recorder: CommandRecorder | None = None
         self._instant: Instant | None = None
-        self._configured = self.settings = settings
-        self._models = counting_models(settings)
-        self.timer_wheel: TimerWheel[Connection] = TimerWheel()
-        self.tcp = Listener("tcp", TcpConnection, self)
-        self.websocket = Listener("websocket", WebSocketConnection, self)
+        self.timer_wheel: TimerWheel[BaseConnection] = TimerWheel()
+        self.budget = SocketBudget(settings.listen, files)
+        self.tcp = self._listener("tcp", TcpConnection, tcp.refusal)
+        self.websocket = self._listener("websocket", WebSocketConnection, websocket.refusal)
         self.client_listeners = (self.tcp, self.websocket)
-        self.registrar = RegistrarService(self, max(math.ceil(settings.registrar.interval), 1))
-        self.listeners = (*self.client_listeners, self.registrar.listener)
-        terms = terms_of(settings, None, self._models, settings.listen.ceiling(files))
+        terms = terms_of(settings, None, self._models, self.budget.max_connections)
         self.state = State(terms, MODELS, self.now(), f"{int(self.started):x}")
         self.sequencer = Sequencer(self.state, self.now)
+        registrar = Registrar(lambda: secrets.token_hex(16), max(math.ceil(settings.registrar.interval), 1))
         self.persistence = Persistence(
-            settings.store.path, self.state, self.registrar.registrar, self.now, deadline=settings.store.deadline
+            settings.store.path, self.state, registrar, self.now, deadline=settings.store.deadline
         )
         self.history_store = HistoryStore(self.state.history, self.persistence.store, settings.history.keep)
+        limits = registrar_service.limits_of(settings, registrar.interval)
+        self.registrar = RegistrarService(
+            registrar, self.persistence, clock.wall, limits, self.budget, self.timer_wheel
+        )
+        self.listeners = (*self.client_listeners, self.registrar.listener)
         self.registration = Registration(
             settings.registration,
             clock,
@@ -85,7 +87,7 @@ class Runtime:
             on_license=self.apply_license,
             is_draining=lambda: self.draining,
         )
-        self.sign_in = SignIn(self.sequencer, settings, on_welcome=self._welcomed, is_draining=lambda: self.draining)
+        self.sign_in = SignIn(self.sequencer, settings, is_draining=lambda: self.draining)
         self.pending_replies = PendingReplies(
             self.sequencer,
             self.persistence,
@@ -94,11 +96,31 @@ class Runtime:
             on_distrust=self.registrar.release_pending,
         )
         self.dispatcher = Dispatcher(
-            self.sequencer, self.persistence, self.sign_in, self.pending_replies, self._state_changed
+            self.sequencer,
+            self.persistence,
+            self.sign_in,
+            self.pending_replies,
+            self.connection_of,
+            max_deferred=settings.listen.message_burst,
         )
         self.ticker = Ticker(clock.mono, self.advance)
-        self.silence_limits: dict[SessionState, int] = {}
-        self._apply_to_listeners(settings)
+
+    def _listener(
+        self,
+        transport: str,
+        make: Callable[[Shared[Connection], str], Connection],
+        word: Callable[[str, int], bytes],
+    ) -> Listener[Connection]:
+        """Return a listener of clients, whose owner this is."""
+        return Listener(
+            transport,
+            make,
+            self,
+            Limits.of(self.settings),
+            self.budget,
+            self.timer_wheel,
+            lambda reason: word(reason, retry_seconds(reason, self.retry_after)),
+        )
 
     # -- terms ---------------------------------------------------------------------------------------------------------
 
@@ -106,10 +128,16 @@ class Runtime:
         """Take the limits of the settings; nobody is dropped by it."""
         self._configured = settings
         grant = self.registration.grant
-        self.settings = with_grant(settings, grant)
-        self._apply_to_listeners(self.settings)
-        self.commit_and_deliver(SetTerms(terms_of(settings, grant, self._models, self.max_connections)))
-        self.sign_in.apply_settings(self.settings)
+        self.settings = settings = with_grant(settings, grant)
+        self.budget.apply_settings(settings.listen)
+        limits = Limits.of(settings)
+        for listener in self.client_listeners:
+            listener.apply_limits(limits)
+        self.registrar.listener.apply_limits(registrar_service.limits_of(settings, self.registrar.registrar.interval))
+        self.dispatcher.max_deferred = settings.listen.message_burst
+        terms = terms_of(self._configured, grant, self._models, self.budget.max_connections)
+        self.commit_and_deliver(SetTerms(terms))
+        self.sign_in.apply_settings(settings)
 
     def apply_license(self) -> None:
         """Take what the license of a registrar grants in place of what is configured; nobody is dropped by it."""
@@ -118,27 +146,12 @@ class Runtime:
         if self.state.terms.model != model:
             self.persistence.follow_primary()
 
-    def _apply_to_listeners(self, settings: Settings) -> None:
-        listen, heartbeat = settings.listen, settings.heartbeat
-        self.hello_deadline = heartbeat.hello_deadline
-        self.retry_after = heartbeat.interval
-        self.max_connections = listen.ceiling(self._files)
-        self.max_pending = listen.max_pending
-        self.max_per_address = listen.max_connections_per_address
-        self.dispatcher.max_deferred = listen.message_burst
-        self.silence_limits = {
-            SessionState.PENDING: _ticks(heartbeat.hello_deadline),
-            SessionState.AWAKE: _ticks(heartbeat.timeout),
-            SessionState.ASLEEP: _ticks(max(heartbeat.asleep_timeout, heartbeat.timeout)),
-            SessionState.CLOSED: LINGER_TICKS,
-        }
-        for listener in self.listeners:
-            listener.apply_settings(listen, TICK)
-            listener.limit_addresses(limited=self.max_per_address > 0)
-            listener.silence_limits = self.silence_limits
-        silence = _ticks(SILENT_INTERVALS * self.registrar.registrar.interval)
-        self.registrar.listener.silence_limits = {**self.silence_limits, SessionState.AWAKE: silence}
-        self.registrar.listener.proxies = []  # they stand before the client doors; an agent says no PROXY header
+    @property
+    def retry_after(self) -> float:
+        """Seconds after which a client that was refused may come back, where nothing else is known."""
+        return self.settings.heartbeat.interval
+
+    # -- what is read --------------------------------------------------------------------------------------------------
 
     def record(self, recorder: CommandRecorder) -> None:
         """Have every command recorded from now on."""
@@ -150,6 +163,19 @@ class Runtime:
         refusals = Counter(seen.refusals)
         refusals.update(self.sign_in.refusals)
         return seen._replace(refusals=refusals)
+
+    def connection_of(self, session: int) -> Connection | None:
+        """Return the connection of a session by its number; None where it has none."""
+        for listener in self.client_listeners:
+            connection = listener.connections.connected.get(session)
+            if connection is not None:
+                return connection
+        return None
+
+    def connections(self) -> Iterable[Connection]:
+        """Yield every open connection of a client."""
+        for listener in self.client_listeners:
+            yield from listener.connections
 
     def now(self) -> Instant:
         """Return the present instant."""
@@ -176,7 +202,6 @@ class Runtime:
         self.registrar.restore(stored.licenses, stored.installations)
         self.registration.restore(stored.meta)
         await self.history_store.open()
-        self.follow_registration()
         self.tick()
         self.persistence.record_alive(self.clock.mono())
 
@@ -185,13 +210,13 @@ class Runtime:
         for _ in range(ticks):
             for connection in self.timer_wheel.advance():
                 try:
-                    self._close_if_silent(connection)
+                    connection.check_silence()
                 except Exception:
                     log.exception("a connection could not be looked at; it is cut off")
                     connection.transport.abort()
             tick = self.timer_wheel.tick
             for listener in self.listeners:
-                listener.tick = tick
+                listener.shared.tick = tick
             if tick % round(1 / TICK) == 0:
                 try:
                     self._every_second()
@@ -204,24 +229,13 @@ class Runtime:
             log.exception("the registration could not be looked at; it is tried again in the next tick")
         self.pending_replies.check_deadlines(self.clock.mono())
 
-    def _close_if_silent(self, connection: Connection) -> None:
-        due = connection.last_heard_tick + connection.listener.silence_limits[connection.state]
-        if due > self.timer_wheel.tick:
-            self.timer_wheel.put(connection, due)
-        elif connection.state is SessionState.CLOSED:
-            connection.transport.abort()
-        elif connection.state is SessionState.PENDING:
-            self.close(connection, "hello_timeout")
-        else:
-            self.close(connection, "heartbeat_timeout")
-
     def _every_second(self) -> None:
         now = self.tick()
         self.persistence.record_alive(now.mono)
         self.history_store.poll(now)
+        self.registrar.poll()
         if self._recorder is not None:
             self._recorder.flush()
-        self.registrar.poll()
 
     def tick(self) -> Instant:
         """Let the state know that time has passed, and return the instant."""
@@ -239,68 +253,32 @@ class Runtime:
         if grants is not self.state.granting:
             self.commit_and_deliver(SetGranting(grants))
 
-    # -- connections ---------------------------------------------------------------------------------------------------
+    # -- connections of clients ----------------------------------------------------------------------------------------
 
-    def opened(self, connection: Connection) -> None:
-        """A connection has been made; it has until the hello deadline to say who it is."""
-        listener = connection.listener
-        listener.accepted += 1
-        listener.arriving.pop(connection, None)
-        listener.connections.add(connection)
-        listener.pending.add(connection)
-        if self.max_per_address:
-            listener.by_address.setdefault(connection.address, set()).add(connection)
-        self.timer_wheel.put(connection, connection.last_heard_tick + listener.silence_limits[SessionState.PENDING])
-        if len(listener.connections) >= listener.frozen_connections + FREEZE_EVERY:
-            listener.frozen_connections = len(listener.connections)
-            gc.freeze()
-
-    def receive(self, connection: Connection, payload: bytes) -> None:
+    def received(self, connection: Connection, payload: bytes) -> None:
         """Act upon one message of a client."""
         self.follow_registration()
         self.dispatcher.receive(connection, payload)
 
-    def _welcomed(self, connection: Connection) -> None:
-        """A connection has a session; its hello deadline no longer counts."""
-        connection.last_heard_tick = self.timer_wheel.tick
-        connection.listener.pending.discard(connection)
-        if self.silence_limits[connection.state] < self.silence_limits[SessionState.PENDING]:
-            self._state_changed(connection)
+    def flooded(self, connection: Connection, *, again: bool) -> None:
+        """Tell a client that messages were dropped; one that goes on is sent away."""
+        self.dispatcher.answer_flood(connection, again=again)
 
-    def _state_changed(self, connection: Connection) -> None:
-        self.timer_wheel.put(connection, connection.last_heard_tick + self.silence_limits[connection.state])
+    def expired(self, connection: Connection, cause: str) -> None:
+        """Close a connection that was silent for too long."""
+        self.close(connection, cause)
 
     def ended(self, connection: Connection, cause: str) -> None:
         """A connection is over for `cause`: so is its session, unless it may be resumed."""
-        connection.listener.pending.discard(connection)
         session, connection.session = connection.session, None
         if session is not None:
-            self.sign_in.connected.pop(session.number, None)
             self.commit_and_deliver(End(session.number, cause), self.instant())
-
-    def gone(self, connection: Connection) -> None:
-        """The socket of a connection is gone."""
-        listener = connection.listener
-        self.timer_wheel.drop(connection)
-        listener.connections.discard(connection)
-        listener.pending.discard(connection)
-        same = listener.by_address.get(connection.address)
-        if same is not None:
-            same.discard(connection)
-            if not same:
-                del listener.by_address[connection.address]
-        cause = connection.cause or "closed"
-        listener.closed[cause] = listener.closed.get(cause, 0) + 1
-        listener.durations.observe((self.timer_wheel.tick - connection.accepted) * TICK)
 
     def close(self, connection: Connection, cause: str, *, retry_after: float | None = None) -> None:
         """End a connection from here with the closing message of its cause; `retry_after` is in seconds."""
         connection.close(cause, farewell(cause, retry_after))
 
-    def connections(self) -> Iterable[Connection]:
-        """Yield every open connection of a client."""
-        for listener in self.client_listeners:
-            yield from listener.connections
+    # -- commands ------------------------------------------------------------------------------------------------------
 
     def commit_and_deliver(self, command: Command, at: Instant | None = None) -> Decision:
         """Apply a command that nobody waits for, and carry out what was decided."""
@@ -318,6 +296,11 @@ class Runtime:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
+    @property
+    def draining(self) -> bool:
+        """Whether nobody is let in any more."""
+        return self.budget.draining
+
     def close_all(self, cause: str) -> None:
         """Close the client listeners and end every session for `cause`."""
         for listener in self.client_listeners:
@@ -328,7 +311,7 @@ class Runtime:
 
     async def stop_accepting(self) -> None:
         """Let nobody in any more; servers that are registered here stay until their registrar is closed."""
-        self.draining = True
+        self.budget.draining = True
         for listener in self.listeners:
             listener.close()
             await listener.finish()
@@ -347,13 +330,9 @@ class Runtime:
     async def abort_remaining(self) -> None:
         """Drop what has not closed after the drain."""
         for _ in range(LINGER_TICKS + 1):
-            if not any(listener.connections for listener in self.listeners):
+            if not any(len(listener.connections) for listener in self.listeners):
                 return
             await asyncio.sleep(TICK)
         for connection in [each for listener in self.listeners for each in listener.connections]:
             connection.transport.abort()
         await asyncio.sleep(0)
-
-
-def _ticks(seconds: float) -> int:
-    return max(math.ceil(seconds / TICK), 1)

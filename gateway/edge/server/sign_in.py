@@ -29,10 +29,9 @@ _HEX = re.compile(r"[0-9a-f]{1,16}").fullmatch
 
 
 class SignIn:
-    """Signs clients in. `connected` has the connection of every session that has one, by number.
+    """Signs clients in; nobody is welcomed while `is_draining` says so.
 
-    `refusals` counts the requests that were refused before any decision, by reason. `on_welcome` is told of each
-    connection that has a session from now on; while `is_draining` says so nobody is welcomed.
+    `refusals` counts the requests that were refused before any decision, by reason.
     """
 
     def __init__(
@@ -40,14 +39,11 @@ class SignIn:
         sequencer: Sequencer,
         settings: Settings,
         *,
-        on_welcome: Callable[[Connection], None],
         is_draining: Callable[[], bool],
     ) -> None:
-        self.connected: dict[int, Connection] = {}
         self.refusals: dict[str, int] = {}
         self._is_draining = is_draining
         self._sequencer = sequencer
-        self._on_welcome = on_welcome
         self._mac = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=16)
         self._greeting: dict[str, Any] = {}
         self.apply_settings(settings)
@@ -73,7 +69,7 @@ class SignIn:
                     return RequestFault("bad_field", f"{name}: differs from the resumed session's", request.id)
         if self._is_draining():
             return self.refuse("hello", Refusal("draining", retry_after=self._sequencer.state.terms.retry_after))
-        address, transport = connection.address, connection.listener.transport
+        address, transport = connection.address, connection.shared.transport
         if session is not None:
             return self._sequencer.submit(Resume(session.number, session.generation, address, transport))
         account, token = fields["account"], fields["token"]
@@ -101,9 +97,8 @@ class SignIn:
         if decision.session is None or decision.answer is None:
             return
         session = self._sequencer.state.sessions.by_number[decision.session]
-        self.connected[session.number] = connection
         connection.session = session
-        connection.state = SessionState.AWAKE if session.awake else SessionState.ASLEEP
+        connection.welcome(session.number, SessionState.AWAKE if session.awake else SessionState.ASLEEP)
         type, id = decision.answer.pop("type"), decision.answer.pop("session")
         decision.answer = {
             "type": type,
@@ -112,7 +107,6 @@ class SignIn:
             **self._greeting,
             **decision.answer,
         }
-        self._on_welcome(connection)
 
     # -- names and secrets ---------------------------------------------------------------------------------------------
 

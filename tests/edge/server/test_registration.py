@@ -271,7 +271,7 @@ async def test_a_reload_keeps_the_limits_of_the_license(
             store__path=store,
         )
         house.gateway.reload(settings)
-        assert house.runtime.tcp.burst == 99
+        assert house.runtime.tcp.limits.burst == 99
         assert limits((await house.http("GET", "/api/license"))[1])["pro"] == 5
 
 

@@ -55,7 +55,11 @@ def empty(house: House) -> bool:
         *(
             len(held)
             for listener in runtime.client_listeners
-            for held in (listener.connections, listener.pending, listener.arriving, listener.by_address)
+            for held in (
+                listener.connections,
+                listener.connections.arriving,
+                listener.connections.by_address,
+            )
         ),
         *(len(view) for view in (runtime.timer_wheel, runtime.state.resumable, admission.conferences.by_id)),
         *(len(view) for view in (admission.sessions, admission.sessions.by_account, admission.sessions.by_device)),
@@ -245,7 +249,7 @@ async def test_an_end_has_its_cause_frees_every_seat_and_leaves_nothing(
     await arrive(client, state)
     await ENDS[cause](house, client, transport)
     await client.close()
-    await until(lambda: not any(listener.held for listener in house.runtime.client_listeners))
+    await until(lambda: not any(listener.connections.held for listener in house.runtime.client_listeners))
     closed = dict(listener_of(house, transport).closed)
     assert closed.pop(cause) == 1
     assert set(closed) <= ({"closed", "reset"} if cause == "replaced" else set())
@@ -268,10 +272,10 @@ async def test_the_causes_before_a_session(transport: str, serve: Serve, peer: C
     (denied,) = await refused.gone()
     assert (denied["reason"], denied["pool"], denied["used"], denied["limit"]) == ("pool_full", "online", 1, 1)
     silent: Peer = await peer(house, transport)
-    await until(lambda: listener_of(house, transport).waiting == 1)
+    await until(lambda: listener_of(house, transport).connections.waiting == 1)
     house.runtime.advance(5 * SECOND)
     assert (await silent.gone())[-1]["reason"] == "hello_timeout"
-    await until(lambda: sum(listener.held for listener in house.runtime.client_listeners) == 1)
+    await until(lambda: sum(listener.connections.held for listener in house.runtime.client_listeners) == 1)
     assert listener_of(house, transport).closed == {"denied": 1, "hello_timeout": 1}
 
 
@@ -300,7 +304,7 @@ async def test_nobody_who_left_is_kept_in_memory_and_no_cycle_needs_the_collecto
                 wires.append(wire)
         for number, wire in enumerate(wires):
             await (wire.drop() if number % 2 else wire.close())
-        await until(lambda: not any(listener.held for listener in house.runtime.client_listeners))
+        await until(lambda: not any(listener.connections.held for listener in house.runtime.client_listeners))
         assert not len(house.runtime.state.sessions)
         assert not len(house.runtime.timer_wheel)
         await asyncio.sleep(0)
@@ -308,7 +312,7 @@ async def test_nobody_who_left_is_kept_in_memory_and_no_cycle_needs_the_collecto
         alive = [each for each in gc.get_objects() if isinstance(each, Connection | Session)]
         kept = [each.account for each in alive if isinstance(each, Session)]
         assert [account for account in kept if account is not None and account.startswith("left-")] == []
-        assert [each for each in alive if isinstance(each, Connection) and each.listener.runtime is house.runtime] == []
+        assert [each for each in alive if isinstance(each, Connection) and each.shared.owner is house.runtime] == []
     finally:
         gc.enable()
 
@@ -482,8 +486,8 @@ async def test_a_drain_sends_everybody_away_spread_over_its_time(serve: Serve) -
 async def test_while_draining_nobody_is_let_in(serve: Serve, peer: Connect) -> None:
     house = await serve()
     waiting = [await peer(house, transport) for transport in ("tcp", "websocket")]
-    await until(lambda: sum(len(listener.pending) for listener in house.runtime.client_listeners) == 2)
-    house.runtime.draining = True
+    await until(lambda: sum(len(listener.connections.pending) for listener in house.runtime.client_listeners) == 2)
+    house.runtime.budget.draining = True
     for client in waiting:
         await client.say(HELLO)
         assert (await client.gone())[-1]["reason"] == "draining"
