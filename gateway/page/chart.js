@@ -12,7 +12,7 @@ them that no seat came after, and those that one did.
 import { svg } from "./dom.js";
 import { count, span } from "./format.js";
 import { DAY, DAYS, HOUR, MONDAY, WEEK, mean, period, scale, ticks, timeTicks } from "./scale.js";
-import { attend } from "./spots.js";
+import { attend } from "./chart_cursor.js";
 
 const SHADES = 8; // classes heat-1 … heat-8; heat-0 is no use at all
 const STRONG = 6; // the first shade that needs a text of the other color

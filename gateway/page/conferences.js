@@ -3,7 +3,7 @@
 import { confirmed } from "./dialog.js";
 import { el, fill, say } from "./dom.js";
 import { count, several } from "./format.js";
-import { WindowedList, search } from "./window.js";
+import { WindowedList, search } from "./virtual_list.js";
 
 let app = null;
 let list = null;

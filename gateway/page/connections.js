@@ -3,7 +3,7 @@
 import { confirmed, shown } from "./dialog.js";
 import { el, fill } from "./dom.js";
 import { count, poolTitle, several, span, when } from "./format.js";
-import { WindowedList, search, tally } from "./window.js";
+import { WindowedList, search, tally } from "./virtual_list.js";
 
 const BANS = [
   ["5m", "5 minutes"],

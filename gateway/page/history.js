@@ -10,7 +10,7 @@ import { el, fill } from "./dom.js";
 import { clock, count, modelTitle, percent, poolTitle, span } from "./format.js";
 import { Panel } from "./panel.js";
 import { DAY, DAYS, HOUR, mean } from "./scale.js";
-import { SHADOW, seatsShown } from "./seats.js";
+import { SHADOW, seatsShown } from "./sizing.js";
 
 const SPANS = [
   { id: "24h", title: "24 h", length: DAY, step: "hour" },

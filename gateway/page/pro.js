@@ -3,7 +3,7 @@
 import { confirmed } from "./dialog.js";
 import { arrange, el, fill, say } from "./dom.js";
 import { count, instant, several, span, when } from "./format.js";
-import { Watch, all, cut } from "./paged.js";
+import { Watch, all, cut } from "./watched_list.js";
 
 const NAMED = 4; // accounts of a group that are named
 

@@ -3,7 +3,7 @@
 import { confirmed } from "./dialog.js";
 import { el, fill } from "./dom.js";
 import { count, modelTitle, poolTitle, several, when } from "./format.js";
-import { Watch, all, cut } from "./paged.js";
+import { Watch, all, cut } from "./watched_list.js";
 
 let app = null;
 let watch = null;
