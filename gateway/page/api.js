@@ -3,7 +3,7 @@
 The token is in this module's memory and nowhere else: it is gone with the page.
 */
 
-import { sentence } from "./format.js";
+import { asSentence } from "./format.js";
 
 let token = "";
 
@@ -17,11 +17,11 @@ export class ApiError extends Error {
 }
 
 /** Use this operator's token from now on; empty for none. */
-export function identify(secret) {
+export function setToken(secret) {
   token = secret.trim();
 }
 
-export const identified = () => token !== "";
+export const hasToken = () => token !== "";
 
 /** The response to a request, whatever its status; `ApiError` where the gateway cannot be reached. */
 export async function ask(method, path, { body, signal, accept } = {}) {
@@ -52,7 +52,7 @@ export async function answered(response) {
 }
 
 function explained(status, code, detail) {
-  const said = sentence(detail);
+  const said = asSentence(detail);
   if (code === "scope") return "Your token may look but not act: this needs the scope admin.";
   if (status === 503 && code === "store_unavailable") {
     return `The store is unavailable; what you asked for is in effect, but not yet durable. ${said}`;

@@ -6,15 +6,15 @@ A view is a module that exports `view`:
 is open, and once right after `open`; `close` stops its timers and requests. `app` is the object below.
 */
 
-import { answered, ApiError, ask, identified, identify } from "./api.js";
+import { answered, ApiError, ask, hasToken, setToken } from "./api.js";
 import { view as audit } from "./audit.js";
 import { view as conferences } from "./conferences.js";
 import { view as connections } from "./connections.js";
-import { confirmed } from "./dialog.js";
-import { arrange, el, fill, say } from "./dom.js";
-import { clock, instant, modelTitle } from "./format.js";
+import { confirmDialog } from "./dialog.js";
+import { el, reorderChildren, setChildren, setText } from "./dom.js";
+import { formatTime, modelTitle, toMilliseconds } from "./format.js";
 import { view as history } from "./history.js";
-import { login } from "./login.js";
+import { showLogin } from "./login.js";
 import { view as pro } from "./pro.js";
 import { view as registrations } from "./registrations.js";
 import { Stream } from "./stream.js";
@@ -55,7 +55,7 @@ class App {
       byId("main").focus();
     });
     byId("sign-out").addEventListener("click", () => {
-      identify("");
+      setToken("");
       this.#stream.open();
     });
     this.#stream.open();
@@ -92,11 +92,11 @@ class App {
   }
 
   confirm(question) {
-    return confirmed(question);
+    return confirmDialog(question);
   }
 
   /** Say something for a while; `kind` is good, bad or note. */
-  say(text, kind = "note") {
+  notify(text, kind = "note") {
     const toast = el("div", { class: `toast ${kind}` }, el("span", {}, text));
     const close = el("button", { type: "button", class: "quiet", "aria-label": "Close" }, "×");
     close.addEventListener("click", () => toast.remove());
@@ -106,14 +106,14 @@ class App {
   }
 
   /** Say what went wrong, as a sentence. */
-  fail(error) {
+  report(error) {
     if (error.name === "AbortError" || error.status === 401) return;
     if (!(error instanceof ApiError)) console.error(error);
-    this.say(error instanceof ApiError ? error.message : `The page failed: ${error.message}`, "bad");
+    this.notify(error instanceof ApiError ? error.message : `The page failed: ${error.message}`, "bad");
   }
 
   /** A button for an act: disabled, with the reason, for who may only look. */
-  act(name, attributes, ...children) {
+  actionButton(name, attributes, ...children) {
     const may = this.admin;
     const why = may ? null : "Your token may look but not act";
     const { title = null, ...others } = attributes;
@@ -134,7 +134,7 @@ class App {
   #told(fields, first) {
     const before = this.state;
     this.state = first ? fields : { ...before, ...fields };
-    const at = instant(fields.clock);
+    const at = toMilliseconds(fields.clock);
     if (at !== null) this.#skew = at - Date.now();
     const scope = before?.operator?.scope;
     if (first && scope !== this.state.operator.scope) this.#close();
@@ -151,13 +151,13 @@ class App {
     clearTimeout(this.#banner);
     if (!up) {
       banner.className = "banner bad";
-      say(banner, why ? `${why} Trying again …` : "Connection to the gateway lost, trying again …");
+      setText(banner, why ? `${why} Trying again …` : "Connection to the gateway lost, trying again …");
     } else if (before === false) {
       banner.className = "banner good";
-      say(banner, "Connected again.");
-      this.#banner = setTimeout(() => say(banner, ""), CONNECTED);
+      setText(banner, "Connected again.");
+      this.#banner = setTimeout(() => setText(banner, ""), CONNECTED);
     } else {
-      say(banner, "");
+      setText(banner, "");
     }
   }
 
@@ -167,17 +167,17 @@ class App {
     this.state = null;
     this.#up = null;
     document.documentElement.dataset.connected = "no";
-    say(byId("banner"), "");
-    for (const id of ["gist", "operator", "about", "notice"]) say(byId(id), "");
-    fill(byId("tabs"));
+    setText(byId("banner"), "");
+    for (const id of ["gist", "operator", "about", "notice"]) setText(byId(id), "");
+    setChildren(byId("tabs"));
     this.#tabs.clear();
     byId("sign-out").hidden = true;
-    const tried = identified();
-    identify("");
-    say(byId("title"), "Sign in");
+    const tried = hasToken();
+    setToken("");
+    setText(byId("title"), "Sign in");
     const problem = status === 401 && !tried ? "" : why;
-    login(byId("view"), problem, (secret) => {
-      identify(secret);
+    showLogin(byId("view"), problem, (secret) => {
+      setToken(secret);
       this.#stream.open();
     });
   }
@@ -187,26 +187,26 @@ class App {
   #frame() {
     const { model, edition, enforce, operator, version, draining, store, registration } = this.state;
     const about = [modelTitle(model), edition ? `edition ${edition}` : "", enforce ? "" : "not enforced"];
-    say(byId("gist"), about.filter(Boolean).join(" · "));
-    say(byId("operator"), `${operator.name} · ${operator.scope}`);
-    byId("sign-out").hidden = !identified();
-    say(byId("about"), `tallygate ${version}`);
+    setText(byId("gist"), about.filter(Boolean).join(" · "));
+    setText(byId("operator"), `${operator.name} · ${operator.scope}`);
+    byId("sign-out").hidden = !hasToken();
+    setText(byId("about"), `tallygate ${version}`);
     const over = OVER[registration.state];
     const notes = [
       over ? `${over} Nothing is granted.` : "",
       !over && registration.shutdown_at
-        ? `The registration server does not answer: service ends at ${clock(registration.shutdown_at)} unless it does.` : "",
+        ? `The registration server does not answer: service ends at ${formatTime(registration.shutdown_at)} unless it does.` : "",
       draining ? "The gateway is draining: nobody is let in any more." : "",
       store.available ? "" : "The store is unavailable: what changes now is not durable.",
     ];
-    say(byId("notice"), notes.filter(Boolean).join(" "));
+    setText(byId("notice"), notes.filter(Boolean).join(" "));
     const shown = VIEWS.filter((view) => view.needs(this.state));
     for (const view of shown) {
       if (!this.#tabs.has(view.id)) {
         this.#tabs.set(view.id, el("li", {}, el("a", { href: `#/${view.id}`, id: `tab-${view.id}` }, view.title)));
       }
     }
-    arrange(byId("tabs"), shown.map((view) => this.#tabs.get(view.id)));
+    reorderChildren(byId("tabs"), shown.map((view) => this.#tabs.get(view.id)));
   }
 
   #route() {
@@ -227,15 +227,15 @@ class App {
       }
     }
     document.title = `${view.title} – tallygate`;
-    say(byId("title"), view.title);
+    setText(byId("title"), view.title);
     const root = byId("view");
     root.removeAttribute("aria-busy");
     root.dataset.view = view.id;
-    fill(root);
+    setChildren(root);
     try {
       view.open(root, this);
     } catch (error) {
-      this.fail(error);
+      this.report(error);
     }
     this.#update();
     if (again) byId("main").focus({ preventScroll: true });
@@ -245,7 +245,7 @@ class App {
     try {
       this.#open.update(this.state);
     } catch (error) {
-      this.fail(error);
+      this.report(error);
     }
   }
 
@@ -256,7 +256,7 @@ class App {
     try {
       view.close();
     } finally {
-      fill(byId("view"));
+      setChildren(byId("view"));
     }
   }
 }

@@ -5,8 +5,8 @@ and says so; older entries come by the page. That the entries shown follow each 
 none was changed is a matter of hashes, which `tallygate audit verify` checks from the first entry on.
 */
 
-import { el, fill } from "./dom.js";
-import { count, when } from "./format.js";
+import { el, setChildren } from "./dom.js";
+import { formatCount, timeElement } from "./format.js";
 
 const PAGE = 200;
 const PAUSE = 2000; // milliseconds between two looks for newer entries
@@ -51,7 +51,7 @@ class Audit {
     const head = titles.map((text, index) => el("th", { scope: "col", class: index ? "" : "number" }, text));
     const caption = el("caption", { class: "visually-hidden" }, "The audit log, the newest entry first");
     this.table = el("table", { class: "grid audit" }, caption, el("thead", {}, el("tr", {}, head)), this.rows);
-    fill(
+    setChildren(
       root,
       el(
         "div",
@@ -117,7 +117,7 @@ class Audit {
     try {
       return await this.app.get(`api/audit?order=newest&limit=${PAGE}${cursor}`, { signal: this.requests.signal });
     } catch (error) {
-      if (error.name !== "AbortError") this.app.fail(error);
+      if (error.name !== "AbortError") this.app.report(error);
       return null;
     }
   }
@@ -129,9 +129,9 @@ class Audit {
       return words.every((word) => text.includes(word));
     });
     for (const entry of found) if (!this.made.has(entry)) this.made.set(entry, row(entry));
-    fill(this.rows, found.map((entry) => this.made.get(entry)));
-    const loaded = `${count(this.entries.length)} latest entries`;
-    const matching = words.length ? `${count(found.length)} of the ${loaded} match` : `The ${loaded}`;
+    setChildren(this.rows, found.map((entry) => this.made.get(entry)));
+    const loaded = `${formatCount(this.entries.length)} latest entries`;
+    const matching = words.length ? `${formatCount(found.length)} of the ${loaded} match` : `The ${loaded}`;
     const whole = followed(this.entries, this.next === null);
     const chain = whole ? "they follow each other without a gap" : "but entries between them are missing or changed";
     const text = `${matching}; ${chain}. All hashes are checked by “tallygate audit verify”.`;
@@ -158,8 +158,8 @@ function row(entry) {
   return el(
     "tr",
     {},
-    el("td", { class: "number" }, count(entry.seq)),
-    el("td", {}, when(entry.time)),
+    el("td", { class: "number" }, formatCount(entry.seq)),
+    el("td", {}, timeElement(entry.time)),
     el("td", {}, entry.actor),
     el("td", {}, el("code", {}, entry.action)),
     el("td", {}, entry.subject),

@@ -1,9 +1,9 @@
 /* Conferences: who meets, live and declared; ended from here. */
 
-import { confirmed } from "./dialog.js";
-import { el, fill, say } from "./dom.js";
-import { count, several } from "./format.js";
-import { WindowedList, search } from "./virtual_list.js";
+import { confirmDialog } from "./dialog.js";
+import { el, setChildren, setText } from "./dom.js";
+import { formatCount, pluralize } from "./format.js";
+import { searchField, WindowedList } from "./virtual_list.js";
 
 let app = null;
 let list = null;
@@ -19,7 +19,7 @@ export const view = {
   open(root, given) {
     app = given;
     mark = sought = "";
-    const field = search({
+    const field = searchField({
       id: "conferences-search",
       label: "Search",
       placeholder: "id of a conference",
@@ -42,16 +42,16 @@ export const view = {
       empty: () => (sought
         ? [el("p", {}, "No conference has this in its id.")]
         : [el("p", {}, "There is no conference."), el("p", { class: "note" }, "A conference begins when the first client joins it, or when it is declared: PUT /api/conferences/ID.")]),
-      fail: (error) => app.fail(error),
+      fail: (error) => app.report(error),
     });
-    fill(root, el("div", { class: "toolbar" }, field.node, figures), list.node);
+    setChildren(root, el("div", { class: "toolbar" }, field.node, figures), list.node);
     list.anew();
   },
 
   update(state) {
     const { live, scheduled, members, waiting } = state.conferences;
-    const parts = [`${count(live)} live with ${several(members, "member")}`, `${count(scheduled)} scheduled${waiting ? ` with ${count(waiting)} waiting` : ""}`];
-    say(figures, parts.join(" · "));
+    const parts = [`${formatCount(live)} live with ${pluralize(members, "member")}`, `${formatCount(scheduled)} scheduled${waiting ? ` with ${formatCount(waiting)} waiting` : ""}`];
+    setText(figures, parts.join(" · "));
     if (mark && mark !== state.generations.conferences) list.changed();
     mark = state.generations.conferences;
   },
@@ -65,12 +65,12 @@ export const view = {
 const COLUMNS = [
   { title: "Conference", class: "who", cell: (item) => (item.members ? el("a", { href: `#/connections?conference=${encodeURIComponent(item.id)}`, title: "Show the connections in it" }, item.id) : item.id) },
   { title: "State", class: "short", cell: (item) => el("span", { class: item.state === "live" ? "tag good" : "tag" }, item.state) },
-  { title: "Members", class: "number", cell: (item) => [count(item.members), el("span", { class: "unit" }, item.members === 1 ? " member" : " members")] },
+  { title: "Members", class: "number", cell: (item) => [formatCount(item.members), el("span", { class: "unit" }, item.members === 1 ? " member" : " members")] },
   { title: "Access", class: "wide-only short", cell: (item) => item.access },
   { title: "Mode", class: "wide-only short", cell: (item) => item.mode },
-  { title: "Hosts", class: "wide-only number", cell: (item) => count(item.hosts.length) },
+  { title: "Hosts", class: "wide-only number", cell: (item) => formatCount(item.hosts.length) },
   { title: "Server", class: "wide-only", cell: (item) => [item.server ?? "this one", " ", item.declared ? el("span", { class: "tag" }, "declared") : null] },
-  { title: "Act", class: "acts", cell: (item) => app.act("end", { class: "small", "aria-label": `End ${item.id}`, onclick: () => end(item) }, "End") },
+  { title: "Act", class: "acts", cell: (item) => app.actionButton("end", { class: "small", "aria-label": `End ${item.id}`, onclick: () => end(item) }, "End") },
 ];
 
 function query(more) {
@@ -82,14 +82,14 @@ function query(more) {
 async function end(item) {
   const who = app;
   const text = item.members
-    ? `${several(item.members, "member")} ${item.members === 1 ? "is" : "are"} removed from it and stay${item.members === 1 ? "s" : ""} connected.`
+    ? `${pluralize(item.members, "member")} ${item.members === 1 ? "is" : "are"} removed from it and stay${item.members === 1 ? "s" : ""} connected.`
     : "It has no members; its declaration is removed.";
-  if (!(await confirmed({ title: `End ${item.id}?`, text, act: "End", danger: true }))) return;
+  if (!(await confirmDialog({ title: `End ${item.id}?`, text, act: "End", danger: true }))) return;
   try {
     await who.send("DELETE", `api/conferences/${encodeURIComponent(item.id)}`);
-    who.say(`${item.id} has ended.`, "good");
+    who.notify(`${item.id} has ended.`, "good");
   } catch (error) {
-    who.fail(error);
+    who.report(error);
   }
   list?.changed();
 }

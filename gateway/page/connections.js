@@ -1,9 +1,9 @@
 /* Connections: every session, searched by the gateway and shown a window at a time. */
 
-import { confirmed, shown } from "./dialog.js";
-import { el, fill } from "./dom.js";
-import { count, poolTitle, several, span, when } from "./format.js";
-import { WindowedList, search, tally } from "./virtual_list.js";
+import { confirmDialog, detailsDialog } from "./dialog.js";
+import { el, setChildren } from "./dom.js";
+import { formatCount, formatDuration, pluralize, poolTitle, timeElement } from "./format.js";
+import { searchField, showTotal, WindowedList } from "./virtual_list.js";
 
 const BANS = [
   ["5m", "5 minutes"],
@@ -32,7 +32,7 @@ export const view = {
     mark = sought = "";
     found = null;
     conference = new URLSearchParams(app.rest.replace(/^\?/, "")).get("conference");
-    const field = search({
+    const field = searchField({
       id: "connections-search",
       label: "Search",
       placeholder: "account, device, address or kind",
@@ -60,10 +60,10 @@ export const view = {
         ? [el("p", {}, "No connection matches."), el("p", { class: "note" }, "The search looks for a part of the account, the device, the address or the kind.")]
         : [el("p", {}, "Nobody is connected."), el("p", { class: "note" }, "Clients connect to the ports 4307 (TCP) and 4308 (WebSocket), or those in the settings. ",
             el("code", {}, "tallygate load --connections 100"), " tries it out.")]),
-      fail: (error) => app.fail(error),
+      fail: (error) => app.report(error),
     });
     bans = el("details", { class: "card bans", id: "bans", hidden: true });
-    fill(
+    setChildren(
       root,
       el(
         "div",
@@ -102,13 +102,13 @@ const COLUMNS = [
   { title: "Device", class: "wide-only", cell: (item) => item.device ?? "–" },
   { title: "Kind", class: "short", cell: (item) => [el("span", { class: "tag" }, item.kind), item.presence === "asleep" ? el("span", { class: "tag" }, "asleep") : null] },
   { title: "Address", class: "", cell: (item) => item.address },
-  { title: "Since", class: "time", cell: (item) => when(item.since) },
+  { title: "Since", class: "time", cell: (item) => timeElement(item.since) },
   { title: "Conferences", class: "wide-only", cell: (item) => item.conferences.join(", ") || "–" },
   { title: "Seats", class: "wide-only short", cell: (item) => item.seats.join(", ") || "–" },
   {
     title: "Act",
     class: "acts",
-    cell: (item) => app.act("kick", { class: "small", "aria-label": `Kick ${name(item)}`, onclick: () => kick(item) }, "Kick"),
+    cell: (item) => app.actionButton("kick", { class: "small", "aria-label": `Kick ${name(item)}`, onclick: () => kick(item) }, "Kick"),
   },
 ];
 
@@ -125,11 +125,11 @@ function query(more) {
 
 function tell() {
   const all = app.state?.connections.total ?? null;
-  if (found !== null) tally(figures, sought || conference !== null ? found : all ?? found, all, "connection");
+  if (found !== null) showTotal(figures, sought || conference !== null ? found : all ?? found, all, "connection");
 }
 
 function details(item) {
-  const heard = item.last_heard === null ? "the connection is lost; it may be resumed" : when(item.last_heard);
+  const heard = item.last_heard === null ? "the connection is lost; it may be resumed" : timeElement(item.last_heard);
   const facts = [
     ["Session", el("code", {}, item.id)],
     ["Account", item.account ?? `none: a ${nobody(item)}`],
@@ -139,15 +139,15 @@ function details(item) {
     ["Client", item.client || "–"],
     ["Address", `${item.address} by ${item.transport === "tcp" ? "TCP" : "WebSocket"}`],
     ["Presence", item.presence],
-    ["Connected", [when(item.since), ` (${span((app.now() - Date.parse(item.since)) / 1000)})`]],
+    ["Connected", [timeElement(item.since), ` (${formatDuration((app.now() - Date.parse(item.since)) / 1000)})`]],
     ["Last heard", heard],
     ["Conferences", item.conferences.join(", ") || "none"],
     ["Seats", item.seats.map(poolTitle).join(", ") || "none"],
   ];
-  const hide = shown(
+  const hide = detailsDialog(
     name(item),
     el("dl", { class: "facts" }, facts.map(([term, value]) => [el("dt", {}, term), el("dd", {}, value)])),
-    app.act("kick", { class: "danger", onclick: () => { hide(); kick(item); } }, "Kick …"),
+    app.actionButton("kick", { class: "danger", onclick: () => { hide(); kick(item); } }, "Kick …"),
   );
 }
 
@@ -165,19 +165,19 @@ async function kick(item) {
     whole ? el("label", { class: "choice" }, every, `Every connection of ${item.account}`) : null,
   );
   const who = app;
-  if (!(await confirmed({ title: `Kick ${name(item)}?`, text, act: "Kick", danger: true }))) return;
+  if (!(await confirmDialog({ title: `Kick ${name(item)}?`, text, act: "Kick", danger: true }))) return;
   const span = text.querySelector("input[name=ban]:checked").value;
   const ban = span ? `?ban=${span}` : "";
   try {
     if (every.checked) {
       const { kicked } = await who.send("DELETE", `api/accounts/${encodeURIComponent(item.account)}/connections${ban}`);
-      who.say(`${several(kicked, "connection")} of ${item.account} closed.`, "good");
+      who.notify(`${pluralize(kicked, "connection")} of ${item.account} closed.`, "good");
     } else {
       await who.send("DELETE", `api/connections/${encodeURIComponent(item.id)}${ban}`);
-      who.say(`${name(item)} is kicked${span ? " and kept out" : ""}.`, "good");
+      who.notify(`${name(item)} is kicked${span ? " and kept out" : ""}.`, "good");
     }
   } catch (error) {
-    who.fail(error);
+    who.report(error);
   }
   list?.changed();
   if (app !== null) showBans();
@@ -189,30 +189,30 @@ async function showBans() {
     const { items, next } = await app.get("api/bans?limit=100", { signal });
     if (signal.aborted) return;
     bans.hidden = items.length === 0;
-    fill(
+    setChildren(
       bans,
-      el("summary", {}, `Kept out: ${count(items.length)}${next === null ? "" : " and more"}`),
+      el("summary", {}, `Kept out: ${formatCount(items.length)}${next === null ? "" : " and more"}`),
       el("div", { class: "box" },
         el("table", { class: "grid" },
           el("caption", { class: "visually-hidden" }, "Who is kept out, and until when"),
           el("thead", {}, el("tr", {}, ["Account or address", "Until", "Act"].map((title) => el("th", { scope: "col", class: title === "Act" ? "acts" : null }, title)))),
           el("tbody", {}, items.map((ban) => el("tr", { "data-key": ban.subject },
             el("td", {}, ban.subject),
-            el("td", { class: "time" }, when(ban.until)),
-            el("td", { class: "acts" }, app.act("lift", { class: "small", "aria-label": `Let ${ban.subject} in again`, onclick: () => lift(ban.subject) }, "Let in")),
+            el("td", { class: "time" }, timeElement(ban.until)),
+            el("td", { class: "acts" }, app.actionButton("lift", { class: "small", "aria-label": `Let ${ban.subject} in again`, onclick: () => lift(ban.subject) }, "Let in")),
           ))))),
     );
   } catch (error) {
-    app?.fail(error);
+    app?.report(error);
   }
 }
 
 async function lift(subject) {
   try {
     await app.send("DELETE", `api/bans/${encodeURIComponent(subject)}`);
-    app?.say(`${subject} is let in again.`, "good");
+    app?.notify(`${subject} is let in again.`, "good");
   } catch (error) {
-    app?.fail(error);
+    app?.report(error);
   }
   if (app !== null) showBans();
 }

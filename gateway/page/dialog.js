@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 
 /** Ask before something is done: whether it is to be done. `text` is a string or nodes; `danger` marks the act. */
-export function confirmed({ title, text, act, danger = false }) {
+export function confirmDialog({ title, text, act, danger = false }) {
   return new Promise((resolve) => {
     const go = el("button", { type: "submit", value: "go", class: danger ? "danger" : "primary", "data-act": "confirm" }, act);
     const stay = el("button", { type: "submit", value: "", class: "quiet", "data-act": "cancel" }, "Cancel");
@@ -31,7 +31,7 @@ export function confirmed({ title, text, act, danger = false }) {
 }
 
 /** Show a box with `content` and buttons for acts, closed by its own button, by Escape, or by what is returned. */
-export function shown(title, content, ...acts) {
+export function detailsDialog(title, content, ...acts) {
   const close = el("button", { type: "button", class: "quiet", "data-act": "close" }, "Close");
   const box = el(
     "dialog",

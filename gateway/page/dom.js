@@ -11,13 +11,13 @@ export function svg(tag, attributes = {}, ...children) {
 }
 
 /** Replace what is in a node. */
-export function fill(node, ...children) {
+export function setChildren(node, ...children) {
   node.replaceChildren(...nodes(children));
   return node;
 }
 
 /** Make `wanted` the children of a parent; nodes that stay are not touched, so that focus and selection stay too. */
-export function arrange(parent, wanted) {
+export function reorderChildren(parent, wanted) {
   const staying = new Set(wanted);
   for (const child of [...parent.childNodes]) if (!staying.has(child)) child.remove();
   let place = parent.firstChild;
@@ -28,7 +28,7 @@ export function arrange(parent, wanted) {
 }
 
 /** Set the text of a node where it is another one. */
-export function say(node, text) {
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 

@@ -22,25 +22,25 @@ const POOLS = {
 };
 
 /** 15,000; a dash for nothing. */
-export const count = (number) => (number === null || number === undefined ? "–" : whole.format(number));
+export const formatCount = (number) => (number === null || number === undefined ? "–" : whole.format(number));
 
 /** 7 connections, 1 connection. */
-export const several = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+export const pluralize = (number, one, many = `${one}s`) => `${formatCount(number)} ${number === 1 ? one : many}`;
 
 /** With a capital and a full stop. */
-export function sentence(text) {
+export function asSentence(text) {
   const begun = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 
 /** 0.256 as 25.6 %. */
-export const percent = (share) => (share === null || share === undefined ? "–" : `${+(share * 100).toFixed(1)}\u00a0%`);
+export const formatPercent = (share) => (share === null || share === undefined ? "–" : `${+(share * 100).toFixed(1)}\u00a0%`);
 
 export const modelTitle = (model) => MODELS[model] ?? model;
 export const poolTitle = (pool) => POOLS[pool] ?? pool;
 
 /** Milliseconds since the epoch of what the API or a clock says; null for nothing. */
-export function instant(time) {
+export function toMilliseconds(time) {
   if (time === null || time === undefined || time === "") return null;
   const found = typeof time === "number" ? time : Date.parse(time);
   return Number.isNaN(found) ? null : found;
@@ -49,8 +49,8 @@ export function instant(time) {
 const two = (number) => String(number).padStart(2, "0");
 
 /** 2026-11-21 14:03:05 in the time of whoever looks. */
-export function clock(time) {
-  const found = instant(time);
+export function formatTime(time) {
+  const found = toMilliseconds(time);
   if (found === null) return "–";
   const at = new Date(found);
   const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
@@ -58,15 +58,15 @@ export function clock(time) {
 }
 
 /** A <time>; the instant in UTC is its title. */
-export function when(time) {
-  const found = instant(time);
+export function timeElement(time) {
+  const found = toMilliseconds(time);
   if (found === null) return el("span", { class: "none" }, "–");
   const utc = new Date(found).toISOString();
-  return el("time", { datetime: utc, title: `${utc.slice(0, 19).replace("T", " ")} UTC` }, clock(found));
+  return el("time", { datetime: utc, title: `${utc.slice(0, 19).replace("T", " ")} UTC` }, formatTime(found));
 }
 
 /** Seconds as 2 h 5 min; with seconds where `exact`, or below two minutes. */
-export function span(seconds, exact = false) {
+export function formatDuration(seconds, exact = false) {
   if (seconds === null || seconds === undefined) return "–";
   const left = Math.max(Math.floor(seconds), 0);
   const parts = [

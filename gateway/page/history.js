@@ -5,12 +5,12 @@ chosen pool, and for a new span the sums of every pool and the sizing; once a mi
 steps since the last one known; the sums and the sizing, which are more work, again every ten minutes.
 */
 
-import { added, heatMap, useChart } from "./chart.js";
-import { el, fill } from "./dom.js";
-import { clock, count, modelTitle, percent, poolTitle, span } from "./format.js";
+import { heatMapChart, sumSteps, useChart } from "./chart.js";
+import { el, setChildren } from "./dom.js";
+import { formatCount, formatDuration, formatPercent, formatTime, modelTitle, poolTitle } from "./format.js";
 import { Panel } from "./panel.js";
-import { DAY, DAYS, HOUR, mean } from "./scale.js";
-import { SHADOW, seatsShown } from "./sizing.js";
+import { DAY, DAYS, formatMean, HOUR } from "./scale.js";
+import { SHADOW, sizingPanel } from "./sizing.js";
 
 const SPANS = [
   { id: "24h", title: "24 h", length: DAY, step: "hour" },
@@ -83,7 +83,7 @@ class History {
     this.week = new Panel("By hour and weekday");
     this.seats = new Panel("What this traffic would have needed");
     this.body = el("div", { class: "history" }, this.use.root, this.week.root, this.seats.root);
-    fill(
+    setChildren(
       root,
       el(
         "div",
@@ -120,11 +120,11 @@ class History {
     if (!pools.includes(this.pool)) [this.pool] = pools;
     const enforced = this.enforced;
     const option = (value, title) => el("option", { value }, title);
-    fill(
+    setChildren(
       this.models,
       models.map((name) => option(name, name === enforced ? `${modelTitle(name)} (enforced)` : modelTitle(name))),
     );
-    fill(this.pools, pools.map((name) => option(name, poolTitle(name))));
+    setChildren(this.pools, pools.map((name) => option(name, poolTitle(name))));
     this.models.value = this.model;
     this.pools.value = this.pool;
     this.shadow.hidden = this.model === enforced;
@@ -161,11 +161,11 @@ class History {
       if (all || this.sizing === null) {
         this.sizing = await this.app.get(`api/sizing?since=${since}`, { signal });
       }
-      this.seats.show(seatsShown(this.sizing, this.model, this.pool, this.span.id));
+      this.seats.show(sizingPanel(this.sizing, this.model, this.pool, this.span.id));
     } catch (error) {
       if (error.name === "AbortError") return;
       this.status.textContent = `History cannot be shown: ${error.message}`;
-      this.app.fail(error);
+      this.app.report(error);
     }
     this.body.removeAttribute("aria-busy");
   }
@@ -217,9 +217,9 @@ class History {
       for (const panel of [this.use, this.week]) panel.wait("No history yet: it begins with the first use.");
       return;
     }
-    const total = added(steps);
-    const [first, last] = [steps[0].start, now].map((at) => clock(at).slice(0, 16));
-    this.status.textContent = `${first} to ${last}, ${span(total.seconds)} of it watched. Times in the charts are UTC.`;
+    const total = sumSteps(steps);
+    const [first, last] = [steps[0].start, now].map((at) => formatTime(at).slice(0, 16));
+    this.status.textContent = `${first} to ${last}, ${formatDuration(total.seconds)} of it watched. Times in the charts are UTC.`;
     this.drawUse(steps, total, now);
     this.drawWeek();
   }
@@ -241,8 +241,8 @@ class History {
       head: shadow ? columns.slice(0, 6) : columns,
       rows: steps.map((step) => [
         new Date(step.start).toISOString().slice(0, 16).replace("T", " "),
-        ...[count(step.peak), count(step.limit), mean(step.seatSeconds / step.seconds), span(step.full)],
-        ...(shadow ? [count(step.denied)] : [count(step.denied), count(step.missed)]),
+        ...[formatCount(step.peak), formatCount(step.limit), formatMean(step.seatSeconds / step.seconds), formatDuration(step.full)],
+        ...(shadow ? [formatCount(step.denied)] : [formatCount(step.denied), formatCount(step.missed)]),
       ]),
       raw: [RAW, this.items.map((item) => RAW.map((field) => item[field]))],
     });
@@ -255,20 +255,20 @@ class History {
       el("div", { class: "figure" }, el("dt", {}, title), el("dd", {}, value), el("dd", { class: "note" }, note));
     const waited = sum?.time_to_seat.mean;
     const parts = [
-      figure("Peak", count(total.peak), limited ? `limit ${count(total.limit)}` : "no limit"),
-      figure("Mean", mean(total.seatSeconds / total.seconds), "exact, over the time watched"),
-      figure("95th percentile", count(sum?.p95 ?? null), sum && `99th: ${count(sum.p99)}`),
-      limited && figure("At the limit", span(total.full), percent(total.full / total.seconds)),
+      figure("Peak", formatCount(total.peak), limited ? `limit ${formatCount(total.limit)}` : "no limit"),
+      figure("Mean", formatMean(total.seatSeconds / total.seconds), "exact, over the time watched"),
+      figure("95th percentile", formatCount(sum?.p95 ?? null), sum && `99th: ${formatCount(sum.p99)}`),
+      limited && figure("At the limit", formatDuration(total.full), formatPercent(total.full / total.seconds)),
     ];
     if (shadow) {
-      parts.push(figure("Would have refused", count(total.denied), "of what was admitted"));
+      parts.push(figure("Would have refused", formatCount(total.denied), "of what was admitted"));
     } else {
       const patience = this.sizing?.patience_seconds;
-      const soon = patience ? `no seat within ${span(patience)}` : "no seat soon after";
+      const soon = patience ? `no seat within ${formatDuration(patience)}` : "no seat soon after";
       parts.push(
-        figure("Refused", count(total.denied), "every refusal, whatever came of it"),
-        figure("Truly denied", count(total.missed), soon),
-        figure("Seated after a refusal", count(total.seated), waited ? `after ${span(waited)} on average` : null),
+        figure("Refused", formatCount(total.denied), "every refusal, whatever came of it"),
+        figure("Truly denied", formatCount(total.missed), soon),
+        figure("Seated after a refusal", formatCount(total.seated), waited ? `after ${formatDuration(waited)} on average` : null),
       );
     }
     return el("dl", { class: "figures" }, parts);
@@ -284,10 +284,10 @@ class History {
     const hours = Array.from({ length: 24 }, (_, hour) => String(hour).padStart(2, "0"));
     this.week.show({
       name: `week-${this.model}-${this.pool}-${this.span.id}`,
-      chart: heatMap({ week: sum.week, width: this.week.width, label, at: this.week.at }),
-      after: el("p", { class: "note" }, `Mean use by hour, UTC. The busiest hour of all: ${mean(sum.busiest_hour)}.`),
+      chart: heatMapChart({ week: sum.week, width: this.week.width, label, at: this.week.at }),
+      after: el("p", { class: "note" }, `Mean use by hour, UTC. The busiest hour of all: ${formatMean(sum.busiest_hour)}.`),
       head: ["UTC", ...hours],
-      rows: sum.week.map((day, number) => [DAYS[number], ...day.map(mean)]),
+      rows: sum.week.map((day, number) => [DAYS[number], ...day.map(formatMean)]),
       raw: [["weekday", ...hours], sum.week.map((day, number) => [DAYS[number], ...day])],
     });
   }

@@ -1,9 +1,9 @@
 /* Signing in: the operator's token, asked for where the gateway wants one. */
 
-import { el, fill } from "./dom.js";
+import { el, setChildren } from "./dom.js";
 
 /** Ask for a token in `root`; `problem` says why the last one was not good; `use` is given what was entered. */
-export function login(root, problem, use) {
+export function showLogin(root, problem, use) {
   const input = el("input", {
     id: "token",
     type: "password",
@@ -35,6 +35,6 @@ export function login(root, problem, use) {
     use(input.value);
   });
   root.removeAttribute("aria-busy");
-  fill(root, form);
+  setChildren(root, form);
   input.focus();
 }

@@ -1,6 +1,6 @@
 /* A card of a report: a chart, the same values as a table for whoever cannot see it, and as a file to take along. */
 
-import { el, fill } from "./dom.js";
+import { el, setChildren } from "./dom.js";
 
 const MINUTE = 60_000;
 
@@ -35,9 +35,9 @@ export class Panel {
 
   /** Say `text` where a chart will stand, or would. */
   wait(text) {
-    fill(this.before);
-    fill(this.after);
-    fill(this.chart, el("p", { class: "empty" }, text));
+    setChildren(this.before);
+    setChildren(this.after);
+    setChildren(this.chart, el("p", { class: "empty" }, text));
     this.save.hidden = this.details.hidden = true;
   }
 
@@ -47,11 +47,11 @@ export class Panel {
    */
   show({ name, before, chart, after, head, rows, raw }) {
     const focused = this.chart.contains(document.activeElement);
-    fill(this.before, before);
-    fill(this.chart, chart);
-    fill(this.after, after);
+    setChildren(this.before, before);
+    setChildren(this.chart, chart);
+    setChildren(this.after, after);
     if (focused) chart.focus({ preventScroll: true });
-    this.file = { name: `${name}.csv`, text: csv(...raw) };
+    this.file = { name: `${name}.csv`, text: toCsv(...raw) };
     this.rows = { head, rows };
     this.save.hidden = false;
     this.details.hidden = head === undefined;
@@ -60,7 +60,7 @@ export class Panel {
 
   list() {
     if (!this.details.open || this.details.hidden) {
-      fill(this.table);
+      setChildren(this.table);
       return;
     }
     const { head, rows } = this.rows;
@@ -68,7 +68,7 @@ export class Panel {
     const titles = head.map((text, index) => el("th", { scope: "col", class: number(index) }, text));
     const cells = (row) =>
       row.map((value, index) => (index ? el("td", { class: "number" }, value) : el("th", { scope: "row" }, value)));
-    fill(
+    setChildren(
       this.table,
       el(
         "table",
@@ -82,7 +82,7 @@ export class Panel {
 }
 
 /** CSV (RFC 4180) of a table; a text that a spreadsheet would take for a formula is kept a text. */
-export function csv(head, rows) {
+export function toCsv(head, rows) {
   const cell = (value) => {
     if (value === null || value === undefined) return "";
     const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);

@@ -1,9 +1,9 @@
 /* PRO licenses: who holds one, for how long, and the groups that hold theirs for good. */
 
-import { confirmed } from "./dialog.js";
-import { arrange, el, fill, say } from "./dom.js";
-import { count, instant, several, span, when } from "./format.js";
-import { Watch, all, cut } from "./watched_list.js";
+import { confirmDialog } from "./dialog.js";
+import { el, reorderChildren, setChildren, setText } from "./dom.js";
+import { formatCount, formatDuration, pluralize, timeElement, toMilliseconds } from "./format.js";
+import { readAll, truncationNote, Watch } from "./watched_list.js";
 
 const NAMED = 4; // accounts of a group that are named
 
@@ -41,7 +41,7 @@ export const view = {
       el("caption", { class: "visually-hidden" }, "Accounts that hold a PRO license"),
       el("thead", {}, el("tr", {}, ["Account", "License", "Since", "Expires", "In a conference", "Act"].map(head))),
       parts.body));
-    fill(
+    setChildren(
       root,
       parts.groups,
       el("div", { class: "toolbar" },
@@ -49,15 +49,15 @@ export const view = {
       el("section", { class: "card flush", "aria-label": "PRO licenses" }, parts.table, parts.empty),
       parts.cut,
     );
-    watch = new Watch(look, (error) => app?.fail(error));
+    watch = new Watch(look, (error) => app?.report(error));
     timer = setInterval(tick, 1000);
   },
 
   update(state) {
     const pool = state.models.trueconf.pools.pro;
-    const limit = pool.limit === null ? "no limit" : `of ${count(pool.limit)}`;
+    const limit = pool.limit === null ? "no limit" : `of ${formatCount(pool.limit)}`;
     const shadow = state.model === "trueconf" ? "" : " · counted as it would be: another model is enforced";
-    say(parts.tally, `${count(pool.used)} ${limit}, ${count(pool.reserved)} permanent, ${count(pool.denied)} refused${shadow}`);
+    setText(parts.tally, `${formatCount(pool.used)} ${limit}, ${formatCount(pool.reserved)} permanent, ${formatCount(pool.denied)} refused${shadow}`);
     watch.mark(`${state.generations.pro} ${state.redistribute_at}`);
   },
 
@@ -69,10 +69,10 @@ export const view = {
 };
 
 async function look(signal) {
-  const [holders, groups] = await Promise.all([all(app, "api/pro", signal), all(app, "api/groups", signal)]);
+  const [holders, groups] = await Promise.all([readAll(app, "api/pro", signal), readAll(app, "api/groups", signal)]);
   if (signal.aborted) return;
   found = holders;
-  fill(parts.cut, cut(holders.items, holders.more));
+  setChildren(parts.cut, truncationNote(holders.items, holders.more));
   show();
   showGroups(groups, new Set(holders.items.filter((each) => each.kind === "permanent").map((each) => each.account)));
 }
@@ -86,10 +86,10 @@ function show() {
     kept.set(item.account, before?.sign === sign ? before : { sign, item, node: row(item) });
   }
   rows = kept;
-  arrange(parts.body, [...rows.values()].map((each) => each.node));
+  reorderChildren(parts.body, [...rows.values()].map((each) => each.node));
   parts.table.hidden = items.length === 0;
   parts.empty.hidden = items.length > 0;
-  fill(parts.empty, sought
+  setChildren(parts.empty, sought
     ? el("p", {}, "No account with this in its name holds a PRO license.")
     : [el("p", {}, "Nobody holds a PRO license."), el("p", { class: "note" }, "One is granted when a user joins a live group conference; a permanent group reserves them for its accounts.")]);
   tick();
@@ -102,11 +102,11 @@ function row(item) {
   const revoke = permanent || item.deleted
     ? el("button", { type: "button", class: "small", "data-act": "revoke", disabled: true,
         title: permanent ? "A permanent license cannot be revoked: change its group" : "The license of a deleted account cannot be revoked" }, "Revoke")
-    : app.act("revoke", { class: "small", "aria-label": `Revoke the license of ${item.account}`, onclick: () => revoked(item) }, "Revoke");
+    : app.actionButton("revoke", { class: "small", "aria-label": `Revoke the license of ${item.account}`, onclick: () => revoked(item) }, "Revoke");
   return el("tr", { "data-key": item.account },
     el("th", { scope: "row", "data-title": "Account" }, item.account, " ", item.deleted ? el("span", { class: "tag warn" }, "deleted") : null),
     el("td", { "data-title": "License" }, el("span", { class: permanent ? "tag good" : "tag" }, item.kind)),
-    el("td", { "data-title": "Since", class: "time" }, when(item.since)),
+    el("td", { "data-title": "Since", class: "time" }, timeElement(item.since)),
     el("td", { "data-title": "Expires" }, el("span", { class: "expires", dataset: { due: item.expires ?? "" } })),
     el("td", { "data-title": "In a conference" }, item.in_conference ? el("span", { class: "tag good" }, "yes") : el("span", { class: "none" }, "no")),
     el("td", { class: "acts" }, revoke));
@@ -117,10 +117,10 @@ function tick() {
   if (app === null) return;
   for (const { item, node } of rows.values()) {
     const place = node.querySelector(".expires");
-    const due = instant(item.expires);
-    if (due === null) say(place, item.kind === "permanent" ? "never" : "not while in a conference");
+    const due = toMilliseconds(item.expires);
+    if (due === null) setText(place, item.kind === "permanent" ? "never" : "not while in a conference");
     else {
-      say(place, due >= app.now() + 1000 ? `in ${span((due - app.now()) / 1000)}` : "now");
+      setText(place, due >= app.now() + 1000 ? `in ${formatDuration((due - app.now()) / 1000)}` : "now");
       place.title = new Date(due).toString();
     }
   }
@@ -131,12 +131,12 @@ async function revoked(item) {
   const text = item.in_conference
     ? `${item.account} is in a conference and will be removed from it at once. The license is free for somebody else.`
     : "The license is free for somebody else at once.";
-  if (!(await confirmed({ title: `Revoke the PRO license of ${item.account}?`, text, act: "Revoke", danger: true }))) return;
+  if (!(await confirmDialog({ title: `Revoke the PRO license of ${item.account}?`, text, act: "Revoke", danger: true }))) return;
   try {
     await who.send("DELETE", `api/pro/${encodeURIComponent(item.account)}`);
-    who.say(`The PRO license of ${item.account} is revoked.`, "good");
+    who.notify(`The PRO license of ${item.account} is revoked.`, "good");
   } catch (error) {
-    who.fail(error);
+    who.report(error);
   }
   watch?.again();
 }
@@ -145,17 +145,17 @@ function showGroups({ items, more }, holding) {
   const due = app.state?.redistribute_at ?? null;
   const rows = items.map((group) => {
     const waiting = group.permanent ? group.accounts.filter((account) => !holding.has(account)).length : 0;
-    const effect = !group.permanent ? "–" : waiting ? [`${several(waiting, "account")} not yet: next redistribution`] : "in effect";
+    const effect = !group.permanent ? "–" : waiting ? [`${pluralize(waiting, "account")} not yet: next redistribution`] : "in effect";
     return el("tr", { "data-key": group.group },
       el("th", { scope: "row", "data-title": "Group" }, group.group),
-      el("td", { "data-title": "Accounts" }, group.accounts.length > NAMED ? `${group.accounts.slice(0, NAMED).join(", ")} and ${count(group.accounts.length - NAMED)} more` : group.accounts.join(", ") || "none"),
+      el("td", { "data-title": "Accounts" }, group.accounts.length > NAMED ? `${group.accounts.slice(0, NAMED).join(", ")} and ${formatCount(group.accounts.length - NAMED)} more` : group.accounts.join(", ") || "none"),
       el("td", { "data-title": "PRO" }, el("span", { class: group.permanent ? "tag good" : "tag" }, group.permanent ? "permanent" : "temporary")),
       el("td", { "data-title": "Takes effect" }, effect));
   });
-  fill(
+  setChildren(
     parts.groups,
     el("h2", { id: "groups-title" }, "Groups"),
-    el("p", { class: "note" }, "A change of a group takes effect at the next redistribution", due === null ? "." : [": ", when(due), "."]),
+    el("p", { class: "note" }, "A change of a group takes effect at the next redistribution", due === null ? "." : [": ", timeElement(due), "."]),
     rows.length
       ? el("div", { class: "box", tabindex: "0", role: "region", "aria-labelledby": "groups-title" }, el("table", { class: "grid cards-narrow", id: "groups-list" },
           el("caption", { class: "visually-hidden" }, "Groups, and which have permanent PRO licenses"),
@@ -163,6 +163,6 @@ function showGroups({ items, more }, holding) {
           el("tbody", {}, rows)))
       : el("div", { class: "empty" }, el("p", {}, "There are no groups."),
           el("p", { class: "note" }, el("code", {}, "tallygate group set NAME ACCOUNT … --permanent"), " makes one.")),
-    cut(items, more),
+    truncationNote(items, more),
   );
 }

@@ -2,7 +2,7 @@
 
 import { needBar } from "./chart.js";
 import { el } from "./dom.js";
-import { count, modelTitle, percent, poolTitle, span } from "./format.js";
+import { formatCount, formatDuration, formatPercent, modelTitle, poolTitle } from "./format.js";
 
 export const SHADOW =
   "A shadow counts the same traffic under its own rules. It sees only traffic that the enforced model admitted: who " +
@@ -13,18 +13,18 @@ const SIZED = [
 ];
 
 /** What a panel shows of the answer of `GET /api/sizing`; the chosen pool is told first. */
-export function seatsShown({ items, share, patience_seconds: patience }, chosenModel, chosenPool, since) {
+export function sizingPanel({ items, share, patience_seconds: patience }, chosenModel, chosenPool, since) {
   const pools = items.flatMap(({ model, enforced, pools: each }) => each.map((pool) => ({ ...pool, model, enforced })));
-  const allowed = percent(share);
+  const allowed = formatPercent(share);
   const chosen = pools.find((each) => each.model === chosenModel && each.pool === chosenPool);
   const note =
     `Needed: the fewest seats that would have kept true denials at ${allowed} of the demand or under, the recorded ` +
-    `demand replayed. Who finds the pool full is taken to wait up to ${span(patience)} for a seat; who was turned ` +
+    `demand replayed. Who finds the pool full is taken to wait up to ${formatDuration(patience)} for a seat; who was turned ` +
     "away is taken to have stayed as long as others did. A bar is what was needed, the mark on it the limit.";
   return {
     name: `seats-${since}`,
     before: [
-      chosen && sentence(chosen, allowed),
+      chosen && chosenSentence(chosen, allowed),
       el("h3", {}, "This traffic under each model"),
       el("ul", { class: "says" }, items.map(says)),
     ],
@@ -39,17 +39,17 @@ function says(model) {
   return el("li", {}, model.says, " ", tag);
 }
 
-function sentence(pool, allowed) {
+function chosenSentence(pool, allowed) {
   const name = `${modelTitle(pool.model)}, ${poolTitle(pool.pool)}`;
-  if (pool.seats === null) return el("p", {}, `${name}: ${count(pool.seats_each)} in each conference. ${pool.note}`);
-  const enough = el("strong", {}, `${count(pool.seats)} seats`);
+  if (pool.seats === null) return el("p", {}, `${name}: ${formatCount(pool.seats_each)} in each conference. ${pool.note}`);
+  const enough = el("strong", {}, `${formatCount(pool.seats)} seats`);
   if (pool.demands === undefined) return el("p", {}, `${name}: `, enough, `. ${pool.note}`);
   return el(
     "p",
     {},
     `${name}: with `,
     enough,
-    ` at most ${allowed} of ${count(pool.demands)} demands would have been refused for good. `,
+    ` at most ${allowed} of ${formatCount(pool.demands)} demands would have been refused for good. `,
     pool.complete ? null : "Only the latest demands were replayed: there are more than fit. ",
     pool.demands ? pool.note : "Nobody asked for a seat of this pool.",
   );
@@ -65,8 +65,8 @@ function needTable(pools, chosen) {
       const title = `${modelTitle(model)}${pool.enforced ? "" : " (shadow)"}`;
       rows.push(el("tr", { class: "need-model" }, el("th", { scope: "rowgroup", colspan: head.length }, title)));
     }
-    const needed = pool.seats === null ? `${count(pool.seats_each)} each` : count(pool.seats);
-    const figures = [needed, ...[pool.limit, pool.peak, pool.erlang_b, pool.demands].map(count)];
+    const needed = pool.seats === null ? `${formatCount(pool.seats_each)} each` : formatCount(pool.seats);
+    const figures = [needed, ...[pool.limit, pool.peak, pool.erlang_b, pool.demands].map(formatCount)];
     rows.push(
       el(
         "tr",

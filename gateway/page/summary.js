@@ -1,7 +1,7 @@
 /* Summary: the license at a glance - what is used, what the other models would say, the registration, the rights. */
 
-import { el, fill, say } from "./dom.js";
-import { count, instant, modelTitle, percent, poolTitle, sentence, several, span, when } from "./format.js";
+import { el, setChildren, setText } from "./dom.js";
+import { asSentence, formatCount, formatDuration, formatPercent, modelTitle, pluralize, poolTitle, timeElement, toMilliseconds } from "./format.js";
 
 const NEAR = 0.8;
 const STATES = {
@@ -56,7 +56,7 @@ export const view = {
       extensions: el("section", { class: "card", id: "extensions", "aria-labelledby": "extensions-title", hidden: true }),
       rights: el("section", { class: "card", id: "rights", "aria-labelledby": "rights-title", hidden: true }),
     };
-    fill(
+    setChildren(
       root,
       el("div", { class: "columns" },
         el("div", { class: "stack" }, parts.pools, parts.others),
@@ -74,7 +74,7 @@ export const view = {
     redraw("live", [connections, conferences, state.started], live);
     // The gateway reckons with a clock that nobody can set back: its seconds count, not the difference of two times.
     const { seconds_left: left = null, ...registered } = registration;
-    end = left === null ? instant(registration.shutdown_at) : app.now() + left * 1000;
+    end = left === null ? toMilliseconds(registration.shutdown_at) : app.now() + left * 1000;
     redraw("registration", registered, showRegistration);
     redraw("extensions", extensions, extended);
     redraw("rights", [rights, edition], entitled);
@@ -103,7 +103,7 @@ function pools(state) {
     drawn.pools = sign;
     meters = new Map(Object.keys(law.pools).map((name) => [name, new Meter(name)]));
     const what = state.enforce ? "enforced" : "counted, not enforced";
-    fill(
+    setChildren(
       parts.pools,
       el("div", { class: "head" },
         el("h2", { id: "license-title" }, modelTitle(state.model)),
@@ -136,25 +136,25 @@ class Meter {
     const { used, limit, reserved, high_water: high, denied, overdraft_used: over, available } = pool;
     const scale = Math.max(limit ?? 0, used, high, 1);
     const share = limit === null ? null : limit === 0 ? (used ? 1 : 0) : used / limit;
-    say(this.figure, limit === null ? `${count(used)} · no limit` : `${count(used)} of ${count(limit)}`);
+    setText(this.figure, limit === null ? `${formatCount(used)} · no limit` : `${formatCount(used)} of ${formatCount(limit)}`);
     this.bar.dataset.level = share === null ? "open" : share >= 1 ? "full" : share >= NEAR ? "near" : "good";
     this.bar.setAttribute("aria-valuemax", String(limit ?? scale));
     this.bar.setAttribute("aria-valuenow", String(Math.min(used, limit ?? used)));
-    this.bar.setAttribute("aria-valuetext", limit === null ? `${count(used)} used, no limit` : `${count(used)} of ${count(limit)} used`);
+    this.bar.setAttribute("aria-valuetext", limit === null ? `${formatCount(used)} used, no limit` : `${formatCount(used)} of ${formatCount(limit)} used`);
     this.bar.hidden = limit === null && used === 0 && high === 0;
     this.used.style.width = `${(used / scale) * 100}%`;
     this.reserved.style.width = `${(Math.min(reserved, used) / scale) * 100}%`;
     this.high.hidden = high === 0;
     this.high.style.left = `${(high / scale) * 100}%`;
     const words = [
-      available === null ? null : `${count(available)} available`,
-      reserved ? `${count(reserved)} reserved` : null,
-      `high water ${count(high)}`,
-      denied ? `${count(denied)} refused` : "none refused",
-      over ? `${count(over)} above the limit` : null,
-      share === null || share < NEAR ? null : percent(share),
+      available === null ? null : `${formatCount(available)} available`,
+      reserved ? `${formatCount(reserved)} reserved` : null,
+      `high water ${formatCount(high)}`,
+      denied ? `${formatCount(denied)} refused` : "none refused",
+      over ? `${formatCount(over)} above the limit` : null,
+      share === null || share < NEAR ? null : formatPercent(share),
     ];
-    say(this.words, words.filter(Boolean).join(" · "));
+    setText(this.words, words.filter(Boolean).join(" · "));
   }
 }
 
@@ -164,11 +164,11 @@ function otherModels(node, models) {
       el("tr", { dataset: { model, pool } },
         index ? null : el("th", { scope: "rowgroup", rowspan: all.length }, modelTitle(model)),
         el("td", { class: "inner" }, poolTitle(pool)),
-        el("td", { class: "number" }, count(seats.used)),
-        el("td", { class: "number" }, seats.limit === null ? "no limit" : count(seats.limit)),
-        el("td", { class: "number wide-only" }, count(seats.high_water)),
-        el("td", { class: seats.denied ? "number warn" : "number" }, count(seats.denied)))));
-  fill(
+        el("td", { class: "number" }, formatCount(seats.used)),
+        el("td", { class: "number" }, seats.limit === null ? "no limit" : formatCount(seats.limit)),
+        el("td", { class: "number wide-only" }, formatCount(seats.high_water)),
+        el("td", { class: seats.denied ? "number warn" : "number" }, formatCount(seats.denied)))));
+  setChildren(
     node,
     el("h2", { id: "others-title" }, "As it would be under the other models"),
     rows.length
@@ -189,8 +189,8 @@ function facts(pairs) {
 }
 
 function live(node, [connections, conferences, started]) {
-  const kinds = Object.entries(connections.kinds ?? {}).map(([kind, number]) => `${count(number)} ${kind}`).join(", ");
-  fill(
+  const kinds = Object.entries(connections.kinds ?? {}).map(([kind, number]) => `${formatCount(number)} ${kind}`).join(", ");
+  setChildren(
     node,
     el("h2", { id: "live-title" }, "Now"),
     el("div", { class: "tiles" },
@@ -200,42 +200,42 @@ function live(node, [connections, conferences, started]) {
       tile("members", conferences.members, "members")),
     facts([
       kinds ? ["Kinds", kinds] : null,
-      ["Asleep", count(connections.asleep)],
-      ["Devices", count(connections.devices)],
-      ["Scheduled", several(conferences.scheduled, "conference")],
-      ["Running since", when(started)],
+      ["Asleep", formatCount(connections.asleep)],
+      ["Devices", formatCount(connections.devices)],
+      ["Scheduled", pluralize(conferences.scheduled, "conference")],
+      ["Running since", timeElement(started)],
     ]),
   );
 }
 
 function tile(id, number, title, link) {
-  const inside = [el("b", { id: `total-${id}` }, count(number)), el("span", {}, title)];
+  const inside = [el("b", { id: `total-${id}` }, formatCount(number)), el("span", {}, title)];
   return link ? el("a", { class: "tile", href: link }, inside) : el("div", { class: "tile" }, inside);
 }
 
 function showRegistration(node, found) {
   const [title, mood, words] = STATES[found.state] ?? [found.state, "warn", ""];
-  const due = instant(found.shutdown_at);
-  fill(
+  const due = toMilliseconds(found.shutdown_at);
+  setChildren(
     node,
     el("div", { class: "head" }, el("h2", { id: "registration-title" }, "Registration"),
       el("span", { class: `tag ${mood}`, id: "registration-state", dataset: { state: found.state } }, title)),
     el("p", {}, words),
-    found.reason && mood === "bad" ? el("p", { class: "note" }, sentence(found.reason)) : null,
+    found.reason && mood === "bad" ? el("p", { class: "note" }, asSentence(found.reason)) : null,
     due === null ? null : el("div", { class: `countdown ${mood}`, id: "countdown", role: "timer", dataset: { due: found.shutdown_at } },
-      el("span", {}, found.state === "expired" ? "Shut down at " : "Expected shutdown at "), when(due),
+      el("span", {}, found.state === "expired" ? "Shut down at " : "Expected shutdown at "), timeElement(due),
       el("b", { id: "countdown-left" }, "")),
     found.state === "grace" && found.needs_connection === false ? el("p", { class: "note" }, "This license does not need the connection: it goes on without end.") : null,
     facts([
       found.serial ? ["License", found.serial] : null,
       found.server ? ["Server", found.server] : null,
-      found.last_verified ? ["Last verified", when(found.last_verified)] : null,
-      found.lost_at ? ["Lost at", when(found.lost_at)] : null,
-      found.not_after ? ["Valid until", when(found.not_after)] : null,
+      found.last_verified ? ["Last verified", timeElement(found.last_verified)] : null,
+      found.lost_at ? ["Lost at", timeElement(found.lost_at)] : null,
+      found.not_after ? ["Valid until", timeElement(found.not_after)] : null,
       found.installation ? ["Installation", el("code", {}, found.installation)] : null,
       found.offline ? ["Registered", "offline"] : null,
       found.clone_suspected ? ["Clone", el("span", { class: "tag bad" }, "another installation uses this license")] : null,
-      found.clock_skew_seconds ? ["Clock", `${count(found.clock_skew_seconds)} s off the server's`] : null,
+      found.clock_skew_seconds ? ["Clock", `${formatCount(found.clock_skew_seconds)} s off the server's`] : null,
     ]),
   );
   countDown();
@@ -245,12 +245,12 @@ function countDown() {
   const node = document.getElementById("countdown-left");
   if (node === null || app === null || end === null) return;
   const left = (end - app.now()) / 1000;
-  say(node, left > 0 ? `in ${span(left, true)}` : `${span(-left)} ago`);
+  setText(node, left > 0 ? `in ${formatDuration(left, true)}` : `${formatDuration(-left)} ago`);
 }
 
 function extended(node, extensions) {
   node.hidden = extensions.length === 0;
-  fill(
+  setChildren(
     node,
     el("h2", { id: "extensions-title" }, "Extensions"),
     el("div", { class: "box" }, el("table", { class: "grid cards-narrow" },
@@ -267,7 +267,7 @@ function entitled(node, [rights, edition]) {
   if (!rights) return;
   const columns = [["pro", "PRO"], ["online", "Online"], ["guest", "Guest"]];
   const order = [...new Set([...rights.online, ...rights.guest, ...rights.pro])];
-  fill(
+  setChildren(
     node,
     el("h2", { id: "rights-title" }, "Rights"),
     edition === "enterprise" ? el("p", { class: "note" }, "In this edition every user has the rights of PRO.") : null,

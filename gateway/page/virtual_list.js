@@ -5,8 +5,8 @@ The rows lie in a box that scrolls; above and below them two empty rows keep the
 again, at most once a second; what was fetched for elsewhere is forgotten.
 */
 
-import { arrange, el, fill, say } from "./dom.js";
-import { count } from "./format.js";
+import { el, reorderChildren, setChildren, setText } from "./dom.js";
+import { formatCount } from "./format.js";
 
 const PAGE = 100;
 const MARGIN = 6;
@@ -135,7 +135,7 @@ export class WindowedList {
       this.#show();
       this.box.setAttribute("aria-busy", "false");
     } catch (error) {
-      if (round === this.#round) this.fail(error);
+      if (round === this.#round) this.report(error);
     } finally {
       if (this.#asked.get("all") === abort) this.#asked.delete("all");
     }
@@ -164,7 +164,7 @@ export class WindowedList {
       this.#show();
     } catch (error) {
       if (this.#asked.get(number) === abort) this.#asked.delete(number);
-      if (round === this.#round) this.fail(error);
+      if (round === this.#round) this.report(error);
     }
   }
 
@@ -182,7 +182,7 @@ export class WindowedList {
     const total = this.#total ?? 0;
     this.nothing.hidden = total > 0 || this.#total === null;
     this.box.hidden = !this.nothing.hidden;
-    if (!this.nothing.hidden) fill(this.nothing, this.empty());
+    if (!this.nothing.hidden) setChildren(this.nothing, this.empty());
     this.table.setAttribute("aria-rowcount", String(total + 1));
     const [first, last] = this.#sight();
     const rows = new Map();
@@ -196,7 +196,7 @@ export class WindowedList {
     this.#rows = rows;
     stretch(this.above, first * this.#height);
     stretch(this.below, Math.max(total - Math.max(last, first), 0) * this.#height);
-    arrange(this.body, [this.above, ...shown, this.below]);
+    reorderChildren(this.body, [this.above, ...shown, this.below]);
   }
 
   /** The row of an item, the same as before where nothing has changed. */
@@ -217,7 +217,7 @@ export class WindowedList {
 }
 
 /** A search field that calls `seek(text)` when whoever types pauses. */
-export function search({ id, label, placeholder, seek }) {
+export function searchField({ id, label, placeholder, seek }) {
   let timer = 0;
   const input = el("input", { id, type: "search", placeholder, autocomplete: "off", spellcheck: "false" });
   input.addEventListener("input", () => {
@@ -228,9 +228,9 @@ export function search({ id, label, placeholder, seek }) {
 }
 
 /** Say how many there are, of how many. */
-export function tally(node, found, all, one) {
-  const of = all !== null && all !== found ? ` of ${count(all)}` : "";
-  say(node, `${count(found)}${of} ${found === 1 && !of ? one : `${one}s`}`);
+export function showTotal(node, found, all, one) {
+  const of = all !== null && all !== found ? ` of ${formatCount(all)}` : "";
+  setText(node, `${formatCount(found)}${of} ${found === 1 && !of ? one : `${one}s`}`);
 }
 
 function stretch(row, height) {

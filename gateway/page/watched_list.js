@@ -1,12 +1,12 @@
 /* A short list of the API, read whole: page after page, up to a number beyond which nobody would read on. */
 
 import { el } from "./dom.js";
-import { count } from "./format.js";
+import { formatCount } from "./format.js";
 
 const MOST = 5000;
 
 /** The items of a list, and whether there were more. */
-export async function all(app, path, signal) {
+export async function readAll(app, path, signal) {
   const items = [];
   let cursor = null;
   do {
@@ -19,7 +19,7 @@ export async function all(app, path, signal) {
 }
 
 /** What is said under a list of which there is more than was read. */
-export const cut = (items, more) => (more ? el("p", { class: "note cut" }, `Only the first ${count(items.length)} are read here; there are more.`) : null);
+export const truncationNote = (items, more) => (more ? el("p", { class: "note cut" }, `Only the first ${formatCount(items.length)} are read here; there are more.`) : null);
 
 /* Asks again when a mark of the state has changed: at most once in `rest` milliseconds, one request at a time. */
 export class Watch {
@@ -60,7 +60,7 @@ export class Watch {
       try {
         await this.look(this.#abort.signal);
       } catch (error) {
-        if (!this.#abort.signal.aborted) this.fail(error);
+        if (!this.#abort.signal.aborted) this.report(error);
       }
       await new Promise((resolve) => {
         this.#timer = setTimeout(resolve, this.rest);
