@@ -17,7 +17,7 @@ import { view as history } from "./history.js";
 import { showLogin } from "./login.js";
 import { view as pro } from "./pro.js";
 import { view as registrations } from "./registrations.js";
-import { Stream } from "./stream.js";
+import { Stream } from "./event_stream.js";
 import { view as summary } from "./summary.js";
 
 const VIEWS = [summary, pro, connections, conferences, history, registrations, audit];
