@@ -125,10 +125,10 @@ export function useChart({ steps, from, to, width, label, shadow, at = Infinity 
       words("chart-label chart-end", left - 6, y(mark) + 4, formatCount(mark)),
     );
   }
-  for (const { at, text } of timeTicks(from, to, Math.floor((right - left) / 50))) {
-    const place = Math.min(Math.max(x(at), left + 4), right - 12);
+  for (const { at: time, text } of timeTicks(from, to, Math.floor((right - left) / 50))) {
+    const place = Math.min(Math.max(x(time), left + 4), right - 12);
     root.append(
-      line("chart-rule", x(at), top, x(at), bottom + 4),
+      line("chart-rule", x(time), top, x(time), bottom + 4),
       words("chart-label chart-middle", place, bottom + 18, text),
     );
   }
@@ -175,7 +175,9 @@ function valuesOf(step, shadow) {
   ];
   if (step.full) lines.push(`at the limit ${formatDuration(step.full)}`);
   if (shadow && step.denied) lines.push(`would be refused ${formatCount(step.denied)}`);
-  if (!shadow && step.denied) lines.push(`refused ${formatCount(step.denied)}, truly denied ${formatCount(step.missed)}`);
+  if (!shadow && step.denied) {
+    lines.push(`refused ${formatCount(step.denied)}, truly denied ${formatCount(step.missed)}`);
+  }
   return lines;
 }
 

@@ -1,33 +1,40 @@
-/* The stream of events: one for the page, read by fetch so that the token can be sent, and opened again when it ends.
+/* The gateway's stream of events (`GET /api/events`): read by fetch, so that the token can be sent; opened again when
+it ends. */
 
-`tell(fields, first)` is given what changed, `first` with everything after each opening; `turn(up, why)` whether there is a
-stream, and why not where the gateway says so; `refuse(status)` that a token is needed.
-*/
+import { refusal } from "./api.js";
 
-import { answered, ask } from "./api.js";
-
-const SHORTEST = 500;
-const LONGEST = 10_000;
-const REFUSED = new Set([401, 403, 429]);
-/* The gateway says something every 15 seconds; after three silences the line is dead, even if nobody said so. */
+const SHORTEST_WAIT = 500; // milliseconds before the stream is opened again, at first
+const LONGEST_WAIT = 10_000;
+const REFUSALS = new Set([401, 403, 429]);
+/* The gateway sends at least a comment every 15 seconds. Where three of them did not come the connection is dead, even
+if nothing has closed it. */
 const SILENCE = 45_000;
 
-export class Stream {
+/** The page's one stream of events, kept open until `close`. */
+export class EventStream {
   #abort = null;
   #timer = 0;
-  #wait = SHORTEST;
+  #wait = SHORTEST_WAIT;
 
-  constructor(tell, turn, refuse) {
-    this.tell = tell;
-    this.turn = turn;
-    this.refuse = refuse;
+  /**
+   * @param {ApiClient} api
+   * @param {object} handlers
+   *   `onState(fields, first)`: fields of the state that have changed; `first` with all of them, after each opening.
+   *   `onBytes()`: something came, if only a comment.
+   *   `onOpen()`: the stream is open, before its first state.
+   *   `onLost(reason)`: it ended and will be opened again; `reason` is a sentence, empty where the gateway gave none.
+   *   `onRefused(status, reason)`: it needs a token, or another one, and is not opened again.
+   */
+  constructor(api, handlers) {
+    this.api = api;
+    this.handlers = handlers;
   }
 
-  /** Open the stream anew, now. */
+  /** Open the stream anew, at once. */
   open() {
     this.close();
     this.#abort = new AbortController();
-    this.#run(this.#abort);
+    this.#read(this.#abort);
   }
 
   close() {
@@ -36,45 +43,51 @@ export class Stream {
     this.#abort = null;
   }
 
-  async #run(abort) {
-    let alarm = 0;
-    let why = "";
+  async #read(abort) {
+    let silence = 0;
+    let reason = "";
     try {
-      const response = await ask("GET", "api/events", { signal: abort.signal, accept: "text/event-stream" });
-      if (REFUSED.has(response.status)) {
-        const why = await answered(response).catch((error) => error);
-        if (abort === this.#abort) this.refuse(response.status, why.message);
+      const response = await this.api.send("GET", "api/events", { signal: abort.signal, accept: "text/event-stream" });
+      if (!response.ok) {
+        const error = await refusal("GET", response);
+        if (!REFUSALS.has(response.status)) throw error;
+        if (abort === this.#abort) this.handlers.onRefused(response.status, error.message);
         return;
       }
-      await answered(response);
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let text = "";
       let first = true;
       for (;;) {
-        clearTimeout(alarm);
-        alarm = setTimeout(() => reader.cancel(), SILENCE);
+        clearTimeout(silence);
+        silence = setTimeout(() => reader.cancel(), SILENCE);
         const { value, done } = await reader.read();
         if (done || abort.signal.aborted) break;
-        text += value;
-        for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
-          const data = text.slice(0, end).split("\n").filter((line) => line.startsWith("data: "));
-          text = text.slice(end + 2);
-          if (!data.length || abort.signal.aborted) continue;
-          if (first) this.turn(true);
-          this.#wait = SHORTEST;
-          this.tell(JSON.parse(data.map((line) => line.slice(6)).join("\n")), first);
+        this.handlers.onBytes();
+        const events = (text + value).split("\n\n");
+        text = events.pop();
+        for (const data of events.map(dataOf).filter(Boolean)) {
+          if (abort.signal.aborted) return;
+          if (first) this.handlers.onOpen();
+          this.#wait = SHORTEST_WAIT;
+          this.handlers.onState(JSON.parse(data), first);
           first = false;
         }
       }
     } catch (error) {
       if (error.name === "AbortError") return;
-      why = error.status ? error.message : "";
+      reason = error.status ? error.message : "";
     } finally {
-      clearTimeout(alarm);
+      clearTimeout(silence);
     }
     if (abort !== this.#abort) return;
-    this.turn(false, why);
+    this.handlers.onLost(reason);
     this.#timer = setTimeout(() => this.open(), this.#wait * (0.75 + Math.random() / 2));
-    this.#wait = Math.min(this.#wait * 2, LONGEST);
+    this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
   }
+}
+
+/** The data of one event (HTML standard, 9.2); empty for a comment. */
+function dataOf(event) {
+  const lines = event.split("\n").filter((line) => line.startsWith("data: "));
+  return lines.map((line) => line.slice("data: ".length)).join("\n");
 }

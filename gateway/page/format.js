@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 
-const whole = new Intl.NumberFormat("en-US");
+const WHOLE = new Intl.NumberFormat("en-US");
 const MODELS = {
   epop: "e/pop",
   "nefsis-concurrent": "Nefsis concurrent",
@@ -21,25 +21,34 @@ const POOLS = {
   seats: "Seats",
 };
 
-/** 15,000; a dash for nothing. */
-export const formatCount = (number) => (number === null || number === undefined ? "–" : whole.format(number));
+/** 15,000; a dash for null and undefined. */
+export const formatCount = (number) => (number === null || number === undefined ? "–" : WHOLE.format(number));
 
 /** 7 connections, 1 connection. */
 export const pluralize = (number, one, many = `${one}s`) => `${formatCount(number)} ${number === 1 ? one : many}`;
 
-/** With a capital and a full stop. */
+/** A text with a capital and a full stop. */
 export function asSentence(text) {
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+  const capital = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }
 
-/** 0.256 as 25.6 %. */
-export const formatPercent = (share) => (share === null || share === undefined ? "–" : `${+(share * 100).toFixed(1)}\u00a0%`);
+/** A share such as 0.256 as 25.6 %; a dash for null and undefined. */
+export function formatPercent(share) {
+  return share === null || share === undefined ? "–" : `${+(share * 100).toFixed(1)}\u00a0%`;
+}
 
-export const modelTitle = (model) => MODELS[model] ?? model;
-export const poolTitle = (pool) => POOLS[pool] ?? pool;
+/** What people call a model; `license` is the state, or the answer of `GET /api/license`. */
+export function modelTitle(model, license) {
+  return license?.models[model]?.title ?? MODELS[model] ?? model;
+}
 
-/** Milliseconds since the epoch of what the API or a clock says; null for nothing. */
+/** What people call a pool of `model`, the enforced one unless it is given. */
+export function poolTitle(pool, license, model = license?.model) {
+  return license?.models[model]?.pools?.[pool]?.title ?? POOLS[pool] ?? pool;
+}
+
+/** Milliseconds since the epoch of a time, RFC 3339 or milliseconds; null for none. */
 export function toMilliseconds(time) {
   if (time === null || time === undefined || time === "") return null;
   const found = typeof time === "number" ? time : Date.parse(time);

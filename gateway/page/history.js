@@ -26,55 +26,53 @@ const RAW = [
   ...["start", "model", "pool", "limit", "seconds", "seat_seconds", "mean", "max", "p50", "p95", "p99", "full_seconds"],
   ...["grants", "denied", "true_denials", "seated"],
 ];
-let page = null;
 
-export const view = {
-  id: "history",
-  title: "History",
-  needs: () => true,
-  open(root, app) {
-    page = new History(root, app);
-  },
-  update() {},
-  close() {
-    page.close();
-    page = null;
-  },
-};
+/** History of one pool of one model over one span: `#/history/MODEL/POOL?span=7d`. */
+export class HistoryView {
+  static id = "history";
+  static title = "History";
+  static isShown = () => true;
 
-class History {
-  constructor(root, app) {
+  constructor(app, root) {
     this.app = app;
-    const [, model, pool, query] = /^\/?([^/?]*)\/?([^/?]*)(?:\?(.*))?$/.exec(app.rest ?? "") ?? [];
-    const asked = new URLSearchParams(query ?? "").get("span");
-    this.span = SPANS.find((each) => each.id === asked) ?? SPANS[1];
-    this.model = model ? decodeURIComponent(model) : "";
-    this.pool = pool ? decodeURIComponent(pool) : "";
+    this.root = root;
+    const [model = "", pool = ""] = app.route.parts;
+    const span = app.route.query.get("span");
+    this.span = SPANS.find((each) => each.id === span) ?? SPANS[1];
+    this.model = model;
+    this.pool = pool;
     this.sums = []; // one for each pool of each model, over the whole span
     this.items = []; // the chosen pool, step by step
     this.sizing = null;
     this.minutes = 0;
     this.requests = new AbortController();
-    this.build(root);
-    this.watch = new ResizeObserver(([{ contentRect }]) => this.resize(contentRect.width));
-    this.watch.observe(this.body);
-    this.timer = setInterval(() => this.minute(), MINUTE);
+  }
+
+  open() {
+    this.build();
+    this.observer = new ResizeObserver(([{ contentRect }]) => this.resize(contentRect.width));
+    this.observer.observe(this.body);
+    this.timer = setInterval(() => this.loadMinute(), MINUTE);
     this.load(true);
+  }
+
+  update() {
+    // What was is asked for by the minute, not by the state.
   }
 
   close() {
     clearInterval(this.timer);
-    this.watch.disconnect();
+    this.observer.disconnect();
     this.requests.abort();
   }
 
   // -- the skeleton ---------------------------------------------------------------------------------------------------
 
-  build(root) {
+  build() {
     this.models = el("select", { id: "history-model", onchange: () => this.choose(this.models.value, "") });
     this.pools = el("select", { id: "history-pool", onchange: () => this.choose(this.model, this.pools.value) });
     const spans = SPANS.map((each) =>
-      el("button", { type: "button", "data-act": `span-${each.id}`, onclick: () => this.reach(each) }, each.title),
+      el("button", { type: "button", "data-act": `span-${each.id}`, onclick: () => this.chooseSpan(each) }, each.title),
     );
     this.spans = el("div", { class: "segments", role: "group", "aria-label": "Time" }, spans);
     this.shadow = el("p", { class: "note", hidden: true }, SHADOW);
@@ -84,7 +82,7 @@ class History {
     this.seats = new Panel("What this traffic would have needed");
     this.body = el("div", { class: "history" }, this.use.root, this.week.root, this.seats.root);
     setChildren(
-      root,
+      this.root,
       el(
         "div",
         { class: "toolbar" },
@@ -106,25 +104,24 @@ class History {
     this.load(false);
   }
 
-  reach(span) {
+  chooseSpan(span) {
     this.span = span;
     this.sums = [];
     this.sizing = null;
     this.load(true);
   }
 
-  offer() {
+  offerChoices() {
     const models = [...new Set(this.sums.map((sum) => sum.model))];
     if (!models.includes(this.model)) this.model = this.app.state?.model ?? models[0];
     const pools = this.sums.filter((sum) => sum.model === this.model).map((sum) => sum.pool);
     if (!pools.includes(this.pool)) [this.pool] = pools;
+    const { state } = this.app;
     const enforced = this.enforced;
     const option = (value, title) => el("option", { value }, title);
-    setChildren(
-      this.models,
-      models.map((name) => option(name, name === enforced ? `${modelTitle(name)} (enforced)` : modelTitle(name))),
-    );
-    setChildren(this.pools, pools.map((name) => option(name, poolTitle(name))));
+    const note = (name) => (name === enforced ? " (enforced)" : "");
+    setChildren(this.models, models.map((name) => option(name, `${modelTitle(name, state)}${note(name)}`)));
+    setChildren(this.pools, pools.map((name) => option(name, poolTitle(name, state, this.model))));
     this.models.value = this.model;
     this.pools.value = this.pool;
     this.shadow.hidden = this.model === enforced;
@@ -135,8 +132,8 @@ class History {
     window.history.replaceState(null, "", `#/history/${path}?span=${this.span.id}`);
   }
 
+  /** The enforced model: of the sums, the gateway names it first. */
   get enforced() {
-    // The gateway names its enforced model first.
     return this.sizing?.items.find((model) => model.enforced)?.model ?? this.sums[0]?.model;
   }
 
@@ -154,14 +151,16 @@ class History {
         this.minutes = 0;
         this.sums = (await this.app.get(`api/history?since=${since}&step=all`, { signal })).items;
       }
-      this.offer();
-      this.items = await this.steps(since, signal);
+      this.offerChoices();
+      this.items = await this.loadSteps(since, signal);
       this.draw();
-      if (this.sizing === null) this.seats.wait("Replaying the demand…");
+      if (this.sizing === null) this.seats.showMessage("Replaying the demand…");
       if (all || this.sizing === null) {
         this.sizing = await this.app.get(`api/sizing?since=${since}`, { signal });
+        this.draw(); // the figures say how long a demand waits
       }
-      this.seats.show(sizingPanel(this.sizing, this.model, this.pool, this.span.id));
+      const chosen = { model: this.model, pool: this.pool, span: this.span.id };
+      this.seats.show(sizingPanel(this.sizing, chosen, this.app.state));
     } catch (error) {
       if (error.name === "AbortError") return;
       this.status.textContent = `History cannot be shown: ${error.message}`;
@@ -170,7 +169,7 @@ class History {
     this.body.removeAttribute("aria-busy");
   }
 
-  async steps(since, signal) {
+  async loadSteps(since, signal) {
     const path = `api/history?model=${encodeURIComponent(this.model)}&pool=${encodeURIComponent(this.pool)}`;
     const found = [];
     let next = "";
@@ -183,7 +182,7 @@ class History {
     return found;
   }
 
-  async minute() {
+  async loadMinute() {
     if (document.hidden || this.body.hasAttribute("aria-busy")) return;
     this.minutes += 1;
     if (this.minutes >= MINUTES || !this.items.length) {
@@ -192,7 +191,7 @@ class History {
     }
     const last = this.items.at(-1).start;
     try {
-      const newer = await this.steps(last, this.requests.signal);
+      const newer = await this.loadSteps(last, this.requests.signal);
       const begin = this.app.now() - this.span.length - STEPS[this.span.step];
       this.items = [...this.items.filter((item) => item.start < last && Date.parse(item.start) > begin), ...newer];
       this.draw();
@@ -211,26 +210,28 @@ class History {
 
   draw() {
     const now = this.app.now();
-    const steps = this.items.map((item) => read(item, STEPS[this.span.step], now)).filter((step) => step.seconds > 0);
+    const steps = this.items.map((item) => stepOf(item, STEPS[this.span.step], now)).filter((step) => step.seconds > 0);
     if (!steps.length) {
       this.status.textContent = "";
-      for (const panel of [this.use, this.week]) panel.wait("No history yet: it begins with the first use.");
+      for (const panel of [this.use, this.week]) panel.showMessage("No history yet: it begins with the first use.");
       return;
     }
     const total = sumSteps(steps);
     const [first, last] = [steps[0].start, now].map((at) => formatTime(at).slice(0, 16));
-    this.status.textContent = `${first} to ${last}, ${formatDuration(total.seconds)} of it watched. Times in the charts are UTC.`;
+    const watched = formatDuration(total.seconds);
+    this.status.textContent = `${first} to ${last}, ${watched} of it watched. Times in the charts are UTC.`;
     this.drawUse(steps, total, now);
     this.drawWeek();
   }
 
   drawUse(steps, total, now) {
     const shadow = this.model !== this.enforced;
-    const name = `${modelTitle(this.model)}, ${poolTitle(this.pool)}`;
+    const { state } = this.app;
+    const name = `${modelTitle(this.model, state)}, ${poolTitle(this.pool, state, this.model)}`;
     // A young gateway's few hours fill the picture.
     const from = Math.min(steps[0].start, now - 6 * STEPS[this.span.step]);
     const label = `Use of ${name} over time, peak and mean; arrow keys step through it`;
-    const chart = useChart({ steps, from, to: now, width: this.use.width, label, shadow, at: this.use.at });
+    const chart = useChart({ steps, from, to: now, width: this.use.width, label, shadow, at: this.use.cursor });
     const refused = shadow ? "Would be refused" : "Refused";
     const columns = ["From (UTC)", "Peak", "Limit", "Mean", "At the limit", refused, "Truly denied"];
     this.use.show({
@@ -241,8 +242,12 @@ class History {
       head: shadow ? columns.slice(0, 6) : columns,
       rows: steps.map((step) => [
         new Date(step.start).toISOString().slice(0, 16).replace("T", " "),
-        ...[formatCount(step.peak), formatCount(step.limit), formatMean(step.seatSeconds / step.seconds), formatDuration(step.full)],
-        ...(shadow ? [formatCount(step.denied)] : [formatCount(step.denied), formatCount(step.missed)]),
+        formatCount(step.peak),
+        formatCount(step.limit),
+        formatMean(step.seatSeconds / step.seconds),
+        formatDuration(step.full),
+        formatCount(step.denied),
+        ...(shadow ? [] : [formatCount(step.missed)]),
       ]),
       raw: [RAW, this.items.map((item) => RAW.map((field) => item[field]))],
     });
@@ -264,11 +269,12 @@ class History {
       parts.push(figure("Would have refused", formatCount(total.denied), "of what was admitted"));
     } else {
       const patience = this.sizing?.patience_seconds;
+      const after = waited ? `after ${formatDuration(waited)} on average` : null;
       const soon = patience ? `no seat within ${formatDuration(patience)}` : "no seat soon after";
       parts.push(
         figure("Refused", formatCount(total.denied), "every refusal, whatever came of it"),
         figure("Truly denied", formatCount(total.missed), soon),
-        figure("Seated after a refusal", formatCount(total.seated), waited ? `after ${formatDuration(waited)} on average` : null),
+        figure("Seated after a refusal", formatCount(total.seated), after),
       );
     }
     return el("dl", { class: "figures" }, parts);
@@ -277,15 +283,16 @@ class History {
   drawWeek() {
     const sum = this.sums.find((each) => each.model === this.model && each.pool === this.pool);
     if (!sum || !sum.week.flat().some((value) => value)) {
-      this.week.wait("Nobody used this pool in this time.");
+      this.week.showMessage("Nobody used this pool in this time.");
       return;
     }
     const label = "Mean use by weekday and hour; arrow keys step through it";
+    const busiest = formatMean(sum.busiest_hour);
     const hours = Array.from({ length: 24 }, (_, hour) => String(hour).padStart(2, "0"));
     this.week.show({
       name: `week-${this.model}-${this.pool}-${this.span.id}`,
-      chart: heatMapChart({ week: sum.week, width: this.week.width, label, at: this.week.at }),
-      after: el("p", { class: "note" }, `Mean use by hour, UTC. The busiest hour of all: ${formatMean(sum.busiest_hour)}.`),
+      chart: heatMapChart({ week: sum.week, width: this.week.width, label, at: this.week.cursor }),
+      after: el("p", { class: "note" }, `Mean use by hour, UTC. The busiest hour of all: ${busiest}.`),
       head: ["UTC", ...hours],
       rows: sum.week.map((day, number) => [DAYS[number], ...day.map(formatMean)]),
       raw: [["weekday", ...hours], sum.week.map((day, number) => [DAYS[number], ...day])],
@@ -293,7 +300,8 @@ class History {
   }
 }
 
-function read(item, length, now) {
+/** A step as the charts take it, of an item of `GET /api/history` that lasts `length` milliseconds. */
+function stepOf(item, length, now) {
   const start = Date.parse(item.start);
   return {
     start,

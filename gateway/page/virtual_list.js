@@ -1,102 +1,107 @@
-/* A windowed list: of however many rows only those in sight are in the document, and only those are asked for.
+/* A virtual list: of however many rows only those in sight are in the document, and only those are asked for.
 
 The rows lie in a box that scrolls; above and below them two empty rows keep the place of all the others. Pages of
-`PAGE` items are fetched as they come into sight, by offset. When the list has changed, what is in sight is fetched
-again, at most once a second; what was fetched for elsewhere is forgotten.
+`PAGE` items are asked for as they come into sight, by offset. When the list has changed, what is in sight is asked for
+again, at most once in `REFRESH` milliseconds; pages out of sight are forgotten.
 */
 
-import { el, reorderChildren, setChildren, setText } from "./dom.js";
-import { formatCount } from "./format.js";
+import { el, reorderChildren, setChildren } from "./dom.js";
 
 const PAGE = 100;
-const MARGIN = 6;
-const SETTLE = 60;
+const MARGIN = 6; // rows that are drawn above and below those in sight
+const SETTLE = 60; // milliseconds of rest in scrolling before pages are asked for
 const REFRESH = 500;
-const PAUSE = 80;
 const NARROW = matchMedia("(max-width: 720px)");
 
-export class WindowedList {
+/** A table of many rows; its `node` is to be placed by whoever makes it. */
+export class VirtualList {
   #pages = new Map();
-  #asked = new Map();
+  #requests = new Map();
   #rows = new Map();
-  #total = null;
-  #settle = 0;
+  #total = null; // rows of the whole list; null before the first answer
+  #counted = false; // whether the source counts them
+  #settleTimer = 0;
   #frame = 0;
   #refreshed = -REFRESH;
-  #due = 0;
+  #refreshTimer = 0;
   #closed = false;
-  #stale = false;
-  #round = 0;
+  #hiddenChange = false; // the list has changed while the page was hidden
+  #round = 0; // answers to requests of an earlier round are not used
 
-  /* `columns` are {title, class, cell(item)}; `fetch(offset, limit, signal)` gives {items, next}; `size(signal)` how
-  many there are, null where that is known only by going on; `key(item)` tells items apart; `heights` are those of a row,
-  wide and narrow, in pixels; `empty()` is shown where there are none. */
-  constructor({ id, caption, columns, fetch, size, key, heights, empty, counted, fail }) {
-    Object.assign(this, { columns, fetch, size, key, heights, empty, counted, fail });
+  /**
+   * @param {object} options
+   *   `id` of the table and its `caption`.
+   *   `columns`: a list of {title, class, cell(item)}; a cell is a text, a node, or a list of them.
+   *   `key(item)`: a text that tells items apart.
+   *   `heights`: pixels of a row, [wide, narrow]; the style sheet must agree.
+   *   `source`: `page(offset, limit, signal)` resolves to {items, next}, with `next` null on the last page;
+   *   `count(signal)` to the number of all items, or null where only the last page tells.
+   *   `empty()`: what is shown where there are no items.
+   *   `onError(error)`: is told why a page could not be had.
+   */
+  constructor({ id, caption, columns, key, heights, source, empty, onError }) {
+    Object.assign(this, { columns, key, heights, source, empty, onError });
     this.above = el("tr", { class: "spacer", "aria-hidden": "true" }, el("td", { colspan: columns.length }));
     this.below = el("tr", { class: "spacer", "aria-hidden": "true" }, el("td", { colspan: columns.length }));
     this.body = el("tbody", { role: "rowgroup" }, this.above, this.below);
+    const titles = columns.map((column) =>
+      el("th", { scope: "col", role: "columnheader", class: column.class }, column.title));
     this.table = el(
       "table",
       { class: "grid windowed", id, role: "table", "aria-rowcount": "-1" },
       el("caption", { class: "visually-hidden" }, caption),
-      el(
-        "thead",
-        { role: "rowgroup" },
-        el("tr", { role: "row", "aria-rowindex": "1" }, columns.map((column) =>
-          el("th", { scope: "col", role: "columnheader", class: column.class }, column.title))),
-      ),
+      el("thead", { role: "rowgroup" }, el("tr", { role: "row", "aria-rowindex": "1" }, titles)),
       this.body,
     );
     this.box = el("div", { class: "window", tabindex: "0", role: "region", "aria-label": caption }, this.table);
     this.nothing = el("div", { class: "empty", hidden: true });
     this.node = el("div", { class: "card flush" }, this.box, this.nothing);
-    this.box.addEventListener("scroll", () => this.#draw(), { passive: true });
-    this.reshape = () => this.#draw();
-    this.seen = () => this.#stale && this.changed();
-    document.addEventListener("visibilitychange", this.seen);
-    NARROW.addEventListener("change", this.reshape);
-    addEventListener("resize", this.reshape);
+    this.box.addEventListener("scroll", () => this.#drawSoon(), { passive: true });
+    this.onResize = () => this.#drawSoon();
+    this.onVisible = () => this.#hiddenChange && this.refresh();
+    document.addEventListener("visibilitychange", this.onVisible);
+    NARROW.addEventListener("change", this.onResize);
+    addEventListener("resize", this.onResize);
   }
 
-  /** Begin anew, from the top: something else is looked for. */
-  anew() {
-    this.#forget();
+  /** Begin anew, from the top: something else is listed. */
+  reset() {
+    this.#forgetRequests();
     this.#rows.clear();
     this.#total = null;
     this.box.scrollTop = 0;
-    this.#refresh();
+    this.#load();
   }
 
-  /** The list may have changed. */
-  changed() {
-    if (this.#due) return;
+  /** The list may have changed: ask again for what is in sight, soon. */
+  refresh() {
+    if (this.#refreshTimer) return;
     const wait = Math.max(this.#refreshed + REFRESH - performance.now(), 0);
-    this.#due = setTimeout(() => {
-      this.#due = 0;
+    this.#refreshTimer = setTimeout(() => {
+      this.#refreshTimer = 0;
       this.#refreshed = performance.now();
-      this.#stale = document.hidden;
-      if (!document.hidden) this.#refresh();
+      this.#hiddenChange = document.hidden;
+      if (!document.hidden) this.#load();
     }, wait);
   }
 
   close() {
     this.#closed = true;
-    this.#forget();
-    for (const timer of [this.#due, this.#settle]) clearTimeout(timer);
+    this.#forgetRequests();
+    for (const timer of [this.#refreshTimer, this.#settleTimer]) clearTimeout(timer);
     cancelAnimationFrame(this.#frame);
-    NARROW.removeEventListener("change", this.reshape);
-    removeEventListener("resize", this.reshape);
-    document.removeEventListener("visibilitychange", this.seen);
+    NARROW.removeEventListener("change", this.onResize);
+    removeEventListener("resize", this.onResize);
+    document.removeEventListener("visibilitychange", this.onVisible);
   }
 
   get #height() {
     return NARROW.matches ? this.heights[1] : this.heights[0];
   }
 
-  #forget() {
-    for (const asked of this.#asked.values()) asked.abort();
-    this.#asked.clear();
+  #forgetRequests() {
+    for (const request of this.#requests.values()) request.abort();
+    this.#requests.clear();
     this.#round += 1;
   }
 
@@ -109,35 +114,35 @@ export class WindowedList {
     return [first, Math.min(last, Math.max(this.#total ?? PAGE, 1))];
   }
 
-  #inSight() {
+  #pagesInSight() {
     const [first, last] = this.#sight();
-    const pages = [];
-    for (let page = Math.floor(first / PAGE); page <= Math.floor((last - 1) / PAGE); page += 1) pages.push(page);
-    return pages;
+    const [from, to] = [Math.floor(first / PAGE), Math.floor((last - 1) / PAGE)];
+    return Array.from({ length: to - from + 1 }, (_, index) => from + index);
   }
 
-  async #refresh() {
+  async #load() {
     if (this.#closed) return;
-    this.#forget();
+    this.#forgetRequests();
     const round = this.#round;
-    const abort = new AbortController();
-    this.#asked.set("all", abort);
+    const request = new AbortController();
+    this.#requests.set("all", request);
     try {
-      const wanted = this.#inSight();
+      const wanted = this.#pagesInSight();
       const [total, ...pages] = await Promise.all([
-        this.size(abort.signal),
-        ...wanted.map((page) => this.fetch(page * PAGE, PAGE, abort.signal)),
+        this.source.count(request.signal),
+        ...wanted.map((page) => this.source.page(page * PAGE, PAGE, request.signal)),
       ]);
       if (round !== this.#round) return;
       this.#pages = new Map();
       pages.forEach((page, index) => this.#keep(wanted[index], page));
-      if (total !== null) this.#total = total;
-      this.#show();
+      this.#counted = total !== null;
+      if (this.#counted) this.#total = total;
+      this.#draw();
       this.box.setAttribute("aria-busy", "false");
     } catch (error) {
-      if (round === this.#round) this.report(error);
+      if (round === this.#round) this.onError(error);
     } finally {
-      if (this.#asked.get("all") === abort) this.#asked.delete("all");
+      if (this.#requests.get("all") === request) this.#requests.delete("all");
     }
   }
 
@@ -149,35 +154,35 @@ export class WindowedList {
     if (page.next === null || this.#total === null || seen > this.#total) this.#total = seen;
   }
 
-  async #want(number) {
-    if (this.#pages.has(number) || this.#asked.has(number) || this.#asked.has("all")) return;
-    const abort = new AbortController();
+  async #loadPage(number) {
+    if (this.#pages.has(number) || this.#requests.has(number) || this.#requests.has("all")) return;
+    const request = new AbortController();
     const round = this.#round;
-    this.#asked.set(number, abort);
+    this.#requests.set(number, request);
     try {
-      const page = await this.fetch(number * PAGE, PAGE, abort.signal);
+      const page = await this.source.page(number * PAGE, PAGE, request.signal);
       if (round !== this.#round) return;
       const total = this.#total;
       this.#keep(number, page);
-      if (this.counted && total !== null) this.#total = total;
-      this.#asked.delete(number);
-      this.#show();
+      if (this.#counted) this.#total = total;
+      this.#requests.delete(number);
+      this.#draw();
     } catch (error) {
-      if (this.#asked.get(number) === abort) this.#asked.delete(number);
-      if (round === this.#round) this.report(error);
+      if (this.#requests.get(number) === request) this.#requests.delete(number);
+      if (round === this.#round) this.onError(error);
     }
   }
 
-  #draw() {
+  #drawSoon() {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
-      this.#show();
+      this.#draw();
     });
-    clearTimeout(this.#settle);
-    this.#settle = setTimeout(() => this.#inSight().forEach((page) => this.#want(page)), SETTLE);
+    clearTimeout(this.#settleTimer);
+    this.#settleTimer = setTimeout(() => this.#pagesInSight().forEach((page) => this.#loadPage(page)), SETTLE);
   }
 
-  #show() {
+  #draw() {
     if (this.#closed) return;
     const total = this.#total ?? 0;
     this.nothing.hidden = total > 0 || this.#total === null;
@@ -186,55 +191,38 @@ export class WindowedList {
     this.table.setAttribute("aria-rowcount", String(total + 1));
     const [first, last] = this.#sight();
     const rows = new Map();
-    const shown = [];
+    const nodes = [];
     for (let index = Math.min(first, total); index < Math.min(last, total); index += 1) {
-      const item = this.#pages.get(Math.floor(index / PAGE))?.[index % PAGE];
-      const row = this.#row(index, item);
+      const row = this.#row(index, this.#pages.get(Math.floor(index / PAGE))?.[index % PAGE]);
       rows.set(row.key, row);
-      shown.push(row.node);
+      nodes.push(row.node);
     }
     this.#rows = rows;
-    stretch(this.above, first * this.#height);
-    stretch(this.below, Math.max(total - Math.max(last, first), 0) * this.#height);
-    reorderChildren(this.body, [this.above, ...shown, this.below]);
+    setHeight(this.above, first * this.#height);
+    setHeight(this.below, Math.max(total - Math.max(last, first), 0) * this.#height);
+    reorderChildren(this.body, [this.above, ...nodes, this.below]);
   }
 
-  /** The row of an item, the same as before where nothing has changed. */
+  /** The row of an item, undefined for one that is not known yet; the same node as before where nothing has changed. */
   #row(index, item) {
-    const key = item === undefined ? `#${index}` : this.key(item);
-    const sign = item === undefined ? "" : JSON.stringify(item);
+    const known = item !== undefined;
+    const key = known ? this.key(item) : `#${index}`;
+    const content = known ? JSON.stringify(item) : "";
+    const position = String(index + 2); // the first is that of the titles
     const before = this.#rows.get(key);
-    const position = String(index + 2);
-    if (before !== undefined && before.sign === sign) {
+    if (before !== undefined && before.content === content) {
       if (before.node.getAttribute("aria-rowindex") !== position) before.node.setAttribute("aria-rowindex", position);
       return before;
     }
     const cells = this.columns.map((column) =>
-      el("td", { role: "cell", class: column.class, "data-title": column.title }, item === undefined ? "…" : column.cell(item)));
-    const attributes = { role: "row", "aria-rowindex": position, "data-key": key, class: item === undefined ? "waiting" : null };
-    return { key, sign, node: el("tr", attributes, cells) };
+      el("td", { role: "cell", class: column.class, "data-title": column.title }, known ? column.cell(item) : "…"));
+    const attributes = { role: "row", "aria-rowindex": position, "data-key": key, class: known ? null : "waiting" };
+    return { key, content, node: el("tr", attributes, cells) };
   }
 }
 
-/** A search field that calls `seek(text)` when whoever types pauses. */
-export function searchField({ id, label, placeholder, seek }) {
-  let timer = 0;
-  const input = el("input", { id, type: "search", placeholder, autocomplete: "off", spellcheck: "false" });
-  input.addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => seek(input.value.trim()), PAUSE);
-  });
-  return { input, node: el("div", { class: "field grow" }, el("label", { for: id }, label), input) };
-}
-
-/** Say how many there are, of how many. */
-export function showTotal(node, found, all, one) {
-  const of = all !== null && all !== found ? ` of ${formatCount(all)}` : "";
-  setText(node, `${formatCount(found)}${of} ${found === 1 && !of ? one : `${one}s`}`);
-}
-
-function stretch(row, height) {
-  const wanted = `${height}px`;
-  if (row.style.height !== wanted) row.style.height = wanted;
-  row.hidden = height === 0;
+function setHeight(spacer, pixels) {
+  const height = `${pixels}px`;
+  if (spacer.style.height !== height) spacer.style.height = height;
+  spacer.hidden = pixels === 0;
 }

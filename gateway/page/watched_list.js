@@ -1,48 +1,67 @@
-/* A short list of the API, read whole: page after page, up to a number beyond which nobody would read on. */
+/* Short lists of the API, read whole, and read again when the gateway says that they have changed. */
 
 import { el } from "./dom.js";
 import { formatCount } from "./format.js";
 
-const MOST = 5000;
+const MOST = 5000; // items; nobody reads on
+const PAGE = 500;
+const PAUSE = 1000; // milliseconds
 
-/** The items of a list, and whether there were more. */
+/**
+ * Read a list page after page.
+ *
+ * @param {App} app
+ * @param {string} path Such as "api/groups".
+ * @param {AbortSignal} signal
+ * @returns {Promise<{items: object[], more: boolean}>} At most about `MOST` items, and whether there are more.
+ * @throws {ApiError}
+ */
 export async function readAll(app, path, signal) {
   const items = [];
   let cursor = null;
   do {
-    const asked = new URLSearchParams({ limit: "500", ...(cursor === null ? {} : { cursor }) });
-    const page = await app.get(`${path}?${asked}`, { signal });
+    const query = new URLSearchParams({ limit: PAGE, ...(cursor === null ? {} : { cursor }) });
+    const page = await app.get(`${path}?${query}`, { signal });
     items.push(...page.items);
     cursor = page.next;
   } while (cursor !== null && items.length < MOST);
   return { items, more: cursor !== null };
 }
 
-/** What is said under a list of which there is more than was read. */
-export const truncationNote = (items, more) => (more ? el("p", { class: "note cut" }, `Only the first ${formatCount(items.length)} are read here; there are more.`) : null);
+/** What stands under a list that has more items than were read; null where there are no more. */
+export function truncationNote(items, more) {
+  if (!more) return null;
+  return el("p", { class: "note cut" }, `Only the first ${formatCount(items.length)} are read here; there are more.`);
+}
 
-/* Asks again when a mark of the state has changed: at most once in `rest` milliseconds, one request at a time. */
-export class Watch {
+/** Calls `load(signal)` when a mark has changed: one call at a time, with a pause after each. */
+export class WatchedList {
   #mark = null;
   #wanted = false;
   #running = false;
   #abort = new AbortController();
   #timer = 0;
 
-  constructor(look, fail, rest = 1000) {
-    this.look = look;
-    this.fail = fail;
-    this.rest = rest;
+  /**
+   * @param {(signal: AbortSignal) => Promise<void>} load
+   * @param {(error: Error) => void} onError Is told why `load` failed.
+   * @param {number} pause Milliseconds.
+   */
+  constructor(load, onError, pause = PAUSE) {
+    this.load = load;
+    this.onError = onError;
+    this.pause = pause;
   }
 
-  /** What is looked at may have changed. */
-  mark(mark) {
+  /** Load where `mark`, a text that changes with the list, is another one than before. */
+  update(mark) {
     if (mark === this.#mark) return;
     this.#mark = mark;
-    this.again();
+    this.refresh();
   }
 
-  again() {
+  /** Load again, as soon as the pause is over. */
+  refresh() {
     this.#wanted = true;
     if (!this.#running) this.#run();
   }
@@ -54,16 +73,17 @@ export class Watch {
   }
 
   async #run() {
+    const { signal } = this.#abort;
     this.#running = true;
-    while (this.#wanted && !this.#abort.signal.aborted) {
+    while (this.#wanted && !signal.aborted) {
       this.#wanted = false;
       try {
-        await this.look(this.#abort.signal);
+        await this.load(signal);
       } catch (error) {
-        if (!this.#abort.signal.aborted) this.report(error);
+        if (!signal.aborted) this.onError(error);
       }
       await new Promise((resolve) => {
-        this.#timer = setTimeout(resolve, this.rest);
+        this.#timer = setTimeout(resolve, this.pause);
       });
     }
     this.#running = false;

@@ -73,6 +73,12 @@ def test_nothing_that_is_told_becomes_markup_and_nothing_is_kept(name: str) -> N
     assert [word for word in (*MARKUP, *KEPT) if word in re.sub(r"/\*.*?\*/|//.*", "", text, flags=re.S)] == []
 
 
+@pytest.mark.parametrize("name", [name for name in static_files.read() if name.endswith(".js")])
+def test_a_module_keeps_no_state(name: str) -> None:
+    """State is an object's, made when a view is opened and gone with it."""
+    assert re.findall(r"^(?:export )?(?:let|var)\b.*", static_files.read()[name].body.decode(), re.M) == []
+
+
 @pytest.mark.parametrize("name", list(static_files.read()))
 def test_nothing_comes_from_elsewhere(name: str) -> None:
     text = static_files.read()[name].body.decode()
