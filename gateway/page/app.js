@@ -23,6 +23,7 @@ import { showLogin } from "./login.js";
 import { ProView } from "./pro.js";
 import { RegistrationsView } from "./registrations.js";
 import { SummaryView } from "./summary.js";
+import { Theme } from "./theme.js";
 import { Toasts } from "./toasts.js";
 
 const VIEWS = [SummaryView, ProView, ConnectionsView, ConferencesView, HistoryView, RegistrationsView, AuditView];
@@ -44,6 +45,7 @@ class App {
   /** What follows the view's id in the address: `parts` of the path, decoded, and `query`. */
   route = { parts: [], query: new URLSearchParams() };
   #api = new ApiClient();
+  #theme = new Theme(document.documentElement);
   #toasts = new Toasts(byId("toasts"));
   #view = null;
   #tabs = new Map();
@@ -60,7 +62,8 @@ class App {
 
   start() {
     addEventListener("hashchange", () => this.#openView());
-    byId("theme").addEventListener("click", turnTheme);
+    this.#theme.restore();
+    byId("theme").addEventListener("click", () => this.#theme.toggle());
     byId("skip").addEventListener("click", (event) => {
       event.preventDefault();
       byId("main").focus();
@@ -278,12 +281,6 @@ function decoded(part) {
   } catch {
     return part;
   }
-}
-
-function turnTheme() {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
 }
 
 new App().start();
