@@ -203,12 +203,12 @@ class App {
     setText(byId("gist"), gist.filter(Boolean).join(" · "));
     setText(byId("operator"), `${operator.name} · ${operator.scope}`);
     byId("sign-out").hidden = !this.#api.hasToken;
-    setText(byId("about"), `tallygate ${version}`);
+    setText(byId("about"), `tallygate ${version} · All times are UTC`);
     const over = NOTHING_GRANTED[registration.state];
     const end = registration.shutdown_at;
     const notices = [
       over && `${over} Nothing is granted.`,
-      !over && end && `The registration server does not answer: service ends at ${formatTime(end)} unless it does.`,
+      !over && end && `The registration server does not answer: service ends at ${formatTime(end)} UTC unless it does.`,
       draining && "The gateway is draining: nobody is let in any more.",
       !store.available && "The store is unavailable: what changes now is not durable.",
     ];

@@ -1,4 +1,4 @@
-/* How figures, times and names are written. */
+/* How figures, times and names are written. Every time is UTC. */
 
 import { el } from "./dom.js";
 
@@ -55,23 +55,21 @@ export function toMilliseconds(time) {
   return Number.isNaN(found) ? null : found;
 }
 
-const two = (number) => String(number).padStart(2, "0");
-
-/** 2026-11-21 14:03:05 in the time of whoever looks. */
+/** 2026-11-21 14:03:05, which is UTC, as are the hours and days that the gateway adds up; a dash for none. */
 export function formatTime(time) {
   const found = toMilliseconds(time);
-  if (found === null) return "–";
-  const at = new Date(found);
-  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  return found === null ? "–" : new Date(found).toISOString().slice(0, "2026-11-21T14:03:05".length).replace("T", " ");
 }
 
-/** A <time>; the instant in UTC is its title. */
+/** 2026-11-21 14:03, which is UTC; a dash for none. */
+export const formatMinute = (time) => formatTime(time).slice(0, "2026-11-21 14:03".length);
+
+/** A <time> in UTC; its title is the same in the time zone of whoever looks. */
 export function timeElement(time) {
   const found = toMilliseconds(time);
   if (found === null) return el("span", { class: "none" }, "–");
-  const utc = new Date(found).toISOString();
-  return el("time", { datetime: utc, title: `${utc.slice(0, 19).replace("T", " ")} UTC` }, formatTime(found));
+  const at = new Date(found);
+  return el("time", { datetime: at.toISOString(), title: at.toString() }, formatTime(found));
 }
 
 /** Seconds as 2 h 5 min; with seconds where `exact`, or below two minutes. */

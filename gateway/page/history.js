@@ -7,7 +7,7 @@ steps since the last one known; the sums and the sizing, which are more work, ag
 
 import { heatMapChart, sumSteps, useChart } from "./chart.js";
 import { el, setChildren } from "./dom.js";
-import { formatCount, formatDuration, formatPercent, formatTime, modelTitle, poolTitle } from "./format.js";
+import { formatCount, formatDuration, formatMinute, formatPercent, modelTitle, poolTitle } from "./format.js";
 import { Panel } from "./panel.js";
 import { DAY, DAYS, formatMean, HOUR } from "./scale.js";
 import { SHADOW, sizingPanel } from "./sizing.js";
@@ -217,9 +217,8 @@ export class HistoryView {
       return;
     }
     const total = sumSteps(steps);
-    const [first, last] = [steps[0].start, now].map((at) => formatTime(at).slice(0, 16));
-    const watched = formatDuration(total.seconds);
-    this.status.textContent = `${first} to ${last}, ${watched} of it watched. Times in the charts are UTC.`;
+    const [first, last] = [steps[0].start, now].map(formatMinute);
+    this.status.textContent = `${first} to ${last} UTC, ${formatDuration(total.seconds)} of it watched.`;
     this.drawUse(steps, total, now);
     this.drawWeek();
   }
@@ -241,7 +240,7 @@ export class HistoryView {
       after: legend(total, shadow),
       head: shadow ? columns.slice(0, 6) : columns,
       rows: steps.map((step) => [
-        new Date(step.start).toISOString().slice(0, 16).replace("T", " "),
+        formatMinute(step.start),
         formatCount(step.peak),
         formatCount(step.limit),
         formatMean(step.seatSeconds / step.seconds),

@@ -87,7 +87,7 @@ export class ProView {
   expiryCell({ kind, expires }) {
     const label = el("span", { class: "narrow-only" }, "expires ");
     if (expires === null) return [label, kind === "permanent" ? "never" : "not while in a conference"];
-    const attributes = { class: "remaining", title: formatTime(expires), dataset: { due: expires } };
+    const attributes = { class: "remaining", title: `${formatTime(expires)} UTC`, dataset: { due: expires } };
     return [label, el("span", attributes, this.remainingText(expires))];
   }
 
@@ -137,7 +137,7 @@ export class ProView {
       this.groups,
       el("h2", { id: "groups-title" }, "Groups"),
       el("p", { class: "note" }, "A change of a group takes effect at the next redistribution",
-        due === null ? "." : [": ", timeElement(due), "."]),
+        due === null ? "." : [": ", timeElement(due), " UTC."]),
       rows.length
         ? table({ id: "groups-list", caption, columns: GROUP_COLUMNS, rows, asCards: true, region })
         : el("div", { class: "empty" },

@@ -192,7 +192,7 @@ export class SummaryView {
       reason && mood === "bad" ? el("p", { class: "note" }, asSentence(reason)) : null,
       due === null ? null
         : el("div", { class: `countdown ${mood}`, id: "countdown", role: "timer", dataset: { due: shutdown } },
-            el("span", {}, state === "expired" ? "Shut down at " : "Expected shutdown at "), timeElement(due),
+            el("span", {}, state === "expired" ? "Shut down at " : "Expected shutdown at "), timeElement(due), " UTC",
             el("b", { id: "countdown-left" })),
       endless ? el("p", { class: "note" }, "This license does not need the connection: it goes on without end.") : null,
       factList(facts.filter(([, value]) => value)),

@@ -99,7 +99,9 @@ async def test_all_is_reached_and_done_by_keys(house: House, screen: Screen) -> 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_theme_is_the_system_s_until_another_is_chosen_and_kept(house: House, screen: Screen, scheme: str) -> None:
+async def test_the_theme_is_the_system_s_until_one_is_chosen_and_kept(
+    house: House, screen: Screen, scheme: str
+) -> None:
     page = await screen.open(house, color_scheme=scheme)
     shade = "getComputedStyle(document.body).backgroundColor"
     before = await page.evaluate(shade)
