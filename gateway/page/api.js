@@ -2,6 +2,8 @@
 
 import { asSentence } from "./format.js";
 
+export const UNREACHABLE = "The gateway cannot be reached.";
+
 /** A request that was refused, or could not be made. */
 export class ApiError extends Error {
   /**
@@ -50,7 +52,7 @@ export class ApiClient {
       return await fetch(path, { method, headers, body: content, signal, cache: "no-store", credentials: "omit" });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new ApiError(0, "unreachable", method, "The gateway cannot be reached.");
+      throw new ApiError(0, "unreachable", method, UNREACHABLE);
     }
   }
 

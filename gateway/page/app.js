@@ -11,7 +11,7 @@ A view is a class:
 The state is what `GET /api/events` sends.
 */
 
-import { ApiClient, ApiError } from "./api.js";
+import { ApiClient, ApiError, UNREACHABLE } from "./api.js";
 import { AuditView } from "./audit.js";
 import { ConferencesView } from "./conferences.js";
 import { ConnectionsView } from "./connections.js";
@@ -19,6 +19,7 @@ import { el, reorderChildren, setChildren, setText } from "./dom.js";
 import { EventStream } from "./event_stream.js";
 import { formatTime, modelTitle, toMilliseconds } from "./format.js";
 import { HistoryView } from "./history.js";
+import { LiveMark } from "./live_mark.js";
 import { showLogin } from "./login.js";
 import { ProView } from "./pro.js";
 import { RegistrationsView } from "./registrations.js";
@@ -47,6 +48,7 @@ class App {
   #api = new ApiClient();
   #theme = new Theme(document.documentElement);
   #toasts = new Toasts(byId("toasts"));
+  #live = new LiveMark(byId("live-mark"), () => this.now());
   #view = null;
   #tabs = new Map();
   #skew = 0;
@@ -54,7 +56,7 @@ class App {
   #bannerTimer = 0;
   #stream = new EventStream(this.#api, {
     onState: (fields, first) => this.#onState(fields, first),
-    onBytes: () => {},
+    onBytes: () => this.#live.heard(),
     onOpen: () => this.#onConnection(true),
     onLost: (reason) => this.#onConnection(false, reason),
     onRefused: (status, reason) => this.#onRefused(status, reason),
@@ -63,6 +65,8 @@ class App {
   start() {
     addEventListener("hashchange", () => this.#openView());
     this.#theme.restore();
+    setText(byId("gateway"), location.host);
+    this.#drawTitle();
     byId("theme").addEventListener("click", () => this.#theme.toggle());
     byId("skip").addEventListener("click", (event) => {
       event.preventDefault();
@@ -76,6 +80,11 @@ class App {
   }
 
   // -- for views ----------------------------------------------------------------------------------------------------
+
+  /** Whether the gateway tells us what changes. */
+  get isConnected() {
+    return this.#connected === true;
+  }
 
   /** Whether the operator may act. */
   get isAdmin() {
@@ -121,9 +130,10 @@ class App {
     this.#toasts.show(text, kind);
   }
 
-  /** Show what went wrong, as a sentence. */
+  /** Show what went wrong, as a sentence; not what the page shows anyway: that it signs in, or is not connected. */
   report(error) {
     if (error.name === "AbortError" || error.status === 401) return;
+    if (this.#connected === false && error.code === "unreachable" && error.method === "GET") return;
     if (!(error instanceof ApiError)) console.error(error);
     this.notify(error instanceof ApiError ? error.message : `The page failed: ${error.message}`, "bad");
   }
@@ -162,18 +172,27 @@ class App {
     const before = this.#connected;
     this.#connected = connected;
     document.documentElement.dataset.connected = connected ? "yes" : "no";
-    const banner = byId("banner");
+    byId("view").classList.toggle("stale", !connected && this.state !== null);
+    // The banner says it.
+    this.#toasts.remove(UNREACHABLE);
     clearTimeout(this.#bannerTimer);
     if (!connected) {
-      banner.className = "banner bad";
-      setText(banner, reason ? `${reason} Trying again …` : "Connection to the gateway lost, trying again …");
+      this.#live.lost();
+      const at = this.#live.heardAt;
+      const age = at === null ? "" : ` What is shown is as of ${formatTime(at)} UTC.`;
+      this.#drawBanner("bad", `${reason || "The connection to the gateway is lost."}${age} Trying again …`);
     } else if (before === false) {
-      banner.className = "banner good";
-      setText(banner, "Connected again.");
-      this.#bannerTimer = setTimeout(() => setText(banner, ""), CONNECTED);
+      this.#drawBanner("good", "Connected again.");
+      this.#bannerTimer = setTimeout(() => this.#drawBanner("good", ""), CONNECTED);
     } else {
-      setText(banner, "");
+      this.#drawBanner("good", "");
     }
+    this.#drawTitle();
+  }
+
+  #drawBanner(kind, text) {
+    byId("banner").className = `banner ${kind}`;
+    setText(byId("banner"), text);
   }
 
   #onRefused(status, reason) {
@@ -181,6 +200,8 @@ class App {
     this.#closeView();
     this.state = null;
     this.#connected = null;
+    this.#live.clear();
+    byId("view").classList.remove("stale");
     document.documentElement.dataset.connected = "no";
     for (const id of ["banner", "gist", "operator", "about", "notice"]) setText(byId(id), "");
     setChildren(byId("tabs"));
@@ -189,6 +210,7 @@ class App {
     const problem = status === 401 && !this.#api.hasToken ? "" : reason;
     this.#api.token = "";
     setText(byId("title"), "Sign in");
+    this.#drawTitle();
     showLogin(byId("view"), problem, (token) => {
       this.#api.token = token;
       this.#stream.open();
@@ -212,13 +234,21 @@ class App {
       draining && "The gateway is draining: nobody is let in any more.",
       !store.available && "The store is unavailable: what changes now is not durable.",
     ];
+    byId("notice").className = over ? "banner bad" : "banner warn";
     setText(byId("notice"), notices.filter(Boolean).join(" "));
+    this.#drawTitle();
     const shown = VIEWS.filter((view) => view.isShown(this.state));
     for (const { id, title } of shown) {
       if (this.#tabs.has(id)) continue;
       this.#tabs.set(id, el("li", {}, el("a", { href: `#/${id}`, id: `tab-${id}` }, title)));
     }
     reorderChildren(byId("tabs"), shown.map((view) => this.#tabs.get(view.id)));
+  }
+
+  /** The window's title: which gateway, and whether it needs somebody, before anything else. */
+  #drawTitle() {
+    const alarm = this.#connected === false || byId("notice").textContent !== "" ? "⚠ " : "";
+    document.title = `${alarm}${location.host} · ${byId("title").textContent}`;
   }
 
   /** Open the view that the address names, or the first. */
@@ -238,13 +268,13 @@ class App {
         link.removeAttribute("aria-current");
       }
     }
-    document.title = `${View.title} – tallygate`;
     setText(byId("title"), View.title);
     const root = byId("view");
     root.removeAttribute("aria-busy");
     root.dataset.view = View.id;
     setChildren(root);
     this.#view = new View(this, root);
+    this.#drawTitle();
     try {
       this.#view.open();
     } catch (error) {

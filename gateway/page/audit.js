@@ -27,7 +27,7 @@ export class AuditView {
     this.source = new ItemSource(textOf, (matching) => this.drawFigures(matching));
     this.next = null; // the cursor of older entries; null where there are none
     this.requests = new AbortController();
-    this.watched = new WatchedList((signal) => this.loadNewest(signal), (error) => app.report(error), PAUSE);
+    this.watched = new WatchedList((signal) => this.loadNewest(signal), (error) => this.list.showFailure(error), PAUSE);
   }
 
   open() {

@@ -49,7 +49,7 @@ export class ConnectionsView {
       key: (connection) => connection.id,
       placeholder: "account, device, address or kind",
       source: this.source,
-      empty: (searching) => (searching || conference !== null ? NOT_FOUND() : NONE()),
+      empty: (searching) => (searching || conference !== null ? NOT_FOUND() : NONE(this.app.state)),
       beside: conference === null ? [] : conferenceChip(conference),
     });
     this.bans = el("details", { class: "card bans", id: "bans", hidden: true });
@@ -203,10 +203,15 @@ const NOT_FOUND = () => [
   el("p", {}, "No connection matches."),
   el("p", { class: "note" }, "The search looks for a part of the account, the device, the address or the kind."),
 ];
-const NONE = () => [
+const NONE = ({ draining }) => [
   el("p", {}, "Nobody is connected."),
-  el("p", { class: "note" }, "Clients connect to the ports 4307 (TCP) and 4308 (WebSocket), or those in the settings. ",
-    el("code", {}, "tallygate load --connections 100"), " tries it out."),
+  draining ? null : el(
+    "p",
+    { class: "note" },
+    "Clients connect to the ports 4307 (TCP) and 4308 (WebSocket), or those in the settings. ",
+    el("code", {}, "tallygate load --connections 100"),
+    " tries it out.",
+  ),
 ];
 
 function conferenceChip(conference) {

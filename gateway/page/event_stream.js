@@ -6,9 +6,9 @@ import { refusal } from "./api.js";
 const SHORTEST_WAIT = 500; // milliseconds before the stream is opened again, at first
 const LONGEST_WAIT = 10_000;
 const REFUSALS = new Set([401, 403, 429]);
-/* The gateway sends at least a comment every 15 seconds. Where three of them did not come the connection is dead, even
-if nothing has closed it. */
-const SILENCE = 45_000;
+/* The gateway sends at least a comment every 15 seconds. Where two of them did not come the connection is dead, even if
+nothing has closed it. */
+const SILENCE = 35_000;
 
 /** The page's one stream of events, kept open until `close`. */
 export class EventStream {

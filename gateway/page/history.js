@@ -45,6 +45,7 @@ export class HistoryView {
     this.items = []; // the chosen pool, step by step
     this.sizing = null;
     this.minutes = 0;
+    this.failed = false; // whether the last request for what was chosen was in vain
     this.requests = new AbortController();
   }
 
@@ -53,11 +54,12 @@ export class HistoryView {
     this.observer = new ResizeObserver(([{ contentRect }]) => this.resize(contentRect.width));
     this.observer.observe(this.body);
     this.timer = setInterval(() => this.loadMinute(), MINUTE);
-    this.load(true);
+    this.load({ chosen: true });
   }
 
+  /** What was is asked for by the minute, not by the state; but again where it could not be had. */
   update() {
-    // What was is asked for by the minute, not by the state.
+    if (this.failed && this.app.isConnected && !this.isLoading) this.load({ chosen: true });
   }
 
   close() {
@@ -101,14 +103,14 @@ export class HistoryView {
   choose(model, pool) {
     this.model = model;
     this.pool = pool;
-    this.load(false);
+    this.load({ all: false, chosen: true });
   }
 
   chooseSpan(span) {
     this.span = span;
     this.sums = [];
     this.sizing = null;
-    this.load(true);
+    this.load({ chosen: true });
   }
 
   offerChoices() {
@@ -139,13 +141,21 @@ export class HistoryView {
 
   // -- asking ---------------------------------------------------------------------------------------------------------
 
-  /** Ask anew; `all` for the sums and the sizing of the span too. */
-  async load(all) {
+  get isLoading() {
+    return this.body.hasAttribute("aria-busy");
+  }
+
+  /**
+   * Ask anew: for the sums and the sizing of the span too where `all`. `chosen` says that something else is to be shown
+   * than is; without it, what is shown stays where the gateway cannot be asked.
+   */
+  async load({ all = true, chosen = false }) {
     this.requests.abort();
     this.requests = new AbortController();
     const { signal } = this.requests;
     const since = this.span.id;
     this.body.setAttribute("aria-busy", "true");
+    this.failed = false;
     try {
       if (all || !this.sums.length) {
         this.minutes = 0;
@@ -159,14 +169,22 @@ export class HistoryView {
         this.sizing = await this.app.get(`api/sizing?since=${since}`, { signal });
         this.draw(); // the figures say how long a demand waits
       }
-      const chosen = { model: this.model, pool: this.pool, span: this.span.id };
-      this.seats.show(sizingPanel(this.sizing, chosen, this.app.state));
+      const place = { model: this.model, pool: this.pool, span: this.span.id };
+      this.seats.show(sizingPanel(this.sizing, place, this.app.state));
     } catch (error) {
       if (error.name === "AbortError") return;
-      this.status.textContent = `History cannot be shown: ${error.message}`;
-      this.app.report(error);
+      this.showFailure(error, chosen);
     }
     this.body.removeAttribute("aria-busy");
+  }
+
+  showFailure(error, chosen) {
+    this.status.textContent = `Not up to date: ${error.message}`;
+    if (chosen) {
+      this.failed = error.code === "unreachable";
+      for (const panel of [this.use, this.week, this.seats]) panel.showMessage(`Not known: ${error.message}`);
+    }
+    this.app.report(error);
   }
 
   async loadSteps(since, signal) {
@@ -183,10 +201,10 @@ export class HistoryView {
   }
 
   async loadMinute() {
-    if (document.hidden || this.body.hasAttribute("aria-busy")) return;
+    if (document.hidden || this.isLoading || !this.app.isConnected) return;
     this.minutes += 1;
     if (this.minutes >= MINUTES || !this.items.length) {
-      await this.load(true);
+      await this.load({});
       return;
     }
     const last = this.items.at(-1).start;
@@ -196,7 +214,7 @@ export class HistoryView {
       this.items = [...this.items.filter((item) => item.start < last && Date.parse(item.start) > begin), ...newer];
       this.draw();
     } catch (error) {
-      if (error.name !== "AbortError") this.status.textContent = `Not up to date: ${error.message}`;
+      if (error.name !== "AbortError") this.showFailure(error, false);
     }
   }
 

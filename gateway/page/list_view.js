@@ -46,15 +46,20 @@ export class ListView {
     this.list.reset();
   }
 
-  /** Ask again where `mark`, a text that changes with the list, is another one than before. */
+  /** Ask again where `mark`, a text that changes with the list, is another one than before, or where asking failed. */
   update(mark) {
-    if (this.#mark !== null && this.#mark !== mark) this.list.refresh();
+    if (this.list.isUnreachable || (this.#mark !== null && this.#mark !== mark)) this.list.refresh();
     this.#mark = mark;
   }
 
   /** Ask again soon. */
   refresh() {
     this.list.refresh();
+  }
+
+  /** Say why there is no list. */
+  showFailure(error) {
+    this.list.showFailure(error);
   }
 
   /** Set the line of figures. */

@@ -26,7 +26,7 @@ export class ProView {
     this.app = app;
     this.root = root;
     this.holders = new ItemSource((holder) => holder.account);
-    this.watched = new WatchedList((signal) => this.load(signal), (error) => app.report(error));
+    this.watched = new WatchedList((signal) => this.load(signal), (error) => this.list.showFailure(error));
   }
 
   open() {

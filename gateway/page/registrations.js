@@ -3,7 +3,7 @@
 import { confirmDialog } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
 import { formatCount, modelTitle, pluralize, poolTitle, timeElement } from "./format.js";
-import { table } from "./table.js";
+import { failureNote, table } from "./table.js";
 import { WatchedList, readAll, truncationNote } from "./watched_list.js";
 
 const SERVER_COLUMNS = [
@@ -35,7 +35,7 @@ export class RegistrationsView {
   constructor(app, root) {
     this.app = app;
     this.root = root;
-    this.watched = new WatchedList((signal) => this.load(signal), (error) => app.report(error));
+    this.watched = new WatchedList((signal) => this.load(signal), (error) => this.fail(error));
   }
 
   open() {
@@ -50,6 +50,14 @@ export class RegistrationsView {
 
   close() {
     this.watched.close();
+  }
+
+  /** Say what went wrong; what is shown stays. */
+  fail(error) {
+    for (const card of [this.servers, this.licenses]) {
+      if (!card.hasChildNodes()) setChildren(card, failureNote(error));
+    }
+    this.app.report(error);
   }
 
   async load(signal) {

@@ -1,4 +1,4 @@
-/* Tables and lists of facts, as every view shows them. */
+/* Tables and lists of facts, as every view shows them, and what stands in their place. */
 
 import { el } from "./dom.js";
 
@@ -45,4 +45,9 @@ function tableRow(columns, { key = null, cells }) {
 /** A list of terms and values, [term, value] each; a value is a text, a node or a list of them. */
 export function factList(pairs) {
   return el("dl", { class: "facts" }, pairs.map(([term, value]) => [el("dt", {}, term), el("dd", {}, value)]));
+}
+
+/** What stands where something would be shown of which nothing is known; `error` says why. */
+export function failureNote(error) {
+  return el("p", {}, `Not known: ${error.message}`);
 }

@@ -6,6 +6,7 @@ again, at most once in `REFRESH` milliseconds; pages out of sight are forgotten.
 */
 
 import { el, reorderChildren, setChildren } from "./dom.js";
+import { failureNote } from "./table.js";
 
 const PAGE = 100;
 const MARGIN = 6; // rows that are drawn above and below those in sight
@@ -24,6 +25,7 @@ export class VirtualList {
   #frame = 0;
   #refreshed = -REFRESH;
   #refreshTimer = 0;
+  #failure = null; // why the last request failed; null where it did not
   #closed = false;
   #hiddenChange = false; // the list has changed while the page was hidden
   #round = 0; // answers to requests of an earlier round are not used
@@ -85,6 +87,18 @@ export class VirtualList {
     }, wait);
   }
 
+  /** Whether the gateway could not be asked. */
+  get isUnreachable() {
+    return this.#failure?.code === "unreachable";
+  }
+
+  /** Say why the list could not be had; what is known of it stays. */
+  showFailure(error) {
+    this.#failure = error;
+    this.#draw();
+    this.onError(error);
+  }
+
   close() {
     this.#closed = true;
     this.#forgetRequests();
@@ -137,10 +151,11 @@ export class VirtualList {
       pages.forEach((page, index) => this.#keep(wanted[index], page));
       this.#counted = total !== null;
       if (this.#counted) this.#total = total;
+      this.#failure = null;
       this.#draw();
       this.box.setAttribute("aria-busy", "false");
     } catch (error) {
-      if (round === this.#round) this.onError(error);
+      if (round === this.#round) this.showFailure(error);
     } finally {
       if (this.#requests.get("all") === request) this.#requests.delete("all");
     }
@@ -169,7 +184,7 @@ export class VirtualList {
       this.#draw();
     } catch (error) {
       if (this.#requests.get(number) === request) this.#requests.delete(number);
-      if (round === this.#round) this.onError(error);
+      if (round === this.#round) this.showFailure(error);
     }
   }
 
@@ -185,9 +200,11 @@ export class VirtualList {
   #draw() {
     if (this.#closed) return;
     const total = this.#total ?? 0;
-    this.nothing.hidden = total > 0 || this.#total === null;
+    const unknown = this.#total === null;
+    const instead = unknown ? this.#failure && failureNote(this.#failure) : !total && this.empty();
+    setChildren(this.nothing, instead);
+    this.nothing.hidden = !instead;
     this.box.hidden = !this.nothing.hidden;
-    if (!this.nothing.hidden) setChildren(this.nothing, this.empty());
     this.table.setAttribute("aria-rowcount", String(total + 1));
     const [first, last] = this.#sight();
     const rows = new Map();

@@ -37,6 +37,7 @@ export function truncationNote(items, more) {
 /** Calls `load(signal)` when a mark has changed: one call at a time, with a pause after each. */
 export class WatchedList {
   #mark = null;
+  #unreachable = false;
   #wanted = false;
   #running = false;
   #abort = new AbortController();
@@ -53,9 +54,9 @@ export class WatchedList {
     this.pause = pause;
   }
 
-  /** Load where `mark`, a text that changes with the list, is another one than before. */
+  /** Load where `mark`, a text that changes with the list, is another one than before, or where loading failed. */
   update(mark) {
-    if (mark === this.#mark) return;
+    if (mark === this.#mark && !this.#unreachable) return;
     this.#mark = mark;
     this.refresh();
   }
@@ -79,7 +80,9 @@ export class WatchedList {
       this.#wanted = false;
       try {
         await this.load(signal);
+        this.#unreachable = false;
       } catch (error) {
+        this.#unreachable = error.code === "unreachable";
         if (!signal.aborted) this.onError(error);
       }
       await new Promise((resolve) => {
