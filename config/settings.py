@@ -77,7 +77,8 @@ class ListenSettings:
         1024,
         live=True,
         help="Connections at once, at each door, that have not yet said who they are; never more than a quarter of all "
-        "that there may be. One address (of IPv6, one /64) may have as many of them as there are places left for others.",
+        "that there may be. One address (of IPv6, one /64) may have as many of them as there are places left for "
+        "others.",
     )
     accept_rate: Count = setting(2000, live=True, help="Connections accepted per second, 0 for no limit.")
     message_rate: Count = setting(

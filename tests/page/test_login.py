@@ -66,7 +66,7 @@ async def test_who_may_act_acts(house: House, screen: Screen) -> None:
     await page.get_by_role("dialog").get_by_role("button", name="Kick", exact=True).click()
     await expect(page.get_by_text("Nobody is connected.")).to_be_visible()
     await page.locator("#tab-audit").click()
-    await expect(page.locator("table.audit tbody tr").filter(has_text="ops-admin").first).to_be_visible()
+    await expect(page.locator("#audit-list tbody tr").filter(has_text="ops-admin").first).to_be_visible()
 
 
 async def test_the_token_is_in_memory_only(house: House, screen: Screen) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 import pytest
-from gateway.core.admission.requests import SessionState
 
+from gateway.core.admission.requests import SessionState
 from gateway.edge.server.connection_table import ConnectionTable
 from tests.conftest import Serve, until
 from tests.edge.conftest import Connect

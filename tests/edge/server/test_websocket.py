@@ -8,9 +8,9 @@ import json
 from itertools import product
 
 import pytest
-from gateway.core.admission.requests import SessionState
 
 from config.settings import Settings
+from gateway.core.admission.requests import SessionState
 from gateway.core.wire.json_lines import HEARTBEAT
 from gateway.core.wire.websocket_frames import BEAT_SIZE, Decoder, Event, encode
 from gateway.edge.server.connection import Connection, Shared
