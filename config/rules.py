@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from config.values import quote
-from gateway.core.formats import endpoint, is_loopback, write_duration
+from gateway.core.addresses import is_loopback
+from gateway.core.formats import endpoint, write_duration
 from gateway.licensing import MODELS
 
 if TYPE_CHECKING:

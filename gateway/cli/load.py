@@ -18,8 +18,8 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from gateway import operator_client
+from gateway.core.addresses import ip_address, is_loopback
 from gateway.core.counting.session import KINDS
-from gateway.core.formats import ip_address, is_loopback
 from gateway.load.coordinator import Comparison, Coordinator, LoadError, LoadResult
 from gateway.load.worker import Plan
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.core.addresses import canonical, network
+from gateway.core.addresses import ip_address, network
 
 
 @given(st.ip_addresses(v=4))
@@ -22,13 +22,13 @@ def test_an_ipv4_address_is_itself_in_whatever_family_it_is_written(address: ipa
         address.packed,
         mapped.packed,
     )
-    assert {canonical(text) for text in texts} == {str(address)}
+    assert {str(ip_address(text)) for text in texts} == {str(address)}
 
 
 @given(st.ip_addresses(v=6))
 def test_an_ipv6_address_has_one_text(address: ipaddress.IPv6Address) -> None:
     assume(address.ipv4_mapped is None)
-    assert {canonical(text) for text in (address.exploded, address.compressed.upper(), address.packed)} == {
+    assert {str(ip_address(text)) for text in (address.exploded, address.compressed.upper(), address.packed)} == {
         str(address)
     }
 
@@ -51,4 +51,4 @@ def test_an_ipv4_address_is_one_machines_and_a_link_is_no_part_of_an_address() -
 @pytest.mark.parametrize("text", ["", "localhost", "127.0.0.256", "127.1", "::1::", "::ffff:1.2.3"])
 def test_what_is_no_address_is_a_fault(text: str) -> None:
     with pytest.raises(ValueError, match="does not appear to be"):
-        canonical(text)
+        str(ip_address(text))

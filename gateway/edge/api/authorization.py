@@ -20,7 +20,6 @@ the others.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from asyncio import Future
 from collections import OrderedDict
@@ -29,7 +28,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import hdrs, web
 
-from gateway.core.formats import ip_address, is_loopback
+from gateway.core.addresses import ip_address, is_loopback, network
 from gateway.edge.api.responses import code_of, fail
 from gateway.edge.api.routes import ADMIN, LINK, PAGE, READ, Route, route_of
 from gateway.edge.server.runtime import Runtime
@@ -183,7 +182,7 @@ class Authorization:
             _same_site(request)
 
     def _fail(self, request: web.Request, code: str, detail: str, why: str = "") -> None:
-        now, address = self._runtime.clock.mono(), _network(request.remote or "")
+        now, address = self._runtime.clock.mono(), network(request.remote or "")
         wait = self._failures.wait(address, now)
         if wait:
             after = {"Retry-After": str(math.ceil(wait))}
@@ -245,17 +244,6 @@ def _plain_json(request: web.Request) -> None:
     kind = request.content_type
     if (request.can_read_body and kind != "application/json") or kind in FORMS:
         fail(400, "malformed", "the body must be application/json")
-
-
-def _network(address: str) -> str:
-    """Whose attempts are counted together: an IPv4 address, or the /64 that one machine has of IPv6."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return str(ipaddress.ip_network((int(found), 64), strict=False))
-    return address
 
 
 def local(host: str) -> bool:

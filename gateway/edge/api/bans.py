@@ -6,9 +6,10 @@ from typing import Annotated, TypedDict
 
 from aiohttp import web
 
+from gateway.core.addresses import ip_address
 from gateway.core.admission.commands import LiftBan, PutBan
 from gateway.core.admission.directory import Ban
-from gateway.core.formats import ip_address, is_id
+from gateway.core.formats import is_id
 from gateway.edge.api.acts import act, refuse
 from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, only, seconds, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route

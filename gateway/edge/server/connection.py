@@ -197,10 +197,11 @@ class BaseConnection(asyncio.Protocol):
 
     def overrun(self, dropped: int = 1) -> None:
         """Tell the owner that messages were dropped: when the bucket is empty, and when a burst more has come."""
-        if self.credit < -self.shared.limits.burst:
+        if self.credit + dropped >= 0:
+            if self.state is not SessionState.CLOSED:
+                self.shared.owner.flooded(self, again=False)
+        elif self.credit < -self.shared.limits.burst:
             self.shared.owner.flooded(self, again=True)
-        elif self.credit + dropped >= 0 and self.state is not SessionState.CLOSED:
-            self.shared.owner.flooded(self, again=False)
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one message."""

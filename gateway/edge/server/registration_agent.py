@@ -16,7 +16,8 @@ import ssl
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from gateway.core.formats import endpoint, is_loopback
+from gateway.core.addresses import is_loopback
+from gateway.core.formats import endpoint
 from gateway.core.registration.agent_protocol import AgentConversation, Phase, Received, Verdict
 from gateway.core.wire import json_lines
 from gateway.core.wire.backoff import Backoff

@@ -153,7 +153,7 @@ class Persistence:
                 self.audit_log.write()
             return None
         primary = self._state.terms.model
-        waits = False
+        waits = bool(decision.audit)  # an operator is told what is durable, whichever model decides
         statements: list[Statement] = []
         for change in decision.changes:
             statements += rows.change_statements(change)

@@ -149,20 +149,6 @@ def test_an_allowance_forgets_who_has_been_quiet_longest() -> None:
     assert allowance.wait("a", 1.0) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("", ""),
-    ],
-)
-def test_attempts_are_counted_by_who_one_machine_can_be(address: str, counted: str) -> None:
-    assert authorization._network(address) == counted
-
-
 # -- other sites -------------------------------------------------------------------------------------------------------
 
 

@@ -194,7 +194,11 @@ async def test_pings_do_not_replace_hello(serve: Serve, peer: Connect) -> None:
     assert heard[1].code == 4408
 
 
-@pytest.mark.parametrize("sign", [frame(PING, b""), frame(PONG, b"x"), frame(TEXT, BEAT), frame(TEXT, b'{"type":"x"}')])
+@pytest.mark.parametrize(
+    "sign",
+    [frame(PING, b""), frame(PONG, b"x"), frame(TEXT, BEAT), frame(TEXT, b'{"type":"x"}')],
+    ids=["ping", "pong", "heartbeat", "another message"],
+)
 async def test_a_ping_or_pong_or_any_message_proves_life(sign: bytes, serve: Serve, greet: Connect) -> None:
     house = await serve(heartbeat__interval="30s", heartbeat__timeout="75s")
     client: WebSocketPeer = await greet(house, "websocket")
