@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from gateway.core.admission.requests import INPUTS, MOVES, Action, IllegalMove, SessionState, check
+from gateway.core.admission.session_states import INPUTS, MOVES, Action, IllegalMove, SessionState, check
 from gateway.core.wire.messages import FIELDS
 
 WELCOMED = (SessionState.AWAKE, SessionState.ASLEEP)
