@@ -264,7 +264,7 @@ def _enter(
         else (not waited and _rule_refusal(ledger, attempt)) or _conference_refusal(ledger, attempt)
         for ledger in state.ledgers
     ]
-    conferences.enter(conference, session, host=host, now=now.mono)
+    displaced = conferences.enter(conference, session, host=host, now=now.mono)
     state.sessions.set_awake(session, awake=True)
     for ledger, refused in zip(state.ledgers, would, strict=True):
         required = ledger.required_seats(session)
@@ -273,6 +273,8 @@ def _enter(
             if denial is not None and ledger not in recorded:
                 ledger.record_denial(denial, session, now)
         ledger.set_seats(session, required, "left", now)
+    if displaced is not None:
+        set_seats(state, displaced, "left", now)
     return None
 
 
