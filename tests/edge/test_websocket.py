@@ -144,13 +144,15 @@ async def test_pings_do_not_replace_hello(serve: Serve, peer: Connect) -> None:
     assert heard[1].code == 4408
 
 
-@pytest.mark.parametrize("sign", [frame(PING, b""), frame(PONG, b"x"), frame(TEXT, BEAT), frame(TEXT, b'{"type":"x"}')])
-async def test_a_ping_or_pong_or_any_message_proves_life(sign: bytes, serve: Serve, greet: Connect) -> None:
+@pytest.mark.parametrize(("kind", "content"), [(PING, b""), (PONG, b"x"), (TEXT, BEAT), (TEXT, b'{"type":"x"}')])
+async def test_a_ping_or_pong_or_any_message_proves_life(
+    kind: int, content: bytes, serve: Serve, greet: Connect
+) -> None:
     house = await serve(heartbeat__interval="30s", heartbeat__timeout="75s")
     client: WebSocketPeer = await greet(house, "websocket")
     (connection,) = house.hub.websocket.connections
     house.hub.advance(299)
-    await client.send(sign)
+    await client.send(frame(kind, content))
     await until(lambda: connection.heard == house.hub.ring.tick)
     house.hub.advance(299)
     assert connection.cause is None
