@@ -11,7 +11,7 @@ from typing import Any, Self
 import aiohttp
 
 Message = dict[str, Any]
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds after which something expected has not happened."""
 
 

@@ -214,7 +214,7 @@ def declared(gate: Gate, what: str, place: int, room: str, flag: bool) -> bool:
 
 
 @pytest.mark.parametrize("after", MODELS)
-@settings(max_examples=100)
+@settings(max_examples=2 * settings().max_examples)
 @given(before=st.sampled_from(sorted(MODELS)), first=STEPS, then=STEPS, overdraft=st.sampled_from([0, 0, 1]))
 def test_the_steps_that_follow_are_decided_as_if_it_had_been_the_law_from_the_start(
     after: str, before: str, first: list[Any], then: list[Any], overdraft: int

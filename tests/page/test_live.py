@@ -6,12 +6,15 @@ import contextlib
 import re
 from pathlib import Path
 
+import pytest
 from playwright.async_api import expect
 
 from gateway.edge.app import running
 from tests.conftest import House, License, Serve, settings_of
 from tests.page.conftest import Screen
 from tests.programs import free_port
+
+pytestmark = pytest.mark.debian
 
 ROWS = "#connections-list tbody tr[data-key]"
 

@@ -9,6 +9,8 @@ from gateway.core.facts import Session
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
 
+pytestmark = pytest.mark.debian
+
 MANY = 15_000
 IN_SIGHT = 200
 ROWS = "#connections-list tbody tr[data-key]"
