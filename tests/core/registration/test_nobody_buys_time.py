@@ -499,4 +499,5 @@ class Life(RuleBasedStateMachine):
 
 
 def test_nobody_buys_time() -> None:
-    run_state_machine_as_test(Life, settings=settings(max_examples=250, stateful_step_count=40, deadline=None))
+    many = settings(max_examples=4 * settings().max_examples, stateful_step_count=40)
+    run_state_machine_as_test(Life, settings=many)
