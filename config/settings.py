@@ -75,7 +75,7 @@ class ListenSettings:
     """Bytes waiting for a client that does not read; above it the connection is cut."""
     allowed_origins: tuple[Origin, ...] = ()
     """Origins whose pages may open a WebSocket, such as "https://example.org"; ["*"] for any. Without an entry: pages
-    of the same host only."""
+    of the same host only, which a browser on this machine must have reached by a local name."""
     proxy_protocol_from: tuple[Network, ...] = ()
     """Networks of proxies that must send a PROXY protocol header (version 1 or 2), which then names the client."""
     drain: Seconds = 10.0

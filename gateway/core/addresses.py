@@ -1,4 +1,4 @@
-"""IP addresses: one text for each, and which are taken for one machine's."""
+"""IP addresses: one text for each, which are taken for one machine's, and which are this machine."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ def network(address: str) -> str:
     if ":" not in address:
         return address
     return str(ipaddress.ip_network((ipaddress.IPv6Address(address).packed, 64), strict=False))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, a name or an address (IPv6 with or without its brackets), is this machine by its very text."""
+    try:
+        return ipaddress.ip_address(canonical(host.removeprefix("[").removesuffix("]"))).is_loopback
+    except ValueError:
+        return host.lower().removesuffix(".") == "localhost"

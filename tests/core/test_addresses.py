@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.core.addresses import canonical, network
+from gateway.core.addresses import canonical, is_loopback, network
 
 
 @given(st.ip_addresses(v=4))
@@ -46,6 +46,13 @@ def test_the_lower_half_of_an_ipv6_address_is_the_same_machines(
 def test_an_ipv4_address_is_one_machines_and_a_link_is_no_part_of_an_address() -> None:
     assert [network(text) for text in ("192.0.2.1", "192.0.2.2")] == ["192.0.2.1", "192.0.2.2"]
     assert network("fe80::1%eth0") == network("fe80::2")
+
+
+def test_this_machine_is_known_by_its_very_text() -> None:
+    this = ["localhost", "LocalHost", "localhost.", "127.0.0.1", "127.255.0.1", "::1", "[::1]", "::ffff:127.0.0.1"]
+    others = ["", "localhost.example", "127.0.0.1.example", "::", "192.0.2.1", "[2001:db8::1]", "127.1"]
+    assert [is_loopback(host) for host in this] == [True] * len(this)
+    assert [is_loopback(host) for host in others] == [False] * len(others)
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "127.0.0.256", "127.1", "::1::", "::ffff:1.2.3"])

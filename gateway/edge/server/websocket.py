@@ -25,7 +25,7 @@ class WebSocketConnection(Connection):
 
     def __init__(self, shared: Shared[Connection], address: str) -> None:
         super().__init__(shared, address)
-        self.upgrade: Upgrade | None = Upgrade(shared.limits.origins)
+        self.upgrade: Upgrade | None = Upgrade(shared.limits.origins, address)
         self.decoder: Decoder | None = None
 
     def data_received(self, data: bytes) -> None:
