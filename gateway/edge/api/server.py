@@ -27,6 +27,7 @@ from gateway.edge.api.people import people_routes
 from gateway.edge.api.reports import report_routes
 from gateway.edge.api.responses import BODY_LIMIT, code_of
 from gateway.edge.api.static_files import page_routes
+from gateway.edge.server.bound_sockets import bound_sockets
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.store import StoreUnavailable
 from metrics.collector import GatewayCollector, ListenerView, RegistrationView, StoreView, View
@@ -60,7 +61,7 @@ class OperatorPort:
     async def open(self, host: str, port: int) -> None:
         """Listen.
 
-        Raises `OSError` where the address or the port cannot be had, `Unguarded` where everybody would be let in.
+        Raises `OSError` where an address or the port cannot be had, `Unguarded` where everybody would be let in.
         """
         self.guard.check()
         middlewares = [_json_errors, self.guard.middleware, _body_deadline]
@@ -82,7 +83,12 @@ class OperatorPort:
         )
         self._runner = web.AppRunner(app, keepalive_timeout=KEEP_ALIVE, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
+        try:
+            sockets = bound_sockets(host, port)
+            for each in sockets:
+                await web.SockSite(self._runner, each).start()
+        except OSError as fault:
+            raise OSError(fault.errno, f"operator port {port} on {host}: {fault.strerror or fault}") from fault
         self.port = int(self._runner.addresses[0][1])
 
     async def close(self) -> None:
