@@ -1,31 +1,38 @@
-"""IP addresses: one text for each, which are taken for one machine's, and which are this machine."""
+"""IP addresses: one text for each, which are of this machine, and which are taken for one machine's."""
 
 from __future__ import annotations
 
 import ipaddress
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-def canonical(address: str | bytes) -> str:
-    """The one text of an address, which is given as text or packed: IPv4 as a.b.c.d, IPv6 as RFC 5952 writes it.
+
+def ip_address(address: str | bytes) -> Address:
+    """Return the IP address that is given as text (without its zone, `%eth0`) or packed.
 
     An IPv4 address that a socket of both families has mapped into IPv6 is itself (RFC 4291, 2.5.5.2). Raises
     `ValueError` where it is no address.
     """
-    found = ipaddress.ip_address(address)
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return str(mapped or found)
-
-
-def network(address: str) -> str:
-    """Whose an address is taken to be where limits are shared: an IPv4 address, or the /64 that one machine has."""
-    if ":" not in address:
-        return address
-    return str(ipaddress.ip_network((ipaddress.IPv6Address(address).packed, 64), strict=False))
+    found = ipaddress.ip_address(address.partition("%")[0] if isinstance(address, str) else address)
+    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, a name or an address (IPv6 with or without its brackets), is this machine by its very text."""
+    """Return whether only programs of this machine reach a host: an address (IPv6 in brackets or not) or a name."""
     try:
-        return ipaddress.ip_address(canonical(host.removeprefix("[").removesuffix("]"))).is_loopback
+        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
     except ValueError:
-        return host.lower().removesuffix(".") == "localhost"
+        return host.rstrip(".").lower() == "localhost"
+
+
+def network(address: str) -> str:
+    """Return whose an address is taken to be where limits are shared: an IPv4 address, or the /64 that one machine has.
+
+    What is no address, such as the name of a socket file, is its own.
+    """
+    if ":" not in address:
+        return address
+    found = ip_address(address)
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(ipaddress.ip_network((found.packed, 64), strict=False))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.core.addresses import canonical, is_loopback, network
+from gateway.core.addresses import ip_address, network
 
 
 @given(st.ip_addresses(v=4))
@@ -22,13 +22,13 @@ def test_an_ipv4_address_is_itself_in_whatever_family_it_is_written(address: ipa
         address.packed,
         mapped.packed,
     )
-    assert {canonical(text) for text in texts} == {str(address)}
+    assert {str(ip_address(text)) for text in texts} == {str(address)}
 
 
 @given(st.ip_addresses(v=6))
 def test_an_ipv6_address_has_one_text(address: ipaddress.IPv6Address) -> None:
     assume(address.ipv4_mapped is None)
-    assert {canonical(text) for text in (address.exploded, address.compressed.upper(), address.packed)} == {
+    assert {str(ip_address(text)) for text in (address.exploded, address.compressed.upper(), address.packed)} == {
         str(address)
     }
 
@@ -48,14 +48,7 @@ def test_an_ipv4_address_is_one_machines_and_a_link_is_no_part_of_an_address() -
     assert network("fe80::1%eth0") == network("fe80::2")
 
 
-def test_this_machine_is_known_by_its_very_text() -> None:
-    this = ["localhost", "LocalHost", "localhost.", "127.0.0.1", "127.255.0.1", "::1", "[::1]", "::ffff:127.0.0.1"]
-    others = ["", "localhost.example", "127.0.0.1.example", "::", "192.0.2.1", "[2001:db8::1]", "127.1"]
-    assert [is_loopback(host) for host in this] == [True] * len(this)
-    assert [is_loopback(host) for host in others] == [False] * len(others)
-
-
 @pytest.mark.parametrize("text", ["", "localhost", "127.0.0.256", "127.1", "::1::", "::ffff:1.2.3"])
 def test_what_is_no_address_is_a_fault(text: str) -> None:
     with pytest.raises(ValueError, match="does not appear to be"):
-        canonical(text)
+        str(ip_address(text))

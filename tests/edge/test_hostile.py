@@ -182,12 +182,12 @@ async def test_honest_clients_lose_no_beat_and_nothing_is_left(name: str, serve:
     assert seq == ROUNDS
     assert memory() - before < GROWTH
     await until(lambda: sum(listener.connections.held for listener in runtime.client_listeners) <= len(honest))
-    assert len(runtime.admission.sessions) == len(honest)
+    assert len(runtime.state.sessions) == len(honest)
     await beat(honest, seq + 1)
     for client in honest:
         await client.close()
     await until(lambda: not any(listener.connections.held for listener in runtime.client_listeners))
-    assert len(runtime.timer_wheel) == len(runtime.admission.sessions) == len(runtime.resumable) == 0
+    assert len(runtime.timer_wheel) == len(runtime.state.sessions) == len(runtime.state.resumable) == 0
     _, license = await house.http("GET", "/api/license")
     assert {pool["used"] for model in license["models"].values() for pool in model["pools"].values()} == {0}
 

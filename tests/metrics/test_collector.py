@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.registration.license_status import LicenseState
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from tests.conftest import House, License, Serve, until
 
 METRICS: dict[str, tuple[str, set[str]]] = {

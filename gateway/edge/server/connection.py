@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Hashable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from gateway.core.admission.session_states import SessionState
+from gateway.core.admission.requests import SessionState
 from gateway.core.counting.session import Session
 from gateway.core.wire import json_lines
 from gateway.core.wire.close_codes import ENDINGS
@@ -177,6 +177,11 @@ class BaseConnection(asyncio.Protocol):
         if silence[state] < silence[SessionState.PENDING]:
             shared.wheel.put(self, self.last_heard_tick + silence[state])
 
+    def enter(self, state: SessionState) -> None:
+        """Be in another state, and wait as long as that allows."""
+        self.state = state
+        self.shared.wheel.put(self, self.last_heard_tick + self.shared.limits.silence[state])
+
     def allowance(self, count: int) -> int:
         """How many of `count` messages are within the rate: a bucket of `burst`, refilled by `refill` each tick.
 
@@ -192,10 +197,11 @@ class BaseConnection(asyncio.Protocol):
 
     def overrun(self, dropped: int = 1) -> None:
         """Tell the owner that messages were dropped: when the bucket is empty, and when a burst more has come."""
-        if self.credit < -self.shared.limits.burst:
+        if self.credit + dropped >= 0:
+            if self.state is not SessionState.CLOSED:
+                self.shared.owner.flooded(self, again=False)
+        elif self.credit < -self.shared.limits.burst:
             self.shared.owner.flooded(self, again=True)
-        elif self.credit + dropped >= 0 and self.state is not SessionState.CLOSED:
-            self.shared.owner.flooded(self, again=False)
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one message."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.settings import ListenSettings, Settings
-from gateway.core.admission.session_states import SessionState
+from gateway.core.admission.requests import SessionState
 from gateway.core.wire import json_lines
 from gateway.core.wire.websocket_handshake import Origins
 from gateway.edge.server.connection_table import ConnectionTable

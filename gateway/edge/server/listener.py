@@ -35,7 +35,7 @@ OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 OUT_OF_FILES_PAUSE = 1.0
 """Seconds without accepting after the process ran out of files."""
 
-log = logging.getLogger("tallygate.door")
+log = logging.getLogger("tallygate.listener")
 
 C = TypeVar("C", bound=BaseConnection)
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from config.settings import Settings
-from gateway.core.admission.session_states import SessionState
-from gateway.core.registration.messages import KEY_BYTES
+from gateway.core.admission.requests import SessionState
+from gateway.core.registration.authentication import KEY_BYTES
 from gateway.core.registration.registrar import (
     ConversationStep,
     Installation,

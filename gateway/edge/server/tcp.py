@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.admission.session_states import SessionState
+from gateway.core.admission.requests import SessionState
 from gateway.core.wire import json_lines
 from gateway.edge.server.connection import BaseConnection, Connection, Shared, shut_sending
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.admission.session_states import SessionState
+from gateway.core.admission.requests import SessionState
 from gateway.core.wire import websocket_frames
 from gateway.core.wire.websocket_frames import ACK_FRAME, BEAT_LOW, BEAT_PLAIN, BEAT_SIZE, Decoder, Event, ProtocolError
 from gateway.core.wire.websocket_handshake import TOO_SLOW, Accepted, Upgrade, refuse

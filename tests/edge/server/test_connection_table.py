@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 import pytest
 
-from gateway.core.admission.session_states import SessionState
+from gateway.core.admission.requests import SessionState
 from gateway.edge.server.connection_table import ConnectionTable
 from tests.conftest import Serve, until
 from tests.edge.conftest import Connect
@@ -143,7 +143,7 @@ async def test_a_client_is_pending_then_found_by_the_number_of_its_session_then_
     assert (await client.hear())["type"] == "welcome"
     assert not table.pending
     ((number, connection),) = table.connected.items()
-    assert house.runtime.admission.sessions.by_number[int(str(number))] is connection.session
+    assert house.runtime.state.sessions.by_number[int(str(number))] is connection.session
     await client.say(b'{"type":"bye"}')
     await until(lambda: not table.connected)
     assert table.closing == {connection}

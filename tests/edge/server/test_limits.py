@@ -8,7 +8,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from config.settings import SPARE_FILES
-from gateway.core.admission.session_states import SessionState
+from gateway.core.admission.requests import SessionState
 from gateway.edge.server.connection_table import ConnectionTable
 from gateway.edge.server.limits import LINGER_TICKS, Limits, SocketBudget, retry_seconds, ticks
 from tests.conftest import Serve, settings_of

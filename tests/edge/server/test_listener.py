@@ -544,7 +544,7 @@ async def test_behind_a_proxy_tls_begins_after_the_header(serve: Serve, trust: s
     secured = await loop.start_tls(transport, transport.get_protocol(), trust, server_hostname="localhost")
     assert secured is not None
     secured.write(HELLO + b"\n")
-    await until(lambda: bool(len(house.runtime.admission.sessions)))
+    await until(lambda: bool(len(house.runtime.state.sessions)))
     assert [each.address for each in house.runtime.connections()] == ["203.0.113.8"]
     secured.abort()
     await until(lambda: not house.runtime.tcp.connections.held)

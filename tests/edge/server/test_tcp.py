@@ -278,7 +278,7 @@ async def test_a_client_that_does_not_read_is_cut_off(serve: Serve, greet: Conne
     assert heaviest <= 4096
     await until(lambda: not house.runtime.tcp.connections)
     assert house.runtime.tcp.closed == {"slow_consumer": 1}
-    assert len(house.runtime.admission.sessions) == 0
+    assert len(house.runtime.state.sessions) == 0
 
 
 async def test_a_client_that_does_not_read_over_tls_is_cut_off(
@@ -312,7 +312,7 @@ async def test_a_client_that_shuts_its_half_and_does_not_read_is_held_for_the_li
         await client.send(beat)
     client.writer.write_eof()
     await until(lambda: connection.cause == "closed")
-    assert len(house.runtime.admission.sessions) == 0
+    assert len(house.runtime.state.sessions) == 0
     assert house.runtime.tcp.connections.held == 1
     house.runtime.advance(6)
     await until(lambda: not house.runtime.tcp.connections.held)

@@ -10,7 +10,7 @@ from itertools import product
 import pytest
 
 from config.settings import Settings
-from gateway.core.admission.session_states import SessionState
+from gateway.core.admission.requests import SessionState
 from gateway.core.wire.json_lines import HEARTBEAT
 from gateway.core.wire.websocket_frames import BEAT_SIZE, Decoder, Event, encode
 from gateway.edge.server.connection import Connection, Shared
@@ -214,7 +214,11 @@ async def test_pings_do_not_replace_hello(serve: Serve, peer: Connect) -> None:
     assert heard[1].code == 4408
 
 
-@pytest.mark.parametrize("sign", [frame(PING, b""), frame(PONG, b"x"), frame(TEXT, BEAT), frame(TEXT, b'{"type":"x"}')])
+@pytest.mark.parametrize(
+    "sign",
+    [frame(PING, b""), frame(PONG, b"x"), frame(TEXT, BEAT), frame(TEXT, b'{"type":"x"}')],
+    ids=["ping", "pong", "heartbeat", "another message"],
+)
 async def test_a_ping_or_pong_or_any_message_proves_life(sign: bytes, serve: Serve, greet: Connect) -> None:
     house = await serve(heartbeat__interval="30s", heartbeat__timeout="75s")
     client: WebSocketPeer = await greet(house, "websocket")
