@@ -32,6 +32,7 @@ from aiohttp import hdrs, web
 from config.rules import loopback
 from gateway.edge.api.responses import code_of, fail
 from gateway.edge.api.routes import ADMIN, LINK, PAGE, READ, Route, route_of
+from gateway.edge.server.listening_sockets import plain_address
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.audit_log import LOOPBACK, UNKNOWN
 
@@ -181,7 +182,7 @@ class Authorization:
             _same_site(request)
 
     def _fail(self, request: web.Request, code: str, detail: str, why: str = "") -> None:
-        now, address = self._runtime.clock.mono(), _network(request.remote or "")
+        now, address = self._runtime.clock.mono(), _network(plain_address(request.remote or ""))
         wait = self._failures.wait(address, now)
         if wait:
             after = {"Retry-After": str(math.ceil(wait))}
@@ -200,7 +201,8 @@ class Authorization:
             return
         self._refusals.take("", now)
         caller = request.get(CALLER)
-        detail = {"method": request.method, "status": error.status, "error": code_of(error), "address": request.remote}
+        address = plain_address(request.remote or "")
+        detail = {"method": request.method, "status": error.status, "error": code_of(error), "address": address}
         if self._unsaid:
             detail["unsaid"], self._unsaid = self._unsaid, 0
         self._runtime.persistence.audit(caller.name if caller is not None else UNKNOWN, "refused", request.path, detail)

@@ -14,6 +14,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from gateway.edge.server.listening_sockets import listening_sockets, plain_address
+
 KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept."""
 MALFORMED_PAUSE = 10.0
@@ -23,12 +25,12 @@ log = logging.getLogger("tallygate.operator")
 
 
 class HttpServer:
-    """Serves an application on one address."""
+    """Serves an application on the addresses of one host."""
 
     def __init__(self, app: web.Application) -> None:
         self.app = app
         self._runner = web.AppRunner(app, shutdown_timeout=2.0)
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._malformed = MalformedLog()
 
     @property
@@ -44,14 +46,20 @@ class HttpServer:
         """
         await self._runner.setup()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connection, host, port)
-        return int(self._server.sockets[0].getsockname()[1])
+        try:
+            sockets = listening_sockets(host, port)
+        except OSError as fault:
+            reason = fault.strerror or str(fault)
+            raise OSError(fault.errno, f"operator port on {host} port {port}: {reason}") from fault
+        for each in sockets:
+            self._servers.append(await loop.create_server(self._connection, sock=each))
+        return int(sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Stop listening and end what is under way."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        for each in self._servers:
+            each.close()
+        self._servers = []
         await self._runner.cleanup()
 
     def _connection(self) -> HttpConnection:
@@ -79,7 +87,8 @@ class HttpConnection(web.RequestHandler):
         fault = kw.get("exc_info")
         if isinstance(fault, HttpProcessingError | web.RequestPayloadError):
             peer, now = self.peername, asyncio.get_running_loop().time()
-            self._malformed.record(str(peer[0]) if isinstance(peer, tuple) else "", type(fault.__cause__ or fault), now)
+            address = plain_address(str(peer[0])) if isinstance(peer, tuple) else ""
+            self._malformed.record(address, type(fault.__cause__ or fault), now)
         else:
             super().log_exception(*args, **kw)
 
