@@ -18,7 +18,7 @@ from config.rules import ConfigFault, warnings
 from config.settings import SPARE_FILES
 from config.values import quote
 from gateway.cli.options import config_options, settings_from
-from gateway.edge.server.bound_sockets import bound_sockets
+from gateway.edge.server.listening_sockets import listening_sockets
 
 if TYPE_CHECKING:
     import argparse
@@ -142,7 +142,7 @@ def _probe(listener: PortCheck) -> str | ConfigFault:
     """Whether the gateway could listen there now, tried the way it will; a fault if it never can."""
     place = f"[{listener.host}]:{listener.port}" if ":" in listener.host else f"{listener.host}:{listener.port}"
     try:
-        for probe in bound_sockets(listener.host, listener.port, reuse_port=listener.shared):
+        for probe in listening_sockets(listener.host, listener.port, reuse_port=listener.shared):
             probe.close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:

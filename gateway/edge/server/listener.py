@@ -22,9 +22,9 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from gateway.core.wire import proxy_protocol
-from gateway.edge.server.bound_sockets import bound_sockets
 from gateway.edge.server.connection import BaseConnection, ConnectionOwner, Shared
 from gateway.edge.server.limits import Limits, SocketBudget
+from gateway.edge.server.listening_sockets import listening_sockets, plain_address
 from gateway.edge.server.timer_wheel import TimerWheel
 
 ACCEPT_BATCH = 64
@@ -107,7 +107,7 @@ class Listener(Generic[C]):
         Raises `OSError` where an address or the port cannot be had.
         """
         try:
-            self._server_sockets = bound_sockets(host, port, reuse_port=reuse_port)
+            self._server_sockets = listening_sockets(host, port, reuse_port=reuse_port)
             for server_socket in self._server_sockets:
                 _set_options(server_socket)
                 server_socket.listen(BACKLOG)
@@ -170,7 +170,7 @@ class Listener(Generic[C]):
                 self._out_of_files(fault)
                 break
             sock = _socket(*kind, handle)
-            address = sys.intern(_plain(peer[0]))
+            address = sys.intern(plain_address(peer[0]))
             proxied = bool(limits.proxies) and any(ipaddress.ip_address(address) in each for each in limits.proxies)
             if room <= 0 or tokens < 1 or selective:
                 refused = self._refused(room, tokens, None if proxied else address)
@@ -289,11 +289,6 @@ def _socket(family: int, kind: int, handle: int) -> socket.socket:
     sock = socket.socket(family, kind, 0, fileno=handle)
     sock.setblocking(False)
     return sock
-
-
-def _plain(address: str) -> str:
-    """An IPv4 address as itself, also where a socket of both families has written it as one of IPv6."""
-    return address.removeprefix("::ffff:") if "." in address else address
 
 
 async def _proxied_address(sock: socket.socket) -> str | None:
