@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.core.admission import administration, client_requests, lease_administration, passing_time, withdrawal
+from gateway.core.admission import (
+    administration,
+    client_requests,
+    conference_requests,
+    lease_administration,
+    passing_time,
+    withdrawal,
+)
 from gateway.core.admission import commands as c
 from gateway.core.admission.decision import Decision, Withdraw
 from gateway.core.admission.state import State
@@ -21,9 +28,9 @@ Handler = Callable[[State, Any, Instant], Decision]
 HANDLERS: Mapping[type[Any], Handler] = {
     c.Hello: client_requests.hello,
     c.Resume: client_requests.resume,
-    c.Join: client_requests.join,
-    c.Start: client_requests.start,
-    c.Leave: client_requests.leave,
+    c.Join: conference_requests.join,
+    c.Start: conference_requests.start,
+    c.Leave: conference_requests.leave,
     c.Sleep: client_requests.sleep,
     c.Wake: client_requests.wake,
     c.RequestPro: client_requests.request_pro,

@@ -1,27 +1,23 @@
-"""What clients ask for: to be admitted, to take part, to rest, to be gone.
+"""What clients ask about themselves: to be admitted, to go on, to rest, to have a license, to be gone.
 
-Every decision goes the same way: the gateway's own rules, what the enforced license forbids, what it says about the
-conference, its pools - all seats of a step or none - and only then is anything changed (COUNTING.md, Order of checks).
-After that every model in shadow sees the same step: it records what it would have refused, and takes the seats that
-the facts give.
+A refusal changes nothing. What is granted under the enforced model is then seen by every model in shadow: it records
+what it would have refused, and takes the seats that the facts give (COUNTING.md, Shadow models).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from hmac import compare_digest
 
-from gateway.core.admission.commands import End, Hello, Join, Leave, RequestPro, Resume, Sleep, Start, Wake
-from gateway.core.admission.conferences import Declaration
+from gateway.core.admission.commands import End, Hello, RequestPro, Resume, Sleep, Wake
 from gateway.core.admission.decision import Decision, Message
 from gateway.core.admission.directory import Ban
-from gateway.core.admission.replies import entitlements, finish, joined, refuse, seats, session_id
+from gateway.core.admission.refusals import is_enforced, rule_refusal, unregistered, with_retry
+from gateway.core.admission.replies import entitlements, finish, refuse, seats, session_id
 from gateway.core.admission.seat_changes import end_session, set_seats
 from gateway.core.admission.state import Resumable, State
 from gateway.core.admission.withdrawal import withdrawal
-from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import Attempt, Refusal
-from gateway.core.counting.session import ABRUPT, Conference, Instant, Session
+from gateway.core.counting.session import ABRUPT, Instant, Session
 from gateway.core.formats import utc
 
 # -- hello and the end -----------------------------------------------------------------------------------------------
@@ -41,7 +37,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
         transport=command.transport,
         since=now.wall,
     )
-    refusal = _unregistered(state) or _unwanted(state, session, command.token, now)
+    refusal = unregistered(state) or _unwanted(state, session, command.token, now)
     if refusal is not None:
         return refuse(state, "hello", refusal)
     named = session.account is not None and terms.on_duplicate != "allow"
@@ -57,8 +53,8 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
     session.seats = [()] * len(state.ledgers)
     attempt = Attempt("hello", session, len(state.conferences.live_groups), ())
     required = primary.required_seats(session)
-    refusal = _rule_refusal(primary, attempt) or primary.first_full_pool(session, required, old)
-    if refusal is not None and _is_enforced(state, refusal, session, now):
+    refusal = rule_refusal(primary, attempt) or primary.first_full_pool(session, required, old)
+    if refusal is not None and is_enforced(state, refusal, session, now):
         return refuse(state, "hello", refusal, asker=session, now=now)
     state.numbers.sessions.take()
     decision = Decision(session=session.number)
@@ -73,7 +69,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
         needed = required
         if ledger is not primary:
             needed = ledger.required_seats(session)
-            would = _rule_refusal(ledger, attempt) or ledger.first_full_pool(session, needed, old)
+            would = rule_refusal(ledger, attempt) or ledger.first_full_pool(session, needed, old)
             if would is not None:
                 ledger.record_denial(would, session, now)
         if old is not None:
@@ -82,11 +78,6 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
             ledger.set_seats(session, needed, "closed", now)
     decision.answer = {"type": "welcome", "session": session_id(state, session), **entitlements(state, session)}
     return finish(state, decision, session)
-
-
-def _unregistered(state: State) -> Refusal | None:
-    """Return the refusal of a gateway whose registration lets nothing be granted."""
-    return None if state.granting else Refusal("unregistered", retry_after=state.terms.retry_after)
 
 
 def _unwanted(state: State, session: Session, token: str | None, now: Instant) -> Refusal | None:
@@ -143,177 +134,6 @@ def end(state: State, command: End, now: Instant) -> Decision:
     return finish(state, decision)
 
 
-# -- conferences -----------------------------------------------------------------------------------------------------
-
-
-def join(state: State, command: Join, now: Instant) -> Decision:
-    """Let a session become a member: it takes part, or waits where the conference is scheduled."""
-    session, id = state.sessions.by_number[command.session], command.conference
-    refusal = _unregistered(state)
-    if refusal is not None:
-        return refuse(state, "join", refusal, id)
-    if session.visitor:
-        return refuse(state, "join", Refusal("not_allowed"), id)
-    conference = state.conferences.by_id.get(id)
-    if conference is None:
-        if state.terms.declared_only and id not in state.conferences.declared:
-            return refuse(state, "join", Refusal("no_such_conference"), id)
-        server = "" if command.server == state.terms.home else command.server
-        declaration = Declaration(command.access, command.mode, command.scheduled, server)
-        conference = state.conferences.create(id, declaration)
-    elif session in conference.members:
-        return refuse(state, "join", Refusal("already_member"), id)
-    withdraw = withdrawal(state, "join", session, conference)
-    refusal = _enter(state, conference, session, host=command.host, now=now)
-    if refusal is not None:
-        return refuse(state, "join", _with_retry(state, refusal, now), id, asker=session, now=now)
-    if withdraw is not None:
-        withdraw = withdraw._replace(conference_number=conference.number)
-    decision = Decision(joined(state, session, conference), withdraw=withdraw, session=session.number)
-    return finish(state, decision, session)
-
-
-def start(state: State, command: Start, now: Instant) -> Decision:
-    """Make a scheduled conference live; everybody who waits is admitted in order of arrival, or denied."""
-    session, id = state.sessions.by_number[command.session], command.conference
-    refusal = _unregistered(state)
-    if refusal is not None:
-        return refuse(state, "start", refusal, id)
-    conference = state.conferences.by_id.get(id)
-    if conference is None or session not in conference.members:
-        return refuse(state, "start", Refusal("not_member"), id)
-    if not conference.members[session]:
-        return refuse(state, "start", Refusal("not_allowed"), id)
-    if conference.live:
-        return Decision({"type": "started", "conference": id, **entitlements(state, session)})
-    withdraw = withdrawal(state, "start", session, conference)
-    recorded = _open(state, conference, session, now)
-    if isinstance(recorded, Refusal):
-        return refuse(state, "start", recorded, id, asker=session, now=now)
-    decision = Decision(session=session.number)
-    told, denied = [], []
-    for member, host in state.conferences.start(conference):
-        known = recorded if member is session else ()
-        refused = _enter(state, conference, member, host=host, now=now, waited=True, recorded=known)
-        if refused is not None:
-            set_seats(state, member, "left", now)
-            denial = refuse(state, "join", _with_retry(state, refused, now), id, asker=member, now=now)
-            denied.append(member.number)
-            message = denial.answer
-        else:
-            message = joined(state, member, conference)
-        if message is not None:
-            decision.notices.append((member.number, message))
-            told.append(member)
-    if not conference.members:
-        state.conferences.end(conference)
-    if withdraw is not None:
-        decision.withdraw = withdraw._replace(denied=tuple(denied))
-    decision.answer = {"type": "started", "conference": id, **entitlements(state, session)}
-    return finish(state, decision, session, *told)
-
-
-def leave(state: State, command: Leave, now: Instant) -> Decision:
-    """End a membership."""
-    session, id = state.sessions.by_number[command.session], command.conference
-    conference = state.conferences.by_id.get(id)
-    if conference is None or session not in conference.members:
-        return refuse(state, "leave", Refusal("not_member"), id)
-    state.conferences.leave(conference, session)
-    set_seats(state, session, "left", now)
-    return finish(state, Decision({"type": "left", "conference": id, **entitlements(state, session)}), session)
-
-
-def _enter(
-    state: State,
-    conference: Conference,
-    session: Session,
-    *,
-    host: bool,
-    now: Instant,
-    waited: bool = False,
-    recorded: Collection[Ledger] = (),
-) -> Refusal | None:
-    """Let a session in under the enforced model, then under the others; a refusal changes nothing.
-
-    What forbids it to a session that `waited` was recorded when it joined; models in `recorded` have recorded all that
-    they have against it.
-    """
-    conferences, primary = state.conferences, state.primary
-    known = conference.id in conferences.by_id
-    attempt = Attempt(
-        "join",
-        session,
-        len(conferences.live_groups),
-        state.sessions.same_account_sessions(session),
-        conference,
-        host,
-        creates=not known and conference.id not in conferences.declared,
-        opens=conference.live and not conference.members and not known,
-    )
-    refusal = _rule_refusal(primary, attempt) or _conference_refusal(primary, attempt)
-    if (refusal is None or not primary.enforced) and not conference.group and len(conference.members) >= 2:
-        return Refusal("conference_full", "", 2, 2)
-    if primary.enforced:
-        refusal = refusal or _pool_refusal(primary, conference, session, host=host)
-        if refusal is not None:
-            return refusal
-    would = [
-        None
-        if ledger.enforced
-        else (not waited and _rule_refusal(ledger, attempt)) or _conference_refusal(ledger, attempt)
-        for ledger in state.ledgers
-    ]
-    conferences.enter(conference, session, host=host, now=now.mono)
-    state.sessions.set_awake(session, awake=True)
-    for ledger, refused in zip(state.ledgers, would, strict=True):
-        required = ledger.required_seats(session)
-        if not ledger.enforced:
-            denial = refused or ledger.first_full_pool(session, required)
-            if denial is not None and ledger not in recorded:
-                ledger.record_denial(denial, session, now)
-        ledger.set_seats(session, required, "left", now)
-    return None
-
-
-def _pool_refusal(ledger: Ledger, conference: Conference, session: Session, *, host: bool) -> Refusal | None:
-    """Return the refusal of the first pool without room for what the session would need as a member."""
-    before = session.awake, session.conferences
-    session.awake, session.conferences = True, (*session.conferences, conference)
-    conference.members[session] = host
-    try:
-        return ledger.first_full_pool(session, ledger.required_seats(session))
-    finally:
-        session.awake, session.conferences = before
-        del conference.members[session]
-
-
-def _open(state: State, conference: Conference, session: Session, now: Instant) -> Refusal | list[Ledger]:
-    """Decide whether a scheduled conference may go live, and give the starter the seat that opening it needs.
-
-    Returns the refusal, or the models in shadow that would have refused and have recorded it.
-    """
-    recorded: list[Ledger] = []
-    same_account = state.sessions.same_account_sessions(session)
-    groups = len(state.conferences.live_groups)
-    attempt = Attempt("start", session, groups, same_account, conference, host=True, opens=True)
-    for ledger in state.ledgers:
-        refusal = (ledger.enforced and _rule_refusal(ledger, attempt)) or _conference_refusal(ledger, attempt)
-        if refusal is None and ledger.model.start_pool and session.identity is not None:
-            needed = [*session.seats[ledger.index], (ledger.model.start_pool, session.identity)]
-            required = tuple(dict.fromkeys(needed))
-            refusal = ledger.first_full_pool(session, required)
-            if refusal is None or not ledger.enforced:
-                ledger.set_seats(session, required, "left", now)
-        if refusal is None:
-            continue
-        if ledger.enforced:
-            return refusal
-        ledger.record_denial(refusal, session, now)
-        recorded.append(ledger)
-    return recorded
-
-
 # -- presence and leases ---------------------------------------------------------------------------------------------
 
 
@@ -330,7 +150,7 @@ def sleep(state: State, command: Sleep, now: Instant) -> Decision:
 def wake(state: State, command: Wake, now: Instant) -> Decision:
     """Let a session be online again, if there is room."""
     session, primary = state.sessions.by_number[command.session], state.primary
-    refusal = _unregistered(state)
+    refusal = unregistered(state)
     if refusal is not None:
         return refuse(state, "wake", refusal)
     if not session.awake:
@@ -339,7 +159,7 @@ def wake(state: State, command: Wake, now: Instant) -> Decision:
             refusal = primary.first_full_pool(session, primary.required_seats(session))
         finally:
             session.awake = False
-        if refusal is not None and _is_enforced(state, refusal, session, now):
+        if refusal is not None and is_enforced(state, refusal, session, now):
             return refuse(state, "wake", refusal, asker=session, now=now)
         state.sessions.set_awake(session, awake=True)
         for ledger in state.ledgers:
@@ -354,7 +174,7 @@ def wake(state: State, command: Wake, now: Instant) -> Decision:
 def request_pro(state: State, command: RequestPro, now: Instant) -> Decision:
     """Give a user a lease without a conference (COUNTING.md, PRO leases 2)."""
     session, primary = state.sessions.by_number[command.session], state.primary
-    refusal = _unregistered(state)
+    refusal = unregistered(state)
     if refusal is not None:
         return refuse(state, "request_pro", refusal)
     account = session.account
@@ -365,39 +185,8 @@ def request_pro(state: State, command: RequestPro, now: Instant) -> Decision:
     withdraw = withdrawal(state, "request_pro", session, None)
     if account not in primary.pools[pool].reservations:
         refusal = primary.leases.refusal_if_full(pool, account)
-        if refusal is not None and _is_enforced(state, refusal, session, now):
-            return refuse(state, "request_pro", _with_retry(state, refusal, now), asker=session, now=now)
+        if refusal is not None and is_enforced(state, refusal, session, now):
+            return refuse(state, "request_pro", with_retry(state, refusal, now), asker=session, now=now)
         expires = primary.leases.grant(pool, account, now).expires
     answer: Message = {"type": "granted", "pool": pool, "expires": utc(expires)}
     return finish(state, Decision(answer, withdraw=withdraw, session=session.number), session)
-
-
-# -- the pieces ------------------------------------------------------------------------------------------------------
-
-
-def _rule_refusal(ledger: Ledger, attempt: Attempt) -> Refusal | None:
-    """Return what the license forbids."""
-    rule = ledger.model.forbids
-    return rule(attempt, ledger) if rule is not None else None
-
-
-def _conference_refusal(ledger: Ledger, attempt: Attempt) -> Refusal | None:
-    """Return what the license says against it about the conference as a whole."""
-    rule = ledger.model.conference_rule
-    return rule(attempt, ledger) if rule is not None else None
-
-
-def _is_enforced(state: State, refusal: Refusal, session: Session, now: Instant) -> bool:
-    """Return whether a refusal of the primary model refuses; where it is not enforced it is recorded only."""
-    if state.primary.enforced:
-        return True
-    state.primary.record_denial(refusal, session, now)
-    return False
-
-
-def _with_retry(state: State, refusal: Refusal, now: Instant) -> Refusal:
-    """Return the refusal with when to ask again, where a lease of its pool is known to run out."""
-    if refusal.reason != "pool_full" or state.primary.pools[refusal.pool].terms.lease is None:
-        return refusal
-    expiry = state.primary.leases.next_expiry()
-    return refusal if expiry is None else refusal._replace(retry_after=max(expiry - now.wall, 1.0))

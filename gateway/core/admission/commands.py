@@ -280,6 +280,13 @@ def from_json(plain: list[Any], catalog: Catalog) -> Command:
 
     Raises `KeyError`, `TypeError` or `ValueError` where it is none.
     """
+    try:
+        return _from_json(plain, catalog)
+    except (IndexError, AttributeError) as fault:
+        raise ValueError(f"no command: {fault}") from fault
+
+
+def _from_json(plain: list[Any], catalog: Catalog) -> Command:
     name, *told = plain
     if name == "SetTerms":
         return SetTerms(Terms.from_json(told[0], catalog))

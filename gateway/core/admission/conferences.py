@@ -39,8 +39,12 @@ class Conferences:
         terms = self.declared.get(id, declaration)
         return Conference(id, access=terms.access, mode=terms.mode, live=not terms.scheduled, server=terms.server)
 
-    def enter(self, conference: Conference, session: Session, *, host: bool, now: float) -> None:
-        """Make `session` a member, the last in order of arrival."""
+    def enter(self, conference: Conference, session: Session, *, host: bool, now: float) -> Session | None:
+        """Make `session` a member, the last in order of arrival.
+
+        Returns the member that was taken for the host until then, where `session` is the first to declare itself.
+        """
+        displaced = None
         if not conference.members and conference.id not in self.by_id:
             conference.since = now
             conference.number = conference.number or self._numbers.take()
@@ -50,13 +54,18 @@ class Conferences:
         session.conferences = (*session.conferences, conference)
         if host:
             conference.hosted = True
+            displaced, conference.implied_host = conference.implied_host, None
         elif conference.has_no_host and session.account is not None:
             conference.implied_host = session
+            conference.had_implied_host = True
         self._update_views(session)
+        return displaced
 
     def leave(self, conference: Conference, session: Session) -> None:
         """Let `session` be no member any more; an empty conference ends."""
         del conference.members[session]
+        if conference.implied_host is session:
+            conference.implied_host = None
         if conference.released_hosts:
             conference.released_hosts = tuple(each for each in conference.released_hosts if each is not session)
         others = len(session.conferences) > 1
@@ -82,7 +91,7 @@ class Conferences:
         """Make a scheduled conference live; returns those who waited, who are members no more, in order of arrival."""
         waited = list(conference.members.items())
         conference.members.clear()
-        conference.implied_host = None
+        conference.implied_host, conference.had_implied_host = None, False
         conference.live = True
         self._index(conference)
         for session, _ in waited:
@@ -93,7 +102,7 @@ class Conferences:
     def reschedule(self, conference: Conference) -> None:
         """Let a conference without members be a scheduled one again, of which no host is known."""
         self.end(conference)
-        conference.live = conference.hosted = False
+        conference.live = conference.hosted = conference.had_implied_host = False
         conference.implied_host = None
         conference.released_hosts = ()
 

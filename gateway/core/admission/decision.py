@@ -52,7 +52,8 @@ class Withdraw(NamedTuple):
 
     `conference_number` tells a conference from others of its name. `asleep` are the sessions that the decision woke,
     `waiting` those (with whether they joined as host) that waited before a `start`, `denied` those of them that it
-    denied; `hosted` and `implied_host` are what was known of the conference's host.
+    denied; `hosted`, `implied_host` and `had_implied_host` are what was known of the conference's host,
+    `access`, `mode` and `server` what a conference was that a `start` left empty.
     """
 
     request: str
@@ -64,6 +65,10 @@ class Withdraw(NamedTuple):
     denied: tuple[int, ...] = ()
     hosted: bool = False
     implied_host: int | None = None
+    had_implied_host: bool = False
+    access: str = "internal"
+    mode: str = "group"
+    server: str = ""
     leases: tuple[LeaseBefore, ...] = ()
 
 

@@ -24,7 +24,7 @@ FORMAT = 1
 SESSION = ("kind", "account", "device", "home", "client", "address", "transport", "since")
 SESSION_AFTER = ("peer_address", "awake", "generation")
 CONFERENCE = ("access", "mode", "live", "server")
-CONFERENCE_AFTER = ("number", "since", "hosted")
+CONFERENCE_AFTER = ("number", "since", "hosted", "had_implied_host")
 NUMBERS = ("sessions", "conferences", "leases", "intervals", "episodes")
 
 
@@ -34,7 +34,7 @@ class NotAState(ValueError):
 
 def to_json(state: State) -> dict[str, Any]:
     """Return the state as plain data: lists, dictionaries, texts, numbers."""
-    endings = {(each.model, each.name): each.ended for each in state.history.timelines}
+    endings = {(each.model, each.name): (*each.ended, *each.pool.ended_intervals) for each in state.history.timelines}
     return {
         "format": FORMAT,
         "run": state.run,
@@ -65,11 +65,15 @@ def from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
 
     Raises `NotAState` where it is none, or one of another version.
     """
+    if not isinstance(plain, Mapping):
+        raise NotAState("a state is a record")
     if plain.get("format") != FORMAT:
         raise NotAState(f"format {plain.get('format')!r}: this version reads {FORMAT}")
     try:
+        if not all(map(math.isfinite, plain["at"])):
+            raise ValueError("its instant is no time")
         return _from_json(plain, catalog)
-    except (LookupError, TypeError, ValueError, AttributeError) as fault:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as fault:
         raise NotAState(f"{type(fault).__name__}: {fault}") from fault
 
 

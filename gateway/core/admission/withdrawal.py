@@ -32,6 +32,10 @@ def withdrawal(state: State, request: str, session: Session, conference: Confere
         waiting=tuple((each.number, host) for each, host in conference.members.items()) if starts else (),
         hosted=conference.hosted,
         implied_host=conference.implied_host.number if conference.implied_host is not None else None,
+        had_implied_host=conference.had_implied_host,
+        access=conference.access,
+        mode=conference.mode,
+        server=conference.server,
         leases=_leases_of(state, members),
     )
 
@@ -52,18 +56,8 @@ def _leases_of(state: State, sessions: tuple[Session, ...]) -> tuple[LeaseBefore
 def withdraw(state: State, command: Withdraw, now: Instant) -> Decision:
     """Put back memberships, presence and leases; the answer denies the request that was granted."""
     sessions = state.sessions.by_number
-    touched: dict[Session, None] = {}
     asker = sessions.get(command.session)
-    if command.conference is not None:
-        conference = state.conferences.by_id.get(command.conference)
-        if conference is not None and conference.number == command.conference_number:
-            if command.request == "start":
-                touched = _stop(state, command, conference, now)
-            elif asker is not None and asker in conference.members:
-                state.conferences.leave(conference, asker)
-            conference.hosted = command.hosted or any(conference.members.values())
-            if conference.implied_host is None or conference.implied_host.number == command.session:
-                conference.implied_host = sessions.get(command.implied_host or 0)
+    touched = _put_back(state, command, now)
     if asker is not None:
         touched[asker] = None
     for session in touched:
@@ -82,7 +76,37 @@ def withdraw(state: State, command: Withdraw, now: Instant) -> Decision:
     return finish(state, denial, *touched)
 
 
-def _stop(state: State, command: Withdraw, conference: Conference, now: Instant) -> dict[Session, None]:
+def _put_back(state: State, command: Withdraw, now: Instant) -> dict[Session, None]:
+    """Put back who was a member of the conference, and return whose seats follow from it.
+
+    A conference that has ended meanwhile stays so, unless nobody was let in by the `start` that is undone: then those
+    who waited wait again. Another conference of its name is left alone.
+    """
+    if command.conference is None:
+        return {}
+    sessions = state.sessions.by_number
+    conference = state.conferences.by_id.get(command.conference)
+    if conference is None and command.request == "start":
+        conference = Conference(command.conference, access=command.access, mode=command.mode, server=command.server)
+        conference.number = command.conference_number
+    if conference is None or conference.number != command.conference_number:
+        return {}
+    touched: dict[Session, None] = {}
+    asker = sessions.get(command.session)
+    if command.request == "start":
+        touched = _wait_again(state, command, conference, now)
+    elif asker is not None and asker in conference.members:
+        state.conferences.leave(conference, asker)
+    conference.hosted = command.hosted or any(conference.members.values())
+    host = sessions.get(command.implied_host or 0)
+    if conference.implied_host is None and host is not None and host in conference.members and not conference.hosted:
+        conference.implied_host = host
+        touched[host] = None
+    conference.had_implied_host = command.had_implied_host or conference.implied_host is not None
+    return touched
+
+
+def _wait_again(state: State, command: Withdraw, conference: Conference, now: Instant) -> dict[Session, None]:
     """Let a conference be scheduled again: those who waited and have not left wait as before, then whoever came later.
 
     Returns the sessions whose memberships were put back.
@@ -90,12 +114,11 @@ def _stop(state: State, command: Withdraw, conference: Conference, now: Instant)
     sessions = state.sessions.by_number
     waited = {sessions[number]: host for number, host in command.waiting if number in sessions}
     present = dict(conference.members)
-    denied = {each: host for each, host in waited.items() if each not in present and each.number in command.denied}
+    back = {each: host for each, host in waited.items() if each in present or each.number in command.denied}
     later = {each: host for each, host in present.items() if each not in waited}
     for session in present:
         state.conferences.leave(conference, session)
     state.conferences.reschedule(conference)
-    back = {each: host for each, host in waited.items() if each in present or each in denied}
     for session, host in {**back, **later}.items():
         state.conferences.enter(conference, session, host=host, now=now.mono)
     return dict.fromkeys([*back, *later])

@@ -124,12 +124,14 @@ class Conference:
 
     `number` tells it from others of its name. `members` maps each member to whether it joined as host, in order of
     arrival; `hosted` says that one did. `implied_host` is the first member with an account, taken for the host by a
-    shadow model where nobody declared to be one. `released_hosts` are members whose host's name was taken away while
+    shadow model where nobody declared to be one; when it has left, or somebody declares to be the host, there is none
+    any more (`had_implied_host`). `released_hosts` are members whose host's name was taken away while
     they hosted.
     """
 
     __slots__ = (
         "access",
+        "had_implied_host",
         "hosted",
         "id",
         "implied_host",
@@ -155,12 +157,13 @@ class Conference:
         self.members: dict[Session, bool] = {}
         self.hosted = False
         self.implied_host: Session | None = None
+        self.had_implied_host = False
         self.released_hosts: tuple[Session, ...] = ()
 
     @property
     def has_no_host(self) -> bool:
         """Whether nobody has been its host so far, declared or taken for one."""
-        return not self.hosted and self.implied_host is None
+        return not self.hosted and not self.had_implied_host
 
     @property
     def group(self) -> bool:

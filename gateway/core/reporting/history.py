@@ -105,7 +105,7 @@ class History:
     def pieces(self, now: float) -> Iterator[UsagePiece]:
         """Yield every interval that memory has, as it is at the monotonic instant `now`, by time for each pool."""
         for timeline in self.timelines:
-            for interval in (*timeline.ended, timeline.pool.interval):
+            for interval in (*timeline.ended, *timeline.pool.ended_intervals, timeline.pool.interval):
                 yield usage_piece(timeline, interval, now)
 
     def holding(self, model: str, pool: str) -> list[tuple[Key, float]]:
