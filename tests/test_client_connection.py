@@ -53,7 +53,7 @@ class Heard:
 
 def answer_to(request: bytes) -> bytes:
     """The gateway's own answer to an upgrade."""
-    judged = websocket_handshake.Upgrade(websocket_handshake.Origins()).feed(request)
+    judged = websocket_handshake.Upgrade(websocket_handshake.Origins(), "127.0.0.1").feed(request)
     assert isinstance(judged, websocket_handshake.Accepted)
     return judged.response
 
@@ -77,7 +77,7 @@ def fed(codec: Codec, data: bytes, cuts: list[int]) -> list[bytes]:
 
 def test_the_upgrade_is_one_that_the_gateway_accepts() -> None:
     codec = fresh_frames()
-    judged = websocket_handshake.Upgrade(websocket_handshake.Origins()).feed(codec.opening())
+    judged = websocket_handshake.Upgrade(websocket_handshake.Origins(), "127.0.0.1").feed(codec.opening())
     assert isinstance(judged, websocket_handshake.Accepted)
     assert judged.subprotocol == "tallygate.v1"
 
