@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from config.keys import document, effective
 from config.loader import ConfigError
 from config.rules import ConfigFault, warnings
-from config.settings import SPARE_FILES
 from config.values import quote
 from gateway.cli.options import config_options, settings_from
 from gateway.edge.server.listening_sockets import listening_sockets
@@ -118,7 +117,9 @@ def _files(settings: Settings) -> list[str]:
     ceiling = settings.listen.ceiling(hard)
     lines = [f"file limit: {_limit(soft)} soft, {hard} hard; max_connections {ceiling}"]
     if asked is not None and asked > ceiling:
-        lines.append(f"listen.max_connections {asked} does not fit: {SPARE_FILES} files are kept for other uses")
+        lines.append(
+            f"listen.max_connections {asked} does not fit: {settings.listen.spare_files} files are kept for other uses"
+        )
     return lines
 
 

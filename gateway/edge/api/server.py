@@ -95,7 +95,7 @@ class OperatorPort:
         administer it.
         """
         self.authorization.check()
-        self.server = HttpServer(self._application())
+        self.server = HttpServer(self._application(), self._runtime.settings.listen)
         self.port = await self.server.open(host, port)
 
     def _application(self) -> web.Application:
