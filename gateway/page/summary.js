@@ -70,8 +70,10 @@ export class SummaryView {
   update(state) {
     const { model, edition, models, enforce, extensions, registration, connections, conferences, started } = state;
     const pools = Object.keys(models[model].pools);
-    this.draw("license", [model, edition, enforce, pools], () => this.drawLicense(state));
-    for (const [name, meter] of this.meters) meter.update(models[model].pools[name]);
+    // In a bad state nothing is granted, whatever is free.
+    const granting = REGISTRATION[registration.state]?.[1] !== "bad";
+    this.draw("license", [model, edition, enforce, granting, pools], () => this.drawLicense(state, granting));
+    for (const [name, meter] of this.meters) meter.update(models[model].pools[name], granting);
     const others = Object.entries(models).filter(([name]) => name !== model);
     this.draw("others", others, () => this.drawOthers(others));
     this.draw("live", [connections, conferences, started], () => this.drawLive(state));
@@ -98,8 +100,11 @@ export class SummaryView {
 
   // -- the models -----------------------------------------------------------------------------------------------------
 
-  drawLicense(state) {
+  drawLicense(state, granting) {
     const { model, edition, enforce } = state;
+    const [mood, status] = !granting
+      ? ["bad", "nothing is granted"]
+      : enforce ? ["good", "enforced"] : ["warn", "counted, not enforced"];
     const names = Object.keys(state.models[model].pools);
     this.meters = new Map(names.map((name) => [name, new PoolMeter(name, poolTitle(name, state))]));
     const key = (kind, text) => [el("span", { class: `key ${kind}` }), ` ${text} `];
@@ -108,7 +113,7 @@ export class SummaryView {
       el("div", { class: "head" },
         el("h2", { id: "license-title" }, modelTitle(model, state)),
         edition ? el("span", { class: "tag", id: "edition" }, `edition ${edition}`) : null,
-        el("span", { class: enforce ? "tag good" : "tag warn" }, enforce ? "enforced" : "counted, not enforced")),
+        el("span", { class: `tag ${mood}`, id: "license-status" }, status)),
       [...this.meters.values()].map((meter) => meter.node),
       el("p", { class: "keys note", "aria-hidden": "true" },
         key("used", "used"), key("reserved", "of it reserved"), key("high", "high water")),
@@ -257,8 +262,8 @@ class PoolMeter {
     this.node = el("div", { class: "pool", dataset: { pool: name } }, head, this.bar, this.words);
   }
 
-  /** Show a pool as the state has it. */
-  update({ used, limit, reserved, high_water: high, denied, overdraft_used: over, available }) {
+  /** Show a pool as the state has it; `granting` says whether its seats are granted at all. */
+  update({ used, limit, reserved, high_water: high, denied, overdraft_used: over, available }, granting) {
     const scale = Math.max(limit ?? 0, used, high, 1);
     const share = limit === null ? null : limit === 0 ? (used ? 1 : 0) : used / limit;
     const figure = limit === null ? `${formatCount(used)} · no limit` : `${formatCount(used)} of ${formatCount(limit)}`;
@@ -273,7 +278,7 @@ class PoolMeter {
     this.high.hidden = high === 0;
     this.high.style.left = `${(high / scale) * 100}%`;
     const words = [
-      available === null ? null : `${formatCount(available)} available`,
+      available === null || !granting ? null : `${formatCount(available)} available`,
       reserved ? `${formatCount(reserved)} reserved` : null,
       `high water ${formatCount(high)}`,
       denied ? `${formatCount(denied)} refused` : "none refused",
