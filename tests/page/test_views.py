@@ -22,6 +22,12 @@ TWICE = """(() => {
   const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
   return ids.filter((id, index) => ids.indexOf(id) !== index);
 })()"""
+REGIONS = """(() => {
+  const name = (node) => node.getAttribute("aria-label")
+    ?? document.getElementById(node.getAttribute("aria-labelledby"))?.textContent;
+  const regions = [...document.querySelectorAll("section, nav, [role=region]")];
+  return regions.filter((node) => node.checkVisibility()).map(name).filter(Boolean);
+})()"""
 JUMPS = """(() => {
   const levels = [...document.querySelectorAll("h1, h2, h3, h4")].filter((node) => node.checkVisibility())
     .map((node) => Number(node.tagName[1]));
@@ -59,6 +65,8 @@ async def test_a_view_is_whole(house: House, screen: Screen, view: str) -> None:
     assert await page.evaluate(UNTITLED) == []
     assert await page.evaluate(TWICE) == []
     assert await page.evaluate(JUMPS) == []
+    regions = await page.evaluate(REGIONS)
+    assert sorted(regions) == sorted(set(regions))
 
 
 @pytest.mark.parametrize("view", VIEWS)
