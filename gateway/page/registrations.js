@@ -77,7 +77,7 @@ export class RegistrationsView {
       key: item.server,
       cells: [
         nameOf(item.server),
-        [el("span", { class: "one-line" }, item.serial), " ", el("span", { class: "soft" }, this.editionOf(item))],
+        [el("span", { class: "one-line" }, item.serial), " ", el("span", { class: "soft one-line" }, this.editionOf(item))],
         el("span", { class: item.connected ? "tag good" : "tag warn" }, item.connected ? "connected" : "away"),
         timeElement(item.last_verified),
         this.poolsText(item.model, item.used, limits.get(item.serial)),
