@@ -181,10 +181,12 @@ function textOf({ actor, action, subject, detail }) {
 }
 
 function detailText(detail) {
-  return Object.entries(detail).map(([name, value]) => `${name}=${valueText(value)}`).join(" ");
+  const known = Object.entries(detail).filter(([, value]) => value !== null);
+  return known.map(([name, value]) => `${name}=${valueText(value)}`).join(" ");
 }
 
 function valueText(value) {
+  if (value === null) return "–";
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 

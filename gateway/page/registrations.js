@@ -73,11 +73,12 @@ export class RegistrationsView {
   drawServers({ items, more }, limits) {
     const clones = items.reduce((sum, item) => sum + (item.clones_suspected ?? 0), 0);
     const connected = items.filter((item) => item.connected).length;
+    const oneLine = (kind, text) => el("span", { class: `one-line ${kind}` }, text);
     const rows = items.map((item) => ({
       key: item.server,
       cells: [
         nameOf(item.server),
-        [el("span", { class: "one-line" }, item.serial), " ", el("span", { class: "soft one-line" }, this.editionOf(item))],
+        [oneLine("", item.serial), " ", oneLine("soft", this.editionOf(item))],
         el("span", { class: item.connected ? "tag good" : "tag warn" }, item.connected ? "connected" : "away"),
         timeElement(item.last_verified),
         this.poolsText(item.model, item.used, limits.get(item.serial)),

@@ -257,9 +257,11 @@ class PoolMeter {
     this.high = el("div", { class: "high" });
     const attributes = { class: "bar", role: "meter", "aria-label": title, "aria-valuemin": "0" };
     this.bar = el("div", attributes, this.used, this.reserved, this.high);
-    this.words = el("p", { class: "note" });
+    this.words = el("span");
+    this.refused = el("a", { title: "Since the gateway was started" });
+    const note = el("p", { class: "note" }, this.words, " · ", this.refused);
     const head = el("div", { class: "head" }, el("h3", {}, title), this.figure);
-    this.node = el("div", { class: "pool", dataset: { pool: name } }, head, this.bar, this.words);
+    this.node = el("div", { class: "pool", dataset: { pool: name } }, head, this.bar, note);
   }
 
   /** Show a pool as the state has it; `granting` says whether its seats are granted at all. */
@@ -281,11 +283,13 @@ class PoolMeter {
       available === null || !granting ? null : `${formatCount(available)} available`,
       reserved ? `${formatCount(reserved)} reserved` : null,
       `high water ${formatCount(high)}`,
-      denied ? `${formatCount(denied)} refused` : "none refused",
       over ? `${formatCount(over)} above the limit` : null,
       share === null || share < NEARLY_FULL ? null : formatPercent(share),
     ];
     setText(this.words, words.filter(Boolean).join(" · "));
+    setText(this.refused, denied ? `${formatCount(denied)} refused` : "none refused");
+    if (denied) this.refused.href = "#/refusals";
+    else this.refused.removeAttribute("href");
   }
 }
 

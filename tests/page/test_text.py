@@ -40,7 +40,7 @@ async def test_the_name_of_a_client(house: House, screen: Screen, text: str) -> 
 
 async def test_what_an_operator_searches_for(house: House, screen: Screen) -> None:
     page = await screen.open(house, "#/connections")
-    for view in ("connections", "conferences", "pro", "audit"):
+    for view in ("connections", "conferences", "pro", "refusals", "audit"):
         await page.locator(f"#tab-{view}").click()
         await page.get_by_role("searchbox").fill(IMAGE)
         await clean(page)
