@@ -25,16 +25,20 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from gateway.client_connection import PORTS, ClientConnection, End, Message, ServerProtocolError, Transport, codec
+from gateway.core.wire import answers
+from gateway.core.wire.answers import Answer
 from gateway.core.wire.backoff import Backoff
+from gateway.core.wire.close_codes import ENDINGS
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
 __all__ = [
+    "Answer",
     "Backoff",
     "Client",
     "Closed",
@@ -57,7 +61,7 @@ class Denied(Exception):
     `pool`, `used` and `limit` are None where no pool was the reason; `retry_after` is in seconds, None where unknown.
     """
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: answers.Denied) -> None:
         self.message = message
         self.request: str | None = message.get("request")
         self.reason: str = message.get("reason", "")
@@ -73,7 +77,7 @@ class Denied(Exception):
 class RequestError(Exception):
     """The gateway could not act upon a request: `code` and `detail` of its `error`, for a programmer."""
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: answers.Error) -> None:
         self.message = message
         self.code: str = message.get("code", "")
         self.detail: str = message.get("detail", "")
@@ -107,7 +111,7 @@ class _Asked:
     """A request on its way."""
 
     message: Message
-    answer: asyncio.Future[Message] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Client:
@@ -136,7 +140,7 @@ class Client:
         timeouts: Timeouts = Timeouts(),
         backoff: Backoff | None = Backoff(),  # noqa: B008 - immutable
         rejoin: bool = True,
-        on_message: Callable[[Message], None] | None = None,
+        on_message: Callable[[Answer], None] | None = None,
         random: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -169,12 +173,12 @@ class Client:
         self._clock = clock
 
         self._link: ClientConnection | None = None
-        self._welcome: asyncio.Future[Message] | None = None
+        self._welcome: asyncio.Future[answers.Welcome] | None = None
         self._resume: str | None = None
         self._memberships: dict[str, Message] = {}
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Asked] = {}
-        self._unasked: deque[Message] = deque(maxlen=KEPT)
+        self._unasked: deque[Answer] = deque(maxlen=KEPT)
         self._changed = asyncio.Event()
         self._online = False
         self._end: End | None = None
@@ -212,7 +216,7 @@ class Client:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Message:
+    async def __anext__(self) -> Answer:
         while not self._unasked:
             if self._end is not None:
                 raise StopAsyncIteration
@@ -255,36 +259,37 @@ class Client:
         mode: Literal["group", "call"] | None = None,
         scheduled: bool | None = None,
         server: str | None = None,
-    ) -> Message:
+    ) -> answers.Joined | answers.Waiting:
         """Join a conference: `joined`, or `waiting` until a host starts it (then `joined` comes unasked).
 
         What is None is left to the gateway's default; all but `host` bind only when this join creates the conference.
         """
         options = {"access": access, "mode": mode, "scheduled": scheduled, "server": server}
         given = {key: value for key, value in options.items() if value is not None}
-        return await self.request("join", conference=conference, host=host, **given)
+        answer = await self.request("join", conference=conference, host=host, **given)
+        return cast(answers.Joined | answers.Waiting, answer)
 
-    async def start(self, conference: str) -> Message:
+    async def start(self, conference: str) -> answers.Started:
         """Make a scheduled conference live, as a member that joined with `host`."""
-        return await self.request("start", conference=conference)
+        return cast(answers.Started, await self.request("start", conference=conference))
 
-    async def leave(self, conference: str) -> Message:
+    async def leave(self, conference: str) -> answers.Left:
         """Leave a conference."""
-        return await self.request("leave", conference=conference)
+        return cast(answers.Left, await self.request("leave", conference=conference))
 
-    async def sleep(self) -> Message:
+    async def sleep(self) -> answers.Asleep:
         """Stay connected without being online."""
-        return await self.request("sleep")
+        return cast(answers.Asleep, await self.request("sleep"))
 
-    async def wake(self) -> Message:
+    async def wake(self) -> answers.Awake:
         """Be online again."""
-        return await self.request("wake")
+        return cast(answers.Awake, await self.request("wake"))
 
-    async def request_pro(self) -> Message:
+    async def request_pro(self) -> answers.Granted:
         """Ask for a temporary PRO license: `granted` with its expiry."""
-        return await self.request("request_pro")
+        return cast(answers.Granted, await self.request("request_pro"))
 
-    async def request(self, verb: str, /, **fields: Any) -> Message:
+    async def request(self, verb: str, /, **fields: Any) -> Answer:
         """Send any request and return its answer.
 
         Raises `Denied`, `RequestError` (the gateway's `error`), `Closed` (no connection, or lost before the answer) or
@@ -337,18 +342,17 @@ class Client:
             self._heard = self._clock()
             self.latency = self._heard - self._beaten
 
-    def received(self, link: ClientConnection, message: Message) -> None:
+    def received(self, link: ClientConnection, message: Answer) -> None:
         """Hand a message to whom it belongs."""
         if link is not self._link or self._welcome is None:
             return
         self._heard = self._clock()
-        kind = message["type"]
         if not self._welcome.done():
-            if kind == "welcome":
+            if message["type"] == "welcome":
                 self._welcomed(message)
-            elif kind == "denied":
+            elif message["type"] == "denied":
                 self._welcome.set_exception(Denied(message))
-            elif kind == "error":
+            elif message["type"] == "error":
                 self._welcome.set_exception(RequestError(message))
             return
         number = message.get("id")
@@ -358,9 +362,9 @@ class Client:
             self._deliver(message)
         elif asked.answer.done():
             return
-        elif kind == "denied":
+        elif message["type"] == "denied":
             asked.answer.set_exception(Denied(message))
-        elif kind == "error":
+        elif message["type"] == "error":
             asked.answer.set_exception(RequestError(message))
         else:
             asked.answer.set_result(message)
@@ -380,7 +384,7 @@ class Client:
         else:
             self._recovery = asyncio.get_running_loop().create_task(self._recover(self._backoff, end))
 
-    def _welcomed(self, message: Message) -> None:
+    def _welcomed(self, message: answers.Welcome) -> None:
         self.session = message.get("session")
         self.model = message.get("model")
         self._resume = message.get("resume")
@@ -405,14 +409,13 @@ class Client:
         self._link.beat()
         self._beats = asyncio.get_running_loop().call_later(self._interval, self._beat)
 
-    def _note(self, message: Message, asked: Message) -> None:
+    def _note(self, message: Answer, asked: Message) -> None:
         """Keep seats, rights and memberships as the gateway states them."""
         if "seats" in message:
-            self.seats = tuple(message["seats"])
-        if "rights" in message:
-            self.rights = tuple(message["rights"])
-        if "pro_expires" in message:
-            self.pro_expires = message["pro_expires"]
+            held = cast(answers.Entitlements, message)
+            self.seats = tuple(held["seats"])
+            self.rights = tuple(held.get("rights", self.rights))
+            self.pro_expires = held.get("pro_expires", self.pro_expires)
         conference = str(message.get("conference"))
         match message["type"]:
             case "joined" | "waiting":
@@ -425,14 +428,14 @@ class Client:
             case "asleep" | "awake":
                 self.asleep = message["type"] == "asleep"
 
-    def _deliver(self, message: Message) -> None:
+    def _deliver(self, message: Answer) -> None:
         if self._on_message is not None:
             self._on_message(message)
         else:
             self._unasked.append(message)
             self._changed.set()
 
-    async def _attempt(self) -> Message:
+    async def _attempt(self) -> answers.Welcome:
         """Connect once and be welcomed."""
         loop = asyncio.get_running_loop()
         self._welcome = loop.create_future()
@@ -468,13 +471,12 @@ class Client:
             self._finish(end)
         self._recovery = None
 
-    async def _take_up(self, welcome: Message) -> None:
+    async def _take_up(self, welcome: answers.Welcome) -> None:
         """Go on where the lost connection was."""
         self._deliver(welcome)
         before = self._memberships
         if "conferences" in welcome:
-            names: list[str] = welcome["conferences"]
-            self._memberships = {name: before.get(name, {"conference": name}) for name in names}
+            self._memberships = {name: before.get(name, {"conference": name}) for name in welcome["conferences"]}
             return
         asleep, self.asleep = self.asleep, False
         self._memberships = {}
@@ -493,6 +495,7 @@ class Client:
 
     async def _again(self, verb: str, fields: Message) -> None:
         """Repeat a request of the lost session; the answer is told like anything unasked."""
+        answer: Answer
         try:
             answer = await self.request(verb, **fields)
         except (Denied, RequestError) as refusal:
@@ -529,5 +532,5 @@ def _end_of(fault: Exception) -> End:
         case Closed():
             return fault.end
         case RequestError():
-            return End(4400, fault.message, fault)  # the same hello would be refused again
+            return End(ENDINGS["protocol_error"].code, fault.message, fault)  # the same hello would be refused again
     return End(error=fault)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from random import Random
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -16,12 +17,12 @@ from gateway.client_connection import (
     Codec,
     End,
     LineCodec,
-    Message,
     ServerProtocolError,
     WebSocketCodec,
 )
 from gateway.core.wire import json_lines, websocket_handshake
 from gateway.core.wire import websocket_frames as frames
+from gateway.core.wire.answers import Answer, Closing
 from gateway.core.wire.close_codes import ENDINGS, farewell
 
 WELCOME = b'{"type":"welcome","session":"s-1"}'
@@ -34,7 +35,7 @@ class Heard:
     def __init__(self) -> None:
         self.opens = 0
         self.acks = 0
-        self.messages: list[Message] = []
+        self.messages: list[Answer] = []
         self.ends: list[End] = []
 
     def opened(self, link: ClientConnection) -> None:  # noqa: ARG002
@@ -43,7 +44,7 @@ class Heard:
     def acked(self, link: ClientConnection) -> None:  # noqa: ARG002
         self.acks += 1
 
-    def received(self, link: ClientConnection, message: Message) -> None:  # noqa: ARG002
+    def received(self, link: ClientConnection, message: Answer) -> None:  # noqa: ARG002
         self.messages.append(message)
 
     def ended(self, link: ClientConnection, end: End) -> None:  # noqa: ARG002
@@ -179,7 +180,7 @@ def test_what_is_no_message_ends_the_connection(line: bytes) -> None:
 
 @pytest.mark.parametrize("cause", [cause for cause, ending in ENDINGS.items() if ending.says])
 def test_the_last_word_of_the_gateway_decides(cause: str) -> None:
-    end = End(last=farewell(cause, retry_after=2.5))
+    end = End(last=cast(Closing, farewell(cause, retry_after=2.5)))
     assert end.reason == cause
     assert end.reconnect is ENDINGS[cause].reconnect
     assert end.retry_after == (2.5 if end.reconnect else 0)
@@ -224,7 +225,7 @@ def test_a_refused_hello_is_repeated_only_when_time_can_help(reason: str, reconn
     ],
 )
 def test_a_broken_client_does_not_come_back(code: str, reconnect: bool) -> None:
-    assert End(last={"type": "error", "code": code}).reconnect is reconnect
+    assert End(last={"type": "error", "code": code, "detail": ""}).reconnect is reconnect
 
 
 def test_a_refused_join_is_no_reason_to_stay_away() -> None:

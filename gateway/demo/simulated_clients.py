@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from gateway.client import Client, Denied, RequestError
 
 if TYPE_CHECKING:
-    from gateway.client_connection import Message, Transport
+    from gateway.client import Answer, Transport
     from gateway.demo.scenario import Actor, Office, ScenarioStep
 
 GOODBYE_TIMEOUT = 3.0
@@ -118,5 +118,5 @@ class SimulatedClients:
             await asyncio.wait(leaving)
 
 
-def _unheard(_: Message) -> None:
+def _unheard(_: Answer) -> None:
     """What the gateway says unasked the client has taken note of."""

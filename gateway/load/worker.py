@@ -20,6 +20,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from gateway.client_connection import ClientConnection, End, Message, Transport, codec
+from gateway.core.wire.answers import Answer, Welcome
 from gateway.load.tally import Tally
 
 if TYPE_CHECKING:
@@ -135,21 +136,22 @@ class SimulatedPeer:
         tally.acks += 1
         tally.ack.record(self._worker.loop.time() - self.beaten)
 
-    def received(self, link: ClientConnection, message: Message) -> None:
+    def received(self, link: ClientConnection, message: Answer) -> None:
         """Count what the gateway says, and ask for the next thing."""
         worker, tally = self._worker, self._worker.tally
+        if message["type"] == "welcome":
+            self._welcomed = True
+            tally.welcomed += 1
+            tally.open[self.transport] += 1
+            tally.welcome.record(worker.loop.time() - self._began)
+            worker.beat_for(self, message)
+            conference = worker.conference(self.number)
+            if conference is None:
+                self.settle()
+            else:
+                link.send({"type": "join", "conference": conference})
+            return
         match message["type"]:
-            case "welcome":
-                self._welcomed = True
-                tally.welcomed += 1
-                tally.open[self.transport] += 1
-                tally.welcome.record(worker.loop.time() - self._began)
-                worker.beat_for(self, message)
-                conference = worker.conference(self.number)
-                if conference is None:
-                    self.settle()
-                else:
-                    link.send({"type": "join", "conference": conference})
             case "joined" | "waiting" if not self._member:
                 self._member = True
                 tally.joined += 1
@@ -220,7 +222,7 @@ class LoadWorker:
         """The conference a peer joins."""
         return f"load-{number % self._plan.conferences}" if self._plan.conferences else None
 
-    def beat_for(self, peer: SimulatedPeer, welcome: Message) -> None:
+    def beat_for(self, peer: SimulatedPeer, welcome: Welcome) -> None:
         """Beat for a peer from now on; the first welcome states the interval."""
         if self._wheel is None:
             interval = self._plan.heartbeat or float(welcome.get("heartbeat_seconds") or 30.0)

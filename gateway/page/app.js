@@ -224,7 +224,7 @@ class App {
 
   #drawFrame() {
     const { model, edition, enforce, operator, version, draining, store, registration } = this.state;
-    const gist = [modelTitle(model), edition ? `edition ${edition}` : "", enforce ? "" : "not enforced"];
+    const gist = [modelTitle(model, this.state), edition ? `edition ${edition}` : "", enforce ? "" : "not enforced"];
     setText(byId("gist"), gist.filter(Boolean).join(" · "));
     setText(byId("operator"), `${operator.name} · ${operator.scope}`);
     byId("sign-out").hidden = !this.#api.hasToken;

@@ -3,23 +3,6 @@
 import { el } from "./dom.js";
 
 const WHOLE = new Intl.NumberFormat("en-US");
-const MODELS = {
-  epop: "e/pop",
-  "nefsis-concurrent": "Nefsis concurrent",
-  "nefsis-named": "Nefsis named hosts",
-  trueconf: "TrueConf",
-  floating: "Floating",
-};
-const POOLS = {
-  concurrent: "Concurrent users",
-  hosts: "Named hosts",
-  participants: "Participants",
-  online: "Online users",
-  pro: "PRO users",
-  guest: "Guests",
-  gateway: "Gateway connections",
-  seats: "Seats",
-};
 
 /** 15,000; a dash for null and undefined. */
 export const formatCount = (number) => (number === null || number === undefined ? "–" : WHOLE.format(number));
@@ -40,12 +23,12 @@ export function formatPercent(share) {
 
 /** What people call a model; `license` is the state, or the answer of `GET /api/license`. */
 export function modelTitle(model, license) {
-  return license?.models[model]?.title ?? MODELS[model] ?? model;
+  return license?.titles?.[model]?.title ?? model;
 }
 
 /** What people call a pool of `model`, the enforced one unless it is given. */
 export function poolTitle(pool, license, model = license?.model) {
-  return license?.models[model]?.pools?.[pool]?.title ?? POOLS[pool] ?? pool;
+  return license?.titles?.[model]?.pools[pool] ?? pool;
 }
 
 /** Milliseconds since the epoch of a time, RFC 3339 or milliseconds; null for none. */

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from gateway.core.counting.session import Session
+from gateway.core.admission.commands import Hello
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
 
@@ -19,13 +19,10 @@ ROWS = "#connections-list tbody tr[data-key]"
 async def house(serve: Serve) -> House:
     """A gateway with as many sessions; where the bytes would come from does not matter here."""
     house = await serve(license__model="floating", license__shadow="[]")
-    now = house.runtime.now()
     for number in range(1, MANY + 1):
-        session = Session(
-            number, account=f"user-{number:05}", device="laptop", address=f"10.0.{number >> 8}.{number & 255}",
-            kind="room" if number % 100 == 0 else "app", since=now.wall,
-        )  # fmt: skip
-        assert house.runtime.admission.hello(session, now).refused is None
+        kind, address = "room" if number % 100 == 0 else "app", f"10.0.{number >> 8}.{number & 255}"
+        hello = Hello(kind, f"user-{number:05}", "laptop", "", "", address, "tcp")
+        assert house.runtime.sequencer.submit(hello).refused is None
     return house
 
 

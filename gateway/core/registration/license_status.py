@@ -1,6 +1,6 @@
 """Where a gateway stands with its license: what was last granted, when that was last confirmed, and what follows.
 
-The rule (counting rules, 6; TrueConf licensing, free edition): a license that needs the registrar goes on for `grace`
+The rule (COUNTING.md, Registration): a license that needs the registrar goes on for `grace`
 after the last accepted answer, and not a moment longer. So time only goes forward: from the latest that any clock has
 ever said, by the clock that counts since the machine was started, asleep or not, and further where the wall clock is
 ahead of that. Setting a clock back, restarting or sleeping never makes it earlier; only an answer that was verified
@@ -16,8 +16,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gateway.core.counting.session import utc
-from gateway.core.registration.messages import SKEW, Grant, LicensableModel, canonical, granted, mac, read, same
+from gateway.core.formats import utc
+from gateway.core.registration.authentication import canonical, mac, same
+from gateway.core.registration.grant import Grant, LicensableModel, granted
+from gateway.core.registration.messages import read
 
 WINDOW = 10.0
 """Seconds that an answer is good for at least, however short the interval."""
@@ -25,6 +27,8 @@ PACE = 0.9
 """Part of the interval after which the next verification is begun: it must be answered before the interval is over."""
 ROLLBACK = 300.0
 """Seconds that the wall clock may go back."""
+SKEW = 300.0
+"""Seconds that two clocks may differ before it is reported (PROTOCOL.md, registered)."""
 
 
 class LicenseState(StrEnum):
@@ -94,7 +98,7 @@ class LicenseStatus:
         self._begin(at)
 
     def install(self, grant: Grant, issued: float, at: ClockReading) -> None:
-        """A license was installed by hand; it needs no connection until it ends (protocol.md, offline registration)."""
+        """A license was installed by hand; it needs no connection until it ends (PROTOCOL.md, Offline registration)."""
         self.grant, self.revoked, self.issued = grant, None, issued
         self.offline, self.until = True, grant.not_after
         self.registrar_time = max(self.their_time(at), issued)

@@ -1,4 +1,4 @@
-"""Full jitter: how long to wait before the next attempt to connect (protocol.md, Heartbeats).
+"""Full jitter: how long to wait before the next attempt to connect (PROTOCOL.md, Client duties).
 
 `random(0, min(cap, base * 2**n))` spreads the clients of a gateway that went away over the whole interval; a smaller
 spread brings them back as one storm.

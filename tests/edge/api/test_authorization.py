@@ -2,63 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 
 from gateway.edge.api import authorization
 from gateway.edge.api.authorization import Allowance, OperatorTokenRequired
-from gateway.edge.gateway import Gateway, running
-from gateway.edge.server.runtime import Clock
+from gateway.edge.gateway import Gateway
+from gateway.edge.machine import Clock
 from gateway.edge.storage.offline_store import offline_store
 from gateway.edge.storage.store import StoreRefused
-from tests.conftest import House, Serve, settings_of
+from tests.conftest import Serve, settings_of
+from tests.edge.api.operators import Port, outside
 
 PROXY = {"X-Forwarded-For": "203.0.113.7"}
-
-
-class Port:
-    """The operator port as somebody asks it: status, headers and JSON."""
-
-    def __init__(self, house: House) -> None:
-        self.house = house
-
-    async def __call__(
-        self,
-        method: str,
-        path: str,
-        token: str | None = None,
-        *,
-        address: str = "127.0.0.1",
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> tuple[int, Mapping[str, str], Any]:
-        sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token is not None else {})}
-        connector = aiohttp.TCPConnector(local_addr=(address, 0))
-        async with (
-            aiohttp.ClientSession(connector=connector) as session,
-            session.request(method, self.house.url + path, headers=sent, **options) as answer,
-        ):
-            told = await answer.json() if answer.content_type == "application/json" else await answer.read()
-            return answer.status, answer.headers, told
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> tuple[Path, str, str]:
-    """A store with two operators: its path, an admin's token and a reader's."""
-    path = tmp_path / "t.db"
-    async with offline_store(path) as held:
-        return path, await held.appoint("ops", "admin"), await held.appoint("prometheus", "read")
-
-
-def outside(path: Path) -> dict[str, Any]:
-    """Settings of an operator port on all addresses."""
-    return {"listen__operator_host": "0.0.0.0", "store__path": path}  # noqa: S104 - that is what is guarded
 
 
 # -- on another address ------------------------------------------------------------------------------------------------
@@ -192,20 +149,6 @@ def test_an_allowance_forgets_who_has_been_quiet_longest() -> None:
     assert allowance.wait("a", 1.0) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:192.0.2.7", "::ffff:192.0.2.7"),
-        ("", ""),
-    ],
-)
-def test_attempts_are_counted_by_who_one_machine_can_be(address: str, counted: str) -> None:
-    assert authorization._network(address) == counted
-
-
 # -- other sites -------------------------------------------------------------------------------------------------------
 
 
@@ -217,7 +160,7 @@ async def test_what_a_form_can_send_is_not_taken(kind: str, body: bytes, serve: 
     await ask("PUT", "/api/accounts/ann")
     status, _, told = await ask("POST", "/api/accounts/ann/token", data=body, headers={"Content-Type": kind})
     assert (status, told["error"]) == (400, "malformed")
-    assert house.runtime.directory.accounts["ann"] == ()
+    assert house.runtime.state.directory.accounts["ann"] == ()
 
 
 async def test_a_body_says_that_it_is_json(serve: Serve) -> None:
@@ -242,90 +185,6 @@ async def test_a_good_token_does_not_make_another_site_welcome(serve: Serve, sto
     ask = Port(await serve(**outside(path)))
     status, _, told = await ask("PUT", "/api/accounts/ann", admin, headers={"Origin": "https://evil.example"})
     assert (status, told["error"]) == (403, "cross_site")
-
-
-# -- operators' tokens -------------------------------------------------------------------------------------------------
-
-
-async def test_a_token_is_replaced_without_anybody_being_locked_out(serve: Serve, store: tuple[Path, str, str]) -> None:
-    path, old, _ = store
-    ask = Port(await serve(**outside(path)))
-    status, _, made = await ask("POST", "/api/tokens/ops", old, json={"scope": "admin"})
-    assert (status, made["name"], made["scope"]) == (200, "ops", "admin")
-    _, _, listed = await ask("GET", "/api/tokens", made["token"])
-    ops = next(each for each in listed["items"] if each["name"] == "ops")
-    former = next(each["fingerprint"] for each in ops["tokens"] if each["fingerprint"] != made["fingerprint"])
-    assert (await ask("GET", "/api/license", old))[0] == 200
-    assert (await ask("DELETE", f"/api/tokens/ops/{former}", made["token"]))[0] == 204
-    assert (await ask("GET", "/api/license", old))[0] == 401
-    assert (await ask("GET", "/api/license", made["token"]))[0] == 200
-    assert (await ask("DELETE", f"/api/tokens/ops/{former}", made["token"]))[0] == 404
-
-
-async def test_the_last_token_that_may_administer_stays(serve: Serve, store: tuple[Path, str, str]) -> None:
-    path, admin, _ = store
-    ask = Port(await serve(**outside(path)))
-    (fingerprint,) = (
-        each["tokens"][0]["fingerprint"]
-        for each in (await ask("GET", "/api/tokens", admin))[2]["items"]
-        if each["name"] == "ops"
-    )
-    for place in ("/api/tokens/ops", f"/api/tokens/ops/{fingerprint}"):
-        status, _, told = await ask("DELETE", place, admin)
-        assert (status, told["error"]) == (409, "last_token")
-    assert (await ask("DELETE", "/api/tokens/prometheus", admin))[0] == 204
-
-
-@pytest.mark.parametrize("name", sorted(authorization.RESERVED))
-async def test_names_of_the_audit_log_are_no_operators(name: str, serve: Serve) -> None:
-    ask = Port(await serve())
-    status, _, told = await ask("POST", f"/api/tokens/{name}", json={"scope": "read"})
-    assert (status, told["error"]) == (409, "reserved")
-
-
-@pytest.mark.parametrize("told", [{}, {"scope": "all"}, {"scope": 1}, {"scope": "read", "more": 1}])
-async def test_a_token_has_a_scope_and_nothing_else(told: dict[str, Any], serve: Serve) -> None:
-    ask = Port(await serve())
-    assert (await ask("POST", "/api/tokens/ops", json=told))[2]["error"] == "bad_field"
-
-
-async def test_tokens_outlive_the_process_and_are_nowhere_to_be_read(serve: Serve, tmp_path: Path) -> None:
-    path = tmp_path / "t.db"
-    async with running(settings_of(store__path=path)) as gateway:
-        ask = Port(House(gateway, contextlib.AsyncExitStack()))
-        secret = (await ask("POST", "/api/tokens/ops", json={"scope": "admin"}))[2]["token"]
-        await ask("PUT", "/api/accounts/ann")
-        client = (await ask("POST", "/api/accounts/ann/token"))[2]["token"]
-    kept = b"".join((tmp_path / name).read_bytes() for name in os.listdir(tmp_path))
-    assert secret.encode() not in kept
-    assert client.encode() not in kept
-    house = await serve(**outside(path), accounts__mode="token")
-    assert (await Port(house)("GET", "/api/license", secret))[0] == 200
-    await house.welcomed(account="ann", token=client)
-
-
-async def test_a_clients_token_is_replaced_without_the_client_being_locked_out(serve: Serve) -> None:
-    house = await serve(accounts__mode="token")
-    ask = Port(house)
-    await ask("PUT", "/api/accounts/ann")
-    old = (await ask("POST", "/api/accounts/ann/token"))[2]
-    new = (await ask("POST", "/api/accounts/ann/token"))[2]
-    shown = (await ask("GET", "/api/accounts/ann"))[2]["tokens"]
-    assert [each["fingerprint"] for each in shown] == [old["fingerprint"], new["fingerprint"]]
-    assert (await ask("DELETE", f"/api/accounts/ann/token/{old['fingerprint']}"))[0] == 204
-    assert (await (await house.connect()).hello(account="ann", token=old["token"]))["reason"] == "bad_credential"
-    await house.welcomed(account="ann", token=new["token"])
-    status, _, told = await ask("DELETE", f"/api/accounts/ann/token/{old['fingerprint']}")
-    assert (status, told["error"]) == (404, "no_such_token")
-
-
-async def test_a_token_of_another_account_proves_nothing(serve: Serve) -> None:
-    house = await serve(accounts__mode="token")
-    ask = Port(house)
-    for account in ("ann", "bob"):
-        await ask("PUT", f"/api/accounts/{account}")
-    token = (await ask("POST", "/api/accounts/bob/token"))[2]["token"]
-    assert (await (await house.connect()).hello(account="ann", token=token))["reason"] == "bad_credential"
 
 
 # -- on a file ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,59 @@
+"""The API about the audit log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypedDict, cast
+
+from aiohttp import web
+
+from gateway.core.reporting import audit_chain
+from gateway.edge.api.responses import LIMIT, SINCE, Page, cursor, fail, limit, since
+from gateway.edge.api.routes import READ, Route
+from gateway.edge.api.schemas import Keyword, Time, query, text
+from gateway.edge.server.runtime import Runtime
+
+SORT_ORDERS = ("oldest", "newest")
+"""Which entries come first."""
+
+
+class EntryDocument(TypedDict):
+    """An entry of the audit log."""
+
+    seq: Annotated[int, Keyword("minimum", 1)]
+    time: Time
+    actor: Annotated[str, "An operator, `loopback`, `command`, `gateway` or `unknown`."]
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    previous: Annotated[str, "Hash of the entry before.", Keyword("pattern", "^[0-9a-f]{64}$")]
+    hash: Annotated[str, "SHA-256 of the canonical JSON of all other fields.", Keyword("pattern", "^[0-9a-f]{64}$")]
+
+
+@Route(
+    "GET",
+    "/api/audit",
+    scope=READ,
+    summary="The audit log.",
+    answer=Page[EntryDocument],
+    query=(
+        query("order", text(enum=list(SORT_ORDERS), default=SORT_ORDERS[0]), "Which entries come first."),
+        SINCE,
+        LIMIT,
+        cursor("^[0-9]{1,15}$"),
+    ),
+    statuses=(503,),
+)
+async def list_entries(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show a page of them."""
+    size, order = limit(request), request.query.get("order", SORT_ORDERS[0])
+    if order not in SORT_ORDERS:
+        fail(422, "bad_field", f"order: expected one of {', '.join(SORT_ORDERS)}")
+    after, begin = request.query.get("cursor"), since(request, runtime.clock.wall())
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 16):
+        fail(422, "bad_field", "cursor: expected the `next` of another page")
+    entries = await runtime.persistence.audit_log.read(
+        size + 1, since=begin, after=None if after is None else int(after), newest_first=order == "newest"
+    )
+    more = str(entries[size - 1].seq) if len(entries) > size else None
+    shown = [cast(EntryDocument, audit_chain.entry_to_json(entry)) for entry in entries[:size]]
+    return web.json_response(Page[EntryDocument](items=shown, next=more))

@@ -1,0 +1,88 @@
+"""The API about named hosts: the accounts that may hold conferences under Nefsis' named licensing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
+
+from aiohttp import web
+
+from gateway.core.admission.commands import NameHost, ReleaseHost
+from gateway.core.counting.pool import Lease, Pool
+from gateway.edge.api.acts import act, refuse
+from gateway.edge.api.responses import PAGED, Page, done, listed, named, utc_text
+from gateway.edge.api.routes import ADMIN, READ, Route
+from gateway.edge.api.schemas import Time
+from gateway.edge.server.runtime import Runtime
+
+
+class HostDocument(TypedDict):
+    """An account that is named as a host; `hosting` is there in lists."""
+
+    account: str
+    since: Time
+    hosting: NotRequired[bool]
+
+
+@Route(
+    "GET",
+    "/api/hosts",
+    scope=READ,
+    summary="The named hosts.",
+    answer=Page[HostDocument],
+    query=PAGED,
+    statuses=(404,),
+)
+async def list_hosts(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show a page of them."""
+    pool = _host_pool(runtime)
+    return listed(request, _hosts(pool), lambda account, lease: _document(pool, account, lease))
+
+
+@Route(
+    "PUT",
+    "/api/hosts/{account}",
+    scope=ADMIN,
+    summary="Name a host.",
+    answer=HostDocument,
+    statuses=(404, 409, 503),
+)
+async def put_host(runtime: Runtime, request: web.Request) -> web.Response:
+    """Give an account a host's name, unless it has one."""
+    account = named(request, "account", fold=True)
+    await act(runtime, request, NameHost(account))
+    return web.json_response(HostDocument(account=account, since=utc_text(_hosts(_host_pool(runtime))[account].since)))
+
+
+@Route(
+    "DELETE",
+    "/api/hosts/{account}",
+    scope=ADMIN,
+    summary="Free the name of a host.",
+    statuses=(404, 503),
+)
+async def delete_host(runtime: Runtime, request: web.Request) -> web.Response:
+    """Let an account be a host no longer; its conferences go on."""
+    account = named(request, "account", fold=True)
+    await act(runtime, request, ReleaseHost(account))
+    return done()
+
+
+# -- what is read of the state -----------------------------------------------------------------------------------------
+
+
+def _host_pool(runtime: Runtime) -> Pool:
+    """The pool of the named hosts, enforced or in shadow."""
+    ledger = runtime.state.host_ledger()
+    if ledger is None:
+        refuse("no_named_hosts", runtime)
+    return ledger.pools[ledger.model.start_pool]
+
+
+def _hosts(pool: Pool) -> Mapping[str, Lease]:
+    """The name of each host, and since when it is one."""
+    return {str(key): lease for key, lease in pool.leases.items()}
+
+
+def _document(pool: Pool, account: str, lease: Lease) -> HostDocument:
+    return {"account": account, "since": utc_text(lease.since), "hosting": pool.in_use(account)}

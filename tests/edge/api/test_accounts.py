@@ -1,0 +1,112 @@
+"""The API about accounts and their tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from secrets import token_urlsafe
+
+import pytest
+
+from tests.conftest import Serve, until
+from tests.edge.disk import broken, stuck
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/accounts/nobody", 404, "no_such_account"),
+        ("DELETE", "/api/accounts/nobody", 404, "no_such_account"),
+        ("POST", "/api/accounts/nobody/token", 404, "no_such_account"),
+        ("PUT", "/api/accounts/a%20b", 422, "bad_field"),
+        ("GET", "/api/accounts?limit=0", 422, "bad_field"),
+    ],
+)
+async def test_what_is_not_there_or_not_allowed_says_so(
+    method: str, path: str, status: int, code: str, serve: Serve
+) -> None:
+    house = await serve(license__model="trueconf")
+    got, body = await house.http(method, path)
+    assert (got, body["error"]) == (status, code)
+
+
+async def test_an_account_is_registered_shown_and_deleted(serve: Serve) -> None:
+    house = await serve()
+    assert await house.http("PUT", "/api/accounts/Ann") == (
+        200,
+        {"account": "ann", "tokens": [], "connections": 0, "groups": []},
+    )
+    await house.http("PUT", "/api/groups/staff", json={"accounts": ["ANN"]})
+    wire = await house.welcomed(account="ann")
+    shown = {"account": "ann", "tokens": [], "connections": 1, "groups": ["staff"]}
+    assert (await house.http("PUT", "/api/accounts/ann"))[1] == shown
+    assert (await house.http("GET", "/api/accounts/ANN"))[1] == shown
+    assert (await house.http("GET", "/api/accounts"))[1] == {"items": [shown], "next": None}
+    assert await house.http("DELETE", "/api/accounts/ann") == (204, "")
+    (closing,) = await wire.gone()
+    assert (closing["reason"], closing["code"], closing["reconnect"]) == ("account_deleted", 4503, False)
+    assert (await house.http("GET", "/api/accounts"))[1]["items"] == []
+    assert (await house.http("GET", "/api/groups/staff"))[1]["accounts"] == []
+
+
+async def test_an_account_has_no_fields_to_set(serve: Serve) -> None:
+    house = await serve()
+    status, body = await house.http("PUT", "/api/accounts/ann", json={"password": "x"})
+    assert (status, body["error"]) == (422, "bad_field")
+
+
+async def test_where_accounts_are_proven_only_the_token_opens(serve: Serve) -> None:
+    house = await serve(accounts__mode="token")
+    unknown = await house.connect()
+    assert (await unknown.hello(account="ann", token=token_urlsafe()))["reason"] == "account_unknown"
+    await house.http("PUT", "/api/accounts/ann")
+    status, made = await house.http("POST", "/api/accounts/Ann/token")
+    _, second = await house.http("POST", "/api/accounts/ann/token")
+    assert (status, made["account"], len(made["token"]) >= 43) == (200, "ann", True)
+    for token in (None, "wrong", made["token"][:-1]):
+        refused = await house.connect()
+        assert (await refused.hello(account="ann", token=token))["reason"] == "bad_credential"
+    for token in (made["token"], second["token"]):
+        await house.welcomed(account="ann", token=token)
+    assert len((await house.http("GET", "/api/accounts/ann"))[1]["tokens"]) == 2
+    guest = await house.connect()
+    assert (await guest.hello())["type"] == "welcome"
+
+
+async def test_an_account_that_is_deleted_before_it_is_durable_was_registered_all_the_same(
+    serve: Serve, tmp_path: Path
+) -> None:
+    house = await serve(store__path=tmp_path / "t.db")
+    accounts = house.runtime.state.directory.accounts
+    async with broken(house, "stalled"):
+        put = asyncio.create_task(house.http("PUT", "/api/accounts/ann"))
+        await stuck(house)
+        delete = asyncio.create_task(house.http("DELETE", "/api/accounts/ann"))
+        await until(lambda: "ann" not in accounts)
+    assert await put == (200, {"account": "ann", "tokens": [], "connections": 0, "groups": []})
+    assert (await delete)[0] == 204
+
+
+@pytest.mark.parametrize(
+    ("before", "method", "path"),
+    [
+        ("PUT /api/accounts/ann", "DELETE", "/api/accounts/ann"),
+        ("PUT /api/groups/staff", "DELETE", "/api/accounts/ann"),
+        ("PUT /api/hosts/bob", "DELETE", "/api/hosts/bob"),
+        ("PUT /api/hosts/bob", "PUT", "/api/hosts/ann"),
+        ("JOIN", "DELETE", "/api/pro/ann"),
+    ],
+)
+async def test_what_is_answered_is_durable_whichever_model_decides(
+    before: str, method: str, path: str, serve: Serve, tmp_path: Path
+) -> None:
+    house = await serve(store__path=tmp_path / "t.db")  # PRO licenses and named hosts are in shadow
+    if before == "JOIN":
+        wire = await house.welcomed(account="ann")
+        await wire.ask("join", conference="c", host=True, access="public")
+    else:
+        verb, _, place = before.partition(" ")
+        assert (await house.http(verb, place, json={"accounts": ["ann"]} if "groups" in place else {}))[0] == 200
+    async with broken(house, "failing"):
+        status, told = await house.http(method, path)
+        assert (status, told["error"]) == (503, "store_unavailable")
