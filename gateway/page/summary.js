@@ -37,7 +37,6 @@ const RIGHTS = {
   internal_conference_collaboration: "Collaboration in internal conferences",
   instant_conference: "Instant conferences",
 };
-const RIGHTS_OF = [["pro", "PRO"], ["online", "Online"], ["guest", "Guest"]];
 
 /** The summary. */
 export class SummaryView {
@@ -231,13 +230,15 @@ export class SummaryView {
     );
   }
 
-  drawRights({ rights, edition }) {
+  drawRights(state) {
+    const { rights, edition } = state;
     this.cards.rights.hidden = !rights;
     if (!rights) return;
-    const columns = [{ title: "Right", isHeader: true }, ...RIGHTS_OF.map(([, title]) => ({ title }))];
-    const order = [...new Set([...rights.online, ...rights.guest, ...rights.pro])];
-    const rows = order.map((right) => ({
-      cells: [RIGHTS[right] ?? right, ...RIGHTS_OF.map(([who]) => tick(rights[who].includes(right)))],
+    const pools = Object.keys(rights);
+    const columns = [{ title: "Right", isHeader: true }, ...pools.map((pool) => ({ title: poolTitle(pool, state) }))];
+    const names = [...new Set(Object.values(rights).flat())];
+    const rows = names.map((name) => ({
+      cells: [RIGHTS[name] ?? name, ...pools.map((pool) => tick(rights[pool].includes(name)))],
     }));
     setChildren(
       this.cards.rights,

@@ -69,6 +69,16 @@ async def _hostile(route: Route) -> None:
     )
 
 
+async def test_models_and_pools_have_the_titles_that_the_gateway_gives_them(house: House, screen: Screen) -> None:
+    _, license = await house.http("GET", "/api/license")
+    model = license["titles"][license["model"]]
+    page = await screen.open(house)
+    await expect(page.locator("#license-title")).to_have_text(model["title"])
+    await expect(page.locator("#gist")).to_contain_text(model["title"])
+    for pool, title in model["pools"].items():
+        await expect(page.locator(f".pool[data-pool={pool}] h3")).to_have_text(title)
+
+
 # -- times ---------------------------------------------------------------------------------------------------------
 
 
