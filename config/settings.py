@@ -56,8 +56,8 @@ class ListenSettings:
     operator: Port = setting(4311, help="Port for operators: metrics, health, the API and the page.")
     operator_max_connections: Positive = setting(
         24,
-        help="Operators' connections at once; more are refused. Their files are not taken from the clients. Half of them "
-        "may be open pages.",
+        help="Operators' connections at once; more are refused. Their files are not taken from the clients. Half of "
+        "them may be open pages.",
     )
     operator_backlog: Positive = setting(
         8, help="Operators' connections that wait in the kernel to be accepted, and that are accepted at once."
