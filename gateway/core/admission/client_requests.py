@@ -13,7 +13,7 @@ from hmac import compare_digest
 
 from gateway.core.admission.commands import End, Hello, Join, Leave, RequestPro, Resume, Sleep, Start, Wake
 from gateway.core.admission.conferences import Declaration
-from gateway.core.admission.decision import Decision, Message
+from gateway.core.admission.decision import Decision
 from gateway.core.admission.directory import Ban
 from gateway.core.admission.replies import entitlements, finish, joined, refuse, seats, session_id
 from gateway.core.admission.seat_changes import end_session, set_seats
@@ -23,6 +23,7 @@ from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import Attempt, Refusal
 from gateway.core.counting.session import ABRUPT, Conference, Instant, Session
 from gateway.core.formats import utc
+from gateway.core.wire.json_lines import Message
 
 # -- hello and the end -----------------------------------------------------------------------------------------------
 
