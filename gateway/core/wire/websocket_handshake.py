@@ -19,15 +19,13 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha1
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway.core.addresses import is_loopback
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 PATH: Final = "/ws"
 SUBPROTOCOL: Final = "tallygate.v1"
