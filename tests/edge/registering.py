@@ -288,7 +288,6 @@ async def lost(house: House, caller: Caller, registrar: RawRegistrar) -> Caller:
 
 async def shows(house: House, state: LicenseState) -> dict[str, Any]:
     """Look, and wait until the gateway shows a state; the whole document."""
-    house.runtime.registration.poll()
     await until(lambda: house.runtime.registration.shown.state is state)
     _, told = await house.http("GET", "/api/registration")
     assert told["state"] == state
