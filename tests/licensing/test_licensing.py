@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from gateway.core.counting.license_model import LicenseModel
 from gateway.core.registration.grant import Grant
-from gateway.licensing import MODELS, OFFERS, extended, under
+from gateway.licensing import MODELS, OFFERS, under
 from gateway.licensing.epop import Epop
 from gateway.licensing.floating import Floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
@@ -107,7 +108,7 @@ def test_packs_support_and_sdk_are_the_licenses_to_give() -> None:
     assert under(sold("trueconf", extensions=("sdk",)), TrueConf()).sdk
     free = sold("trueconf", edition="free", extensions=("sdk", "ai"))
     assert not under(free, TrueConf()).sdk
-    shown = extended(trueconf(under(free, TrueConf())), free).extensions
+    shown = with_grant(trueconf(under(free, TrueConf())), free).extensions
     assert {each.name for each in shown if each.licensed} >= {"ai"}
     assert "sdk" not in {each.name for each in shown if each.licensed}
 
@@ -165,8 +166,13 @@ def test_the_free_edition_has_no_permanent_pro_no_federation_and_no_sdk() -> Non
 # -- extensions --------------------------------------------------------------------------------------------------------
 
 
+def with_grant(model: LicenseModel, grant: Grant) -> LicenseModel:
+    """The model with the extensions that a license brings."""
+    return model.with_extensions(MODELS[grant.model].extensions(grant))
+
+
 def licensed(grant: Grant) -> set[str]:
-    model = extended(trueconf(under(grant, TrueConf())), grant)
+    model = with_grant(trueconf(under(grant, TrueConf())), grant)
     return {each.name for each in model.extensions if each.licensed}
 
 
@@ -180,7 +186,7 @@ def test_a_license_adds_the_extensions_it_names_to_those_of_its_edition() -> Non
 @pytest.mark.parametrize("model", MODELS)
 def test_extensions_change_nothing_else_of_a_model(model: str) -> None:
     made = MODELS[model].model(MODELS[model].terms())
-    again = extended(made, sold(model, extensions=("sdk", "dlp")))
+    again = with_grant(made, sold(model, extensions=("sdk", "dlp")))
     assert [each.name for each in again.extensions] == [each.name for each in made.extensions]
     for field in fields(made):
         if field.name != "extensions":

@@ -31,6 +31,7 @@ from aiohttp import hdrs, web
 from gateway.core.addresses import ip_address, is_loopback, network
 from gateway.edge.api.responses import code_of, fail
 from gateway.edge.api.routes import ADMIN, LINK, PAGE, READ, Route, route_of
+from gateway.edge.server.listening_sockets import plain_address
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.audit_log import LOOPBACK, UNKNOWN
 
@@ -201,7 +202,8 @@ class Authorization:
             return
         self._refusals.take("", now)
         caller = request.get(CALLER)
-        detail = {"method": request.method, "status": error.status, "error": code_of(error), "address": request.remote}
+        address = plain_address(request.remote or "")
+        detail = {"method": request.method, "status": error.status, "error": code_of(error), "address": address}
         if self._unsaid:
             detail["unsaid"], self._unsaid = self._unsaid, 0
         self._runtime.persistence.audit(caller.name if caller is not None else UNKNOWN, "refused", request.path, detail)

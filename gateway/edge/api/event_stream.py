@@ -28,8 +28,6 @@ from gateway.edge.api.routes import READ, Route
 from gateway.edge.server.runtime import Runtime
 from gateway.licensing import MODELS
 
-STREAMS = 64
-"""Pages that may be open at once."""
 TICK = 0.25
 """Seconds between two looks at the state."""
 KEEPALIVE = 15.0
@@ -61,8 +59,9 @@ class Events:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Tell a page what changes, until one of both goes."""
-        if self._closing.is_set() or self.open >= STREAMS:
-            fail(503, "too_many_pages", f"the gateway shows itself to {STREAMS} pages at once; try again later")
+        most = max(self._runtime.settings.listen.operator_max_connections // 2, 1)
+        if self._closing.is_set() or self.open >= most:
+            fail(503, "too_many_pages", f"the gateway shows itself to {most} pages at once; try again later")
         self.open += 1
         try:
             response = web.StreamResponse(headers=HEADERS)

@@ -36,8 +36,12 @@ def registry_of(runtime: Runtime) -> CollectorRegistry:
 )
 async def get_metrics(_: Runtime, request: web.Request) -> web.Response:
     """Show them in the format that is asked for."""
-    encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
-    return web.Response(body=encode(request.app[REGISTRY]), headers={hdrs.CONTENT_TYPE: content_type})
+    registry, wanted = request.app[REGISTRY], request.headers.get(hdrs.ACCEPT, "")
+    try:
+        encode, content_type = choose_encoder(wanted if wanted.isascii() else "")
+    except (TypeError, ValueError):  # a version that is none: such a header is ignored (RFC 9110, 12.5.1)
+        encode, content_type = choose_encoder("")
+    return web.Response(body=encode(registry), headers={hdrs.CONTENT_TYPE: content_type})
 
 
 # -- what is read of the state -----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import islice
 from typing import Annotated, Any, Generic, NoReturn, TypedDict, TypeVar
@@ -181,8 +181,8 @@ def since(request: web.Request, now: float) -> float:
     if not _RFC_3339(text):
         return max(now - seconds("since", text), 0.0)
     try:
-        return max(datetime.fromisoformat(text.upper()).timestamp(), 0.0)
-    except ValueError:
+        return max(datetime.fromisoformat(text.upper()).astimezone(UTC).timestamp(), 0.0)
+    except (ValueError, OverflowError):
         fail(422, "bad_field", "since: there is no such time")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -36,8 +36,9 @@ from gateway.edge.api import (
 from gateway.edge.api import license as license_in_effect
 from gateway.edge.api.authorization import AUTHORIZATION, Authorization
 from gateway.edge.api.event_stream import EVENTS, Events
+from gateway.edge.api.http_server import HttpServer
 from gateway.edge.api.metrics import REGISTRY, registry_of
-from gateway.edge.api.responses import BODY_LIMIT, code_of
+from gateway.edge.api.responses import BODY_LIMIT, code_of, fail
 from gateway.edge.api.routes import add_routes, routes_of
 from gateway.edge.api.sizing import SIZING
 from gateway.edge.api.static_files import FILES
@@ -67,8 +68,6 @@ RESOURCES = (
     backup,
 )
 """The files that have routes, in the order of `/openapi.json`."""
-KEEP_ALIVE = 15.0
-"""Seconds an idle operator connection is kept."""
 BODY_DEADLINE = 5.0
 """Seconds in which a request's body must have come."""
 
@@ -85,7 +84,7 @@ class OperatorPort:
         self._registry = registry_of(runtime)
         self.authorization = Authorization(runtime)
         self.events = Events(runtime, self.authorization)
-        self._runner: web.AppRunner | None = None
+        self.server: HttpServer | None = None
         self.port: int | None = None
         """The port that is listened on; None while it is closed."""
 
@@ -96,16 +95,12 @@ class OperatorPort:
         administer it.
         """
         self.authorization.check()
-        self._runner = web.AppRunner(
-            self._application(), keepalive_timeout=KEEP_ALIVE, access_log=None, shutdown_timeout=2.0
-        )
-        await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
-        self.port = int(self._runner.addresses[0][1])
+        self.server = HttpServer(self._application(), self._runtime.settings.listen)
+        self.port = await self.server.open(host, port)
 
     def _application(self) -> web.Application:
         """The routes, and what stands before them."""
-        middlewares = [_json_errors, self.authorization.middleware, _body_deadline]
+        middlewares = [_json_errors, self.authorization.middleware, _read_body]
         app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
         app[AUTHORIZATION] = self.authorization
         app[EVENTS] = self.events
@@ -118,9 +113,9 @@ class OperatorPort:
     async def close(self) -> None:
         """Stop listening and end what is under way."""
         self.events.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = self.port = None
+        if self.server is not None:
+            await self.server.close()
+            self.server = self.port = None
 
 
 @web.middleware
@@ -132,21 +127,29 @@ async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResp
         if error.content_type == "application/json" or error.status < 400:
             raise
         headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-        return web.json_response(
-            {"error": code_of(error), "detail": error.reason}, status=error.status, headers=headers
-        )
+        return _error(error.status, code_of(error), error.reason, headers)
     except TimeoutError:
-        return web.json_response({"error": "request_timeout", "detail": "the body did not come in time"}, status=408)
+        return _error(408, "request_timeout", "the body did not come in time")
     except StoreUnavailable as fault:
-        return web.json_response({"error": "store_unavailable", "detail": str(fault)}, status=503)
-    except Exception:
+        return _error(503, "store_unavailable", str(fault))
+    except Exception as fault:
+        if isinstance(fault, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+            return _error(400, "broken_off", "who asked has gone")  # nobody reads this
         log.exception("%s %s failed", request.method, request.path)
-        return web.json_response({"error": "internal", "detail": "see the gateway's log"}, status=500)
+        return _error(500, "internal", "see the gateway's log")
+
+
+def _error(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": code, "detail": detail}, status=status, headers=headers)
 
 
 @web.middleware
-async def _body_deadline(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Have the whole body, in time and in the encoding that it says, before anything is done."""
     if request.can_read_body:
-        async with asyncio.timeout(BODY_DEADLINE):
-            await request.read()
+        try:
+            async with asyncio.timeout(BODY_DEADLINE):
+                await request.read()
+        except web.RequestPayloadError:
+            fail(400, "malformed", "the body is not what its headers say")
     return await handler(request)

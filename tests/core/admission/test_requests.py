@@ -60,7 +60,13 @@ def test_each_message_has_its_command_or_is_answered_by_its_connection(type: str
 
 
 def test_a_join_hands_on_all_its_fields_and_a_server_in_lower_case() -> None:
-    fields = {"host": True, "access": "public", "mode": "call", "scheduled": True, "server": "Far.Example"}
+    fields: dict[str, Any] = {
+        "host": True,
+        "access": "public",
+        "mode": "call",
+        "scheduled": True,
+        "server": "Far.Example",
+    }
     assert command("join", **fields) == Join(7, "room", True, "public", "call", True, "far.example")
 
 

@@ -19,10 +19,9 @@ ALL = routes_of(RESOURCES)
 
 def registered(port: OperatorPort) -> set[tuple[str, str]]:
     """Method and path of what aiohttp answers; HEAD comes with GET."""
-    runner = port._runner
-    assert runner is not None
-    assert isinstance(runner.app, web.Application)
-    found = {(route.method, route.resource.canonical) for route in runner.app.router.routes() if route.resource}
+    assert port.server is not None
+    routes = port.server.app.router.routes()
+    found = {(route.method, route.resource.canonical) for route in routes if route.resource}
     return {(method, path) for method, path in found if method != "HEAD"}
 
 

@@ -7,7 +7,6 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from config.settings import SPARE_FILES
 from gateway.core.admission.requests import SessionState
 from gateway.edge.server.connection_table import ConnectionTable
 from gateway.edge.server.limits import LINGER_TICKS, Limits, SocketBudget, retry_seconds, ticks
@@ -69,7 +68,7 @@ def test_the_budget_counts_the_sockets_of_all_listeners() -> None:
 
 def test_the_files_of_the_process_bound_the_connections() -> None:
     listen = settings_of(listen__max_connections=5000).listen
-    assert SocketBudget(listen, 200).max_connections == 200 - SPARE_FILES
+    assert SocketBudget(listen, 200).max_connections == 200 - listen.spare_files
 
 
 async def test_a_reload_swaps_the_limits_whole_and_for_those_who_are_connected(serve: Serve) -> None:
