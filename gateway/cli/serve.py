@@ -104,7 +104,7 @@ async def _serve(gateway: Gateway, args: argparse.Namespace, before: int, files:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("not open yet: the configuration is not read again"))
+    loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("SIGHUP is ignored: the gateway is not open yet"))
     opening = asyncio.create_task(gateway.open())
     if not await _before(stop, opening):
         opening.cancel()
@@ -164,7 +164,7 @@ def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]
         try:
             changed = gateway.reload(settings_from(args))
         except (ConfigError, OSError) as fault:
-            log.error("the configuration is not taken, the last good one stays: %s", fault)
+            log.error("the new configuration is not used, the last good one stays in effect: %s", fault)
             gateway.runtime.persistence.audit(GATEWAY, "reload.refused", "", {"why": str(fault)})
             return
         log.warning(

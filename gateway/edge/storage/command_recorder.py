@@ -62,9 +62,9 @@ class CommandRecorder:
             if flush:
                 self._file.flush()
         except OSError as fault:
-            log.error("the recording %s ends here: %s", self._path, fault.strerror)
+            log.error("the recording %s ends, the file takes nothing more: %s", self._path, fault.strerror)
             file, self._file = self._file, None
             try:
                 file.close()
             except OSError:
-                log.error("what was recorded last is lost")
+                log.error("the last commands are missing from the recording")

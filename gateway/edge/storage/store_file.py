@@ -104,7 +104,7 @@ def _free_name(path: str) -> Path:
 def set_aside(path: str, why: str) -> None:
     """Give the closed file at `path` another name, so that a new one can be begun."""
     aside = _free_name(path)
-    log.error("%s is damaged or no store (%s); set aside as %s, a new one is begun", path, why, aside)
+    log.error("%s is damaged or no store (%s); it was set aside as %s, and a new file is begun", path, why, aside)
     for suffix in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").replace(f"{aside}{suffix}")
