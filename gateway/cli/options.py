@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def config_options(parser: argparse.ArgumentParser) -> None:
-    """Adds `--config` and `--set`."""
+    """Add `--config` and `--set`."""
     parser.add_argument("--config", metavar="FILE", type=Path, help="TOML file; without it, the built-in defaults")
     parser.add_argument(
         "--set",
