@@ -1,4 +1,4 @@
-"""Every key of the configuration, and what can be said of it.
+"""All keys of the configuration: their values and defaults, what has changed, and the default file.
 
 A key is written with dots (`listen.tcp`, `license.epop.users`). `flatten` and `build` turn settings into key and value
 pairs and back; all else here is a view of those pairs: what is in effect, what differs from the defaults, what a
@@ -74,14 +74,14 @@ class Effect(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """Keys that differ between two settings: those a running gateway takes over, and those that need a restart."""
+    """Keys that differ between two settings: those that a running gateway takes over, and those that need a restart."""
 
     live: tuple[str, ...]
     restart: tuple[str, ...]
 
 
 def flatten(settings: Settings) -> dict[str, Any]:
-    """The value of every key, in the order of `KEYS`."""
+    """Return the value of every key, in the order of `KEYS`."""
     return {name: getattr(_holder(settings, key.section), key.field) for name, key in KEYS.items()}
 
 
@@ -92,7 +92,7 @@ def _holder(settings: Settings, section: str) -> Any:
 
 
 def build(values: Mapping[str, Any]) -> Settings:
-    """Settings with these values, and the defaults for all keys that are not named."""
+    """Return settings with these values, and the defaults for all keys that are not named."""
     arguments: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for name, value in values.items():
         key = KEYS[name]
@@ -103,31 +103,31 @@ def build(values: Mapping[str, Any]) -> Settings:
 
 
 def effective(settings: Settings) -> list[Effect]:
-    """Every key with its value, in the order of the default file."""
+    """Return every key with its value, in the order of the default file."""
     return [Effect(name, write(value), value == KEYS[name].default) for name, value in flatten(settings).items()]
 
 
 def changes(old: Settings, new: Settings) -> Changes:
-    """What differs between the settings of a running gateway and those just read, in the order of the default file."""
+    """Return what differs between the settings of a running gateway and those just read, in the order of `KEYS`."""
     before, after = flatten(old), flatten(new)
     live: list[str] = []
     restart: list[str] = []
     for name, value in after.items():
         if value != before[name]:
-            # A renewed certificate is taken over; a door cannot change between TLS and plain while it is open.
+            # A renewed certificate is taken over; a listener cannot change between TLS and plain while it is open.
             switched = name.startswith("listen.tls_") and not (value and before[name])
             (live if KEYS[name].live and not switched else restart).append(name)
     return Changes(tuple(live), tuple(restart))
 
 
 def adopt(old: Settings, new: Settings) -> Settings:
-    """The running settings with every change that can be taken over live."""
+    """Return the running settings with every change that can be taken over live."""
     after = flatten(new)
     return build(flatten(old) | {name: after[name] for name in changes(old, new).live})
 
 
 def document() -> str:
-    """The default configuration as a TOML file with every key, commented for a person."""
+    """Return the default configuration as a TOML file with every key, commented for a person."""
     lines = [
         "# The default configuration of tallygate: every key with its default.",
         '# Durations are text: "300ms", "30s", "5m", "24h", "400d". A key without a value here has none by default.',

@@ -2,7 +2,7 @@
 
 Three steps. What was written is gathered as key and raw value, a later `--set` above an earlier one above the file;
 each value is then read by the kind of its key; then files and the rules between keys are checked. No step stops at its
-first fault, and a key that is at fault keeps quiet the rules that look at it.
+first fault, and a rule is not checked while a key that it looks at is at fault.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ConfigError(Exception):
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
-    """The settings of the file (None: the defaults), changed by overrides of the form `key=value`.
+    """Return the settings of the file (None: the defaults), changed by overrides of the form `key=value`.
 
     Raises ConfigError with every fault of the file, the overrides, the files they name and the rules between them. A
     file that is no TOML is the only fault reported of it.

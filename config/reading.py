@@ -1,4 +1,4 @@
-"""How a value is read, explained and written, by its kind.
+"""Reads, explains and writes a value by its kind.
 
 `read` checks what TOML gave, `parse` turns the text of `--set key=value` into what TOML would have given, `write` is
 the way back to TOML. Pure.

@@ -1,7 +1,7 @@
 """The rules between keys: each value may be good and the whole still wrong.
 
-A rule names the keys it looks at and is not asked while one of them is itself at fault, so that a fault is said once.
-Pure: whether a file can be read is the loader's question.
+A rule names the keys it looks at, and is not checked while one of them is itself at fault, so that a fault is reported
+once. Pure: whether a file can be read is checked by the loader.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ RULES: tuple[SettingsRule, ...] = (
 
 
 def warnings(settings: Settings) -> list[ConfigFault]:
-    """What is good, and probably not what was meant."""
+    """Return what is allowed, and probably not what was meant."""
     return [*_unregistered(settings), *_readable(settings), *_believed(settings)]
 
 

@@ -1,7 +1,7 @@
 """The kinds of values a setting can have.
 
-A settings dataclass annotates its fields with these; the annotation is all that is known of a value, and
-`config.reading` reads, checks and writes it by that. Pure: license models use the kinds too.
+A settings dataclass annotates its fields with these; `config.reading` reads, checks and writes a value by its
+annotation alone. Pure: license models use the kinds too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The operator port seen from the command line: one HTTP session, failures as one sentence, lists as tables.
+"""The operator port for the commands: one HTTP session, failures as one sentence, lists as tables.
 
 A command with actions (`account list`) names them with `Actions`, each with the coroutine that does it.
 
@@ -73,7 +73,7 @@ class Actions:
 
 
 def act(args: argparse.Namespace, work: Work | None = None) -> int:
-    """Do what was asked for (`args.work`, unless given) and print what there is to say; gives the exit code."""
+    """Do `work` (`args.work`, unless given), print what it returns, and return the exit code."""
     doing: Work = work or args.work
 
     async def speak() -> str:

@@ -1,1 +1,1 @@
-"""What Prometheus sees: the collector, and the dashboards and rules that go with it."""
+"""What Prometheus reads: the collector; beside it dashboards, alerting rules and the runbook."""

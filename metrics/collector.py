@@ -1,7 +1,7 @@
-"""The collector: one snapshot, rendered as Prometheus families.
+"""The collector: renders one snapshot as Prometheus families.
 
-Gauges are read from live state at the instant of the scrape, so sums agree within one scrape; counters are totals that
-only grow. Labels come from the configuration and from fixed tables, never from what a client said.
+Gauges are read from the live state at the instant of the scrape, so sums agree within one scrape; counters are totals
+that only grow. Labels come from the configuration and from fixed tables, never from what a client said.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from metrics.histogram import Histogram
 
 PREFIX = "tallygate_"
 REJECTIONS = ("too_many_connections", "rate_limited", "draining", "handshake")
-"""Why a socket can be turned away before it is a connection."""
+"""Reasons for which a socket is refused before it becomes a connection."""
 REFUSALS = (
     "already_member",
     "not_member",
@@ -39,11 +39,11 @@ REFUSALS = (
     "draining",
     "store_unavailable",
 )
-"""Refusals that are no license's."""
+"""Reasons for which a request is refused, other than the limits and rules of a license."""
 
 
 class ListenerView(NamedTuple):
-    """One door at one instant; everything but `pending` and `open` is a total."""
+    """One listener at one instant; everything but `pending` and `open` is a total."""
 
     transport: str
     pending: int
@@ -64,9 +64,9 @@ class StoreView(NamedTuple):
 
 
 class RegistrationView(NamedTuple):
-    """This gateway's own registration, and what its registrar does; times are in seconds UTC, None where there is none.
+    """This gateway's own registration, and what its registrar does; times are in seconds UTC, None where unknown.
 
-    `states` are all there are; `checks` and `served` are totals by result.
+    `states` lists every state there is; `checks` and `served` are totals by result.
     """
 
     state: str
@@ -81,7 +81,7 @@ class RegistrationView(NamedTuple):
 
 
 class View(NamedTuple):
-    """What a scrape shows: the snapshot and what the edge adds to it. Times are in seconds UTC."""
+    """What a scrape shows: the snapshot, and what the edge adds to it. Times are in seconds UTC."""
 
     snapshot: Snapshot
     listeners: Sequence[ListenerView]
@@ -94,27 +94,36 @@ class View(NamedTuple):
 
 
 class GatewayCollector(Collector):
-    """Renders what `look` returns, at every scrape."""
+    """Calls `look` at every scrape, and renders the view that it returns."""
 
     def __init__(self, look: Callable[[], View]) -> None:
         self._look = look
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: a look at registration would be a look at a gateway that is not open yet."""
+        """Return no family: the registry asks when it is set up, before the gateway is open."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """All families, in a stable order."""
+        """Yield all families, in a stable order."""
         view = self._look()
         yield from _listeners(view)
         yield from _counts(view.snapshot)
         yield from _license(view.snapshot)
         yield from _registration(view.registration)
         yield from _store(view.store)
-        yield _histogram("event_loop_lag_seconds", "How late the event loop was.", (), {(): view.lag})
-        yield _gauge("draining", "1 while clients are being sent away.", (), {(): view.draining})
-        yield _gauge("build_info", "1, with the version.", ("version",), {(view.version,): 1})
-        yield _gauge("start_time_seconds", "When the gateway started, in seconds UTC.", (), {(): view.started})
+        yield _histogram(
+            "event_loop_lag_seconds", "Delay of the event loop behind its timer, in seconds.", (), {(): view.lag}
+        )
+        yield _gauge(
+            "draining",
+            "1 while the gateway drains: it sends its clients away and accepts no new ones.",
+            (),
+            {(): view.draining},
+        )
+        yield _gauge(
+            "build_info", "Always 1; the label has the version of the gateway.", ("version",), {(view.version,): 1}
+        )
+        yield _gauge("start_time_seconds", "Time at which the gateway started, in seconds UTC.", (), {(): view.started})
 
 
 Samples = Mapping[tuple[str, ...], float]
@@ -149,7 +158,7 @@ def _listeners(view: View) -> Iterator[Metric]:
     listeners = view.listeners
     yield _gauge(
         "connections",
-        "Client connections.",
+        "Client connections by state: pending until the client is welcomed, then open.",
         ("transport", "state"),
         {
             (listener.transport, state): value
@@ -159,13 +168,13 @@ def _listeners(view: View) -> Iterator[Metric]:
     )
     yield _counter(
         "connections_accepted",
-        "Connections accepted.",
+        "Client connections accepted.",
         ("transport",),
         {(listener.transport,): listener.accepted for listener in listeners},
     )
     yield _counter(
         "connections_rejected",
-        "Sockets turned away at the door.",
+        "Client sockets refused before they became connections, by reason.",
         ("transport", "reason"),
         {
             (listener.transport, reason): count
@@ -175,7 +184,7 @@ def _listeners(view: View) -> Iterator[Metric]:
     )
     yield _counter(
         "connections_closed",
-        "Connections that ended, by cause.",
+        "Client connections that ended, by cause.",
         ("transport", "cause"),
         {
             (listener.transport, cause): count
@@ -185,13 +194,13 @@ def _listeners(view: View) -> Iterator[Metric]:
     )
     yield _counter(
         "heartbeats",
-        "Heartbeats answered.",
+        "Heartbeats of clients that were acknowledged.",
         ("transport",),
         {(listener.transport,): listener.heartbeats for listener in listeners},
     )
     yield _histogram(
         "connection_duration_seconds",
-        "How long connections lasted.",
+        "Duration of client connections that ended, in seconds.",
         ("transport",),
         {(listener.transport,): listener.durations for listener in listeners},
     )
@@ -201,7 +210,7 @@ def _counts(snapshot: Snapshot) -> Iterator[Metric]:
     presence = {True: "awake", False: "asleep"}
     yield _gauge(
         "sessions",
-        "Sessions by kind and presence.",
+        "Sessions by kind of client and by presence.",
         ("kind", "presence"),
         {
             (kind, word): snapshot.sessions.get((kind, awake), 0)
@@ -209,18 +218,20 @@ def _counts(snapshot: Snapshot) -> Iterator[Metric]:
             for awake, word in presence.items()
         },
     )
-    yield _gauge("accounts_connected", "Distinct accounts with a session.", (), {(): snapshot.accounts})
-    yield _gauge("devices_connected", "Distinct devices with a session.", (), {(): snapshot.devices})
-    yield _gauge("conferences", "Conferences.", ("state",), {(state,): n for state, n in snapshot.conferences.items()})
+    yield _gauge("accounts_connected", "Distinct accounts that have a session.", (), {(): snapshot.accounts})
+    yield _gauge("devices_connected", "Distinct devices that have a session.", (), {(): snapshot.devices})
+    yield _gauge(
+        "conferences", "Conferences by state.", ("state",), {(state,): n for state, n in snapshot.conferences.items()}
+    )
     yield _gauge(
         "conference_members",
-        "Distinct sessions that take part, or wait.",
+        "Distinct sessions that take part in a live conference, or wait in a scheduled one.",
         ("state",),
         {(state,): n for state, n in snapshot.members.items()},
     )
     yield _counter(
         "requests_refused",
-        "Refusals that are no license's.",
+        "Requests refused for a reason that is not a license limit, by reason.",
         ("reason",),
         {(reason,): count for reason, count in _totals(REFUSALS, snapshot.refusals).items()},
     )
@@ -229,103 +240,128 @@ def _counts(snapshot: Snapshot) -> Iterator[Metric]:
 def _registration(view: RegistrationView) -> Iterator[Metric]:
     yield _gauge(
         "registration_state",
-        "1 for the state of this gateway's own registration.",
+        "1 for the state that this gateway's own registration is in, 0 for the others.",
         ("state",),
         {(state,): state == view.state for state in view.states},
     )
     for name, text, instant in (
-        ("last_verified", "When the license was last verified", view.verified),
-        ("shutdown", "When service ends unless the registration comes back", view.shutdown_at),
-        ("not_after", "When the license ends", view.not_after),
+        ("last_verified", "Time at which the license was last verified", view.verified),
+        ("shutdown", "Time at which service ends if the license is not verified before", view.shutdown_at),
+        ("not_after", "Time at which the license ends", view.not_after),
     ):
         samples: Samples = {} if instant is None else {(): instant}
         yield _gauge(f"registration_{name}_timestamp_seconds", f"{text}, in seconds UTC.", (), samples)
     yield _counter(
-        "registration_checks", "Attempts to be verified.", ("result",), {(each,): n for each, n in view.checks.items()}
+        "registration_checks",
+        "Attempts of this gateway to have its license verified, by result.",
+        ("result",),
+        {(each,): n for each, n in view.checks.items()},
     )
-    yield _gauge("registrar_servers", "Servers that are connected and registered.", (), {(): view.servers})
+    yield _gauge(
+        "registrar_servers",
+        "Servers that are connected to the registrar of this process and registered.",
+        (),
+        {(): view.servers},
+    )
     yield _counter(
-        "registrar_checks", "Checks of servers.", ("result",), {(each,): n for each, n in view.served.items()}
+        "registrar_checks",
+        "Registrations and verifications that this registrar answered, by result.",
+        ("result",),
+        {(each,): n for each, n in view.served.items()},
     )
-    yield _counter("registrar_clones_suspected", "Installations that looked like one of two.", (), {(): view.clones})
+    yield _counter(
+        "registrar_clones_suspected",
+        "Times that two installations seemed to use the same license.",
+        (),
+        {(): view.clones},
+    )
 
 
 def _store(store: StoreView) -> Iterator[Metric]:
-    yield _histogram("store_commit_seconds", "How long commits of the store took.", (), {(): store.commits})
-    yield _gauge("store_pending", "Writes that are not committed yet.", (), {(): store.pending})
-    yield _counter("store_errors", "Failures of the store.", (), {(): store.errors})
+    yield _histogram("store_commit_seconds", "Duration of a commit of the store, in seconds.", (), {(): store.commits})
+    yield _gauge("store_pending", "Writes that wait to be committed to the store.", (), {(): store.pending})
+    yield _counter(
+        "store_errors", "Commits of the store that failed, or took longer than the deadline.", (), {(): store.errors}
+    )
 
 
 def _license(snapshot: Snapshot) -> Iterator[Metric]:
     pools = snapshot.pools
     label = ("model", "pool")
     at = {(pool.model, pool.pool): pool for pool in pools}
-    yield _gauge("license_used", "Distinct keys in the pool.", label, {key: pool.used for key, pool in at.items()})
+    yield _gauge(
+        "license_used",
+        "Use of the pool: distinct keys that hold a seat.",
+        label,
+        {key: pool.used for key, pool in at.items()},
+    )
     yield _gauge(
         "license_limit",
-        "Keys the pool may hold; absent without a limit.",
+        "Limit of the pool; absent where it has none.",
         label,
         {key: pool.limit for key, pool in at.items() if pool.limit is not None},
     )
     yield _gauge(
         "license_reserved",
-        "Keys that hold their seat, connected or not.",
+        "Keys of the pool that have a reservation, connected or not.",
         label,
         {key: pool.reserved for key, pool in at.items()},
     )
     yield _gauge(
         "license_overdraft_used",
-        "Keys above the limit.",
+        "Use of the pool above its limit.",
         label,
         {key: pool.overdraft_used for key, pool in at.items()},
     )
     yield _gauge(
         "license_high_water",
-        "Highest use in the rolling window.",
+        "Highest use of the pool in the last metrics.high_water_window seconds.",
         label,
         {key: pool.high_water for key, pool in at.items()},
     )
     yield _gauge(
         "license_leases",
-        "Seats that outlive their sessions.",
+        "Leases of the pool, by kind: seats that outlive their sessions.",
         (*label, "kind"),
         {(*key, kind): count for key, pool in at.items() for kind, count in pool.leases.items()},
     )
     yield _counter(
         "license_seat_seconds",
-        "Integral of use over time: its rate is the exact mean use.",
+        "Use of the pool added up over time, in seat-seconds; its rate is the exact mean use.",
         label,
         {key: pool.seat_seconds for key, pool in at.items()},
     )
     yield _counter(
         "license_full_seconds",
-        "Time at the limit.",
+        "Time that the pool was at or above its limit, in seconds.",
         label,
         {key: pool.full_seconds for key, pool in at.items()},
     )
-    yield _counter("license_grants", "Seats granted.", label, {key: pool.grants for key, pool in at.items()})
+    yield _counter(
+        "license_grants", "Seats of the pool that were granted.", label, {key: pool.grants for key, pool in at.items()}
+    )
     yield _counter(
         "license_releases",
-        "Seats released, by cause.",
+        "Seats of the pool that were released, by cause.",
         (*label, "cause"),
         {(*key, cause): count for key, pool in at.items() for cause, count in pool.releases.items()},
     )
     yield _counter(
         "license_denials",
-        "Denials; for a model in shadow what it would have refused.",
+        "Requests that the license denied, by reason; for a model in shadow those that it would have denied.",
         (*label, "reason"),
         {(*key, reason): count for key, pool in at.items() for reason, count in pool.denials.items()},
     )
     yield _counter(
         "license_true_denials",
-        "Denials that no grant followed in time; for a model in shadow, which turns nobody away, all of them.",
+        "Denials that no grant followed within history.true_denial_window; for a model in shadow all denials.",
         (*label, "reason"),
         {(*key, reason): count for key, pool in at.items() for reason, count in pool.true_denials.items()},
     )
     enforced = snapshot.model if snapshot.enforce else None
     yield _gauge(
         "license_enforced",
-        "1 for the enforced model.",
+        "1 for the enforced model, 0 for the others.",
         ("model",),
         {(model,): model == enforced for model in dict.fromkeys(pool.model for pool in pools)},
     )

@@ -1,4 +1,4 @@
-"""A histogram: how often a value fell under each bound; totals that only grow."""
+"""A histogram: how many values fell under each bound; its counts only grow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 
 class Histogram:
-    """`bounds` are inclusive upper bounds, ascending, in the unit of the metric; one more bucket takes the rest."""
+    """Counts values in buckets.
+
+    `bounds` are inclusive upper bounds, ascending, in the unit of the metric; one more bucket takes larger values.
+    """
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -17,12 +20,12 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """Count one value."""
+        """Count a value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """(upper bound, count up to it) in Prometheus' notation; the last bound is `+Inf`."""
+        """Return the upper bound of each bucket, as Prometheus writes it, and the number of values up to it."""
         buckets: list[tuple[str, float]] = []
         count = 0
         for bound, each in zip((*map(str, map(float, self.bounds)), "+Inf"), self.counts, strict=True):

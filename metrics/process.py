@@ -1,7 +1,7 @@
-"""The `process_*` metrics of this process, at a price that does not grow with its connections.
+"""The `process_*` metrics of this process, at a cost that does not grow with its connections.
 
-prometheus_client's own collector counts open files by listing them, which takes milliseconds at 15,000 sockets. Since
-Linux 6.2 the kernel tells their number as the size of the directory; only an older one is asked for the list.
+The collector of prometheus_client counts open files by listing them, which takes milliseconds at 15,000 sockets. Since
+Linux 6.2 the size of the directory is their number; only on an older kernel the directory is listed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FILES = "/proc/self/fd"
 
 
 class ProcessCollector(Collector):
-    """CPU, memory, files and start of this process; nothing where there is no `/proc`."""
+    """Shows CPU, memory, files and start of this process; nothing where there is no `/proc`."""
 
     def __init__(self) -> None:
         self._ticks = os.sysconf("SC_CLK_TCK")
@@ -26,35 +26,39 @@ class ProcessCollector(Collector):
         self._booted = _booted()
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: the families are found out when they are asked for."""
+        """Return no family: they are read when they are collected."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """All families, in a stable order."""
+        """Yield all families, in a stable order."""
         if self._booted is None:
             return
         # The name of the program stands in brackets and may hold anything; what follows is numbers.
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         cpu = (int(fields[11]) + int(fields[12])) / self._ticks
-        yield CounterMetricFamily("process_cpu_seconds", "CPU time spent, in seconds.", value=cpu)
+        yield CounterMetricFamily("process_cpu_seconds", "CPU time that the process spent, in seconds.", value=cpu)
         for name, text, value in (
             ("process_virtual_memory_bytes", "Virtual memory, in bytes.", int(fields[20])),
             ("process_resident_memory_bytes", "Resident memory, in bytes.", int(fields[21]) * self._page),
-            ("process_start_time_seconds", "Start, in seconds UTC.", self._booted + int(fields[19]) / self._ticks),
-            ("process_open_fds", "Open files.", open_files()),
-            ("process_max_fds", "Files that may be open.", soft),
+            (
+                "process_start_time_seconds",
+                "Time of the start, in seconds UTC.",
+                self._booted + int(fields[19]) / self._ticks,
+            ),
+            ("process_open_fds", "Files that the process has open.", open_files()),
+            ("process_max_fds", "Files that the process may have open.", soft),
         ):
             yield GaugeMetricFamily(name, text, value=value)
 
 
 def open_files() -> int:
-    """How many files this process has open."""
+    """Return how many files this process has open."""
     return os.stat(FILES).st_size or len(os.listdir(FILES))
 
 
 def _booted() -> float | None:
-    """When the machine started, in seconds UTC."""
+    """Return when the machine started, in seconds UTC; None where that is not known."""
     try:
         lines = Path("/proc/stat").read_text().splitlines()
     except OSError:

@@ -1,21 +1,28 @@
-"""The law in words: what is cited exists, and the protocol's text knows everything that the wire knows."""
+"""The texts: what they name exists, and they know everything that they must.
+
+The protocol's text knows all that the wire knows, the developers' text every module.
+"""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from config.keys import KEYS, SECTIONS
 from gateway.core.admission.requests import REQUESTS
 from gateway.core.registration.messages import FIELDS as REGISTRATION
 from gateway.core.registration.messages import SPOKEN
 from gateway.core.wire.close_codes import DENIED, ENDINGS
 from gateway.licensing import MODELS
 from metrics.collector import REFUSALS
-from tests.texts import COUNTING, PROTOCOL, ROOT, anchor, headings, links, rows, section
+from tests.texts import COUNTING, DEVELOPMENT, PROTOCOL, ROOT, anchor, code, headings, links, mapped, rows, section
 
+SOURCE = ("gateway", "config", "metrics")
+MODULES = {".py", ".js", ".css", ".html", ".svg"}
 TEXTS = {path.stem: path for path in (PROTOCOL, COUNTING)}
 PLACES = ("gateway", "metrics", "config", "tests", ".github")
 KINDS = {".py", ".md", ".toml", ".js", ".yml", ".yaml"}
@@ -52,15 +59,15 @@ def test_every_heading_stands_once(name: str) -> None:
     assert [heading for heading in found if found.count(heading) > 1] == []
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_links_lead_to_headings(name: str) -> None:
-    text = TEXTS[name].read_text()
+@pytest.mark.parametrize("path", [*TEXTS.values(), DEVELOPMENT], ids=lambda path: path.stem)
+def test_links_lead_to_headings(path: Path) -> None:
+    text = path.read_text()
     assert links(text) - set(map(anchor, headings(text))) == set()
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_lines_are_no_wider_than_the_code(name: str) -> None:
-    lines = enumerate(TEXTS[name].read_text().splitlines(), 1)
+@pytest.mark.parametrize("path", [*TEXTS.values(), DEVELOPMENT], ids=lambda path: path.stem)
+def test_lines_are_no_wider_than_the_code(path: Path) -> None:
+    lines = enumerate(path.read_text().splitlines(), 1)
     assert [number for number, line in lines if len(line) > COLUMNS] == []
 
 
@@ -132,3 +139,56 @@ def test_every_model_has_a_heading_and_its_pools_stand_under_it() -> None:
 def test_every_worked_example_is_listed() -> None:
     listed = re.findall(r"^- `(.*?)`", section(COUNTING.read_text(), "Worked examples"), re.MULTILINE)
     assert sorted(listed) == sorted(path.stem for path in (ROOT / "tests" / "cases").glob("*.json"))
+
+
+# The developers' text
+
+
+def modules() -> set[Path]:
+    """Every file of the source that is code; a package stands for its `__init__.py`."""
+    found = (path for place in SOURCE for path in (ROOT / place).rglob("*") if path.suffix in MODULES)
+    return {path for path in found if path.name != "__init__.py"}
+
+
+def names() -> set[str]:
+    """The functions, classes, methods (`Class.method`) and constants of the source."""
+    found: set[str] = set()
+    for path in (path for place in SOURCE for path in (ROOT / place).rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                members = (each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
+                found |= {node.name, *(f"{node.name}.{each.name}" for each in members)}
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                found |= {each.id for each in targets if isinstance(each, ast.Name)}
+    return found
+
+
+def exists(path: str) -> bool:
+    """Whether a path that a developer is told leads somewhere: from `gateway/`, or from the root."""
+    return (ROOT / "gateway" / path).exists() or (ROOT / path).exists()
+
+
+def test_every_module_stands_in_the_map_and_what_stands_there_exists() -> None:
+    told = mapped(DEVELOPMENT.read_text())
+    assert [path for path in told if not exists(path)] == []
+    known = {ROOT / "gateway" / path if (ROOT / "gateway" / path).exists() else ROOT / path for path in told}
+    assert [str(path.relative_to(ROOT)) for path in sorted(modules() - known)] == []
+
+
+def test_every_path_that_developers_are_told_exists() -> None:
+    told = [each for each in code(DEVELOPMENT.read_text()) if re.fullmatch(r"[\w.]+(/[\w.-]*)+|[\w-]+\.(py|md)", each)]
+    assert len(told) > 50
+    assert [path for path in told if not exists(path)] == []
+
+
+def test_every_function_constant_and_setting_that_developers_are_told_exists() -> None:
+    told, known = code(DEVELOPMENT.read_text()), names()
+    functions = [each.removesuffix("()") for each in told if re.fullmatch(r"[\w.]+\(\)", each)]
+    constants = [each for each in told if re.fullmatch(r"[A-Z][A-Z_]{3,}", each)]
+    settings = [each for each in told if each.partition(".")[0] in SECTIONS and re.fullmatch(r"\w+\.\w+", each)]
+    assert len(functions) > 50
+    assert [each for each in (*functions, *constants) if each not in known] == []
+    assert [each for each in settings if each not in KEYS] == []

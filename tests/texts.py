@@ -8,10 +8,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PROTOCOL = ROOT / "gateway" / "PROTOCOL.md"
 COUNTING = ROOT / "gateway" / "COUNTING.md"
+DEVELOPMENT = ROOT / "gateway" / "README.md"
 
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
 _LINK = re.compile(r"\]\(#([^)]*)\)")
+_CODE = re.compile(r"`([^`\n]+)`")
+_FILE = re.compile(r"(?<![\w/])\w+\.(?:py|js|css|html|svg)\b")
 
 
 def prose(text: str) -> str:
@@ -55,3 +58,23 @@ def links(text: str) -> set[str]:
 def anchor(heading: str) -> str:
     """Returns the anchor that a heading gets where Markdown is shown."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def code(text: str) -> list[str]:
+    """Returns what a text shows as code within its sentences, in order."""
+    return _CODE.findall(prose(text))
+
+
+def mapped(text: str) -> list[str]:
+    """Returns the files in the map of a text: a block of code with lines of folders, and below each, indented, its
+    files.
+    """
+    found: list[str] = []
+    folder = ""
+    for line in section(text, "Map").splitlines():
+        start = re.match(r"([\w/]+/) ", line)
+        if start:
+            folder = start[1].removeprefix("gateway/")
+        elif line.startswith("  "):
+            found += [folder + name for name in _FILE.findall(line)]
+    return found

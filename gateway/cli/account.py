@@ -1,4 +1,4 @@
-"""`tallygate account`: who is registered, and with which tokens."""
+"""`tallygate account`: lists, registers, shows and deletes accounts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     return operator_client.act(args)
 
 

@@ -1,4 +1,4 @@
-"""`tallygate audit`: what was done, by whom, and whether anybody has changed the record of it since."""
+"""`tallygate audit`: shows the audit log, and verifies that no entry of it was changed, removed or put in."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     try:
         if getattr(args, "store", None) is not None:
             print(_verify_file(args.store, args.has))
@@ -89,7 +89,7 @@ def _verify_file(path: Path, wanted: str | None) -> str:
 
 
 class Walk:
-    """One walk along the chain, on the lookout for a hash (None: for none in particular). It raises `Broken`."""
+    """Verifies the chain page by page, and looks for an entry of a hash (None: of none). Raises `ChainBroken`."""
 
     def __init__(self, wanted: str | None) -> None:
         self._wanted = wanted
@@ -102,7 +102,7 @@ class Walk:
         self._found = self._found or any(entry.hash == self._wanted for entry in page)
 
     def end(self) -> str:
-        """What there is to say at the end."""
+        """Return what was found, for a person."""
         if not self._found:
             raise ChainBroken(self._last.seq, f"no entry has the hash {self._wanted}")
         if self._last == BEGINNING:

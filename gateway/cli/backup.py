@@ -1,4 +1,4 @@
-"""`tallygate backup`: a copy of the store of a running gateway.
+"""`tallygate backup`: copies the store of a running gateway into a file.
 
 The copy is written beside its place under another name and put there whole, so that an earlier backup is never replaced
 by half of a later one.
@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     try:
         return operator_client.act(args, _backup)
     except OSError as fault:

@@ -1,4 +1,4 @@
-"""`tallygate ban`: whom not to let in, and until when."""
+"""`tallygate ban`: lists, adds and lifts bans of accounts and of addresses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     return operator_client.act(args)
 
 

@@ -1,7 +1,7 @@
-"""`tallygate check`: whether a configuration is good, and what a gateway started with it would do here.
+"""`tallygate check`: says whether a configuration is good, and what a gateway started with it would do here.
 
 A configuration that is at fault, or names an address this machine cannot listen on, is an error. A port in use is only
-said: the gateway whose file is being checked may be the one that holds it.
+reported: the gateway whose file is being checked may be the one that holds it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PortCheck(NamedTuple):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `check`; `--verbose` is every command's."""
+    """Add the options of `check`; `--verbose` is every command's."""
     config_options(parser)
     parser.add_argument(
         "--write-defaults",
@@ -63,7 +63,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints what there is to say of the configuration; 0 if it is good, 1 with every fault on stderr if not."""
+    """Print what can be said of the configuration; return 0 if it is good, 1 with every fault on stderr if not."""
     if args.write_defaults is not None:
         return _write_defaults(args.write_defaults)
     try:

@@ -1,4 +1,4 @@
-"""`tallygate demo`: a gateway that lives a believable day at speed, so that every page has something to show.
+"""`tallygate demo`: runs a gateway with simulated days at high speed, so that every page has something to show.
 
 The gateway is a real one, registered at its own registrar; clients come over its doors, other servers over its
 registration port. Its store lies in a directory that is removed at the end, and has the history of a month before it
@@ -55,10 +55,10 @@ examples:
 HISTORY = 30
 """Days before today that the history has."""
 BEGIN = 7 * HOUR
-"""When the first day begins: the morning is more fun than the night."""
+"""When the first day begins: at night there is little to see."""
 LEASE, REDISTRIBUTION = 12, 2
-"""A PRO license outlives a meeting by this part of the day, and permanent ones take effect this often in it: at the
-vendor's 24 hours nothing would be seen to end."""
+"""A PRO license outlives a meeting by this part of the day, and permanent ones take effect this often in it: with the
+vendor's 24 hours nobody would see one end."""
 SERIAL = "DEMO-1"
 SOLD: dict[str, dict[str, Any]] = {
     "NORTH-2024": {"edition": "server", "limits": {"pro": 60, "online": 120, "guest": 10, "gateway": 5}},
@@ -274,8 +274,8 @@ async def _ports(gateway: Gateway) -> tuple[int, int]:
 async def _branches(
     page: str, registrar: tuple[str, int], keys: Mapping[str, bytes], office: Office, crowd: SimulatedClients
 ) -> None:
-    """Servers elsewhere: one that is well, one that somebody has copied, and one whose license is revoked. Meanwhile
-    an operator declares a conference and gives another group permanent licenses, from the next redistribution on.
+    """Run servers elsewhere: one in order, one that was copied, and one whose license is revoked. Meanwhile an operator
+    declares a conference, and gives another group permanent licenses from the next redistribution on.
     """
 
     def used(size: int) -> Mapping[str, int]:
@@ -315,7 +315,7 @@ async def _days(office: Office, crowd: SimulatedClients) -> None:
 
 
 async def _show(today: str, crowd: SimulatedClients) -> None:
-    """Say what time it is and how many are connected: all the time on a terminal, elsewhere once an hour of the day."""
+    """Show the time and how many are connected: all the time on a terminal, elsewhere once an hour of the day."""
     terminal, said = sys.stdout.isatty(), -1
     while True:
         hour, rest = divmod(crowd.clock, HOUR)

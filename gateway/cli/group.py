@@ -1,4 +1,4 @@
-"""`tallygate group`: groups of accounts, and which of them hold permanent licenses."""
+"""`tallygate group`: lists, sets, shows and deletes groups of accounts, which may hold permanent licenses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     return operator_client.act(args)
 
 

@@ -1,4 +1,4 @@
-"""`tallygate host`: the named hosts of Nefsis licensing."""
+"""`tallygate host`: lists, names and releases the named hosts of Nefsis licensing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     return operator_client.act(args)
 
 

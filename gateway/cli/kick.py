@@ -1,4 +1,4 @@
-"""`tallygate kick`: close a session, or every session of an account, and keep it out for a while."""
+"""`tallygate kick`: closes a session, or every session of an account, and may keep it out for a while."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     try:
         print(asyncio.run(_kick(args)))
     except operator_client.OperatorError as fault:

@@ -1,4 +1,4 @@
-"""`tallygate license`: the licenses that a registrar sells, and the ones that are installed by hand.
+"""`tallygate license`: sells the licenses of a registrar, and installs licenses by hand.
 
 A license is asked for with its serial and proven with its key. The key is printed once; both sides keep it secret.
 """
@@ -94,7 +94,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     if args.store is None:
         return operator_client.act(args)
     said = asyncio.run(_offline(args))

@@ -1,4 +1,4 @@
-"""`tallygate load`: put thousands of clients on a gateway, and see whether it counts them right.
+"""`tallygate load`: puts thousands of clients on a gateway, and checks that it counts them right.
 
 The arguments become one plan for each process; what comes of it is shown as a bar, then as a summary.
 """
@@ -114,7 +114,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     try:
         outcome = asyncio.run(_load(args))
     except (operator_client.OperatorError, LoadError, OSError) as fault:

@@ -1,4 +1,4 @@
-"""The command `tallygate`: finds the command's module, lets it say its arguments, runs it.
+"""The command `tallygate`: finds the module of a command, has it add its arguments, and runs it.
 
 A command is a module of this package with `HELP` (one sentence), `arguments(parser)` and `run(args) -> int`; optional
 `EXAMPLES` end its help. Only the module of the command that was asked for is imported, so that help is quick.
@@ -20,7 +20,7 @@ from typing import Protocol, cast
 
 
 class CommandModule(Protocol):
-    """What a command module has."""
+    """A module of a command."""
 
     HELP: str
 
@@ -28,7 +28,7 @@ class CommandModule(Protocol):
         """Add the command's arguments."""
 
     def run(self, args: argparse.Namespace) -> int:
-        """Do it; gives the exit code."""
+        """Run the command and return its exit code."""
 
 
 COMMANDS = {
@@ -67,7 +67,7 @@ class JsonLines(logging.Formatter):
     """One JSON object per record: `time` (seconds UTC), `level`, `logger`, `message`, `fault` where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return one line."""
         line = {
             "time": round(record.created, 3),
             "level": record.levelname.lower(),
@@ -80,7 +80,7 @@ class JsonLines(logging.Formatter):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line (default: the process's own); gives the exit code."""
+    """Run one command line (default: that of the process) and return its exit code."""
     try:
         try:
             return _run(sys.argv[1:] if argv is None else list(argv))
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read us went away; what is still buffered has no reader, and the flush at exit must not complain.
+        # The reader of the output is gone; what is still buffered must not fail again when it is flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except SystemExit as end:

@@ -10,7 +10,7 @@ from config.settings import Settings
 
 
 def config_options(parser: argparse.ArgumentParser) -> None:
-    """Adds `--config` and `--set`."""
+    """Add `--config` and `--set`."""
     parser.add_argument("--config", metavar="FILE", type=Path, help="TOML file; without it, the built-in defaults")
     parser.add_argument(
         "--set",

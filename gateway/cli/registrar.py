@@ -1,4 +1,4 @@
-"""`tallygate registrar`: the registration server alone, without client doors."""
+"""`tallygate registrar`: runs the registration server alone, without client listeners."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`tallygate report`: how the pools were used, who was turned away, and how many seats would have been enough.
+"""`tallygate report`: shows how the pools were used, what was denied, and how many seats would have been enough.
 
-All figures are the gateway's own, exact, from its history; here they are only laid out.
+All figures are the gateway's own, exact, from its history; here they are only formatted.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     try:
         document = asyncio.run(_ask(args))
     except operator_client.OperatorError as fault:

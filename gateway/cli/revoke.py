@@ -1,4 +1,4 @@
-"""`tallygate revoke`: end the temporary PRO license of an account at once."""
+"""`tallygate revoke`: ends the temporary PRO license of an account at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     return operator_client.act(args, _revoke)
 
 

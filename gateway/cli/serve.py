@@ -39,13 +39,13 @@ signals:
 """
 
 HURRY = 5.0
-"""Seconds that a close in a hurry may take."""
+"""Seconds that a close may take after a second signal."""
 
 log = logging.getLogger("tallygate")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `serve`."""
+    """Add the options of `serve`."""
     config_options(parser)
     parser.add_argument(
         "--ready-file", metavar="FILE", type=Path, help="written as JSON with the ports in use, once they are open"
@@ -104,7 +104,7 @@ async def _serve(gateway: Gateway, args: argparse.Namespace, before: int, files:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("not open yet: the configuration is not read again"))
+    loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("SIGHUP is ignored: the gateway is not open yet"))
     opening = asyncio.create_task(gateway.open())
     if not await _before(stop, opening):
         opening.cancel()
@@ -133,7 +133,7 @@ async def _before(event: asyncio.Event, task: asyncio.Task[None]) -> bool:
 
 
 async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
-    """Drain; told to hurry, close without it, and without the disk if that does not answer."""
+    """Drain and close; after a second signal without the drain, and without the disk if that does not answer."""
     held = sum(len(listener.connections) for listener in gateway.runtime.client_listeners)
     _say(f"draining {held} connections over {gateway.settings.listen.drain:g} s")
     closing = asyncio.create_task(gateway.close())
@@ -152,7 +152,7 @@ async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
 
 
 def _say(text: str) -> None:
-    """Print for whoever still reads: a terminal that was closed must not keep the gateway from closing."""
+    """Print, unless the terminal was closed: that must not keep the gateway from closing."""
     try:
         print(text, flush=True)
     except OSError:
@@ -164,7 +164,7 @@ def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]
         try:
             changed = gateway.reload(settings_from(args))
         except (ConfigError, OSError) as fault:
-            log.error("the configuration is not taken, the last good one stays: %s", fault)
+            log.error("the new configuration is not used, the last good one stays in effect: %s", fault)
             gateway.runtime.persistence.audit(GATEWAY, "reload.refused", "", {"why": str(fault)})
             return
         log.warning(
@@ -177,7 +177,7 @@ def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]
 
 
 def screen(gateway: Gateway, before: int, files: int) -> str:
-    """What a person sees at the start: where it listens, what it counts, what it can hold."""
+    """Return what a person sees at the start: where it listens, what it counts, what it can hold."""
     settings, runtime = gateway.settings, gateway.runtime
     lines = [
         f"tallygate {metadata.version('tallygate')}",

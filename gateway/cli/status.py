@@ -1,6 +1,6 @@
-"""`tallygate status`: how full the pools are, at a glance, as `lmstat -a` shows it.
+"""`tallygate status`: shows how full the pools are, as `lmstat -a` does.
 
-The gateway's own documents are rendered as they are; nothing is computed here that the gateway counts.
+The documents of the gateway are rendered as they are: nothing that the gateway counts is computed here.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     try:
         asyncio.run(_show(args))
     except operator_client.OperatorError as fault:

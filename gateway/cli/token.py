@@ -1,4 +1,4 @@
-"""`tallygate token`: the secrets by which operators and clients prove who they are.
+"""`tallygate token`: makes, lists and revokes the tokens by which operators and clients prove who they are.
 
 A secret is printed once and kept nowhere. A new one does not end the old ones: add, hand out, then revoke.
 """
@@ -50,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; gives the exit code."""
+    """Run the command and return its exit code."""
     _check(args)
     if args.store is None:
         return operator_client.act(args)

@@ -1,1 +1,1 @@
-"""A day of believable traffic and a month of made-up history, for `tallygate demo`."""
+"""Simulated days of traffic, and a month of simulated history, for `tallygate demo`."""

@@ -1,4 +1,4 @@
-"""A day of believable traffic: who comes when, which meetings there are, who takes part. Nothing here is played.
+"""The plan of a simulated day: who comes when, which meetings there are, who takes part. Others carry it out.
 
 An office has people at desks, their phones (asleep most of the time), meeting rooms that call in over SIP and H.323,
 and guests who come for one meeting. A day of it is a list of steps in order of time: quiet night, morning ramp,
@@ -40,7 +40,7 @@ Verb = Literal["come", "go", "join", "leave", "sleep", "wake"]
 
 
 class Actor(NamedTuple):
-    """Somebody with a device; a guest and a meeting room have no account."""
+    """A person or a room, with one device; guests and meeting rooms have no account."""
 
     number: int
     kind: str
@@ -51,7 +51,7 @@ class Actor(NamedTuple):
 
 
 class Meeting(NamedTuple):
-    """A conference, as the one who comes first makes it."""
+    """A conference, as the first member creates it."""
 
     name: str
     access: Literal["internal", "public"] = "internal"
@@ -59,8 +59,8 @@ class Meeting(NamedTuple):
 
 
 class ScenarioStep(NamedTuple):
-    """What an actor does, `at` seconds after midnight. Who is a member already joins no second time: a later `join` is
-    for those who were refused before.
+    """What an actor does, `at` seconds after midnight. A member does not join again: a later `join` is for an actor
+    that was refused before.
     """
 
     at: float
@@ -71,7 +71,7 @@ class ScenarioStep(NamedTuple):
 
 
 class OfficeLimits(NamedTuple):
-    """Seats with which such an office gets along, but not at its busiest."""
+    """Limits that are enough for the office, except at its busiest."""
 
     online: int
     pro: int
@@ -82,7 +82,7 @@ class OfficeLimits(NamedTuple):
 
 
 class Employee(NamedTuple):
-    """Somebody's habits: seconds after midnight."""
+    """An employee: devices, and when the working day begins and ends, in seconds after midnight."""
 
     desk: Actor
     phone: Actor | None
@@ -91,14 +91,14 @@ class Employee(NamedTuple):
 
 
 class Presence:
-    """When somebody is at the desk on one day, and until when the next meeting must wait."""
+    """When an employee is at the desk on one day, and until when the employee is busy."""
 
     def __init__(self, spans: list[tuple[float, float]]) -> None:
         self.spans = spans
         self.busy = 0.0
 
     def until(self, at: float) -> float:
-        """How long somebody free at `at` stays; 0 who is not free."""
+        """Return until when an employee who is free at `at` stays; 0 for one who is not free."""
         if at < self.busy:
             return 0.0
         return next((end for start, end in self.spans if start + 5 * MINUTE <= at < end - 15 * MINUTE), 0.0)
@@ -155,14 +155,14 @@ class Office:
         return self._actor("browser", None, f"guest-{number + 1}", "web/5.2", "websocket")
 
     def team(self, first: int) -> tuple[str, ...]:
-        """Accounts that belong together; another number, another team."""
+        """Return accounts that belong together; another number gives another team."""
         every = max(1, len(self.workers) // TEAM)
         return tuple(str(worker.desk.account) for worker in self.workers[first::every][:TEAM])
 
     # -- one day -----------------------------------------------------------------------------------------------------
 
     def day(self, number: int, *, working: bool = True) -> list[ScenarioStep]:
-        """The steps of a day, in order; days of different numbers differ. Hardly anybody comes when nobody works."""
+        """Return the steps of a day, in order; days of different numbers differ. On free days hardly anybody comes."""
         lots = self._lots("day", number)
         present = [self._presence(worker, lots, working=working) for worker in self.workers]
         steps = [step for worker, presence in zip(self.workers, present, strict=True)
@@ -226,7 +226,7 @@ class Office:
 
 
 def bustle(at: float) -> float:
-    """How busy a working day is `at` seconds after midnight, 0 to 1."""
+    """Return how busy a working day is `at` seconds after midnight, 0 to 1."""
     hour = at % DAY / HOUR
     for (before, low), (after, high) in pairwise(CURVE):
         if hour <= after:
@@ -235,7 +235,7 @@ def bustle(at: float) -> float:
 
 
 def _attendance(worker: Employee, presence: Presence, lots: Random) -> Iterator[ScenarioStep]:
-    """Somebody comes and goes, and looks at the phone now and then."""
+    """Yield when an employee comes and goes, and uses the phone."""
     for start, end in presence.spans:
         yield ScenarioStep(start, worker.desk.number, "come")
         yield ScenarioStep(end, worker.desk.number, "go")
@@ -249,7 +249,7 @@ def _attendance(worker: Employee, presence: Presence, lots: Random) -> Iterator[
 
 
 def _held(meeting: Meeting, members: list[Actor], at: float, over: float, lots: Random) -> Iterator[ScenarioStep]:
-    """The first of the members calls the meeting, the others come within minutes; who was refused tries again."""
+    """Yield the steps of a meeting: the first member calls it, the others come within minutes, and try twice."""
     for place, member in enumerate(members):
         came = at + (lots.uniform(-2, 0) if place == 0 else lots.uniform(0.1, 3)) * MINUTE
         yield ScenarioStep(came, member.number, "join", meeting, place == 0)
@@ -265,7 +265,7 @@ def _visit(meeting: Meeting, guest: int, at: float, over: float, lots: Random) -
 
 
 def _free(until: dict[int, float], count: int, at: float, over: float, lots: Random) -> list[int]:
-    """Some who are free, busy from now on until it is over."""
+    """Return some who are free, and make them busy until it is over."""
     free = [number for number, busy in until.items() if busy <= at]
     chosen = lots.sample(free, min(count, len(free)))
     until.update((number, over + MINUTE) for number in chosen)

@@ -1,8 +1,8 @@
-"""The people of an office as clients of a running gateway: they live a day at speed, over real sockets.
+"""The clients of a simulated office: they take the steps of a day on a running gateway, at speed, over real sockets.
 
-Each actor is a task of its own that waits for its next step, so that one who waits for an answer holds up nobody else.
-Being refused is an answer. Who was sent away - kicked, banned, the gateway restarted - comes back by the client's own
-rules, or when the day says so.
+Each actor has a task that waits for its next step, so that an actor that waits for an answer delays no other. A refusal
+is an answer like any other. A client that was sent away, by a kick, a ban or a restart, comes back by the rules of the
+reference client, or with its next step.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from gateway.client import Answer, Client, Denied, RequestError, Transport
 from gateway.demo.scenario import Actor, Office, ScenarioStep
 
 GOODBYE_TIMEOUT = 3.0
-"""Seconds for everybody to say goodbye at the end."""
+"""Seconds in which all clients must have said `bye` at the end."""
 
 
 class SimulatedClients:
-    """The clients of `office` at the doors of a gateway. `speed` is how many seconds of a day pass in one second."""
+    """The clients of `office` on a gateway. `speed` is how many seconds of a day pass in one second."""
 
     def __init__(self, office: Office, host: str, ports: dict[Transport, int], speed: float, seed: int) -> None:
         self.denied = 0
@@ -43,7 +43,7 @@ class SimulatedClients:
         return (asyncio.get_running_loop().time() - self._begun) * self._speed
 
     async def live(self, steps: list[ScenarioStep], start: float, until: float) -> None:
-        """Live from `start` to `until`, in seconds after midnight; what was before `start` is done at once."""
+        """Take the steps from `start` to `until`, in seconds after midnight; those before `start` at once."""
         loop = asyncio.get_running_loop()
         self._begun = loop.time() - start / self._speed
         by_actor: dict[int, list[ScenarioStep]] = {}
@@ -104,7 +104,7 @@ class SimulatedClients:
         )
 
     async def dismiss(self) -> None:
-        """Everybody goes."""
+        """Have all clients say `bye`."""
         leaving = [asyncio.create_task(client.bye()) for client in self._clients.values()]
         self._clients.clear()
         if leaving:
@@ -115,4 +115,4 @@ class SimulatedClients:
 
 
 def _unheard(_: Answer) -> None:
-    """What the gateway says unasked the client has taken note of."""
+    """Drop an unasked message: the client has acted upon it."""

@@ -1,6 +1,6 @@
-"""The history of an office: days of its traffic, decided and written by the same code as a gateway's.
+"""The history of a simulated office: days of its traffic, decided and written by the same code as in a gateway.
 
-Only the clock is invented. Every step is a command, and what comes of it is written as a gateway would have written it.
+Only the clock is simulated. Every step is a command, and its results are written as a gateway would write them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateway.edge.terms import terms_of
 from gateway.licensing import MODELS
 
 LOOK = 600.0
-"""Seconds of history between two looks at what has run out and what is to be written."""
+"""Seconds of simulated time between two ticks."""
 ADDRESS = "192.0.2.1"
 
 
@@ -48,7 +48,7 @@ class SimulatedHistory:
         self.now = Instant(until - self.now.wall + self.now.mono, until)
 
     def take(self, step: ScenarioStep) -> None:
-        """Do one step; being refused is an answer."""
+        """Take one step; a refusal is an answer like any other."""
         session = self._there.get(step.actor)
         match step.verb:
             case "come":
@@ -79,13 +79,13 @@ class SimulatedHistory:
             self.apply(End(session.number, "bye"))
 
     def close(self) -> None:
-        """Everybody goes."""
+        """End all sessions."""
         for actor in list(self._there):
             self._go(actor)
 
 
 async def write(store: Store, office: Office, settings: Settings, days: int, until: float) -> None:
-    """Live the `days` before `until` (seconds UTC), and this day up to then, into a store that is open.
+    """Write the `days` before `until` (seconds UTC), and this day up to then, into a store that is open.
 
     Raises `StoreUnavailable`.
     """

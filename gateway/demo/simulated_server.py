@@ -1,6 +1,6 @@
-"""A server elsewhere, as a registrar sees it: a license, an installation, and reports of what it uses.
+"""A simulated server elsewhere, as a registrar sees it: a license, an installation, and reports of use.
 
-It speaks the agent's side of the protocol over a real socket and serves nobody.
+It speaks the agent's side of the registration check over a real socket, and has no clients.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SimulatedServer:
         self._ticket: str | None = None
 
     async def keep(self, host: str, port: int) -> str:
-        """Keep registered; returns why not any more, once the registrar has said so."""
+        """Stay registered; return the reason once the registrar refuses or revokes the license."""
         while True:
             try:
                 return await self._talk(host, port)

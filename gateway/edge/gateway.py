@@ -102,7 +102,7 @@ class Gateway:
                 self.runtime.tcp.close()
                 if self._trouble != str(fault):  # tried again with every tick, said once
                     self._trouble = str(fault)
-                    log.error("registered again, but the doors cannot be opened: %s", fault)
+                    log.error("the license is verified again, but the client doors cannot be opened: %s", fault)
                 return False
             self._trouble = ""
         else:

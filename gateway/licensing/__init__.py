@@ -1,7 +1,6 @@
 """The license models, by name.
 
-Adding one: a file with a settings dataclass, a function whose docstring says who is counted once and the model's
-record (`ModelInfo`), one line in `MODELS`, one test, one row in the README.
+`gateway/README.md` says how one is added.
 """
 
 from __future__ import annotations
@@ -42,13 +41,13 @@ def _licensable(info: ModelInfo) -> LicensableModel:
 
 
 OFFERS: dict[str, LicensableModel] = {name: _licensable(info) for name, info in MODELS.items()}
-"""What a registrar's license can name of each model."""
+"""What a license of a registrar can name of each model."""
 DEFAULT_MODEL = next(name for name, offer in OFFERS.items() if offer.by_default)
 """The model of a license that names none."""
 
 
 def under(grant: Grant, terms: Any) -> Any:
-    """The terms of the granted model in place of the configured ones: pools not named keep the edition's default."""
+    """Return the terms of the granted model in place of the configured ones; pools not named have the default."""
     info = MODELS[grant.model]
     usual = info.terms()
     limits = {field: grant.limits.get(pool, getattr(usual, field)) for pool, field in info.limits.items()}
@@ -56,7 +55,7 @@ def under(grant: Grant, terms: Any) -> Any:
 
 
 def redistribution_interval(terms: Mapping[str, Any]) -> float:
-    """Seconds between two redistributions of permanent licenses: the shortest that a model has; infinite without one.
+    """Return the seconds between two redistributions of permanent licenses: the fewest that a model has, else infinite.
 
     `terms` has the settings of every model, by its name.
     """

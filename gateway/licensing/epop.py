@@ -21,13 +21,13 @@ class Epop:
 
 
 def epop(terms: Epop) -> LicenseModel:
-    """One seat for each connection in a live conference, once however many conferences."""
+    """Return the model: one seat for each connection in a live conference, once however many conferences."""
     pool = PoolTerms("concurrent", terms.users, CONFERENCE_ENDS)
     return LicenseModel("epop", pools=(pool,), seats=one_line, members_only=True)
 
 
 def one_line(session: Session, _: bool) -> tuple[Seat, ...]:
-    """A connection in conference takes one seat, like a line of a telephone exchange."""
+    """Return one seat for a connection that takes part in a live conference."""
     return (("concurrent", session.number),) if session.takes_part else ()
 
 

@@ -28,7 +28,7 @@ class Floating:
 
 
 def floating(terms: Floating) -> LicenseModel:
-    """One seat for each `key` that has a session, in a conference or not."""
+    """Return the model: one seat for each `key` that has a session, in a conference or not."""
 
     def seats(session: Session, _: bool) -> tuple[Seat, ...]:
         return (("seats", _key(terms.key, session)),)
@@ -40,7 +40,7 @@ def floating(terms: Floating) -> LicenseModel:
 
 
 def _key(key: str, session: Session) -> Key:
-    """What is counted once; a session without an account is keyed by its connection."""
+    """Return what is counted once; a session without an account counts by its connection."""
     identity = session.identity
     if key == "address":
         return session.address

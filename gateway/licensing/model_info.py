@@ -1,7 +1,7 @@
-"""The record of a license model: all that the rest of the gateway knows of it.
+"""The record of a license model: everything that the rest of the gateway knows of it.
 
-Each model's file makes one, and `gateway.licensing` lists them. Whoever needs to know something of a model, be it a
-title for people or what a sold license changes, asks its record and never the model's name.
+The file of each model makes one, and `gateway.licensing` lists them. Code that needs to know something of a model, such
+as a title for people or what a sold license changes, reads its record and never compares its name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PoolInfo(NamedTuple):
     limit: str
 
     def counted(self, number: int) -> str:
-        """So many seats, in a sentence."""
+        """Return a number of seats, in words of a sentence."""
         return f"{number} {self.seat if number == 1 else self.seats}"
 
 
@@ -95,7 +95,7 @@ class ModelInfo:
         return {name: pool.limit for name, pool in self.pools.items()}
 
     def sizing_phrase(self, terms: Any, needs: Mapping[str, PoolNeed]) -> str:
-        """What demand would have needed under this model, as one phrase; `needs` has every pool."""
+        """Return what demand would have needed under this model, as one phrase; `needs` has every pool."""
         if self.sizing is not None:
             said = self.sizing(terms, needs)
         else:
@@ -104,5 +104,5 @@ class ModelInfo:
         return f"{self.product or self.title}{said}"
 
     def titles(self) -> dict[str, Any]:
-        """The titles of the model and of its pools, as the API tells them."""
+        """Return the titles of the model and of its pools, as the API shows them."""
         return {"title": self.title, "pools": {name: pool.title for name, pool in self.pools.items()}}

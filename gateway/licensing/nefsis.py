@@ -48,13 +48,13 @@ class NefsisNamed:
 
 
 def nefsis_concurrent(terms: NefsisConcurrent) -> LicenseModel:
-    """The rule of e/pop; hosts and participants total at most `users`."""
+    """Return the model: the rule of e/pop; hosts and participants total at most `users`."""
     pool = PoolTerms("concurrent", terms.users, CONFERENCE_ENDS)
     return LicenseModel("nefsis-concurrent", pools=(pool,), seats=one_line, members_only=True)
 
 
 def nefsis_named(terms: NefsisNamed) -> LicenseModel:
-    """N named hosts, each with one live conference at a time of at most M connections."""
+    """Return the model: N named hosts, each with one live conference at a time of at most M connections."""
 
     def seats(session: Session, enforced: bool) -> tuple[Seat, ...]:
         if not session.conferences:
@@ -124,7 +124,7 @@ def _hosts(session: Session, conference: Conference, enforced: bool) -> bool:
 
 
 def _hosts_by_participants(terms: NefsisNamed, needs: Mapping[str, PoolNeed]) -> str:
-    """Named use is sold as hosts x participants, and more of one does not make up for less of the other."""
+    """Return the phrase for named use: it is sold as hosts x participants, and neither makes up for the other."""
     hosts, each = needs["hosts"].seats or 0, needs["participants"].each or 0
     possible = hosts <= terms.hosts and each <= terms.participants
     crowd = f", {each} in one conference" if each > terms.participants or possible else ""

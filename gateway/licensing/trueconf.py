@@ -95,16 +95,17 @@ class TrueConf:
 
 
 FREE = "free"
-"""The edition that needs the connection."""
+"""The edition that needs the connection to the registration server."""
 FREE_PARTICIPANTS = 10
 """Members of the one conference of the free edition."""
 POOLS = ("online", "pro", "guest", "gateway")
-"""The pools, in the order in which they are asked and told."""
+"""The pools, in the order in which they are checked and listed."""
 
 
 def sold(terms: TrueConf, grant: Grant) -> TrueConf:
-    """The terms under a license that was sold: its edition and extensions. The free edition sets its own bounds; the
-    operator may draw them closer.
+    """Return the terms under a license that was sold: its edition and extensions.
+
+    The free edition has bounds of its own; the operator may configure narrower ones.
     """
     changes: dict[str, Any] = {"edition": grant.edition, "support": "basic", "online_packs": ()}
     if grant.edition == FREE:
@@ -114,12 +115,12 @@ def sold(terms: TrueConf, grant: Grant) -> TrueConf:
 
 
 def _extensions_of(grant: Grant) -> set[str]:
-    """What a license names; no free edition has an SDK (COUNTING.md, TrueConf)."""
+    """Return the extensions that a license names; the free edition never has the SDK (COUNTING.md, TrueConf)."""
     return set(grant.extensions) - ({"sdk"} if grant.edition == FREE else set())
 
 
 def trueconf(terms: TrueConf) -> LicenseModel:
-    """Four pools; what an edition or an extension forbids is refused before any pool is asked."""
+    """Return the model: four pools; what an edition or an extension forbids is refused before any pool is checked."""
     free = terms.edition == FREE
     max_conferences = _or(terms.max_conferences, 1 if free else 0)
     max_participants = _or(terms.max_participants, FREE_PARTICIPANTS if free else 0)
@@ -213,7 +214,7 @@ def trueconf(terms: TrueConf) -> LicenseModel:
 
 
 def seats(session: Session, _: bool) -> tuple[Seat, ...]:
-    """What a session takes; federated visitors take nothing (COUNTING.md, TrueConf)."""
+    """Return the seats of a session; federated visitors take none (COUNTING.md, TrueConf)."""
     account = session.account
     if account is None and not session.conferences:
         return ()
@@ -240,7 +241,7 @@ def _refusal(reason: str, attempt: Attempt) -> Refusal:
 
 
 def _pool_of(session: Session, request: str) -> str:
-    """The pool that a refusal without a pool of its own is counted under: the one the session would have needed."""
+    """Return the pool under which a refusal without a pool is counted: the one that the session would need."""
     if session.endpoint:
         return "gateway"
     if session.account is None:
@@ -249,21 +250,21 @@ def _pool_of(session: Session, request: str) -> str:
 
 
 def _rights(session: Session, *, pro: bool) -> list[str]:
-    """The vendor's table of rights, which speaks of client applications of users and guests only."""
+    """Return the rights in the vendor's table, which names only client applications of users and guests."""
     if session.user:
         return [*USER_RIGHTS, *(PUBLIC_RIGHTS + INTERNAL_RIGHTS if pro else ())]
     return list(PUBLIC_RIGHTS) if session.guest else []
 
 
 def rights(edition: str | None) -> dict[str, list[str]]:
-    """The vendor's table for people: what a PRO user, an online user and a guest may do in an edition."""
+    """Return the vendor's table for people: what a PRO user, an online user and a guest may do in an edition."""
     everything = [*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS]
     online = everything if edition == "enterprise" else list(USER_RIGHTS)
     return {"pro": everything, "online": online, "guest": list(PUBLIC_RIGHTS)}
 
 
 def _extensions(terms: TrueConf) -> tuple[Extension, ...]:
-    """The first table of the source."""
+    """Return all extensions, as in the first table of the vendor's page."""
     paid = terms.edition != FREE
     enterprise = terms.edition == "enterprise"
     return (

@@ -1,1 +1,1 @@
-"""The load generator: `crew` leads processes of `worker`, each of which holds thousands of connections."""
+"""The load generator: `coordinator` leads processes of `worker`, each of which holds thousands of connections."""

@@ -1,7 +1,7 @@
-"""Leads a load: starts the workers, waits for their ramp, holds, compares, dismisses them.
+"""Leads a load: starts workers, waits until they have connected, holds, compares the counts, and ends them.
 
-The comparison is the point of it: what the gateway says it has, less what it had before, must be what the workers hold.
-The difference is the *drift*. It is taken while the load holds, and again after everybody has said `bye`.
+The comparison is its purpose: what the gateway counts, less what it counted before, must be what the workers hold. The
+difference is the *drift*. It is measured while the load holds, and again after all clients have said `bye`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DISMISS = 30.0
 
 
 class LoadError(Exception):
-    """The load itself broke; the text is one sentence for a person."""
+    """The load itself failed; the text is one sentence for a person."""
 
 
 Gauges = dict[str, int]
@@ -49,7 +49,7 @@ class Comparison:
 
 @dataclass(slots=True)
 class LoadResult:
-    """What came of a load; the comparisons are None where the gateway's operator port was not asked."""
+    """The result of a load; the comparisons are None where the gateway's operator port was not asked."""
 
     tally: Tally = field(default_factory=Tally)
     seconds: float = 0.0
@@ -65,7 +65,7 @@ class LoadResult:
 
 
 async def read_gauges(gateway: Operator) -> Gauges:
-    """What the gateway says it has now.
+    """Return what the gateway counts now.
 
     Raises `OperatorError`.
     """
@@ -197,7 +197,7 @@ class Coordinator:
 
 async def _start(plan: Plan) -> Process:
     pipe = asyncio.subprocess.PIPE
-    # A session of its own: the terminal's Ctrl-C is for the leader, who ends the workers in order.
+    # A session of its own: Ctrl-C of the terminal is for the coordinator, which ends the workers in order.
     worker = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

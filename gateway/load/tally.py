@@ -1,4 +1,4 @@
-"""What a load has seen so far: counts that add up over processes and travel as JSON."""
+"""The counts of a load: they can be added up over processes, and written as JSON."""
 
 from __future__ import annotations
 

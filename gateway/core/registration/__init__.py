@@ -1,1 +1,1 @@
-"""The registration check of both sides, without a socket: messages, conversations, and where a license stands."""
+"""The registration check of both sides, without a socket: messages, conversations, and the status of a license."""

@@ -1,9 +1,9 @@
-"""The agent's side of one conversation with a registrar: what it says, and what it believes.
+"""The agent's side of one conversation with a registrar: what it sends, and which messages it accepts.
 
-It believes nothing that does not carry the license's code over the two nonces of this very conversation, and an answer
-only while it waits for it, once. Whatever else arrives - garbage, forgeries, the answers of yesterday - changes
-nothing; it is counted, and who sends too much of it is hung up on. Connecting, and what follows for the gateway, are
-the business of others.
+A message is accepted only if it carries the license's code over the two nonces of this conversation, and an answer only
+while the agent waits for it, once. Any other message, be it malformed, forged or replayed, changes nothing: it is
+counted, and after too many of them the agent gives the connection up. Connecting, and acting upon what was accepted,
+are done elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gateway.core.wire.json_lines import Message
 from gateway.core.wire.messages import RequestFault
 
 MAX_UNTRUSTED = 16
-"""Messages that cannot be believed, after which a conversation is given up."""
+"""Messages that were not accepted, after which the agent gives a conversation up."""
 
 
 class Phase(StrEnum):
@@ -41,7 +41,7 @@ class Verdict(StrEnum):
     REVOKED = "revoked"
     REFUSED = "refused"
     TURNED_AWAY = "turned_away"
-    """A refusal that anybody could have sent: no more than a lost connection."""
+    """A refusal without a code, which anybody could have sent: it counts as a lost connection."""
     FORGED = "forged"
     REPLAYED = "replayed"
     MALFORMED = "malformed"
@@ -51,7 +51,10 @@ UNTRUSTED = frozenset({Verdict.FORGED, Verdict.REPLAYED, Verdict.MALFORMED})
 
 
 class Received(NamedTuple):
-    """What has been heard: what is to be answered, and what it tells. `time` is the registrar's, as it came."""
+    """A message of the registrar: its verdict, the answer to send, and what it says.
+
+    `time` is the registrar's, as it was sent.
+    """
 
     verdict: Verdict
     answer: Message | None = None
@@ -94,7 +97,7 @@ class AgentConversation:
         self.seq = 0
         self.untrusted = 0
         self.unusable = ""
-        """Why what the registrar grants cannot be used here, where that is so."""
+        """Why the license that the registrar grants cannot be used here; empty where it can."""
         self.register: Message = {
             "type": "register",
             "protocol": messages.VERSION,
@@ -109,11 +112,11 @@ class AgentConversation:
 
     @property
     def too_many_untrusted(self) -> bool:
-        """Whether so much came that cannot be believed that another connection is the better try."""
+        """Whether so many messages were not accepted that the agent should connect anew."""
         return self.untrusted >= MAX_UNTRUSTED
 
     def verify(self, used: Mapping[str, int]) -> Message:
-        """Ask to be verified again; `used` is the use of each pool."""
+        """Return the message that asks to be verified again; `used` is the use of each pool."""
         if self.phase is not Phase.NOTHING:
             raise RuntimeError(f"verified while waiting for {self.phase}")
         self.phase = Phase.VERIFIED
@@ -121,13 +124,13 @@ class AgentConversation:
         return sealed(self._key, self._nonces, {"type": "verify", "seq": self.seq, "used": dict(used)})
 
     def receive(self, message: Message) -> Received:
-        """Take one message of the registrar."""
+        """Judge one message of the registrar."""
         heard = self._dispatch(message)
         self.untrusted += heard.verdict in UNTRUSTED
         return heard
 
     def receive_garbage(self, why: str) -> Received:
-        """Take bytes that are no message."""
+        """Judge bytes that are no message."""
         self.untrusted += 1
         return Received(Verdict.MALFORMED, reason=why)
 

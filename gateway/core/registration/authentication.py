@@ -1,8 +1,8 @@
-"""What proves that a message of the registration check is genuine.
+"""The codes that prove that a message of the registration check is genuine.
 
 Both sides share a secret key of 32 bytes. Every message that matters carries `mac`, an HMAC-SHA256 over its canonical
-JSON and the two nonces of the conversation: nothing that was said in another conversation, to another installation or
-before, is worth anything in this one (PROTOCOL.md, Authentication). Nonces and tickets are drawn by the caller.
+JSON and the two nonces of the conversation: a message of another conversation, of another installation or of an earlier
+time is not accepted in this one (PROTOCOL.md, Authentication). Nonces and tickets are drawn by the caller.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KEY_BYTES = 32
 
 
 def key_of(text: str) -> bytes:
-    """The key that 64 hex digits write.
+    """Return the key that is written as 64 hex digits.
 
     Raises `ValueError`.
     """
@@ -30,31 +30,31 @@ def key_of(text: str) -> bytes:
 
 
 def canonical(message: Mapping[str, Any]) -> str:
-    """The text of a message that is authenticated: all but `mac`, keys sorted, no spaces, UTF-8 as it is."""
+    """Return the text of a message that its code covers: all but `mac`, keys sorted, no spaces, UTF-8 as it is."""
     rest = {name: value for name, value in message.items() if name != "mac"}
     return json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def mac(key: bytes, *words: str) -> str:
-    """The authentication code of words, one on each line."""
+    """Return the authentication code of words, one on each line."""
     return hmac.new(key, "\n".join(words).encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
 
 
 def proof(key: bytes, register: Mapping[str, Any], nonce: str) -> str:
-    """What proves to the registrar that drew `nonce` that a `register` was sent by who has the key."""
+    """Return the proof, for the registrar that drew `nonce`, that the sender of `register` has the key."""
     return mac(key, "agent", canonical(register), nonce)
 
 
 def sealed(key: bytes, nonces: str, message: Mapping[str, Any]) -> Message:
-    """A message with its code, good in the conversation of these nonces only."""
+    """Return a message with its code, which is valid only in the conversation of these nonces."""
     return {**message, "mac": mac(key, message["type"], nonces, canonical(message))}
 
 
 def genuine(key: bytes, nonces: str, message: Mapping[str, Any]) -> bool:
-    """Whether a message of this conversation carries its code."""
+    """Return whether a message of this conversation carries its code."""
     return same(mac(key, message["type"], nonces, canonical(message)), message.get("mac"))
 
 
 def same(expected: str, told: object) -> bool:
-    """Whether a code is the expected one; how long it takes tells nothing."""
+    """Return whether a code is the expected one, in a time that does not depend on where they differ."""
     return isinstance(told, str) and hmac.compare_digest(expected.encode(), told.encode(errors="replace"))

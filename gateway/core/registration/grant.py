@@ -24,7 +24,7 @@ class Grant(NamedTuple):
     not_after: float | None = None
 
     def to_json(self) -> Message:
-        """The grant as the fields of a message."""
+        """Return the grant as the fields of a message."""
         return {
             "model": self.model,
             "edition": self.edition,
@@ -50,9 +50,9 @@ class LicensableModel(NamedTuple):
 
 
 def granted(fields: Mapping[str, Any], offers: Mapping[str, LicensableModel]) -> Grant:
-    """The grant in the checked fields of a message; `offers` tells what each license model has.
+    """Return the grant in the checked fields of a message; `offers` says what each license model has.
 
-    Raises `Fault` where the model is unknown or does not have the edition or one of the pools.
+    Raises `RequestFault` where the model is unknown or does not have the edition or one of the pools.
     """
     model, limits = fields["model"], fields["limits"] or {}
     if model not in offers:

@@ -1,12 +1,12 @@
-"""Where a gateway stands with its license: what was last granted, when that was last confirmed, and what follows.
+"""The status of a gateway's license: what was last granted, when that was last confirmed, and what follows from it.
 
-The rule (COUNTING.md, Registration): a license that needs the registrar goes on for `grace`
-after the last accepted answer, and not a moment longer. So time only goes forward: from the latest that any clock has
-ever said, by the clock that counts since the machine was started, asleep or not, and further where the wall clock is
-ahead of that. Setting a clock back, restarting or sleeping never makes it earlier; only an answer that was verified
-sets it anew. What no clock tells is how long a machine was off whose wall clock is behind by so much.
+The rule (COUNTING.md, Registration): a license that needs the registrar is good for `grace` after the last accepted
+answer, and no longer. So time never goes back here: it is the latest time that any clock has shown, plus what the clock
+since boot has counted from there (sleep included), or the wall clock where that is later. Setting a clock back, a
+restart and sleep make it no earlier; only a verified answer sets it anew. One thing cannot be known: how long a machine
+was off whose wall clock was set back by as much.
 
-Nothing here reads a clock: whoever asks says what time it is, by both clocks.
+Nothing here reads a clock: the caller says what time it is, by both clocks.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from gateway.core.registration.grant import Grant, LicensableModel, granted
 from gateway.core.registration.messages import read
 
 WINDOW = 10.0
-"""Seconds that an answer is good for at least, however short the interval."""
+"""Seconds for which an answer is good at least, however short the interval."""
 PACE = 0.9
-"""Part of the interval after which the next verification is begun: it must be answered before the interval is over."""
+"""Part of the interval after which the next verification begins: it must be answered before the interval is over."""
 ROLLBACK = 300.0
 """Seconds that the wall clock may go back."""
 SKEW = 300.0
@@ -32,7 +32,7 @@ SKEW = 300.0
 
 
 class LicenseState(StrEnum):
-    """Where a gateway stands. `off`: it needs no registration."""
+    """The state of the license. `off`: the gateway needs no registration."""
 
     OFF = "off"
     UNREGISTERED = "unregistered"
@@ -44,14 +44,14 @@ class LicenseState(StrEnum):
 
 
 GRANTING = frozenset({LicenseState.OFF, LicenseState.REGISTERED, LicenseState.GRACE})
-"""Where new seats are granted."""
+"""States in which new seats are granted."""
 SHUT = frozenset({LicenseState.EXPIRED, LicenseState.REVOKED})
-"""Where the client doors are closed and nobody stays."""
+"""States in which the client listeners are closed and no session stays."""
 
 
 class ClockReading(NamedTuple):
     """One instant by two clocks: `wall` in seconds UTC, `boot` in seconds since the machine was started, its sleep
-    included. `life` names that start.
+    included. `boot_id` names that start.
     """
 
     wall: float
@@ -62,8 +62,9 @@ class ClockReading(NamedTuple):
 class LicenseStatus:
     """What a gateway may do. `needed` is False where it runs without a license of a registrar.
 
-    `grace` is in seconds. `accepted` is the wall time of the last accepted answer; `high` the latest wall time seen
-    since; `latest` the time that it was at `boot`, going by every clock here, and `theirs` going by the registrar's.
+    `grace` is in seconds. `accepted` is the wall time of the last accepted answer, `wall_high_water` the latest wall
+    time seen since. At `boot`, a reading of the clock since boot, it was `latest_time` by the clocks here and
+    `registrar_time` by the registrar's; both in seconds UTC.
     """
 
     def __init__(self, grace: float, *, needed: bool) -> None:
@@ -82,39 +83,41 @@ class LicenseStatus:
         self.ticket: str | None = None
         self.accepted = self.wall_high_water = self.latest_time = self.registrar_time = self.boot = 0.0
         self._answered = 0.0
-        """When it was accepted, by the clock since the machine was started; says something while `connected` only."""
+        """When it was accepted, by the clock since boot; meaningful only while `connected`."""
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
     def accept(self, grant: Grant, interval: int, ticket: str, at: ClockReading, told: float | None = None) -> None:
-        """A registrar has confirmed the license, with these terms; `told` is its time."""
+        """Record that a registrar has confirmed the license with these terms; `told` is its time (seconds UTC)."""
         self.grant, self.interval, self.revoked = grant, interval, None
         self.confirm(ticket, at, told)
 
     def confirm(self, ticket: str, at: ClockReading, told: float | None = None) -> None:
-        """A registrar has verified it again; `told` is its time."""
+        """Record that a registrar has verified the license again; `told` is its time (seconds UTC)."""
         self.connected, self.ticket = True, ticket
         self.registrar_time = self.their_time(at) if told is None else told
         self._begin(at)
 
     def install(self, grant: Grant, issued: float, at: ClockReading) -> None:
-        """A license was installed by hand; it needs no connection until it ends (PROTOCOL.md, Offline registration)."""
+        """Record that a license was installed by hand; it needs no connection until it ends (PROTOCOL.md, Offline
+        registration).
+        """
         self.grant, self.revoked, self.issued = grant, None, issued
         self.offline, self.until = True, grant.not_after
         self.registrar_time = max(self.their_time(at), issued)
         self._begin(at)
 
     def lose(self) -> None:
-        """The conversation is over, for whatever reason."""
+        """Record that the conversation is over, for whatever reason."""
         self.connected = False
 
     def revoke(self, reason: str) -> None:
-        """The registrar has said, provably, that the license is no longer good; nothing issued before helps."""
+        """Record that the registrar has provably revoked the license; nothing issued before can be installed."""
         self.revoked, self.offline = reason, False
         self.issued = max(self.issued or 0.0, self.latest_time)
 
     def record_time(self, at: ClockReading) -> None:
-        """Remember how far time has come."""
+        """Record how far time has come."""
         self.latest_time, self.registrar_time = self.time(at), self.their_time(at)
         self.boot = at.boot
         self.wall_high_water = max(self.wall_high_water, at.wall)
@@ -126,7 +129,7 @@ class LicenseStatus:
     # -- what follows ------------------------------------------------------------------------------------------------
 
     def state(self, at: ClockReading) -> LicenseState:
-        """Where it stands now."""
+        """Return the state at an instant."""
         if not self.needed:
             return LicenseState.OFF
         grant = self.grant
@@ -147,30 +150,30 @@ class LicenseStatus:
         return LicenseState.REGISTERED if fresh else LicenseState.GRACE
 
     def time(self, at: ClockReading) -> float:
-        """The latest that it can be, in seconds UTC, going by every clock there is."""
+        """Return the latest time that any clock here says, in seconds UTC."""
         return max(at.wall, self.latest_time + max(at.boot - self.boot, 0.0))
 
     def their_time(self, at: ClockReading) -> float:
-        """What time it is, in seconds UTC, by what the registrar said last and what has run since."""
+        """Return the time by the registrar's last answer plus what has passed since, in seconds UTC."""
         return self.registrar_time + max(at.boot - self.boot, 0.0)
 
     def over(self, end: float | None, at: ClockReading) -> bool:
-        """Whether the end of a license has come, by the clocks here or by what the registrar's said last: a clock that
-        was set back before an answer makes no license longer.
+        """Return whether the end of a license has come, by the clocks here or by the registrar's: a clock that was set
+        back before an answer makes no license longer.
         """
         return end is not None and max(self.time(at), self.their_time(at)) > end
 
     def by_hand(self, at: ClockReading) -> bool:
-        """Whether a license that was installed offline holds, which needs no connection."""
+        """Return whether a license that was installed offline, which needs no connection, is good."""
         return self.offline and not self.over(self.until, at)
 
     def fresh(self, at: ClockReading) -> bool:
-        """Whether the last answer is young enough and more can come; a wall clock that was set changes nothing here."""
+        """Return whether the last answer is recent and more can come; setting the wall clock changes nothing here."""
         return self.connected and at.boot - self._answered < self.window
 
     @property
     def window(self) -> float:
-        """Seconds that an answer is good for: as long as the interval, but no answer outlives the grace."""
+        """Seconds for which an answer is good: the interval, but no longer than the grace."""
         usual = max(WINDOW, self.interval)
         return min(usual, self.grace) if self.grant is not None and self.grant.needs_connection else usual
 
@@ -180,11 +183,11 @@ class LicenseStatus:
         return PACE * min(self.interval, self.window)
 
     def rolled_back(self, at: ClockReading) -> bool:
-        """Whether the wall clock has been set back."""
+        """Return whether the wall clock has been set back."""
         return self.grant is not None and at.wall < self.wall_high_water - ROLLBACK
 
     def shutdown_at(self, at: ClockReading) -> float | None:
-        """When it will end, or has ended, for lack of a connection, in seconds UTC; None where no countdown runs."""
+        """Return when service ends, or has ended, for lack of a connection (seconds UTC); None without a countdown."""
         grant = self.grant
         if grant is None or not grant.needs_connection or self.revoked is not None:
             return None
@@ -193,12 +196,12 @@ class LicenseStatus:
         return self.accepted + self.grace
 
     def left(self, at: ClockReading) -> float:
-        """Seconds until the countdown is over; infinite where none runs."""
+        """Return the seconds until the countdown is over; infinite where none runs."""
         end = self.shutdown_at(at)
         return math.inf if end is None else max(end - self.time(at), 0.0)
 
     def reason(self, at: ClockReading) -> str | None:
-        """Why it is not registered, for a person; None if it is."""
+        """Return why the gateway is not registered, for a person; None if it is."""
         state, grant = self.state(at), self.grant
         if state is LicenseState.REVOKED:
             return f"the registration server refuses the license: {self.revoked}"
@@ -218,7 +221,7 @@ class LicenseStatus:
     # -- what is kept ------------------------------------------------------------------------------------------------
 
     def to_json(self, serial: str, key: bytes, life: str) -> dict[str, Any]:
-        """What a store keeps of it, authenticated with the license's own key; times are in milliseconds."""
+        """Return what a store keeps of it, authenticated with the license's own key; times are in milliseconds."""
         kept = {
             "serial": serial,
             "grant": None if self.grant is None else self.grant.to_json(),
@@ -240,9 +243,9 @@ class LicenseStatus:
     def restore(
         self, kept: Mapping[str, Any], serial: str, key: bytes, offers: Mapping[str, LicensableModel], at: ClockReading
     ) -> bool:
-        """Go on from what a store kept; False, and nothing is taken, if it is another license's or was changed.
+        """Go on from what a store kept; False, and nothing is restored, if it is another license's or was changed.
 
-        Raises `LookupError`, `TypeError` or `ValueError` where it is not what `document` makes.
+        Raises `LookupError`, `TypeError` or `ValueError` where it is not what `to_json` made.
         """
         if kept["serial"] != serial or not same(mac(key, "standing", canonical(kept)), kept.get("mac")):
             return False
@@ -258,7 +261,7 @@ class LicenseStatus:
 
 
 def skew(told: float, wall: float) -> int | None:
-    """Seconds by which a registrar's clock differs from ours, if that is worth a report."""
+    """Return the seconds by which a registrar's clock differs from the one here; None where that is little."""
     return round(told - wall) if abs(told - wall) > SKEW else None
 
 

@@ -106,17 +106,17 @@ FIELDS: dict[str, dict[str, Field]] = {
         "mac": _must(_word(64)),
     },
 }
-"""What each message has; `terms` are what an operator sells, `request` and `answer` the documents of the offline
-registration, which have no type.
+"""The fields of each message; `terms` are those of a license that is sold, `request` and `answer` those of the two
+documents of the offline registration, which have no type.
 """
 SPOKEN = frozenset(FIELDS) - {"terms", "request", "answer"}
 """The types of messages."""
 
 
 def read(message: Mapping[str, Any], type: str | None = None) -> dict[str, Any]:
-    """The fields of a message, None for those not given; unknown ones are left out.
+    """Return the fields of a message, None for those not given; unknown ones are left out.
 
-    Raises `Fault` where the type is unknown, a field is missing or wrong, or a number is not whole.
+    Raises `RequestFault` where the type is unknown, a field is missing or wrong, or a number is not whole.
     """
     told = message.get("type")
     name = type or (told if isinstance(told, str) else "")
@@ -136,7 +136,7 @@ def read(message: Mapping[str, Any], type: str | None = None) -> dict[str, Any]:
 
 
 def _broken(value: Any) -> bool:
-    """Whether there is a number in it that two implementations might write differently."""
+    """Return whether a value has a number that two implementations might write differently."""
     if isinstance(value, dict):
         return any(map(_broken, value.values()))
     if isinstance(value, list):

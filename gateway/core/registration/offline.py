@@ -21,7 +21,7 @@ class OfflineLicense(NamedTuple):
     issued: float
 
     def audit_detail(self) -> Message:
-        """What the audit log keeps of it."""
+        """Return what the audit log keeps of it."""
         return {"issued_at": utc(self.issued), "not_after": utc(self.grant.not_after)}
 
 
@@ -33,7 +33,7 @@ class OfflineRequest(NamedTuple):
     nonce: str | None
 
     def to_json(self, wall: float) -> Message:
-        """The document with which the license is asked for, made at `wall` (seconds UTC)."""
+        """Return the document that asks for the license, made at `wall` (seconds UTC)."""
         return {"server": self.server, "serial": self.serial, "nonce": self.nonce, "time": utc(wall)}
 
     def install(
@@ -44,7 +44,7 @@ class OfflineRequest(NamedTuple):
         status: LicenseStatus,
         at: ClockReading,
     ) -> OfflineLicense:
-        """Take what the answer to this request grants into `status`; `key` is that of the license.
+        """Record in `status` what the answer to this request grants; `key` is that of the license.
 
         Raises RequestFault where it answers another request, is not genuine, not newer than the last one, or over;
         `status` is then as it was.

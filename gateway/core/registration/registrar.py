@@ -1,8 +1,9 @@
 """The registrar's side: licenses, the installations that use them, and the conversations with those.
 
-A conversation is a table (`MOVES`) of what is done with each message in each step. Every decision is made at once and
-tells what must be recorded before the answer may be sent: a ticket that was told is never forgotten, since an older one
-than the last betrays a copied disk. Who does not have the key of a license learns nothing, not even whether it exists.
+The table `MOVES` says what is done with each message in each step of a conversation. A reply says what must be recorded
+before its answer may be sent: a ticket that was sent must not be forgotten, because an installation that shows an older
+one is suspected to be a copy. A peer that does not have the key of a license learns nothing, not even whether the
+license exists.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from gateway.core.wire.json_lines import Message
 from gateway.core.wire.messages import RequestFault
 
 MAX_INSTALLATIONS = 64
-"""Servers of one license that are remembered: who has its key could make up any number."""
+"""Servers that are remembered for one license; whoever has its key could invent any number of them."""
 
 
 class SoldLicense(NamedTuple):
@@ -44,7 +45,7 @@ class SoldLicense(NamedTuple):
 class Installation:
     """A server that has registered: the last ticket it was given, when it was verified, and what it reported.
 
-    `since` is when it connected, None while it is not. `clones` is how often it looked like one of two.
+    `since` is when it connected, None while it is not. `clones` is how often a copy of it was suspected.
     """
 
     serial: str
@@ -81,7 +82,7 @@ MOVES: dict[tuple[ConversationStep, str], RegistrarAction] = {
     (ConversationStep.CHALLENGED, "proof"): RegistrarAction.JUDGE,
     (ConversationStep.SERVED, "verify"): RegistrarAction.VERIFY,
 }
-"""What an agent may say, and when; anything else is refused until it is over."""
+"""What an agent may send in each step; any other message is refused, and ends the conversation."""
 
 
 class RegistrarConversation:
@@ -98,14 +99,15 @@ class RegistrarConversation:
         self.seq = 0
         self.installation: Installation | None = None
         self.suspects: tuple[str, ...] = ()
-        """Other installations of the license that have come meanwhile."""
+        """Other installations that have asked to use the license during this conversation."""
 
 
 class Reply(NamedTuple):
     """What a message led to. `answer` may be sent once `changed` is recorded; `over` ends the conversation after it.
 
     `result` is what is counted, empty for nothing. `replaced` is an older conversation that this one ends. `clone` says
-    how a double was betrayed, `ticket` or `in_use`, and `changed` whose it is. `forgotten` made room for a new one.
+    why a copy is suspected, `ticket` or `in_use`, and `changed` is then the installation that was copied. `forgotten`
+    is an installation that was removed to make room.
     """
 
     answer: Message | None = None
@@ -137,7 +139,7 @@ class Registrar:
     # -- conversations -----------------------------------------------------------------------------------------------
 
     def receive(self, talk: RegistrarConversation, message: Message, now: float) -> Reply:
-        """Take one message of an agent at `now`, in seconds UTC."""
+        """Act upon one message of an agent at `now`, in seconds UTC."""
         if talk.step is ConversationStep.OVER:
             return Reply()
         try:
@@ -154,7 +156,7 @@ class Registrar:
         return self._verify(talk, message, now)
 
     def reject(self, talk: RegistrarConversation, reason: str) -> Reply:
-        """Refuse somebody who has proven nothing."""
+        """Refuse a peer that has proven nothing."""
         self.end(talk)
         return Reply({"type": "refused", "reason": reason}, reason, over=True)
 
@@ -209,7 +211,7 @@ class Registrar:
         )
 
     def _in_use(self, talk: RegistrarConversation, other: RegistrarConversation, installation: Installation) -> Reply:
-        """Refuse a second installation; it will ask again and again, and is one suspicion."""
+        """Refuse a second installation; however often it asks, it is one suspicion."""
         refused, server = self._refuse(talk, "in_use"), talk.register["server"]
         if server in other.suspects or len(other.suspects) >= MAX_INSTALLATIONS:
             return refused
@@ -227,7 +229,7 @@ class Registrar:
         return self.installations.pop((serial, oldest.server))
 
     def _refuse(self, talk: RegistrarConversation, reason: str) -> Reply:
-        """Refuse somebody who has proven to hold the license."""
+        """Refuse a peer that has proven to hold the license."""
         self.end(talk)
         answer = sealed(talk.key, talk.nonces, {"type": "refused", "reason": reason})
         return Reply(answer, reason, over=True)
@@ -256,7 +258,7 @@ class Registrar:
         return Reply(answer, reason, over=True)
 
     def end(self, talk: RegistrarConversation) -> None:
-        """A conversation is over."""
+        """Record that a conversation is over."""
         talk.step = ConversationStep.OVER
         installation, talk.installation = talk.installation, None
         if installation is None:
@@ -272,7 +274,7 @@ class Registrar:
     ) -> bool:
         """Sell a license under these terms, with `key`, or change the terms of one that was sold; whether it is new.
 
-        Raises `Fault` where the terms are wrong, or the license was revoked.
+        Raises `RequestFault` where the terms are wrong, or the license was revoked.
         """
         usual = next((name for name, offer in offers.items() if offer.by_default), None)
         grant = granted(read({"model": usual, **terms}, "terms"), offers)
@@ -314,7 +316,7 @@ class Registrar:
         return None if talk is None else (talk, self._withdraw(talk, "revoked"))
 
     def ended(self, now: float) -> Iterator[tuple[RegistrarConversation, Reply]]:
-        """What the servers are told whose licenses have ended."""
+        """Yield what the servers are told whose licenses have ended."""
         for serial, talk in list(self.talks.items()):
             if self.licenses[serial].state(now) != "active":
                 yield talk, self._withdraw(talk, "expired")
@@ -324,7 +326,7 @@ class Registrar:
     def answer(self, request: Mapping[str, object], now: float) -> Message:
         """Answer the request of a server that has no network (PROTOCOL.md, Offline registration).
 
-        Raises `Fault` where the request is malformed or its license is not good.
+        Raises `RequestFault` where the request is malformed, or its license is not good.
         """
         fields = read(request, "request")
         license = self.licenses.get(fields["serial"])

@@ -1,1 +1,1 @@
-"""What is told of the past: use by the hour, sizing, and the chain of the audit log."""
+"""Figures about the past: use by the hour, sizing, and the chain of the audit log."""

@@ -1,4 +1,4 @@
-"""The audit log as a chain: who did what, in an order that nobody can change unseen.
+"""The audit log as a chain of hashes, by which any change of its entries or of their order is found.
 
 Each entry carries the hash of the one before it, and its own over all the rest of it: SHA-256 of its canonical JSON
 (keys sorted, no spaces, UTF-8 not escaped), so that anybody can check what the operator port shows with nothing but a
@@ -22,14 +22,14 @@ MAX_DETAIL = 4096
 
 
 class ChainPosition(NamedTuple):
-    """Where a chain has got to."""
+    """The last entry of a chain, by its number and hash."""
 
     seq: int
     hash: str
 
 
 BEGINNING = ChainPosition(0, "0" * 64)
-"""What the first entry follows."""
+"""The position before the first entry."""
 
 
 class AuditEntry(NamedTuple):
@@ -56,7 +56,7 @@ class ChainBroken(Exception):
 def next_entry(
     last: ChainPosition, wall: float, actor: str, action: str, subject: str, detail: Mapping[str, Any]
 ) -> AuditEntry:
-    """The entry that comes after `last`, at an instant in seconds UTC."""
+    """Return the entry that comes after `last`, at an instant in seconds UTC."""
     text = _plain(canonical_json(detail))
     if len(text) > MAX_DETAIL:
         text = canonical_json({"sha256": hashlib.sha256(text.encode()).hexdigest(), "length": len(text)})
@@ -65,7 +65,7 @@ def next_entry(
 
 
 def entry_hash(seq: int, time: str, actor: str, action: str, subject: str, detail: str, previous: str) -> str:
-    """The hash that an entry of these parts must have."""
+    """Return the hash that an entry of these parts must have."""
     rest = (
         f'{{"action":{canonical_json(action)},"actor":{canonical_json(actor)},"detail":{detail},"previous":"{previous}",'
         f'"seq":{seq},"subject":{canonical_json(subject)},"time":{canonical_json(time)}}}'
@@ -74,9 +74,9 @@ def entry_hash(seq: int, time: str, actor: str, action: str, subject: str, detai
 
 
 def verify(entries: Iterable[AuditEntry], last: ChainPosition = BEGINNING) -> ChainPosition:
-    """Walk a part of the chain that begins after `last`; returns where it ends.
+    """Verify the part of the chain that begins after `last`, and return where it ends.
 
-    Raises `Broken`.
+    Raises `ChainBroken`.
     """
     for entry in entries:
         if entry.seq != last.seq + 1:
@@ -91,12 +91,12 @@ def verify(entries: Iterable[AuditEntry], last: ChainPosition = BEGINNING) -> Ch
 
 
 def entry_to_json(entry: AuditEntry) -> dict[str, Any]:
-    """An entry as the operator port shows it."""
+    """Return an entry as the operator port shows it."""
     return {**entry._asdict(), "detail": json.loads(entry.detail)}
 
 
 def entry_from_json(shown: Mapping[str, Any]) -> AuditEntry:
-    """The way back from `document`.
+    """Return the entry that `entry_to_json` has shown.
 
     Raises `KeyError` for what is no entry.
     """
@@ -106,12 +106,12 @@ def entry_from_json(shown: Mapping[str, Any]) -> AuditEntry:
 
 
 def timestamp(wall: float) -> str:
-    """RFC 3339 in UTC with milliseconds; texts of it are in order of time."""
+    """Return a time as RFC 3339 in UTC with milliseconds; sorted as texts they are in order of time."""
     return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def canonical_json(value: object) -> str:
-    """The one JSON text of a value."""
+    """Return the canonical JSON text of a value."""
     return _ENCODER.encode(value)
 
 
@@ -119,10 +119,10 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",",
 
 
 def _short(text: str) -> str:
-    """What nobody can use to fill a disk."""
+    """Return a text cut to a length that cannot fill a disk."""
     return _plain(text[:MAX_SUBJECT])
 
 
 def _plain(text: str) -> str:
-    """What a database takes: no lone surrogates."""
+    """Return a text without lone surrogates, which the database does not take."""
     return text.encode(errors="replace").decode()

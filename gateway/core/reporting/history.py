@@ -1,4 +1,4 @@
-"""History: what happened in every pool of every model, hour by hour, from events and not from looking now and then.
+"""History: the use of every pool of every model, hour by hour, recorded from events and not sampled.
 
 The pools note each level of use and how long it lasted, in monotonic time, so that a step of the wall clock changes no
 sum. The wall clock says only which hour it is: `advance` tells the pools once a second, and a pool that passes the end

@@ -28,7 +28,7 @@ BATCH = 1.0
 
 
 class Demand:
-    """Demand of one pool: holds from when to when, in seconds. `take` pages of holds, then `lay_out`, then ask."""
+    """Demand of one pool: holds from when to when, in seconds. `add` pages of holds, then `sort`, then ask."""
 
     def __init__(self) -> None:
         self.holds = 0
@@ -38,7 +38,7 @@ class Demand:
         """Arrivals that came together with the one before."""
         self._at = array("d")
         self._who = array("i")
-        """What happens when: somebody arrives (his number) or leaves (its negative)."""
+        """The events in order of time: an arrival is a number, the departure that belongs to it is its negative."""
         self._blocks: list[tuple[int, int, int]] = []
         """Where each begins, the use before it, and the highest within."""
         self._seen: list[int] = [0]
@@ -99,7 +99,7 @@ class Demand:
         used = 0
         waiting: dict[int, float] = {}
         outside: set[int] = set()
-        """Who holds no seat and has not been due to leave."""
+        """Those who hold no seat and have not left yet."""
         for first, start, highest in self._blocks:
             if not outside:
                 if highest <= limit:
@@ -147,7 +147,7 @@ class Demand:
         return high
 
     def _ample(self, allowed: int) -> int:
-        """A limit that surely is enough: so few have ever found as many seats taken."""
+        """Return a limit that is certainly enough: at most `allowed` arrivals have found so many seats taken."""
         beyond = 0
         for used in range(len(self._seen) - 1, -1, -1):
             beyond += self._seen[used]
@@ -180,7 +180,7 @@ def erlang_seats(load: float, share: float) -> int:
 
 
 class RoomDemand:
-    """Demand where the limit is for each room apart. `take` pages of holds, then ask."""
+    """Demand where each room has a limit of its own. `add` pages of holds, then ask."""
 
     def __init__(self) -> None:
         self.entries = 0
@@ -216,7 +216,7 @@ class RoomDemand:
 
 
 def comparison_text(seats: int, erlang: int, together: float) -> str:
-    """Why the replay and Erlang's formula agree or differ; `together` is the share of arrivals that came in batches."""
+    """Return why the replay and Erlang's formula agree or differ; `together` is the share of arrivals in batches."""
     if abs(seats - erlang) <= max(1, erlang // 10):
         return "Both agree: within the busiest hour people come and go independently of each other."
     if seats > erlang:

@@ -1,4 +1,4 @@
-"""How connections end: for every cause what is said last, with which code, and whether the client should come back.
+"""How connections end: for each cause the last message, the code, and whether the client should reconnect.
 
 This is the table of `PROTOCOL.md`, Closing. The gateway closes by it, and the reference client decides by it.
 """
@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 FINAL_CODES = frozenset({1000, 1002, 1007, 1009, 4400, 4401, 4403, 4409, 4503})
-"""Close codes after which a client stays away; after every other, and where none came, it comes back."""
+"""Close codes after which a client does not reconnect; after any other, or none, it does."""
 
 
 class Ending(NamedTuple):
-    """`code` is the WebSocket close code; `says` whether a `closing` message is sent; `abort` drops what is unsent."""
+    """How a cause ends a connection.
+
+    `code` is the WebSocket close code; `says` whether a `closing` message is sent; `abort` drops what is unsent.
+    """
 
     code: int
     says: bool = False
@@ -20,7 +23,7 @@ class Ending(NamedTuple):
 
     @property
     def reconnect(self) -> bool:
-        """Whether the client should come back."""
+        """Whether the client should reconnect."""
         return self.code not in FINAL_CODES
 
 
@@ -62,16 +65,16 @@ ERRORS = {
     "unsupported_protocol": "protocol_error",
     "too_fast": "too_fast",
 }
-"""The cause for which an `error` closes, by its code; after any other the connection stays."""
+"""The cause for which an `error` closes the connection, by its code; after any other it stays open."""
 
 
 def reconnects_after_denial(reason: str) -> bool:
-    """Whether a client comes back whose `hello` was refused."""
+    """Return whether a client should reconnect whose `hello` was refused."""
     return DENIED.get(reason, ENDINGS["denied"].code) not in FINAL_CODES
 
 
 def farewell(cause: str, retry_after: float | None = None) -> dict[str, Any] | None:
-    """The `closing` message for a cause; None where none is sent. `retry_after` is in seconds."""
+    """Return the `closing` message for a cause; None where none is sent. `retry_after` is in seconds."""
     ending = ENDINGS[cause]
     if not ending.says:
         return None

@@ -25,7 +25,7 @@ HEARTBEAT = b'{"type":"heartbeat"}'
 ACK = b'{"type":"ack"}'
 
 _SPACE = " \t\n\r"
-_STRINGS = re.compile(r'"(?:[^"\\]+|\\.)*"?', re.DOTALL)  # one without an end too: looked at once, not from each quote
+_STRINGS = re.compile(r'"(?:[^"\\]+|\\.)*"?', re.DOTALL)  # an unfinished one too: else it is searched from each quote
 
 
 class Malformed(ValueError):
@@ -119,7 +119,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant,
 
 
 def _encoder() -> Callable[[Any, int], Iterable[str]]:
-    """What `json.JSONEncoder` makes anew for every message, made once; it is not documented, and may be missing."""
+    """Return what `json.JSONEncoder` makes for each message, made once; it is undocumented, and may be missing."""
     encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:

@@ -1,7 +1,7 @@
-"""What a message of a client is made of, whatever its type: fields, each with what it must be.
+"""The fields of messages, and the check of a message against them.
 
-`checked` turns a parsed object into a `Request`. Unknown keys are ignored (room to grow); a field that is null is a
-field that was not given.
+`checked` turns a parsed object into a `Request`. Unknown keys are ignored, so that later versions may add some; a field
+that is null counts as not given.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ LONGEST_ID = 64
 class RequestFault(ValueError):
     """A message that cannot be acted upon: `code` is one of the protocol's error codes.
 
-    `hello` says that it was meant for one: before `welcome` any other fault closes the connection, after it this one is
-    said twice.
+    `hello` says that the message was a `hello`: before `welcome` a fault in any other message closes the connection,
+    after it a `hello` with a fault is answered `already_welcomed`.
     """
 
     def __init__(self, code: str, detail: str, id: str | int | None = None, *, hello: bool = False) -> None:
@@ -39,7 +39,7 @@ class Request(NamedTuple):
 
 
 class Field(NamedTuple):
-    """One field: what it must be, the words for it, and what stands for it when it is not given."""
+    """One field: what it accepts, the words for that, and its value when it is not given."""
 
     accepts: Callable[[object], bool]
     expected: str
@@ -48,7 +48,7 @@ class Field(NamedTuple):
 
 
 def is_integer(value: object) -> bool:
-    """Return whether a value is a whole number, and no truth value."""
+    """Return whether a value is a whole number, and not true or false."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

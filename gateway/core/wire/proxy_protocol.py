@@ -17,18 +17,18 @@ LONGEST = 536
 
 
 class NotProxied(ValueError):
-    """The connection does not begin with a PROXY header, or with one that says nothing."""
+    """The connection does not begin with a PROXY header that can be used."""
 
 
 class Header(NamedTuple):
-    """`size` in bytes, and the client's address; None where the proxy speaks for itself (health checks)."""
+    """A header of `size` bytes. `address` is the client's; None where the proxy speaks for itself (health checks)."""
 
     size: int
     address: str | None
 
 
 def read(head: bytes) -> Header | None:
-    """The header at the beginning of `head`, or None while it is incomplete.
+    """Return the header at the beginning of `head`; None while it is incomplete.
 
     Raises `NotProxied`.
     """

@@ -302,9 +302,12 @@ BEAT_SIZE: Final = 26
 BEAT_PLAIN: Final = int.from_bytes(encode(TEXT, HEARTBEAT, bytes(4)))
 """That frame under a mask of zeros, as a big-endian integer."""
 BEAT_LOW: Final = (1 << 160) - 1
-"""The bits of five masks: what a sixth, shifted out, leaves behind."""
+"""The bits of five masks: those that remain when a sixth is shifted out."""
 
 
 def is_heartbeat(data: bytes) -> bool:
-    """Is this read, to an `idle` decoder, one masked frame of HEARTBEAT? (The door writes the expression out.)"""
+    """Return whether one read, made by an `idle` decoder, is a masked frame of HEARTBEAT.
+
+    Connections have this expression in their own code, which saves a call.
+    """
     return len(data) == BEAT_SIZE and (key := int.from_bytes(data) ^ BEAT_PLAIN) >> 32 == key & BEAT_LOW

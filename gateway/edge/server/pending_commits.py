@@ -175,7 +175,7 @@ class PendingReplies:
                 self.follow_presence(asker)
                 self._go_on(asker)
         except Exception:
-            log.exception("a client that waited for the store could not be answered; it is cut off")
+            log.exception("the answer to a client that waited for the store failed; the client is cut off")
             if asker is not None:
                 self.deferred_input.pop(asker, None)
                 asker.transport.abort()

@@ -171,7 +171,7 @@ class RegistrationAgent:
             heard = conversation.receive_garbage(str(fault))
         if heard.verdict in {Verdict.FORGED, Verdict.REPLAYED, Verdict.MALFORMED}:
             self._registration.checks[heard.verdict] += 1
-            log.info("the registration server's message is %s %s", heard.verdict, heard.reason)
+            log.info("the registration server sent a message that is %s: %s", heard.verdict, heard.reason)
         return heard
 
     def _until(self, conversation: AgentConversation, due: float) -> float:
@@ -186,7 +186,7 @@ class RegistrationAgent:
 def _ended(task: asyncio.Task[None]) -> None:
     fault = None if task.cancelled() else task.exception()
     if fault is not None:
-        log.critical("the agent has failed; the license is verified no more", exc_info=fault)
+        log.critical("the agent has failed; the license is not verified any more", exc_info=fault)
 
 
 def _context(settings: RegistrationSettings) -> ssl.SSLContext | None:

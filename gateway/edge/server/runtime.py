@@ -212,7 +212,7 @@ class Runtime:
                 try:
                     connection.check_silence()
                 except Exception:
-                    log.exception("a connection could not be looked at; it is cut off")
+                    log.exception("the check of a connection failed; the connection is cut off")
                     connection.transport.abort()
             tick = self.timer_wheel.tick
             for listener in self.listeners:
@@ -221,12 +221,12 @@ class Runtime:
                 try:
                     self._every_second()
                 except Exception:
-                    log.exception("the work of a second failed; it is tried again in the next one")
+                    log.exception("the work of this second failed; it is tried again in the next second")
         try:
             self.registration.poll()
             self.follow_registration()
         except Exception:
-            log.exception("the registration could not be looked at; it is tried again in the next tick")
+            log.exception("the check of the registration failed; it is tried again in the next tick")
         self.pending_replies.check_deadlines(self.clock.mono())
 
     def _every_second(self) -> None:

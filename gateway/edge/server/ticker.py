@@ -68,6 +68,6 @@ class Ticker:
             return
         self.lag.observe(elapsed - TICK)
         if elapsed > 2 * MAX_CATCH_UP * TICK:
-            log.warning("stalled for %.1f s; deadlines go on from where they were", elapsed)
+            log.warning("the process stood still for %.1f s; that time does not count as silence of clients", elapsed)
         self._last += ticks * TICK
         self._advance(min(ticks, MAX_CATCH_UP))

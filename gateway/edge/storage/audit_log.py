@@ -1,8 +1,8 @@
-"""The journal: the audit log on its way to the store.
+"""The audit log on its way to the store.
 
-Every entry is made at once and becomes durable with the commit of what it is about: all writes of the recorder go
-through here, and take the new entries along. Nobody waits for an entry. While the store is away entries queue in
-memory; what does not fit is lost, and said so by an entry of its own, `gap`, as soon as there is room again.
+An entry is made at once and becomes durable with the commit of what it is about: all writes of `Persistence` go through
+here, and take the new entries along. Nobody waits for an entry. While the store is unavailable, entries queue in
+memory; those that do not fit are lost, and an entry `gap` says how many as soon as there is room again.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ LAST_NUMBER = (1 << 63) - 1
 """The largest number that SQLite has for an entry."""
 PUT_ENTRY = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 GATEWAY = "gateway"
-"""The actor of what happens by itself."""
+"""The actor of what the gateway does by itself."""
 LOOPBACK = "loopback"
-"""Who asks on loopback without a token."""
+"""The actor of requests on loopback without a token."""
 UNKNOWN = "unknown"
-"""Who asks without being let in."""
+"""The actor of requests that were refused for their token."""
 COMMAND = "command"
-"""Who works on a store that no gateway holds."""
+"""The actor of commands on a store that no gateway holds."""
 RESERVED = frozenset({GATEWAY, LOOPBACK, UNKNOWN, COMMAND})
-"""Names that no operator may have: the log would not tell them apart."""
+"""Names that no operator may have, because the log uses them itself."""
 
 
 class AuditLog:
@@ -47,7 +47,7 @@ class AuditLog:
         """Those of the queue that were made since the last write."""
         self._lost = 0
         self.behind = False
-        """Whether entries wait that a write should have taken along and did not; the next one takes them all."""
+        """Whether a write failed to take entries along; the next one takes all that wait."""
 
     @property
     def seq(self) -> int:
@@ -55,9 +55,10 @@ class AuditLog:
         return self._last.seq
 
     async def open(self) -> str:
-        """Go on from the last entry of the store; returns how the last run is said to have ended.
+        """Go on from the last entry of the store, and return how the last run ended.
 
-        That is `stop`, `start` where it has not said so, or `` where there was none. Raises `StoreUnavailable`.
+        That is `stop`, `start` where it did not end in order, or an empty text where there was none. Raises
+        `StoreUnavailable`.
         """
         self._last = audit_chain.BEGINNING
         for seq, hash in await self._store.read("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1"):
@@ -94,7 +95,7 @@ class AuditLog:
     async def read(
         self, most: int, *, since: float = 0.0, after: int | None = None, newest_first: bool = False
     ) -> list[AuditEntry]:
-        """At most `most` durable entries from `since` (seconds UTC) on, in their order or the opposite one.
+        """Return at most `most` durable entries from `since` (seconds UTC) on, in their order or the opposite one.
 
         `after` is the number of the entry after which they begin. Raises `StoreUnavailable`.
         """
@@ -104,7 +105,7 @@ class AuditLog:
         return [AuditEntry(*row) for row in await self._store.read(query, parameters)]
 
     def backlog(self) -> Iterator[Statement]:
-        """Everything that is not known to be durable; what the file has already is not written twice."""
+        """Return what writes all entries not known to be durable; an entry that the file has is not written twice."""
         return (Statement(PUT_ENTRY, entry) for entry in list(self._queue.values()))
 
     def _written(self, done: asyncio.Future[None], taken: Sequence[AuditEntry]) -> None:

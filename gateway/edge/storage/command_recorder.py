@@ -1,4 +1,4 @@
-"""Commands, as they are applied, into a file: what `tallygate replay` applies again."""
+"""Writes commands into a file as they are applied; `tallygate replay` applies them again."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = logging.getLogger("tallygate.recorder")
 
 
 class CommandRecorder:
-    """Writes a recording to a new file at `path`, readable for its owner only: it has everybody's names.
+    """Writes a recording to a new file at `path`, which only its owner may read: it has names and addresses.
 
-    Where the disk takes nothing more the recording ends and the log says so; the gateway goes on.
+    Where the file cannot be written any more, the recording ends and the log says so; the gateway goes on.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +43,7 @@ class CommandRecorder:
             self._try_to_write(self._recording.line(command, at, decision))
 
     def flush(self) -> None:
-        """Let the file have what was recorded so far; called once a second."""
+        """Write what was recorded so far to the file; called once a second."""
         if self._file is not None:
             self._try_to_write("", flush=True)
 
@@ -62,9 +62,9 @@ class CommandRecorder:
             if flush:
                 self._file.flush()
         except OSError as fault:
-            log.error("the recording %s ends here: %s", self._path, fault.strerror)
+            log.error("the recording %s ends, the file takes nothing more: %s", self._path, fault.strerror)
             file, self._file = self._file, None
             try:
                 file.close()
             except OSError:
-                log.error("what was recorded last is lost")
+                log.error("the last commands are missing from the recording")

@@ -1,12 +1,12 @@
-"""The archive: history on its way to the store, and out of it again for reports.
+"""Writes history into the store, and reads it again for reports.
 
-Once a second `look` moves history on and writes what has come together: hours that are over, the present hour of each
-pool about once a minute, ended holds and the episodes of refusals. It joins a group commit and nobody waits for it.
-One batch is under way at a time; it is written again until it is durable, and writing it twice changes nothing. What
-the store cannot take waits in memory, for each pool the latest 31 days of hours, 100,000 holds and 50,000 episodes.
+Once a second `poll` writes what is due: intervals that are over, the present interval of each pool about once a minute,
+finished holds and episodes of denials. That joins a group commit, and nobody waits for it. One batch is under way at a
+time; it is written again until it is durable, and writing it twice changes nothing. What the store cannot take waits in
+memory: for each pool the latest 31 days of intervals, 100,000 holds and 50,000 episodes.
 
-Whoever reads gets what the store has and what only memory has. Reading comes in pages, and long work on it makes room
-for heartbeats again and again.
+A reader gets what the store has and what only memory has. Reading is done in pages, and long work on the pages yields
+to the event loop again and again, so that heartbeats are not delayed.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ Ended = tuple[str, str, float, int, float, int | None, str]
 
 
 class DenialRow(NamedTuple):
-    """One episode: somebody asked, and asked again. Times are in seconds UTC, `after` in seconds; `undecided` are the
-    refusals that may still be followed by a grant.
+    """An episode of denials. Times are in seconds UTC, `wait_seconds` in seconds; `undecided` are the denials that may
+    still be followed by a grant.
     """
 
     number: int
@@ -77,12 +77,12 @@ class DenialRow(NamedTuple):
 
     @property
     def undecided(self) -> int:
-        """Refusals whose fate is open."""
+        """Denials that may still be followed by a grant."""
         return self.denials - self.true_denials - self.granted
 
 
 class HistoryStore:
-    """Keeps `history` in `store` for `keep` seconds."""
+    """Writes `history` into `store`, and keeps it there for `keep` seconds."""
 
     def __init__(self, history: History, store: Store, keep: float) -> None:
         self.history = history
@@ -100,7 +100,7 @@ class HistoryStore:
         self._pools: list[tuple[str, str]] = []
 
     async def open(self) -> None:
-        """Learn of which pools the store has a history.
+        """Read of which pools the store has a history.
 
         Raises `StoreUnavailable`.
         """
@@ -146,7 +146,7 @@ class HistoryStore:
                 timeline.ended.remove(hour)
 
     def _due(self, now: Instant, *, everything: bool) -> Iterator[tuple[PoolTimeline, UsageInterval]]:
-        """Hours that are over and have changed since they were written, and one present hour that is due."""
+        """Yield the hours that are over and have changed since they were written, and one present hour that is due."""
         for timeline in self.history.timelines:
             for hour in timeline.ended:
                 if hour.changed:
@@ -189,7 +189,7 @@ class HistoryStore:
         )  # fmt: skip
 
     def _forgotten(self, now: Instant) -> Iterator[Statement]:
-        """One deletion of what is too old, another each time."""
+        """Yield one deletion of rows that are too old, each time of another table or pool."""
         aged = next(self._aged, None)
         if aged is None:
             places = dict.fromkeys(
@@ -209,7 +209,7 @@ class HistoryStore:
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def first(self) -> float:
-        """The beginning of the oldest hour there is, in seconds UTC.
+        """Return the beginning of the oldest hour there is, in seconds UTC.
 
         Raises `StoreUnavailable`.
         """
@@ -218,7 +218,7 @@ class HistoryStore:
         return min(starts if oldest is None else [*starts, oldest])
 
     async def pieces(self, since: float, until: float, now: Instant) -> AsyncIterator[UsagePiece]:
-        """The pieces of hours that start from `since` to before `until`, by time, then in order of their recording.
+        """Yield the pieces of hours that start from `since` to before `until`, by time, then as they were recorded.
 
         Raises `StoreUnavailable`.
         """
@@ -255,7 +255,7 @@ class HistoryStore:
             following = next(waiting, None)
 
     async def denials(self, since: float, after: int, limit: int) -> list[DenialRow]:
-        """Episodes that began at `since` or later with a number above `after`, by number, `limit` at most.
+        """Return the episodes that began at `since` or later with a number above `after`, by number, `limit` at most.
 
         Raises `StoreUnavailable`.
         """
@@ -271,8 +271,9 @@ class HistoryStore:
     async def demand(
         self, model: str, pool: str, since: float, now: Instant
     ) -> AsyncIterator[list[tuple[float, float, int | None]]]:
-        """Holds of a pool that ended at `since` or later or have not ended, as (began, ended, room) in seconds UTC,
-        in pages, the last end first; what is held now ends now.
+        """Yield the holds of a pool that ended at `since` or later or have not ended, as (began, ended, room).
+
+        Times are in seconds UTC. They come in pages, the last end first; what is held now ends now.
 
         Raises `StoreUnavailable`.
         """
@@ -304,7 +305,7 @@ class HistoryStore:
 
 
 async def paced(work: Generator[None, None, R]) -> R:
-    """Do long work a piece at a time, with a turn of the loop after each."""
+    """Do long work piece by piece, with a turn of the event loop after each, and return its result."""
     while True:
         try:
             next(work)

@@ -1,5 +1,7 @@
-"""A store that no gateway holds, opened to make and revoke operators' tokens (the first one is needed before a gateway
-may open its operator port to other machines), to sell licenses, and to ask for one by hand.
+"""A store that no gateway holds, opened by a command.
+
+Commands make and revoke operators' tokens in it (the first one is needed before a gateway may open its operator port to
+other machines), sell licenses, and ask for a license by hand.
 """
 
 from __future__ import annotations
@@ -71,9 +73,9 @@ class OfflineStore:
         return revoked
 
     async def sell(self, serial: str, terms: Mapping[str, object]) -> bool:
-        """Sell a license, or change its terms; whether it is new.
+        """Sell a license, or change its terms; returns whether it is new.
 
-        Raises `Fault` or `StoreUnavailable`.
+        Raises `RequestFault` or `StoreUnavailable`.
         """
         fresh = self.registrar.issue(serial, terms, OFFERS, secrets.token_bytes(KEY_BYTES), time.time())
         detail = self.registrar.licenses[serial].grant.to_json()
@@ -99,7 +101,7 @@ class OfflineStore:
     async def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer the request of a server that has no network.
 
-        Raises `Fault` or `StoreUnavailable`.
+        Raises `RequestFault` or `StoreUnavailable`.
         """
         answer = self.registrar.answer(request, time.time())
         self._journal.add(COMMAND, "license.answered", answer["serial"], {"server": answer["server"]})
@@ -124,7 +126,7 @@ class OfflineStore:
     async def install(self, settings: RegistrationSettings, answer: Mapping[str, Any]) -> Grant:
         """Install a license that answers the last request; a gateway that is started later goes by it.
 
-        Raises `Fault`, `KeyRefused` or `StoreUnavailable`.
+        Raises `RequestFault`, `KeyRefused` or `StoreUnavailable`.
         """
         key, at = read_key(settings.key_file), ClockReading(time.time(), boottime(), boot_id())
         status = LicenseStatus(settings.grace, needed=True)
@@ -145,7 +147,7 @@ class OfflineStore:
 
 @contextlib.asynccontextmanager
 async def offline_store(path: Path, *, new: bool = True) -> AsyncIterator[OfflineStore]:
-    """The store at `path`; where there is none it is made, if it may be `new`.
+    """Open the store at `path`; where there is none it is made, if it may be `new`.
 
     Raises `StoreRefused` where a gateway holds it, or it is no store, and `StoreUnavailable`.
     """
@@ -161,7 +163,7 @@ async def offline_store(path: Path, *, new: bool = True) -> AsyncIterator[Offlin
 
 
 def _ours(path: Path, *, new: bool) -> None:
-    """Refuse what is no store: a gateway would set it aside and begin anew, a command must not."""
+    """Refuse a file that is no store: a gateway would set it aside and make a new one, a command must not."""
     if not path.exists() or not path.stat().st_size:
         if new:
             return

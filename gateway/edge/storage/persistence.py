@@ -1,10 +1,9 @@
-"""What must outlive the process, into the store and out of it again.
+"""Writes what must outlive the process into the store, and restores it at the start.
 
-What decisions change is written with the entries of the audit log that tell of it, licenses that were sold and the
-servers that use them as they register, this gateway's own registration as it is verified, and every few seconds the
-instant at which the gateway lived: after a crash, whoever was in a conference is taken to have left at the last one
-(COUNTING.md, PRO leases 9). Memory leads, the file follows; when the file has fallen behind, `everything` makes it the
-same again.
+Written are: what decisions change, with its entries of the audit log; licenses that were sold, and the servers that
+register with them; this gateway's own registration, each time it is verified; and every 10 s the instant at which the
+gateway lives: after a crash, whoever was in a conference is taken to have left at the last of these (COUNTING.md, PRO
+leases 9). Memory leads, the file follows; after a failure of the disk `everything` makes the file the same again.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from gateway.edge.storage.audit_log import GATEWAY, AuditLog
 from gateway.edge.storage.store import Statement, Store, StoreDamaged
 
 ALIVE_EVERY = 10.0
-"""Seconds between two notes that the gateway lives."""
+"""Seconds between two records that the gateway lives."""
 
 
 class StoredState(NamedTuple):
@@ -68,7 +67,7 @@ class Persistence:
         """Leases whose grant is in the audit log: model, pool, key and kind."""
 
     async def open(self) -> StoredState:
-        """Open the store and put into the state what the last run left; returns all of it.
+        """Open the store, put what the last run left into the state, and return all of it.
 
         Raises `StoreRefused` or `StoreUnavailable`.
         """
@@ -124,7 +123,7 @@ class Persistence:
         state.history.begin(now)
 
     async def close(self) -> None:
-        """Note the last instant of this run, and close the store."""
+        """Record the last instant of this run, and close the store."""
         if self._running:
             self._running = False
             self.audit_log.add(GATEWAY, "stop")
@@ -133,7 +132,7 @@ class Persistence:
         await self.store.close()
 
     def record_alive(self, mono: float) -> None:
-        """Note now and then that the gateway lives."""
+        """Record, where it is due, that the gateway lives."""
         due = mono - self._noted >= ALIVE_EVERY or self.audit_log.behind
         if due and self.store.available:
             self._noted = mono
@@ -181,7 +180,7 @@ class Persistence:
             self.audit_log.add(GATEWAY, "lease.ended", str(change.key), detail | {"cause": change.ended})
 
     def follow_primary(self) -> None:
-        """Take the leases that the model which decides from now on has as told in the audit log."""
+        """Take the leases of the model that decides from now on for entered in the audit log."""
         leases = (each for each in self._leases() if each.model == self._state.terms.model)
         self._audited = {(each.model, each.pool, each.key, each.kind) for each in leases}
 
@@ -190,7 +189,7 @@ class Persistence:
     def audit(
         self, actor: str, action: str, subject: str = "", detail: Mapping[str, Any] | None = None
     ) -> asyncio.Future[None]:
-        """Make an entry in the audit log, durable together with what is written before anything is awaited."""
+        """Make an entry in the audit log; it is durable together with what is written before anything is awaited."""
         self.audit_log.add(actor, action, subject, detail)
         return self.audit_log.write()
 

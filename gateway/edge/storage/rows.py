@@ -1,4 +1,4 @@
-"""What stands in the tables of the store: for each table a function that writes a row and one that reads them.
+"""The tables of the store: for each a function that writes a row and one that reads all rows.
 
 Reading raises `StoreUnavailable`; where the store holds something else than what was written, also `LookupError`,
 `TypeError`, `ValueError` or `AttributeError`.
@@ -203,7 +203,7 @@ END: Mapping[str, str] = {
     "ban": "DELETE FROM ban WHERE subject = ?",
     "operator": "DELETE FROM operator WHERE name = ?",
 }
-"""What writes that an entry of the directory is gone."""
+"""The statement that deletes an entry of the directory, by its table."""
 
 
 def change_statements(change: Change) -> list[Statement]:

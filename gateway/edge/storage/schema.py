@@ -6,7 +6,7 @@ Times are seconds UTC, keys are JSON. A lease that has no `expires` is in use, o
 from __future__ import annotations
 
 APPLICATION = 0x74616C79
-"""What marks a file as ours (`taly`, in ASCII)."""
+"""The application id that marks a file as a store (`taly`, in ASCII)."""
 
 SCHEMA: tuple[tuple[str, ...], ...] = (
     (

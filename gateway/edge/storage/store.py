@@ -46,7 +46,7 @@ class Statement(NamedTuple):
 
 
 class StoreUnavailable(Exception):
-    """What was to be written is not; the text says why."""
+    """Statements were not written, or rows not read; the text says why."""
 
 
 class StoreDamaged(StoreUnavailable):
@@ -178,9 +178,9 @@ class Store:
         return done
 
     async def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a query.
+        """Return the rows of a query.
 
-        Raises `StoreUnavailable`; `StoreDamaged` where that will not pass.
+        Raises `StoreUnavailable`; `StoreDamaged` where trying again will not help.
         """
         try:
             async with self._read_lock, self._open_reader().execute(sql, tuple(values)) as cursor:
@@ -226,7 +226,7 @@ class Store:
                 await self._pause()
 
     async def _pause(self) -> None:
-        """Let some time pass before the next attempt, but do not hold up the end."""
+        """Wait before the next attempt, unless the store is being closed."""
         await asyncio.sleep(0)  # those who waited undo what has failed
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RETRY):
@@ -312,6 +312,6 @@ def _ended(writer: asyncio.Task[None]) -> None:
 
 
 def _retrieved(done: asyncio.Future[None]) -> None:
-    """Whoever does not wait for a write hears of its failure through the store's state."""
+    """Take the failure of a write that nobody awaits; the state of the store shows it."""
     if not done.cancelled():
         done.exception()

@@ -1,7 +1,7 @@
-"""Opening the file of the store: it is ours, whole, of this schema or an older one, and nobody else's meanwhile.
+"""Opens the file of the store, if it is a store, undamaged, of this schema or an older one, and held by nobody else.
 
 A file that is damaged or belongs to another program is set aside under another name, never overwritten. A lock file
-beside it keeps a second gateway from starting on it. A new file is its owner's alone to read: it holds keys.
+beside it keeps a second gateway from starting on it. A new file can be read by its owner only: it holds keys.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import aiosqlite
 from gateway.edge.storage.schema import APPLICATION, SCHEMA
 
 MEMORY = ":memory:"
-"""The path of a store that is forgotten with the process."""
+"""The path of a store in memory, which ends with the process."""
 
 log = logging.getLogger("tallygate.store")
 
 
 class StoreRefused(Exception):
-    """The file cannot be used, and setting it aside would not help: it is held, newer than this program, or not ours
-    to read.
+    """The file cannot be used, and setting it aside would not help: another process holds it, it is newer than this
+    program, or it may not be read.
     """
 
 
 async def opened_or_anew(path: str, patience: float) -> aiosqlite.Connection:
-    """A connection that writes to the store at `path`; what cannot be a store is set aside and a new one begun.
+    """Return a connection that writes to the store at `path`; a file that is no store is set aside, and a new one made.
 
     `patience` is how long it waits for somebody else's lock, in seconds. Raises `StoreRefused`.
     """
@@ -96,7 +96,7 @@ async def _value(db: aiosqlite.Connection, sql: str) -> Any:
 
 
 def _free_name(path: str) -> Path:
-    """The first name beside `path` that no other file was set aside as."""
+    """Return the first name beside `path` under which no other file was set aside."""
     names = (Path(f"{path}.damaged-{number}") for number in itertools.count(1))
     return next(name for name in names if not name.exists())
 
@@ -104,14 +104,14 @@ def _free_name(path: str) -> Path:
 def set_aside(path: str, why: str) -> None:
     """Give the closed file at `path` another name, so that a new one can be begun."""
     aside = _free_name(path)
-    log.error("%s is damaged or no store (%s); set aside as %s, a new one is begun", path, why, aside)
+    log.error("%s is damaged or no store (%s); it was set aside as %s, and a new file is begun", path, why, aside)
     for suffix in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").replace(f"{aside}{suffix}")
 
 
 def _forget_journal(aside: Path) -> None:
-    """Keep the copy of a journal only with the file that it belongs to."""
+    """Delete the copy of a journal unless its file was set aside too."""
     if not aside.exists():
         Path(f"{aside}-wal").unlink(missing_ok=True)
 
