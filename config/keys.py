@@ -11,15 +11,13 @@ import inspect
 import json
 import re
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from config.reading import choices, write
 from config.settings import LicenseSettings, Settings
 from gateway.licensing import MODELS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,15 @@ Pure: whether a file can be read is the loader's question.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
+from config.settings import Settings
 from config.values import quote
 from gateway.core.addresses import is_loopback
 from gateway.core.formats import endpoint, write_duration
 from gateway.licensing import MODELS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from config.settings import Settings
-    from gateway.licensing.model_info import ModelInfo, TermsRule
-
+from gateway.licensing.model_info import ModelInfo, TermsRule
 
 LONGEST_GRACE = 12 * 3600.0
 """Seconds that a license which needs the connection goes on without it (COUNTING.md, Registration)."""

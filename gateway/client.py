@@ -21,21 +21,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 from gateway.client_connection import PORTS, ClientConnection, End, Message, ServerProtocolError, Transport, codec
 from gateway.core.wire import answers
 from gateway.core.wire.answers import Answer
 from gateway.core.wire.backoff import Backoff
 from gateway.core.wire.close_codes import ENDINGS
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
 
 __all__ = [
     "Answer",

@@ -12,14 +12,12 @@ import asyncio
 import json
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from random import Random
+from typing import Any, Literal, Protocol, cast
 
 from gateway.core.wire import json_lines, websocket_frames, websocket_handshake
 from gateway.core.wire.answers import Answer, Closing, Denied, Error
 from gateway.core.wire.close_codes import ENDINGS, ERRORS, FINAL_CODES, reconnects_after_denial
-
-if TYPE_CHECKING:
-    from random import Random
 
 Message = dict[str, Any]
 """A message to the gateway, as it stands on the wire."""

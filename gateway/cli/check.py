@@ -6,25 +6,21 @@ said: the gateway whose file is being checked may be the one that holds it.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import resource
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from config.keys import document, effective
 from config.loader import ConfigError
 from config.rules import ConfigFault, warnings
-from config.settings import SPARE_FILES
+from config.settings import SPARE_FILES, Settings
 from config.values import quote
 from gateway.cli.options import config_options, settings_from
-
-if TYPE_CHECKING:
-    import argparse
-
-    from config.settings import Settings
 
 HELP = "Says whether a configuration is good: every fault at once, the settings, file limit and ports."
 EXAMPLES = """\

@@ -14,11 +14,9 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Protocol, cast
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Protocol, cast
 
 
 class Command(Protocol):

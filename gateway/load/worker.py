@@ -15,16 +15,14 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway.client_connection import ClientConnection, End, Message, Transport, codec
 from gateway.core.wire.answers import Answer, Welcome
 from gateway.load.tally import Tally
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PACE = 0.01
 """Seconds between two batches of new connections, or of farewells."""

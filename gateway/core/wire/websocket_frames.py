@@ -20,13 +20,10 @@ read was that frame: such a number equals itself shifted by one mask.
 
 from __future__ import annotations
 
-from codecs import getincrementaldecoder
-from typing import TYPE_CHECKING, Final, NamedTuple
+from codecs import IncrementalDecoder, getincrementaldecoder
+from typing import Final, NamedTuple
 
 from gateway.core.wire.json_lines import ACK, HEARTBEAT, LIMIT
-
-if TYPE_CHECKING:
-    from codecs import IncrementalDecoder
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
