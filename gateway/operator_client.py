@@ -19,6 +19,9 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 Work = Callable[["Operator", argparse.Namespace], Awaitable[str]]
+"""What an action does: it asks the gateway, and returns what is to be printed."""
+Document = dict[str, Any]
+"""A JSON document of the operator port."""
 
 URL = "http://127.0.0.1:4311"
 

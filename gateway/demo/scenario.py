@@ -70,7 +70,7 @@ class ScenarioStep(NamedTuple):
     host: bool = False
 
 
-class Limits(NamedTuple):
+class OfficeLimits(NamedTuple):
     """Seats with which such an office gets along, but not at its busiest."""
 
     online: int
@@ -116,7 +116,7 @@ class Office:
         self.rooms = [self._room(number) for number in range(max(2, round(clients * 0.03)))]
         self.guests = [self._guest(number) for number in range(max(3, round(clients * 0.12)))]
         phones = sum(worker.phone is not None for worker in self.workers)
-        self.limits = Limits(
+        self.limits = OfficeLimits(
             online=people + phones // 8,
             pro=max(3, round(people * 0.66)),
             guest=max(1, round(clients * 0.04)),

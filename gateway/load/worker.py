@@ -20,8 +20,9 @@ from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
 
-from gateway.client_connection import ClientConnection, End, Message, Transport, codec
+from gateway.client_connection import ClientConnection, ConnectionEnd, Transport, codec
 from gateway.core.wire.answers import Answer, Welcome
+from gateway.core.wire.json_lines import Message
 from gateway.load.tally import Tally
 
 PACE = 0.01
@@ -165,7 +166,7 @@ class SimulatedPeer:
                 tally.removed[str(message.get("reason"))] += 1
                 self._leave()
 
-    def ended(self, link: ClientConnection, end: End) -> None:  # noqa: ARG002 - as above
+    def ended(self, link: ClientConnection, end: ConnectionEnd) -> None:  # noqa: ARG002 - as above
         """Count how it ended."""
         if self.link is None:
             return
@@ -290,7 +291,7 @@ class LoadWorker:
             async with asyncio.timeout(PATIENCE):
                 await self.loop.create_connection(lambda: link, self._plan.host, port, local_addr=source)
         except OSError as fault:
-            peer.ended(link, End(error=OSError(_sentence(fault))))
+            peer.ended(link, ConnectionEnd(error=OSError(_sentence(fault))))
         finally:
             self._slots.release()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hmac import compare_digest
 
 from gateway.core.admission.commands import End, Hello, RequestPro, Resume, Sleep, Wake
-from gateway.core.admission.decision import Decision, Message
+from gateway.core.admission.decision import Decision
 from gateway.core.admission.directory import Ban
 from gateway.core.admission.refusals import is_enforced, rule_refusal, unregistered, with_retry
 from gateway.core.admission.replies import entitlements, finish, refuse, seats, session_id
@@ -19,6 +19,7 @@ from gateway.core.admission.withdrawal import withdrawal
 from gateway.core.counting.license_model import Attempt, Refusal
 from gateway.core.counting.session import ABRUPT, Instant, Session
 from gateway.core.formats import utc
+from gateway.core.wire.json_lines import Message
 
 # -- hello and the end -----------------------------------------------------------------------------------------------
 
