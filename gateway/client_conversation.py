@@ -14,9 +14,21 @@ from dataclasses import dataclass, field
 from random import Random
 
 from gateway.client_connection import ClientConnection, Codec, ConnectionEnd
-from gateway.core.wire.answers import Answer, DeniedAnswer, ErrorAnswer, Welcome
+from gateway.core.wire.answers import Answer, DeniedAnswer, ErrorAnswer, Welcome, seconds
 from gateway.core.wire.close_codes import ENDINGS
 from gateway.core.wire.json_lines import Message
+
+USUAL_INTERVAL = 30.0
+"""Seconds between two heartbeats where the gateway states no time."""
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600.0
+"""Bounds of what is taken for that, whatever the gateway states: ten messages a second are what it reads for ever, if
+nothing else is set (`PROTOCOL.md`, Rates)."""
+
+
+def heartbeat_interval(welcome: Welcome) -> float:
+    """Return the seconds between two heartbeats, as the gateway states them within bounds."""
+    stated = seconds(welcome.get("heartbeat_seconds")) or USUAL_INTERVAL
+    return min(max(stated, SHORTEST_INTERVAL), LONGEST_INTERVAL)
 
 
 class Denied(Exception):
@@ -33,7 +45,7 @@ class Denied(Exception):
         self.pool: str | None = message.get("pool")
         self.used: int | None = message.get("used")
         self.limit: int | None = message.get("limit")
-        self.retry_after: float | None = message.get("retry_after_seconds")
+        self.retry_after: float | None = seconds(message.get("retry_after_seconds"))
         full = f" ({self.pool} {self.used}/{self.limit})" if self.pool else ""
         super().__init__(f"{self.request} denied: {self.reason}{full}")
 
@@ -235,12 +247,12 @@ class ClientConversation:
     def _begin(self, welcome: Welcome) -> None:
         self.online = True
         self._welcomed_at = self._heard_at
-        self._interval = self._heartbeat or float(welcome.get("heartbeat_seconds") or 30.0)
-        self._silence = float(welcome.get("timeout_seconds") or 2.5 * self._interval)
+        self._interval = self._heartbeat or heartbeat_interval(welcome)
+        self._silence = seconds(welcome.get("timeout_seconds")) or 2.5 * self._interval
         first = self._random.uniform(0.0, self._interval)
         self._beats = asyncio.get_running_loop().call_later(first, self._beat)
-        self._on_message(welcome, None)
         self._welcome.set_result(welcome)
+        self._on_message(welcome, None)
 
     def _beat(self) -> None:
         self._beaten_at = self._clock()

@@ -21,7 +21,8 @@ class Reconnection:
     """Brings a client back: attempt after attempt until one holds, or the gateway says to stay away.
 
     `attempt` connects and goes on where the client was; it raises `Denied`, `RequestError` or `OSError`. `give_up` is
-    called with the end after which no attempt follows. It owns the one task in which this happens.
+    called with the end after which no attempt follows, and with any other fault as the end. It owns the one task in
+    which this happens.
     """
 
     def __init__(
@@ -64,6 +65,9 @@ class Reconnection:
                 await self._attempt()
             except (Denied, RequestError, OSError) as fault:
                 end = end_of(fault)
+            except Exception as fault:  # such as that of an application's callback: who waits must hear of it
+                end = ConnectionEnd(error=fault)
+                break
             else:
                 self._task = None
                 return

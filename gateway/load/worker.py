@@ -21,6 +21,7 @@ from random import Random
 from typing import Any
 
 from gateway.client_connection import ClientConnection, ConnectionEnd, Transport, codec
+from gateway.client_conversation import heartbeat_interval
 from gateway.core.wire.answers import Answer, Welcome
 from gateway.core.wire.json_lines import Message
 from gateway.load.tally import Tally
@@ -224,7 +225,7 @@ class LoadWorker:
     def beat_for(self, peer: SimulatedPeer, welcome: Welcome) -> None:
         """Beat for a peer from now on; the first welcome states the interval."""
         if self._wheel is None:
-            interval = self._plan.heartbeat or float(welcome.get("heartbeat_seconds") or 30.0)
+            interval = self._plan.heartbeat or heartbeat_interval(welcome)
             self._wheel = HeartbeatSchedule(interval, self._random, self.tally)
         self._wheel.add(peer)
 

@@ -6,6 +6,7 @@ fields: it leaves them alone.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NotRequired, TypedDict
 
 
@@ -158,3 +159,16 @@ Answer = (
     | ErrorAnswer
 )
 """Any message of the gateway."""
+
+
+def seconds(value: object) -> float | None:
+    """Return the seconds that a field of a message states; None where that is no length of time.
+
+    A gateway states none such, but what is heard over a network need not be one.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if value >= 0 and math.isfinite(value) else None
+    except OverflowError:  # a whole number that no float can hold
+        return None
