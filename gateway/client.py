@@ -112,9 +112,7 @@ class Client:
 
         self._conversation: ClientConversation | None = None
         self._participation = Participation()
-        self._reconnection: Reconnection | None = None
-        if backoff is not None:
-            self._reconnection = Reconnection(backoff, self._random, self._come_back, self._give_up)
+        self._reconnection = Reconnection(backoff, self._random, self._come_back, self._finish)
         self._resume: str | None = None
         self._numbers = itertools.count(1)
         self._unasked: deque[Answer] = deque(maxlen=KEPT)
@@ -165,7 +163,7 @@ class Client:
 
         Raises `Denied` (hello refused), `RequestError` (hello not understood), `Closed`, `TimeoutError` or `OSError`.
         """
-        if self._conversation is not None or self._coming_back:
+        if self._conversation is not None or self._reconnection.running:
             raise RuntimeError("already connected")
         self._end, self._leaving, self._resume, self._participation = None, False, None, Participation()
         try:
@@ -236,8 +234,7 @@ class Client:
     async def bye(self) -> None:
         """End the session: say `bye`, wait for the gateway to close, stop coming back. Doing it twice is harmless."""
         self._leaving = True
-        if self._reconnection is not None:
-            await self._reconnection.stop()
+        await self._reconnection.stop()
         if self._conversation is not None:
             self._conversation.bye()
             try:
@@ -295,7 +292,7 @@ class Client:
             self.seats = tuple(held["seats"])
             self.rights = tuple(held.get("rights", self.rights))
             self.pro_expires = held.get("pro_expires", self.pro_expires)
-        if request is None and (message["type"] != "welcome" or self._coming_back):
+        if request is None and (message["type"] != "welcome" or self._reconnection.running):
             self._deliver(message)
 
     def _deliver(self, message: Answer) -> None:
@@ -310,45 +307,24 @@ class Client:
         conversation, self._conversation = self._conversation, None
         self._lost = end
         self._changed.set()
-        if self._leaving:
+        if self._leaving or conversation is None:
             self._finish(end)
-        elif self._coming_back:
-            return  # the attempt that is going on sees that the connection is gone
-        elif self._reconnection is None or conversation is None or not end.reconnect:
-            self._finish(end)
-        else:
+        elif not self._reconnection.running:  # if it is, its attempt sees that the connection is gone
             self._reconnection.start(end, conversation.stood)
 
     # -- coming back ---------------------------------------------------------------------------------------------------
-
-    @property
-    def _coming_back(self) -> bool:
-        return self._reconnection is not None and self._reconnection.running
 
     async def _come_back(self) -> None:
         """Connect once more, and go on where the lost connection was."""
         welcome = await self._attempt()
         if self._rejoin and "conferences" not in welcome:
             try:
-                await self._participation.restore(self._repeat)
+                await self._participation.restore(self.request, self._deliver)
             except OSError as fault:
                 self._drop(end_of(fault))
                 raise
         if not self.connected:
             raise Closed(self._lost)
-
-    async def _repeat(self, verb: str, fields: Message) -> None:
-        """Make a request of the lost session again; the answer is told like anything unasked."""
-        answer: Answer
-        try:
-            answer = await self.request(verb, **fields)
-        except (Denied, RequestError) as refusal:
-            answer = refusal.message
-        self._deliver(answer)
-
-    def _give_up(self, end: ConnectionEnd) -> None:
-        self._drop(end)
-        self._finish(end)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -366,6 +342,7 @@ class Client:
         self._changed.set()
 
     def _finish(self, end: ConnectionEnd) -> None:
+        """Do not come back any more."""
+        self._drop(end)
         if self._end is None:
             self._end = end
-        self._changed.set()

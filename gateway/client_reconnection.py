@@ -20,14 +20,14 @@ from gateway.core.wire.json_lines import Message
 class Reconnection:
     """Brings a client back: attempt after attempt until one holds, or the gateway says to stay away.
 
-    `attempt` connects and goes on where the client was; it raises `Denied`, `RequestError` or `OSError`. `give_up` is
-    called with the end after which no attempt follows, and with any other fault as the end. It owns the one task in
-    which this happens.
+    Without a `backoff` it makes none. `attempt` connects and goes on where the client was; it raises `Denied`,
+    `RequestError` or `OSError`. `give_up` is called with the end after which no attempt follows, and with any other
+    fault as the end. It owns the one task in which this happens.
     """
 
     def __init__(
         self,
-        backoff: Backoff,
+        backoff: Backoff | None,
         random: Random,
         attempt: Callable[[], Awaitable[None]],
         give_up: Callable[[ConnectionEnd], None],
@@ -45,10 +45,13 @@ class Reconnection:
         return self._task is not None
 
     def start(self, end: ConnectionEnd, stood: float) -> None:
-        """Begin after `end` of a connection that stood for so many seconds."""
+        """Begin after `end` of a connection that stood for so many seconds, or give up at once."""
+        if self._backoff is None or not end.reconnect:
+            self._give_up(end)
+            return
         if stood >= self._backoff.cap:
             self._failures = 0  # only a connection that stood for a while ends the row of failures
-        self._task = asyncio.get_running_loop().create_task(self._run(end), name="client reconnection")
+        self._task = asyncio.get_running_loop().create_task(self._run(end, self._backoff), name="client reconnection")
 
     async def stop(self) -> None:
         """Give it up, without a call of `give_up`."""
@@ -57,9 +60,9 @@ class Reconnection:
             task.cancel()
             await asyncio.wait([task])
 
-    async def _run(self, end: ConnectionEnd) -> None:
+    async def _run(self, end: ConnectionEnd, backoff: Backoff) -> None:
         while end.reconnect:
-            await asyncio.sleep(end.retry_after + self._backoff.delay(self._failures, self._random.uniform))
+            await asyncio.sleep(end.retry_after + backoff.delay(self._failures, self._random.uniform))
             self._failures += 1
             try:
                 await self._attempt()
@@ -118,11 +121,21 @@ class Participation:
             case "asleep" | "awake":
                 self.asleep = message["type"] == "asleep"
 
-    async def restore(self, repeat: Callable[[str, Message], Awaitable[None]]) -> None:
-        """Do again, in a new session, what the lost one had done; `repeat` makes one request of it.
+    async def restore(self, request: Callable[..., Awaitable[Answer]], deliver: Callable[[Answer], None]) -> None:
+        """Do again, in a new session, what the lost one had done: `request` is that of the client.
 
-        Raises what `repeat` raises. What was not answered until then is left for the next time.
+        The answers, refusals too, are given to `deliver` like what comes unasked. Raises `Closed` or `TimeoutError`;
+        what was not answered until then is left for the next time.
         """
+
+        async def repeat(verb: str, fields: Message) -> None:
+            answer: Answer
+            try:
+                answer = await request(verb, **fields)
+            except (Denied, RequestError) as refusal:
+                answer = refusal.message
+            deliver(answer)
+
         if self._to_sleep:
             await repeat("sleep", {})
             self._to_sleep = False
