@@ -22,7 +22,7 @@ from gateway.licensing import MODELS
 
 @dataclass(frozen=True, slots=True)
 class ConfigKey:
-    """One key: its section and field, the kind of its value, its default, and what `config.values.setting` says of it.
+    """One key: its section and field, the kind of its value, its default, and what `setting` says of it.
 
     `help` explains it; `live` says that a running gateway takes a change of it over when it reads its file again.
     """
