@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from config.values import Choice, Duration, File, Flaw, Form, KindError, Range, quote
+from config.values import Choice, File, Flaw, Form, KindError, quote
 from gateway.core.formats import DURATION_FORM, read_duration, write_duration
+from gateway.core.setting_kinds import Duration, Range
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:

@@ -1,8 +1,9 @@
 """The settings: one frozen dataclass for each section of the configuration.
 
-A field is a key of the section and has the same name; its annotation is the kind of its value (`config.values`).
-`setting` gives its default, what the default file says of it, and whether a running gateway takes a change of it over.
-Nothing else has to know of a key; rules between keys are in `config.rules`. Pure: no file is read here.
+A field is a key of the section and has the same name; its annotation is the kind of its value (`config.values`,
+`gateway.core.setting_kinds`). `setting` gives its default, what the default file says of it, and whether a running
+gateway takes a change of it over. Nothing else has to know of a key; rules between keys are in `config.rules`. Pure: no
+file is read here.
 """
 
 from __future__ import annotations
@@ -11,25 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from config.values import (
-    Choice,
-    Count,
-    Endpoint,
-    FilePath,
-    Fingerprint,
-    Home,
-    HomeOrNone,
-    Host,
-    Network,
-    Origin,
-    Path,
-    Port,
-    Positive,
-    PositiveSeconds,
-    Range,
-    Seconds,
-    setting,
-)
+from config.values import Choice, Endpoint, FilePath, Fingerprint, Home, HomeOrNone, Host, Network, Origin, Path, Port
+from gateway.core.setting_kinds import Count, Positive, PositiveSeconds, Range, Seconds, setting
 from gateway.licensing import MODELS
 
 OTHER_FILES = 40

@@ -1,7 +1,6 @@
-"""The kinds of values a setting can have.
+"""The kinds of values that only the configuration has: hosts and ports, networks, origins, ids, files.
 
-A settings dataclass annotates its fields with these; `config.reading` reads, checks and writes a value by its
-annotation alone. Pure: license models use the kinds too.
+Those that license models have too, numbers and durations, are in `gateway.core.setting_kinds`. Pure.
 """
 
 from __future__ import annotations
@@ -10,15 +9,11 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 from gateway.core.formats import ID_FORM, endpoint, is_hex, is_id
-
-MANY = 1_000_000_000
-"""The largest number any setting takes: far above use, exact as a float, harmless to the kernel."""
-CENTURY = 36_500 * 86_400.0
-"""The longest duration any setting takes, in seconds: the end of such a lease is still a date."""
+from gateway.core.setting_kinds import Range
 
 
 class Flaw(NamedTuple):
@@ -34,22 +29,6 @@ class KindError(ValueError):
     def __init__(self, *flaws: Flaw) -> None:
         super().__init__("; ".join(flaw.reason for flaw in flaws))
         self.flaws = flaws
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Inclusive bounds of an integer."""
-
-    low: int
-    high: int = MANY
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """Marks a float as seconds, written `"300ms"`, `"30s"`, `"24h"`, `"400d"` in TOML; inclusive bounds in seconds."""
-
-    low: float = 0.0
-    high: float = CENTURY
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +50,6 @@ class Form:
 @dataclass(frozen=True, slots=True)
 class File:
     """Marks a string as the path of a file to be read, "" for none; whether it can be read is the loader's check."""
-
-
-T = TypeVar("T")
-
-
-def setting(default: T, *, help: str, live: bool = False) -> T:
-    """A field of a settings dataclass.
-
-    `help` is what the default file says of it; `live` says that a running gateway takes a change over when it reads
-    its file again, without it the change waits for the next start. Returns the field, which stands where dataclasses
-    expect its default.
-    """
-    return field(default=default, metadata={"help": help, "live": live})
 
 
 def quote(text: str) -> str:
@@ -145,11 +111,7 @@ def _filled(text: str) -> str:
     return text
 
 
-Count = Annotated[int, Range(0)]
-Positive = Annotated[int, Range(1)]
 Port = Annotated[int, Range(0, 65535)]
-Seconds = Annotated[float, Duration()]
-PositiveSeconds = Annotated[float, Duration(low=0.001)]
 Host = Annotated[str, Form("an address or a host name", _host)]
 Network = Annotated[str, Form('a network such as "10.0.0.0/8"', _network)]
 Origin = Annotated[str, Form('an origin such as "https://example.org"', _origin)]

@@ -16,7 +16,7 @@ from random import Random
 from typing import Literal, Protocol, cast
 
 from gateway.core.wire import json_lines, websocket_frames, websocket_handshake
-from gateway.core.wire.answers import Answer, Closing, DeniedAnswer, ErrorAnswer
+from gateway.core.wire.answers import Answer, Closing, DeniedAnswer, ErrorAnswer, seconds
 from gateway.core.wire.close_codes import ENDINGS, ERRORS, FINAL_CODES, reconnects_after_denial
 from gateway.core.wire.json_lines import Message
 
@@ -54,7 +54,7 @@ class ConnectionEnd:
         if last["type"] == "denied":
             return last if last.get("request") == "hello" else None
         if last["type"] == "error":
-            return last if last.get("code") in ERRORS else None
+            return last if str(last.get("code")) in ERRORS else None
         return None
 
     @property
@@ -75,17 +75,17 @@ class ConnectionEnd:
             return reconnects_after_denial(str(word.get("reason")))
         if word is not None and word["type"] == "error":
             return ENDINGS[ERRORS[word["code"]]].reconnect
-        if word is not None and "reconnect" in word:
-            return bool(word["reconnect"])
+        if word is not None and isinstance(word.get("reconnect"), bool):
+            return word["reconnect"]
         if isinstance(self.error, ServerProtocolError) and self.error.status is not None:
             return not 400 <= self.error.status < 500 or self.error.status in {408, 429}
         return self.code not in FINAL_CODES
 
     @property
     def retry_after(self) -> float:
-        """Seconds the gateway asked to wait before coming back."""
+        """Seconds the gateway asked to wait before coming back; 0 where it named no time."""
         word = self._last_word
-        return float(word.get("retry_after_seconds") or 0.0) if word is not None and word["type"] != "error" else 0.0
+        return 0.0 if word is None else seconds(word.get("retry_after_seconds")) or 0.0
 
 
 class Codec(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
 from random import Random
 from typing import cast
@@ -23,7 +24,7 @@ from gateway.client_connection import (
 from gateway.core.wire import json_lines, websocket_handshake
 from gateway.core.wire import websocket_frames as frames
 from gateway.core.wire.answers import Answer, Closing
-from gateway.core.wire.close_codes import ENDINGS, farewell
+from gateway.core.wire.close_codes import ENDINGS, ERRORS, farewell
 
 WELCOME = b'{"type":"welcome","session":"s-1"}'
 JOINED = '{"type":"joined","conference":"weekly","note":"gr\u00fc\u00df"}'.encode()
@@ -247,3 +248,29 @@ def test_a_cut_line_is_a_reason_to_come_back() -> None:
 
 def test_messages_are_sent_compact() -> None:
     assert json.loads(LineCodec().encode(json_lines.encode({"type": "bye"}))) == {"type": "bye"}
+
+
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=9)
+    | st.sampled_from([*ENDINGS, *ERRORS]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["closing", "denied", "error", "welcome"])},
+        optional=dict.fromkeys(("request", "reason", "code", "reconnect", "retry_after_seconds"), JUNK),
+    )
+)
+def test_whatever_the_last_word_holds_there_is_an_answer(word: dict[str, object]) -> None:
+    end = ConnectionEnd(last=cast(Answer, word))
+    assert isinstance(end.reason, str)
+    assert isinstance(end.reconnect, bool)
+    assert math.isfinite(end.retry_after)
+    assert end.retry_after >= 0

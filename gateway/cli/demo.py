@@ -24,11 +24,12 @@ from typing import Any
 from config.loader import ConfigError, load
 from config.reading import read
 from config.settings import Settings
-from config.values import KindError, PositiveSeconds
+from config.values import KindError
 from gateway.cli.load import count
 from gateway.cli.serve import fast_loop, raise_file_limit, screen
 from gateway.core.admission.directory import Group
 from gateway.core.formats import utc
+from gateway.core.setting_kinds import PositiveSeconds
 from gateway.demo import simulated_history
 from gateway.demo.scenario import DAY, HOUR, Office, bustle
 from gateway.demo.simulated_clients import SimulatedClients

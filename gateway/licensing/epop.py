@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from config.values import Count, setting
 from gateway.core.counting.license_model import CONFERENCE_ENDS, LicenseModel, PoolTerms
 from gateway.core.counting.session import Seat, Session
+from gateway.core.setting_kinds import Count, setting
 from gateway.licensing.model_info import ModelInfo, PoolInfo
 
 

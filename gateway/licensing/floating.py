@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from config.values import Count, Seconds, setting
 from gateway.core.counting.license_model import CONNECTION_ENDS, LicenseModel, PoolTerms
 from gateway.core.counting.session import Key, Seat, Session
+from gateway.core.setting_kinds import Count, Seconds, setting
 from gateway.licensing.model_info import ModelInfo, PoolInfo, TermsRule
 
 

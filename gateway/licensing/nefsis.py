@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from config.values import Count, Positive, setting
 from gateway.core.counting.license_model import (
     CONFERENCE_ENDS,
     LEASE_ENDS,
@@ -22,6 +21,7 @@ from gateway.core.counting.license_model import (
     Refusal,
 )
 from gateway.core.counting.session import Conference, Seat, Session
+from gateway.core.setting_kinds import Count, Positive, setting
 from gateway.licensing.epop import one_line
 from gateway.licensing.model_info import ModelInfo, PoolInfo, PoolNeed
 

@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from config.values import Count, PositiveSeconds, setting
 from gateway.core.counting.license_model import (
     CONFERENCE_ENDS,
     CONNECTION_ENDS,
@@ -27,6 +26,7 @@ from gateway.core.counting.license_model import (
 from gateway.core.counting.session import Seat, Session
 from gateway.core.formats import utc
 from gateway.core.registration.grant import Grant
+from gateway.core.setting_kinds import Count, PositiveSeconds, setting
 from gateway.licensing.model_info import ModelInfo, PoolInfo
 
 USER_RIGHTS = (

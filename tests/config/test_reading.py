@@ -8,21 +8,8 @@ from typing import Any, Literal
 import pytest
 
 from config.reading import nearest, parse, read, write
-from config.values import (
-    Count,
-    Endpoint,
-    Fingerprint,
-    Home,
-    HomeOrNone,
-    Host,
-    KindError,
-    Network,
-    Origin,
-    Path,
-    Positive,
-    PositiveSeconds,
-    Seconds,
-)
+from config.values import Endpoint, Fingerprint, Home, HomeOrNone, Host, KindError, Network, Origin, Path
+from gateway.core.setting_kinds import Count, Positive, PositiveSeconds, Seconds
 
 Shadow = Literal["all"] | tuple[Literal["epop", "floating"], ...]
 Packs = tuple[Literal[50, 100], ...]

@@ -1,16 +1,17 @@
 """What the gateway says to a client: one typed dict for each message (`PROTOCOL.md`, Gateway messages).
 
 `Answer` is any of them; `type` tells which. A client that talks to a newer gateway may hear other types and other
-fields: it ignores them.
+fields: it leaves them alone.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NotRequired, TypedDict
 
 
 class Entitlements(TypedDict):
-    """What a session holds. `rights` and `pro_expires` (RFC 3339, UTC) are present only under TrueConf."""
+    """What a session holds. `rights` and `pro_expires` (RFC 3339, UTC) are there under TrueConf only."""
 
     seats: list[str]
     rights: NotRequired[list[str]]
@@ -22,10 +23,7 @@ class _Message(TypedDict):
 
 
 class Welcome(Entitlements, _Message):
-    """Answers `hello`: the session that began, or goes on. Times are in seconds.
-
-    `conferences` is present only after a resume.
-    """
+    """There is a session; `conferences` is there after a resume only. Times are in seconds."""
 
     type: Literal["welcome"]
     session: str
@@ -37,7 +35,7 @@ class Welcome(Entitlements, _Message):
 
 
 class Ack(_Message):
-    """Answers a heartbeat; `seq` repeats that of the heartbeat, if it had one."""
+    """A heartbeat was heard; `seq` is that of the heartbeat, if it had one."""
 
     type: Literal["ack"]
     seq: NotRequired[int]
@@ -71,7 +69,7 @@ class Started(Entitlements, _Message):
 
 
 class Left(Entitlements, _Message):
-    """The session is no longer a member of the conference."""
+    """The session is a member of the conference no more."""
 
     type: Literal["left"]
     conference: str
@@ -100,16 +98,13 @@ class Granted(_Message):
 
 
 class Status(Entitlements):
-    """The PRO license of the account has changed; the gateway sends it unasked."""
+    """The PRO license of the account has changed; it comes unasked."""
 
     type: Literal["status"]
 
 
 class DeniedAnswer(_Message):
-    """A request is refused by a limit or a rule.
-
-    `pool` is present with the reason `pool_full`, `used` and `limit` where a limit was reached.
-    """
+    """A request is refused by a limit or a rule. `pool` is there with `pool_full`, `used` and `limit` with a limit."""
 
     type: Literal["denied"]
     request: str
@@ -122,7 +117,7 @@ class DeniedAnswer(_Message):
 
 
 class Removed(Entitlements):
-    """The session was taken out of a conference; the gateway sends it unasked."""
+    """The session was taken out of a conference; it comes unasked."""
 
     type: Literal["removed"]
     conference: str
@@ -164,3 +159,16 @@ Answer = (
     | ErrorAnswer
 )
 """Any message of the gateway."""
+
+
+def seconds(value: object) -> float | None:
+    """Return the seconds that a field of a message states; None where that is no length of time.
+
+    A gateway states none such, but what is heard over a network need not be one.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if value >= 0 and math.isfinite(value) else None
+    except OverflowError:  # a whole number that no float can hold
+        return None

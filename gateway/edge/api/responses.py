@@ -13,8 +13,8 @@ from typing import Annotated, Any, Generic, NoReturn, TypedDict, TypeVar
 from aiohttp import web
 
 from config.reading import read
-from config.values import Seconds
 from gateway.core.formats import is_id, utc
+from gateway.core.setting_kinds import Seconds
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.api.schemas import DURATION, TIME, Schema, Time, query, text, whole
 

@@ -1,0 +1,185 @@
+"""How the reference client comes back: how long it waits, what it does again, and that nothing stops it halfway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from random import Random
+from typing import Any
+
+import pytest
+
+from gateway.client import Answer, Backoff, Client, Closed, Transport
+from gateway.client_connection import ConnectionEnd
+from gateway.client_reconnection import Reconnection
+from tests.conftest import House, Serve, until
+
+PATIENCE = 10.0
+AT_ONCE = Backoff(base=0.0)
+
+both = pytest.mark.parametrize("transport", ["tcp", "websocket"])
+
+
+class Lowest(Random):
+    """Draws the lowest number of every range, and keeps the upper ends; `enough` is set when there are so many."""
+
+    def __init__(self, number: int = 0) -> None:
+        super().__init__(0)
+        self.number = number
+        self.highs: list[float] = []
+        self.enough = asyncio.Event()
+
+    def uniform(self, a: float, b: float) -> float:
+        self.highs.append(b)
+        if len(self.highs) == self.number:
+            self.enough.set()
+        return a
+
+
+def client(house: House, transport: Transport, **options: Any) -> Client:
+    port = house.tcp if transport == "tcp" else house.websocket
+    return Client("127.0.0.1", port, transport=transport, **options)
+
+
+async def comes(event: asyncio.Event) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await event.wait()
+
+
+# -- how long it waits -------------------------------------------------------------------------------------------------
+
+
+@both
+async def test_the_wait_grows_with_every_attempt_up_to_its_bound(serve: Serve, transport: Transport) -> None:
+    house, random = await serve(), Lowest(8)
+    async with client(house, transport, heartbeat=7.0, random=random) as one:
+        for listener in house.runtime.client_listeners:
+            listener.close()
+        one.abort()
+        await comes(random.enough)
+    assert random.highs[:8] == [7.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+async def test_only_a_connection_that_stood_for_a_while_ends_the_row_of_failures(serve: Serve) -> None:
+    house, random, now = await serve(), Lowest(), [0.0]
+    async with client(house, "tcp", heartbeat=7.0, random=random, clock=lambda: now[0]) as one:
+        for stood in (1.0, 29.0, 30.0, 1.0):
+            now[0] += stood
+            one.abort()
+            assert (await anext(one))["type"] == "welcome"
+    waits = [high for high in random.highs if high != 7.0]
+    assert waits == [1.0, 2.0, 1.0, 2.0]
+
+
+# -- what it does again ------------------------------------------------------------------------------------------------
+
+
+@both
+async def test_a_loss_while_joining_again_forgets_no_conference(serve: Serve, transport: Transport) -> None:
+    """The line is cut once more while the second of three conferences is joined again."""
+    house, rooms = await serve(), ["daily", "weekly", "yearly"]
+    told: list[tuple[str, Any]] = []
+    all_joined = asyncio.Event()
+
+    def hear(message: Answer) -> None:
+        told.append((message["type"], message.get("conference")))
+        if [kind for kind, _ in told] == ["welcome", "joined"]:
+            asyncio.get_running_loop().call_soon(one.abort)  # after the next request was sent
+        if len(told) == 6:
+            all_joined.set()
+
+    one = client(house, transport, backoff=AT_ONCE, on_message=hear)
+    async with one:
+        for room in rooms:
+            await one.join(room)
+        one.abort()
+        await comes(all_joined)
+        assert one.conferences == set(rooms)
+        assert await house.http("GET", "/api/connections/count") == (200, {"count": 1})
+    again = [("joined", room) for room in rooms]
+    assert told == [("welcome", None), again[0], ("welcome", None), *again]
+
+
+@both
+async def test_a_loss_while_going_to_sleep_again_is_made_good(serve: Serve, transport: Transport) -> None:
+    house = await serve()
+    told: list[str] = []
+    asleep = asyncio.Event()
+
+    def hear(message: Answer) -> None:
+        told.append(message["type"])
+        if told == ["welcome"]:
+            one.abort()
+        if told[-1] == "asleep":
+            asleep.set()
+
+    one = client(house, transport, backoff=AT_ONCE, on_message=hear)
+    async with one:
+        await one.sleep()
+        one.abort()
+        await comes(asleep)
+        assert one.asleep
+    assert told == ["welcome", "welcome", "asleep"]
+
+
+# -- nothing stops it halfway ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stated", ["soon", [], True, -1, 10**400, None], ids=repr)
+async def test_a_gateway_that_names_no_time_is_come_back_to(stated: Any) -> None:
+    """No gateway of ours says such things, so that something else must."""
+    welcome = {"type": "welcome", "session": "s-1", "heartbeat_seconds": 1e-9, "timeout_seconds": "long", "seats": []}
+    closing = {"type": "closing", "reason": "drained", "code": 1012, "reconnect": True, "retry_after_seconds": stated}
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(writer)
+        said = [welcome, closing] if len(served) == 1 else [welcome]
+        writer.writelines(json.dumps(message).encode() + b"\n" for message in said)
+        if len(said) == 2:
+            writer.close()
+
+    served: list[asyncio.StreamWriter] = []
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        random = Lowest()
+        one = Client(port=server.sockets[0].getsockname()[1], backoff=AT_ONCE, random=random)
+        await one.connect()
+        async with asyncio.timeout(PATIENCE):
+            kinds = [(await anext(one))["type"] for _ in range(2)]
+            await one.ready()
+        assert kinds == ["closing", "welcome"]
+        assert random.highs == [0.1, 0.0, 0.1]
+        for writer in served:
+            writer.close()
+        await one.bye()
+
+
+async def test_who_waits_hears_of_a_fault_of_the_application(serve: Serve) -> None:
+    house = await serve()
+
+    def hear(message: Answer) -> None:
+        if message["type"] == "joined":
+            raise ZeroDivisionError
+
+    async with client(house, "tcp", backoff=AT_ONCE, on_message=hear) as one:
+        await one.join("weekly")
+        one.abort()
+        async with asyncio.timeout(PATIENCE):
+            assert [message async for message in one] == []
+        with pytest.raises(Closed, match="ZeroDivisionError"):
+            await one.ready()
+        assert one.end is not None
+        assert isinstance(one.end.error, ZeroDivisionError)
+
+
+async def test_who_is_told_to_stay_away_makes_no_attempt() -> None:
+    attempts: list[int] = []
+    given_up: list[ConnectionEnd] = []
+
+    async def attempt() -> None:
+        attempts.append(1)
+
+    end = ConnectionEnd(code=1000)
+    reconnection = Reconnection(AT_ONCE, Lowest(), attempt, given_up.append)
+    reconnection.start(end, 0.0)
+    await until(lambda: not reconnection.running)
+    assert (attempts, given_up) == ([], [end])
