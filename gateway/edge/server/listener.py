@@ -114,7 +114,7 @@ class Listener(Generic[C]):
         except OSError as fault:
             self.close()
             reason = fault.strerror or str(fault)
-            raise OSError(fault.errno, f"{self.transport} door on {host} port {port}: {reason}") from fault
+            raise OSError(fault.errno, f"{self.transport} listener on {host} port {port}: {reason}") from fault
         self.last_port = self.port
         self._watch()
 
@@ -195,7 +195,7 @@ class Listener(Generic[C]):
         """Accept nothing for a while: the socket stays readable, and would be tried again in every turn."""
         if fault.errno not in OUT_OF_FILES:
             raise fault
-        log.error("%s door: out of files, not accepting for %g s: %s", self.transport, OUT_OF_FILES_PAUSE, fault)
+        log.error("%s listener: out of files, not accepting for %g s: %s", self.transport, OUT_OF_FILES_PAUSE, fault)
         self._unwatch()
         if self._resume is None:
             self._resume = asyncio.get_running_loop().call_later(OUT_OF_FILES_PAUSE, self._watch)
@@ -244,7 +244,7 @@ class Listener(Generic[C]):
                     sock.shutdown(socket.SHUT_WR)
                     sock.recv(65536)  # what is unread at the close would reset the connection, and the refusal with it
             except OSError as fault:
-                log.debug("%s door: a refused client was gone: %s", self.transport, fault)
+                log.debug("%s listener: a refused client was gone: %s", self.transport, fault)
 
     async def _attach(self, sock: socket.socket, address: str, *, proxied: bool) -> None:
         """Make a connection of a socket: after the proxy's header, and with TLS, where these are asked for."""
@@ -270,7 +270,7 @@ class Listener(Generic[C]):
                 make, sock, ssl=self.tls, ssl_handshake_timeout=deadline if self.tls is not None else None
             )
         except (OSError, TimeoutError, proxy_protocol.NotProxied) as fault:
-            log.info("%s door: %s did not get in: %s", self.transport, address, fault or "timeout")
+            log.info("%s listener: %s did not get in: %s", self.transport, address, fault or "timeout")
             self.rejected["handshake"] = self.rejected.get("handshake", 0) + 1
             sock.close()
         except asyncio.CancelledError:

@@ -1,11 +1,11 @@
-"""Deadlines as a ring of buckets.
+"""A timer wheel: deadlines in a ring of buckets, one for each tick.
 
-Time is counted in ticks. Whatever must be looked at in tick `t` lies in bucket `t mod size`. A peer that is heard moves
-nothing: it only notes the tick. When its bucket comes round it is looked at, and either goes into the bucket of its new
-deadline or is due. So a heartbeat costs one assignment, and a sweep touches only what could be due.
+What must be looked at in tick `t` lies in bucket `t mod size`. A peer that is heard moves nothing: its connection notes
+the tick and stays in its bucket. When the bucket's tick comes, the connection is looked at, and either goes into the
+bucket of its new deadline or is due. So a heartbeat costs one assignment, and a tick touches only what could be due.
 
-Ticks count the time the gateway has lived through, not the time that has passed: after a stall the ring goes on where
-it stopped, because silence during our own absence is not silence of theirs.
+A tick passes when `advance` is called, whatever the clock says: after a stall of the process the wheel goes on where it
+stopped, because nobody could be heard meanwhile.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Timed(Protocol):
-    """Something with a deadline: `due` is the number of the bucket it lies in, kept by the ring; 0 to begin with."""
+    """Something with a deadline: `due` is the number of its bucket, which the wheel keeps; 0 to begin with."""
 
     due: int
 
@@ -26,10 +26,10 @@ T = TypeVar("T", bound=Timed)
 
 
 class TimerWheel(Generic[T]):
-    """Buckets of things by the tick in which they must be looked at.
+    """Holds things until the tick in which they must be looked at.
 
-    A deadline further away than the ring is long is looked at once a round and put back: longer waits need no more
-    buckets.
+    A deadline that is more than `size` ticks away is looked at once a round and put back, so that long waits need no
+    more buckets.
     """
 
     __slots__ = ("_buckets", "_numbers", "_size", "tick")
@@ -42,17 +42,17 @@ class TimerWheel(Generic[T]):
         """The present tick."""
 
     def put(self, thing: T, tick: int) -> None:
-        """Look at `thing` in `tick` (at the earliest in the next one)."""
+        """Have `thing` looked at in `tick`, or in the next one if that has passed; this replaces its deadline."""
         self.drop(thing)
         thing.due = self._numbers[min(max(tick, self.tick + 1), self.tick + self._size - 1) % self._size]
         self._buckets[thing.due].add(thing)
 
     def drop(self, thing: T) -> None:
-        """Forget `thing`, if it is here."""
+        """Remove `thing`, if it is here."""
         self._buckets[thing.due].discard(thing)
 
     def advance(self) -> Iterator[T]:
-        """Go one tick further and hand out what must be looked at now; it is no longer in the ring."""
+        """Go one tick further, and yield what must be looked at now after removing it."""
         self.tick += 1
         bucket = self._buckets[self.tick % self._size]
         while bucket:

@@ -1,4 +1,4 @@
-"""The WebSocket door's connection: the same session over RFC 6455 frames, after an HTTP/1.1 upgrade."""
+"""A client's connection over WebSocket: the same messages in RFC 6455 frames, after an HTTP/1.1 upgrade."""
 
 from __future__ import annotations
 

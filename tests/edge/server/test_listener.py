@@ -55,7 +55,7 @@ async def refusal(house: House, transport: str, address: str = "127.0.0.1") -> d
 
 
 async def only(listener: listeners.Listener[Connection]) -> Connection:
-    """The one connection of a door, once it is there."""
+    """The one connection of a listener, once it is there."""
     await until(lambda: bool(listener.connections))
     (connection,) = listener.connections
     return connection
@@ -274,7 +274,7 @@ async def test_two_gateways_share_ports_where_both_are_told_to(serve: Serve, gre
 
 async def test_a_port_in_use_is_named(serve: Serve) -> None:
     house = await serve()
-    with pytest.raises(OSError, match=f"websocket door on 127.0.0.1 port {house.tcp}: Address already in use"):
+    with pytest.raises(OSError, match=f"websocket listener on 127.0.0.1 port {house.tcp}: Address already in use"):
         await serve(listen__websocket=house.tcp)
 
 

@@ -1,4 +1,4 @@
-"""Lines: the TCP door's connection, its limits and its clock."""
+"""Lines: a client's connection over TCP, its limits and its clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames: the WebSocket door's connection, from the HTTP request to the Close frame."""
+"""Frames: a client's connection over WebSocket, from the HTTP request to the Close frame."""
 
 from __future__ import annotations
 
