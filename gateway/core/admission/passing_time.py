@@ -50,7 +50,7 @@ def set_terms(state: State, command: SetTerms, now: Instant) -> Decision:
         model = terms.license_model(ledger.model.name, state.catalog)
         ledger.apply_terms(model, terms.overdraft, terms.high_water_window, now)
     state.history.apply_window(terms.true_denial_window)
-    state.note_signing_in_models()
+    state.note_models()
     return finish(state, Decision())
 
 

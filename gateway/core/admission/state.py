@@ -71,7 +71,7 @@ class State:
         self.history = History(self.ledgers, self.numbers.intervals, terms.true_denial_window)
         self.history.begin(at)
         self.lease_changes.clear()
-        self.note_signing_in_models()
+        self.note_models()
 
     def ledger_of(self, model: str) -> Ledger:
         """Return the ledger of a model by its name.
@@ -83,9 +83,18 @@ class State:
                 return ledger
         raise KeyError(model)
 
-    def note_signing_in_models(self) -> None:
-        """Note which models have something to do when a session begins: the others count members only."""
+    def note_models(self) -> None:
+        """Note what the models come to: which have something to do when a session begins (the others count members
+        only), which pools are leased, and whether the primary model leases any.
+        """
         self.at_sign_in = [each for each in self.ledgers if each.model.forbids or not each.model.members_only]
+        self.leased_pools = [
+            (each.model.name, name, pool)
+            for each in self.ledgers
+            for name, pool in each.pools.items()
+            if pool.terms.leased
+        ]
+        self.primary_leases = any(terms.leased for terms in self.primary.model.pools)
 
     def account_ledger(self) -> Ledger | None:
         """Return the ledger whose seats are leased to accounts, enforced or in shadow; None where no model has such."""

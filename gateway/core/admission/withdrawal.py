@@ -17,7 +17,7 @@ from gateway.core.counting.session import Conference, Instant, Session
 
 def withdrawal(state: State, request: str, session: Session, conference: Conference | None) -> Withdraw | None:
     """Return the command that undoes what is about to be decided; None where the primary model leases nothing."""
-    if not any(terms.leased for terms in state.primary.model.pools):
+    if not state.primary_leases:
         return None
     if conference is None:
         return Withdraw(request, session.number, leases=_leases_of(state, (session,)))
@@ -42,15 +42,13 @@ def withdrawal(state: State, request: str, session: Session, conference: Confere
 
 def _leases_of(state: State, sessions: tuple[Session, ...]) -> tuple[LeaseBefore, ...]:
     accounts = dict.fromkeys(each.identity for each in sessions if each.identity is not None)
-    found = []
-    for ledger in state.ledgers:
-        for name, pool in ledger.pools.items():
-            if pool.terms.leased:
-                for account in accounts:
-                    lease = pool.leases.get(account)
-                    expires = lease.expires if lease is not None else None
-                    found.append(LeaseBefore(ledger.model.name, name, account, lease is not None, expires))
-    return tuple(found)
+    return tuple(
+        LeaseBefore(model, name, account, True, lease.expires)
+        if (lease := pool.leases.get(account)) is not None
+        else LeaseBefore(model, name, account, False, None)
+        for model, name, pool in state.leased_pools
+        for account in accounts
+    )
 
 
 def withdraw(state: State, command: Withdraw, now: Instant) -> Decision:

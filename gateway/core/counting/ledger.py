@@ -99,10 +99,18 @@ class Ledger:
         """Return the refusal of the first pool, in the model's order, that cannot hold the keys `seats` adds to those
         that `session` holds; None if all fit. Keys that only `leaving` holds, and would give back, count as free.
         """
-        if not seats or not self._limited:
+        held = session.seats[self.index]
+        if not seats or seats == held or not self._limited:
             return None
-        held = _searchable(session.seats[self.index])
-        new = [seat for seat in seats if seat not in held and seat[1] not in self.pools[seat[0]].claims]
+        if len(seats) == 1 and leaving is None:  # nearly always
+            ((name, key),) = seats
+            pool = self.pools[name]
+            limit = pool.terms.limit if pool.terms.binding else None
+            if limit is None or key in pool.claims or pool.used < limit + self.overdraft:
+                return None
+            return Refusal("pool_full", name, pool.used, limit)
+        had = _searchable(held)
+        new = [seat for seat in seats if seat not in had and seat[1] not in self.pools[seat[0]].claims]
         for name in self._limited if new else ():
             pool = self.pools[name]
             count = sum(each == name for each, _ in new)
@@ -124,13 +132,17 @@ class Ledger:
         held = session.seats[self.index]
         if held == seats:
             return
-        kept, had = _searchable(seats), _searchable(held)
-        for seat in held:
-            if seat not in kept:
-                self._release(*seat, session, cause, now)
-        for seat in seats:
-            if seat not in had:
-                self._claim(*seat, session, now)
+        if not held:
+            for name, key in seats:
+                self._claim(name, key, session, now)
+        else:
+            kept, had = _searchable(seats), _searchable(held)
+            for name, key in held:
+                if (name, key) not in kept:
+                    self._release(name, key, session, cause, now)
+            for name, key in seats:
+                if (name, key) not in had:
+                    self._claim(name, key, session, now)
         session.seats[self.index] = tuple(seats)
 
     def release_all(self, session: Session, cause: str, now: Instant) -> None:
