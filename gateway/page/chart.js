@@ -1,8 +1,8 @@
 /* Charts of use, drawn by hand: data in, SVG elements out.
 
 Every chart is drawn for a width in CSS pixels, one unit for one pixel, so that its labels are as large on a phone as
-on a desk; who shows it draws it anew when the width changes. A chart shows its values by pointer and by keyboard; the
-same values stand in a table that the view keeps beside it.
+on a desk; whoever shows it draws it anew when the width changes. A chart shows its values by pointer and by keyboard;
+the same values are in a table that the view keeps beside it.
 
 A step is {start, end, seconds, seatSeconds, peak, limit, full, denied, missed, seated}: milliseconds UTC, then the
 seconds that were watched, seat-seconds, the highest use, the limit or null, seconds at the limit, refusals, those of
@@ -72,7 +72,7 @@ export function stepPath(steps, x, y, value) {
   return path;
 }
 
-/** The area under a staircase, down to `floor`. */
+/** A path around the area under each step, down to `floor`. */
 export function stepArea(steps, x, y, value, floor) {
   return steps
     .map((step) => {
@@ -87,10 +87,15 @@ const meanOf = (step) => (step.seconds ? step.seatSeconds / step.seconds : 0);
 // -- use over time ----------------------------------------------------------------------------------------------------
 
 /**
- * Peak and mean use of a pool with its limit, and beneath it who was refused and how long it was full.
+ * A chart of the peak and mean use of a pool with its limit, and beneath it how many were refused and how long it was
+ * full.
  *
- * `from` and `to` are the ends of the axis in milliseconds; `shadow` says that refusals are what would have been;
- * `at` is the step that is looked at first.
+ * @param {object} options
+ *   `steps`, and the ends of the axis, `from` and `to`, in milliseconds since the epoch.
+ *   `width` in pixels, and `label`, what the chart shows.
+ *   `shadow`: whether its refusals are what would have been.
+ *   `at`: the step that the keyboard begins at; the last one unless it is given.
+ * @returns {SVGElement}
  */
 export function useChart({ steps, from, to, width, label, shadow, at = Infinity }) {
   const highest = steps.reduce((high, step) => Math.max(high, step.peak), 0);
@@ -122,14 +127,14 @@ export function useChart({ steps, from, to, width, label, shadow, at = Infinity 
   for (const mark of marks) {
     root.append(
       line("chart-rule", left, y(mark), right, y(mark)),
-      words("chart-label chart-end", left - 6, y(mark) + 4, formatCount(mark)),
+      textAt("chart-label chart-end", left - 6, y(mark) + 4, formatCount(mark)),
     );
   }
   for (const { at: time, text } of timeTicks(from, to, Math.floor((right - left) / 50))) {
     const place = Math.min(Math.max(x(time), left + 4), right - 12);
     root.append(
       line("chart-rule", x(time), top, x(time), bottom + 4),
-      words("chart-label chart-middle", place, bottom + 18, text),
+      textAt("chart-label chart-middle", place, bottom + 18, text),
     );
   }
   root.append(
@@ -139,17 +144,17 @@ export function useChart({ steps, from, to, width, label, shadow, at = Infinity 
   if (inside) {
     root.append(svg("path", { class: "chart-limit", d: stepPath(drawn, x, y, (step) => step.limit) }));
   } else if (limit !== null) {
-    root.append(words("chart-label chart-end", right, 14, `limit ${formatCount(limit)}, far above`));
+    root.append(textAt("chart-label chart-end", right, 14, `limit ${formatCount(limit)}, far above`));
   }
   lanes.forEach((lane, number) => root.append(...laneOf(lane, drawn, x, left, right, floor + number * LANE)));
-  const spots = drawn.map((step) => ({
+  const places = drawn.map((step) => ({
     x: x(step.start),
     y: top,
     width: Math.max(x(step.end) - x(step.start), 1),
     height: bottom - top,
     lines: valuesOf(step, shadow),
   }));
-  return attachCursor(root, spots, width, Math.min(at, spots.length - 1));
+  return attachCursor(root, places, width, Math.min(at, places.length - 1));
 }
 
 function laneOf(lane, steps, x, left, right, top) {
@@ -161,7 +166,7 @@ function laneOf(lane, steps, x, left, right, top) {
     svg("path", { class: className, d: stepArea(steps.filter(value), x, (each) => base - height(each), value, base) });
   return [
     line("chart-rule", left, base, right, base),
-    words("chart-label", left, top + 15, `${lane.name}, up to ${lane.shown(most)}`),
+    textAt("chart-label", left, top + 15, `${lane.name}, up to ${lane.shown(most)}`),
     bars(`chart-${lane.kind}`, lane.of),
     bars("chart-missed", lane.within),
   ];
@@ -183,7 +188,15 @@ function valuesOf(step, shadow) {
 
 // -- hour by weekday --------------------------------------------------------------------------------------------------
 
-/** Mean use by weekday and hour: `week` is seven lists of 24 means, null where nobody watched. */
+/**
+ * A chart of mean use by weekday and hour.
+ *
+ * @param {object} options
+ *   `week`: seven lists, from Monday, of 24 means; null where nobody watched.
+ *   `width` in pixels, and `label`, what the chart shows.
+ *   `at`: the hour that the keyboard begins at, counted as the cells are drawn.
+ * @returns {SVGElement}
+ */
 export function heatMapChart({ week, width, label, at = 0 }) {
   const most = Math.max(...week.flat().map((value) => value ?? 0));
   const upright = width < 640;
@@ -194,12 +207,12 @@ export function heatMapChart({ week, width, label, at = 0 }) {
   const hours = (hour) => `${String(hour).padStart(2, "0")}:00`;
   const across = upright ? (column) => DAYS[column] : (column) => String(column).padStart(2, "0");
   for (let column = 0; column < columns; column += 1) {
-    root.append(words("chart-label chart-middle", left + (column + 0.5) * cell.width, 15, across(column)));
+    root.append(textAt("chart-label chart-middle", left + (column + 0.5) * cell.width, 15, across(column)));
   }
-  const spots = [];
+  const places = [];
   for (let row = 0; row < rows; row += 1) {
     const y = top + row * cell.height;
-    root.append(words("chart-label chart-end", left - 6, y + cell.height / 2 + 4, upright ? hours(row) : DAYS[row]));
+    root.append(textAt("chart-label chart-end", left - 6, y + cell.height / 2 + 4, upright ? hours(row) : DAYS[row]));
     for (let column = 0; column < columns; column += 1) {
       const [day, hour] = upright ? [column, row] : [row, column];
       const value = week[day][hour];
@@ -208,13 +221,13 @@ export function heatMapChart({ week, width, label, at = 0 }) {
       const strong = shade(value, most) >= STRONG ? " heat-strong" : "";
       root.append(
         svg("rect", { class: `heat heat-${shade(value, most)}`, ...box }),
-        words(`heat-value chart-middle${strong}`, x + cell.width / 2, y + cell.height / 2 + 4, short(value)),
+        textAt(`heat-value chart-middle${strong}`, x + cell.width / 2, y + cell.height / 2 + 4, short(value)),
       );
       const says = value === null ? "not watched" : `mean ${formatMean(value)}`;
-      spots.push({ x, y, ...cell, lines: [`${DAYS[day]} ${hours(hour)}–${hours((hour + 1) % 24)}`, says] });
+      places.push({ x, y, ...cell, lines: [`${DAYS[day]} ${hours(hour)}–${hours((hour + 1) % 24)}`, says] });
     }
   }
-  return attachCursor(root, spots, width, at, columns);
+  return attachCursor(root, places, width, at, columns);
 }
 
 /** Which of the shades a value has: "none" for one that is not known, 0 for no use. */
@@ -231,7 +244,7 @@ function short(value) {
 
 // -- seats against a limit --------------------------------------------------------------------------------------------
 
-/** What was needed of a limit, both whole numbers; the limit stands at two thirds of the width. */
+/** A bar of what was needed of a limit, both whole numbers; the limit is at two thirds of the width, in pixels. */
 export function needBar(needed, limit, width = 150) {
   const size = { width, height: 16, viewBox: `0 0 ${width} 16` };
   const root = svg("svg", { class: "chart-need", ...size, "aria-hidden": "true" });
@@ -256,6 +269,6 @@ function line(className, x1, y1, x2, y2) {
   return svg("line", { class: className, x1, y1, x2, y2 });
 }
 
-function words(className, x, y, text) {
+function textAt(className, x, y, text) {
   return svg("text", { class: className, x, y }, text);
 }
