@@ -32,8 +32,9 @@ from config.values import (
 )
 from gateway.licensing import MODELS
 
-SPARE_FILES = 64
-"""File descriptors kept free of client connections, for the store, operators and registration."""
+OTHER_FILES = 40
+"""File descriptors that the process needs beside connections: the store, a backup, registration, listening sockets, and
+operators' sockets that are just being turned away."""
 
 Model = Annotated[str, Choice(tuple(MODELS))]
 
@@ -53,6 +54,22 @@ class ListenSettings:
         "127.0.0.1", help="Address of the operator port. One that is not loopback needs operator tokens."
     )
     operator: Port = setting(4311, help="Port for operators: metrics, health, the API and the page.")
+    operator_max_connections: Positive = setting(
+        24,
+        help="Operators' connections at once; more are refused. Their files are not taken from the clients. Half of "
+        "them may be open pages.",
+    )
+    operator_backlog: Positive = setting(
+        8, help="Operators' connections that wait in the kernel to be accepted, and that are accepted at once."
+    )
+    operator_idle_timeout: PositiveSeconds = setting(
+        15.0,
+        help="Time that an operator's connection is kept without a request under way, from its first moment on.",
+    )
+    operator_write_timeout: PositiveSeconds = setting(
+        30.0,
+        help="Time in which an operator must take what waits for it; a connection that is not read longer is cut off.",
+    )
     reuse_port: bool = setting(
         False,
         help="Whether other processes may listen on the same client ports; the kernel then spreads the connections.",
@@ -66,14 +83,23 @@ class ListenSettings:
         "", live=True, help="File with the private key of the certificate (PEM, without a passphrase)."
     )
     max_connections: Positive | None = setting(
-        None, live=True, help="Client connections at once; more are refused politely. Default: the file limit less 64."
+        None,
+        live=True,
+        help="Client connections at once; more are refused politely. Default: the file limit less 64, of which "
+        "operators have 24.",
     )
     max_connections_per_address: Count = setting(
         0,
         live=True,
         help="Client connections at once from one address, 0 for no limit. Many users may share one address.",
     )
-    max_pending: Positive = setting(1024, live=True, help="Connections at once that have not yet said who they are.")
+    max_pending: Positive = setting(
+        1024,
+        live=True,
+        help="Connections at once, at each door, that have not yet said who they are; never more than a quarter of all "
+        "that there may be. One address (of IPv6, one /64) may have as many of them as there are places left for "
+        "others.",
+    )
     accept_rate: Count = setting(2000, live=True, help="Connections accepted per second, 0 for no limit.")
     message_rate: Count = setting(
         10, live=True, help="Messages per second that one connection may go on sending, 0 for no limit."
@@ -88,7 +114,7 @@ class ListenSettings:
         (),
         live=True,
         help='Origins whose pages may open a WebSocket, such as "https://example.org"; ["*"] for any. Without an '
-        "entry: pages of the same host only.",
+        "entry: pages of the same host only, which a browser on this machine must have reached by a local name.",
     )
     proxy_protocol_from: tuple[Network, ...] = setting(
         (),
@@ -100,9 +126,14 @@ class ListenSettings:
         10.0, help="Time over which clients are sent away at the end, so that they do not all come back at once."
     )
 
+    @property
+    def spare_files(self) -> int:
+        """File descriptors that are kept free of client connections."""
+        return OTHER_FILES + self.operator_max_connections
+
     def ceiling(self, files: int) -> int:
         """Client connections that a process with `files` file descriptors can hold; 0 if it has none to spare."""
-        room = max(0, files - SPARE_FILES)
+        room = max(0, files - self.spare_files)
         return room if self.max_connections is None else min(self.max_connections, room)
 
 

@@ -13,33 +13,36 @@ to requests by `id`, comes back with full jitter after a loss, resumes its sessi
 again where the gateway did not resume them. Whatever the gateway says unasked (`status`, `removed`, `closing`, `joined`
 after `waiting`, `welcome` after a reconnect) comes out of the asynchronous iterator, or goes to `on_message`.
 
-Underneath, a `Link` is one connection and nothing else; a program that holds thousands of them (`tallygate load`) uses
-it without `Client`.
+Underneath, a `ClientConnection` is one connection and nothing else; a program that holds thousands of them
+(`tallygate load`) uses it without `Client`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
-from gateway.client_connection import PORTS, ClientConnection, End, Message, ServerProtocolError, Transport, codec
+from gateway.client_connection import PORTS, ClientConnection, ConnectionEnd, ServerProtocolError, Transport, codec
+from gateway.core.wire import answers
+from gateway.core.wire.answers import Answer
 from gateway.core.wire.backoff import Backoff
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
+from gateway.core.wire.close_codes import ENDINGS
+from gateway.core.wire.json_lines import Message
 
 __all__ = [
+    "Answer",
     "Backoff",
     "Client",
     "Closed",
+    "ConnectionEnd",
     "Denied",
-    "End",
     "Message",
     "RequestError",
     "ServerProtocolError",
@@ -57,7 +60,7 @@ class Denied(Exception):
     `pool`, `used` and `limit` are None where no pool was the reason; `retry_after` is in seconds, None where unknown.
     """
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: answers.DeniedAnswer) -> None:
         self.message = message
         self.request: str | None = message.get("request")
         self.reason: str = message.get("reason", "")
@@ -73,7 +76,7 @@ class Denied(Exception):
 class RequestError(Exception):
     """The gateway could not act upon a request: `code` and `detail` of its `error`, for a programmer."""
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: answers.ErrorAnswer) -> None:
         self.message = message
         self.code: str = message.get("code", "")
         self.detail: str = message.get("detail", "")
@@ -83,7 +86,7 @@ class RequestError(Exception):
 class Closed(ConnectionError):
     """There is no connection, or it ended before the answer came: whether the request was done is unknown."""
 
-    def __init__(self, end: End) -> None:
+    def __init__(self, end: ConnectionEnd) -> None:
         super().__init__(f"connection ended: {end.reason}")
         self.end = end
 
@@ -107,7 +110,7 @@ class _Asked:
     """A request on its way."""
 
     message: Message
-    answer: asyncio.Future[Message] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Client:
@@ -136,7 +139,7 @@ class Client:
         timeouts: Timeouts = Timeouts(),
         backoff: Backoff | None = Backoff(),  # noqa: B008 - immutable
         rejoin: bool = True,
-        on_message: Callable[[Message], None] | None = None,
+        on_message: Callable[[Answer], None] | None = None,
         random: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -169,16 +172,16 @@ class Client:
         self._clock = clock
 
         self._link: ClientConnection | None = None
-        self._welcome: asyncio.Future[Message] | None = None
+        self._welcome: asyncio.Future[answers.Welcome] | None = None
         self._resume: str | None = None
         self._memberships: dict[str, Message] = {}
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Asked] = {}
-        self._unasked: deque[Message] = deque(maxlen=KEPT)
+        self._unasked: deque[Answer] = deque(maxlen=KEPT)
         self._changed = asyncio.Event()
         self._online = False
-        self._end: End | None = None
-        self._lost = End()
+        self._end: ConnectionEnd | None = None
+        self._lost = ConnectionEnd()
         self._leaving = False
         self._failures = 0
         self._since = 0.0
@@ -198,7 +201,7 @@ class Client:
         return self._online
 
     @property
-    def end(self) -> End | None:
+    def end(self) -> ConnectionEnd | None:
         """How it ended; None while it is connected or coming back."""
         return self._end
 
@@ -212,7 +215,7 @@ class Client:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Message:
+    async def __anext__(self) -> Answer:
         while not self._unasked:
             if self._end is not None:
                 raise StopAsyncIteration
@@ -255,36 +258,37 @@ class Client:
         mode: Literal["group", "call"] | None = None,
         scheduled: bool | None = None,
         server: str | None = None,
-    ) -> Message:
+    ) -> answers.Joined | answers.Waiting:
         """Join a conference: `joined`, or `waiting` until a host starts it (then `joined` comes unasked).
 
         What is None is left to the gateway's default; all but `host` bind only when this join creates the conference.
         """
         options = {"access": access, "mode": mode, "scheduled": scheduled, "server": server}
         given = {key: value for key, value in options.items() if value is not None}
-        return await self.request("join", conference=conference, host=host, **given)
+        answer = await self.request("join", conference=conference, host=host, **given)
+        return cast(answers.Joined | answers.Waiting, answer)
 
-    async def start(self, conference: str) -> Message:
+    async def start(self, conference: str) -> answers.Started:
         """Make a scheduled conference live, as a member that joined with `host`."""
-        return await self.request("start", conference=conference)
+        return cast(answers.Started, await self.request("start", conference=conference))
 
-    async def leave(self, conference: str) -> Message:
+    async def leave(self, conference: str) -> answers.Left:
         """Leave a conference."""
-        return await self.request("leave", conference=conference)
+        return cast(answers.Left, await self.request("leave", conference=conference))
 
-    async def sleep(self) -> Message:
+    async def sleep(self) -> answers.Asleep:
         """Stay connected without being online."""
-        return await self.request("sleep")
+        return cast(answers.Asleep, await self.request("sleep"))
 
-    async def wake(self) -> Message:
+    async def wake(self) -> answers.Awake:
         """Be online again."""
-        return await self.request("wake")
+        return cast(answers.Awake, await self.request("wake"))
 
-    async def request_pro(self) -> Message:
+    async def request_pro(self) -> answers.Granted:
         """Ask for a temporary PRO license: `granted` with its expiry."""
-        return await self.request("request_pro")
+        return cast(answers.Granted, await self.request("request_pro"))
 
-    async def request(self, verb: str, /, **fields: Any) -> Message:
+    async def request(self, verb: str, /, **fields: Any) -> Answer:
         """Send any request and return its answer.
 
         Raises `Denied`, `RequestError` (the gateway's `error`), `Closed` (no connection, or lost before the answer) or
@@ -316,8 +320,8 @@ class Client:
                         self._changed.clear()
                         await self._changed.wait()
             except TimeoutError:
-                self._drop(End(error=TimeoutError("the gateway did not close after bye")))
-        self._finish(self._end or End())
+                self._drop(ConnectionEnd(error=TimeoutError("the gateway did not close after bye")))
+        self._finish(self._end or ConnectionEnd())
 
     def abort(self) -> None:
         """Drop the connection without a word, as if the line was cut; the client then comes back by its settings."""
@@ -337,18 +341,17 @@ class Client:
             self._heard = self._clock()
             self.latency = self._heard - self._beaten
 
-    def received(self, link: ClientConnection, message: Message) -> None:
+    def received(self, link: ClientConnection, message: Answer) -> None:
         """Hand a message to whom it belongs."""
         if link is not self._link or self._welcome is None:
             return
         self._heard = self._clock()
-        kind = message["type"]
         if not self._welcome.done():
-            if kind == "welcome":
+            if message["type"] == "welcome":
                 self._welcomed(message)
-            elif kind == "denied":
+            elif message["type"] == "denied":
                 self._welcome.set_exception(Denied(message))
-            elif kind == "error":
+            elif message["type"] == "error":
                 self._welcome.set_exception(RequestError(message))
             return
         number = message.get("id")
@@ -358,14 +361,14 @@ class Client:
             self._deliver(message)
         elif asked.answer.done():
             return
-        elif kind == "denied":
+        elif message["type"] == "denied":
             asked.answer.set_exception(Denied(message))
-        elif kind == "error":
+        elif message["type"] == "error":
             asked.answer.set_exception(RequestError(message))
         else:
             asked.answer.set_result(message)
 
-    def ended(self, link: ClientConnection, end: End) -> None:
+    def ended(self, link: ClientConnection, end: ConnectionEnd) -> None:
         """Fail what was asked, then come back or finish."""
         if link is not self._link:
             return
@@ -380,7 +383,7 @@ class Client:
         else:
             self._recovery = asyncio.get_running_loop().create_task(self._recover(self._backoff, end))
 
-    def _welcomed(self, message: Message) -> None:
+    def _welcomed(self, message: answers.Welcome) -> None:
         self.session = message.get("session")
         self.model = message.get("model")
         self._resume = message.get("resume")
@@ -405,14 +408,13 @@ class Client:
         self._link.beat()
         self._beats = asyncio.get_running_loop().call_later(self._interval, self._beat)
 
-    def _note(self, message: Message, asked: Message) -> None:
+    def _note(self, message: Answer, asked: Message) -> None:
         """Keep seats, rights and memberships as the gateway states them."""
         if "seats" in message:
-            self.seats = tuple(message["seats"])
-        if "rights" in message:
-            self.rights = tuple(message["rights"])
-        if "pro_expires" in message:
-            self.pro_expires = message["pro_expires"]
+            held = cast(answers.Entitlements, message)
+            self.seats = tuple(held["seats"])
+            self.rights = tuple(held.get("rights", self.rights))
+            self.pro_expires = held.get("pro_expires", self.pro_expires)
         conference = str(message.get("conference"))
         match message["type"]:
             case "joined" | "waiting":
@@ -425,14 +427,14 @@ class Client:
             case "asleep" | "awake":
                 self.asleep = message["type"] == "asleep"
 
-    def _deliver(self, message: Message) -> None:
+    def _deliver(self, message: Answer) -> None:
         if self._on_message is not None:
             self._on_message(message)
         else:
             self._unasked.append(message)
             self._changed.set()
 
-    async def _attempt(self) -> Message:
+    async def _attempt(self) -> answers.Welcome:
         """Connect once and be welcomed."""
         loop = asyncio.get_running_loop()
         self._welcome = loop.create_future()
@@ -446,10 +448,10 @@ class Client:
             async with asyncio.timeout(self._timeouts.welcome):
                 return await self._welcome
         except BaseException:
-            self._drop(End())
+            self._drop(ConnectionEnd())
             raise
 
-    async def _recover(self, backoff: Backoff, end: End) -> None:
+    async def _recover(self, backoff: Backoff, end: ConnectionEnd) -> None:
         """Come back: attempt after attempt until one holds or the gateway says not to."""
         if self._clock() - self._since >= backoff.cap:
             self._failures = 0  # only a connection that stood for a while ends the row of failures
@@ -468,13 +470,12 @@ class Client:
             self._finish(end)
         self._recovery = None
 
-    async def _take_up(self, welcome: Message) -> None:
+    async def _take_up(self, welcome: answers.Welcome) -> None:
         """Go on where the lost connection was."""
         self._deliver(welcome)
         before = self._memberships
         if "conferences" in welcome:
-            names: list[str] = welcome["conferences"]
-            self._memberships = {name: before.get(name, {"conference": name}) for name in names}
+            self._memberships = {name: before.get(name, {"conference": name}) for name in welcome["conferences"]}
             return
         asleep, self.asleep = self.asleep, False
         self._memberships = {}
@@ -493,13 +494,14 @@ class Client:
 
     async def _again(self, verb: str, fields: Message) -> None:
         """Repeat a request of the lost session; the answer is told like anything unasked."""
+        answer: Answer
         try:
             answer = await self.request(verb, **fields)
         except (Denied, RequestError) as refusal:
             answer = refusal.message
         self._deliver(answer)
 
-    def _drop(self, end: End) -> None:
+    def _drop(self, end: ConnectionEnd) -> None:
         """Forget the link; what still waits for it fails."""
         link, self._link = self._link, None
         self._online, self._lost = False, end
@@ -515,19 +517,21 @@ class Client:
                 asked.answer.set_exception(Closed(end))
         self._changed.set()
 
-    def _finish(self, end: End) -> None:
+    def _finish(self, end: ConnectionEnd) -> None:
         if self._end is None:
             self._end = end
         self._changed.set()
 
 
-def _end_of(fault: Exception) -> End:
+def _end_of(fault: Exception) -> ConnectionEnd:
     """The end that a failed attempt amounts to."""
     match fault:
         case Denied():
-            return End(last=fault.message)
+            return ConnectionEnd(last=fault.message)
         case Closed():
             return fault.end
         case RequestError():
-            return End(4400, fault.message, fault)  # the same hello would be refused again
-    return End(error=fault)
+            return ConnectionEnd(
+                ENDINGS["protocol_error"].code, fault.message, fault
+            )  # the same hello would be refused again
+    return ConnectionEnd(error=fault)

@@ -1,9 +1,9 @@
 """One connection to the gateway, from the client's side: messages out, messages in, how it ended.
 
-A `Link` is an `asyncio.Protocol` that owns no task, no timer and no queue: a program may hold thousands. Its `Codec`
-knows the bytes of a transport and no socket: `Lines` for TCP, `Frames` for WebSocket. What the link hears goes to its
-`Listener`; a lone literal `ack`, which is nearly all there is, is recognized by its bytes. `End` is the protocol's
-close table: why a connection is gone, and whether to come back.
+A `ClientConnection` is an `asyncio.Protocol` that owns no task, no timer and no queue: a program may hold thousands.
+Its `Codec` knows the bytes of a transport and no socket: `LineCodec` for TCP, `WebSocketCodec` for WebSocket. What it
+hears goes to its `ConnectionListener`; a lone literal `ack`, which is nearly all there is, is recognized by its bytes.
+`ConnectionEnd` says why a connection is gone, and whether to come back (`PROTOCOL.md`, Closing).
 """
 
 from __future__ import annotations
@@ -12,25 +12,19 @@ import asyncio
 import json
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from random import Random
+from typing import Literal, Protocol, cast
 
 from gateway.core.wire import json_lines, websocket_frames, websocket_handshake
-from gateway.core.wire.close_codes import DENIED, ENDINGS
+from gateway.core.wire.answers import Answer, Closing, DeniedAnswer, ErrorAnswer
+from gateway.core.wire.close_codes import ENDINGS, ERRORS, FINAL_CODES, reconnects_after_denial
+from gateway.core.wire.json_lines import Message
 
-if TYPE_CHECKING:
-    from random import Random
-
-Message = dict[str, Any]
-"""One message of the protocol, as it stands on the wire."""
 Transport = Literal["tcp", "websocket"]
 
 PORTS: dict[Transport, int] = {"tcp": 4307, "websocket": 4308}
 LIMIT = 1 << 20
 """Longest message taken from the gateway, in bytes: a `welcome` after a resume lists every conference."""
-
-# The close table: what a client must not come back after.
-FINAL_CODES = frozenset({1000, 1002, 1007, 1009, 4400, 4401, 4403, 4409, 4503})
-FINAL_ERRORS = frozenset({"malformed", "too_long", "hello_expected", "unsupported_protocol"})
 
 
 class ServerProtocolError(ConnectionError):
@@ -42,31 +36,32 @@ class ServerProtocolError(ConnectionError):
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ConnectionEnd:
     """How a connection ended: the WebSocket close code if one came, the gateway's last message, the fault if any."""
 
     code: int | None = None
-    last: Message | None = None
+    last: Answer | None = None
     error: Exception | None = None
 
     @property
-    def _last_word(self) -> Message:
-        """The last message if it explains the end, else nothing."""
-        last = self.last or {}
-        match last.get("type"):
-            case "closing":
-                return last
-            case "denied" if last.get("request") == "hello":
-                return last
-            case "error" if last.get("code") in FINAL_ERRORS or last.get("code") == "too_fast":
-                return last
-        return {}
+    def _last_word(self) -> Closing | DeniedAnswer | ErrorAnswer | None:
+        """The last message if it explains the end."""
+        last = self.last
+        if last is None:
+            return None
+        if last["type"] == "closing":
+            return last
+        if last["type"] == "denied":
+            return last if last.get("request") == "hello" else None
+        if last["type"] == "error":
+            return last if last.get("code") in ERRORS else None
+        return None
 
     @property
     def reason(self) -> str:
         """The gateway's reason in one word, or what happened to the connection."""
         word = self._last_word
-        if word:
+        if word is not None:
             return str(word.get("reason") or word.get("code"))
         if self.error is not None:
             return str(self.error) or type(self.error).__name__
@@ -74,15 +69,14 @@ class End:
 
     @property
     def reconnect(self) -> bool:
-        """Whether to come back, by the protocol's close table."""
+        """Whether to come back."""
         word = self._last_word
-        match word.get("type"):
-            case "closing" if "reconnect" in word:
-                return bool(word["reconnect"])
-            case "denied":
-                return DENIED.get(str(word.get("reason")), ENDINGS["denied"].code) not in FINAL_CODES
-            case "error":
-                return word.get("code") not in FINAL_ERRORS
+        if word is not None and word["type"] == "denied":
+            return reconnects_after_denial(str(word.get("reason")))
+        if word is not None and word["type"] == "error":
+            return ENDINGS[ERRORS[word["code"]]].reconnect
+        if word is not None and "reconnect" in word:
+            return bool(word["reconnect"])
         if isinstance(self.error, ServerProtocolError) and self.error.status is not None:
             return not 400 <= self.error.status < 500 or self.error.status in {408, 429}
         return self.code not in FINAL_CODES
@@ -90,7 +84,8 @@ class End:
     @property
     def retry_after(self) -> float:
         """Seconds the gateway asked to wait before coming back."""
-        return float(self._last_word.get("retry_after_seconds") or 0.0)
+        word = self._last_word
+        return float(word.get("retry_after_seconds") or 0.0) if word is not None and word["type"] != "error" else 0.0
 
 
 class Codec(Protocol):
@@ -247,7 +242,7 @@ def _refusal(head: bytes, key: str) -> ServerProtocolError | None:
 
 
 class ConnectionListener(Protocol):
-    """Who hears what a `Link` hears. Called from the event loop; must not block."""
+    """Who hears what a `ClientConnection` hears. Called from the event loop; must not block."""
 
     def opened(self, link: ClientConnection) -> None:
         """The connection stands; messages may be sent."""
@@ -255,10 +250,10 @@ class ConnectionListener(Protocol):
     def acked(self, link: ClientConnection) -> None:
         """A heartbeat was answered."""
 
-    def received(self, link: ClientConnection, message: Message) -> None:
+    def received(self, link: ClientConnection, message: Answer) -> None:
         """Any other message came."""
 
-    def ended(self, link: ClientConnection, end: End) -> None:
+    def ended(self, link: ClientConnection, end: ConnectionEnd) -> None:
         """The connection is gone; nothing follows."""
 
 
@@ -272,7 +267,7 @@ class ClientConnection(asyncio.Protocol):
         self._listener = listener
         self._open = False
         self._transport: asyncio.Transport | None = None
-        self._last: Message | None = None
+        self._last: Answer | None = None
         self._error: Exception | None = None
 
     def send(self, message: Message) -> None:
@@ -290,7 +285,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self, error: Exception | None = None) -> None:
-        """Drop the connection at once; `error` becomes that of its `End`."""
+        """Drop the connection at once; `error` becomes that of its `ConnectionEnd`."""
         self._error = self._error or error
         if self._transport is not None:
             self._transport.abort()
@@ -328,7 +323,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell how it ended, once."""
         self._transport = None
-        self._listener.ended(self, End(self._codec.code, self._last, self._error or error))
+        self._listener.ended(self, ConnectionEnd(self._codec.code, self._last, self._error or error))
 
     def _open_if_ready(self) -> None:
         if not self._open and self._codec.ready:
@@ -340,14 +335,14 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(data)
 
 
-def _message(text: bytes) -> Message:
+def _message(text: bytes) -> Answer:
     try:
         message = json.loads(text)
     except (ValueError, RecursionError) as fault:
         raise ServerProtocolError(f"not a message: {fault}") from None
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise ServerProtocolError("not a message: an object with a type was expected")
-    return message
+    return cast(Answer, message)
 
 
 def codec(transport: Transport, host: str, port: int, random: Random) -> Codec:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import faulthandler
+import math
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from config.loader import load
 from config.settings import Settings
 from gateway.core.registration.license_status import LicenseState
 from gateway.edge.gateway import Gateway, running
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from tests.wire_client import PATIENCE, Wire
 
 FREE_PORTS = ("listen.tcp=0", "listen.websocket=0", "listen.operator=0", "registrar.port=0", "store.path=:memory:")
@@ -29,7 +32,24 @@ def settings_of(**overrides: Any) -> Settings:
 
 
 hypothesis.register_profile("tallygate", deadline=None, derandomize=True, max_examples=60)
-hypothesis.load_profile("tallygate")
+hypothesis.register_profile("fast", hypothesis.get_profile("tallygate"), max_examples=15)
+hypothesis.load_profile("tallygate")  # unless --hypothesis-profile names another
+
+# No test trusts an authority of the public, and reading their certificates is a good part of the start of a process.
+os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+
+LAST_WORD = 120.0
+"""Seconds after which what follows a test ends the process: the limit of the test itself does not reach that far."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Ends a process that hangs after a test, such as in the fixture of one that was over its time."""
+    faulthandler.dump_traceback_later(LAST_WORD, exit=True)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 class House:
@@ -119,6 +139,12 @@ async def license(serve: Serve, tmp_path: Path) -> License:
         return house
 
     return open_licensed
+
+
+def redistribute(house: House) -> None:
+    """Put the groups' permanent licenses into effect now, as time would."""
+    house.runtime.state.redistribute_at = -math.inf
+    house.runtime.tick()
 
 
 async def _see_off(gateway: Gateway) -> None:

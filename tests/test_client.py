@@ -7,15 +7,13 @@ import socket
 import ssl
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from gateway.client import Backoff, Client, Closed, Denied, Message, RequestError, Timeouts, Transport
+from gateway.client import Answer, Backoff, Client, Closed, Denied, RequestError, Timeouts, Transport
 from gateway.operator_client import Operator
-
-if TYPE_CHECKING:
-    from tests.conftest import House, Serve
+from tests.conftest import House, Serve
 
 QUICK = Backoff(base=0.01, cap=0.05)
 PATIENCE = 10.0
@@ -64,7 +62,7 @@ def asleep(one: Client) -> bool:
     return one.asleep
 
 
-async def heard(by: Client, kind: str) -> Message:
+async def heard(by: Client, kind: str) -> Any:
     """The next unasked message of a kind."""
     async with asyncio.timeout(PATIENCE):
         async for message in by:
@@ -186,7 +184,7 @@ async def test_an_answer_that_comes_too_late_still_counts(gateway: House, transp
 
 
 async def test_unasked_messages_go_to_a_callback_instead(gateway: House, transport: Transport) -> None:
-    told: asyncio.Queue[Message] = asyncio.Queue()
+    told: asyncio.Queue[Answer] = asyncio.Queue()
     async with client(gateway, transport, on_message=told.put_nowait) as one:
         await one.join("weekly", host=True, scheduled=True)
         await one.start("weekly")

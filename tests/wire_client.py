@@ -1,4 +1,7 @@
-"""A client that says and hears single messages, for tests; it shares no code with the gateway's own client."""
+"""A client that says and hears single messages, for tests; it shares no code with the gateway's own client.
+
+Every message that it hears must have the fields of its type (`gateway.core.wire.answers`).
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from typing import Any, Self
 
 import aiohttp
 
+from tests.shapes import faults
+
 Message = dict[str, Any]
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds after which something expected has not happened."""
 
 
@@ -62,7 +67,9 @@ class Wire:
     async def _receive(self) -> Message:
         async with asyncio.timeout(PATIENCE):
             text = await self.receive()
-        return json.loads(text) if text else {}
+        message: Message = json.loads(text) if text else {}
+        assert faults(message) == [], message
+        return message
 
     async def send(self, text: str) -> None:
         """Send the text of one message."""

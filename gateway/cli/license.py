@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from gateway import operator_client
 from gateway.cli.options import config_options, settings_from
 from gateway.core.formats import ID_FORM, instant, is_id, utc
 from gateway.core.wire.messages import RequestFault
-from gateway.edge.api.licenses import document
-from gateway.edge.server.registration import KeyRefused
+from gateway.edge.api.licenses import license_document
+from gateway.edge.machine import KeyRefused
 from gateway.edge.storage.offline_store import OfflineStore, offline_store
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 from gateway.licensing import DEFAULT_MODEL, OFFERS
@@ -209,7 +209,7 @@ def _sold(args: argparse.Namespace, made: dict[str, Any]) -> str:
     return str(made["key"])
 
 
-def _listing(args: argparse.Namespace, items: list[dict[str, Any]], connected: Mapping[str, str]) -> str:
+def _listing(args: argparse.Namespace, items: Sequence[Mapping[str, Any]], connected: Mapping[str, str]) -> str:
     """Licenses, and the addresses of the servers that are connected, by serial."""
     if args.json:
         return json.dumps(items)
@@ -251,11 +251,11 @@ async def _on(store: OfflineStore, args: argparse.Namespace) -> str:
     if args.work is _add:
         fresh = await store.sell(args.serial, _terms(args))
         license = store.registrar.licenses[args.serial]
-        return _sold(args, document(license, now) | ({"key": license.key.hex()} if fresh else {}))
+        return _sold(args, license_document(license, now) | ({"key": license.key.hex()} if fresh else {}))
     if args.work is _list:
-        return _listing(args, [document(each, now) for _, each in sorted(store.registrar.licenses.items())], {})
+        return _listing(args, [license_document(each, now) for _, each in sorted(store.registrar.licenses.items())], {})
     if args.work is _show:
-        return json.dumps(document(store.registrar.licenses[args.serial], now), indent=2)
+        return json.dumps(license_document(store.registrar.licenses[args.serial], now), indent=2)
     if args.work is _revoke:
         await store.revoke(args.serial)
         return f"revoked {args.serial}"

@@ -5,7 +5,6 @@ Pure, and below everything else: any module may import it.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from datetime import UTC, datetime
 from typing import TypeGuard
@@ -128,23 +127,6 @@ def duration_text(seconds: float) -> str:
 
 
 # -- addresses -------------------------------------------------------------------------------------------------------
-
-
-def ip_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IP address that a text writes: without its zone (`%eth0`), and IPv4 where IPv6 only wraps it.
-
-    Raises ValueError.
-    """
-    found = ipaddress.ip_address(text.partition("%")[0])
-    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs of this machine reach `host`: an address (IPv6 with brackets or without) or a name."""
-    try:
-        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        return host.rstrip(".").lower() == "localhost"
 
 
 def endpoint(text: str) -> tuple[str, int]:

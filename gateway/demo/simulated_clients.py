@@ -10,13 +10,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from random import Random
-from typing import TYPE_CHECKING
 
-from gateway.client import Client, Denied, RequestError
-
-if TYPE_CHECKING:
-    from gateway.client_connection import Message, Transport
-    from gateway.demo.scenario import Actor, Office, ScenarioStep
+from gateway.client import Answer, Client, Denied, RequestError, Transport
+from gateway.demo.scenario import Actor, Office, ScenarioStep
 
 GOODBYE_TIMEOUT = 3.0
 """Seconds for everybody to say goodbye at the end."""
@@ -118,5 +114,5 @@ class SimulatedClients:
             await asyncio.wait(leaving)
 
 
-def _unheard(_: Message) -> None:
+def _unheard(_: Answer) -> None:
     """What the gateway says unasked the client has taken note of."""

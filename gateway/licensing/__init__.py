@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.counting.license_model import LicenseModel
 from gateway.core.registration.grant import Grant, LicensableModel
 from gateway.licensing.epop import EPOP
 from gateway.licensing.floating import FLOATING
@@ -54,13 +53,6 @@ def under(grant: Grant, terms: Any) -> Any:
     usual = info.terms()
     limits = {field: grant.limits.get(pool, getattr(usual, field)) for pool, field in info.limits.items()}
     return info.sold(replace(terms, **limits), grant)
-
-
-def extended(model: LicenseModel, grant: Grant) -> LicenseModel:
-    """The model with the extensions that a license names, as far as its edition may have them."""
-    named = MODELS[grant.model].extensions(grant)
-    extensions = (each._replace(licensed=each.licensed or each.name in named) for each in model.extensions)
-    return replace(model, extensions=tuple(extensions))
 
 
 def redistribution_interval(terms: Mapping[str, Any]) -> float:

@@ -12,8 +12,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from config.values import Count, Positive, setting
-from gateway.core.counting.ledger import Ledger
-from gateway.core.counting.license_model import CONFERENCE_ENDS, LEASE_ENDS, Attempt, LicenseModel, PoolTerms, Refusal
+from gateway.core.counting.license_model import (
+    CONFERENCE_ENDS,
+    LEASE_ENDS,
+    Attempt,
+    Holdings,
+    LicenseModel,
+    PoolTerms,
+    Refusal,
+)
 from gateway.core.counting.session import Conference, Seat, Session
 from gateway.licensing.epop import one_line
 from gateway.licensing.model_info import ModelInfo, PoolInfo, PoolNeed
@@ -62,26 +69,26 @@ def nefsis_named(terms: NefsisNamed) -> LicenseModel:
                 taken.append(("participants", (conference.id, session.number)))
         return tuple(dict.fromkeys(taken))
 
-    def conference(attempt: Attempt, ledger: Ledger) -> Refusal | None:
+    def conference(attempt: Attempt, holdings: Holdings) -> Refusal | None:
         room = attempt.conference
         if room is None or not (room.live or attempt.opens):
             return None
-        return _host_refused(attempt, room, ledger) or _room_refused(attempt, room)
+        return _host_refused(attempt, room, holdings) or _room_refused(attempt, room)
 
-    def _host_refused(attempt: Attempt, room: Conference, ledger: Ledger) -> Refusal | None:
+    def _host_refused(attempt: Attempt, room: Conference, holdings: Holdings) -> Refusal | None:
         session = attempt.session
-        hosting = attempt.host or (not ledger.enforced and room.has_no_host and session.account is not None)
+        hosting = attempt.host or (not holdings.enforced and room.has_no_host and session.account is not None)
         if not hosting:
             return Refusal("host_not_named", "hosts") if attempt.opens else None
         if session.identity is None:
             return Refusal("host_not_named", "hosts")
         if any(
-            other.live and other is not room and _hosts(each, other, ledger.enforced)
+            other.live and other is not room and _hosts(each, other, holdings.enforced)
             for each in attempt.same_account_sessions
             for other in each.conferences
         ):
             return Refusal("host_busy", "hosts")
-        named = session.identity in ledger.pools["hosts"].leases
+        named = holdings.is_leased("hosts", session.identity)
         return Refusal("host_not_named", "hosts") if terms.naming == "listed" and not named else None
 
     def _room_refused(attempt: Attempt, room: Conference) -> Refusal | None:

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from config.values import Count, PositiveSeconds, setting
-from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import (
     CONFERENCE_ENDS,
     CONNECTION_ENDS,
     LEASE_ENDS,
     Attempt,
     Extension,
+    Holdings,
     LicenseModel,
     PoolTerms,
     Refusal,
-    seats_held,
+    pools_held,
 )
 from gateway.core.counting.session import Seat, Session
 from gateway.core.formats import utc
@@ -98,6 +98,8 @@ FREE = "free"
 """The edition that needs the connection."""
 FREE_PARTICIPANTS = 10
 """Members of the one conference of the free edition."""
+POOLS = ("online", "pro", "guest", "gateway")
+"""The pools, in the order in which they are asked and told."""
 
 
 def sold(terms: TrueConf, grant: Grant) -> TrueConf:
@@ -123,7 +125,7 @@ def trueconf(terms: TrueConf) -> LicenseModel:
     max_participants = _or(terms.max_participants, FREE_PARTICIPANTS if free else 0)
     online = _or(terms.online, 1000 if free else math.ceil(terms.pro * 3 / 2)) + sum(terms.online_packs)
 
-    def forbids(attempt: Attempt, ledger: Ledger) -> Refusal | None:
+    def forbids(attempt: Attempt, ledger: Holdings) -> Refusal | None:
         session, room = attempt.session, attempt.conference
         strange = (session.kind == "sdk" and not terms.sdk) or (free and session.home)
         if strange and (ledger.enforced or room is None):  # a shadow has recorded it at hello
@@ -138,12 +140,12 @@ def trueconf(terms: TrueConf) -> LicenseModel:
             return _refusal("extension_missing", attempt)
         return None
 
-    def conference(attempt: Attempt, _: Ledger) -> Refusal | None:
+    def conference(attempt: Attempt, _: Holdings) -> Refusal | None:
         room = attempt.conference
         if room is None or not room.group:
             return None
         pool = _pool_of(attempt.session, attempt.request)
-        live = len(attempt.conferences.live_groups)
+        live = attempt.live_groups
         if attempt.opens and max_conferences and live >= max_conferences:
             return Refusal("conference_limit", pool, live, max_conferences)
         joins = attempt.request == "join" and (room.live or attempt.opens)
@@ -151,15 +153,15 @@ def trueconf(terms: TrueConf) -> LicenseModel:
             return Refusal("conference_full", pool, len(room.members), max_participants)
         return None
 
-    def standing(session: Session, ledger: Ledger) -> dict[str, Any]:
-        told = seats_held(session, ledger)
-        held = session.user and session.account is not None and session.account in ledger.pools["pro"].claims
+    def entitlements(session: Session, holdings: Holdings) -> dict[str, Any]:
+        told = pools_held(session, holdings)
+        account = session.account if session.user else None
+        held = account is not None and holdings.holds("pro", account)
         if held and "pro" not in told["seats"]:
             names = {*told["seats"], "pro"}
-            told["seats"] = [name for name in ledger.pools if name in names]
-        lease = ledger.pools["pro"].leases.get(session.account) if session.user and session.account else None
+            told["seats"] = [name for name in POOLS if name in names]
         told["rights"] = _rights(session, pro=held or terms.edition == "enterprise")
-        told["pro_expires"] = utc(lease.expires) if lease is not None else None
+        told["pro_expires"] = utc(holdings.lease_expires("pro", account)) if account is not None else None
         return told
 
     return LicenseModel(
@@ -201,7 +203,7 @@ def trueconf(terms: TrueConf) -> LicenseModel:
         seats=seats,
         forbids=forbids,
         conference_rule=conference,
-        entitlements=standing,
+        entitlements=entitlements,
         account_pool="pro",
         allows_reservations=not free,
         allows_requests=lambda session: terms.allow_pro_requests and session.user,

@@ -15,15 +15,15 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gateway.client_connection import ClientConnection, End, Message, Transport, codec
+from gateway.client_connection import ClientConnection, ConnectionEnd, Transport, codec
+from gateway.core.wire.answers import Answer, Welcome
+from gateway.core.wire.json_lines import Message
 from gateway.load.tally import Tally
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PACE = 0.01
 """Seconds between two batches of new connections, or of farewells."""
@@ -135,21 +135,22 @@ class SimulatedPeer:
         tally.acks += 1
         tally.ack.record(self._worker.loop.time() - self.beaten)
 
-    def received(self, link: ClientConnection, message: Message) -> None:
+    def received(self, link: ClientConnection, message: Answer) -> None:
         """Count what the gateway says, and ask for the next thing."""
         worker, tally = self._worker, self._worker.tally
+        if message["type"] == "welcome":
+            self._welcomed = True
+            tally.welcomed += 1
+            tally.open[self.transport] += 1
+            tally.welcome.record(worker.loop.time() - self._began)
+            worker.beat_for(self, message)
+            conference = worker.conference(self.number)
+            if conference is None:
+                self.settle()
+            else:
+                link.send({"type": "join", "conference": conference})
+            return
         match message["type"]:
-            case "welcome":
-                self._welcomed = True
-                tally.welcomed += 1
-                tally.open[self.transport] += 1
-                tally.welcome.record(worker.loop.time() - self._began)
-                worker.beat_for(self, message)
-                conference = worker.conference(self.number)
-                if conference is None:
-                    self.settle()
-                else:
-                    link.send({"type": "join", "conference": conference})
             case "joined" | "waiting" if not self._member:
                 self._member = True
                 tally.joined += 1
@@ -165,7 +166,7 @@ class SimulatedPeer:
                 tally.removed[str(message.get("reason"))] += 1
                 self._leave()
 
-    def ended(self, link: ClientConnection, end: End) -> None:  # noqa: ARG002 - as above
+    def ended(self, link: ClientConnection, end: ConnectionEnd) -> None:  # noqa: ARG002 - as above
         """Count how it ended."""
         if self.link is None:
             return
@@ -220,7 +221,7 @@ class LoadWorker:
         """The conference a peer joins."""
         return f"load-{number % self._plan.conferences}" if self._plan.conferences else None
 
-    def beat_for(self, peer: SimulatedPeer, welcome: Message) -> None:
+    def beat_for(self, peer: SimulatedPeer, welcome: Welcome) -> None:
         """Beat for a peer from now on; the first welcome states the interval."""
         if self._wheel is None:
             interval = self._plan.heartbeat or float(welcome.get("heartbeat_seconds") or 30.0)
@@ -290,7 +291,7 @@ class LoadWorker:
             async with asyncio.timeout(PATIENCE):
                 await self.loop.create_connection(lambda: link, self._plan.host, port, local_addr=source)
         except OSError as fault:
-            peer.ended(link, End(error=OSError(_sentence(fault))))
+            peer.ended(link, ConnectionEnd(error=OSError(_sentence(fault))))
         finally:
             self._slots.release()
 

@@ -1,174 +1,201 @@
 /* The view of the audit log: who did what, the newest first.
 
-Actors and subjects come from clients and operators: they are only ever text. A filter looks through what is loaded,
-and says so; older entries come by the page. That the entries shown follow each other without a gap is seen here; that
-none was changed is a matter of hashes, which `tallygate audit verify` checks from the first entry on.
+Actors and subjects come from clients and operators: they are only ever text. The search looks through the entries that
+are loaded, and says so; older ones come by the page. That the loaded entries follow each other without a gap is seen
+here; that none was changed is a matter of hashes, which `tallygate audit verify` checks from the first entry on.
+Leases that are granted and end by themselves are most of what is noted: they are shown apart.
 */
 
-import { el, fill } from "./dom.js";
-import { count, when } from "./format.js";
+import { showDetails } from "./dialog.js";
+import { el, setChildren } from "./dom.js";
+import { formatCount, pluralize, timeElement } from "./format.js";
+import { ItemSource, ListView } from "./list_view.js";
+import { Segments } from "./segments.js";
+import { WatchedList } from "./watched_list.js";
 
-const PAGE = 200;
-const PAUSE = 2000; // milliseconds between two looks for newer entries
-const BEGINNING = "0".repeat(64);
+const NEWEST = 200; // entries that are asked for when there are newer ones
+const PAGE = 500; // older entries
+const PAGES = 4; // that are asked for at once, as long as few of their entries are shown
+const SCREEN = 30; // entries of which some are below the fold
+const PAUSE = 2000; // milliseconds between two requests for newer entries
+const KINDS = { acts: (entry) => !isLease(entry), leases: isLease, all: () => true };
+/* Actions that somebody should look into. */
+const ALARMING = new Set(["clone.suspected", "gap", "refused", "registration.mistrusted", "reload.refused"]);
+const BEGINNING = "0".repeat(64); // the hash that the first entry follows
 
-let page = null;
+/** The audit log. */
+export class AuditView {
+  static id = "audit";
+  static title = "Audit";
+  static isShown = () => true;
 
-export const view = {
-  id: "audit",
-  title: "Audit",
-  needs: () => true,
-  open(root, app) {
-    page = new Audit(root, app);
-  },
-  update(state) {
-    page.update(state);
-  },
-  close() {
-    page.close();
-    page = null;
-  },
-};
-
-class Audit {
-  constructor(root, app) {
+  constructor(app, root) {
     this.app = app;
-    this.entries = [];
-    this.made = new WeakMap(); // the row of each entry
-    this.next = null; // cursor of the next older page
-    this.generation = app.state?.generations?.audit;
-    this.looked = -Infinity;
-    this.timer = null;
+    this.root = root;
+    this.entries = []; // all that are loaded, the newest first
+    this.kind = "acts";
+    this.source = new ItemSource(textOf, (matching) => this.drawFigures(matching));
+    this.next = null; // the cursor of older entries; null where there are none
     this.requests = new AbortController();
-    const search = { id: "audit-filter", type: "search", autocomplete: "off", placeholder: "actor, action, subject" };
-    this.filter = el("input", { ...search, oninput: () => this.show() });
-    this.status = el("p", { class: "note tally", role: "status" });
-    this.rows = el("tbody");
-    const press = { type: "button", "data-act": "more", hidden: true, onclick: () => this.older() };
-    this.more = el("button", press, "Load older entries");
-    this.empty = el("p", { class: "empty", hidden: true });
-    const titles = ["No.", "Time", "Actor", "Action", "Subject", "Detail"];
-    const head = titles.map((text, index) => el("th", { scope: "col", class: index ? "" : "number" }, text));
-    const caption = el("caption", { class: "visually-hidden" }, "The audit log, the newest entry first");
-    this.table = el("table", { class: "grid audit" }, caption, el("thead", {}, el("tr", {}, head)), this.rows);
-    fill(
-      root,
-      el(
-        "div",
-        { class: "toolbar" },
-        el("div", { class: "field grow" }, el("label", { for: this.filter.id }, "Filter"), this.filter),
-        this.status,
-      ),
-      el("div", { class: "card flush" }, el("div", { class: "box" }, this.table), this.empty),
-      this.more,
-    );
-    this.newest();
+    this.watched = new WatchedList((signal) => this.loadNewest(signal), (error) => this.list.showFailure(error), PAUSE);
+  }
+
+  open() {
+    const choices = [["acts", "Acts"], ["leases", "Leases"], ["all", "All"]];
+    this.kinds = new Segments("Entries", choices, (kind) => this.chooseKind(kind));
+    this.kinds.show(this.kind);
+    this.list = new ListView(this.app, {
+      id: "audit",
+      caption: "Entries of the audit log, the newest first",
+      columns: this.columns(),
+      key: (entry) => String(entry.seq),
+      placeholder: "actor, action, subject",
+      source: this.source,
+      empty: (searching) => el("p", {}, this.emptyText(searching)),
+      beside: this.kinds.node,
+    });
+    const attributes = { type: "button", "data-act": "more", hidden: true, onclick: () => this.loadOlder() };
+    this.more = el("button", attributes, "Load older entries");
+    setChildren(this.root, this.list.nodes, this.more);
+  }
+
+  update(state) {
+    this.watched.update(state.generations.audit);
   }
 
   close() {
-    clearTimeout(this.timer);
+    this.watched.close();
     this.requests.abort();
+    this.list.close();
   }
 
-  /** Look for newer entries when there are some, but not all the time. */
-  update(state) {
-    const generation = state.generations?.audit;
-    if (generation === this.generation || this.timer !== null) return;
-    this.timer = setTimeout(
-      () => {
-        this.timer = null;
-        this.generation = this.app.state?.generations?.audit;
-        this.newest();
-      },
-      Math.max(this.looked + PAUSE - performance.now(), 0),
-    );
+  // -- asking ---------------------------------------------------------------------------------------------------------
+
+  async loadNewest(signal) {
+    const { items, next } = await this.request(NEWEST, "", signal);
+    const known = this.entries;
+    const newer = known.length ? items.filter((entry) => entry.seq > known[0].seq) : items;
+    // Where more came than a page holds, what is known does not follow: begin anew.
+    const follows = known.length > 0 && newer.length < items.length;
+    this.entries = follows ? [...newer, ...known] : items;
+    if (!follows) this.next = next;
+    this.draw();
+    if (!known.length) await this.loadPages(SCREEN, signal);
   }
 
-  async newest() {
-    this.looked = performance.now();
-    const answer = await this.ask("");
-    if (answer === null) return;
-    const known = this.entries[0]?.seq ?? 0;
-    const newer = answer.items.filter((entry) => entry.seq > known);
-    // Where more came than a page holds, what is known does not follow any more: begin again.
-    const joined = newer.length < answer.items.length || !this.entries.length;
-    if (joined && this.entries.length) {
-      this.entries.unshift(...newer);
-    } else {
-      this.entries = answer.items;
-      this.next = answer.next;
-    }
-    this.show();
-  }
-
-  async older() {
+  async loadOlder() {
     this.more.disabled = true;
-    const cursor = this.next;
-    const answer = await this.ask(`&cursor=${cursor}`);
+    try {
+      await this.loadPages(this.source.items.length + SCREEN, this.requests.signal);
+    } catch (error) {
+      this.app.report(error);
+    }
     this.more.disabled = false;
-    if (answer === null || cursor !== this.next) return;
-    this.entries.push(...answer.items);
-    this.next = answer.next;
-    this.show();
   }
 
-  /** A page of the log, or null where it could not be had. */
-  async ask(cursor) {
-    try {
-      return await this.app.get(`api/audit?order=newest&limit=${PAGE}${cursor}`, { signal: this.requests.signal });
-    } catch (error) {
-      if (error.name !== "AbortError") this.app.fail(error);
-      return null;
+  /** Load older entries until `wanted` are shown, but not more than a few pages. */
+  async loadPages(wanted, signal) {
+    for (let page = 0; page < PAGES && this.next !== null && this.source.items.length < wanted; page += 1) {
+      const cursor = this.next;
+      const { items, next } = await this.request(PAGE, `&cursor=${cursor}`, signal);
+      if (cursor !== this.next) return;
+      this.entries = [...this.entries, ...items];
+      this.next = next;
+      this.draw();
     }
   }
 
-  show() {
-    const words = this.filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = this.entries.filter((entry) => {
-      const text = `${entry.actor} ${entry.action} ${entry.subject} ${told(entry.detail)}`.toLowerCase();
-      return words.every((word) => text.includes(word));
-    });
-    for (const entry of found) if (!this.made.has(entry)) this.made.set(entry, row(entry));
-    fill(this.rows, found.map((entry) => this.made.get(entry)));
-    const loaded = `${count(this.entries.length)} latest entries`;
-    const matching = words.length ? `${count(found.length)} of the ${loaded} match` : `The ${loaded}`;
-    const whole = followed(this.entries, this.next === null);
-    const chain = whole ? "they follow each other without a gap" : "but entries between them are missing or changed";
-    const text = `${matching}; ${chain}. All hashes are checked by “tallygate audit verify”.`;
-    this.status.textContent = this.entries.length ? text : "";
-    this.status.classList.toggle("broken", !whole);
-    this.table.hidden = !found.length;
-    this.empty.hidden = found.length > 0;
-    this.empty.textContent = this.entries.length ? "No entry that is loaded matches." : "Nothing was noted yet.";
+  request(limit, cursor, signal) {
+    return this.app.get(`api/audit?order=newest&limit=${limit}${cursor}`, { signal });
+  }
+
+  // -- showing --------------------------------------------------------------------------------------------------------
+
+  chooseKind(kind) {
+    this.kind = kind;
+    this.kinds.show(kind);
+    this.source.items = this.entries.filter(KINDS[kind]);
+    this.list.open();
+  }
+
+  draw() {
     this.more.hidden = this.next === null;
+    this.source.items = this.entries.filter(KINDS[this.kind]);
+    this.list.refresh();
+  }
+
+  emptyText(searching) {
+    if (!this.entries.length) return "There are no entries yet.";
+    if (searching) return "No entry that is loaded matches.";
+    return `${this.kind === "acts" ? "Every" : "No"} entry that is loaded is about a lease.`;
+  }
+
+  drawFigures(matching) {
+    const { entries } = this;
+    const loaded = pluralize(entries.length, "latest entry", "latest entries");
+    const which = matching === entries.length ? `The ${loaded}` : `${formatCount(matching)} of the ${loaded}`;
+    const whole = isUnbroken(entries, this.next === null);
+    const chain = whole ? "they follow each other without a gap" : "but entries between them are missing or changed";
+    const text = `${which}; ${chain}. All hashes are checked by “tallygate audit verify”.`;
+    this.list.setFigures(entries.length ? text : "");
+    this.list.figures.classList.toggle("broken", !whole);
+  }
+
+  columns() {
+    return [
+      { title: "No.", class: "wide-only number", cell: (entry) => formatCount(entry.seq) },
+      { title: "Time", class: "time", cell: (entry) => timeElement(entry.time) },
+      { title: "Actor", class: "actor", cell: (entry) => entry.actor },
+      { title: "Action", class: "action", cell: (entry) => detailsButton(entry) },
+      { title: "Subject", class: "subject", cell: (entry) => entry.subject },
+      { title: "Detail", class: "soft", cell: (entry) => detailText(entry.detail) },
+    ];
   }
 }
 
-/** Whether `entries`, newest first, are a piece of the chain; `whole` says that there are no older ones. */
-function followed(entries, whole) {
-  const linked = entries.every((entry, number) => {
-    const before = entries[number + 1];
+/** Whether an entry is about a lease that was granted or has ended. */
+function isLease({ action }) {
+  return action.startsWith("lease.");
+}
+
+function detailsButton(entry) {
+  const attributes = { type: "button", class: "link", "data-act": "details", onclick: () => showEntry(entry) };
+  return el("button", attributes, el("code", { class: ALARMING.has(entry.action) ? "warn" : null }, entry.action));
+}
+
+function showEntry({ seq, time, actor, action, subject, detail, previous, hash }) {
+  showDetails(action, [
+    ["No.", formatCount(seq)],
+    ["Time", timeElement(time)],
+    ["Actor", actor],
+    ["Subject", subject || "–"],
+    ...Object.entries(detail).map(([name, value]) => [name, valueText(value)]),
+    ["Hash", el("code", {}, hash)],
+    ["Follows", el("code", {}, previous)],
+  ]);
+}
+
+/** What an entry is found by. */
+function textOf({ actor, action, subject, detail }) {
+  return `${actor} ${action} ${subject} ${detailText(detail)}`;
+}
+
+function detailText(detail) {
+  const known = Object.entries(detail).filter(([, value]) => value !== null);
+  return known.map(([name, value]) => `${name}=${valueText(value)}`).join(" ");
+}
+
+function valueText(value) {
+  if (value === null) return "–";
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/** Whether `entries`, newest first, are a piece of the chain without a gap; `whole`: and its beginning. */
+function isUnbroken(entries, whole) {
+  const linked = entries.every((entry, index) => {
+    const before = entries[index + 1];
     return before === undefined || (entry.seq === before.seq + 1 && entry.previous === before.hash);
   });
   const first = entries.at(-1);
   return linked && (!whole || first === undefined || (first.seq === 1 && first.previous === BEGINNING));
-}
-
-function row(entry) {
-  return el(
-    "tr",
-    {},
-    el("td", { class: "number" }, count(entry.seq)),
-    el("td", {}, when(entry.time)),
-    el("td", {}, entry.actor),
-    el("td", {}, el("code", {}, entry.action)),
-    el("td", {}, entry.subject),
-    el("td", { class: "audit-detail" }, told(entry.detail)),
-  );
-}
-
-function told(detail) {
-  return Object.entries(detail)
-    .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)
-    .join(" ");
 }

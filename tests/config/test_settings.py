@@ -16,6 +16,10 @@ DEFAULTS = {
     "listen.websocket": "4308",
     "listen.operator_host": '"127.0.0.1"',
     "listen.operator": "4311",
+    "listen.operator_max_connections": "24",
+    "listen.operator_backlog": "8",
+    "listen.operator_idle_timeout": '"15s"',
+    "listen.operator_write_timeout": '"30s"',
     "listen.reuse_port": "false",
     "listen.tls_certificate": '""',
     "listen.tls_key": '""',
@@ -121,3 +125,7 @@ def test_a_list_of_shadows_is_taken_without_the_enforced_model() -> None:
 )
 def test_connections_leave_files_for_other_uses(asked: int | None, files: int, ceiling: int) -> None:
     assert ListenSettings(max_connections=asked).ceiling(files) == ceiling
+
+
+def test_more_operators_leave_fewer_files_for_clients() -> None:
+    assert ListenSettings(operator_max_connections=124).ceiling(20_000) == 19_836

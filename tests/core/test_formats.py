@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.addresses import ip_address, is_loopback
 from gateway.core.formats import (
     DURATION_PATTERN,
     ID_PATTERN,
@@ -16,10 +17,8 @@ from gateway.core.formats import (
     duration_text,
     endpoint,
     instant,
-    ip_address,
     is_hex,
     is_id,
-    is_loopback,
     read_duration,
     timestamp,
     utc,

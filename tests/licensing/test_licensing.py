@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.registration.grant import Grant
+from gateway.core.registration.messages import Grant
 from gateway.licensing import MODELS, OFFERS, extended, under
 from gateway.licensing.trueconf import TrueConf, trueconf
 from tests.core_harness import CoreHarness

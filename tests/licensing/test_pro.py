@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.core.counting.ledger import LeaseChange
-from gateway.core.formats import utc
+from gateway.core.counting.session import utc
 from gateway.licensing.trueconf import USER_RIGHTS, TrueConf, trueconf
 from tests.core_harness import DAY, HOUR, CoreHarness, told
 

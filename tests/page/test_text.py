@@ -1,12 +1,19 @@
-"""Whatever a client calls itself is text: it is shown as it was sent, and never becomes a part of the page."""
+"""Whatever a client calls itself is text: it is shown as it was sent, and never becomes a part of the page.
+
+Times are texts too: those of one clock.
+"""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 from playwright.async_api import Page, Route, expect
 
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
+
+pytestmark = pytest.mark.debian
 
 IMAGE = "<img src=x onerror=alert(1)>"
 SCRIPT = "<script>alert(2)</script>&lt;b&gt;"
@@ -35,7 +42,7 @@ async def test_the_name_of_a_client(house: House, screen: Screen, text: str) -> 
 
 async def test_what_an_operator_searches_for(house: House, screen: Screen) -> None:
     page = await screen.open(house, "#/connections")
-    for view in ("connections", "conferences", "pro", "audit"):
+    for view in ("connections", "conferences", "pro", "refusals", "audit"):
         await page.locator(f"#tab-{view}").click()
         await page.get_by_role("searchbox").fill(IMAGE)
         await clean(page)
@@ -62,3 +69,32 @@ async def _hostile(route: Route) -> None:
     await route.fulfill(
         json={"items": [{**entry, "detail": {IMAGE: IMAGE}, "previous": "0" * 64, "hash": "1" * 64}], "next": None}
     )
+
+
+async def test_models_and_pools_have_the_titles_that_the_gateway_gives_them(house: House, screen: Screen) -> None:
+    _, license = await house.http("GET", "/api/license")
+    model = license["titles"][license["model"]]
+    page = await screen.open(house)
+    await expect(page.locator("#license-title")).to_have_text(model["title"])
+    await expect(page.locator("#gist")).to_contain_text(model["title"])
+    for pool, title in model["pools"].items():
+        await expect(page.locator(f".pool[data-pool={pool}] h3")).to_have_text(title)
+
+
+# -- times ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("view", ["summary", "connections", "audit"])
+async def test_every_time_is_utc_wherever_it_is_looked_at_from(house: House, screen: Screen, view: str) -> None:
+    await house.welcomed(account="ann")
+    page = await screen.open(house, f"#/{view}", timezone_id="Asia/Kolkata")
+    await expect(page.locator("#about")).to_contain_text("All times are UTC")
+    time = page.locator("#view time").first
+    instant = await time.get_attribute("datetime") or ""
+    await expect(time).to_have_text(instant[:19].replace("T", " "))
+    await expect(time).to_have_attribute("title", re.compile(r"GMT\+0530"))
+
+
+async def test_history_says_that_its_times_are_utc(house: House, screen: Screen) -> None:
+    page = await screen.open(house, "#/history", timezone_id="Asia/Kolkata")
+    await expect(page.locator("#view > p[role=status]")).to_contain_text(re.compile("to [0-9-]{10} [0-9:]{5} UTC, "))

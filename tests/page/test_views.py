@@ -8,7 +8,9 @@ from playwright.async_api import expect
 from tests.conftest import House, License
 from tests.page.conftest import Screen
 
-VIEWS = ("summary", "pro", "connections", "conferences", "history", "registrations", "audit")
+pytestmark = pytest.mark.debian
+
+VIEWS = ("summary", "pro", "connections", "conferences", "refusals", "history", "registrations", "audit")
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 LONG = "a.very.long.account.name.that.somebody.chose.and.that.does.not.break@department.of.long.names.example.org"
 NAMELESS = """[...document.querySelectorAll("button, a[href], input, select, summary")].filter((node) => {
@@ -21,6 +23,12 @@ UNTITLED = "[...document.querySelectorAll('table')].filter((table) => !table.cap
 TWICE = """(() => {
   const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
   return ids.filter((id, index) => ids.indexOf(id) !== index);
+})()"""
+REGIONS = """(() => {
+  const name = (node) => node.getAttribute("aria-label")
+    ?? document.getElementById(node.getAttribute("aria-labelledby"))?.textContent;
+  const regions = [...document.querySelectorAll("section, nav, [role=region]")];
+  return regions.filter((node) => node.checkVisibility()).map(name).filter(Boolean);
 })()"""
 JUMPS = """(() => {
   const levels = [...document.querySelectorAll("h1, h2, h3, h4")].filter((node) => node.checkVisibility())
@@ -59,6 +67,8 @@ async def test_a_view_is_whole(house: House, screen: Screen, view: str) -> None:
     assert await page.evaluate(UNTITLED) == []
     assert await page.evaluate(TWICE) == []
     assert await page.evaluate(JUMPS) == []
+    regions = await page.evaluate(REGIONS)
+    assert sorted(regions) == sorted(set(regions))
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -99,11 +109,18 @@ async def test_all_is_reached_and_done_by_keys(house: House, screen: Screen) -> 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_theme_is_the_system_s_until_it_is_turned(house: House, screen: Screen, scheme: str) -> None:
+async def test_the_theme_is_the_system_s_until_one_is_chosen_and_kept(
+    house: House, screen: Screen, scheme: str
+) -> None:
     page = await screen.open(house, color_scheme=scheme)
     shade = "getComputedStyle(document.body).backgroundColor"
     before = await page.evaluate(shade)
     await page.get_by_role("button", name="Switch between light and dark").click()
     turned = "light" if scheme == "dark" else "dark"
     await expect(page.locator("html")).to_have_attribute("data-theme", turned)
-    assert await page.evaluate(shade) != before
+    after = await page.evaluate(shade)
+    assert after != before
+    await page.reload()
+    await expect(page.locator("html")).to_have_attribute("data-theme", turned)
+    assert await page.evaluate(shade) == after
+    assert await page.evaluate("Object.keys(localStorage)") == ["tallygate.theme"]

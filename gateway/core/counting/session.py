@@ -31,8 +31,8 @@ class Session:
     """What a client has said about itself since its `hello`, and what it holds.
 
     `home` is empty for accounts of this server. `address` is the client's IP address at `hello`, a fact like the
-    others; `peer` is that of its present connection, which a resume may change. `connection` belongs to the edge;
-    None while a lost session waits to be resumed. `seats` has one entry per license model, in the order of the ledgers.
+    others; `peer_address` is that of its present connection, which a resume may change; `generation` is how often it
+    was resumed. `seats` has one entry per license model, in the order of the ledgers.
     """
 
     __slots__ = (
@@ -41,7 +41,6 @@ class Session:
         "awake",
         "client",
         "conferences",
-        "connection",
         "device",
         "generation",
         "home",
@@ -77,7 +76,6 @@ class Session:
         self.since = since
         self.awake = True
         self.generation = 0
-        self.connection: object | None = None
         self.conferences: tuple[Conference, ...] = ()
         self.seats: list[tuple[Seat, ...]] = []
 
@@ -124,19 +122,23 @@ class Session:
 class Conference:
     """A meeting. Members wait while it is scheduled and take part when it is live.
 
-    `members` maps each member to whether it joined as host, in order of arrival; `hosted` says that one did. `lieu` is
-    the first member with an account, taken for the host by a shadow model where nobody declared to be one. `unnamed`
-    are members whose host's name was taken away while they hosted.
+    `number` tells it from others of its name. `members` maps each member to whether it joined as host, in order of
+    arrival; `hosted` says that one did. `implied_host` is the first member with an account, taken for the host by a
+    shadow model where nobody declared to be one; when it has left, or somebody declares to be the host, there is none
+    any more (`had_implied_host`). `released_hosts` are members whose host's name was taken away while
+    they hosted.
     """
 
     __slots__ = (
         "access",
+        "had_implied_host",
         "hosted",
         "id",
         "implied_host",
         "live",
         "members",
         "mode",
+        "number",
         "released_hosts",
         "server",
         "since",
@@ -151,15 +153,17 @@ class Conference:
         self.server = server
         self.live = live
         self.since = 0.0
+        self.number = 0
         self.members: dict[Session, bool] = {}
         self.hosted = False
         self.implied_host: Session | None = None
+        self.had_implied_host = False
         self.released_hosts: tuple[Session, ...] = ()
 
     @property
     def has_no_host(self) -> bool:
         """Whether nobody has been its host so far, declared or taken for one."""
-        return not self.hosted and self.implied_host is None
+        return not self.hosted and not self.had_implied_host
 
     @property
     def group(self) -> bool:

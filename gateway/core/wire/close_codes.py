@@ -1,34 +1,44 @@
-"""How connections end: for every cause what is said last, with which code, and whether the client should come back."""
+"""How connections end: for every cause what is said last, with which code, and whether the client should come back.
+
+This is the table of `PROTOCOL.md`, Closing. The gateway closes by it, and the reference client decides by it.
+"""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+
+FINAL_CODES = frozenset({1000, 1002, 1007, 1009, 4400, 4401, 4403, 4409, 4503})
+"""Close codes after which a client stays away; after every other, and where none came, it comes back."""
 
 
 class Ending(NamedTuple):
     """`code` is the WebSocket close code; `says` whether a `closing` message is sent; `abort` drops what is unsent."""
 
     code: int
-    reconnect: bool = True
     says: bool = False
     abort: bool = False
 
+    @property
+    def reconnect(self) -> bool:
+        """Whether the client should come back."""
+        return self.code not in FINAL_CODES
+
 
 ENDINGS = {
-    "bye": Ending(1000, reconnect=False),
+    "bye": Ending(1000),
     "closed": Ending(1000),
     "reset": Ending(1006, abort=True),
     "heartbeat_timeout": Ending(4408, says=True),
-    "replaced": Ending(4409, reconnect=False, says=True),
+    "replaced": Ending(4409, says=True),
     "hello_timeout": Ending(4408, says=True),
-    "denied": Ending(4403, reconnect=False),
+    "denied": Ending(4403),
     "rejected": Ending(1013),
     "unregistered": Ending(4510, says=True),
-    "protocol_error": Ending(4400, reconnect=False),
+    "protocol_error": Ending(4400),
     "too_fast": Ending(4429),
     "slow_consumer": Ending(1006, abort=True),
-    "kicked": Ending(4503, reconnect=False, says=True),
-    "account_deleted": Ending(4503, reconnect=False, says=True),
+    "kicked": Ending(4503, says=True),
+    "account_deleted": Ending(4503, says=True),
     "drained": Ending(1012, says=True),
 }
 """Every cause for which a connection can end."""
@@ -44,6 +54,20 @@ DENIED = {
     "store_unavailable": 1013,
 }
 """Close codes of a refused `hello`, by reason; any other closes with the code of `denied`."""
+
+ERRORS = {
+    "malformed": "protocol_error",
+    "too_long": "protocol_error",
+    "hello_expected": "protocol_error",
+    "unsupported_protocol": "protocol_error",
+    "too_fast": "too_fast",
+}
+"""The cause for which an `error` closes, by its code; after any other the connection stays."""
+
+
+def reconnects_after_denial(reason: str) -> bool:
+    """Whether a client comes back whose `hello` was refused."""
+    return DENIED.get(reason, ENDINGS["denied"].code) not in FINAL_CODES
 
 
 def farewell(cause: str, retry_after: float | None = None) -> dict[str, Any] | None:

@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any, TypedDict, cast
+
 from aiohttp import web
 
 from gateway.core.reporting import audit_chain
-from gateway.core.reporting.audit_chain import AuditEntry
-from gateway.edge.api.responses import fail, limit, since
+from gateway.edge.api.responses import LIMIT, SINCE, Page, cursor, fail, limit, since
+from gateway.edge.api.routes import READ, Route
+from gateway.edge.api.schemas import Keyword, Time, query, text
 from gateway.edge.server.runtime import Runtime
 
-SORT_ORDERS = {
-    "oldest": ("SELECT * FROM audit WHERE seq > ? AND time >= ? ORDER BY seq LIMIT ?", "0"),
-    "newest": ("SELECT * FROM audit WHERE seq < ? AND time >= ? ORDER BY seq DESC LIMIT ?", "9" * 15),
-}
-"""Which entries of the audit log come first: how they are read, and the cursor before the first of them."""
+SORT_ORDERS = ("oldest", "newest")
+"""Which entries come first."""
 
 
-def audit_routes(runtime: Runtime) -> list[web.RouteDef]:
-    """The routes of this file."""
-    return [web.get("/api/audit", _Audit(runtime).audit)]
+class EntryDocument(TypedDict):
+    """An entry of the audit log."""
+
+    seq: Annotated[int, Keyword("minimum", 1)]
+    time: Time
+    actor: Annotated[str, "An operator, `loopback`, `command`, `gateway` or `unknown`."]
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    previous: Annotated[str, "Hash of the entry before.", Keyword("pattern", "^[0-9a-f]{64}$")]
+    hash: Annotated[str, "SHA-256 of the canonical JSON of all other fields.", Keyword("pattern", "^[0-9a-f]{64}$")]
 
 
-class _Audit:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    async def audit(self, request: web.Request) -> web.Response:
-        size, order = limit(request), request.query.get("order", "oldest")
-        if order not in SORT_ORDERS:
-            fail(422, "bad_field", f"order: expected one of {', '.join(SORT_ORDERS)}")
-        query, beginning = SORT_ORDERS[order]
-        cursor = request.query.get("cursor", beginning)
-        if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
-            fail(422, "bad_field", "cursor: expected the `next` of another page")
-        rows = await self._runtime.persistence.store.read(
-            query, (int(cursor), audit_chain.timestamp(since(request, self._runtime.clock.wall())), size + 1)
-        )
-        entries = [AuditEntry(*row) for row in rows]
-        more = str(entries[size - 1].seq) if len(entries) > size else None
-        return web.json_response(
-            {"items": [audit_chain.entry_to_json(entry) for entry in entries[:size]], "next": more}
-        )
+@Route(
+    "GET",
+    "/api/audit",
+    scope=READ,
+    summary="The audit log.",
+    answer=Page[EntryDocument],
+    query=(
+        query("order", text(enum=list(SORT_ORDERS), default=SORT_ORDERS[0]), "Which entries come first."),
+        SINCE,
+        LIMIT,
+        cursor("^[0-9]{1,15}$"),
+    ),
+    statuses=(503,),
+)
+async def list_entries(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show a page of them."""
+    size, order = limit(request), request.query.get("order", SORT_ORDERS[0])
+    if order not in SORT_ORDERS:
+        fail(422, "bad_field", f"order: expected one of {', '.join(SORT_ORDERS)}")
+    after, begin = request.query.get("cursor"), since(request, runtime.clock.wall())
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 16):
+        fail(422, "bad_field", "cursor: expected the `next` of another page")
+    entries = await runtime.persistence.audit_log.read(
+        size + 1, since=begin, after=None if after is None else int(after), newest_first=order == "newest"
+    )
+    more = str(entries[size - 1].seq) if len(entries) > size else None
+    shown = [cast(EntryDocument, audit_chain.entry_to_json(entry)) for entry in entries[:size]]
+    return web.json_response(Page[EntryDocument](items=shown, next=more))

@@ -1,4 +1,4 @@
-"""The guard of the operator port: who may ask, and what.
+"""Authorization at the operator port: who may ask, and what.
 
 On loopback, whoever can open a socket of this machine is trusted like its owner, and the danger is a browser that works
 for somebody else: a Host that is not a local name is a page of another site that found a way here (DNS rebinding), and
@@ -6,42 +6,36 @@ for somebody else: a Host that is not a local name is a page of another site tha
 form can: so bodies are JSON, and nothing that a form sends is taken. There are no cookies.
 
 On any other address, and through a proxy (forwarding headers), a request needs an operator's token. A token has a
-scope: `read` for looking, `admin` for everything; whoever shows one is held to it, on loopback too. Attempts that fail
+scope: `read` for looking, `admin` for everything; each route says which it needs (`routes.Route`), and whoever shows a
+token is held to its scope, on loopback too. Attempts that fail
 may be few from one address, in a table that cannot grow: more are answered 429. A token that is good is always taken,
 for behind a proxy or a NAT the honest share their address with others, and 256 random bits are not guessed.
 
 The page's files are for everybody who may knock: they hold no secret, and from them the token is sent. Only a page of
 another site gets none of them, but a link to the page from there may be followed.
 
-Health is told to everybody, metrics where `metrics.public` says so. Every refusal of an act, and every refusal of a
-token, is in the audit log; of a flood of them, a few and the number of the others.
+Every refusal of an act, and every refusal of a token, is in the audit log; of a flood of them, a few and the number of
+the others.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import math
+from asyncio import Future
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
 
 from aiohttp import hdrs, web
 
-from gateway.core.admission.directory import ADMIN, READ
-from gateway.core.formats import ip_address, is_loopback
+from gateway.core.addresses import ip_address, is_loopback, network
 from gateway.edge.api.responses import code_of, fail
-from gateway.edge.storage.audit_log import GATEWAY
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gateway.edge.server.runtime import Runtime
+from gateway.edge.api.routes import ADMIN, LINK, PAGE, READ, Route, route_of
+from gateway.edge.server.listening_sockets import plain_address
+from gateway.edge.server.runtime import Runtime
+from gateway.edge.storage.audit_log import LOOPBACK, UNKNOWN
 
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
-HEALTH = frozenset({"/livez", "/readyz"})
-FRONT, LEAVES = "/", "/page/"
-"""The page, and its files."""
-SECRET = ("/api/tokens", "/api/backup")
-"""What the scope `read` may not read: who may do what, and the whole store."""
 LOOKING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 """What a page of another site can send without being asked first (Fetch standard, CORS-safelisted)."""
@@ -51,14 +45,6 @@ ADDRESSES = 4096
 """Addresses whose failures are remembered."""
 REFUSALS, RATE = 100, 0.25
 """Refusals that the audit log takes at once, and seconds until it takes one more."""
-LOOPBACK = "loopback"
-"""Who asks on loopback without a token."""
-UNKNOWN = "unknown"
-"""Who asks without being let in."""
-COMMAND = "command"
-"""Who works on a store that no gateway holds."""
-RESERVED = frozenset({LOOPBACK, UNKNOWN, COMMAND, GATEWAY})
-"""Names that no operator may have: the audit log would not tell them apart."""
 
 
 class Caller(NamedTuple):
@@ -116,20 +102,20 @@ class Authorization:
     def check(self) -> None:
         """Whether the port may be opened at all.
 
-        Raises `Unguarded`.
+        Raises `OperatorTokenRequired`.
         """
-        if not self._local and not self._runtime.directory.operators:
+        if not self._local and not self._runtime.state.directory.operators:
             raise OperatorTokenRequired(
                 f"listen.operator_host {self._runtime.settings.listen.operator_host} is not a loopback address and "
                 f"{self._runtime.settings.store.path} holds no operator token; make one first: "
                 f"tallygate token add NAME --scope admin --store {self._runtime.settings.store.path}"
             )
 
-    def spared(self, name: str, fingerprint: str | None) -> bool:
+    def can_spare(self, name: str, fingerprint: str | None) -> bool:
         """Whether somebody could still administer this port if a token (None: all of a name's) were gone."""
         return self._local or any(
             token.scope == ADMIN and (owner != name or (fingerprint is not None and token.fingerprint != fingerprint))
-            for owner, tokens in self._runtime.directory.operators.items()
+            for owner, tokens in self._runtime.state.directory.operators.items()
             for token in tokens
         )
 
@@ -138,32 +124,38 @@ class Authorization:
         """What aiohttp calls before each handler."""
 
         @web.middleware
-        async def stand(
+        async def authorized(
             request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         ) -> web.StreamResponse:
             try:
-                if request.path in HEALTH or (request.path == "/metrics" and self._runtime.settings.metrics.public):
-                    return await handler(request)
-                if request.path == FRONT or request.path.startswith(LEAVES):
-                    self._show(request)
-                    return await handler(request)
-                request[CALLER] = self._identify(request)
-                _same_site(request)
-                self._permit(request)
-                _plain_json(request)
+                self._authorize(request, route_of(request))
                 return await handler(request)
             except web.HTTPException as error:
-                self._note(request, error)
+                self._record_refusal(request, error)
                 raise
 
-        return stand
+        return authorized
+
+    def _authorize(self, request: web.Request, route: Route | None) -> None:
+        """Refuse who may not ask; what no route answers is refused to whoever may not look."""
+        if route is not None and route.is_open(self._runtime.settings):
+            return
+        if route is not None and route.scope in {PAGE, LINK}:
+            self._check_page(request, route)
+            return
+        request[CALLER] = self._identify(request)
+        _same_site(request)
+        _permit(request, route)
+        _plain_json(request)
 
     def _identify(self, request: web.Request) -> Caller:
         """Who asks, by its token, or because it is on this machine."""
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is not None:
             scheme, _, secret = header.partition(" ")
-            found = self._runtime.directory.operator_of_secret(secret.strip()) if scheme.lower() == "bearer" else None
+            found = (
+                self._runtime.state.directory.operator_of_secret(secret.strip()) if scheme.lower() == "bearer" else None
+            )
             if found is not None:
                 return Caller(*found)
             self._fail(request, "bad_token", "no operator has this token", ', error="invalid_token"')
@@ -180,18 +172,18 @@ class Authorization:
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is None:
             return True
-        return self._runtime.directory.operator_of_secret(header.partition(" ")[2].strip()) == request[CALLER]
+        return self._runtime.state.directory.operator_of_secret(header.partition(" ")[2].strip()) == request[CALLER]
 
-    def _show(self, request: web.Request) -> None:
-        """Whether a file of the page may be shown."""
+    def _check_page(self, request: web.Request, route: Route) -> None:
+        """Refuse a file of the page to pages of other sites."""
         direct = self._local and not any(name in request.headers for name in FORWARDED)
         if direct and not local(request.headers.get(hdrs.HOST, "")):
             fail(403, "foreign_host", "the Host header must be a local name")
-        if request.path != FRONT or request.headers.get("Sec-Fetch-Mode") != "navigate":
+        if route.scope != LINK or request.headers.get("Sec-Fetch-Mode") != "navigate":
             _same_site(request)
 
     def _fail(self, request: web.Request, code: str, detail: str, why: str = "") -> None:
-        now, address = self._runtime.clock.mono(), _network(request.remote or "")
+        now, address = self._runtime.clock.mono(), network(request.remote or "")
         wait = self._failures.wait(address, now)
         if wait:
             after = {"Retry-After": str(math.ceil(wait))}
@@ -199,13 +191,7 @@ class Authorization:
         self._failures.take(address, now)
         fail(401, code, detail, {"WWW-Authenticate": f'Bearer realm="tallygate"{why}'})
 
-    def _permit(self, request: web.Request) -> None:
-        looking = request.method in LOOKING and not request.path.startswith(SECRET)
-        if request[CALLER].scope != ADMIN and not looking:
-            challenge = {"WWW-Authenticate": 'Bearer realm="tallygate", error="insufficient_scope", scope="admin"'}
-            fail(403, "scope", f"this needs the scope {ADMIN}, the token has {READ}", challenge)
-
-    def _note(self, request: web.Request, error: web.HTTPException) -> None:
+    def _record_refusal(self, request: web.Request, error: web.HTTPException) -> None:
         """Enter a refusal into the audit log; 429 is what is left of entries made before."""
         act = request.method not in LOOKING or error.status in {401, 403}
         if not act or not 400 <= error.status < 500 or error.status == 429:
@@ -216,15 +202,34 @@ class Authorization:
             return
         self._refusals.take("", now)
         caller = request.get(CALLER)
-        detail = {"method": request.method, "status": error.status, "error": code_of(error), "address": request.remote}
+        address = plain_address(request.remote or "")
+        detail = {"method": request.method, "status": error.status, "error": code_of(error), "address": address}
         if self._unsaid:
             detail["unsaid"], self._unsaid = self._unsaid, 0
         self._runtime.persistence.audit(caller.name if caller is not None else UNKNOWN, "refused", request.path, detail)
 
 
-def caller(request: web.Request) -> str:
-    """The name of who asks, for the audit log."""
-    return request[CALLER].name
+def record_act(
+    runtime: Runtime, request: web.Request, action: str, subject: str = "", detail: Mapping[str, Any] | None = None
+) -> Future[None]:
+    """Enter what somebody asked for into the audit log; done when that is durable.
+
+    The entry joins the commit of whatever is written before the next turn of the loop, so that who waits for the entry
+    has waited for the act, of a model in shadow too.
+    """
+    return runtime.persistence.audit(request[CALLER].name, action, subject, detail)
+
+
+AUTHORIZATION: web.AppKey[Authorization] = web.AppKey("authorization", Authorization)
+
+
+def _permit(request: web.Request, route: Route | None) -> None:
+    """Refuse what the scope of who asks does not reach to."""
+    usual = READ if request.method in LOOKING else ADMIN
+    needed = route.scope if route is not None else usual
+    if needed == ADMIN and request[CALLER].scope != ADMIN:
+        challenge = {"WWW-Authenticate": 'Bearer realm="tallygate", error="insufficient_scope", scope="admin"'}
+        fail(403, "scope", f"this needs the scope {ADMIN}, the token has {READ}", challenge)
 
 
 def _same_site(request: web.Request) -> None:
@@ -243,18 +248,12 @@ def _plain_json(request: web.Request) -> None:
         fail(400, "malformed", "the body must be application/json")
 
 
-def _network(address: str) -> str:
-    """Whose attempts are counted together: an IPv4 address, or the /64 that one machine has of IPv6."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((int(found), 64), strict=False))
-    return str(found)
-
-
 def local(host: str) -> bool:
     """Whether a Host header names this machine: `localhost`, or a loopback address."""
     name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
-    return is_loopback(name)
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -8,41 +8,44 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway.edge.api.authorization import caller
+from gateway.edge.api.authorization import record_act
 from gateway.edge.api.responses import fail
+from gateway.edge.api.routes import ADMIN, Route
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.store import MEMORY
 
 CHUNK_BYTES = 1 << 16
 """Bytes of a backup that are sent at once."""
+SQLITE = "application/vnd.sqlite3"
 
 
-def backup_routes(runtime: Runtime) -> list[web.RouteDef]:
-    """The routes of this file."""
-    return [web.get("/api/backup", _Backup(runtime).backup, allow_head=False)]
-
-
-class _Backup:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    async def backup(self, request: web.Request) -> web.StreamResponse:
-        store = self._runtime.persistence.store
-        number, name = _beside(store.path)
-        with os.fdopen(number, "rb") as copy:
-            try:
-                await store.backup(name)
-            finally:
-                os.unlink(name)  # what is open can be read; nothing is left behind, however this ends
-            self._runtime.persistence.audit(caller(request), "backup")
-            response = web.StreamResponse()
-            response.content_type = "application/vnd.sqlite3"
-            response.content_length = os.fstat(number).st_size
-            await response.prepare(request)
-            while piece := copy.read(CHUNK_BYTES):
-                await response.write(piece)
-            await response.write_eof()
-        return response
+@Route(
+    "GET",
+    "/api/backup",
+    scope=ADMIN,
+    summary="The store as it is now, as one SQLite file; scope admin.",
+    media=(SQLITE,),
+    statuses=(503,),
+    head=False,
+)
+async def get_backup(runtime: Runtime, request: web.Request) -> web.StreamResponse:
+    """Copy the store beside itself, and send the copy."""
+    store = runtime.persistence.store
+    number, name = _beside(store.path)
+    with os.fdopen(number, "rb") as copy:
+        try:
+            await store.backup(name)
+        finally:
+            os.unlink(name)  # what is open can be read; nothing is left behind, however this ends
+        record_act(runtime, request, "backup")
+        response = web.StreamResponse()
+        response.content_type = SQLITE
+        response.content_length = os.fstat(number).st_size
+        await response.prepare(request)
+        while piece := copy.read(CHUNK_BYTES):
+            await response.write(piece)
+        await response.write_eof()
+    return response
 
 
 def _beside(path: str) -> tuple[int, str]:

@@ -1,76 +1,97 @@
-"""The API about bans."""
+"""The API about bans: accounts and addresses that are not let in for a while."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, TypedDict
 
 from aiohttp import web
 
+from gateway.core.addresses import ip_address
+from gateway.core.admission.commands import LiftBan, PutBan
 from gateway.core.admission.directory import Ban
-from gateway.core.formats import ip_address, is_id, utc
-from gateway.edge.api.authorization import caller
-from gateway.edge.api.responses import body, fail, field, listed, only, seconds
+from gateway.core.formats import is_id
+from gateway.edge.api.acts import act, refuse
+from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, only, seconds, utc_text
+from gateway.edge.api.routes import ADMIN, READ, Route
+from gateway.edge.api.schemas import DURATION, Time, record, text
 from gateway.edge.server.runtime import Runtime
 
 
-def ban_routes(runtime: Runtime) -> list[web.RouteDef]:
-    """The routes of this file."""
-    bans = _Bans(runtime)
-    return [
-        web.get("/api/bans", bans.bans),
-        web.get("/api/bans/{subject}", bans.get_ban),
-        web.put("/api/bans/{subject}", bans.put_ban),
-        web.delete("/api/bans/{subject}", bans.lift_ban),
-    ]
+class BanDocument(TypedDict):
+    """Who is kept out, and until when."""
+
+    subject: Annotated[str, "An account, or an address of guests."]
+    until: Time
 
 
-class _Bans:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+@Route("GET", "/api/bans", scope=READ, summary="Who is banned.", answer=Page[BanDocument], query=PAGED)
+async def list_bans(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show a page of them."""
+    return listed(request, runtime.state.directory.bans, lambda _, ban: _document(ban))
 
-    def _note(self, request: web.Request, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
-        self._runtime.persistence.audit(caller(request), action, subject, detail)
 
-    async def bans(self, request: web.Request) -> web.Response:
-        return listed(request, self._runtime.directory.bans, lambda _, ban: _ban(ban))
+@Route(
+    "GET",
+    "/api/bans/{subject}",
+    scope=READ,
+    summary="A ban.",
+    answer=BanDocument,
+    statuses=(404, 422),
+)
+async def get_ban(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show one."""
+    return web.json_response(_document(_found(runtime, _subject(request))))
 
-    async def get_ban(self, request: web.Request) -> web.Response:
-        return web.json_response(_ban(self._banned(request)))
 
-    async def put_ban(self, request: web.Request) -> web.Response:
-        subject = _subject(request)
-        told = await body(request)
-        only(told, "for")
-        span = seconds("for", field(told, "for", str, ""))
-        ban = self._runtime.directory.ban(subject, self._runtime.clock.wall() + span)
-        self._note(request, "ban.added", subject, {"until": utc(ban.until)})
-        await self._runtime.persistence.ban(subject)
-        return web.json_response(_ban(ban))
+@Route(
+    "PUT",
+    "/api/bans/{subject}",
+    scope=ADMIN,
+    summary="Keep an account or an address out.",
+    answer=BanDocument,
+    body=record(**{"for": text('How long, such as "5m".', pattern=f"^{DURATION}$")}),
+    statuses=(503,),
+)
+async def put_ban(runtime: Runtime, request: web.Request) -> web.Response:
+    """Ban somebody from now on, for as long as is asked for."""
+    subject, told = _subject(request), await body(request)
+    only(told, "for")
+    span = seconds("for", field(told, "for", str, ""))
+    await act(runtime, request, PutBan(subject, span))
+    return web.json_response(_document(_found(runtime, subject)))
 
-    async def lift_ban(self, request: web.Request) -> web.Response:
-        subject = self._banned(request).subject
-        del self._runtime.directory.bans[subject]
-        self._note(request, "ban.lifted", subject)
-        await self._runtime.persistence.ban(subject)
-        return web.Response(status=204)
 
-    def _banned(self, request: web.Request) -> Ban:
-        ban = self._runtime.directory.bans.get(_subject(request))
-        if ban is None:
-            fail(404, "no_such_ban", "nobody of this name is banned")
-        return ban
+@Route(
+    "DELETE",
+    "/api/bans/{subject}",
+    scope=ADMIN,
+    summary="Lift a ban.",
+    statuses=(404, 422, 503),
+)
+async def lift_ban(runtime: Runtime, request: web.Request) -> web.Response:
+    """Let somebody in again."""
+    subject = _subject(request)
+    await act(runtime, request, LiftBan(subject))
+    return done()
+
+
+def _found(runtime: Runtime, subject: str) -> Ban:
+    ban = runtime.state.directory.bans.get(subject)
+    if ban is None:
+        refuse("no_such_ban", runtime)
+    return ban
 
 
 def _subject(request: web.Request) -> str:
     """Who is banned: an account, with `/` and its home where that is another server, or an address."""
-    text = request.match_info["subject"].lower()
-    if not all(is_id(part) for part in text.split("/", 1)):
+    found = request.match_info["subject"].lower()
+    if not all(is_id(part) for part in found.split("/", 1)):
         fail(422, "bad_field", "subject: expected an account or an address")
     try:
-        return str(ip_address(text))
+        return str(ip_address(found))
     except ValueError:
-        return text
+        return found
 
 
-def _ban(ban: Ban) -> dict[str, Any]:
-    return {"subject": ban.subject, "until": utc(ban.until)}
+def _document(ban: Ban) -> BanDocument:
+    return {"subject": ban.subject, "until": utc_text(ban.until)}

@@ -1,81 +1,122 @@
-"""The API about conferences."""
+"""The API about conferences, live and declared."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from aiohttp import web
 
-from gateway.core.admission.conferences import Declaration
+from gateway.core.admission.commands import EndConference, PutConference
+from gateway.core.admission.conferences import Conferences, Declaration
+from gateway.core.admission.replies import session_id
 from gateway.core.counting.session import Conference
 from gateway.core.formats import ID_FORM, is_id
-from gateway.edge.api.authorization import caller
-from gateway.edge.api.responses import body, fail, field, listed, named, only
+from gateway.edge.api.acts import act
+from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, named, only
+from gateway.edge.api.routes import ADMIN, READ, Route
+from gateway.edge.api.schemas import BOOLEAN, NAME, Count, Keyword, query, record, text
 from gateway.edge.server.runtime import Runtime
 
-
-def conference_routes(runtime: Runtime) -> list[web.RouteDef]:
-    """The routes of this file."""
-    conferences = _Conferences(runtime)
-    return [
-        web.get("/api/conferences", conferences.conferences),
-        web.put("/api/conferences/{conference}", conferences.declare),
-        web.delete("/api/conferences/{conference}", conferences.dissolve),
-    ]
+ACCESSES = ("internal", "public")
+MODES = ("group", "call")
 
 
-class _Conferences:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+class ConferenceDocument(TypedDict):
+    """A conference that has members, or that was declared."""
 
-    async def conferences(self, request: web.Request) -> web.Response:
-        conferences = self._runtime.admission.conferences
-        declared = {
-            id: conferences.create(id, Declaration()) for id in conferences.declared.keys() - conferences.by_id.keys()
-        }
-        everything = {**conferences.by_id, **declared}
-        text = request.query.get("q", "").lower()
-        sought = {id: each for id, each in everything.items() if text in id.lower()} if text else everything
-        return listed(request, sought, lambda _, each: self._conference(each))
+    id: str
+    state: Annotated[str, Keyword("enum", ("scheduled", "live"))]
+    access: Annotated[str, Keyword("enum", ACCESSES)]
+    mode: Annotated[str, Keyword("enum", MODES)]
+    server: Annotated[str | None, "Another server that the conference is on."]
+    declared: bool
+    hosts: list[str]
+    members: Count
 
-    def _conference(self, conference: Conference) -> dict[str, Any]:
-        return {
-            "id": conference.id,
-            "state": conference.state if conference.members else "scheduled",
-            "access": conference.access,
-            "mode": conference.mode,
-            "server": conference.server or None,
-            "declared": conference.id in self._runtime.admission.conferences.declared,
-            "hosts": [self._runtime.sign_in.name(member) for member, host in conference.members.items() if host],
-            "members": len(conference.members),
-        }
 
-    async def declare(self, request: web.Request) -> web.Response:
-        id = named(request, "conference")
-        told = await body(request)
-        only(told, "access", "mode", "scheduled", "server")
-        access, mode = field(told, "access", str, "internal"), field(told, "mode", str, "group")
-        if access not in {"internal", "public"}:
-            fail(422, "bad_field", 'access: expected "internal" or "public"')
-        if mode not in {"group", "call"}:
-            fail(422, "bad_field", 'mode: expected "group" or "call"')
-        server = field(told, "server", str, "").lower()
-        if server and not is_id(server):
-            fail(422, "bad_field", f"server: expected {ID_FORM}")
-        own = server == self._runtime.settings.accounts.home
-        conferences = self._runtime.admission.conferences
-        if id in conferences.by_id:
-            fail(409, "conference_under_way", "the conference has members")
-        declaration = Declaration(access, mode, field(told, "scheduled", bool, False), "" if own else server)
-        self._runtime.admission.declare(id, declaration)
-        self._runtime.persistence.audit(caller(request), "conference.declared", id, declaration._asdict())
-        return web.json_response(self._conference(conferences.create(id, Declaration())))
+@Route(
+    "GET",
+    "/api/conferences",
+    scope=READ,
+    summary="Conferences, live and declared.",
+    answer=Page[ConferenceDocument],
+    query=(query("q", text(), "Only those with this somewhere in the id; case does not matter."), *PAGED),
+)
+async def list_conferences(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show a page of them."""
+    everything = _everything(runtime.state.conferences)
+    part = request.query.get("q", "").lower()
+    sought = {id: each for id, each in everything.items() if part in id.lower()} if part else everything
+    return listed(request, sought, lambda _, each: _document(runtime, each))
 
-    async def dissolve(self, request: web.Request) -> web.Response:
-        id = named(request, "conference")
-        outcome = self._runtime.admission.dissolve(id, self._runtime.now())
-        if outcome is None:
-            fail(404, "no_such_conference", "no conference has this id")
-        self._runtime.persistence.audit(caller(request), "conference.ended", id)
-        await self._runtime.decided(outcome)
-        return web.Response(status=204)
+
+@Route(
+    "PUT",
+    "/api/conferences/{conference}",
+    scope=ADMIN,
+    summary="Say what a conference is, before anybody joins it.",
+    answer=ConferenceDocument,
+    body=record(
+        *("access", "mode", "scheduled", "server"),
+        access=text(enum=list(ACCESSES)),
+        mode=text(enum=list(MODES)),
+        scheduled=BOOLEAN,
+        server=text(pattern=f"^({NAME})?$"),
+    ),
+    statuses=(409,),
+)
+async def declare_conference(runtime: Runtime, request: web.Request) -> web.Response:
+    """Declare a conference, or change what was declared of it."""
+    id, declaration = named(request, "conference"), _read(await body(request), runtime.settings.accounts.home)
+    await act(runtime, request, PutConference(id, declaration))
+    return web.json_response(_document(runtime, runtime.state.conferences.create(id, Declaration())))
+
+
+def _read(told: dict[str, Any], home: str) -> Declaration:
+    """The declaration that a body holds; `home` is the name of this server."""
+    only(told, "access", "mode", "scheduled", "server")
+    access, mode = field(told, "access", str, "internal"), field(told, "mode", str, "group")
+    if access not in ACCESSES:
+        fail(422, "bad_field", 'access: expected "internal" or "public"')
+    if mode not in MODES:
+        fail(422, "bad_field", 'mode: expected "group" or "call"')
+    server = field(told, "server", str, "").lower()
+    if server and not is_id(server):
+        fail(422, "bad_field", f"server: expected {ID_FORM}")
+    return Declaration(access, mode, field(told, "scheduled", bool, False), "" if server == home else server)
+
+
+@Route(
+    "DELETE",
+    "/api/conferences/{conference}",
+    scope=ADMIN,
+    summary="End a conference.",
+    statuses=(404, 503),
+)
+async def end_conference(runtime: Runtime, request: web.Request) -> web.Response:
+    """End a conference, and forget what was declared of it."""
+    id = named(request, "conference")
+    await act(runtime, request, EndConference(id))
+    return done()
+
+
+# -- what is read of the state -----------------------------------------------------------------------------------------
+
+
+def _everything(conferences: Conferences) -> dict[str, Conference]:
+    """Every conference by id; one that was declared and has no members is made up for the list."""
+    waiting = conferences.declared.keys() - conferences.by_id.keys()
+    return {**conferences.by_id, **{id: conferences.create(id, Declaration()) for id in waiting}}
+
+
+def _document(runtime: Runtime, conference: Conference) -> ConferenceDocument:
+    return {
+        "id": conference.id,
+        "state": conference.state if conference.members else "scheduled",
+        "access": conference.access,
+        "mode": conference.mode,
+        "server": conference.server or None,
+        "declared": conference.id in runtime.state.conferences.declared,
+        "hosts": [session_id(runtime.state, member) for member, host in conference.members.items() if host],
+        "members": len(conference.members),
+    }

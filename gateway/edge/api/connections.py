@@ -1,4 +1,4 @@
-"""The API about connections."""
+"""The API about connections: the sessions, those that match a filter, and kicks."""
 
 from __future__ import annotations
 
@@ -7,19 +7,37 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any
+from typing import Annotated, Literal, TypedDict
 
 from aiohttp import web
 
-from gateway.core.admission.directory import ban_subject
-from gateway.core.counting.session import Session
+from gateway.core.admission.commands import KickAccount, KickSession
+from gateway.core.admission.replies import seats, session_id
+from gateway.core.counting.session import KINDS, Session
 from gateway.core.formats import utc
-from gateway.edge.api.authorization import caller
-from gateway.edge.api.responses import SESSION, ban, fail, limit, named, offset, page
-from gateway.edge.server.connection import Connection
+from gateway.edge.api.acts import act
+from gateway.edge.api.responses import (
+    BAN,
+    LIMIT,
+    OFFSET,
+    Page,
+    ban,
+    cursor,
+    done,
+    fail,
+    limit,
+    named,
+    offset,
+    page,
+    utc_text,
+)
+from gateway.edge.api.routes import ADMIN, READ, Route
+from gateway.edge.api.schemas import Count, Keyword, Time, query, text
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.server.ticker import TICK
 
+SESSION = r"s-[0-9a-f]{1,16}-[0-9a-f]{1,15}"
+"""The id of a session, of this run or another."""
 FILTERS: dict[str, Callable[[Session, str], bool]] = {
     "account": lambda session, text: session.account == text.lower(),
     "device": lambda session, text: session.device == text,
@@ -28,130 +46,178 @@ FILTERS: dict[str, Callable[[Session, str], bool]] = {
     "conference": lambda session, text: any(each.id == text for each in session.conferences),
     "q": lambda session, text: _mentions(session, text.lower()),
 }
+MENTIONED = "Only those with this somewhere in account, device, address or kind; case does not matter."
+FILTER_QUERY = tuple(query(name, text(), MENTIONED if name == "q" else "Only these.") for name in FILTERS)
 PIECE = 1000
 """Sessions that are searched between two turns of the loop."""
 
 
-def connection_routes(runtime: Runtime) -> list[web.RouteDef]:
-    """The routes of this file."""
-    connections = _Connections(runtime)
-    return [
-        web.get("/api/connections", connections.connections),
-        web.get("/api/connections/count", connections.count),
-        web.delete("/api/connections/{session:(?!count$)[^{}/]+}", connections.kick),
-        web.delete("/api/accounts/{account}/connections", connections.kick_account),
-    ]
+class ConnectionDocument(TypedDict):
+    """A session, connected or waiting to be resumed."""
+
+    id: Annotated[str, Keyword("pattern", f"^{SESSION}$")]
+    transport: Literal["tcp", "websocket"]
+    address: str
+    kind: Annotated[str, Keyword("enum", tuple(sorted(KINDS)))]
+    account: str | None
+    home: Annotated[str | None, "Another server that the account belongs to."]
+    device: str | None
+    client: str | None
+    presence: Literal["awake", "asleep"]
+    connected: bool
+    since: Time
+    last_heard: Time | None
+    conferences: list[str]
+    seats: list[str]
 
 
-class _Connections:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+class CountDocument(TypedDict):
+    """How many there are."""
 
-    async def connections(self, request: web.Request) -> web.Response:
-        cursor = request.query.get("cursor")
-        if cursor is not None and not re.fullmatch(SESSION, cursor):
-            fail(422, "bad_field", "cursor: expected the `next` of another page")
-        after = int(cursor.rpartition("-")[2], 16) if cursor is not None else 0
-        skip = offset(request)
-        found = await self._found(request, after, skip + limit(request) + 1)
-        return page(request, found[skip:], self._runtime.sign_in.name, self._render)
-
-    async def count(self, request: web.Request) -> web.Response:
-        filtered = any(name in request.query for name in FILTERS)
-        sessions = self._runtime.admission.sessions
-        count = len(await self._found(request)) if filtered else len(sessions)
-        return web.json_response({"count": count})
-
-    async def kick(self, request: web.Request) -> web.Response:
-        session = self._runtime.sign_in.find(request.match_info["session"])
-        if session is None:
-            fail(404, "no_such_session", "no session has this id")
-        detail = {"account": session.identity, "address": session.peer_address}
-        durable = self._keep_out(request, ban_subject(session))
-        self._runtime.persistence.audit(caller(request), "session.kicked", self._runtime.sign_in.name(session), detail)
-        self._runtime.kick(session)
-        if durable is not None:
-            await durable
-        return web.Response(status=204)
-
-    async def kick_account(self, request: web.Request) -> web.Response:
-        account = named(request, "account", fold=True)
-        durable = self._keep_out(request, account)
-        kicked = self._runtime.admission.sessions.of_account(account)
-        self._runtime.persistence.audit(caller(request), "account.kicked", account, {"sessions": len(kicked)})
-        for session in kicked:
-            self._runtime.kick(session)
-        if durable is not None:
-            await durable
-        return web.json_response({"kicked": len(kicked)})
-
-    def _keep_out(self, request: web.Request, whom: str) -> asyncio.Future[None] | None:
-        """Ban whom the request says for as long as it says, if it does; what is returned is done when it is durable."""
-        span = ban(request)
-        if span is None:
-            return None
-        runtime = self._runtime
-        kept_out = runtime.directory.ban(whom, runtime.clock.wall() + span)
-        runtime.persistence.audit(caller(request), "ban.added", whom, {"until": utc(kept_out.until)})
-        return runtime.persistence.ban(whom)
-
-    async def _found(self, request: web.Request, after: int = 0, most: int = sys.maxsize) -> list[Session]:
-        """The first `most` sessions beyond number `after` that match the filters, by number.
-
-        A conference, or an account that can only be ours, is looked up; anything else is searched for, in pieces.
-        """
-        wanted = [(FILTERS[name], request.query[name]) for name in FILTERS if name in request.query]
-        sessions = self._runtime.admission.sessions
-        candidates: Iterable[Session] = sessions.by_number.values()
-        if "conference" in request.query:
-            conference = self._runtime.admission.conferences.by_id.get(request.query["conference"])
-            candidates = sorted(conference.members, key=_number) if conference is not None else ()
-        elif "account" in request.query and not self._runtime.settings.federation.homes:
-            candidates = sorted(sessions.of_account(request.query["account"].lower()), key=_number)
-        beyond = (session for session in tuple(candidates) if session.number > after)
-        found: list[Session] = []
-        while piece := tuple(islice(beyond, PIECE)):
-            found += [session for session in piece if all(matches(session, text) for matches, text in wanted)]
-            if len(found) >= most:
-                break
-            await asyncio.sleep(0)
-            found = [session for session in found if session.number in sessions.by_number]
-        return found[:most]
-
-    def _render(self, session: Session) -> dict[str, Any]:
-        connection = session.connection
-        now = self._runtime.clock.wall()
-        heard = None
-        if isinstance(connection, Connection):
-            heard = utc(now - (self._runtime.timer_wheel.tick - connection.last_heard_tick) * TICK)
-        return {
-            "id": self._runtime.sign_in.name(session),
-            "transport": session.transport,
-            "address": session.peer_address,
-            "kind": session.kind,
-            "account": session.account,
-            "home": session.home or None,
-            "device": session.device,
-            "client": session.client,
-            "presence": "awake" if session.awake else "asleep",
-            "connected": heard is not None,
-            "since": utc(session.since),
-            "last_heard": heard,
-            "conferences": [each.id for each in session.conferences],
-            "seats": self._runtime.admission.entitlements(session)["seats"],
-        }
+    count: Count
 
 
-def _mentions(session: Session, text: str) -> bool:
-    """Whether an account, a device, an address or a kind has `text`, in lower case, somewhere in it."""
+class KickedDocument(TypedDict):
+    """How many sessions were closed."""
+
+    kicked: Count
+
+
+# -- looking -----------------------------------------------------------------------------------------------------------
+
+
+@Route(
+    "GET",
+    "/api/connections",
+    scope=READ,
+    summary="The sessions.",
+    answer=Page[ConnectionDocument],
+    query=(*FILTER_QUERY, LIMIT, OFFSET, cursor(f"^{SESSION}$")),
+)
+async def list_connections(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show a page of those that match."""
+    mark = request.query.get("cursor")
+    if mark is not None and not re.fullmatch(SESSION, mark):
+        fail(422, "bad_field", "cursor: expected the `next` of another page")
+    after = int(mark.rpartition("-")[2], 16) if mark is not None else 0
+    skip = offset(request)
+    found = await _matching(runtime, request, after, skip + limit(request) + 1)
+    return page(
+        request,
+        found[skip:],
+        lambda session: session_id(runtime.state, session),
+        lambda session: _document(runtime, session),
+    )
+
+
+@Route(
+    "GET",
+    "/api/connections/count",
+    scope=READ,
+    summary="How many sessions there are.",
+    answer=CountDocument,
+    query=FILTER_QUERY,
+)
+async def count_connections(runtime: Runtime, request: web.Request) -> web.Response:
+    """Count those that match."""
+    filtered = any(name in request.query for name in FILTERS)
+    sessions = runtime.state.sessions
+    count = len(await _matching(runtime, request)) if filtered else len(sessions)
+    return web.json_response(CountDocument(count=count))
+
+
+async def _matching(runtime: Runtime, request: web.Request, after: int = 0, most: int = sys.maxsize) -> list[Session]:
+    """The first `most` sessions beyond number `after` that match the filters, by number.
+
+    A conference, or an account that can only be ours, is looked up; anything else is searched for, in pieces.
+    """
+    wanted = [(FILTERS[name], request.query[name]) for name in FILTERS if name in request.query]
+    sessions = runtime.state.sessions
+    candidates: Iterable[Session] = sessions.by_number.values()
+    if "conference" in request.query:
+        conference = runtime.state.conferences.by_id.get(request.query["conference"])
+        candidates = sorted(conference.members, key=_number) if conference is not None else ()
+    elif "account" in request.query and not runtime.settings.federation.homes:
+        candidates = sorted(sessions.of_account(request.query["account"].lower()), key=_number)
+    beyond = (session for session in tuple(candidates) if session.number > after)
+    found: list[Session] = []
+    while piece := tuple(islice(beyond, PIECE)):
+        found += [session for session in piece if all(matches(session, text) for matches, text in wanted)]
+        if len(found) >= most:
+            break
+        await asyncio.sleep(0)
+        found = [session for session in found if session.number in sessions.by_number]
+    return found[:most]
+
+
+def _document(runtime: Runtime, session: Session) -> ConnectionDocument:
+    connection = runtime.connection_of(session.number)
+    heard = None
+    if connection is not None:
+        heard = utc(runtime.clock.wall() - (runtime.timer_wheel.tick - connection.last_heard_tick) * TICK)
+    return {
+        "id": session_id(runtime.state, session),
+        "transport": "tcp" if session.transport == "tcp" else "websocket",
+        "address": session.peer_address,
+        "kind": session.kind,
+        "account": session.account,
+        "home": session.home or None,
+        "device": session.device,
+        "client": session.client,
+        "presence": "awake" if session.awake else "asleep",
+        "connected": heard is not None,
+        "since": utc_text(session.since),
+        "last_heard": heard,
+        "conferences": [each.id for each in session.conferences],
+        "seats": seats(runtime.state, session)["seats"],
+    }
+
+
+def _mentions(session: Session, part: str) -> bool:
+    """Whether an account, a device, an address or a kind has `part`, in lower case, somewhere in it."""
     account, device = session.account, session.device
     return (
-        (account is not None and text in account)
-        or text in session.peer_address
-        or text in session.kind
-        or (device is not None and text in device.lower())
+        (account is not None and part in account)
+        or part in session.peer_address
+        or part in session.kind
+        or (device is not None and part in device.lower())
     )
 
 
 def _number(session: Session) -> int:
     return session.number
+
+
+# -- kicking -----------------------------------------------------------------------------------------------------------
+
+
+@Route(
+    "DELETE",
+    "/api/connections/{session}",
+    scope=ADMIN,
+    summary="Close a session.",
+    query=(BAN,),
+    statuses=(404, 503),
+    patterns={"session": "(?!count$)[^{}/]+"},
+)
+async def kick(runtime: Runtime, request: web.Request) -> web.Response:
+    """End a session, and keep whom it was out for a while if asked to."""
+    name, span = request.match_info["session"], ban(request)
+    await act(runtime, request, KickSession(runtime.sign_in.number(name) or 0, span))
+    return done()
+
+
+@Route(
+    "DELETE",
+    "/api/accounts/{account}/connections",
+    scope=ADMIN,
+    summary="Close every session of an account.",
+    answer=KickedDocument,
+    query=(BAN,),
+    statuses=(503,),
+)
+async def kick_account(runtime: Runtime, request: web.Request) -> web.Response:
+    """End the sessions of an account, and keep it out for a while if asked to."""
+    account, span = named(request, "account", fold=True), ban(request)
+    decision = await act(runtime, request, KickAccount(account, span))
+    return web.json_response(KickedDocument(kicked=len(decision.closings)))

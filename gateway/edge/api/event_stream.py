@@ -19,16 +19,15 @@ from typing import Any
 
 from aiohttp import ClientConnectionResetError, web
 
-from gateway.core.admission.snapshot import Snapshot, snapshot
+from gateway.core.admission.snapshot import Snapshot
 from gateway.core.formats import utc
 from gateway.edge.api.authorization import CALLER, Authorization
 from gateway.edge.api.license import license_document
 from gateway.edge.api.responses import fail
+from gateway.edge.api.routes import READ, Route
 from gateway.edge.server.runtime import Runtime
 from gateway.licensing import MODELS
 
-STREAMS = 64
-"""Pages that may be open at once."""
 TICK = 0.25
 """Seconds between two looks at the state."""
 KEEPALIVE = 15.0
@@ -42,11 +41,11 @@ Fields = dict[str, str]
 
 
 class Events:
-    """The streams of the pages that look at `runtime`; the guard says whether who asked may still look."""
+    """The streams of the pages that look at `runtime`; `authorization` says whether who asked may still look."""
 
-    def __init__(self, runtime: Runtime, guard: Authorization) -> None:
+    def __init__(self, runtime: Runtime, authorization: Authorization) -> None:
         self._runtime = runtime
-        self._guard = guard
+        self._authorization = authorization
         self._closing = asyncio.Event()
         self._version = metadata.version("tallygate")
         self._looked = -math.inf
@@ -54,17 +53,15 @@ class Events:
         self.open = 0
         """How many pages listen."""
 
-    def routes(self) -> list[web.RouteDef]:
-        """The routes of this file."""
-        return [web.get("/api/events", self._listen, allow_head=False)]
-
     def close(self) -> None:
         """End every stream, and let none begin."""
         self._closing.set()
 
-    async def _listen(self, request: web.Request) -> web.StreamResponse:
-        if self._closing.is_set() or self.open >= STREAMS:
-            fail(503, "too_many_pages", f"the gateway shows itself to {STREAMS} pages at once; try again later")
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Tell a page what changes, until one of both goes."""
+        most = max(self._runtime.settings.listen.operator_max_connections // 2, 1)
+        if self._closing.is_set() or self.open >= most:
+            fail(503, "too_many_pages", f"the gateway shows itself to {most} pages at once; try again later")
         self.open += 1
         try:
             response = web.StreamResponse(headers=HEADERS)
@@ -83,7 +80,7 @@ class Events:
         told: Fields = {}
         mine = {"operator": json.dumps({"name": caller.name, "scope": caller.scope})}
         spoke = self._runtime.clock.mono()
-        while not self._closing.is_set() and self._guard.remains(request):
+        while not self._closing.is_set() and self._authorization.remains(request):
             if request.transport is None or request.transport.is_closing():
                 return
             now, fields = self._runtime.clock.mono(), {**self._look(), **mine}
@@ -120,21 +117,21 @@ class Events:
 
     def _state(self, mono: float) -> dict[str, Any]:
         runtime = self._runtime
-        seen = snapshot(runtime.admission, mono)
+        seen = runtime.snapshot()
         kinds: dict[str, int] = {}
         for (kind, _), count in seen.sessions.items():
             kinds[kind] = kinds.get(kind, 0) + count
-        due, service = runtime.redistribute_at - mono, runtime.registrar.registrar
+        due, service = runtime.state.redistribute_at - mono, runtime.registrar.registrar
         rights = MODELS[seen.model].rights
         return {
             **license_document(runtime, seen),
             "connections": {
-                "total": len(runtime.admission.sessions),
+                "total": len(runtime.state.sessions),
                 "asleep": sum(count for (_, awake), count in seen.sessions.items() if not awake),
                 "accounts": seen.accounts,
                 "devices": seen.devices,
                 "kinds": {kind: count for kind, count in sorted(kinds.items()) if count},
-                "pending": sum(len(listener.pending) for listener in runtime.client_listeners),
+                "pending": sum(len(listener.connections.pending) for listener in runtime.client_listeners),
             },
             "conferences": {**seen.conferences, "members": seen.members["live"], "waiting": seen.members["scheduled"]},
             "rights": rights(seen.edition) if rights is not None else None,
@@ -150,6 +147,23 @@ class Events:
             "started": utc(runtime.started),
             "generations": marks(runtime, seen),
         }
+
+
+EVENTS: web.AppKey[Events] = web.AppKey("events", Events)
+
+
+@Route(
+    "GET",
+    "/api/events",
+    scope=READ,
+    summary="The state for the page, as it changes: server-sent events.",
+    media=("text/event-stream",),
+    statuses=(503,),
+    head=False,
+)
+async def get_events(_: Runtime, request: web.Request) -> web.StreamResponse:
+    """Open a stream."""
+    return await request.app[EVENTS].answer(request)
 
 
 def marks(runtime: Runtime, seen: Snapshot) -> dict[str, str]:

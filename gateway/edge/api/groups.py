@@ -2,70 +2,90 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from aiohttp import web
 
+from gateway.core.admission.commands import DeleteGroup, PutGroup
 from gateway.core.admission.directory import Group
 from gateway.core.formats import is_id
-from gateway.edge.api.authorization import caller
-from gateway.edge.api.responses import body, fail, field, listed, named, only
+from gateway.edge.api.acts import act
+from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, named, only
+from gateway.edge.api.routes import ADMIN, READ, Route
+from gateway.edge.api.schemas import BOOLEAN, ID, Id, record, several
 from gateway.edge.server.runtime import Runtime
 
 
-def group_routes(runtime: Runtime) -> list[web.RouteDef]:
-    """The routes of this file."""
-    groups = _Groups(runtime)
-    return [
-        web.get("/api/groups", groups.groups),
-        web.put("/api/groups/{group}", groups.put_group),
-        web.get("/api/groups/{group}", groups.get_group),
-        web.delete("/api/groups/{group}", groups.delete_group),
-    ]
+class GroupDocument(TypedDict):
+    """A group; `permanent` asks for permanent PRO licenses for its accounts."""
+
+    group: Id
+    accounts: list[Id]
+    permanent: bool
 
 
-class _Groups:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    def _note(self, request: web.Request, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
-        self._runtime.persistence.audit(caller(request), action, subject, detail)
-
-    async def groups(self, request: web.Request) -> web.Response:
-        return listed(request, self._runtime.directory.groups, _group)
-
-    async def put_group(self, request: web.Request) -> web.Response:
-        name = named(request, "group")
-        told = await body(request)
-        only(told, "accounts", "permanent")
-        accounts: list[Any] = field(told, "accounts", list, [])
-        if not all(is_id(account) for account in accounts):
-            fail(422, "bad_field", "accounts: expected a list of account names")
-        permanent = field(told, "permanent", bool, False)
-        primary = self._runtime.admission.primary.model
-        if permanent and primary.account_pool and not primary.allows_reservations:
-            fail(409, "extension_missing", "this license has no permanent PRO licenses")
-        group = Group(tuple(dict.fromkeys(account.lower() for account in accounts)), permanent)
-        self._runtime.directory.groups[name] = group
-        self._note(request, "group.set", name, {"accounts": list(group.accounts), "permanent": permanent})
-        await self._runtime.persistence.group(name)
-        return web.json_response(_group(name, group))
-
-    async def get_group(self, request: web.Request) -> web.Response:
-        name = named(request, "group")
-        group = self._runtime.directory.groups.get(name)
-        if group is None:
-            fail(404, "no_such_group", "no group has this name")
-        return web.json_response(_group(name, group))
-
-    async def delete_group(self, request: web.Request) -> web.Response:
-        name = named(request, "group")
-        if self._runtime.directory.groups.pop(name, None) is None:
-            fail(404, "no_such_group", "no group has this name")
-        self._note(request, "group.deleted", name)
-        await self._runtime.persistence.group(name)
-        return web.Response(status=204)
+@Route("GET", "/api/groups", scope=READ, summary="The groups.", answer=Page[GroupDocument], query=PAGED)
+async def list_groups(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show a page of them."""
+    return listed(request, runtime.state.directory.groups, _document)
 
 
-def _group(name: str, group: Group) -> dict[str, Any]:
+@Route(
+    "GET",
+    "/api/groups/{group}",
+    scope=READ,
+    summary="A group.",
+    answer=GroupDocument,
+    statuses=(404,),
+)
+async def get_group(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show one."""
+    name = named(request, "group")
+    group = runtime.state.directory.groups.get(name)
+    if group is None:
+        fail(404, "no_such_group", "no group has this name")
+    return web.json_response(_document(name, group))
+
+
+@Route(
+    "PUT",
+    "/api/groups/{group}",
+    scope=ADMIN,
+    summary="Say who is in a group.",
+    answer=GroupDocument,
+    body=record("accounts", "permanent", accounts=several(ID), permanent=BOOLEAN),
+    statuses=(409, 503),
+)
+async def put_group(runtime: Runtime, request: web.Request) -> web.Response:
+    """Make a group, or change it."""
+    name, group = named(request, "group"), _read(await body(request))
+    await act(runtime, request, PutGroup(name, group.accounts, group.permanent))
+    return web.json_response(_document(name, group))
+
+
+def _read(told: dict[str, Any]) -> Group:
+    """The group that a body describes, each account once and in lower case."""
+    only(told, "accounts", "permanent")
+    accounts: list[Any] = field(told, "accounts", list, [])
+    if not all(is_id(account) for account in accounts):
+        fail(422, "bad_field", "accounts: expected a list of account names")
+    permanent = field(told, "permanent", bool, False)
+    return Group(tuple(dict.fromkeys(account.lower() for account in accounts)), permanent)
+
+
+@Route(
+    "DELETE",
+    "/api/groups/{group}",
+    scope=ADMIN,
+    summary="Delete a group; its accounts stay.",
+    statuses=(404, 503),
+)
+async def delete_group(runtime: Runtime, request: web.Request) -> web.Response:
+    """Forget a group."""
+    name = named(request, "group")
+    await act(runtime, request, DeleteGroup(name))
+    return done()
+
+
+def _document(name: str, group: Group) -> GroupDocument:
     return {"group": name, "accounts": list(group.accounts), "permanent": group.permanent}

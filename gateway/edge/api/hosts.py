@@ -1,74 +1,88 @@
-"""The API about named hosts."""
+"""The API about named hosts: the accounts that may hold conferences under Nefsis' named licensing."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
 
 from aiohttp import web
 
-from gateway.core.admission.outcome import Decision
-from gateway.core.counting.ledger import Ledger
-from gateway.core.counting.license_model import Refusal
-from gateway.core.formats import utc
-from gateway.edge.api.authorization import caller
-from gateway.edge.api.responses import fail, listed, named
+from gateway.core.admission.commands import NameHost, ReleaseHost
+from gateway.core.counting.pool import Lease, Pool
+from gateway.edge.api.acts import act, refuse
+from gateway.edge.api.responses import PAGED, Page, done, listed, named, utc_text
+from gateway.edge.api.routes import ADMIN, READ, Route
+from gateway.edge.api.schemas import Time
 from gateway.edge.server.runtime import Runtime
 
 
-def host_routes(runtime: Runtime) -> list[web.RouteDef]:
-    """The routes of this file."""
-    hosts = _Hosts(runtime)
-    return [
-        web.get("/api/hosts", hosts.hosts),
-        web.put("/api/hosts/{account}", hosts.name_host),
-        web.delete("/api/hosts/{account}", hosts.unname_host),
-    ]
+class HostDocument(TypedDict):
+    """An account that is named as a host; `hosting` is there in lists."""
+
+    account: str
+    since: Time
+    hosting: NotRequired[bool]
 
 
-class _Hosts:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+@Route(
+    "GET",
+    "/api/hosts",
+    scope=READ,
+    summary="The named hosts.",
+    answer=Page[HostDocument],
+    query=PAGED,
+    statuses=(404,),
+)
+async def list_hosts(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show a page of them."""
+    pool = _host_pool(runtime)
+    return listed(request, _hosts(pool), lambda account, lease: _document(pool, account, lease))
 
-    def _note(self, request: web.Request, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
-        self._runtime.persistence.audit(caller(request), action, subject, detail)
 
-    def _naming(self) -> Ledger:
-        ledger = next((each for each in self._runtime.admission.ledgers if each.model.start_pool), None)
-        if ledger is None:
-            fail(404, "no_named_hosts", "no license model with named hosts is enforced or in shadow")
-        return ledger
+@Route(
+    "PUT",
+    "/api/hosts/{account}",
+    scope=ADMIN,
+    summary="Name a host.",
+    answer=HostDocument,
+    statuses=(404, 409, 503),
+)
+async def put_host(runtime: Runtime, request: web.Request) -> web.Response:
+    """Give an account a host's name, unless it has one."""
+    account = named(request, "account", fold=True)
+    await act(runtime, request, NameHost(account))
+    return web.json_response(HostDocument(account=account, since=utc_text(_hosts(_host_pool(runtime))[account].since)))
 
-    async def hosts(self, request: web.Request) -> web.Response:
-        ledger = self._naming()
-        book = ledger.pools[ledger.model.start_pool]
-        names = {str(key): lease for key, lease in book.leases.items()}
-        return listed(
-            request,
-            names,
-            lambda account, lease: {"account": account, "since": utc(lease.since), "hosting": book.in_use(account)},
-        )
 
-    async def name_host(self, request: web.Request) -> web.Response:
-        account = named(request, "account", fold=True)
-        ledger = self._naming()
-        if not self._runtime.registration.grants:
-            fail(409, "unregistered", str(self._runtime.registration.reason()))
-        lease = self._runtime.lease_administration.name_host(ledger, account, self._runtime.now())
-        if isinstance(lease, Refusal):
-            fail(409, lease.reason, f"all {lease.limit} names are taken")
-        outcome = self._runtime.admission.finish(Decision())
-        if outcome.changes:
-            self._note(request, "host.named", account)
-        await self._runtime.decided(outcome)
-        return web.json_response({"account": account, "since": utc(lease.since)})
+@Route(
+    "DELETE",
+    "/api/hosts/{account}",
+    scope=ADMIN,
+    summary="Free the name of a host.",
+    statuses=(404, 503),
+)
+async def delete_host(runtime: Runtime, request: web.Request) -> web.Response:
+    """Let an account be a host no longer; its conferences go on."""
+    account = named(request, "account", fold=True)
+    await act(runtime, request, ReleaseHost(account))
+    return done()
 
-    async def unname_host(self, request: web.Request) -> web.Response:
-        account = named(request, "account", fold=True)
-        ledger = self._naming()
-        if account not in ledger.pools[ledger.model.start_pool].leases:
-            fail(404, "no_such_host", "no host has this name")
-        self._note(request, "host.released", account)
-        await self._runtime.decided(
-            self._runtime.lease_administration.release_host(ledger, account, self._runtime.now())
-        )
-        return web.Response(status=204)
+
+# -- what is read of the state -----------------------------------------------------------------------------------------
+
+
+def _host_pool(runtime: Runtime) -> Pool:
+    """The pool of the named hosts, enforced or in shadow."""
+    ledger = runtime.state.host_ledger()
+    if ledger is None:
+        refuse("no_named_hosts", runtime)
+    return ledger.pools[ledger.model.start_pool]
+
+
+def _hosts(pool: Pool) -> Mapping[str, Lease]:
+    """The name of each host, and since when it is one."""
+    return {str(key): lease for key, lease in pool.leases.items()}
+
+
+def _document(pool: Pool, account: str, lease: Lease) -> HostDocument:
+    return {"account": account, "since": utc_text(lease.since), "hosting": pool.in_use(account)}

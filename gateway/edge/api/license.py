@@ -1,24 +1,80 @@
-"""The API about the license in effect and its pools."""
+"""The API about the license in effect: every license model and its pools."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, TypedDict, cast
 
 from aiohttp import web
 
-from gateway.core.admission.snapshot import Snapshot, snapshot
+from gateway.core.admission.snapshot import Snapshot
+from gateway.edge.api.registrations import RegistrationDocument
+from gateway.edge.api.routes import READ, Route
+from gateway.edge.api.schemas import Count, Keyword
 from gateway.edge.server.runtime import Runtime
 from gateway.licensing import MODELS
 
 
-def license_routes(runtime: Runtime) -> list[web.RouteDef]:
-    """The routes of this file."""
-    return [web.get("/api/license", _License(runtime).license)]
+class PoolDocument(TypedDict):
+    """A pool; `limit` and `available` are null where there is no limit."""
+
+    used: Annotated[Count, "Distinct keys that hold a seat."]
+    limit: Count | None
+    available: Count | None
+    reserved: Annotated[Count, "Seats kept for their owners, connected or not."]
+    overdraft_used: Annotated[Count, "Seats above the limit."]
+    high_water: Annotated[Count, "Highest use in the rolling window."]
+    denied: Annotated[Count, "Refusals, a total."]
 
 
-def license_document(runtime: Runtime, seen: Snapshot) -> dict[str, Any]:
+class ModelDocument(TypedDict):
+    """A license model that counts."""
+
+    pools: dict[str, PoolDocument]
+
+
+class ExtensionDocument(TypedDict):
+    """What may be licensed beside the pools."""
+
+    name: str
+    title: str
+    terms: str
+    licensed: bool
+
+
+class TitlesDocument(TypedDict):
+    """What people call a model and its pools."""
+
+    title: str
+    pools: dict[str, Annotated[str, "What people call the pool."]]
+
+
+class LicenseDocument(TypedDict):
+    """The license in effect, and all models by name."""
+
+    model: Annotated[str, "The enforced model.", Keyword("enum", tuple(MODELS))]
+    edition: str | None
+    enforce: bool
+    models: dict[str, ModelDocument]
+    extensions: list[ExtensionDocument]
+    titles: dict[str, TitlesDocument]
+    registration: RegistrationDocument
+
+
+@Route(
+    "GET",
+    "/api/license",
+    scope=READ,
+    summary="Every license model and its pools.",
+    answer=LicenseDocument,
+)
+async def get_license(runtime: Runtime, _: web.Request) -> web.Response:
+    """Show it as it is at this instant."""
+    return web.json_response(license_document(runtime, runtime.snapshot()))
+
+
+def license_document(runtime: Runtime, seen: Snapshot) -> LicenseDocument:
     """The license as the API and the page show it."""
-    models: dict[str, Any] = {}
+    models: dict[str, ModelDocument] = {}
     for pool in seen.pools:
         models.setdefault(pool.model, {"pools": {}})["pools"][pool.pool] = {
             "used": pool.used,
@@ -34,17 +90,7 @@ def license_document(runtime: Runtime, seen: Snapshot) -> dict[str, Any]:
         "edition": seen.edition,
         "enforce": seen.enforce,
         "models": models,
-        "extensions": [each._asdict() for each in seen.extensions],
-        "titles": {name: info.titles() for name, info in MODELS.items()},
-        "registration": runtime.registration.to_json(),
+        "extensions": [cast(ExtensionDocument, each._asdict()) for each in seen.extensions],
+        "titles": {name: cast(TitlesDocument, info.titles()) for name, info in MODELS.items()},
+        "registration": cast(RegistrationDocument, runtime.registration.to_json()),
     }
-
-
-class _License:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    async def license(self, _: web.Request) -> web.Response:
-        return web.json_response(
-            license_document(self._runtime, snapshot(self._runtime.admission, self._runtime.clock.mono()))
-        )

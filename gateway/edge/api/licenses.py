@@ -1,109 +1,234 @@
-"""The API about the licenses that this registrar has sold."""
+"""The API about the licenses that the registrar of this process has sold."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, NotRequired, cast
 
 from aiohttp import web
 
-from gateway.core.formats import utc
-from gateway.core.registration.messages import TERMS
+from gateway.core.formats import LAST_SECOND, utc
+from gateway.core.registration import messages
+from gateway.core.registration.grant import LicensableModel
+from gateway.core.registration.messages import EXTENSIONS, LONGEST_EDITION, MOST
 from gateway.core.registration.registrar import SoldLicense
 from gateway.core.wire.messages import RequestFault
-from gateway.edge.api.authorization import caller
-from gateway.edge.api.responses import body, fail, listed, named, only, refuse
+from gateway.edge.api.authorization import record_act
+from gateway.edge.api.registrations import AnswerDocument, GrantDocument, RequestDocument
+from gateway.edge.api.responses import PAGED, Page, body, done, fail, listed, named, only, refuse, utc_text
+from gateway.edge.api.routes import ADMIN, READ, Route
+from gateway.edge.api.schemas import (
+    BOOLEAN,
+    ID,
+    NOTHING,
+    TIME,
+    Id,
+    Keyword,
+    Schema,
+    Time,
+    either,
+    record,
+    several,
+    text,
+    whole,
+)
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.store import StoreUnavailable
+from gateway.licensing import OFFERS
 
 
-def sold_license_routes(runtime: Runtime) -> list[web.RouteDef]:
-    """The routes of this file."""
-    licenses = _Licenses(runtime)
-    return [
-        web.get("/api/licenses", licenses.licenses),
-        web.put("/api/licenses/{serial}", licenses.sell),
-        web.get("/api/licenses/{serial}", licenses.license),
-        web.delete("/api/licenses/{serial}", licenses.remove),
-        web.post("/api/licenses/{serial}/revoke", licenses.revoke),
-        web.post("/api/licenses/{serial}/answer", licenses.answer),
-    ]
+class SoldLicenseDocument(GrantDocument):
+    """A license that was sold, without its key."""
+
+    serial: Id
+    created: Time
+    revoked_at: Time | None
+    state: Annotated[str, Keyword("enum", ("active", "expired", "revoked"))]
 
 
-class _Licenses:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._registrar_service = runtime.registrar
-        self._registrar = runtime.registrar.registrar
+class KeyedLicenseDocument(SoldLicenseDocument):
+    """A license that was sold or changed."""
 
-    async def licenses(self, request: web.Request) -> web.Response:
-        return listed(request, self._registrar.licenses, lambda _, sold: self._document(sold))
-
-    async def license(self, request: web.Request) -> web.Response:
-        return web.json_response(self._document(self._found(request)))
-
-    async def sell(self, request: web.Request) -> web.Response:
-        serial, told = named(request, "serial"), await body(request)
-        only(told, *TERMS)
-        try:
-            fresh = self._registrar_service.issue(serial, told)
-        except RequestFault as fault:
-            refuse(fault)
-        license = self._registrar.licenses[serial]
-        action = "license.sold" if fresh else "license.changed"
-        self._runtime.persistence.audit(caller(request), action, serial, license.grant.to_json())
-        try:
-            await self._runtime.persistence.license(serial)
-        except StoreUnavailable:
-            if fresh:  # a key that nobody was told is no license
-                self._registrar_service.remove(serial)
-                self._runtime.persistence.audit(caller(request), "license.removed", serial)
-            raise
-        key = {"key": license.key.hex()} if fresh else {}
-        return web.json_response(self._document(license) | key)
-
-    async def revoke(self, request: web.Request) -> web.Response:
-        only(await body(request))
-        serial = self._found(request).serial
-        self._registrar_service.revoke(serial)
-        self._runtime.persistence.audit(caller(request), "license.revoked", serial)
-        await self._runtime.persistence.license(serial)
-        return web.json_response(self._document(self._registrar.licenses[serial]))
-
-    async def remove(self, request: web.Request) -> web.Response:
-        serial = self._found(request).serial
-        self._registrar_service.remove(serial)
-        self._runtime.persistence.audit(caller(request), "license.removed", serial)
-        await self._runtime.persistence.license(serial)
-        return web.Response(status=204)
-
-    async def answer(self, request: web.Request) -> web.Response:
-        told = await body(request)
-        serial = self._found(request).serial
-        if told.get("serial") != serial:
-            fail(422, "bad_field", f"serial: the request is not of {serial}")
-        try:
-            answer = self._registrar.answer(told, self._runtime.clock.wall())
-        except RequestFault as fault:
-            refuse(fault)
-        await self._runtime.persistence.audit(caller(request), "license.answered", serial, {"server": told["server"]})
-        return web.json_response(answer)
-
-    def _found(self, request: web.Request) -> SoldLicense:
-        license = self._registrar.licenses.get(named(request, "serial"))
-        if license is None:
-            fail(404, "no_such_license", "no license has this serial")
-        return license
-
-    def _document(self, license: SoldLicense) -> dict[str, Any]:
-        return document(license, self._runtime.clock.wall())
+    key: NotRequired[Annotated[str, "The key of a new license. It is shown this once."]]
 
 
-def document(license: SoldLicense, now: float) -> dict[str, Any]:
+def _terms(model: str, offer: LicensableModel) -> Schema:
+    """What a license of a model can be sold with; what is null has its default."""
+    end = {
+        "anyOf": [TIME, text(format="date"), whole("Seconds UTC.", maximum=LAST_SECOND)],
+        "description": "Its last moment.",
+    }
+    fields = {
+        "edition": text(enum=["", *offer.editions]) if offer.editions else text(maxLength=LONGEST_EDITION),
+        "limits": record(*offer.pools, **{pool: whole(maximum=MOST) for pool in offer.pools}),
+        "extensions": {
+            **several(text(enum=list(offer.extensions)) if offer.extensions else ID),
+            "maxItems": EXTENSIONS if offer.extensions else 0,
+        },
+        "needs_connection": BOOLEAN,
+        "not_after": end,
+    }
+    optional = (*fields, "model") if offer.by_default else tuple(fields)
+    return record(*optional, model=text(enum=[model]), **{name: either(each) for name, each in fields.items()})
+
+
+TERMS: Schema = {"anyOf": [_terms(model, offer) for model, offer in OFFERS.items()]}
+
+
+@Route(
+    "GET",
+    "/api/licenses",
+    scope=READ,
+    summary="The licenses that were sold.",
+    answer=Page[SoldLicenseDocument],
+    query=PAGED,
+)
+async def list_licenses(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show a page of them."""
+    now = runtime.clock.wall()
+    return listed(request, runtime.registrar.registrar.licenses, lambda _, sold: license_document(sold, now))
+
+
+@Route(
+    "GET",
+    "/api/licenses/{serial}",
+    scope=READ,
+    summary="A license.",
+    answer=SoldLicenseDocument,
+    statuses=(404,),
+)
+async def get_license(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show one."""
+    license = _found(runtime, named(request, "serial"))
+    return web.json_response(license_document(license, runtime.clock.wall()))
+
+
+@Route(
+    "PUT",
+    "/api/licenses/{serial}",
+    scope=ADMIN,
+    summary="Sell a license, or change its terms.",
+    answer=KeyedLicenseDocument,
+    body=TERMS,
+    statuses=(409, 503),
+)
+async def put_license(runtime: Runtime, request: web.Request) -> web.Response:
+    """Sell it, or give it other terms; the key of a new one is shown this once."""
+    serial, told = named(request, "serial"), await body(request)
+    only(told, *messages.TERMS)
+    license, fresh = await _sell(runtime, request, serial, told)
+    shown = cast(KeyedLicenseDocument, license_document(license, runtime.clock.wall()))
+    if fresh:
+        shown["key"] = license.key.hex()
+    return web.json_response(shown)
+
+
+async def _sell(runtime: Runtime, request: web.Request, serial: str, told: dict[str, Any]) -> tuple[SoldLicense, bool]:
+    """Returns the license, and whether it is new."""
+    try:
+        fresh = runtime.registrar.issue(serial, told)
+    except RequestFault as fault:
+        refuse(fault)
+    license = runtime.registrar.registrar.licenses[serial]
+    record_act(runtime, request, "license.sold" if fresh else "license.changed", serial, license.grant.to_json())
+    try:
+        await runtime.persistence.license(serial)
+    except StoreUnavailable:
+        held = runtime.registrar.registrar.licenses.get(serial)
+        if fresh and held is not None and held.key == license.key:  # a key that nobody was told is no license
+            runtime.registrar.remove(serial)
+            record_act(runtime, request, "license.removed", serial)
+        raise
+    return license, fresh
+
+
+@Route(
+    "POST",
+    "/api/licenses/{serial}/revoke",
+    scope=ADMIN,
+    summary="Revoke a license; its server is told at once.",
+    answer=SoldLicenseDocument,
+    body=NOTHING,
+    statuses=(404, 503),
+)
+async def revoke_license(runtime: Runtime, request: web.Request) -> web.Response:
+    """End a license for good."""
+    serial = named(request, "serial")
+    only(await body(request))
+    license = await _revoke(runtime, request, serial)
+    return web.json_response(license_document(license, runtime.clock.wall()))
+
+
+async def _revoke(runtime: Runtime, request: web.Request, serial: str) -> SoldLicense:
+    """Returns the license as it is now: by the time that it is durable, it may be gone."""
+    _found(runtime, serial)
+    runtime.registrar.revoke(serial)
+    record_act(runtime, request, "license.revoked", serial)
+    revoked = _found(runtime, serial)
+    await runtime.persistence.license(serial)
+    return revoked
+
+
+@Route(
+    "DELETE",
+    "/api/licenses/{serial}",
+    scope=ADMIN,
+    summary="Forget a license; its server is told at once.",
+    statuses=(404, 503),
+)
+async def delete_license(runtime: Runtime, request: web.Request) -> web.Response:
+    """Forget a license and the servers that used it."""
+    serial = named(request, "serial")
+    await _delete(runtime, request, serial)
+    return done()
+
+
+async def _delete(runtime: Runtime, request: web.Request, serial: str) -> None:
+    _found(runtime, serial)
+    runtime.registrar.remove(serial)
+    record_act(runtime, request, "license.removed", serial)
+    await runtime.persistence.license(serial)
+
+
+@Route(
+    "POST",
+    "/api/licenses/{serial}/answer",
+    scope=ADMIN,
+    summary="Answer the request of a server without network.",
+    answer=AnswerDocument,
+    body=RequestDocument,
+    statuses=(404, 409, 503),
+)
+async def answer_request(runtime: Runtime, request: web.Request) -> web.Response:
+    """Make the license that is installed by hand."""
+    serial, told = named(request, "serial"), await body(request)
+    return web.json_response(await _answer(runtime, request, serial, told))
+
+
+async def _answer(runtime: Runtime, request: web.Request, serial: str, told: dict[str, Any]) -> AnswerDocument:
+    _found(runtime, serial)
+    if told.get("serial") != serial:
+        fail(422, "bad_field", f"serial: the request is not of {serial}")
+    try:
+        answer = runtime.registrar.registrar.answer(told, runtime.clock.wall())
+    except RequestFault as fault:
+        refuse(fault)
+    await record_act(runtime, request, "license.answered", serial, {"server": told["server"]})
+    return cast(AnswerDocument, answer)
+
+
+def _found(runtime: Runtime, serial: str) -> SoldLicense:
+    license = runtime.registrar.registrar.licenses.get(serial)
+    if license is None:
+        fail(404, "no_such_license", "no license has this serial")
+    return license
+
+
+def license_document(license: SoldLicense, now: float) -> SoldLicenseDocument:
     """A license as an operator sees it, without its key; `now` is in seconds UTC."""
     return {
+        **cast(GrantDocument, license.grant.to_json()),
         "serial": license.serial,
-        **license.grant.to_json(),
-        "created": utc(license.created),
+        "created": utc_text(license.created),
         "revoked_at": utc(license.revoked),
         "state": license.state(now),
     }

@@ -1,70 +1,75 @@
-"""The API about PRO licenses."""
+"""The API about PRO licenses: who holds one, and for how long."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypedDict
 
 from aiohttp import web
 
-from gateway.core.counting.ledger import Ledger
+from gateway.core.admission.commands import RevokeLease
+from gateway.core.counting.pool import Lease, Pool, Reservation
 from gateway.core.formats import utc
-from gateway.edge.api.authorization import caller
-from gateway.edge.api.responses import fail, listed, named
+from gateway.edge.api.acts import act
+from gateway.edge.api.responses import PAGED, Page, done, listed, named, page, utc_text
+from gateway.edge.api.routes import ADMIN, READ, Route
+from gateway.edge.api.schemas import Time
 from gateway.edge.server.runtime import Runtime
 
 
-def pro_routes(runtime: Runtime) -> list[web.RouteDef]:
-    """The routes of this file."""
-    pro = _Pro(runtime)
-    return [
-        web.get("/api/pro", pro.pro),
-        web.delete("/api/pro/{account}", pro.revoke),
-    ]
+class ProDocument(TypedDict):
+    """The PRO license of an account."""
+
+    account: str
+    kind: Literal["permanent", "temporary"]
+    since: Time
+    expires: Time | None
+    in_conference: bool
+    deleted: bool
 
 
-class _Pro:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    def _note(self, request: web.Request, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
-        self._runtime.persistence.audit(caller(request), action, subject, detail)
-
-    async def pro(self, request: web.Request) -> web.Response:
-        ledger = pro_ledger(self._runtime)
-        if ledger is None:
-            return listed(request, {}, lambda _, __: None)
-        book = ledger.pools[ledger.model.account_pool]
-        holders = {str(key): held for key, held in (*book.leases.items(), *book.reservations.items())}
-
-        def render(account: str, _: object) -> dict[str, Any]:
-            lease = book.leases.get(account)
-            held = lease or book.reservations[account]
-            return {
-                "account": account,
-                "kind": "permanent" if lease is None else "temporary",
-                "since": utc(held.since),
-                "expires": utc(lease.expires) if lease is not None else None,
-                "in_conference": book.in_use(account),
-                "deleted": lease is not None and lease.deleted,
-            }
-
-        return listed(request, holders, render)
-
-    async def revoke(self, request: web.Request) -> web.Response:
-        account = named(request, "account", fold=True)
-        ledger = pro_ledger(self._runtime)
-        book = ledger.pools[ledger.model.account_pool] if ledger is not None else None
-        if ledger is None or book is None or account not in book.claims:
-            fail(404, "no_such_license", "the account is unknown or has no PRO license")
-        if account in book.reservations:
-            fail(409, "permanent", "a permanent PRO license cannot be revoked")
-        if book.leases[account].deleted:
-            fail(409, "account_deleted", "the license of a deleted account cannot be revoked")
-        self._note(request, "license.revoked", account, {"model": ledger.model.name})
-        await self._runtime.decided(self._runtime.lease_administration.revoke(ledger, account, self._runtime.now()))
-        return web.Response(status=204)
+@Route("GET", "/api/pro", scope=READ, summary="Who holds a PRO license.", answer=Page[ProDocument], query=PAGED)
+async def list_pro(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show a page of them; nobody holds one where no such model counts."""
+    pool = pro_pool(runtime)
+    if pool is None:
+        return page(request, (), str, str)
+    return listed(
+        request,
+        {str(key): held for key, held in pool.holders().items()},
+        lambda account, held: _document(pool, account, held),
+    )
 
 
-def pro_ledger(runtime: Runtime) -> Ledger | None:
-    """The ledger whose seats are leased to accounts, enforced or in shadow."""
-    return next((each for each in runtime.admission.ledgers if each.model.account_pool), None)
+@Route(
+    "DELETE",
+    "/api/pro/{account}",
+    scope=ADMIN,
+    summary="Revoke a temporary PRO license.",
+    statuses=(404, 409, 503),
+)
+async def revoke_pro(runtime: Runtime, request: web.Request) -> web.Response:
+    """End a temporary license at once."""
+    account = named(request, "account", fold=True)
+    await act(runtime, request, RevokeLease(account))
+    return done()
+
+
+# -- what is read of the state -----------------------------------------------------------------------------------------
+
+
+def pro_pool(runtime: Runtime) -> Pool | None:
+    """The pool whose seats are leased to accounts, enforced or in shadow; None where no model has one."""
+    ledger = runtime.state.account_ledger()
+    return ledger.pools[ledger.model.account_pool] if ledger is not None else None
+
+
+def _document(pool: Pool, account: str, held: Lease | Reservation) -> ProDocument:
+    lease = held if isinstance(held, Lease) else None
+    return {
+        "account": account,
+        "kind": "permanent" if lease is None else "temporary",
+        "since": utc_text(held.since),
+        "expires": utc(lease.expires) if lease is not None else None,
+        "in_conference": pool.in_use(account),
+        "deleted": lease is not None and lease.deleted,
+    }

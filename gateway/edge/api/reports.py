@@ -1,38 +1,80 @@
-"""The API about what was: history, denials, and sizing.
+"""The API about what was: use over time, and denials.
 
-Figures are exact: they are added up from the levels of use that the books have noted. Whatever is long is done in small
-pieces, with turns of the loop between them, so that a report delays no heartbeat; one sizing is made at a time.
+Figures are exact: they are added up from the levels of use that the pools have recorded. Whatever is long is done in
+small pieces, with turns of the loop between them, so that a report delays no heartbeat.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
-from bisect import bisect_left
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple, NotRequired, TypedDict, cast
 
 from aiohttp import web
 
 from gateway.core.counting.usage import HOUR, UsageSummary
-from gateway.core.formats import utc
-from gateway.core.reporting.sizing import Demand, RoomDemand, comparison_text, erlang_seats
-from gateway.edge.api.responses import fail, limit, since
+from gateway.edge.api.responses import LIMIT, SINCE, Page, cursor, fail, limit, since, utc_text
+from gateway.edge.api.routes import READ, Route
+from gateway.edge.api.schemas import Count, Keyword, Time, query, text
 from gateway.edge.server.runtime import Runtime
-from gateway.edge.storage.history_store import DenialRow, paced
-from gateway.licensing import MODELS
-from gateway.licensing.model_info import PoolNeed
+from gateway.edge.storage.history_store import DenialRow
 
 DAY = 24 * HOUR
 STEPS = {"hour": HOUR, "day": DAY, "all": math.inf}
-SHARE = 0.01
-"""True denials that sizing allows, as a share of all demand."""
-HOLDS = 500_000
-"""Holds of a pool that a sizing looks at, the latest; memory for more would be taken from connections."""
-PAGE = 1000
-"""Holds that are taken in between two turns of the loop."""
 WEIGHT = 20_000
 """Levels of use on one page of history; a page that would have more ends early."""
+
+
+class TimeToSeatDocument(TypedDict):
+    """Seconds from the first refusal to the grant that followed."""
+
+    mean: float | None
+    max: float | None
+
+
+class FiguresDocument(TypedDict):
+    """Use of a pool in one step of time."""
+
+    start: Time
+    model: str
+    pool: str
+    limit: Count | None
+    seconds: float
+    seat_seconds: float
+    mean: float
+    max: Count
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    full_seconds: float
+    grants: Count
+    releases: dict[str, Count]
+    denials: dict[str, Count]
+    denied: Count
+    true_denials: Count
+    seated: Count
+    time_to_seat: TimeToSeatDocument
+    levels: NotRequired[dict[str, float]]
+    busiest_hour: NotRequired[float]
+    week: NotRequired[list[list[float | None]]]
+
+
+class DenialDocument(TypedDict):
+    """Somebody asked for a seat of a pool, perhaps again and again."""
+
+    began: Time
+    last: Time
+    model: str
+    pool: str
+    reason: str
+    account: NotRequired[Annotated[str, "Who was refused: one of these three says it."]]
+    device: NotRequired[str]
+    address: NotRequired[str]
+    refusals: Annotated[int, Keyword("minimum", 1)]
+    true_denials: Count
+    seated: Count
+    undecided: Count
+    seconds_to_seat: float | None
 
 
 class Place(NamedTuple):
@@ -86,221 +128,106 @@ class Summary:
         self.busiest = max(self.busiest, hour.seat_seconds / HOUR)
 
 
-def report_routes(runtime: Runtime) -> list[web.RouteDef]:
-    """The routes of this file."""
-    reports = _Reports(runtime)
+# -- history -----------------------------------------------------------------------------------------------------------
+
+
+@Route(
+    "GET",
+    "/api/history",
+    scope=READ,
+    summary="Use of the pools over time, exact.",
+    answer=Page[FiguresDocument],
+    query=(
+        query("model", text(), "Only this model."),
+        query("pool", text(), "Only pools of this name."),
+        query("step", text(enum=list(STEPS), default="hour"), "What is put together."),
+        SINCE,
+        LIMIT,
+        cursor("^[0-9]{1,11}/[^/]*/"),
+    ),
+    statuses=(404, 503),
+)
+async def list_history(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show use step by step, or over the whole time at once."""
+    step = request.query.get("step", "hour")
+    if step not in STEPS:
+        fail(422, "bad_field", f"step: expected one of {', '.join(STEPS)}")
+    size, begin = limit(request), since(request, runtime.clock.wall())
+    wanted = _wanted(runtime, request)
+    after = _place(request.query.get("cursor"))
+    if step == "all":
+        return web.json_response(Page[FiguresDocument](items=await _whole(runtime, begin, wanted), next=None))
+    items: list[FiguresDocument] = []
+    more, weight, last = None, 0, after
+    async for place, use in _steps(runtime, STEPS[step], max(begin, after.start if after else 0.0), wanted):
+        if after is not None and place <= after:
+            continue
+        if len(items) >= size or weight > WEIGHT:
+            more = f"{int(last.start)}/{last.model}/{last.pool}" if last else None
+            break
+        items.append({**_figures(place, use), "levels": _levels(use)})
+        weight += len(use.levels)
+        last = place
+    return web.json_response(Page[FiguresDocument](items=items, next=more))
+
+
+def _wanted(runtime: Runtime, request: web.Request) -> set[tuple[str, str]]:
+    """The pools that are asked for, the enforced model's first; those of models that count no more have no rows."""
+    model, pool = request.query.get("model"), request.query.get("pool")
+    pools = [(each.model, each.name) for each in runtime.history_store.history.timelines]
+    found = {place for place in pools if model in {None, place[0]} and pool in {None, place[1]}}
+    if not found:
+        fail(404, "no_such_pool", "no pool of this model and name is counted")
+    return found
+
+
+async def _steps(
+    runtime: Runtime, step: float, begin: float, wanted: set[tuple[str, str]]
+) -> AsyncIterator[tuple[Place, UsageSummary]]:
+    """Use in each step, in order of time, model and pool."""
+    now = runtime.now()
+    start = max(begin, await runtime.history_store.first()) // step * step
+    while start <= now.wall + HOUR:
+        found: dict[Place, UsageSummary] = {}
+        async for piece in runtime.history_store.pieces(start, start + step, now):
+            if (piece.model, piece.pool) in wanted:
+                found.setdefault(Place(start, piece.model, piece.pool), UsageSummary()).add(piece.summary)
+        for place in sorted(found):
+            yield place, found[place]
+        start += step
+
+
+async def summaries(runtime: Runtime, begin: float) -> dict[tuple[str, str], Summary]:
+    """Every pool over the whole period, in the order of the models."""
+    now = runtime.now()
+    courses = runtime.history_store.history.timelines
+    found = {(each.model, each.name): Summary() for each in courses}
+    async for piece in runtime.history_store.pieces(begin // HOUR * HOUR, math.inf, now):
+        summary = found.get((piece.model, piece.pool))
+        if summary is not None:
+            summary.add(piece.start, piece.summary)
+    return found
+
+
+async def _whole(runtime: Runtime, begin: float, wanted: set[tuple[str, str]]) -> list[FiguresDocument]:
+    """Use over the whole time, of each pool that is wanted."""
+    start = max(begin // HOUR * HOUR, await runtime.history_store.first())
+    found = await summaries(runtime, begin)
     return [
-        web.get("/api/history", reports.history),
-        web.get("/api/denials", reports.denials),
-        web.get("/api/sizing", reports.sizing),
+        {
+            **_figures(Place(start, *place), summary.use),
+            "busiest_hour": round(summary.busiest, 3),
+            "week": summary.week.means(),
+        }
+        for place, summary in found.items()
+        if place in wanted
     ]
 
 
-class _Reports:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._one = asyncio.Lock()
-
-    # -- history -----------------------------------------------------------------------------------------------------
-
-    async def history(self, request: web.Request) -> web.Response:
-        step = request.query.get("step", "hour")
-        if step not in STEPS:
-            fail(422, "bad_field", f"step: expected one of {', '.join(STEPS)}")
-        size, begin = limit(request), since(request, self._runtime.clock.wall())
-        wanted = self._wanted(request)
-        after = _place(request.query.get("cursor"))
-        if step == "all":
-            return await self._whole(begin, wanted)
-        items: list[dict[str, Any]] = []
-        more, weight, last = None, 0, after
-        async for place, use in self._steps(STEPS[step], max(begin, after.start if after else 0.0), wanted):
-            if after is not None and place <= after:
-                continue
-            if len(items) >= size or weight > WEIGHT:
-                more = f"{int(last.start)}/{last.model}/{last.pool}" if last else None
-                break
-            items.append({"start": utc(place.start), **_figures(place, use), "levels": _levels(use)})
-            weight += len(use.levels)
-            last = place
-        return web.json_response({"items": items, "next": more})
-
-    def _wanted(self, request: web.Request) -> set[tuple[str, str]]:
-        """The pools that are asked for, the enforced model's first; those of models that count no more have no rows."""
-        model, pool = request.query.get("model"), request.query.get("pool")
-        pools = [(course.model, course.pool) for course in self._runtime.history_store.history.timelines]
-        found = {place for place in pools if model in {None, place[0]} and pool in {None, place[1]}}
-        if not found:
-            fail(404, "no_such_pool", "no pool of this model and name is counted")
-        return found
-
-    async def _steps(
-        self, step: float, begin: float, wanted: set[tuple[str, str]]
-    ) -> AsyncIterator[tuple[Place, UsageSummary]]:
-        """Use in each step, in order of time, model and pool."""
-        now = self._runtime.now()
-        start = max(begin, await self._runtime.history_store.first()) // step * step
-        while start <= now.wall + HOUR:
-            found: dict[Place, UsageSummary] = {}
-            async for piece in self._runtime.history_store.pieces(start, start + step, now):
-                if (piece.model, piece.pool) in wanted:
-                    found.setdefault(Place(start, piece.model, piece.pool), UsageSummary()).add(piece.summary)
-            for place in sorted(found):
-                yield place, found[place]
-            start += step
-
-    async def _summaries(self, begin: float) -> dict[tuple[str, str], Summary]:
-        """Every pool over the whole period, in the order of the models."""
-        now = self._runtime.now()
-        courses = self._runtime.history_store.history.timelines
-        found = {(course.model, course.pool): Summary() for course in courses}
-        async for piece in self._runtime.history_store.pieces(begin // HOUR * HOUR, math.inf, now):
-            summary = found.get((piece.model, piece.pool))
-            if summary is not None:
-                summary.add(piece.start, piece.summary)
-        return found
-
-    async def _whole(self, begin: float, wanted: set[tuple[str, str]]) -> web.Response:
-        start = max(begin // HOUR * HOUR, await self._runtime.history_store.first())
-        found = await self._summaries(begin)
-        items = [
-            {
-                "start": utc(start),
-                **_figures(Place(start, *place), summary.use),
-                "busiest_hour": round(summary.busiest, 3),
-                "week": summary.week.means(),
-            }
-            for place, summary in found.items()
-            if place in wanted
-        ]
-        return web.json_response({"items": items, "next": None})
-
-    # -- denials -----------------------------------------------------------------------------------------------------
-
-    async def denials(self, request: web.Request) -> web.Response:
-        size, begin = limit(request), since(request, self._runtime.clock.wall())
-        cursor = request.query.get("cursor", "0")
-        if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-            fail(422, "bad_field", "cursor: expected the `next` of another page")
-        found = await self._runtime.history_store.denials(begin, int(cursor), size + 1)
-        more = str(found[size - 1].number) if len(found) > size else None
-        return web.json_response({"items": [_denial(each) for each in found[:size]], "next": more})
-
-    # -- sizing ------------------------------------------------------------------------------------------------------
-
-    async def sizing(self, request: web.Request) -> web.Response:
-        begin = since(request, self._runtime.clock.wall())
-        async with self._one:
-            summaries = await self._summaries(begin)
-            lost = await self._lost(begin)
-            items = await self._sized(begin, summaries, lost)
-        window = self._runtime.settings.history.true_denial_window
-        return web.json_response({"items": items, "next": None, "share": SHARE, "patience_seconds": window})
-
-    async def _lost(self, begin: float) -> dict[tuple[str, str], list[float]]:
-        """When somebody asked for a seat of a pool and never got it, in seconds UTC."""
-        found: dict[tuple[str, str], list[float]] = {}
-        last, page = 0, await self._runtime.history_store.denials(begin, 0, 1000)
-        while page:
-            for each in page:
-                if each.reason == "pool_full" and each.true_denials and not each.granted:
-                    found.setdefault((each.model, each.pool), []).append(each.began)
-            last = page[-1].number
-            page = await self._runtime.history_store.denials(begin, last, 1000)
-        return found
-
-    async def _sized(
-        self,
-        begin: float,
-        summaries: dict[tuple[str, str], Summary],
-        lost: dict[tuple[str, str], list[float]],
-    ) -> list[dict[str, Any]]:
-        sized: dict[tuple[str, str], dict[str, Any]] = {}
-        items: list[dict[str, Any]] = []
-        for ledger in self._runtime.admission.ledgers:
-            pools: dict[str, dict[str, Any]] = {}
-            for name, book in ledger.pools.items():
-                place = (ledger.model.name, name)
-                recorded = self._runtime.history_store.history.demand.get(place)
-                summary = summaries[place]
-                if recorded is None:
-                    note = "A name stays taken until the operator removes it: as many as were ever given."
-                    found: dict[str, Any] = {"seats": summary.use.peak, "note": note}
-                elif not book.terms.binding:
-                    found = await self._rooms(recorded, begin)
-                else:
-                    if recorded not in sized:
-                        sized[recorded] = await self._seats(
-                            recorded, begin, summaries[recorded], lost.get(recorded, [])
-                        )
-                    found = sized[recorded]
-                pools[name] = {"pool": name, "limit": book.terms.limit, "peak": summary.use.peak, **found}
-            terms = self._runtime.settings.license.terms[ledger.model.name]
-            needs = {name: PoolNeed(pool["seats"], pool.get("seats_each")) for name, pool in pools.items()}
-            items.append(
-                {
-                    "model": ledger.model.name,
-                    "enforced": ledger is self._runtime.admission.primary,
-                    "says": MODELS[ledger.model.name].sizing_phrase(terms, needs),
-                    "pools": list(pools.values()),
-                }
-            )
-        return items
-
-    async def _seats(self, place: tuple[str, str], begin: float, summary: Summary, lost: list[float]) -> dict[str, Any]:
-        """Seats for the demand recorded at `place`; who was turned away would have stayed as long as others do."""
-        use, now = summary.use, self._runtime.now()
-        mean = use.seat_seconds / max(use.grants, 1)
-        # All stay equally long, so the order of their beginnings is that of their ends.
-        away = [(began, min(began + mean, now.wall)) for began in sorted(lost)]
-        demand, complete = Demand(), True
-        async for page in self._runtime.history_store.demand(*place, begin, now):
-            holds = [(began, ended) for began, ended, _ in page]
-            if holds and away and away[-1][1] >= holds[-1][1]:
-                first = bisect_left(away, holds[-1][1], key=_end)
-                holds = sorted(holds + away[first:], key=_end, reverse=True)
-                del away[first:]
-            for first in range(0, len(holds), PAGE):
-                demand.add(holds[first : first + PAGE])
-                await asyncio.sleep(0)
-            if demand.holds >= HOLDS:
-                complete = False
-                break
-        demand.add(reversed(away))
-        await paced(demand.sort())
-        seats = await paced(demand.seats(SHARE, self._runtime.settings.history.true_denial_window))
-        erlang = erlang_seats(summary.busiest, SHARE)
-        together = demand.together / max(demand.holds, 1)
-        return {
-            "seats": seats,
-            "erlang_b": erlang,
-            "busiest_hour": round(summary.busiest, 3),
-            "demands": demand.holds,
-            "turned_away": len(lost),
-            "together": round(together, 4),
-            "complete": complete,
-            "note": comparison_text(seats, erlang, together),
-        }
-
-    async def _rooms(self, place: tuple[str, str], begin: float) -> dict[str, Any]:
-        rooms = RoomDemand()
-        async for page in self._runtime.history_store.demand(*place, begin, self._runtime.now()):
-            rooms.add((began, ended, room) for began, ended, room in page if room is not None)
-            await asyncio.sleep(0)
-            if rooms.entries >= HOLDS:
-                break
-        largest = await paced(rooms.seats(SHARE))
-        note = "The limit is for each conference apart; seats_each is what each of them would have needed."
-        return {"seats": None, "seats_each": largest, "demands": rooms.entries, "note": note}
-
-
-def _end(hold: tuple[float, float]) -> float:
-    return hold[1]
-
-
-def _figures(place: Place, use: UsageSummary) -> dict[str, Any]:
+def _figures(place: Place, use: UsageSummary) -> FiguresDocument:
     p50, p95, p99 = use.percentiles(0.5, 0.95, 0.99)
     return {
+        "start": utc_text(place.start),
         "model": place.model,
         "pool": place.pool,
         "limit": use.limit,
@@ -325,24 +252,8 @@ def _figures(place: Place, use: UsageSummary) -> dict[str, Any]:
     }
 
 
-def _levels(use: UsageSummary) -> dict[int, float]:
-    return {level: round(use.levels[level], 6) for level in sorted(use.levels)}
-
-
-def _denial(denial: DenialRow) -> dict[str, Any]:
-    return {
-        "began": utc(denial.began),
-        "last": utc(denial.last),
-        "model": denial.model,
-        "pool": denial.pool,
-        "reason": denial.reason,
-        denial.kind: denial.name,
-        "refusals": denial.denials,
-        "true_denials": denial.true_denials,
-        "seated": denial.granted,
-        "undecided": denial.undecided,
-        "seconds_to_seat": None if denial.wait_seconds is None else round(denial.wait_seconds, 3),
-    }
+def _levels(use: UsageSummary) -> dict[str, float]:
+    return {str(level): round(use.levels[level], 6) for level in sorted(use.levels)}
 
 
 def _place(cursor: str | None) -> Place | None:
@@ -354,3 +265,43 @@ def _place(cursor: str | None) -> Place | None:
     if not (start.isascii() and start.isdigit() and len(start) < 12 and slash):
         fail(422, "bad_field", "cursor: expected the `next` of another page")
     return Place(float(start), model, pool)
+
+
+# -- denials -----------------------------------------------------------------------------------------------------------
+
+
+@Route(
+    "GET",
+    "/api/denials",
+    scope=READ,
+    summary="Refusals, oldest first.",
+    answer=Page[DenialDocument],
+    query=(SINCE, LIMIT, cursor("^[0-9]{1,18}$")),
+    statuses=(503,),
+)
+async def list_denials(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show a page of them."""
+    size, begin = limit(request), since(request, runtime.clock.wall())
+    after = request.query.get("cursor", "0")
+    if not (after.isascii() and after.isdigit() and len(after) < 19):
+        fail(422, "bad_field", "cursor: expected the `next` of another page")
+    found = await runtime.history_store.denials(begin, int(after), size + 1)
+    more = str(found[size - 1].number) if len(found) > size else None
+    return web.json_response(Page[DenialDocument](items=[_denial(each) for each in found[:size]], next=more))
+
+
+def _denial(denial: DenialRow) -> DenialDocument:
+    shown: DenialDocument = {
+        "began": utc_text(denial.began),
+        "last": utc_text(denial.last),
+        "model": denial.model,
+        "pool": denial.pool,
+        "reason": denial.reason,
+        "refusals": denial.denials,
+        "true_denials": denial.true_denials,
+        "seated": denial.granted,
+        "undecided": denial.undecided,
+        "seconds_to_seat": None if denial.wait_seconds is None else round(denial.wait_seconds, 3),
+    }
+    who = {denial.kind: denial.name}
+    return {**shown, **cast(DenialDocument, who)}

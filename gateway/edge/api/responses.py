@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import islice
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, Generic, NoReturn, TypedDict, TypeVar
 
 from aiohttp import web
 
-from gateway.core.formats import ID_FORM, is_id, read_duration, timestamp
+from config.reading import read
+from config.values import Seconds
+from gateway.core.formats import is_id, utc
 from gateway.core.wire.messages import RequestFault
+from gateway.edge.api.schemas import DURATION, TIME, Schema, Time, query, text, whole
 
 PAGE = 100
 """Items of a page, unless `limit` says otherwise."""
 LONGEST_PAGE = 1000
+LARGEST_OFFSET = 9_999_999
 BODY_LIMIT = 1 << 20
 """Bytes of a request's body."""
 
-SESSION = r"s-[0-9a-f]{1,16}-[0-9a-f]{1,15}"
-"""The id of a session, of this run or another."""
-
 T = TypeVar("T")
+D = TypeVar("D")
 
 ERRORS: Mapping[int, type[web.HTTPException]] = {
     400: web.HTTPBadRequest,
@@ -34,6 +38,29 @@ ERRORS: Mapping[int, type[web.HTTPException]] = {
     429: web.HTTPTooManyRequests,
     503: web.HTTPServiceUnavailable,
 }
+
+
+class Page(TypedDict, Generic[D]):
+    """One page of a list."""
+
+    items: list[D]
+    next: Annotated[str | None, "The `cursor` of the next page."]
+
+
+def cursor(pattern: str | None = None) -> Schema:
+    """The query parameter that says where a page begins."""
+    return query("cursor", text(pattern=pattern) if pattern else text(), "`next` of the page before.")
+
+
+LIMIT = query("limit", whole(minimum=1, maximum=LONGEST_PAGE, default=PAGE), "Items on a page.")
+OFFSET = query("offset", whole(maximum=LARGEST_OFFSET, default=0), "Items to leave out before the page.")
+PAGED = (LIMIT, OFFSET, cursor())
+SINCE = query(
+    "since",
+    {"anyOf": [TIME, text(pattern=f"^{DURATION}$")]},
+    'From this instant on, or for so long until now, such as "30d".',
+)
+BAN = query("ban", text(pattern=f"^{DURATION}$"), 'And keep whom it was out for so long, such as "5m".')
 
 
 def fail(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> NoReturn:
@@ -54,17 +81,25 @@ def code_of(error: web.HTTPException) -> str:
     return HTTPStatus(error.status).phrase.lower().replace(" ", "_")
 
 
-def page(
-    request: web.Request, found: Iterable[T], mark: Callable[[T], str], render: Callable[[T], Any]
-) -> web.Response:
+def done() -> web.Response:
+    """The answer to an act that has nothing to show."""
+    return web.Response(status=204)
+
+
+def utc_text(seconds: float) -> Time:
+    """RFC 3339 in UTC, whole seconds, of an instant that is known."""
+    return str(utc(seconds))
+
+
+def page(request: web.Request, found: Iterable[T], mark: Callable[[T], str], render: Callable[[T], D]) -> web.Response:
     """One page of `found`: at most `limit` items, and the `cursor` of the next page, made by `mark` of the last one."""
     size = limit(request)
     items = list(islice(found, size + 1))
     more = mark(items[size - 1]) if len(items) > size else None
-    return web.json_response({"items": [render(item) for item in items[:size]], "next": more})
+    return web.json_response(Page[D](items=[render(item) for item in items[:size]], next=more))
 
 
-def listed(request: web.Request, found: Mapping[str, T], render: Callable[[str, T], Any]) -> web.Response:
+def listed(request: web.Request, found: Mapping[str, T], render: Callable[[str, T], D]) -> web.Response:
     """One page of a mapping, in order of its keys."""
     after = request.query.get("cursor")
     keys = [key for key in sorted(found) if after is None or key > after]
@@ -74,8 +109,8 @@ def listed(request: web.Request, found: Mapping[str, T], render: Callable[[str, 
 def offset(request: web.Request) -> int:
     """How many items come before the page, counted from its cursor."""
     text = request.query.get("offset", "0")
-    if not (text.isascii() and text.isdigit() and len(text) < 8):
-        fail(422, "bad_field", "offset: expected an integer from 0 to 9999999")
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_OFFSET))):
+        fail(422, "bad_field", f"offset: expected an integer from 0 to {LARGEST_OFFSET}")
     return int(text)
 
 
@@ -92,7 +127,7 @@ def named(request: web.Request, name: str, *, fold: bool = False) -> str:
     """The id in the path; accounts are folded to lower case."""
     text = request.match_info[name]
     if not is_id(text):
-        fail(422, "bad_field", f"{name}: expected {ID_FORM}")
+        fail(422, "bad_field", f"{name}: expected 1-128 characters of A-Z a-z 0-9 . _ @ : + -")
     return text.lower() if fold else text
 
 
@@ -127,10 +162,9 @@ def only(told: Mapping[str, Any], *names: str) -> None:
 
 def seconds(name: str, text: str) -> float:
     """Seconds of a duration such as "5m"; `name` says where it stands."""
-    try:
-        return read_duration(text)
-    except ValueError:
+    if not re.fullmatch(DURATION, text):
         fail(422, "bad_field", f'{name}: expected a duration such as "5m"')
+    return float(read(Seconds, text))
 
 
 def ban(request: web.Request) -> float | None:
@@ -144,7 +178,14 @@ def since(request: web.Request, now: float) -> float:
     text = request.query.get("since")
     if text is None:
         return 0.0
+    if not _RFC_3339(text):
+        return max(now - seconds("since", text), 0.0)
     try:
-        return timestamp(text) if "-" in text else max(now - read_duration(text), 0.0)
-    except ValueError:
-        fail(422, "bad_field", 'since: expected a duration such as "5m", or a time such as "2026-11-21T12:00:00Z"')
+        return max(datetime.fromisoformat(text.upper()).astimezone(UTC).timestamp(), 0.0)
+    except (ValueError, OverflowError):
+        fail(422, "bad_field", "since: there is no such time")
+
+
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+).fullmatch

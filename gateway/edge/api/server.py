@@ -1,48 +1,73 @@
 """The operator port: metrics, health, the API and the page, for those who run the gateway.
 
-Each room of the API brings its routes; the guard stands before all of them, and before the guard only what makes every
-error JSON.
+Every resource has a file with its routes. Authorization stands before all of them, and before that only what makes
+every error JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from importlib import metadata
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
-from gateway.core.admission.snapshot import snapshot
-from gateway.core.registration.license_status import LicenseState
-from gateway.edge.api.accounts import account_routes
-from gateway.edge.api.audit import audit_routes
-from gateway.edge.api.authorization import Authorization
-from gateway.edge.api.backup import backup_routes
-from gateway.edge.api.bans import ban_routes
-from gateway.edge.api.conferences import conference_routes
-from gateway.edge.api.connections import connection_routes
-from gateway.edge.api.event_stream import Events
-from gateway.edge.api.groups import group_routes
-from gateway.edge.api.hosts import host_routes
-from gateway.edge.api.license import license_routes
-from gateway.edge.api.licenses import sold_license_routes
-from gateway.edge.api.openapi import document
-from gateway.edge.api.pro import pro_routes
-from gateway.edge.api.registrations import registration_routes
-from gateway.edge.api.reports import report_routes
-from gateway.edge.api.responses import BODY_LIMIT, code_of
-from gateway.edge.api.static_files import page_routes
-from gateway.edge.api.tokens import token_routes
+from gateway.edge.api import (
+    accounts,
+    audit,
+    backup,
+    bans,
+    conferences,
+    connections,
+    event_stream,
+    groups,
+    health,
+    hosts,
+    licenses,
+    metrics,
+    openapi,
+    pro,
+    registrations,
+    reports,
+    sizing,
+    static_files,
+    tokens,
+)
+from gateway.edge.api import license as license_in_effect
+from gateway.edge.api.authorization import AUTHORIZATION, Authorization
+from gateway.edge.api.event_stream import EVENTS, Events
+from gateway.edge.api.http_server import HttpServer
+from gateway.edge.api.metrics import REGISTRY, registry_of
+from gateway.edge.api.responses import BODY_LIMIT, code_of, fail
+from gateway.edge.api.routes import add_routes, routes_of
+from gateway.edge.api.sizing import SIZING
+from gateway.edge.api.static_files import FILES
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.store import StoreUnavailable
-from metrics.collector import GatewayCollector, ListenerView, RegistrationView, StoreView, View
-from metrics.process import ProcessCollector
 
-KEEP_ALIVE = 15.0
-"""Seconds an idle operator connection is kept."""
+RESOURCES = (
+    health,
+    metrics,
+    static_files,
+    openapi,
+    license_in_effect,
+    event_stream,
+    connections,
+    conferences,
+    accounts,
+    groups,
+    pro,
+    hosts,
+    bans,
+    tokens,
+    reports,
+    sizing,
+    audit,
+    registrations,
+    licenses,
+    backup,
+)
+"""The files that have routes, in the order of `/openapi.json`."""
 BODY_DEADLINE = 5.0
 """Seconds in which a request's body must have come."""
 
@@ -56,123 +81,41 @@ class OperatorPort:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._version = metadata.version("tallygate")
-        self._registry = CollectorRegistry()
-        self._registry.register(GatewayCollector(self._view))
-        self._registry.register(ProcessCollector())
-        self.guard = Authorization(runtime)
-        self.events = Events(runtime, self.guard)
-        self._runner: web.AppRunner | None = None
+        self._registry = registry_of(runtime)
+        self.authorization = Authorization(runtime)
+        self.events = Events(runtime, self.authorization)
+        self.server: HttpServer | None = None
         self.port: int | None = None
         """The port that is listened on; None while it is closed."""
 
     async def open(self, host: str, port: int) -> None:
         """Listen.
 
-        Raises `OSError` where the address or the port cannot be had, `Unguarded` where everybody would be let in.
+        Raises `OSError` where the address or the port cannot be had, and `OperatorTokenRequired` where nobody could
+        administer it.
         """
-        self.guard.check()
-        middlewares = [_json_errors, self.guard.middleware, _body_deadline]
+        self.authorization.check()
+        self.server = HttpServer(self._application(), self._runtime.settings.listen)
+        self.port = await self.server.open(host, port)
+
+    def _application(self) -> web.Application:
+        """The routes, and what stands before them."""
+        middlewares = [_json_errors, self.authorization.middleware, _read_body]
         app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
-        app.add_routes(
-            [
-                web.get("/metrics", self._metrics),
-                web.get("/livez", _live),
-                web.get("/readyz", self._ready),
-                web.get("/openapi.json", _describe),
-                *license_routes(self._runtime),
-                *connection_routes(self._runtime),
-                *conference_routes(self._runtime),
-                *account_routes(self._runtime),
-                *group_routes(self._runtime),
-                *pro_routes(self._runtime),
-                *host_routes(self._runtime),
-                *ban_routes(self._runtime),
-                *report_routes(self._runtime),
-                *token_routes(self._runtime, self.guard),
-                *audit_routes(self._runtime),
-                *backup_routes(self._runtime),
-                *registration_routes(self._runtime),
-                *sold_license_routes(self._runtime),
-                *self.events.routes(),
-                *page_routes(),
-            ]
-        )
-        self._runner = web.AppRunner(app, keepalive_timeout=KEEP_ALIVE, access_log=None, shutdown_timeout=2.0)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
-        self.port = int(self._runner.addresses[0][1])
+        app[AUTHORIZATION] = self.authorization
+        app[EVENTS] = self.events
+        app[FILES] = static_files.read()
+        app[REGISTRY] = self._registry
+        app[SIZING] = asyncio.Lock()
+        add_routes(app, self._runtime, routes_of(RESOURCES))
+        return app
 
     async def close(self) -> None:
         """Stop listening and end what is under way."""
         self.events.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = self.port = None
-
-    async def _metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
-
-    async def _ready(self, _: web.Request) -> web.Response:
-        if self._runtime.draining:
-            return web.Response(status=503, text="draining\n")
-        reason = self._runtime.registration.reason()
-        if reason is not None:
-            return web.Response(status=503, text=f"{reason}\n")
-        listeners = self._runtime.client_listeners if self._runtime.clients else (self._runtime.registrar.listener,)
-        if any(listener.port is None for listener in listeners):
-            return web.Response(status=503, text="doors are closed\n")
-        left = self._runtime.registration.left()
-        return web.Response(text="ready\n" if left is None else f"ready; registration lost, service ends in {left}\n")
-
-    def _view(self) -> View:
-        runtime, store = self._runtime, self._runtime.persistence.store
-        return View(
-            snapshot=snapshot(runtime.admission, runtime.clock.mono()),
-            listeners=[
-                ListenerView(
-                    transport=listener.transport,
-                    pending=listener.waiting,
-                    open=len(listener.connections) - len(listener.pending),
-                    accepted=listener.accepted,
-                    heartbeats=listener.heartbeats,
-                    rejected=listener.rejected,
-                    closed=listener.closed,
-                    durations=listener.durations,
-                )
-                for listener in runtime.client_listeners
-            ],
-            store=StoreView(store.commits, store.pending, store.errors),
-            registration=self._registration(),
-            lag=runtime.ticker.lag,
-            draining=runtime.draining,
-            version=self._version,
-            started=runtime.started,
-        )
-
-    def _registration(self) -> RegistrationView:
-        registration, registrar_service = self._runtime.registration, self._runtime.registrar
-        shown, grant = registration.shown, registration.grant
-        return RegistrationView(
-            state=shown.state,
-            states=tuple(LicenseState),
-            verified=registration.status.accepted if grant is not None else None,
-            shutdown_at=shown.shutdown_at,
-            not_after=grant.not_after if grant is not None else None,
-            checks=registration.checks,
-            servers=len(registrar_service.registrar.talks),
-            served={**registrar_service.results, **registrar_service.listener.rejected},
-            clones=registrar_service.registrar.clones,
-        )
-
-
-async def _describe(_: web.Request) -> web.Response:
-    return web.json_response(document())
-
-
-async def _live(_: web.Request) -> web.Response:
-    return web.Response(text="live\n")
+        if self.server is not None:
+            await self.server.close()
+            self.server = self.port = None
 
 
 @web.middleware
@@ -184,21 +127,29 @@ async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResp
         if error.content_type == "application/json" or error.status < 400:
             raise
         headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-        return web.json_response(
-            {"error": code_of(error), "detail": error.reason}, status=error.status, headers=headers
-        )
+        return _error(error.status, code_of(error), error.reason, headers)
     except TimeoutError:
-        return web.json_response({"error": "request_timeout", "detail": "the body did not come in time"}, status=408)
+        return _error(408, "request_timeout", "the body did not come in time")
     except StoreUnavailable as fault:
-        return web.json_response({"error": "store_unavailable", "detail": str(fault)}, status=503)
-    except Exception:
+        return _error(503, "store_unavailable", str(fault))
+    except Exception as fault:
+        if isinstance(fault, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+            return _error(400, "broken_off", "who asked has gone")  # nobody reads this
         log.exception("%s %s failed", request.method, request.path)
-        return web.json_response({"error": "internal", "detail": "see the gateway's log"}, status=500)
+        return _error(500, "internal", "see the gateway's log")
+
+
+def _error(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": code, "detail": detail}, status=status, headers=headers)
 
 
 @web.middleware
-async def _body_deadline(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Have the whole body, in time and in the encoding that it says, before anything is done."""
     if request.can_read_body:
-        async with asyncio.timeout(BODY_DEADLINE):
-            await request.read()
+        try:
+            async with asyncio.timeout(BODY_DEADLINE):
+                await request.read()
+        except web.RequestPayloadError:
+            fail(400, "malformed", "the body is not what its headers say")
     return await handler(request)

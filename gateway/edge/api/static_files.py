@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
+from gateway.edge.api.routes import LINK, PAGE, Route
+from gateway.edge.server.runtime import Runtime
+
 FOLDER = resources.files("gateway") / "page"
 KINDS = {
     ".html": "text/html",
@@ -45,20 +48,30 @@ class StaticFile(NamedTuple):
     tag: str
 
 
-def page_routes() -> list[web.RouteDef]:
-    """The routes of this file; the files are read here."""
-    leaves = read()
+FILES: web.AppKey[dict[str, StaticFile]] = web.AppKey("files", dict)
+"""The files, read once."""
 
-    async def front(request: web.Request) -> web.Response:
-        return _answer(request, leaves[FRONT])
 
-    async def leaf(request: web.Request) -> web.Response:
-        found = leaves.get(request.match_info["file"])
-        if found is None:
-            raise web.HTTPNotFound
-        return _answer(request, found)
+@Route("GET", "/", scope=LINK, summary="The page.", media=(KINDS[".html"],))
+async def get_front(_: Runtime, request: web.Request) -> web.Response:
+    """Show the page."""
+    return _answer(request, request.app[FILES][FRONT])
 
-    return [web.get("/", front), web.get("/page/{file}", leaf)]
+
+@Route(
+    "GET",
+    "/page/{file}",
+    scope=PAGE,
+    summary="A file of the page.",
+    media=tuple(KINDS.values()),
+    statuses=(404,),
+)
+async def get_file(_: Runtime, request: web.Request) -> web.Response:
+    """Show a file of it."""
+    found = request.app[FILES].get(request.match_info["file"])
+    if found is None:
+        raise web.HTTPNotFound
+    return _answer(request, found)
 
 
 def read() -> dict[str, StaticFile]:

@@ -1,72 +1,125 @@
-"""The API about operators' tokens."""
+"""The API about the tokens of operators."""
 
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Annotated, TypedDict
 
 from aiohttp import web
 
-from gateway.core.admission.directory import SCOPES, Token
-from gateway.core.formats import utc
-from gateway.edge.api.authorization import RESERVED, Authorization, caller
-from gateway.edge.api.responses import body, fail, field, listed, named, only
+from gateway.core.admission.commands import AddOperatorToken, RevokeOperatorTokens
+from gateway.core.admission.directory import SCOPES, Token, digest
+from gateway.edge.api.acts import act
+from gateway.edge.api.authorization import AUTHORIZATION
+from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, named, only, utc_text
+from gateway.edge.api.routes import ADMIN, Route
+from gateway.edge.api.schemas import Id, Keyword, Secret, Time, record, text
 from gateway.edge.server.runtime import Runtime
+from gateway.edge.storage.audit_log import RESERVED
+
+ScopeName = Annotated[str, Keyword("enum", SCOPES)]
 
 
-def token_routes(runtime: Runtime, guard: Authorization) -> list[web.RouteDef]:
-    """The routes of this file."""
-    tokens = _Tokens(runtime, guard)
-    return [
-        web.get("/api/tokens", tokens.tokens),
-        web.post("/api/tokens/{name}", tokens.new_token),
-        web.delete("/api/tokens/{name}", tokens.revoke),
-        web.delete("/api/tokens/{name}/{fingerprint}", tokens.revoke),
-    ]
+class OperatorTokenDocument(TypedDict):
+    """A token of an operator, without its secret."""
+
+    fingerprint: str
+    scope: ScopeName
+    created: Time
 
 
-class _Tokens:
-    def __init__(self, runtime: Runtime, guard: Authorization) -> None:
-        self._runtime = runtime
-        self._guard = guard
+class OperatorDocument(TypedDict):
+    """An operator; one without tokens is none."""
 
-    async def tokens(self, request: web.Request) -> web.Response:
-        return listed(request, self._runtime.directory.operators, _operator)
-
-    async def new_token(self, request: web.Request) -> web.Response:
-        name = named(request, "name")
-        told = await body(request)
-        only(told, "scope")
-        scope = field(told, "scope", str, "")
-        if scope not in SCOPES:
-            fail(422, "bad_field", f"scope: expected one of {', '.join(SCOPES)}")
-        if name in RESERVED:
-            fail(409, "reserved", "the audit log has another use for this name")
-        secret = secrets.token_urlsafe(32)
-        token = self._runtime.directory.add_operator_token(name, scope, secret, self._runtime.clock.wall())
-        detail = {"fingerprint": token.fingerprint, "scope": scope}
-        self._runtime.persistence.audit(caller(request), "operator.added", name, detail)
-        await self._runtime.persistence.operator(name)
-        return web.json_response({"name": name, "token": secret, **_token(token)})
-
-    async def revoke(self, request: web.Request) -> web.Response:
-        name, fingerprint = named(request, "name"), request.match_info.get("fingerprint")
-        held = self._runtime.directory.operators.get(name, ())
-        if not any(fingerprint in {None, token.fingerprint} for token in held):
-            fail(404, "no_such_token", "no operator has this token")
-        if not self._guard.spared(name, fingerprint):
-            fail(409, "last_token", "nobody could administer this port any more; make another token first")
-        self._runtime.directory.remove_operator_tokens(name, fingerprint)
-        self._runtime.persistence.audit(
-            caller(request), "operator.revoked", name, {"fingerprint": fingerprint or "all"}
-        )
-        await self._runtime.persistence.operator(name)
-        return web.Response(status=204)
+    name: Id
+    tokens: list[OperatorTokenDocument]
 
 
-def _operator(name: str, tokens: tuple[Token, ...]) -> dict[str, Any]:
+class NewOperatorTokenDocument(TypedDict):
+    """A token that was just made."""
+
+    name: Id
+    token: Secret
+    fingerprint: str
+    scope: ScopeName
+    created: Time
+
+
+@Route(
+    "GET",
+    "/api/tokens",
+    scope=ADMIN,
+    summary="The operators and their tokens; scope admin.",
+    answer=Page[OperatorDocument],
+    query=PAGED,
+)
+async def list_operators(runtime: Runtime, request: web.Request) -> web.Response:
+    """Show a page of them."""
+    return listed(request, runtime.state.directory.operators, _document)
+
+
+@Route(
+    "POST",
+    "/api/tokens/{name}",
+    scope=ADMIN,
+    summary="Give an operator one more token.",
+    answer=NewOperatorTokenDocument,
+    body=record(scope=text(enum=list(SCOPES))),
+    statuses=(409, 503),
+)
+async def add_operator_token(runtime: Runtime, request: web.Request) -> web.Response:
+    """Make a token, and show its secret this once."""
+    name, told = named(request, "name"), await body(request)
+    only(told, "scope")
+    scope = field(told, "scope", str, "")
+    if scope not in SCOPES:
+        fail(422, "bad_field", f"scope: expected one of {', '.join(SCOPES)}")
+    secret = secrets.token_urlsafe(32)
+    if name in RESERVED:
+        fail(409, "reserved", "the audit log has another use for this name")
+    token = Token(digest(secret), runtime.clock.wall(), scope)
+    await act(runtime, request, AddOperatorToken(name, scope, token.digest.hex()))
+    return web.json_response(NewOperatorTokenDocument(name=name, token=secret, **_token(token)))
+
+
+@Route(
+    "DELETE",
+    "/api/tokens/{name}",
+    scope=ADMIN,
+    summary="Revoke every token of an operator.",
+    statuses=(404, 409, 503),
+)
+async def revoke_operator(runtime: Runtime, request: web.Request) -> web.Response:
+    """Take an operator all tokens."""
+    name = named(request, "name")
+    await _revoke(runtime, request, name, None)
+    return done()
+
+
+@Route(
+    "DELETE",
+    "/api/tokens/{name}/{fingerprint}",
+    scope=ADMIN,
+    summary="Revoke one token of an operator.",
+    statuses=(404, 409, 503),
+)
+async def revoke_operator_token(runtime: Runtime, request: web.Request) -> web.Response:
+    """Take an operator one token."""
+    name, fingerprint = named(request, "name"), request.match_info["fingerprint"]
+    await _revoke(runtime, request, name, fingerprint)
+    return done()
+
+
+async def _revoke(runtime: Runtime, request: web.Request, name: str, fingerprint: str | None) -> None:
+    """Revoke a token, or all where `fingerprint` is None."""
+    if not request.app[AUTHORIZATION].can_spare(name, fingerprint):
+        fail(409, "last_token", "nobody could administer this port any more; make another token first")
+    await act(runtime, request, RevokeOperatorTokens(name, fingerprint))
+
+
+def _document(name: str, tokens: tuple[Token, ...]) -> OperatorDocument:
     return {"name": name, "tokens": [_token(token) for token in tokens]}
 
 
-def _token(token: Token) -> dict[str, Any]:
-    return {"fingerprint": token.fingerprint, "scope": token.scope, "created": utc(token.created)}
+def _token(token: Token) -> OperatorTokenDocument:
+    return {"fingerprint": token.fingerprint, "scope": token.scope, "created": utc_text(token.created)}

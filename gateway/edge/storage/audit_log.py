@@ -17,9 +17,21 @@ from gateway.edge.storage.store import Statement, Store
 
 MAX_BACKLOG = 65_536
 """Entries that wait for the store at most; about 40 MB."""
+OLDEST = "SELECT * FROM audit WHERE seq > ? AND time >= ? ORDER BY seq LIMIT ?"
+NEWEST = "SELECT * FROM audit WHERE seq < ? AND time >= ? ORDER BY seq DESC LIMIT ?"
+LAST_NUMBER = (1 << 63) - 1
+"""The largest number that SQLite has for an entry."""
 PUT_ENTRY = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 GATEWAY = "gateway"
 """The actor of what happens by itself."""
+LOOPBACK = "loopback"
+"""Who asks on loopback without a token."""
+UNKNOWN = "unknown"
+"""Who asks without being let in."""
+COMMAND = "command"
+"""Who works on a store that no gateway holds."""
+RESERVED = frozenset({GATEWAY, LOOPBACK, UNKNOWN, COMMAND})
+"""Names that no operator may have: the log would not tell them apart."""
 
 
 class AuditLog:
@@ -78,6 +90,18 @@ class AuditLog:
         if taken:
             done.add_done_callback(lambda done: self._written(done, taken))
         return done
+
+    async def read(
+        self, most: int, *, since: float = 0.0, after: int | None = None, newest_first: bool = False
+    ) -> list[AuditEntry]:
+        """At most `most` durable entries from `since` (seconds UTC) on, in their order or the opposite one.
+
+        `after` is the number of the entry after which they begin. Raises `StoreUnavailable`.
+        """
+        query = NEWEST if newest_first else OLDEST
+        beginning = LAST_NUMBER if newest_first else 0
+        parameters = (beginning if after is None else after, audit_chain.timestamp(since), most)
+        return [AuditEntry(*row) for row in await self._store.read(query, parameters)]
 
     def backlog(self) -> Iterator[Statement]:
         """Everything that is not known to be durable; what the file has already is not written twice."""

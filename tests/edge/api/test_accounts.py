@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from secrets import token_urlsafe
 
 import pytest
 
-from tests.conftest import Serve
+from tests.conftest import Serve, until
+from tests.edge.disk import broken, stuck
 
 
 @pytest.mark.parametrize(
@@ -68,3 +71,42 @@ async def test_where_accounts_are_proven_only_the_token_opens(serve: Serve) -> N
     assert len((await house.http("GET", "/api/accounts/ann"))[1]["tokens"]) == 2
     guest = await house.connect()
     assert (await guest.hello())["type"] == "welcome"
+
+
+async def test_an_account_that_is_deleted_before_it_is_durable_was_registered_all_the_same(
+    serve: Serve, tmp_path: Path
+) -> None:
+    house = await serve(store__path=tmp_path / "t.db")
+    accounts = house.runtime.state.directory.accounts
+    async with broken(house, "stalled"):
+        put = asyncio.create_task(house.http("PUT", "/api/accounts/ann"))
+        await stuck(house)
+        delete = asyncio.create_task(house.http("DELETE", "/api/accounts/ann"))
+        await until(lambda: "ann" not in accounts)
+    assert await put == (200, {"account": "ann", "tokens": [], "connections": 0, "groups": []})
+    assert (await delete)[0] == 204
+
+
+@pytest.mark.parametrize(
+    ("before", "method", "path"),
+    [
+        ("PUT /api/accounts/ann", "DELETE", "/api/accounts/ann"),
+        ("PUT /api/groups/staff", "DELETE", "/api/accounts/ann"),
+        ("PUT /api/hosts/bob", "DELETE", "/api/hosts/bob"),
+        ("PUT /api/hosts/bob", "PUT", "/api/hosts/ann"),
+        ("JOIN", "DELETE", "/api/pro/ann"),
+    ],
+)
+async def test_what_is_answered_is_durable_whichever_model_decides(
+    before: str, method: str, path: str, serve: Serve, tmp_path: Path
+) -> None:
+    house = await serve(store__path=tmp_path / "t.db")  # PRO licenses and named hosts are in shadow
+    if before == "JOIN":
+        wire = await house.welcomed(account="ann")
+        await wire.ask("join", conference="c", host=True, access="public")
+    else:
+        verb, _, place = before.partition(" ")
+        assert (await house.http(verb, place, json={"accounts": ["ann"]} if "groups" in place else {}))[0] == 200
+    async with broken(house, "failing"):
+        status, told = await house.http(method, path)
+        assert (status, told["error"]) == (503, "store_unavailable")

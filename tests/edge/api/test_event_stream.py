@@ -159,11 +159,11 @@ async def test_a_page_that_goes_leaves_its_place(serve: Serve) -> None:
     await until(lambda: streams.open == 0)
 
 
-async def test_there_are_only_so_many_pages(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "STREAMS", 1)
-    house = await serve()
-    async with listening(house) as page:
-        await page.hear()
+async def test_half_of_the_connections_may_be_pages(serve: Serve) -> None:
+    house = await serve(listen__operator_max_connections=4)
+    async with listening(house) as one, listening(house) as other:
+        await one.hear()
+        await other.hear()
         status, told = await house.http("GET", "/api/events")
         assert (status, told["error"]) == (503, "too_many_pages")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -14,11 +15,11 @@ from typing import Any
 import pytest
 
 from gateway.edge.gateway import running
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from gateway.edge.storage import store
 from tests.conftest import House, License, Serve, settings_of, until
 from tests.edge.conftest import Call
-from tests.edge.disk import broken, recovered, written
+from tests.edge.disk import broken, recovered, stuck, written
 from tests.edge.registering import START, Time, code, sold, text
 
 REQUEST = {"server": "inst-9", "serial": "S-1", "nonce": "0f" * 16, "time": "2027-01-15T08:00:00Z"}
@@ -184,6 +185,39 @@ async def test_the_key_is_told_once_and_stands_nowhere(license: License, caplog:
     assert sale.serial in told
     for key in (sale.key.hex(), sold["key"]):
         assert key not in told.lower()
+
+
+async def test_a_license_that_is_removed_while_its_revocation_is_written_was_revoked_all_the_same(
+    serve: Serve, tmp_path: Path
+) -> None:
+    house = await serve(store__path=tmp_path / "t.db")
+    licenses = house.runtime.registrar.registrar.licenses
+    await house.http("PUT", "/api/licenses/S-1", json={"edition": "free"})
+    async with broken(house, "stalled"):
+        revoke = asyncio.create_task(house.http("POST", "/api/licenses/S-1/revoke"))
+        await stuck(house)
+        remove = asyncio.create_task(house.http("DELETE", "/api/licenses/S-1"))
+        await until(lambda: not licenses)
+    status, shown = await revoke
+    assert (status, shown["serial"], shown["state"]) == (200, "S-1", "revoked")
+    assert (await remove)[0] == 204
+
+
+async def test_a_new_license_that_is_removed_before_it_could_be_written_is_removed_once(
+    serve: Serve, tmp_path: Path
+) -> None:
+    house = await serve(store__path=tmp_path / "t.db")
+    licenses = house.runtime.registrar.registrar.licenses
+    async with broken(house, "stalled"):
+        house.runtime.persistence.audit_log.write()
+        await stuck(house)
+        sell = asyncio.create_task(house.http("PUT", "/api/licenses/S-1", json={"edition": "free"}))
+        await until(lambda: "S-1" in licenses)
+        remove = asyncio.create_task(house.http("DELETE", "/api/licenses/S-1"))
+        await until(lambda: not licenses)
+        house.runtime.persistence.store.mistrust("what waits behind the stalled commit fails")
+        assert [(await each)[0] for each in (sell, remove)] == [503, 503]
+    assert not licenses
 
 
 # -- what stays ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from config.loader import load
 from gateway.core.counting.usage import HOUR
 from gateway.edge.gateway import running
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from gateway.edge.storage.store import StoreUnavailable
 from gateway.licensing import MODELS
 from tests.conftest import FREE_PORTS, House, Serve, until
@@ -39,7 +39,7 @@ class Hands:
 async def look(house: House) -> None:
     """Let a second pass in the archive, and what it writes become durable."""
     archive = house.runtime.history_store
-    archive.poll(house.runtime.now())
+    archive.poll(house.runtime.tick())
     await until(lambda: archive._under_way is None)
 
 
@@ -69,7 +69,7 @@ async def left(house: House, account: str | None, seconds: float, hands: Hands, 
     hands.move(seconds)
     await wire.ask("leave", conference=room)
     await wire.close()
-    await until(lambda: not house.runtime.admission.sessions.by_number)
+    await until(lambda: not house.runtime.state.sessions.by_number)
 
 
 async def test_history_tells_every_pool_by_hour(serve: Serve) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+from pathlib import Path
 
 import pytest
 
 from gateway.edge.api import authorization, server
+from gateway.edge.storage.offline_store import offline_store
 from tests.conftest import House, Serve
 from tests.edge.raw import Peer
 
@@ -72,6 +74,26 @@ async def test_health_is_told_to_everybody(path: str, serve: Serve) -> None:
     house = await serve()
     headers = {"Host": "gateway.example", "X-Forwarded-For": "203.0.113.7"}
     assert (await house.http("GET", path, headers=headers))[0] == 200
+
+
+async def test_any_address_of_ipv6_takes_ipv4_and_shows_it_as_such(serve: Serve, tmp_path: Path) -> None:
+    async with offline_store(tmp_path / "t.db") as held:
+        token = await held.appoint("ops", "admin")
+    house = await serve(listen__operator_host="::", store__path=tmp_path / "t.db")
+    for host in ("127.0.0.1", "[::1]"):
+        house.url = f"http://{host}:{house.operator}"
+        assert (await house.http("GET", "/api/license"))[0] == 401
+    await house.runtime.persistence.audit_log.write()
+    headers = {"Authorization": f"Bearer {token}"}
+    _, audit = await house.http("GET", "/api/audit", headers=headers)
+    refused = [entry["detail"]["address"] for entry in audit["items"] if entry["action"] == "refused"]
+    assert refused == ["127.0.0.1", "::1"]
+
+
+async def test_a_port_that_is_taken_is_named(serve: Serve) -> None:
+    house = await serve()
+    with pytest.raises(OSError, match=f"operator port on 127.0.0.1 port {house.tcp}: Address already in use"):
+        await serve(listen__operator=house.tcp)
 
 
 # -- errors --------------------------------------------------------------------------------------------------------
@@ -157,7 +179,7 @@ async def test_a_fault_of_ours_is_500_and_in_the_log(
     house = await serve()
     await house.welcomed(account="ann")
     with monkeypatch.context() as broken:
-        broken.setattr(house.runtime, "kick", None)
+        broken.setattr(house.runtime, "act", None)
         status, body = await house.http("DELETE", "/api/accounts/ann/connections")
     assert (status, body["error"]) == (500, "internal")
     assert "DELETE /api/accounts/ann/connections failed" in caplog.text

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.edge.api import authorization
 from gateway.edge.gateway import running
+from gateway.edge.storage import audit_log
 from tests.conftest import House, Serve, settings_of
 from tests.edge.api.operators import Port, outside
 
@@ -44,7 +44,7 @@ async def test_the_last_token_that_may_administer_stays(serve: Serve, store: tup
     assert (await ask("DELETE", "/api/tokens/prometheus", admin))[0] == 204
 
 
-@pytest.mark.parametrize("name", sorted(authorization.RESERVED))
+@pytest.mark.parametrize("name", sorted(audit_log.RESERVED))
 async def test_names_of_the_audit_log_are_no_operators(name: str, serve: Serve) -> None:
     ask = Port(await serve())
     status, _, told = await ask("POST", f"/api/tokens/{name}", json={"scope": "read"})

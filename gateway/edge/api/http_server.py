@@ -1,0 +1,194 @@
+"""The HTTP server below the operator port: its sockets and their limits, and what becomes of requests that are none.
+
+It is aiohttp's, with limits around it, since everybody who reaches the port may connect: so many connections at once,
+for each so long without a request, and so long for a client to take what it is sent (`listen.operator_...`). Their
+files are set apart from those of the clients' connections (`config.settings.ListenSettings.ceiling`).
+
+A request that is malformed is the client's fault and known to it by its answer; the log has a line about it now and
+then, without a traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import socket
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from config.settings import ListenSettings
+from gateway.edge.server.listening_sockets import listening_sockets, plain_address
+
+LINE_PAUSE = 10.0
+"""Seconds between two lines of the log of the same kind, whoever does however much."""
+
+log = logging.getLogger("tallygate.operator")
+
+
+class HttpServer:
+    """Serves an application under the limits of `listen`."""
+
+    def __init__(self, app: web.Application, listen: ListenSettings) -> None:
+        self.app = app
+        self.listen = listen
+        self.malformed = PacedLog()
+        self.refused = PacedLog()
+        self._runner = web.AppRunner(app, shutdown_timeout=2.0)
+        self._servers: list[asyncio.Server] = []
+
+    @property
+    def connections(self) -> list[HttpConnection]:
+        """Those that were let in and have not ended."""
+        server = self._runner.server
+        return [each for each in server.connections if isinstance(each, HttpConnection)] if server is not None else []
+
+    async def open(self, host: str, port: int) -> int:
+        """Listen; returns the port.
+
+        Raises `OSError` where the address or the port cannot be had.
+        """
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        try:
+            sockets = listening_sockets(host, port)
+        except OSError as fault:
+            reason = fault.strerror or str(fault)
+            raise OSError(fault.errno, f"operator port on {host} port {port}: {reason}") from fault
+        backlog = self.listen.operator_backlog
+        for each in sockets:
+            self._servers.append(await loop.create_server(self._connection, sock=each, backlog=backlog))
+        return int(sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """Stop listening and end what is under way."""
+        for each in self._servers:
+            each.close()
+        self._servers = []
+        await self._runner.cleanup()
+
+    def _connection(self) -> HttpConnection:
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the server is closed")
+        return HttpConnection(server, self)
+
+
+class HttpConnection(web.RequestHandler):
+    """One connection of a client."""
+
+    def __init__(self, server: web.Server, owner: HttpServer) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=owner.listen.operator_idle_timeout,
+            access_log=None,  # type: ignore[arg-type]  # no log; its own types do not know it
+            logger=log,
+        )
+        self._owner = owner
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, unless there are as many connections as there may be."""
+        self._transport = cast(asyncio.Transport, transport)
+        listen = self._owner.listen
+        # Whatever is not taken counts as waiting, however little it is: then `pause_writing` begins at its first byte.
+        self._transport.set_write_buffer_limits(high=0)
+        _set_user_timeout(self._transport, listen.operator_write_timeout)
+        if len(self._owner.connections) < listen.operator_max_connections:
+            super().connection_made(transport)
+            return
+        line = f"{_peer(self._transport)} was refused: all {listen.operator_max_connections} connections are taken"
+        self._owner.refused.record(line, self._loop.time())
+        self.force_close()  # what the client sends is not read
+        self._transport.write(_refusal(listen.operator_idle_timeout))
+        self._transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        self._cancel_deadline()
+        self._transport = None
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Something waits for the client to take it: give it so long."""
+        super().pause_writing()
+        self._cancel_deadline()
+        self._deadline = self._loop.call_later(self._owner.listen.operator_write_timeout, self._cut_off)
+
+    def resume_writing(self) -> None:
+        """The client has taken everything."""
+        self._cancel_deadline()
+        super().resume_writing()
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _cut_off(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log what went wrong; of what the client got wrong, a line now and then."""
+        fault = kw.get("exc_info")
+        if isinstance(fault, HttpProcessingError | web.RequestPayloadError):
+            line = f"malformed request from {_peer(self._transport)}: {type(fault.__cause__ or fault).__name__}"
+            self._owner.malformed.record(line, self._loop.time())
+        else:
+            super().log_exception(*args, **kw)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what could not even be read, or not be answered, as JSON; the connection is closed after it."""
+        super().handle_error(request, status, exc, message)
+        code, detail = ("malformed", "this is no HTTP/1.1 request") if status == 400 else ("internal", "see the log")
+        answer = web.json_response({"error": code, "detail": detail}, status=status)
+        answer.force_close()
+        return answer
+
+
+class PacedLog:
+    """Warnings of one kind: a line in `LINE_PAUSE` seconds at most, with how many others there were before it."""
+
+    def __init__(self) -> None:
+        self._others = 0
+        self._said = -math.inf
+
+    def record(self, line: str, now: float) -> None:
+        """Something happened at the monotonic instant `now`."""
+        if now - self._said < LINE_PAUSE:
+            self._others += 1
+            return
+        log.warning("%s; %d others before it", line, self._others)
+        self._said, self._others = now, 0
+
+
+def _peer(transport: asyncio.Transport | None) -> str:
+    peer = transport.get_extra_info("peername") if transport is not None else None
+    return plain_address(str(peer[0])) if isinstance(peer, tuple) else "somebody"
+
+
+def _set_user_timeout(transport: asyncio.Transport, seconds: float) -> None:
+    """Let the kernel end a connection whose peer acknowledges nothing for so long, where it can."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    sock = transport.get_extra_info("socket")
+    if option is not None and sock is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, option, max(round(seconds * 1000), 1))
+
+
+def _refusal(retry: float) -> bytes:
+    body = b'{"error": "too_many_connections", "detail": "the operator port has all the connections it may have"}'
+    return (
+        b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
+        b"Content-Length: %d\r\nRetry-After: %d\r\nConnection: close\r\n\r\n%b" % (len(body), math.ceil(retry), body)
+    )

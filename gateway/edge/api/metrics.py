@@ -1,0 +1,89 @@
+"""The API about metrics, as Prometheus reads them."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from gateway.core.registration.license_status import LicenseState
+from gateway.edge.api.routes import READ, Route
+from gateway.edge.server.runtime import Runtime
+from metrics.collector import GatewayCollector, ListenerView, RegistrationView, StoreView, View
+from metrics.process import ProcessCollector
+
+REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
+
+
+def registry_of(runtime: Runtime) -> CollectorRegistry:
+    """What is scraped of a gateway and its process."""
+    version = metadata.version("tallygate")
+    registry = CollectorRegistry()
+    registry.register(GatewayCollector(lambda: _view(runtime, version)))
+    registry.register(ProcessCollector())
+    return registry
+
+
+@Route(
+    "GET",
+    "/metrics",
+    scope=READ,
+    open_if=lambda settings: settings.metrics.public,
+    summary="Metrics for Prometheus.",
+    media=("text/plain", "application/openmetrics-text"),
+)
+async def get_metrics(_: Runtime, request: web.Request) -> web.Response:
+    """Show them in the format that is asked for."""
+    registry, wanted = request.app[REGISTRY], request.headers.get(hdrs.ACCEPT, "")
+    try:
+        encode, content_type = choose_encoder(wanted if wanted.isascii() else "")
+    except (TypeError, ValueError):  # a version that is none: such a header is ignored (RFC 9110, 12.5.1)
+        encode, content_type = choose_encoder("")
+    return web.Response(body=encode(registry), headers={hdrs.CONTENT_TYPE: content_type})
+
+
+# -- what is read of the state -----------------------------------------------------------------------------------------
+
+
+def _view(runtime: Runtime, version: str) -> View:
+    store = runtime.persistence.store
+    return View(
+        snapshot=runtime.snapshot(),
+        listeners=[
+            ListenerView(
+                transport=listener.transport,
+                pending=listener.connections.waiting,
+                open=len(listener.connections) - len(listener.connections.pending),
+                accepted=listener.accepted,
+                heartbeats=listener.heartbeats,
+                rejected=listener.rejected,
+                closed=listener.closed,
+                durations=listener.durations,
+            )
+            for listener in runtime.client_listeners
+        ],
+        store=StoreView(store.commits, store.pending, store.errors),
+        registration=_registration(runtime),
+        lag=runtime.ticker.lag,
+        draining=runtime.draining,
+        version=version,
+        started=runtime.started,
+    )
+
+
+def _registration(runtime: Runtime) -> RegistrationView:
+    registration, service = runtime.registration, runtime.registrar
+    shown, grant = registration.shown, registration.grant
+    return RegistrationView(
+        state=shown.state,
+        states=tuple(LicenseState),
+        verified=registration.status.accepted if grant is not None else None,
+        shutdown_at=shown.shutdown_at,
+        not_after=grant.not_after if grant is not None else None,
+        checks=registration.checks,
+        servers=len(service.registrar.talks),
+        served={**service.results, **service.listener.rejected},
+        clones=service.registrar.clones,
+    )
