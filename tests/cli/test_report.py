@@ -13,6 +13,7 @@ from gateway.cli.main import main
 from gateway.cli.report import FIELDS, render, rows
 from gateway.licensing import MODELS
 from tests.cli.program import run_here
+from tests.conftest import House, Serve
 
 
 def use(model: str, pool: str, **more: Any) -> dict[str, Any]:
