@@ -3,29 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import strategies as st
 
-from gateway.core.counting.session import Key
 from gateway.licensing.epop import Epop, epop
-from tests.core.admission.mirror import Mirror, Tale
 from tests.core_harness import CoreHarness
-from tests.licensing.samples import Sample
-
-
-class EpopTale(Tale):
-    """e/pop, retold: also the tale of Nefsis' concurrent users."""
-
-    @property
-    def limits(self) -> dict[str, int | None]:
-        return {"concurrent": self.terms.users}
-
-    def seats(self, mirror: Mirror, number: int) -> list[tuple[str, Key]]:
-        return [("concurrent", number)] if mirror.live(number) else []
-
-
-SAMPLES = {
-    "epop": Sample(EpopTale, st.just(Epop(users=2)), wide=Epop(99), narrow=Epop(2), configured=Epop(999)),
-}
 
 
 def harness(users: int = 10) -> CoreHarness:

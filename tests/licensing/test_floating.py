@@ -2,75 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pytest
-from hypothesis import strategies as st
 
-from gateway.core.counting.session import Key
 from gateway.licensing.floating import Floating, floating
-from tests.core.admission.mirror import ABRUPT, Mirror, Tale
 from tests.core_harness import CoreHarness
-from tests.licensing.samples import Sample
 
-KeySetting = Literal["connection", "device", "account", "address"]
-
-
-class FloatingTale(Tale):
-    """Floating seats, retold: those of `lingering` keys last until a monotonic instant."""
-
-    def __init__(self, name: str, terms: Any, *, enforced: bool, overdraft: int, wall: float) -> None:
-        super().__init__(name, terms, enforced=enforced, overdraft=overdraft, wall=wall)
-        self.lingering: dict[Key, float] = {}
-
-    @property
-    def limits(self) -> dict[str, int | None]:
-        return {"seats": self.terms.limit or None}
-
-    def seats(self, mirror: Mirror, number: int) -> list[tuple[str, Key]]:
-        person = mirror.people[number]
-        by: dict[str, Key | None] = {
-            "connection": number,
-            "address": person.address,
-            "account": person.identity,
-            "device": (person.identity, person.device or number) if person.identity else None,
-        }
-        return [("seats", by[self.terms.key] or number)]
-
-    def lost(self, mirror: Mirror, number: int, cause: str, mono: float) -> None:
-        if self.terms.linger and cause in ABRUPT:
-            for _, key in self.needed(mirror, number):
-                self.lingering[key] = mono + self.terms.linger
-
-    def arrived(self, mirror: Mirror, number: int) -> None:
-        for _, key in self.needed(mirror, number):
-            self.lingering.pop(key, None)
-
-    def lasting(self) -> dict[str, set[Key]]:
-        self.lingering = {key: until for key, until in self.lingering.items() if until > self.mono}
-        return {"seats": {*self.lingering, *self.reserved()}}
-
-    def reserved(self) -> list[Key]:
-        """The keys that the license holds ready."""
-        pairs = [text.split("/") for text in self.terms.reserve] if self.terms.key == "device" else []
-        return [(account, device) for account, device in pairs] or list(self.terms.reserve)
-
-
-def small(key: KeySetting) -> Floating:
-    """Three seats, one of them reserved where the key has a name, which linger for a minute."""
-    reserve = {"device": ("ann/pc",), "address": ("192.0.2.1",), "account": ("ann",)}.get(key, ())
-    return Floating(limit=3, key=key, linger=60.0, reserve=reserve)
-
-
-SAMPLES = {
-    "floating": Sample(
-        FloatingTale,
-        st.builds(small, st.sampled_from(get_args(KeySetting))),
-        wide=Floating(limit=99, key="account"),
-        narrow=Floating(limit=2, key="account"),
-        configured=Floating(limit=999, key="account", linger=7.0, reserve=("ann",)),
-    ),
-}
+Key = Literal["connection", "device", "account", "address"]
 
 
 def harness(**terms: Any) -> CoreHarness:
@@ -78,7 +17,7 @@ def harness(**terms: Any) -> CoreHarness:
 
 
 @pytest.mark.parametrize(("key", "used"), [("connection", 7), ("device", 6), ("account", 5), ("address", 2)])
-def test_each_key_counts_once(key: KeySetting, used: int) -> None:
+def test_each_key_counts_once(key: Key, used: int) -> None:
     house = harness(key=key)
     house.hello("ann", "pc")
     house.hello("ann", "pc")
@@ -91,7 +30,7 @@ def test_each_key_counts_once(key: KeySetting, used: int) -> None:
 
 
 @pytest.mark.parametrize("key", ["device", "account"])
-def test_a_session_without_an_account_is_keyed_by_its_connection(key: KeySetting) -> None:
+def test_a_session_without_an_account_is_keyed_by_its_connection(key: Key) -> None:
     house = harness(key=key)
     house.hello(None, "pc")
     house.hello(None, "pc")
@@ -217,7 +156,7 @@ def test_a_second_loss_begins_the_time_anew() -> None:
         ("address", "192.0.2.9", {"address": "192.0.2.9"}),
     ],
 )
-def test_a_reserved_key_always_holds_its_seat(key: KeySetting, reserve: str, facts: dict[str, str]) -> None:
+def test_a_reserved_key_always_holds_its_seat(key: Key, reserve: str, facts: dict[str, str]) -> None:
     house = harness(limit=2, key=key, reserve=(reserve,))
     assert (house.used("seats"), house.view("seats").reserved) == (1, 1)
     house.hello("ann")

@@ -4,82 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import strategies as st
-
 from gateway.core.admission.conferences import Declaration
 from gateway.core.counting.license_model import Refusal
-from gateway.core.counting.session import Key
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed, nefsis_concurrent, nefsis_named
-from tests.core.admission.mirror import Mirror, Room, Tale
 from tests.core_harness import DAY, CoreHarness
-from tests.licensing.samples import Sample
-from tests.licensing.test_epop import EpopTale
-
-
-class NefsisNamedTale(Tale):
-    """Nefsis' named hosts, retold: a name that was taken stays in `names`."""
-
-    reported = frozenset({"participants"})
-
-    def __init__(self, name: str, terms: Any, *, enforced: bool, overdraft: int, wall: float) -> None:
-        super().__init__(name, terms, enforced=enforced, overdraft=overdraft, wall=wall)
-        self.names: set[str] = set()
-
-    @property
-    def limits(self) -> dict[str, int | None]:
-        return {"hosts": self.terms.hosts, "participants": self.terms.hosts * self.terms.participants}
-
-    def seats(self, mirror: Mirror, number: int) -> list[tuple[str, Key]]:
-        person = mirror.people[number]
-        found: list[tuple[str, Key]] = []
-        for name, room in mirror.rooms.items():
-            if room.live and number in room.members:
-                if self.terms.host_is_participant or not room.members[number]:
-                    found.append(("participants", (name, number)))
-                if person.identity and self.hosts(room, number):
-                    found.append(("hosts", person.identity))
-        return found
-
-    def hosts(self, room: Room, number: int) -> bool:
-        taken_for = not self.enforced and room.stand_in == number and number in room.members
-        return (room.members.get(number, False) or taken_for) and number not in room.unnamed
-
-    def opened(self, mirror: Mirror, starter: int) -> None:
-        identity = mirror.people[starter].identity
-        if not identity or (self.terms.naming == "listed" and identity not in self.names):
-            return
-        rooms = [room for room in mirror.rooms.values() if room.live]
-        if not any(self.hosts(room, number) for number in mirror.of(identity) for room in rooms):
-            self.names.add(identity)
-
-    def lasting(self) -> dict[str, set[Key]]:
-        self.names |= {str(key) for key in self.keys["hosts"]}
-        return {"hosts": set(self.names)}
-
-
-SAMPLES = {
-    "nefsis-concurrent": Sample(
-        EpopTale,
-        st.just(NefsisConcurrent(users=3)),
-        wide=NefsisConcurrent(99),
-        narrow=NefsisConcurrent(2),
-        configured=NefsisConcurrent(999),
-    ),
-    "nefsis-named": Sample(
-        NefsisNamedTale,
-        st.builds(
-            NefsisNamed,
-            hosts=st.just(1),
-            participants=st.just(2),
-            naming=st.sampled_from(["first-use", "first-use", "listed"]),
-            host_is_participant=st.booleans(),
-        ),
-        wide=NefsisNamed(hosts=99, participants=99),
-        narrow=NefsisNamed(hosts=1, participants=2),
-        configured=NefsisNamed(hosts=999, participants=998, naming="listed", host_is_participant=False),
-    ),
-}
 
 
 def harness(**terms: Any) -> CoreHarness:

@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from hypothesis import strategies as st
 
 from gateway.core.admission.conferences import Declaration
 from gateway.core.counting.session import Session
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.trueconf import INTERNAL_RIGHTS, PUBLIC_RIGHTS, USER_RIGHTS, TrueConf, trueconf
 from tests.core_harness import DAY, HOUR, CoreHarness, told
-from tests.licensing.samples import Sample
-from tests.licensing.trueconf_tale import TrueConfTale
 
-
-def small(edition: Literal["server", "enterprise", "free"]) -> TrueConf:
-    """A few seats of each kind, in an edition."""
-    return TrueConf(
-        edition=edition,
-        pro=2,
-        online=3,
-        guest=1,
-        gateway=1,
-        allow_pro_requests=True,
-        max_conferences=None if edition == "free" else 0,
-    )
-
-
-SAMPLES = {
-    "trueconf": Sample(
-        TrueConfTale,
-        st.builds(small, st.sampled_from(["server", "server", "server", "enterprise", "free"])),
-        wide=TrueConf(pro=99, online=99, guest=99, gateway=99),
-        narrow=TrueConf(pro=2, online=3, guest=1, gateway=1),
-        configured=TrueConf(
-            edition="enterprise",
-            support="full",
-            pro=999,
-            online=998,
-            online_packs=(500,),
-            guest=997,
-            gateway=996,
-            sdk=True,
-            pro_lease=60.0,
-            allow_pro_requests=True,
-            max_conferences=995,
-            max_participants=994,
-        ),
-        sold=frozenset({"edition", "support", "online_packs", "sdk"}),
-    ),
-}
 ENDPOINTS = ["sip", "h323", "rtsp"]
 
 

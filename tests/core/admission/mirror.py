@@ -1,7 +1,7 @@
 """The rules told once more, from scratch: a mirror that knows only what was answered, and recounts every pool from it.
 
 It shares no code with the models. `Mirror` follows the answers; `Tale` retells one license model from the mirror's
-facts: what is in each pool now, and when each lease ends. The tale of each model stands in that model's test file.
+facts: what is in each pool now, and when each lease ends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from gateway.core.counting.session import Key
 
 CLIENTS = {"app", "browser", "sdk"}
 ENDPOINTS = {"sip"}
-VISITORS = {"welcome", "console"}
 ABRUPT = {"closed", "reset", "heartbeat_timeout", "slow_consumer"}
 LEASE = 86400.0
 
@@ -91,67 +90,196 @@ class Mirror:
 
 
 class Tale:
-    """One model, retold. `keys` are those of each pool after the latest `retell`.
-
-    The test file of a model retells it in a subclass: what its limits are, what a session holds, and what outlives
-    sessions. `reported` are the pools whose limit is only reported.
-    """
-
-    reported: frozenset[str] = frozenset()
+    """One model, retold. `keys` are those of each pool after the latest `retell`."""
 
     def __init__(self, name: str, terms: Any, *, enforced: bool, overdraft: int, wall: float) -> None:
         self.name = name
         self.terms = terms
         self.enforced = enforced
         self.overdraft = overdraft if enforced else 0
-        self.mirror, self.wall, self.mono = Mirror(), wall, 0.0
+        self.names: set[str] = set()
+        self.temporary: dict[str, float | None] = {}
+        self.granted: dict[str, float] = {}
+        self.deleted: dict[str, float] = {}
+        self.permanent: list[str] = []
+        self.lingering: dict[Key, float] = {}
+        self.since: dict[str, float] = {}
         self.keys: dict[str, set[Key]] = {pool: set() for pool in self.limits}
-        self.kept: dict[str, set[Key]] = {}
-
-    # -- what a model is -------------------------------------------------------------------------------------------
+        self.wall = wall
 
     @property
     def limits(self) -> dict[str, int | None]:
-        """The limit of each pool, None for no limit."""
-        raise NotImplementedError
-
-    def seats(self, mirror: Mirror, number: int) -> list[tuple[str, Key]]:
-        """The seats of a session."""
-        raise NotImplementedError
-
-    def lasting(self) -> dict[str, set[Key]]:
-        """What pools hold whether or not a session does; asked when `keys` has what sessions hold."""
-        return {}
-
-    def lost(self, mirror: Mirror, number: int, cause: str, mono: float) -> None:
-        """A session is about to end."""
-
-    def arrived(self, mirror: Mirror, number: int) -> None:
-        """A session has begun."""
-
-    def opened(self, mirror: Mirror, starter: int) -> None:
-        """A session is about to make a scheduled conference live."""
-
-    # -- the recount -----------------------------------------------------------------------------------------------
+        terms = self.terms
+        match self.name:
+            case "epop" | "nefsis-concurrent":
+                return {"concurrent": terms.users}
+            case "nefsis-named":
+                return {"hosts": terms.hosts, "participants": terms.hosts * terms.participants}
+            case "trueconf":
+                pro = None if terms.edition == "enterprise" else terms.pro
+                return {"online": terms.online, "pro": pro, "guest": terms.guest, "gateway": terms.gateway}
+            case _:
+                return {"seats": terms.limit or None}
 
     def cap(self, pool: str) -> float:
         """How many keys a pool may be granted."""
         limit = self.limits[pool]
-        return math.inf if limit is None or pool in self.reported or not self.enforced else limit + self.overdraft
+        return math.inf if limit is None or pool == "participants" or not self.enforced else limit + self.overdraft
+
+    # -- the facts -------------------------------------------------------------------------------------------------
 
     def needed(self, mirror: Mirror, number: int) -> set[tuple[str, Key]]:
         """The seats of one session."""
-        return set() if mirror.people[number].kind in VISITORS else set(self.seats(mirror, number))
+        person, rooms = mirror.people[number], mirror.live(number)
+        if person.kind in {"welcome", "console"}:
+            return set()
+        return set(getattr(self, "_" + self.name.replace("-", "_"))(mirror, number, person, rooms))
 
-    def outlives(self, pool: str, key: Key) -> bool:
-        """Whether a key stays in a pool when its last session lets go of it."""
-        return key in self.kept.get(pool, ())
+    def _epop(self, _: Mirror, number: int, __: Person, rooms: list[Room]) -> list[tuple[str, Key]]:
+        return [("concurrent", number)] if rooms else []
+
+    _nefsis_concurrent = _epop
+
+    def _nefsis_named(self, mirror: Mirror, number: int, person: Person, _: list[Room]) -> list[tuple[str, Key]]:
+        found: list[tuple[str, Key]] = []
+        for name, room in mirror.rooms.items():
+            if room.live and number in room.members:
+                if self.terms.host_is_participant or not room.members[number]:
+                    found.append(("participants", (name, number)))
+                if person.identity and self.hosts(room, number):
+                    found.append(("hosts", person.identity))
+        return found
+
+    def hosts(self, room: Room, number: int) -> bool:
+        taken_for = not self.enforced and room.stand_in == number and number in room.members
+        return (room.members.get(number, False) or taken_for) and number not in room.unnamed
+
+    def _trueconf(self, _: Mirror, number: int, person: Person, rooms: list[Room]) -> list[tuple[str, Key]]:
+        found: list[tuple[str, Key]] = []
+        local = person.account if not person.home else None
+        if local and person.awake:
+            found.append(("online", (local, person.device or number)))
+        if person.kind in ENDPOINTS and rooms:
+            found.append(("gateway", number))
+        if person.kind in CLIENTS and person.account is None and any(room.public for room in rooms):
+            found.append(("guest", number))
+        if local and person.kind in CLIENTS and any(room.group for room in rooms):
+            found.append(("pro", local))
+        return found
+
+    def _floating(self, _: Mirror, number: int, person: Person, __: list[Room]) -> list[tuple[str, Key]]:
+        by: dict[str, Key | None] = {
+            "connection": number,
+            "address": person.address,
+            "account": person.identity,
+            "device": (person.identity, person.device or number) if person.identity else None,
+        }
+        return [("seats", by[self.terms.key] or number)]
+
+    # -- what outlives sessions --------------------------------------------------------------------------------------
+
+    def lost(self, mirror: Mirror, number: int, cause: str, mono: float) -> None:
+        """A session is about to end."""
+        if self.name == "floating" and self.terms.linger and cause in ABRUPT:
+            for _, key in self.needed(mirror, number):
+                self.lingering[key] = mono + self.terms.linger
+
+    def arrived(self, mirror: Mirror, number: int) -> None:
+        """A session has begun."""
+        for _, key in self.needed(mirror, number):
+            self.lingering.pop(key, None)
+
+    def opened(self, mirror: Mirror, starter: int, *, busy: bool) -> None:
+        """A session has made a scheduled conference live: it needed a name for that."""
+        identity = mirror.people[starter].identity
+        if self.name == "nefsis-named" and identity and not busy:
+            self.names.add(identity)
+
+    def request(self, account: str) -> None:
+        """A lease was granted without a conference."""
+        if account not in self.permanent:
+            self.granted[account] = self.wall + LEASE
+
+    def revoke(self, account: str) -> None:
+        """A temporary lease was ended by the operator."""
+        del self.temporary[account], self.since[account]
+
+    def forget(self, account: str) -> None:
+        """An account was deleted; its sessions are gone already."""
+        if account in self.temporary or account in self.permanent or account in self.deleted:
+            self.deleted[account] = self.wall + LEASE
+            self.temporary.pop(account, None)
+            self.permanent = [each for each in self.permanent if each != account]
+
+    def redistribute(self, configured: list[str]) -> list[str]:
+        """Steps 5.1 and 5.2, account by account; returns who lost what it had."""
+        asked = [account for account in dict.fromkeys(configured) if account not in self.deleted]
+        pro = self.limits["pro"]
+        room = math.inf if pro is None or not self.enforced else max(pro - len(self.deleted), 0)
+        former, before = self.permanent, {*self.permanent, *self.temporary}
+        chosen = [account for place, account in enumerate(asked) if place < room]
+        self.permanent = [each for each in former if each in chosen] + [each for each in chosen if each not in former]
+        for account in self.permanent:
+            self.temporary.pop(account, None)
+        lost = []
+        for _ in [account for account in self.permanent if account not in before]:
+            if len(self.deleted) + len(self.permanent) + len(self.temporary) <= self.cap("pro"):
+                break
+            if self.temporary:
+                lost.append(self._shortest())
+                del self.temporary[lost[-1]]
+        for account in former:
+            if account in self.permanent:
+                continue
+            if len(self.deleted) + len(self.permanent) + len(self.temporary) < self.cap("pro"):
+                self.temporary[account] = self.wall + LEASE
+                self.since[account] = self.wall
+            else:
+                lost.append(account)
+        return lost
+
+    def _shortest(self) -> str:
+        """The temporary holder with the shortest time remaining; of equals the one granted last."""
+        full = self.wall + LEASE
+        return min(
+            reversed(self.temporary),
+            key=lambda account: (self.temporary[account] or full, -self.since[account]),
+        )
 
     def retell(self, mirror: Mirror, wall: float, mono: float) -> None:
         """Recount every pool."""
-        self.mirror, self.wall, self.mono = mirror, wall, mono
+        self.wall = wall
         seats = [seat for number in mirror.people for seat in self.needed(mirror, number)]
         self.keys = {pool: {key for name, key in seats if name == pool} for pool in self.limits}
-        self.kept = self.lasting()
-        for pool, keys in self.kept.items():
-            self.keys[pool] |= keys
+        if self.name == "nefsis-named":
+            self.names |= {str(key) for key in self.keys["hosts"]}
+            self.keys["hosts"] |= self.names
+        if self.name == "trueconf":
+            arrived = [mirror.people[number].account or "" for room in mirror.rooms.values() for number in room.members]
+            self._retell_leases([account for account in arrived if account in self.keys["pro"]])
+            self.keys["pro"] |= {*self.permanent, *self.temporary, *self.deleted}
+        if self.name == "floating":
+            self.lingering = {key: until for key, until in self.lingering.items() if until > mono}
+            self.keys["seats"] |= {*self.lingering, *self.reserved()}
+
+    def reserved(self) -> list[Key]:
+        """The keys that the license holds ready."""
+        pairs = [text.split("/") for text in self.terms.reserve] if self.terms.key == "device" else []
+        return [(account, device) for account, device in pairs] or list(self.terms.reserve)
+
+    def _retell_leases(self, present: list[str]) -> None:
+        for account in present:
+            if account not in self.permanent:
+                self.temporary[account] = None
+                self.deleted.pop(account, None)
+        for account, end in self.granted.items():
+            if account not in present:
+                self.temporary[account] = end
+        self.granted = {}
+        for account, expires in self.temporary.items():
+            if expires is None and account not in present:
+                self.temporary[account] = self.wall + LEASE
+        kept = self.temporary.items()
+        self.temporary = {account: expires for account, expires in kept if expires is None or expires > self.wall}
+        self.deleted = {account: expires for account, expires in self.deleted.items() if expires > self.wall}
+        self.since = {account: self.since.get(account, self.wall) for account in self.temporary}

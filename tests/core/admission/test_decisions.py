@@ -30,13 +30,13 @@ from gateway.core.counting.ledger import LeaseChange
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import Session
 from gateway.licensing import MODELS
+from gateway.licensing.epop import Epop
+from gateway.licensing.floating import Floating
+from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
+from gateway.licensing.trueconf import TrueConf
 from tests.core.admission.mirror import LEASE, Mirror, Person, Room, Tale
 from tests.core_harness import CoreHarness
-from tests.licensing.samples import samples
-from tests.licensing.test_nefsis import NefsisNamedTale
-from tests.licensing.trueconf_tale import TrueConfTale
 
-SAMPLES = samples()
 WINDOW = 90.0
 ACCOUNTS = ["ann", "bob", "cid", "dan"]
 ROOMS = ["a", "b"]
@@ -99,7 +99,10 @@ class Life(RuleBasedStateMachine):
         overdraft=st.sampled_from([0, 0, 1]),
         duplicate=st.sampled_from(["takeover", "takeover", "allow", "reject"]),
         trusted=seldom,
-        terms=st.fixed_dictionaries({name: each.small for name, each in SAMPLES.items()}),
+        naming=st.sampled_from(["first-use", "first-use", "listed"]),
+        host_counts=flags,
+        key=st.sampled_from(["connection", "device", "account", "address"]),
+        edition=st.sampled_from(["server", "server", "server", "enterprise", "free"]),
         crowd=st.lists(st.tuples(persons, rooms, flags), min_size=3, max_size=6),
     )
     def open(
@@ -108,10 +111,28 @@ class Life(RuleBasedStateMachine):
         overdraft: int,
         duplicate: str,
         trusted: bool,
-        terms: dict[str, Any],
+        naming: Any,
+        host_counts: bool,
+        key: Any,
+        edition: Any,
         crowd: list[tuple[Person, str, bool]],
     ) -> None:
-        self.terms = dict(terms)
+        reserve = {"device": ("ann/pc",), "address": ("192.0.2.1",), "account": ("ann",)}.get(key, ())
+        self.terms: dict[str, Any] = {
+            "epop": Epop(users=2),
+            "nefsis-concurrent": NefsisConcurrent(users=3),
+            "nefsis-named": NefsisNamed(hosts=1, participants=2, naming=naming, host_is_participant=host_counts),
+            "trueconf": TrueConf(
+                edition=edition,
+                pro=2,
+                online=3,
+                guest=1,
+                gateway=1,
+                allow_pro_requests=True,
+                max_conferences=None if edition == "free" else 0,
+            ),
+            "floating": Floating(limit=3, key=key, linger=60.0, reserve=reserve),
+        }
         names = [self.enforced, *(name for name in MODELS if name != self.enforced)]
         self.harness = CoreHarness(
             *(MODELS[name].model(self.terms[name]) for name in names),
@@ -124,8 +145,8 @@ class Life(RuleBasedStateMachine):
         )
         self.admission = self.harness.admission
         self.mirror = Mirror()
-        self.tales: dict[str, Tale] = {
-            name: SAMPLES[name].tale(
+        self.tales = {
+            name: Tale(
                 name,
                 self.terms[name],
                 enforced=enforce and name == self.enforced,
@@ -135,10 +156,6 @@ class Life(RuleBasedStateMachine):
             for name in names
         }
         self.primary = self.tales[self.enforced]
-        trueconf, nefsis = self.tales["trueconf"], self.tales["nefsis-named"]
-        assert isinstance(trueconf, TrueConfTale)
-        assert isinstance(nefsis, NefsisNamedTale)
-        self.trueconf, self.nefsis = trueconf, nefsis
         self.seat_seconds: dict[tuple[str, str], float] = {}
         self.full_seconds: dict[tuple[str, str], float] = {}
         self.history: dict[tuple[str, str], list[tuple[float, int]]] = {}
@@ -183,8 +200,14 @@ class Life(RuleBasedStateMachine):
         return len((keys - free) | wanted) <= self.primary.cap(refusal.pool)
 
     def _outlives(self, pool: str, key: Any) -> bool:
-        others = [self.primary.needed(self.mirror, number) for number in self.mirror.people]
-        return sum((pool, key) in seats for seats in others) > 1 or self.primary.outlives(pool, key)
+        primary = self.primary
+        others = [primary.needed(self.mirror, number) for number in self.mirror.people]
+        return (
+            sum((pool, key) in seats for seats in others) > 1
+            or pool in {"pro", "hosts"}
+            or key in primary.lingering
+            or (primary.name == "floating" and key in primary.reserved())
+        )
 
     # -- clients ---------------------------------------------------------------------------------------------------
 
@@ -281,8 +304,15 @@ class Life(RuleBasedStateMachine):
         if room.live:
             assert picture(self.admission) == before
             return
+        identity = self.mirror.people[session.number].identity
         for tale in self.tales.values():
-            tale.opened(self.mirror, session.number)
+            busy = any(
+                other.live and tale.hosts(other, number)
+                for number in (self.mirror.of(identity) if identity else [])
+                for other in self.mirror.rooms.values()
+            )
+            if not (self.terms["nefsis-named"].naming == "listed" and identity not in tale.names):
+                tale.opened(self.mirror, session.number, busy=busy)
         waited, room.members, room.live, room.stand_in = room.members, {}, True, None
         answered = [(member, message) for member, message in outcome.notices if message["type"] in {"joined", "denied"}]
         assert [member.number for member, _ in answered] == list(waited)
@@ -343,7 +373,7 @@ class Life(RuleBasedStateMachine):
             return
         assert self.enforced == "trueconf"
         assert session.account is not None
-        self.trueconf.request(session.account)
+        self.primary.request(session.account)
         self._retell()
 
     @precondition(lambda self: self.mirror.people)
@@ -359,7 +389,7 @@ class Life(RuleBasedStateMachine):
         getattr(self, "_" + verb)(account)
 
     def _revoke(self, account: str) -> None:
-        tale = self.trueconf
+        tale = self.tales["trueconf"]
         if account in tale.temporary:
             self._removed(self.harness.revoke(account))
             tale.revoke(account)
@@ -368,7 +398,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.terms["trueconf"].edition != "free")
     @rule(configured=st.lists(accounts, max_size=3))
     def redistribute(self, configured: list[str]) -> None:
-        tale = self.trueconf
+        tale = self.tales["trueconf"]
         lost = tale.redistribute(configured)
         inside = {self.admission.sessions.by_number[number].number for number in self._inside(lost)}
         outcome, beyond = self.harness.redistribute(configured)
@@ -385,18 +415,18 @@ class Life(RuleBasedStateMachine):
             number
             for account in lost
             for number in self.mirror.of(account)
-            if ("pro", account) in self.trueconf.needed(self.mirror, number)
+            if ("pro", account) in self.tales["trueconf"].needed(self.mirror, number)
         ]
 
     def _forget(self, account: str) -> None:
         if self.harness.leasing.is_deleted(account):
             return
         self._ended(self.harness.forget(account))
-        self.trueconf.forget(account)
+        self.tales["trueconf"].forget(account)
         self._retell()
 
     def _name_host(self, account: str) -> None:
-        tale = self.nefsis
+        tale = self.tales["nefsis-named"]
         before = picture(self.admission)
         named = self.harness.name_host(account)
         if isinstance(named, Refusal):
@@ -407,7 +437,7 @@ class Life(RuleBasedStateMachine):
         self._retell()
 
     def _unname(self, account: str) -> None:
-        tale = self.nefsis
+        tale = self.tales["nefsis-named"]
         if account not in tale.names:
             return
         self.harness.unname(account)
@@ -437,7 +467,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from([*MODELS]), limit=st.integers(1, 4))
     def retune(self, name: str, limit: int) -> None:
-        key = next(iter(MODELS[name].limits.values()))
+        key = {"trueconf": "pro", "nefsis-named": "hosts", "floating": "limit"}.get(name, "users")
         terms = dataclasses.replace(self.terms[name], **{key: limit})
         snapshot(self.admission, self.harness.now.mono)
         ledger = self.harness.ledger(name)
@@ -499,7 +529,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def leases_end_when_the_rules_say(self) -> None:
-        tale, book = self.trueconf, self.harness.ledger("trueconf").pools["pro"]
+        tale, book = self.tales["trueconf"], self.harness.ledger("trueconf").pools["pro"]
         assert {key: lease.expires for key, lease in book.leases.items()} == {**tale.temporary, **tale.deleted}
         assert {key for key, lease in book.leases.items() if lease.deleted} == set(tale.deleted)
         assert list(book.reservations) == tale.permanent

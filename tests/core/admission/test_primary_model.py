@@ -10,12 +10,26 @@ from hypothesis import strategies as st
 
 from gateway.core.counting.license_model import LicenseModel
 from gateway.licensing import MODELS
+from gateway.licensing.epop import Epop
+from gateway.licensing.floating import Floating
+from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
 from gateway.licensing.trueconf import TrueConf
 from tests.core_harness import DAY, HOUR, CoreHarness, request
-from tests.licensing.samples import samples
 
-WIDE: dict[str, Any] = {name: each.wide for name, each in samples().items()}
-NARROW: dict[str, Any] = {name: each.narrow for name, each in samples().items()}
+WIDE: dict[str, Any] = {
+    "epop": Epop(users=99),
+    "nefsis-concurrent": NefsisConcurrent(users=99),
+    "nefsis-named": NefsisNamed(hosts=99, participants=99),
+    "trueconf": TrueConf(pro=99, online=99, guest=99, gateway=99),
+    "floating": Floating(limit=99, key="account"),
+}
+NARROW: dict[str, Any] = {
+    "epop": Epop(users=2),
+    "nefsis-concurrent": NefsisConcurrent(users=2),
+    "nefsis-named": NefsisNamed(hosts=1, participants=2),
+    "trueconf": TrueConf(pro=2, online=3, guest=1, gateway=1),
+    "floating": Floating(limit=2, key="account"),
+}
 
 
 def models(terms: dict[str, Any], *first: str) -> list[LicenseModel]:
@@ -81,20 +95,17 @@ def test_a_changed_model_with_lower_limits_drops_nobody(before: str, after: str)
     assert {name: {pool: each[0] for pool, each in of.items()} for name, of in counts(harness).items()} == uses
     assert len(harness.admission.sessions.by_number) == 6
     assert len(harness.admission.conferences.by_id["room"].members) == 5
-    late, outcome = harness.knock("late")
-    denied = outcome.answer
-    if outcome.refused is None:
-        harness.end(late)
-        denied = harness.join(sessions[5])
+    pool = {"trueconf": "pro", "floating": "seats", "nefsis-named": "participants"}.get(after, "concurrent")
+    denied = harness.knock("late")[1].answer if after == "floating" else harness.join(sessions[5])
     assert denied is not None
     assert denied["type"] == "denied"
-    assert sum(count for pool in harness.admission.primary.pools for count in harness.denied(pool).values()) == 1
+    assert sum(harness.denied(pool).values()) == 1
     for session in sessions[:5]:
         harness.leave(session)
     harness.wait(DAY)
     for session in sessions:
         harness.end(session)
-    kept = {pool.name: 1 for pool in harness.admission.primary.model.pools if pool.endless}
+    kept = {"hosts": 1} if after == "nefsis-named" else {}
     assert {name: book.used for name, book in harness.admission.primary.pools.items() if book.used} == kept
 
 
