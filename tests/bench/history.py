@@ -3,7 +3,7 @@
     python -m tests.bench.history [--sessions N] [--json]
 
 Writes 31 days of believable traffic into a new store - sessions by the hour of the day, conferences that fill within
-seconds, every model counting them - through the core's own books, so that hours, holds and denials are what a gateway
+seconds, every model counting them - decided by the core itself, so that hours, holds and denials are what a gateway
 would have kept. Then it starts a gateway on that store and runs `tallygate report` against it, while one client beats
 every 5 ms over TCP. Reported: events (grants and releases), seconds of the report, ack p99 and the longest with and
 without a report running.
@@ -22,13 +22,11 @@ import time
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
-from gateway.core.admission.decisions import Admission
-from gateway.core.admission.outcome import GatewayRules
-
-from gateway.core.admission.lease_administration import LeaseAdministration
-from gateway.core.counting.session import Instant, Session
-from gateway.core.reporting.history import History
-from gateway.core.wire.messages import read
+from gateway.core.admission.apply import apply
+from gateway.core.admission.commands import End, Hello, Join, Tick
+from gateway.core.admission.state import State
+from gateway.core.admission.terms import Terms
+from gateway.core.counting.session import Instant
 from gateway.edge.storage.history_store import HistoryStore
 from gateway.edge.storage.store import Store
 from gateway.licensing import MODELS
@@ -46,49 +44,46 @@ async def write(path: str, sessions: int) -> int:
     lots = random.Random(20261121)  # noqa: S311 - believable, not secret
     end = time.time() // 3600 * 3600
     now = Instant(0.0, end - DAYS * 86400)
-    models = [MODELS[name].model(LIMITS.get(name) or MODELS[name].terms()) for name in MODELS]
-    admission = Admission(models, GatewayRules(), now)
-    leasing = LeaseAdministration(admission)
+    licenses = {name: LIMITS.get(name) or MODELS[name].terms() for name in MODELS}
+    state = State(Terms(next(iter(MODELS)), licenses), MODELS, now)
     store = Store(path, lambda: (), time.monotonic)
     await store.open()
-    history = History(admission.ledgers, 60.0)
-    archive = HistoryStore(history, store, 400 * 86400.0)
-    await archive.open(now)
+    archive = HistoryStore(state.history, store, 400 * 86400.0)
+    await archive.open()
     weights = [BUSY[int(hour % 24)] * (0.15 if hour // 24 % 7 > 4 else 1) for hour in range(DAYS * 24)]
-    due: list[tuple[float, int, str, Session | None, str]] = []
+    due: list[tuple[float, int, str, str]] = []
     number = 0
     for hour in lots.choices(range(DAYS * 24), weights, k=sessions // 8):
         opens, length, size = hour * 3600 + lots.random() * 3600, lots.expovariate(1 / 1800), lots.randint(2, 14)
         for _ in range(size):
             number += 1
             came = opens + lots.expovariate(1 / 30)
-            heapq.heappush(due, (came, number, "come", None, f"c{opens:.0f}"))
-            heapq.heappush(due, (max(opens + length * lots.uniform(0.7, 1), came + 5), number, "go", None, ""))
-    there: dict[int, Session] = {}
+            heapq.heappush(due, (came, number, "come", f"c{opens:.0f}"))
+            heapq.heappush(due, (max(opens + length * lots.uniform(0.7, 1), came + 5), number, "go", ""))
+    there: dict[int, int] = {}
     looked = 0.0
     while due:
-        at, who, what, _, room = heapq.heappop(due)
+        at, who, what, room = heapq.heappop(due)
         while looked + 60 <= at:
             looked += 60
-            tick = Instant(looked, now.wall + looked)
-            leasing.expire(tick)
-            archive.poll(tick)
+            instant = Instant(looked, now.wall + looked)
+            apply(state, Tick(), instant)
+            archive.poll(instant)
             await asyncio.sleep(0)
         instant = Instant(at, now.wall + at)
         if what == "come":
-            guest = lots.random() < 0.05
-            session = Session(who, account=None if guest else f"u{lots.randrange(600)}", device=f"d{who % 2}",
-                              address="192.0.2.1", since=instant.wall)  # fmt: skip
-            if admission.hello(session, instant).refused is None:
+            account = None if lots.random() < 0.05 else f"u{lots.randrange(600)}"
+            session = apply(state, Hello("app", account, f"d{who % 2}", "", "", "192.0.2.1", "tcp"), instant).session
+            if session is not None:
                 there[who] = session
-                admission.join(session, read({"type": "join", "conference": room, "access": "public"}), instant)
-        elif who in there:
-            session = there.pop(who)
-            if session.number in admission.sessions.by_number:
-                admission.end(session, "closed", instant)
-    archive.close(Instant(looked, now.wall + looked))
+                apply(state, Join(session, room, access="public"), instant)
+        elif (left := there.pop(who, None)) in state.sessions.by_number:
+            apply(state, End(left, "closed"), instant)
+    instant = Instant(looked, now.wall + looked)
+    archive.close(instant)
     await store.close()
-    return sum(c.pool_state.grants + sum(c.pool_state.releases.values()) for c in history.timelines)
+    pools = [timeline.pool for timeline in state.history.timelines]
+    return sum(pool.grants + sum(pool.releases.values()) for pool in pools)
 
 
 async def beats(port: int, until: asyncio.Event) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.licensing.epop import Epop, epop
+from tests.core.harnesses import prove, proven_hello
 from tests.core_harness import CoreHarness
 
 
@@ -79,7 +80,7 @@ def test_the_eleventh_join_is_refused_and_nobody_else_is_touched() -> None:
         "limit": 10,
     }
     assert late.conferences == ()
-    assert "room" not in house.admission.conferences.by_id
+    assert "room" not in house.state.conferences.by_id
     assert house.used("concurrent") == 10
     house.leave(inside[0], "room-0")
     house.joined(late)
@@ -100,10 +101,10 @@ def test_a_start_admits_in_order_of_arrival_until_the_pool_is_full() -> None:
     house.joined(host, host=True)
     house.joined(last)
     outcome = house.start(host)
-    assert [(session, message["type"]) for session, message in outcome.notices] == [
-        (first, "joined"),
-        (host, "joined"),
-        (last, "denied"),
+    assert [(number, message["type"]) for number, message in outcome.notices] == [
+        (first.number, "joined"),
+        (host.number, "joined"),
+        (last.number, "denied"),
     ]
     refused = outcome.notices[2][1]
     assert (refused["request"], refused["conference"], refused["used"]) == ("join", "room", 2)
@@ -129,7 +130,8 @@ def test_a_takeover_is_a_fresh_session_whose_memberships_ended() -> None:
     old = house.hello("ann", "pc")
     house.joined(old)
     new, outcome = house.knock("ann", "pc")
-    assert outcome.ended == [(old, "replaced")]
+    assert outcome.closings == [(old.number, "replaced")]
+    assert new is not None
     assert new.conferences == ()
     assert house.used("concurrent") == 0
     assert house.view("concurrent").releases["replaced"] == 1
@@ -139,7 +141,7 @@ def test_a_device_without_an_account_is_never_taken_over() -> None:
     house = harness()
     house.hello(None, "pc")
     house.hello(None, "pc")
-    assert len(house.admission.sessions) == 2
+    assert len(house.state.sessions) == 2
 
 
 def test_where_claims_are_not_proven_nobody_is_replaced_from_another_address() -> None:
@@ -148,16 +150,17 @@ def test_where_claims_are_not_proven_nobody_is_replaced_from_another_address() -
     _, outcome = house.knock("ann", "pc", address="192.0.2.2")
     assert outcome.refused is not None
     assert outcome.refused.reason == "duplicate"
-    assert house.admission.sessions.of_account("ann") == (old,)
+    assert house.state.sessions.of_account("ann") == (old,)
 
 
 @pytest.mark.parametrize(("policy", "sessions"), [("takeover", 1), ("reject", 1), ("allow", 2)])
 def test_a_second_connection_of_a_device_is_treated_as_the_setting_says(policy: str, sessions: int) -> None:
-    house = CoreHarness(epop(Epop()), on_duplicate=policy, trusted=False)
-    house.hello("ann", "pc")
-    _, outcome = house.knock("ann", "pc", address="192.0.2.2")
-    assert (outcome.refused is not None) == (policy == "reject")
-    assert len(house.admission.sessions.of_account("ann")) == sessions
+    house = CoreHarness(epop(Epop()), on_duplicate=policy, accounts_mode="token")
+    prove(house, "ann")
+    assert house.apply(proven_hello("ann", "pc")).refused is None
+    refused = house.apply(proven_hello("ann", "pc", "192.0.2.2")).refused
+    assert (refused and refused.reason) == ("duplicate" if policy == "reject" else None)
+    assert len(house.state.sessions.of_account("ann")) == sessions
 
 
 def test_only_two_are_in_a_call_whatever_the_license() -> None:

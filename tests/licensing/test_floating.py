@@ -7,13 +7,14 @@ from typing import Any, Literal
 import pytest
 
 from gateway.licensing.floating import Floating, floating
+from tests.core.harnesses import prove, proven_hello
 from tests.core_harness import CoreHarness
 
 Key = Literal["connection", "device", "account", "address"]
 
 
 def harness(**terms: Any) -> CoreHarness:
-    return CoreHarness(floating(Floating(**terms)), on_duplicate="allow", homes=frozenset({"far"}))
+    return CoreHarness(floating(Floating(**terms)), on_duplicate="allow", homes=("far",))
 
 
 @pytest.mark.parametrize(("key", "used"), [("connection", 7), ("device", 6), ("account", 5), ("address", 2)])
@@ -175,10 +176,15 @@ def test_without_a_limit_nobody_is_refused() -> None:
 
 
 def test_a_takeover_frees_only_what_nobody_else_holds() -> None:
-    house = CoreHarness(floating(Floating(limit=1, key="address")), trusted=False)
-    house.hello("ann", "pc", address="192.0.2.1")
-    neighbor = house.hello("bob", "pc", address="192.0.2.1")
-    assert house.knock("ann", "pc", address="192.0.2.2")[1].refused is not None
-    house.end(neighbor)
-    house.hello("ann", "pc", address="192.0.2.2")
+    house = CoreHarness(floating(Floating(limit=1, key="address")), accounts_mode="token")
+    prove(house, "ann", "bob")
+    here, there = (proven_hello("ann", "pc", address) for address in ("192.0.2.1", "192.0.2.2"))
+    assert house.apply(here).refused is None
+    neighbor = house.apply(proven_hello("bob", "pc", "192.0.2.1")).session
+    assert neighbor is not None
+    refused = house.apply(there).refused
+    assert refused is not None
+    assert refused.reason == "pool_full"
+    house.end(house.state.sessions.by_number[neighbor])
+    assert house.apply(there).refused is None
     assert house.used("seats") == 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.registration.messages import Grant
+from gateway.core.registration.grant import Grant
 from gateway.licensing import MODELS, OFFERS, extended, under
 from gateway.licensing.epop import Epop
 from gateway.licensing.floating import Floating
@@ -118,7 +118,7 @@ def test_packs_support_and_sdk_are_the_licenses_to_give() -> None:
 def free(**configured: Any) -> CoreHarness:
     """A gateway under a free license, whatever was configured."""
     terms = under(sold("trueconf", "free", limits={"pro": 50}), replace(CONFIGURED["trueconf"], **configured))
-    return CoreHarness(trueconf(terms), homes=frozenset({"far"}))
+    return CoreHarness(trueconf(terms), homes=("far",))
 
 
 @pytest.mark.parametrize("configured", [None, 0, 2, 999])
@@ -140,7 +140,7 @@ def test_a_conference_of_the_free_edition_has_ten_members_unless_the_operator_wa
         house.joined(session)
     answer = house.join(sessions[most])
     assert (answer["reason"], answer["used"], answer["limit"]) == ("conference_full", most, most)
-    assert len(house.admission.conferences.by_id["room"].members) == most
+    assert len(house.state.conferences.by_id["room"].members) == most
 
 
 def test_the_free_edition_has_one_guest_and_one_gateway_connection() -> None:
@@ -155,7 +155,7 @@ def test_the_free_edition_has_one_guest_and_one_gateway_connection() -> None:
 
 def test_the_free_edition_has_no_permanent_pro_no_federation_and_no_sdk() -> None:
     house = free()
-    assert not house.admission.primary.model.allows_reservations
+    assert not house.state.primary.model.allows_reservations
     for facts in ({"home": "far"}, {"kind": "sdk"}):
         _, outcome = house.knock("ann", **facts)
         assert outcome.refused is not None

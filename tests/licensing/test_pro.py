@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 
-from gateway.core.counting.ledger import LeaseChange
-from gateway.core.counting.session import utc
-from gateway.licensing.trueconf import USER_RIGHTS, TrueConf, trueconf
+from gateway.core.admission.commands import RequestPro
+from gateway.core.admission.replies import entitlements
+from gateway.core.counting.leases import LeaseChange
+from gateway.core.formats import utc
+from gateway.licensing.trueconf import USER_RIGHTS, TrueConf
+from tests.core.harnesses import LicensedHarness
 from tests.core_harness import DAY, HOUR, CoreHarness, told
 
 
-def harness(pro: int = 10, *, overdraft: int = 0, enforce: bool = True, **terms: Any) -> CoreHarness:
-    return CoreHarness(trueconf(TrueConf(pro=pro, online=99, **terms)), overdraft=overdraft, enforce=enforce)
+def harness(pro: int = 10, *, overdraft: int = 0, enforce: bool = True, **terms: Any) -> LicensedHarness:
+    licenses = {"trueconf": TrueConf(pro=pro, online=99, **terms)}
+    return LicensedHarness("trueconf", licenses, overdraft=overdraft, enforce=enforce)
 
 
 def held(house: CoreHarness, *accounts: str) -> None:
@@ -27,12 +31,12 @@ def held(house: CoreHarness, *accounts: str) -> None:
 
 def endings(house: CoreHarness, account: str) -> list[str]:
     """Why the temporary leases of an account ended, in order."""
-    ends = [change for change in house.changes if change.key == account and change.ended is not None]
+    ends = [change for change in house.lease_changes if change.key == account and change.ended is not None]
     return [change.ended or "" for change in ends if change.kind == "temporary"]
 
 
-def lowered(house: CoreHarness, pro: int, overdraft: int = 0) -> None:
-    house.ledger().apply_terms(trueconf(TrueConf(pro=pro, online=99)), overdraft, house.now)
+def lowered(house: LicensedHarness, pro: int) -> None:
+    house.change_terms({"trueconf": TrueConf(pro=pro, online=99)})
 
 
 # -- temporary ---------------------------------------------------------------------------------------------------------
@@ -98,7 +102,7 @@ def test_when_the_pool_is_full_permanent_and_unexpired_holders_enter_and_others_
     late = house.hello("late")
     answer = house.join(late)
     assert (answer["reason"], answer["pool"], answer["used"], answer["limit"]) == ("pool_full", "pro", 2, 2)
-    assert house.admission.entitlements(late)["seats"] == ["online"]
+    assert entitlements(house.state, late)["seats"] == ["online"]
     house.joined(late, "call", mode="call")
 
 
@@ -120,7 +124,7 @@ def test_a_user_may_ask_without_joining_if_the_operator_allows_it() -> None:
     ann = house.hello("ann")
     answer = house.request_pro(ann)
     assert answer == {"type": "granted", "pool": "pro", "expires": utc(house.now.wall + DAY)}
-    assert house.admission.entitlements(ann)["seats"] == ["online", "pro"]
+    assert entitlements(house.state, ann)["seats"] == ["online", "pro"]
     house.wait(DAY)
     assert house.pro() == {}
 
@@ -130,8 +134,7 @@ def test_asking_is_not_allowed_by_default_nor_to_guests_endpoints_and_visitors()
     assert house.request_pro(house.hello("ann"))["reason"] == "not_allowed"
     house = harness(allow_pro_requests=True)
     for facts in ({}, {"account": "ann", "kind": "sip"}, {"account": "ann", "kind": "console"}):
-        session, _ = house.knock(**facts)
-        assert house.request_pro(session)["reason"] == "not_allowed"
+        assert house.request_pro(house.hello(**facts))["reason"] == "not_allowed"
 
 
 def test_asking_again_renews_and_of_a_permanent_license_has_no_end() -> None:
@@ -165,7 +168,7 @@ def test_asking_works_asleep() -> None:
 def test_the_other_devices_hear_of_what_one_asked_for() -> None:
     house = harness(allow_pro_requests=True)
     pc, phone = house.hello("ann", "pc"), house.hello("ann", "phone")
-    outcome = house.admission.request_pro(pc, house.now)
+    outcome = house.apply(RequestPro(pc.number))
     assert [message["type"] for message in told(outcome, phone)] == ["status"]
     assert told(outcome, pc) == []
 
@@ -193,7 +196,7 @@ def test_permanent_licenses_are_reserved_though_nobody_is_connected() -> None:
 def test_a_permanent_holder_comes_and_goes_without_a_lease() -> None:
     house = harness()
     house.redistribute(["boss"])
-    assert [(change.kind, change.expires) for change in house.changes] == [("permanent", None)]
+    assert [(change.kind, change.expires) for change in house.lease_changes] == [("permanent", None)]
     boss = house.hello("boss")
     assert house.joined(boss)["pro_expires"] is None
     assert house.leave(boss)["pro_expires"] is None
@@ -300,12 +303,12 @@ def test_a_lost_member_is_removed_from_all_its_group_conferences_and_nobody_else
     house.joined(phone, "b")
     outcome, _ = house.redistribute(["boss"])
     removed = [(each, message["conference"]) for each, message in outcome.notices if message["type"] == "removed"]
-    assert removed == [(pc, "a"), (phone, "b")]
+    assert removed == [(pc.number, "a"), (phone.number, "b")]
     assert [room.id for room in pc.conferences] == ["call", "later"]
     assert phone.conferences == ()
     assert other.takes_part
     assert guest.takes_part
-    assert "b" not in house.admission.conferences.by_id
+    assert "b" not in house.state.conferences.by_id
 
 
 def test_the_removed_are_told_what_they_have_left() -> None:
@@ -382,9 +385,12 @@ def test_who_left_the_permanent_set_gets_24_hours_if_one_is_free() -> None:
     outcome, _ = house.redistribute([])
     assert house.pro() == {"boss": "temporary"}
     assert house.expires("boss") == DAY
-    granted = LeaseChange("trueconf", "pro", "boss", house.now.wall, house.now.wall + DAY, False, None)
-    assert [change for change in outcome.changes if change.kind == "temporary"][-1] == granted
-    assert [change.ended for change in outcome.changes if change.kind == "permanent"] == ["redistributed"]
+    number = house.ledger().pools["pro"].leases["boss"].number
+    granted = LeaseChange("trueconf", "pro", "boss", house.now.wall, house.now.wall + DAY, False, None, number=number)
+    changes = [change for change in outcome.changes if isinstance(change, LeaseChange)]
+    assert changes == outcome.changes
+    assert [change for change in changes if change.kind == "temporary"][-1] == granted
+    assert [change.ended for change in changes if change.kind == "permanent"] == ["redistributed"]
     view = house.view("pro")
     assert (view.used, sum(view.releases.values())) == (1, 0)
     house.wait(DAY)
@@ -485,12 +491,12 @@ def test_the_license_of_a_deleted_account_ends_24_hours_after_the_deletion(kind:
         house.joined(house.hello("ann"))
     house.forget("ann")
     assert house.pro() == {"ann": "deleted"}
-    assert house.leasing.is_deleted("ann")
+    assert house.state.is_deleted("ann")
     house.wait(DAY - 1)
     assert house.used("pro") == 1
     house.wait(1)
     assert house.used("pro") == 0
-    assert not house.leasing.is_deleted("ann")
+    assert not house.state.is_deleted("ann")
     assert house.view("pro").releases["account_deleted"] == 1
     assert endings(house, "ann") == ["account_deleted"]
 
@@ -500,8 +506,8 @@ def test_the_sessions_of_a_deleted_account_are_closed() -> None:
     pc, phone, other = house.hello("ann", "pc"), house.hello("ann", "phone"), house.hello("bob")
     house.joined(pc)
     outcome = house.forget("ann")
-    assert outcome.ended == [(pc, "account_deleted"), (phone, "account_deleted")]
-    assert list(house.admission.sessions.by_number.values()) == [other]
+    assert outcome.closings == [(pc.number, "account_deleted"), (phone.number, "account_deleted")]
+    assert list(house.state.sessions.by_number.values()) == [other]
     assert house.view("online").releases["account_deleted"] == 2
 
 
@@ -510,7 +516,7 @@ def test_deleting_who_holds_nothing_reserves_nothing() -> None:
     house.hello("ann")
     house.forget("ann")
     assert house.pro() == {}
-    assert not house.leasing.is_deleted("ann")
+    assert not house.state.is_deleted("ann")
 
 
 def test_a_deleted_account_keeps_its_license_through_a_redistribution_even_as_permanent() -> None:

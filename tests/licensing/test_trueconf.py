@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from gateway.core.admission.commands import PutConference
 from gateway.core.admission.conferences import Declaration
+from gateway.core.admission.replies import entitlements, session_id
 from gateway.core.counting.session import Session
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.trueconf import INTERNAL_RIGHTS, PUBLIC_RIGHTS, USER_RIGHTS, TrueConf, trueconf
@@ -17,7 +19,7 @@ ENDPOINTS = ["sip", "h323", "rtsp"]
 
 def harness(**terms: Any) -> CoreHarness:
     return CoreHarness(
-        trueconf(TrueConf(**{"pro": 10, "online": 20, "guest": 5, "gateway": 5, **terms})), homes=frozenset({"far"})
+        trueconf(TrueConf(**{"pro": 10, "online": 20, "guest": 5, "gateway": 5, **terms})), homes=("far",)
     )
 
 
@@ -143,7 +145,8 @@ def test_the_same_device_again_moves_its_seat_though_the_pool_is_full() -> None:
     house = harness(online=1)
     old = house.hello("ann", "pc")
     new, outcome = house.knock("ann", "pc")
-    assert outcome.ended == [(old, "replaced")]
+    assert outcome.closings == [(old.number, "replaced")]
+    assert new is not None
     assert new.seats[0] == (("online", ("ann", "pc")),)
     view = house.view("online")
     assert (view.used, view.grants, sum(view.releases.values())) == (1, 1, 0)
@@ -156,7 +159,7 @@ def test_a_takeover_refused_for_a_full_pool_leaves_the_old_session_open() -> Non
     house.hello("bob")
     _, outcome = house.knock("ann", "pc")
     assert outcome.refused is not None
-    assert house.admission.sessions.of_account("ann") == (old,)
+    assert house.state.sessions.of_account("ann") == (old,)
 
 
 @pytest.mark.parametrize(("pro", "online"), [(10, 15), (3, 5), (1, 2), (0, 0)])
@@ -242,7 +245,7 @@ def test_namesakes_of_other_homes_are_other_accounts() -> None:
     house = harness()
     house.hello("ann", "pc")
     _, outcome = house.knock("ann", "pc", home="far")
-    assert outcome.ended == []
+    assert outcome.closings == []
     assert house.used("online") == 1
 
 
@@ -293,14 +296,13 @@ def test_an_endpoint_takes_a_gateway_license_in_any_conference_and_never_pro(kin
 def test_only_own_users_create_conferences() -> None:
     house = harness()
     for facts in ({}, {"kind": "sip"}, {"account": "ann", "kind": "sip"}, {"account": "ann", "home": "far"}):
-        session, _ = house.knock(**facts)
-        assert house.join(session, access="public")["reason"] == "no_such_conference"
-    assert not house.admission.conferences.by_id
+        assert house.join(house.hello(**facts), access="public")["reason"] == "no_such_conference"
+    assert not house.state.conferences.by_id
 
 
 def test_what_the_operator_declared_anybody_may_open() -> None:
     house = harness()
-    house.admission.declare("room", Declaration("public"))
+    house.apply(PutConference("room", Declaration("public")))
     house.joined(house.hello())
     house.joined(house.hello(kind="sip"))
     assert uses(house) == {"online": 0, "pro": 0, "guest": 1, "gateway": 1}
@@ -327,7 +329,7 @@ def test_enterprise_has_no_limit_of_pro_but_counts_its_use() -> None:
 
 def test_enterprise_gives_every_user_the_rights_of_pro() -> None:
     house = harness(edition="enterprise")
-    rights = house.admission.entitlements(house.hello("ann"))["rights"]
+    rights = entitlements(house.state, house.hello("ann"))["rights"]
     assert set(rights) == {*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS}
 
 
@@ -418,17 +420,17 @@ def test_extensions_are_reported_with_their_terms() -> None:
 def test_rights_are_those_of_the_present_status() -> None:
     house = harness()
     ann = house.hello("ann")
-    assert house.admission.entitlements(ann)["rights"] == list(USER_RIGHTS)
+    assert entitlements(house.state, ann)["rights"] == list(USER_RIGHTS)
     assert set(house.joined(ann)["rights"]) == {*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS}
     answer = house.leave(ann)
     assert set(answer["rights"]) == {*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS}
     house.wait(DAY)
-    assert house.admission.entitlements(ann)["rights"] == list(USER_RIGHTS)
+    assert entitlements(house.state, ann)["rights"] == list(USER_RIGHTS)
 
 
 def test_a_guest_has_the_rights_of_public_conferences() -> None:
     house = harness()
-    assert house.admission.entitlements(house.hello())["rights"] == list(PUBLIC_RIGHTS)
+    assert entitlements(house.state, house.hello())["rights"] == list(PUBLIC_RIGHTS)
 
 
 def test_the_table_of_rights_has_sixteen_rows() -> None:
@@ -439,11 +441,14 @@ def test_seats_list_pro_whenever_the_account_holds_it() -> None:
     house = harness()
     pc, phone = house.hello("ann", "pc"), house.hello("ann", "phone")
     house.joined(pc)
-    assert house.admission.entitlements(phone)["seats"] == ["online", "pro"]
+    assert entitlements(house.state, phone)["seats"] == ["online", "pro"]
     assert house.leave(pc)["seats"] == ["online", "pro"]
-    assert house.knock("ann", "tablet")[1].answer == {
+    tablet, welcome = house.knock("ann", "tablet")
+    assert tablet is not None
+    assert welcome.answer == {
         "type": "welcome",
-        **house.admission.entitlements(phone),
+        "session": session_id(house.state, tablet),
+        **entitlements(house.state, phone),
     }
 
 
@@ -456,7 +461,7 @@ def test_the_other_devices_hear_of_a_grant_and_of_the_expiry() -> None:
     assert outcome.notices == []
     answer = house.joined(pc, **request)
     assert answer["pro_expires"] is None
-    assert set(house.admission.entitlements(phone)["rights"]) == {*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS}
+    assert set(entitlements(house.state, phone)["rights"]) == {*USER_RIGHTS, *PUBLIC_RIGHTS, *INTERNAL_RIGHTS}
     house.leave(pc)
     outcome = house.wait(DAY)
     for device in (pc, phone):
@@ -539,7 +544,7 @@ def test_an_account_deleted_in_shadow_is_refused_by_no_shadow_and_may_come_back(
     house.joined(ann)
     house.forget("ann")
     assert house.pro() == {"ann": "deleted"}
-    assert not house.leasing.is_deleted("ann")
+    assert not house.state.is_deleted("ann")
     house.wait(HOUR)
     again = house.hello("ann")
     house.joined(again)

@@ -28,6 +28,8 @@ class Person:
     home: str
     address: str
     awake: bool = True
+    peer: str = ""
+    """The address of its present connection."""
 
     @property
     def identity(self) -> str | None:
@@ -40,7 +42,11 @@ class Person:
 
 @dataclass
 class Room:
-    """A conference: `members` in order of arrival, and whether each joined as host."""
+    """A conference: `members` in order of arrival, and whether each joined as host.
+
+    `stand_in` is the member that is taken for the host as long as nobody declared to be it; there is one at most in the
+    life of a conference, and `had_stand_in` says that there was.
+    """
 
     group: bool
     public: bool
@@ -48,6 +54,7 @@ class Room:
     members: dict[int, bool] = field(default_factory=dict)
     hosted: bool = False
     stand_in: int | None = None
+    had_stand_in: bool = False
     unnamed: set[int] = field(default_factory=set)
 
 
@@ -58,25 +65,30 @@ class Mirror:
         self.people: dict[int, Person] = {}
         self.rooms: dict[str, Room] = {}
         self.declared: set[str] = set()
+        self.lost: dict[int, tuple[float, str]] = {}
+        """Sessions that may be resumed, the earliest first: until which monotonic instant, and why they were lost."""
 
     def enter(self, name: str, number: int, *, host: bool) -> None:
         room = self.rooms[name]
         room.members[number] = host
         self.people[number].awake = True
         if host:
-            room.hosted = True
-        elif not room.hosted and room.stand_in is None and self.people[number].account:
-            room.stand_in = number
+            room.hosted, room.stand_in = True, None
+        elif not room.hosted and not room.had_stand_in and self.people[number].account:
+            room.stand_in, room.had_stand_in = number, True
 
     def leave(self, name: str, number: int) -> None:
         del self.rooms[name].members[number]
         self.rooms[name].unnamed.discard(number)
+        if self.rooms[name].stand_in == number:
+            self.rooms[name].stand_in = None
         if not self.rooms[name].members:
             del self.rooms[name]
 
     def gone(self, number: int) -> None:
         for name in self.in_rooms(number):
             self.leave(name, number)
+        self.lost.pop(number, None)
         del self.people[number]
 
     def in_rooms(self, number: int) -> list[str]:
@@ -151,7 +163,7 @@ class Tale:
         return found
 
     def hosts(self, room: Room, number: int) -> bool:
-        taken_for = not self.enforced and room.stand_in == number and number in room.members
+        taken_for = not self.enforced and room.stand_in == number
         return (room.members.get(number, False) or taken_for) and number not in room.unnamed
 
     def _trueconf(self, _: Mirror, number: int, person: Person, rooms: list[Room]) -> list[tuple[str, Key]]:
@@ -178,10 +190,15 @@ class Tale:
 
     # -- what outlives sessions --------------------------------------------------------------------------------------
 
-    def lost(self, mirror: Mirror, number: int, cause: str, mono: float) -> None:
-        """A session is about to end."""
-        if self.name == "floating" and self.terms.linger and cause in ABRUPT:
-            for _, key in self.needed(mirror, number):
+    def keeps(self, cause: str) -> bool:
+        """Whether the seats of a session that ends for `cause` are kept for a while."""
+        return self.name == "floating" and bool(self.terms.linger) and cause in ABRUPT
+
+    def lost(self, mirror: Mirror, number: int, cause: str, mono: float, heir: int | None = None) -> None:
+        """A session is about to end; what `heir` holds too passes on to it."""
+        if self.keeps(cause):
+            passed = self.needed(mirror, heir) if heir is not None else set()
+            for _, key in self.needed(mirror, number) - passed:
                 self.lingering[key] = mono + self.terms.linger
 
     def arrived(self, mirror: Mirror, number: int) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from gateway.core.admission.conferences import Conferences, Declaration
+from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.session import Conference, Session
+
+
+def none_yet() -> Conferences:
+    return Conferences(NumberSequence())
 
 
 def person(number: int, account: str | None = None) -> Session:
@@ -18,37 +23,37 @@ def entered(conferences: Conferences, id: str, *members: Session, **terms: bool)
 
 
 def test_a_conference_nobody_entered_leaves_no_trace() -> None:
-    conferences = Conferences()
+    conferences = none_yet()
     conferences.create("m", Declaration())
     assert not conferences.by_id
     assert not conferences.live
 
 
 def test_the_first_member_makes_it_live_and_dates_it() -> None:
-    conferences, ann = Conferences(), person(1)
+    conferences, ann = none_yet(), person(1)
     conference = entered(conferences, "m", ann)
     assert conference.state == "live"
     assert conference.since == 5.0
     assert conferences.live == conferences.live_groups == conferences.by_id == {"m": conference}
-    assert conferences.taking_part == {ann}
+    assert list(conferences.taking_part) == [ann]
     assert ann.takes_part
 
 
 def test_a_scheduled_one_has_members_that_wait() -> None:
-    conferences, ann = Conferences(), person(1)
+    conferences, ann = none_yet(), person(1)
     conference = entered(conferences, "m", ann, scheduled=True)
     assert conference.state == "scheduled"
     assert conferences.scheduled == {"m": conference}
     assert not conferences.live
-    assert conferences.waiting == {ann}
+    assert list(conferences.waiting) == [ann]
     assert not ann.takes_part
 
 
 def test_it_ends_with_its_last_member() -> None:
-    conferences, ann, bob = Conferences(), person(1), person(2)
+    conferences, ann, bob = none_yet(), person(1), person(2)
     conference = entered(conferences, "m", ann, bob)
     conferences.leave(conference, ann)
-    assert conferences.taking_part == {bob}
+    assert list(conferences.taking_part) == [bob]
     conferences.leave(conference, bob)
     assert not conferences.by_id
     assert not conferences.live
@@ -58,15 +63,49 @@ def test_it_ends_with_its_last_member() -> None:
 
 
 def test_an_id_can_be_used_again_after_the_end() -> None:
-    conferences, ann = Conferences(), person(1)
+    conferences, ann = none_yet(), person(1)
     conferences.leave(entered(conferences, "m", ann), ann)
     again = entered(conferences, "m", ann, scheduled=True)
     assert conferences.by_id == {"m": again}
     assert conferences.scheduled == {"m": again}
 
 
+def test_each_has_a_number_of_its_own_whatever_its_id() -> None:
+    conferences, ann = none_yet(), person(1)
+    first, other = entered(conferences, "m", ann), entered(conferences, "n", ann)
+    conferences.leave(first, ann)
+    again = entered(conferences, "m", ann)
+    assert [each.number for each in (first, other, again)] == [1, 2, 3]
+
+
+def test_the_end_of_one_leaves_the_next_of_its_id_alone() -> None:
+    conferences, ann, bob = none_yet(), person(1), person(2)
+    gone = entered(conferences, "m", ann)
+    conferences.leave(gone, ann)
+    again = entered(conferences, "m", bob)
+    conferences.end(gone)
+    assert conferences.by_id == conferences.live == conferences.live_groups == {"m": again}
+
+
+def test_one_that_is_scheduled_again_is_the_same_and_nobody_hosts_it() -> None:
+    conferences, ann, bob = none_yet(), person(1, "ann"), person(2, "bob")
+    conference = entered(conferences, "m", ann, scheduled=True)
+    conferences.start(conference)
+    conferences.enter(conference, bob, host=True, now=6.0)
+    number = conference.number
+    conferences.leave(conference, bob)
+    conferences.reschedule(conference)
+    assert (conference.state, conference.hosted, conference.implied_host) == ("scheduled", False, None)
+    assert not conferences.by_id
+    conferences.enter(conference, ann, host=False, now=7.0)
+    assert conferences.by_id == conferences.scheduled == {"m": conference}
+    assert not conferences.live
+    assert not conferences.live_groups
+    assert conference.number == number
+
+
 def test_a_start_hands_out_who_waited_in_order_of_arrival() -> None:
-    conferences, ann, bob = Conferences(), person(2), person(1)
+    conferences, ann, bob = none_yet(), person(2), person(1)
     conference = entered(conferences, "m", ann, scheduled=True)
     conferences.enter(conference, bob, host=True, now=6.0)
     assert conferences.start(conference) == [(ann, False), (bob, True)]
@@ -76,24 +115,24 @@ def test_a_start_hands_out_who_waited_in_order_of_arrival() -> None:
     assert not conferences.waiting
     assert not conference.members
     conferences.enter(conference, bob, host=True, now=7.0)
-    assert conferences.taking_part == {bob}
+    assert list(conferences.taking_part) == [bob]
     assert conference.since == 5.0
 
 
 def test_a_member_of_two_takes_part_until_it_left_both() -> None:
-    conferences, ann = Conferences(), person(1)
+    conferences, ann = none_yet(), person(1)
     first, second = entered(conferences, "a", ann), entered(conferences, "b", ann)
     waiting = entered(conferences, "c", ann, scheduled=True)
     assert ann.conferences == (first, second, waiting)
     conferences.leave(first, ann)
-    assert conferences.taking_part == conferences.waiting == {ann}
+    assert list(conferences.taking_part) == list(conferences.waiting) == [ann]
     conferences.leave(second, ann)
     assert not conferences.taking_part
-    assert conferences.waiting == {ann}
+    assert list(conferences.waiting) == [ann]
 
 
 def test_a_call_is_no_group_conference() -> None:
-    conferences, ann = Conferences(), person(1)
+    conferences, ann = none_yet(), person(1)
     conference = conferences.create("m", Declaration(mode="call"))
     conferences.enter(conference, ann, host=False, now=0.0)
     assert not conference.group
@@ -102,7 +141,7 @@ def test_a_call_is_no_group_conference() -> None:
 
 
 def test_what_the_operator_declared_wins_over_what_a_client_says() -> None:
-    conferences = Conferences()
+    conferences = none_yet()
     conferences.declared["m"] = Declaration("public", "call", scheduled=True, server="far")
     conference = conferences.create("m", Declaration())
     assert (conference.access, conference.mode, conference.state, conference.server) == (
@@ -114,7 +153,7 @@ def test_what_the_operator_declared_wins_over_what_a_client_says() -> None:
 
 
 def test_the_first_member_with_an_account_stands_in_where_nobody_hosts() -> None:
-    conferences, guest, ann, bob = Conferences(), person(1), person(2, "ann"), person(3, "bob")
+    conferences, guest, ann, bob = none_yet(), person(1), person(2, "ann"), person(3, "bob")
     conference = entered(conferences, "m", guest)
     assert conference.has_no_host
     for member in (ann, bob):
@@ -124,7 +163,7 @@ def test_the_first_member_with_an_account_stands_in_where_nobody_hosts() -> None
 
 
 def test_nobody_stands_in_for_a_declared_host() -> None:
-    conferences, ann, bob = Conferences(), person(1, "ann"), person(2, "bob")
+    conferences, ann, bob = none_yet(), person(1, "ann"), person(2, "bob")
     conference = conferences.create("m", Declaration())
     conferences.enter(conference, ann, host=True, now=0.0)
     conferences.enter(conference, bob, host=False, now=0.0)

@@ -1,7 +1,7 @@
 """Random lives of a gateway, under every model: after each step everything is recounted by hand.
 
-The mirror follows the answers that were given and retells the rules from scratch; the admission must agree with it in
-every pool of every model, enforced or in shadow.
+The mirror follows the answers that were given and retells the rules from scratch; the state must agree with it in every
+pool of every model, enforced or in shadow.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import math
 from typing import Any
 
 import pytest
-from gateway.core.admission.decisions import Admission
-from gateway.core.admission.outcome import Decision
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -24,9 +22,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from gateway.core.admission import commands as c
 from gateway.core.admission.conferences import Declaration
+from gateway.core.admission.decision import Decision
+from gateway.core.admission.replies import entitlements
 from gateway.core.admission.snapshot import PoolView, snapshot
-from gateway.core.counting.ledger import LeaseChange
+from gateway.core.admission.state import State
+from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import Session
 from gateway.licensing import MODELS
@@ -34,10 +36,14 @@ from gateway.licensing.epop import Epop
 from gateway.licensing.floating import Floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
 from gateway.licensing.trueconf import TrueConf
-from tests.core.admission.mirror import LEASE, Mirror, Person, Room, Tale
-from tests.core_harness import CoreHarness
+from tests.core.admission.mirror import ABRUPT, LEASE, Mirror, Person, Room, Tale
+from tests.core.harnesses import DIGEST, LicensedHarness, prove
+from tests.core_harness import answer
 
 WINDOW = 90.0
+RESUME_WINDOW = 60.0
+MAX_RESUMABLE = 2
+BAN = 7 * 3600.0
 ACCOUNTS = ["ann", "bob", "cid", "dan"]
 ROOMS = ["a", "b"]
 CAUSES = ["bye", "closed", "reset", "heartbeat_timeout", "kicked"]
@@ -57,35 +63,45 @@ persons = st.builds(
 )
 
 
-def picture(admission: Admission) -> Any:
+def picture(state: State) -> Any:
     """All that a refused request must leave as it is: everything but the denials of the enforced model."""
     return (
         [
             {
                 name: (
-                    {key: [id(claim) for claim in book.claims.values_of(key)] for key in book.claims},
-                    {key: (lease.since, lease.expires, lease.deleted) for key, lease in book.leases.items()},
-                    list(book.reservations),
-                    {key: (linger.until, linger.cause) for key, linger in book.lingering.items()},
-                    book.grants,
-                    dict(book.releases),
-                    dict(book.denial_counts) if ledger is not admission.primary else None,
+                    {key: [id(claim) for claim in pool.claims.values_of(key)] for key in pool.claims},
+                    {key: (lease.since, lease.expires, lease.deleted) for key, lease in pool.leases.items()},
+                    list(pool.reservations),
+                    {key: (linger.until, linger.cause) for key, linger in pool.lingering.items()},
+                    pool.grants,
+                    dict(pool.releases),
+                    dict(pool.denial_counts) if ledger is not state.primary else None,
                 )
-                for name, book in ledger.pools.items()
+                for name, pool in ledger.pools.items()
             }
-            for ledger in admission.ledgers
+            for ledger in state.ledgers
         ],
         {
-            number: (each.awake, [room.id for room in each.conferences], list(each.seats))
-            for number, each in admission.sessions.by_number.items()
+            number: (
+                each.awake,
+                each.peer_address,
+                each.generation,
+                [room.id for room in each.conferences],
+                list(each.seats),
+            )
+            for number, each in state.sessions.by_number.items()
         },
+        dict(state.resumable),
         {
             name: (room.access, room.mode, room.live, list(room.members.items()), room.hosted, room.implied_host)
-            for name, room in admission.conferences.by_id.items()
+            for name, room in state.conferences.by_id.items()
         },
-        [set(view) for view in (admission.conferences.live, admission.conferences.scheduled)],
-        [set(view) for view in (admission.conferences.taking_part, admission.conferences.waiting)],
-        {presence: len(found) for presence, found in admission.sessions.by_presence.items()},
+        [set(view) for view in (state.conferences.live, state.conferences.scheduled)],
+        [set(view) for view in (state.conferences.taking_part, state.conferences.waiting)],
+        dict(state.conferences.declared),
+        {presence: len(found) for presence, found in state.sessions.by_presence.items()},
+        [dict(state.directory.accounts), dict(state.directory.groups), dict(state.directory.bans)],
+        [sequence.last for sequence in (state.numbers.sessions, state.numbers.conferences, state.numbers.leases)],
     )
 
 
@@ -98,7 +114,8 @@ class Life(RuleBasedStateMachine):
         enforce=st.sampled_from([True, True, True, False]),
         overdraft=st.sampled_from([0, 0, 1]),
         duplicate=st.sampled_from(["takeover", "takeover", "allow", "reject"]),
-        trusted=seldom,
+        proven=st.sampled_from([True, True, True, False]),
+        resumable=flags,
         naming=st.sampled_from(["first-use", "first-use", "listed"]),
         host_counts=flags,
         key=st.sampled_from(["connection", "device", "account", "address"]),
@@ -110,7 +127,8 @@ class Life(RuleBasedStateMachine):
         enforce: bool,
         overdraft: int,
         duplicate: str,
-        trusted: bool,
+        proven: bool,
+        resumable: bool,
         naming: Any,
         host_counts: bool,
         key: Any,
@@ -133,17 +151,19 @@ class Life(RuleBasedStateMachine):
             ),
             "floating": Floating(limit=3, key=key, linger=60.0, reserve=reserve),
         }
-        names = [self.enforced, *(name for name in MODELS if name != self.enforced)]
-        self.harness = CoreHarness(
-            *(MODELS[name].model(self.terms[name]) for name in names),
+        self.harness = LicensedHarness(
+            self.enforced,
+            self.terms,
             enforce=enforce,
             overdraft=overdraft,
-            window=WINDOW,
+            high_water_window=WINDOW,
             on_duplicate=duplicate,
-            trusted=trusted,
-            homes=frozenset({"far"}),
+            accounts_mode="token" if proven else "open",
+            homes=("far",),
+            resume_window=RESUME_WINDOW if resumable else 0.0,
+            max_resumable=MAX_RESUMABLE,
         )
-        self.admission = self.harness.admission
+        self.state = self.harness.state
         self.mirror = Mirror()
         self.tales = {
             name: Tale(
@@ -153,13 +173,20 @@ class Life(RuleBasedStateMachine):
                 overdraft=overdraft,
                 wall=self.harness.now.wall,
             )
-            for name in names
+            for name in self.terms
         }
         self.primary = self.tales[self.enforced]
+        self.granting = True
+        self.registered: set[str] = set()
+        self.configured: list[str] = []
+        self.bans: dict[str, float] = {}
         self.seat_seconds: dict[tuple[str, str], float] = {}
         self.full_seconds: dict[tuple[str, str], float] = {}
         self.history: dict[tuple[str, str], list[tuple[float, int]]] = {}
         self.before: dict[str, set[Any]] = {}
+        if proven:
+            prove(self.harness, *ACCOUNTS)
+            self.registered.update(ACCOUNTS)
         self._retell()
         for person, room, host in crowd:
             self.hello(person, room, host)
@@ -174,21 +201,50 @@ class Life(RuleBasedStateMachine):
 
     def _session(self, place: int) -> Session:
         numbers = sorted(self.mirror.people)
-        return self.admission.sessions.by_number[numbers[place % len(numbers)]]
+        return self.state.sessions.by_number[numbers[place % len(numbers)]]
 
-    def _ended(self, outcome: Decision) -> None:
-        for session, cause in outcome.ended:
-            for tale in self.tales.values():
-                tale.lost(self.mirror, session.number, cause, self.harness.now.mono)
-            self.mirror.gone(session.number)
+    def _ended(self, number: int, cause: str, heir: int | None = None) -> None:
+        for tale in self.tales.values():
+            tale.lost(self.mirror, number, cause, self.harness.now.mono, heir)
+        self.mirror.gone(number)
 
-    def _removed(self, outcome: Decision) -> None:
-        for session, message in outcome.notices:
+    def _all_ended(self, decision: Decision, numbers: list[int], cause: str) -> None:
+        assert decision.closings == [(number, cause) for number in numbers]
+        for number in numbers:
+            self._ended(number, cause)
+
+    def _removed(self, decision: Decision) -> None:
+        for number, message in decision.notices:
             if message["type"] == "removed":
-                self.mirror.leave(message["conference"], session.number)
-        for session, message in outcome.notices:
+                self.mirror.leave(message["conference"], number)
+        for number, message in decision.notices:
             if message["type"] == "removed":
-                assert message["seats"] == self.admission.entitlements(session)["seats"]
+                session = self.state.sessions.by_number[number]
+                assert message["seats"] == entitlements(self.state, session)["seats"]
+
+    def _banned(self, person: Person, address: str) -> bool:
+        return self.bans.get(person.identity or address, -math.inf) > self.harness.now.wall
+
+    def _unwanted(self, person: Person) -> str | None:
+        """Why a new session is refused before any license is asked."""
+        if not self.granting:
+            return "unregistered"
+        if self._banned(person, person.address):
+            return "banned"
+        if person.home and person.home != "far":
+            return "not_allowed"
+        if person.account is None or person.home:
+            return None
+        unknown = self.state.terms.accounts_mode == "token" and person.account not in self.registered
+        return "account_unknown" if unknown or self._is_deleted(person.account) else None
+
+    def _is_deleted(self, account: str) -> bool:
+        """Whether the enforced model still holds something of a deleted account."""
+        return self.primary.name == "trueconf" and account in self.primary.deleted
+
+    def _is_known(self, account: str) -> bool:
+        held = account in self.tales["trueconf"].keys["pro"]
+        return held or account in self.registered or account in self.configured or bool(self.mirror.of(account))
 
     def _unfounded(self, refusal: Refusal | None, seats: set[tuple[str, Any]], leaving: set[tuple[str, Any]]) -> bool:
         """Whether a pool is said to be full that has room for `seats`, when `leaving` are given back."""
@@ -214,53 +270,89 @@ class Life(RuleBasedStateMachine):
     @rule(person=persons, room=st.none() | rooms, host=flags)
     def hello(self, person: Person, room: str | None, host: bool) -> None:
         """A client comes, perhaps to join something at once."""
-        if person.account and not person.home and self.harness.leasing.is_deleted(person.account):
-            return
         if len(self.mirror.people) < 8:
-            number = self.harness.number
-            self._hello(dataclasses.replace(person))
-            if room and number < self.harness.number:
-                self._join(self.admission.sessions.by_number[self.harness.number], room, host=host, public=host)
+            number = self._hello(dataclasses.replace(person, peer=person.address))
+            if room and number is not None:
+                self._join(self.state.sessions.by_number[number], room, host=host, public=host)
 
-    def _hello(self, person: Person) -> None:
+    def _hello(self, person: Person) -> int | None:
         account, device = person.account, person.device
-        before = picture(self.admission)
-        session, outcome = self.harness.knock(
-            account, device, kind=person.kind, home=person.home, address=person.address
+        unwanted = self._unwanted(person)
+        twins = [
+            number
+            for number, other in self.mirror.people.items()
+            if account and device and (other.identity, other.device) == (person.identity, device)
+        ]
+        before, last = picture(self.state), self.state.numbers.sessions.last
+        decision = self.harness.apply(
+            c.Hello(person.kind, account, device, person.home, "", person.address, "tcp", DIGEST)
         )
-        if outcome.refused is not None:
-            assert picture(self.admission) == before
+        number = decision.session
+        if number is None or unwanted is not None:
+            assert number is None
+            assert picture(self.state) == before
+            assert unwanted in {None, answer(decision)["reason"]}
             lone = Mirror()
-            lone.people[session.number] = person
-            twins = [
-                number
-                for number, other in self.mirror.people.items()
-                if (other.identity, other.device) == (person.identity, device)
-            ]
-            replaces = account and device and twins and self.admission.terms.on_duplicate == "takeover"
-            leaving = self.primary.needed(self.mirror, twins[-1]) if replaces else set()
-            assert not self._unfounded(outcome.refused, self.primary.needed(lone, session.number), leaving)
-            return
-        old = [set(tale.needed(self.mirror, each.number)) for each, _ in outcome.ended for tale in self.tales.values()]
-        self._ended(outcome)
-        self.mirror.people[session.number] = person
-        for place, tale in enumerate(self.tales.values()):
-            if not (old and tale.needed(self.mirror, session.number) <= old[place]):
-                tale.arrived(self.mirror, session.number)
+            lone.people[0] = person
+            assert not self._unfounded(decision.refused, self.primary.needed(lone, 0), self._given_back(twins))
+            return None
+        assert number == last + 1
+        old = [each for each, _ in decision.closings]
+        assert old == (twins[-1:] if self.state.terms.on_duplicate != "allow" else [])
+        self.mirror.people[number] = person
+        fresh = [
+            not (old and tale.needed(self.mirror, number) <= tale.needed(self.mirror, old[0]))
+            for tale in self.tales.values()
+        ]
+        for each, cause in decision.closings:
+            assert cause == (self.mirror.lost[each][1] if self.state.terms.on_duplicate == "reject" else "replaced")
+            self._ended(each, cause, number)
+        for tale, arrives in zip(self.tales.values(), fresh, strict=True):
+            if arrives:
+                tale.arrived(self.mirror, number)
         self._retell()
+        return number
+
+    def _given_back(self, twins: list[int]) -> set[tuple[str, Any]]:
+        """The seats that a session gives back to the one of its device that takes over from it."""
+        policy = self.state.terms.on_duplicate
+        if not twins or policy == "allow" or (policy == "reject" and twins[-1] not in self.mirror.lost):
+            return set()
+        cause = "replaced" if policy == "takeover" else self.mirror.lost[twins[-1]][1]
+        return set() if self.primary.keeps(cause) else self.primary.needed(self.mirror, twins[-1])
+
+    @precondition(lambda self: self.mirror.people)
+    @rule(place=places, address=st.sampled_from(["192.0.2.1", "192.0.2.9"]))
+    def resume(self, place: int, address: str) -> None:
+        """A client goes on with another connection, lost or not."""
+        numbers = [*self.mirror.lost, *sorted(self.mirror.people)]
+        session = self.state.sessions.by_number[numbers[place % len(numbers)]]
+        person, generation = self.mirror.people[session.number], session.generation
+        before = picture(self.state)
+        decision = self.harness.apply(c.Resume(session.number, generation, address, "websocket"))
+        assert (decision.refused is not None) is self._banned(person, address)
+        if decision.refused is not None:
+            assert decision.refused.reason == "banned"
+            assert picture(self.state) == before
+            return
+        assert answer(decision)["conferences"] == [room.id for room in session.conferences]
+        lost = self.mirror.lost.pop(session.number, None)
+        assert decision.closings == ([(session.number, "replaced")] if lost is None else [])
+        assert (session.generation, session.peer_address, decision.session) == (generation + 1, address, session.number)
+        person.peer = address
 
     @precondition(lambda self: self.mirror.people)
     @rule(place=places, name=rooms, host=flags, public=flags, call=seldom, scheduled=seldom)
     def join(self, place: int, name: str, host: bool, public: bool, call: bool, scheduled: bool) -> None:
         absent = [number for number in sorted(self.mirror.people) if name not in self.mirror.in_rooms(number)]
-        joiner = self.admission.sessions.by_number[absent[place % len(absent)]] if absent else self._session(place)
+        joiner = self.state.sessions.by_number[absent[place % len(absent)]] if absent else self._session(place)
         self._join(joiner, name, host=host, public=public, call=call, scheduled=scheduled)
 
     def _join(
         self, session: Session, name: str, *, host: bool, public: bool, call: bool = False, scheduled: bool = False
     ) -> None:
-        before = picture(self.admission)
-        answer = self.harness.join(
+        before = picture(self.state)
+        said = self.harness.join(
             session,
             name,
             host=host,
@@ -268,17 +360,17 @@ class Life(RuleBasedStateMachine):
             mode="call" if call else "group",
             scheduled=scheduled,
         )
-        if answer["type"] == "denied":
-            assert picture(self.admission) == before
-            assert answer["reason"] != "pool_full" or answer["used"] >= answer["limit"]
+        if said["type"] == "denied":
+            assert picture(self.state) == before
+            assert said["reason"] != "pool_full" or said["used"] >= said["limit"]
+            assert self.granting or said["reason"] == "unregistered"
             return
+        assert self.granting
         if name not in self.mirror.rooms:
-            self.mirror.rooms[name] = Room(
-                answer["mode"] == "group", answer["access"] == "public", answer["state"] == "live"
-            )
+            self.mirror.rooms[name] = Room(said["mode"] == "group", said["access"] == "public", said["state"] == "live")
             if name not in self.mirror.declared:
-                assert (answer["mode"] == "call", answer["access"] == "public") == (call, public)
-                assert answer["type"] == ("waiting" if scheduled else "joined")
+                assert (said["mode"] == "call", said["access"] == "public") == (call, public)
+                assert said["type"] == ("waiting" if scheduled else "joined")
         self.mirror.enter(name, session.number, host=host)
         self._retell()
 
@@ -293,16 +385,18 @@ class Life(RuleBasedStateMachine):
         ]
         session = self._session(place)
         number, name = hosts[turn % len(hosts)] if hosts else (session.number, ROOMS[0])
-        session = self.admission.sessions.by_number[number]
-        before = picture(self.admission)
-        outcome = self.harness.start(session, name)
+        session = self.state.sessions.by_number[number]
+        before = picture(self.state)
+        decision = self.harness.start(session, name)
         room = self.mirror.rooms.get(name)
-        if outcome.refused is not None:
-            assert picture(self.admission) == before
+        if decision.refused is not None:
+            assert picture(self.state) == before
+            assert self.granting or decision.refused.reason == "unregistered"
             return
+        assert self.granting
         assert room is not None
         if room.live:
-            assert picture(self.admission) == before
+            assert picture(self.state) == before
             return
         identity = self.mirror.people[session.number].identity
         for tale in self.tales.values():
@@ -313,12 +407,13 @@ class Life(RuleBasedStateMachine):
             )
             if not (self.terms["nefsis-named"].naming == "listed" and identity not in tale.names):
                 tale.opened(self.mirror, session.number, busy=busy)
-        waited, room.members, room.live, room.stand_in = room.members, {}, True, None
-        answered = [(member, message) for member, message in outcome.notices if message["type"] in {"joined", "denied"}]
-        assert [member.number for member, _ in answered] == list(waited)
-        for member, message in answered:
+        waited, room.members, room.live = room.members, {}, True
+        room.stand_in, room.had_stand_in = None, False
+        answered = [(each, message) for each, message in decision.notices if message["type"] in {"joined", "denied"}]
+        assert [each for each, _ in answered] == list(waited)
+        for each, message in answered:
             if message["type"] == "joined":
-                self.mirror.enter(name, member.number, host=waited[member.number])
+                self.mirror.enter(name, each, host=waited[each])
         if not room.members:
             del self.mirror.rooms[name]
         self._retell()
@@ -328,9 +423,9 @@ class Life(RuleBasedStateMachine):
     def leave(self, place: int, name: str) -> None:
         session = self._session(place)
         name = next(iter(self.mirror.in_rooms(session.number)), name)
-        before = picture(self.admission)
+        before = picture(self.state)
         if self.harness.leave(session, name)["type"] == "denied":
-            assert picture(self.admission) == before
+            assert picture(self.state) == before
             assert name not in self.mirror.in_rooms(session.number)
             return
         self.mirror.leave(name, session.number)
@@ -346,19 +441,20 @@ class Life(RuleBasedStateMachine):
             self._wake(session)
 
     def _sleep(self, session: Session) -> None:
-        before = picture(self.admission)
+        before = picture(self.state)
         if self.harness.sleep(session)["type"] == "denied":
-            assert picture(self.admission) == before
+            assert picture(self.state) == before
             assert self.mirror.in_rooms(session.number)
             return
         self.mirror.people[session.number].awake = False
         self._retell()
 
     def _wake(self, session: Session) -> None:
-        before = picture(self.admission)
+        before = picture(self.state)
         if self.harness.wake(session)["type"] == "denied":
-            assert picture(self.admission) == before
+            assert picture(self.state) == before
             return
+        assert self.granting
         self.mirror.people[session.number].awake = True
         self._retell()
 
@@ -366,11 +462,11 @@ class Life(RuleBasedStateMachine):
     @rule(place=places)
     def request_pro(self, place: int) -> None:
         session = self._session(place)
-        before = picture(self.admission)
-        answer = self.harness.request_pro(session)
-        if answer["type"] == "denied":
-            assert picture(self.admission) == before
+        before = picture(self.state)
+        if self.harness.request_pro(session)["type"] == "denied":
+            assert picture(self.state) == before
             return
+        assert self.granting
         assert self.enforced == "trueconf"
         assert session.account is not None
         self.primary.request(session.account)
@@ -379,34 +475,67 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.mirror.people)
     @rule(place=places, cause=st.sampled_from(CAUSES))
     def end(self, place: int, cause: str) -> None:
-        self._ended(self.harness.end(self._session(place), cause))
+        number = self._session(place).number
+        decision = self.harness.end(self._session(place), cause)
+        assert (decision.answer, decision.closings) == (None, [])
+        lost, window = self.mirror.lost, self.state.terms.resume_window
+        if window and cause in ABRUPT and number not in lost:
+            lost[number] = (self.harness.now.mono + window, cause)
+            if len(lost) > MAX_RESUMABLE:
+                earliest = next(iter(lost))
+                self._ended(earliest, lost[earliest][1])
+        else:
+            self._ended(number, cause)
+        self._retell()
+
+    @precondition(lambda self: self.mirror.lost)
+    @rule()
+    def end_resumables(self) -> None:
+        """Whoever was lost is given up."""
+        self.harness.apply(c.EndResumables())
+        for number, (_, cause) in list(self.mirror.lost.items()):
+            self._ended(number, cause)
         self._retell()
 
     # -- operators -------------------------------------------------------------------------------------------------
 
-    @rule(account=accounts, verb=st.sampled_from(["revoke", "revoke", "forget", "name_host", "name_host", "unname"]))
+    @rule(
+        account=accounts,
+        verb=st.sampled_from(
+            ["revoke", "revoke", "forget", "register", "name_host", "name_host", "unname", "ban", "lift", "kick"]
+        ),
+    )
     def administer(self, account: str, verb: str) -> None:
         getattr(self, "_" + verb)(account)
 
     def _revoke(self, account: str) -> None:
         tale = self.tales["trueconf"]
-        if account in tale.temporary:
-            self._removed(self.harness.revoke(account))
-            tale.revoke(account)
-            self._retell()
+        before = picture(self.state)
+        decision = self.harness.revoke(account)
+        if account not in tale.temporary:
+            held = "permanent" if account in tale.permanent else "account_deleted"
+            known = account in {*tale.permanent, *tale.deleted}
+            assert decision.refused == Refusal(held if known else "no_such_license")
+            assert picture(self.state) == before
+            return
+        self._removed(decision)
+        tale.revoke(account)
+        self._retell()
 
-    @precondition(lambda self: self.terms["trueconf"].edition != "free")
+    @precondition(lambda self: self.terms["trueconf"].edition != "free" and self.granting)
     @rule(configured=st.lists(accounts, max_size=3))
     def redistribute(self, configured: list[str]) -> None:
         tale = self.tales["trueconf"]
         lost = tale.redistribute(configured)
-        inside = {self.admission.sessions.by_number[number].number for number in self._inside(lost)}
-        outcome, beyond = self.harness.redistribute(configured)
-        assert {session.number for session, message in outcome.notices if message["type"] == "removed"} == inside
+        inside = set(self._inside(lost))
+        self.configured = configured
+        decision, beyond = self.harness.redistribute(configured)
+        assert {number for number, message in decision.notices if message["type"] == "removed"} == inside
+        assert self.state.permanent == list(dict.fromkeys(configured))
         if tale.enforced:
             asked = [each for each in dict.fromkeys(configured) if each not in tale.deleted]
             assert beyond == [each for each in asked if each not in tale.permanent]
-        self._removed(outcome)
+        self._removed(decision)
         self._retell()
 
     def _inside(self, lost: list[str]) -> list[int]:
@@ -419,32 +548,74 @@ class Life(RuleBasedStateMachine):
         ]
 
     def _forget(self, account: str) -> None:
-        if self.harness.leasing.is_deleted(account):
+        known, sessions = self._is_known(account), self.mirror.of(account)
+        before = picture(self.state)
+        decision = self.harness.forget(account)
+        if not known:
+            assert decision.refused == Refusal("no_such_account")
+            assert picture(self.state) == before
             return
-        self._ended(self.harness.forget(account))
+        self._all_ended(decision, sessions, "account_deleted")
+        self.registered.discard(account)
+        self.configured = [each for each in self.configured if each != account]
         self.tales["trueconf"].forget(account)
         self._retell()
 
+    def _register(self, account: str) -> None:
+        prove(self.harness, account)
+        self.registered.add(account)
+
     def _name_host(self, account: str) -> None:
         tale = self.tales["nefsis-named"]
-        before = picture(self.admission)
-        named = self.harness.name_host(account)
-        if isinstance(named, Refusal):
-            assert picture(self.admission) == before
-            assert len(tale.names) >= self.terms["nefsis-named"].hosts
+        before = picture(self.state)
+        refused = self.harness.name_host(account).refused
+        if refused is not None:
+            assert picture(self.state) == before
+            assert refused.reason == ("pool_full" if self.granting else "unregistered")
+            assert not self.granting or len(tale.names) >= self.terms["nefsis-named"].hosts
             return
+        assert self.granting
         tale.names.add(account)
         self._retell()
 
     def _unname(self, account: str) -> None:
         tale = self.tales["nefsis-named"]
+        before = picture(self.state)
+        decision = self.harness.unname(account)
         if account not in tale.names:
+            assert decision.refused == Refusal("no_such_host")
+            assert picture(self.state) == before
             return
-        self.harness.unname(account)
         tale.names.remove(account)
         for number in self.mirror.of(account):
             for room in self.mirror.live(number):
                 room.unnamed.add(number)
+        self._retell()
+
+    def _ban(self, account: str) -> None:
+        self.harness.apply(c.PutBan(account, BAN))
+        self.bans[account] = self.harness.now.wall + BAN
+
+    def _lift(self, account: str) -> None:
+        decision = self.harness.apply(c.LiftBan(account))
+        in_force = self.bans.pop(account, -math.inf) > self.harness.now.wall
+        assert decision.refused == (None if in_force else Refusal("no_such_ban"))
+
+    def _kick(self, account: str) -> None:
+        sessions = self.mirror.of(account)
+        self._all_ended(self.harness.apply(c.KickAccount(account)), sessions, "kicked")
+        self._retell()
+
+    @precondition(lambda self: self.mirror.people)
+    @rule(place=places, banned=seldom)
+    def kick_one(self, place: int, banned: bool) -> None:
+        number = self._session(place).number
+        person = self.mirror.people[number]
+        decision = self.harness.apply(c.KickSession(number, BAN if banned else None))
+        if banned:
+            self.bans[person.identity or person.peer] = self.harness.now.wall + BAN
+        self._all_ended(decision, [number], "kicked")
+        assert self.harness.apply(c.KickSession(number)).refused == Refusal("no_such_session")
         self._retell()
 
     @rule(name=rooms, public=flags, call=seldom, scheduled=flags, ended=seldom)
@@ -453,15 +624,20 @@ class Life(RuleBasedStateMachine):
             self._dissolve(name)
             return
         declaration = Declaration("public" if public else "internal", "call" if call else "group", scheduled)
-        self.admission.declare(name, declaration)
+        before = picture(self.state)
+        decision = self.harness.apply(c.PutConference(name, declaration))
+        if name in self.mirror.rooms:
+            assert decision.refused == Refusal("conference_under_way")
+            assert picture(self.state) == before
+            return
         self.mirror.declared.add(name)
 
     def _dissolve(self, name: str) -> None:
-        outcome = self.harness.dissolve(name)
-        assert (outcome is None) == (name not in self.mirror.declared and name not in self.mirror.rooms)
+        decision = self.harness.dissolve(name)
+        unknown = name not in self.mirror.declared and name not in self.mirror.rooms
+        assert decision.refused == (Refusal("no_such_conference") if unknown else None)
         self.mirror.declared.discard(name)
-        if outcome is not None:
-            self._removed(outcome)
+        self._removed(decision)
         assert name not in self.mirror.rooms
         self._retell()
 
@@ -469,11 +645,15 @@ class Life(RuleBasedStateMachine):
     def retune(self, name: str, limit: int) -> None:
         key = {"trueconf": "pro", "nefsis-named": "hosts", "floating": "limit"}.get(name, "users")
         terms = dataclasses.replace(self.terms[name], **{key: limit})
-        snapshot(self.admission, self.harness.now.mono)
-        ledger = self.harness.ledger(name)
-        ledger.apply_terms(MODELS[name].model(terms), self.primary.overdraft, self.harness.now)
+        self.harness.change_terms({name: terms})
         self.terms[name] = self.tales[name].terms = terms
         self._retell()
+
+    @rule(stopped=seldom)
+    def registration(self, stopped: bool) -> None:
+        """The registration lets things be granted, or does not."""
+        self.granting = not stopped
+        self.harness.apply(c.SetGranting(self.granting))
 
     @rule(seconds=st.sampled_from([0.4, 1.0, 7.0, 60.0, 100.0, 6 * 3600.0, 12 * 3600.0, 24 * 3600.0]))
     def wait(self, seconds: float) -> None:
@@ -483,7 +663,10 @@ class Life(RuleBasedStateMachine):
                 self.seat_seconds[name] = self.seat_seconds.get(name, 0.0) + len(keys) * seconds
                 full = limit is not None and len(keys) >= limit
                 self.full_seconds[name] = self.full_seconds.get(name, 0.0) + full * seconds
-        self.harness.wait(seconds)
+        assert self.harness.wait(seconds).closings == []
+        for number, (until, cause) in list(self.mirror.lost.items()):
+            if until <= self.harness.now.mono:
+                self._ended(number, cause)
         self._retell()
 
     # -- what always holds -----------------------------------------------------------------------------------------
@@ -491,13 +674,13 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def use_is_the_number_of_distinct_keys(self) -> None:
         for tale in self.tales.values():
-            for pool, book in self.harness.ledger(tale.name).pools.items():
-                assert set(book.claims) == tale.keys[pool], (tale.name, pool)
+            for name, pool in self.harness.ledger(tale.name).pools.items():
+                assert set(pool.claims) == tale.keys[name], (tale.name, name)
 
     @invariant()
     def sessions_hold_what_their_facts_give(self) -> None:
-        for ledger in self.admission.ledgers:
-            for number, session in self.admission.sessions.by_number.items():
+        for ledger in self.state.ledgers:
+            for number, session in self.state.sessions.by_number.items():
                 assert set(session.seats[ledger.index]) == self.tales[ledger.model.name].needed(self.mirror, number)
 
     @invariant()
@@ -509,7 +692,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def totals_agree_with_use_and_time(self) -> None:
-        for view in snapshot(self.admission, self.harness.now.mono).pools:
+        for view in snapshot(self.state, self.harness.now.mono).pools:
             name, tale = (view.model, view.pool), self.tales[view.model]
             assert view.grants - sum(view.releases.values()) == view.used == len(tale.keys[view.pool]), name
             assert math.isclose(view.seat_seconds, self.seat_seconds.get(name, 0.0), abs_tol=1e-6), name
@@ -529,40 +712,40 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def leases_end_when_the_rules_say(self) -> None:
-        tale, book = self.tales["trueconf"], self.harness.ledger("trueconf").pools["pro"]
-        assert {key: lease.expires for key, lease in book.leases.items()} == {**tale.temporary, **tale.deleted}
-        assert {key for key, lease in book.leases.items() if lease.deleted} == set(tale.deleted)
-        assert list(book.reservations) == tale.permanent
+        tale, pool = self.tales["trueconf"], self.harness.ledger("trueconf").pools["pro"]
+        assert {key: lease.expires for key, lease in pool.leases.items()} == {**tale.temporary, **tale.deleted}
+        assert {key for key, lease in pool.leases.items() if lease.deleted} == set(tale.deleted)
+        assert list(pool.reservations) == tale.permanent
         running = [end for end in (*tale.temporary.values(), *tale.deleted.values()) if end is not None]
-        assert self.harness.ledger("trueconf").next_expiry() == min(running, default=None)
+        assert self.harness.ledger("trueconf").leases.next_expiry() == min(running, default=None)
 
     @invariant()
     def the_changes_tell_the_present_leases(self) -> None:
         replayed: dict[tuple[str, str, Any, str], LeaseChange] = {}
-        for change in self.harness.changes:
+        for change in self.harness.lease_changes:
             place = change.model, change.pool, change.key, change.kind
             if change.ended is None:
                 replayed[place] = change
             else:
                 del replayed[place]
         expected: dict[tuple[str, str, Any, str], LeaseChange] = {}
-        for ledger in self.admission.ledgers:
-            for name, book in ledger.pools.items():
-                kept = book.reservations if name == ledger.model.account_pool else {}
-                changes = [ledger.lease_change(name, key, lease) for key, lease in book.leases.items()]
-                changes += [ledger.lease_change(name, key, reservation) for key, reservation in kept.items()]
+        for ledger in self.state.ledgers:
+            for name, pool in ledger.pools.items():
+                kept = pool.reservations if name == ledger.model.account_pool else {}
+                changes = [ledger.leases.change_of(name, key, lease) for key, lease in pool.leases.items()]
+                changes += [ledger.leases.change_of(name, key, reservation) for key, reservation in kept.items()]
                 expected |= {(ledger.model.name, name, each.key, each.kind): each for each in changes}
         assert replayed == expected
 
     @invariant()
     def the_views_equal_a_recount(self) -> None:
-        mirror, sessions, conferences = self.mirror, self.admission.sessions, self.admission.conferences
+        mirror, sessions, conferences = self.mirror, self.state.sessions, self.state.conferences
         people, rooms = mirror.people, mirror.rooms
         assert set(sessions.by_number) == set(people)
         presence: dict[tuple[str, bool], int] = {}
         for person in people.values():
             presence[person.kind, person.awake] = presence.get((person.kind, person.awake), 0) + 1
-        seen = snapshot(self.admission, self.harness.now.mono)
+        seen = snapshot(self.state, self.harness.now.mono)
         assert {key: count for key, count in seen.sessions.items() if count} == presence
         assert seen.accounts == len({person.identity for person in people.values() if person.account})
         named = {(each.identity, each.device) for each in people.values() if each.account and each.device}
@@ -582,22 +765,35 @@ class Life(RuleBasedStateMachine):
         idle = mirror.declared - set(rooms)
         assert seen.conferences == {"live": len(live), "scheduled": len(set(rooms) - live) + len(idle)}
 
+    @invariant()
+    def the_lost_and_the_banned_are_those_of_the_mirror(self) -> None:
+        assert [(number, *lost) for number, lost in self.state.resumable.items()] == [
+            (number, *lost) for number, lost in self.mirror.lost.items()
+        ]
+        wall = self.harness.now.wall
+        bans = {subject: ban.until for subject, ban in self.state.directory.bans.items() if ban.until > wall}
+        assert bans == {subject: until for subject, until in self.bans.items() if until > wall}
+
     def teardown(self) -> None:
-        if not hasattr(self, "gate"):
+        if not hasattr(self, "harness"):
             return
-        for session in list(self.admission.sessions.by_number.values()):
-            self.harness.end(session, "closed")
+        for session in list(self.state.sessions.by_number.values()):
+            if session.number in self.state.sessions.by_number:
+                self.harness.end(session, "closed")
+        self.harness.apply(c.EndResumables())
         self.harness.wait(LEASE)
-        for ledger in self.admission.ledgers:
-            for book in ledger.pools.values():
-                kept = {*book.reservations, *(book.leases if book.terms.endless else ())}
-                assert set(book.claims) == kept
-        assert not self.admission.sessions.by_account
-        assert not self.admission.sessions.by_device
-        assert not self.admission.conferences.by_id
+        for ledger in self.state.ledgers:
+            for pool in ledger.pools.values():
+                kept = {*pool.reservations, *(pool.leases if pool.terms.endless else ())}
+                assert set(pool.claims) == kept
+        assert not self.state.sessions.by_number
+        assert not self.state.sessions.by_account
+        assert not self.state.sessions.by_device
+        assert not self.state.conferences.by_id
+        assert not self.state.resumable
 
 
 @pytest.mark.parametrize("model", [*MODELS])
 def test_every_life_agrees_with_the_recount(model: str) -> None:
     life = type("Life", (Life,), {"enforced": model})
-    run_state_machine_as_test(life, settings=settings(stateful_step_count=40))
+    run_state_machine_as_test(life, settings=settings(max_examples=60, stateful_step_count=40))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from gateway.core.admission.directory import Directory, Group, ban_subject
+from gateway.core.admission.directory import Directory, Group, Token, ban_subject, digest
 from gateway.core.counting.session import Session
 
 
 def test_a_token_proves_the_account_it_was_made_for_and_no_other() -> None:
     directory = Directory()
     directory.accounts = {"ann": (), "bob": ()}
-    directory.add_account_token("ann", "secret", 0.0)
+    directory.add_account_token("ann", digest("secret"), 0.0)
     assert directory.proves_account("ann", "secret")
     assert not directory.proves_account("bob", "secret")
     assert not directory.proves_account("nobody", "secret")
@@ -22,15 +24,15 @@ def test_any_other_token_proves_nothing(token: str | None) -> None:
     directory = Directory()
     directory.accounts = {"ann": ()}
     assert not directory.proves_account("ann", token)
-    directory.add_account_token("ann", "secret", 0.0)
+    directory.add_account_token("ann", digest("secret"), 0.0)
     assert not directory.proves_account("ann", token)
 
 
 def test_a_new_token_leaves_the_old_ones_good() -> None:
     directory = Directory()
     directory.accounts = {"ann": ()}
-    directory.add_account_token("ann", "old", 0.0)
-    directory.add_account_token("ann", "new", 0.0)
+    directory.add_account_token("ann", digest("old"), 0.0)
+    directory.add_account_token("ann", digest("new"), 0.0)
     assert directory.proves_account("ann", "old")
     assert directory.proves_account("ann", "new")
 
@@ -38,8 +40,15 @@ def test_a_new_token_leaves_the_old_ones_good() -> None:
 def test_secrets_are_not_kept() -> None:
     directory = Directory()
     directory.accounts = {"ann": ()}
-    directory.add_account_token("ann", "secret", 0.0)
+    directory.add_account_token("ann", digest("secret"), 0.0)
     assert "secret" not in repr(directory.accounts)
+
+
+@pytest.mark.parametrize("token", [Token(digest("secret"), 5.0), Token(digest("other"), 7.5, "admin")])
+def test_a_token_survives_being_written_down(token: Token) -> None:
+    plain = json.loads(json.dumps(token.to_json()))
+    assert Token.from_json(plain) == token
+    assert Token.from_json(plain).fingerprint == token.digest.hex()[:12]
 
 
 def test_permanent_accounts_come_in_order_of_group_then_name_each_once() -> None:
@@ -79,8 +88,8 @@ def test_a_ban_ends_at_its_instant_and_is_then_forgotten() -> None:
 def test_a_token_is_taken_from_an_account_by_its_fingerprint() -> None:
     directory = Directory()
     directory.accounts = {"ann": ()}
-    old = directory.add_account_token("ann", "old", 1.0)
-    new = directory.add_account_token("ann", "new", 2.0)
+    old = directory.add_account_token("ann", digest("old"), 1.0)
+    new = directory.add_account_token("ann", digest("new"), 2.0)
     assert old.fingerprint != new.fingerprint
     assert directory.remove_account_token("ann", old.fingerprint)
     assert not directory.remove_account_token("ann", old.fingerprint)
@@ -90,9 +99,9 @@ def test_a_token_is_taken_from_an_account_by_its_fingerprint() -> None:
 
 def test_an_operator_is_known_by_any_of_its_tokens_each_with_its_scope() -> None:
     directory = Directory()
-    directory.add_operator_token("ops", "read", "first", 1.0)
-    second = directory.add_operator_token("ops", "admin", "second", 2.0)
-    directory.add_operator_token("prometheus", "read", "third", 3.0)
+    directory.add_operator_token("ops", "read", digest("first"), 1.0)
+    second = directory.add_operator_token("ops", "admin", digest("second"), 2.0)
+    directory.add_operator_token("prometheus", "read", digest("third"), 3.0)
     assert directory.operator_of_secret("first") == ("ops", "read")
     assert directory.operator_of_secret("second") == ("ops", "admin")
     assert directory.operator_of_secret("third") == ("prometheus", "read")

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.counting.license_model import LicenseModel
+from gateway.core.admission.replies import entitlements
+from gateway.core.admission.state_json import digest
 from gateway.licensing import MODELS
 from gateway.licensing.epop import Epop
 from gateway.licensing.floating import Floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
 from gateway.licensing.trueconf import TrueConf
-from tests.core_harness import DAY, HOUR, CoreHarness, request
+from tests.core.harnesses import LicensedHarness
+from tests.core_harness import DAY, HOUR
 
 WIDE: dict[str, Any] = {
     "epop": Epop(users=99),
@@ -32,48 +34,54 @@ NARROW: dict[str, Any] = {
 }
 
 
-def models(terms: dict[str, Any], *first: str) -> list[LicenseModel]:
-    names = dict.fromkeys((*first, *MODELS))
-    return [MODELS[name].model(terms[name]) for name in names]
-
-
-def retune(harness: CoreHarness, terms: dict[str, Any], overdraft: int = 0) -> None:
-    for ledger in harness.admission.ledgers:
-        ledger.apply_terms(MODELS[ledger.model.name].model(terms[ledger.model.name]), overdraft, harness.now)
-
-
-def counts(harness: CoreHarness) -> dict[str, dict[str, Any]]:
+def counts(harness: LicensedHarness) -> dict[str, dict[str, Any]]:
     """Every pool of every model, by what is the same whoever decides."""
     return {
         ledger.model.name: {
             name: (book.used, book.terms.limit, set(book.claims), sorted(map(str, book.leases)), dict(book.releases))
             for name, book in ledger.pools.items()
         }
-        for ledger in harness.admission.ledgers
+        for ledger in harness.state.ledgers
     }
 
 
-def held(harness: CoreHarness) -> list[dict[str, Any]]:
+def held(harness: LicensedHarness) -> list[dict[str, Any]]:
     """What each session holds in each model."""
     return [
-        {ledger.model.name: set(session.seats[ledger.index]) for ledger in harness.admission.ledgers}
-        for session in harness.admission.sessions.by_number.values()
+        {ledger.model.name: set(session.seats[ledger.index]) for ledger in harness.state.ledgers}
+        for session in harness.state.sessions.by_number.values()
     ]
 
 
 def test_the_model_that_decides_already_is_not_followed_anew() -> None:
-    harness = CoreHarness(*models(WIDE, "epop"))
-    assert not harness.admission.switch_primary("epop")
-    assert harness.admission.switch_primary("trueconf")
-    assert not harness.admission.switch_primary("trueconf")
-    assert harness.admission.primary.model.name == "trueconf"
+    harness = LicensedHarness("epop", WIDE)
+    ann = harness.hello("ann")
+    harness.joined(ann)
+    as_it_was = digest(harness.state)
+    harness.change_terms(model="epop")
+    assert digest(harness.state) == as_it_was
+    harness.change_terms(model="trueconf")
+    switched = digest(harness.state)
+    assert switched != as_it_was
+    harness.change_terms(model="trueconf")
+    assert digest(harness.state) == switched
+    assert harness.state.primary.model.name == "trueconf"
+
+
+def test_a_model_that_does_not_count_cannot_decide() -> None:
+    harness = LicensedHarness("epop", {"epop": WIDE["epop"]})
+    before = digest(harness.state)
+    with pytest.raises(KeyError):
+        harness.change_terms(model="trueconf")
+    assert harness.state.primary.model.name == "epop"
+    assert digest(harness.state) == before
 
 
 @pytest.mark.parametrize("enforce", [True, False])
 def test_one_model_decides_and_only_where_anything_is_enforced(enforce: bool) -> None:
-    harness = CoreHarness(*models(WIDE, "epop"), enforce=enforce)
-    harness.admission.switch_primary("floating")
-    ledgers = {ledger.model.name: ledger for ledger in harness.admission.ledgers}
+    harness = LicensedHarness("epop", WIDE, enforce=enforce)
+    harness.change_terms(model="floating")
+    ledgers = {ledger.model.name: ledger for ledger in harness.state.ledgers}
     assert [name for name, ledger in ledgers.items() if ledger.is_primary] == ["floating"]
     assert [name for name, ledger in ledgers.items() if ledger.enforced] == (["floating"] if enforce else [])
 
@@ -81,7 +89,7 @@ def test_one_model_decides_and_only_where_anything_is_enforced(enforce: bool) ->
 @pytest.mark.parametrize("before", MODELS)
 @pytest.mark.parametrize("after", MODELS)
 def test_a_changed_model_with_lower_limits_drops_nobody(before: str, after: str) -> None:
-    harness = CoreHarness(*models(WIDE, before))
+    harness = LicensedHarness(before, WIDE)
     sessions = [harness.hello(f"user-{number}", "pc") for number in range(6)]
     for number, session in enumerate(sessions[:5]):
         harness.joined(session, host=number == 0)
@@ -89,12 +97,11 @@ def test_a_changed_model_with_lower_limits_drops_nobody(before: str, after: str)
         held(harness),
         {name: {pool: each[0] for pool, each in of.items()} for name, of in counts(harness).items()},
     )
-    harness.admission.switch_primary(after)
-    retune(harness, NARROW)
+    harness.change_terms(NARROW, model=after)
     assert held(harness) == seats
     assert {name: {pool: each[0] for pool, each in of.items()} for name, of in counts(harness).items()} == uses
-    assert len(harness.admission.sessions.by_number) == 6
-    assert len(harness.admission.conferences.by_id["room"].members) == 5
+    assert len(harness.state.sessions.by_number) == 6
+    assert len(harness.state.conferences.by_id["room"].members) == 5
     pool = {"trueconf": "pro", "floating": "seats", "nefsis-named": "participants"}.get(after, "concurrent")
     denied = harness.knock("late")[1].answer if after == "floating" else harness.join(sessions[5])
     assert denied is not None
@@ -106,15 +113,15 @@ def test_a_changed_model_with_lower_limits_drops_nobody(before: str, after: str)
     for session in sessions:
         harness.end(session)
     kept = {"hosts": 1} if after == "nefsis-named" else {}
-    assert {name: book.used for name, book in harness.admission.primary.pools.items() if book.used} == kept
+    assert {name: book.used for name, book in harness.state.primary.pools.items() if book.used} == kept
 
 
 def test_a_limit_that_is_lowered_lets_in_again_when_enough_have_left() -> None:
-    harness = CoreHarness(*models(WIDE, "epop"))
+    harness = LicensedHarness("epop", WIDE)
     sessions = [harness.hello(f"user-{number}") for number in range(4)]
     for session in sessions:
         harness.joined(session)
-    retune(harness, NARROW)
+    harness.change_terms(NARROW)
     late = harness.hello("late")
     for session in sessions[:2]:
         assert harness.join(late)["reason"] == "pool_full"
@@ -126,14 +133,16 @@ def test_a_limit_that_is_lowered_lets_in_again_when_enough_have_left() -> None:
 
 
 def test_permanent_licenses_become_temporary_where_the_license_has_them_no_longer() -> None:
-    harness = CoreHarness(*models(WIDE, "trueconf"))
-    (book,) = [ledger.pools["pro"] for ledger in harness.admission.ledgers if ledger.model.name == "trueconf"]
-    harness.leasing.redistribute(["ann", "bob"], harness.now)
+    harness = LicensedHarness("trueconf", WIDE)
+    (book,) = [ledger.pools["pro"] for ledger in harness.state.ledgers if ledger.model.name == "trueconf"]
+    harness.redistribute(["ann", "bob"])
     assert list(book.reservations) == ["ann", "bob"]
-    retune(harness, WIDE | {"trueconf": TrueConf(edition="free", pro=1)})
-    outcome, beyond = harness.leasing.redistribute(["ann", "bob"], harness.now)
+    harness.change_terms({"trueconf": TrueConf(edition="free", pro=1)})
+    before = len(harness.lease_changes)
+    outcome, beyond = harness.redistribute(["ann", "bob"])
     assert beyond == []
-    assert {(change.key, change.kind, change.ended) for change in outcome.changes} == {
+    assert len(outcome.changes) == len(harness.lease_changes[before:])
+    assert {(change.key, change.kind, change.ended) for change in harness.lease_changes[before:]} == {
         ("ann", "temporary", None),
         ("ann", "permanent", "redistributed"),
         ("bob", "permanent", "redistributed"),
@@ -144,26 +153,25 @@ def test_permanent_licenses_become_temporary_where_the_license_has_them_no_longe
 
 
 def test_the_overdraft_goes_with_the_model_that_decides() -> None:
-    harness = CoreHarness(*models(NARROW, "epop"), overdraft=1)
-    harness.admission.switch_primary("nefsis-concurrent")
-    retune(harness, NARROW, overdraft=1)
-    assert {ledger.model.name: ledger.overdraft for ledger in harness.admission.ledgers} == {
+    harness = LicensedHarness("epop", NARROW, overdraft=1)
+    harness.change_terms(model="nefsis-concurrent")
+    assert {ledger.model.name: ledger.overdraft for ledger in harness.state.ledgers} == {
         "nefsis-concurrent": 1,
         **dict.fromkeys(set(MODELS) - {"nefsis-concurrent"}, 0),
     }
 
 
 def test_only_the_pool_of_the_model_that_decides_is_announced() -> None:
-    harness = CoreHarness(*models(WIDE, "epop"))
+    harness = LicensedHarness("epop", WIDE)
     ann, twin = harness.hello("ann", "pc"), harness.hello("ann", "phone")
     harness.joined(ann)
-    harness.admission.switch_primary("trueconf")
+    harness.change_terms(model="trueconf")
     bob, other = harness.hello("bob", "pc"), harness.hello("bob", "phone")
-    outcome = harness.admission.join(bob, request("join", conference="room"), harness.now)
-    assert [session for session, _ in outcome.notices] == [other]
-    harness.admission.switch_primary("epop")
-    assert harness.admission.join(harness.hello("cid"), request("join", conference="room"), harness.now).notices == []
-    assert "pro_expires" not in harness.admission.entitlements(twin)
+    outcome = harness.decide_join(bob)
+    assert [number for number, _ in outcome.notices] == [other.number]
+    harness.change_terms(model="epop")
+    assert harness.decide_join(harness.hello("cid")).notices == []
+    assert "pro_expires" not in entitlements(harness.state, twin)
 
 
 # -- as if from the start ----------------------------------------------------------------------------------------------
@@ -179,15 +187,14 @@ STEPS = st.lists(
 )
 
 
-def step(harness: CoreHarness, what: str, place: int, room: str, flag: bool) -> Any:
+def step(harness: LicensedHarness, what: str, place: int, room: str, flag: bool) -> Any:
     """One step, by what is there; its answer."""
-    sessions = list(harness.admission.sessions.by_number.values())
+    sessions = list(harness.state.sessions.by_number.values())
     if what == "hello":
         _, outcome = harness.knock(f"user-{place}" if place < 6 else None, "pc" if flag else "phone")
         return outcome.answer
     if what == "wait":
-        news = harness.wait(HOUR * (place + 1) * (5 if flag else 1)).notices
-        return [(session.number, message) for session, message in news]
+        return harness.wait(HOUR * (place + 1) * (5 if flag else 1)).notices
     if not sessions:
         return None
     session = sessions[place % len(sessions)]
@@ -200,17 +207,17 @@ def step(harness: CoreHarness, what: str, place: int, room: str, flag: bool) -> 
     )()
 
 
-def declared(harness: CoreHarness, what: str, place: int, room: str, flag: bool) -> bool:
+def declared(harness: LicensedHarness, what: str, place: int, room: str, flag: bool) -> bool:
     """Whether a step is the same under every model: who opens a conference hosts it, with an account, and no other."""
-    sessions = list(harness.admission.sessions.by_number.values())
+    sessions = list(harness.state.sessions.by_number.values())
     if what != "join" or not sessions:
         return True
     session = sessions[place % len(sessions)]
-    if room in harness.admission.conferences.by_id:
+    if room in harness.state.conferences.by_id:
         return not flag
     elsewhere = any(
         other.hosted or other.implied_host is each
-        for each in harness.admission.sessions.same_account_sessions(session)
+        for each in harness.state.sessions.same_account_sessions(session)
         for other in each.conferences
     )
     return flag and session.account is not None and not elsewhere
@@ -223,19 +230,19 @@ def test_the_steps_that_follow_are_decided_as_if_it_had_been_the_law_from_the_st
     after: str, before: str, first: list[Any], then: list[Any], overdraft: int
 ) -> None:
     assume(before != after)
-    came, was = CoreHarness(*models(WIDE, before)), CoreHarness(*models(WIDE, after))
+    came, was = LicensedHarness(before, WIDE), LicensedHarness(after, WIDE)
     for each in first:
         if declared(came, *each):
             step(came, *each)
             step(was, *each)
-    assert came.admission.switch_primary(after)
+    came.change_terms(model=after)
     for harness in (came, was):
-        retune(harness, NARROW, overdraft)
+        harness.change_terms(NARROW, overdraft=overdraft)
     assert held(came) == held(was)
     assert counts(came) == counts(was)
     for each in then:
         assert step(came, *each) == step(was, *each)
         assert held(came) == held(was)
         assert counts(came) == counts(was)
-    for name, book in came.admission.primary.pools.items():
-        assert book.denial_counts == was.admission.primary.pools[name].denial_counts
+    for name, book in came.state.primary.pools.items():
+        assert book.denial_counts == was.state.primary.pools[name].denial_counts

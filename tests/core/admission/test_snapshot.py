@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.admission.commands import PutConference
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.snapshot import snapshot
 from gateway.licensing.epop import Epop, epop
@@ -15,7 +16,7 @@ from tests.core_harness import HOUR, CoreHarness
 
 def test_it_names_the_enforced_model_and_shows_the_pools_of_all() -> None:
     harness = CoreHarness(trueconf(TrueConf()), epop(Epop()), enforce=False)
-    seen = snapshot(harness.admission, harness.now.mono)
+    seen = snapshot(harness.state, harness.now.mono)
     assert (seen.model, seen.edition, seen.enforce) == ("trueconf", "server", False)
     assert [(view.model, view.pool) for view in seen.pools] == [
         ("trueconf", "online"),
@@ -38,7 +39,7 @@ def test_sessions_accounts_and_devices_are_distinct() -> None:
     for account, device in [("ann", "pc"), ("ann", "pc"), ("ann", "phone"), ("bob", "pc"), ("bob", None), (None, "pc")]:
         harness.hello(account, device)
     harness.sleep(harness.hello("cid", kind="room"))
-    seen = snapshot(harness.admission, harness.now.mono)
+    seen = snapshot(harness.state, harness.now.mono)
     assert seen.sessions == {("app", True): 6, ("room", False): 1, ("room", True): 0}
     assert seen.accounts == 3
     assert seen.devices == 6
@@ -51,8 +52,8 @@ def test_members_are_counted_once_and_by_what_they_do() -> None:
     harness.joined(ann, "b")
     harness.joined(ann, "later", scheduled=True)
     harness.joined(bob, "later")
-    harness.admission.declare("tomorrow", Declaration(scheduled=True))
-    seen = snapshot(harness.admission, harness.now.mono)
+    harness.apply(PutConference("tomorrow", Declaration(scheduled=True)))
+    seen = snapshot(harness.state, harness.now.mono)
     assert seen.conferences == {"live": 2, "scheduled": 2}
     assert seen.members == {"live": 1, "scheduled": 2}
 
@@ -63,7 +64,7 @@ def test_refusals_that_are_no_licenses_stand_apart_from_denials() -> None:
     harness.join(ann)
     harness.leave(ann)
     harness.request_pro(ann)
-    assert snapshot(harness.admission, harness.now.mono).refusals == {"not_member": 1, "not_allowed": 1}
+    assert snapshot(harness.state, harness.now.mono).refusals == {"not_member": 1, "not_allowed": 1}
     assert harness.denied("concurrent") == {"pool_full": 1}
     assert harness.view("concurrent").denied == 1
 

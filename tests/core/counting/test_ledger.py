@@ -1,90 +1,16 @@
-"""The ledger of one model: seats that outlive sessions, and what a store is told of them."""
+"""The ledger of one model: who is admitted to its pools, and what is counted where nobody is refused."""
 
 from __future__ import annotations
 
-from gateway.core.counting.ledger import LeaseChange
-from gateway.core.counting.license_model import LicenseModel
 from gateway.licensing.floating import Floating, floating
-from gateway.licensing.nefsis import NefsisNamed, nefsis_named
-from gateway.licensing.trueconf import TrueConf, trueconf
-from tests.core_harness import DAY, HOUR, START, CoreHarness
-
-
-def test_a_lease_is_noted_when_it_begins_when_it_runs_and_when_it_ends() -> None:
-    harness = CoreHarness(trueconf(TrueConf()))
-    ann = harness.hello("ann")
-    harness.joined(ann)
-    harness.wait(HOUR)
-    harness.leave(ann)
-    harness.wait(DAY)
-
-    def change(expires: float | None, ended: str | None = None) -> LeaseChange:
-        return LeaseChange("trueconf", "pro", "ann", START, expires, False, ended)
-
-    end = START + HOUR + DAY
-    assert harness.changes == [change(None), change(end), change(end, "expired")]
-
-
-def test_joining_a_second_conference_is_no_change_of_the_lease() -> None:
-    harness = CoreHarness(trueconf(TrueConf()))
-    ann, other = harness.hello("ann", "pc"), harness.hello("ann", "phone")
-    harness.joined(ann, "a")
-    harness.joined(ann, "b")
-    harness.joined(other, "a")
-    harness.leave(ann, "a")
-    harness.leave(ann, "b")
-    assert [change.expires for change in harness.changes] == [None]
-    harness.end(other)
-    assert [change.expires for change in harness.changes] == [None, START + DAY]
-
-
-def test_the_next_expiry_is_that_of_a_lease_that_runs_out() -> None:
-    harness = CoreHarness(trueconf(TrueConf()))
-    ann, bob = harness.hello("ann"), harness.hello("bob")
-    harness.joined(ann)
-    harness.leave(ann)
-    harness.wait(HOUR)
-    harness.joined(bob)
-    harness.leave(bob)
-    assert harness.ledger().next_expiry() == START + DAY
-    harness.joined(ann)
-    assert harness.ledger().next_expiry() == START + HOUR + DAY
-    harness.revoke("bob")
-    assert harness.ledger().next_expiry() is None
-
-
-def test_who_is_refused_for_a_full_leased_pool_hears_when_the_next_lease_ends() -> None:
-    harness = CoreHarness(trueconf(TrueConf(pro=1, online=9)))
-    ann, bob = harness.hello("ann"), harness.hello("bob")
-    harness.joined(ann)
-    assert "retry_after_seconds" not in harness.join(bob)
-    harness.leave(ann)
-    harness.wait(HOUR)
-    assert harness.join(bob)["retry_after_seconds"] == DAY - HOUR
-
-
-def test_renewing_a_lease_again_and_again_piles_nothing_up() -> None:
-    harness = CoreHarness(trueconf(TrueConf()))
-    ann = harness.hello("ann")
-    for _ in range(500):
-        harness.joined(ann)
-        harness.leave(ann)
-        harness.wait(1.0)
-    assert len(harness.ledger()._expiries) == 1
-    for _ in range(100):
-        harness.revoke("ann")
-        harness.joined(ann)
-        harness.leave(ann)
-        harness.wait(1.0)
-    harness.wait(2 * DAY)
-    assert harness.used("pro") == 0
-    assert harness.ledger()._expiries == []
+from tests.core.harnesses import LicensedHarness
+from tests.core_harness import CoreHarness
 
 
 def test_a_lowered_limit_drops_nobody_and_grants_nothing_until_use_falls() -> None:
-    harness = CoreHarness(floating(Floating(limit=3)))
+    harness = LicensedHarness("floating", {"floating": Floating(limit=3)})
     held = [harness.hello() for _ in range(3)]
-    harness.ledger().apply_terms(floating(Floating(limit=1)), 0, harness.now)
+    harness.change_terms({"floating": Floating(limit=1)})
     assert harness.used("seats") == 3
     for session in held[:2]:
         _, refused = harness.knock()
@@ -98,34 +24,13 @@ def test_a_lowered_limit_drops_nobody_and_grants_nothing_until_use_falls() -> No
 
 
 def test_a_raised_limit_lets_in_at_once() -> None:
-    harness = CoreHarness(floating(Floating(limit=1)))
+    harness = LicensedHarness("floating", {"floating": Floating(limit=1)})
     harness.hello()
     _, refused = harness.knock()
     assert refused.refused is not None
-    harness.ledger().apply_terms(floating(Floating(limit=2)), 0, harness.now)
+    harness.change_terms({"floating": Floating(limit=2)})
     harness.hello()
     assert harness.used("seats") == 2
-
-
-def test_no_key_is_reserved_beyond_the_limit_whatever_it_becomes() -> None:
-    def sold(limit: int) -> LicenseModel:
-        return floating(Floating(limit=limit, key="account", reserve=("ann", "bob", "cid", "dan")))
-
-    harness = CoreHarness(sold(0))
-    book = harness.ledger().pools["seats"]
-    assert list(book.reservations) == ["ann", "bob", "cid", "dan"]
-    stays = harness.hello("dan")
-    harness.ledger().apply_terms(sold(2), 0, harness.now)
-    assert list(book.reservations) == ["ann", "bob"]
-    assert set(book.claims) == {"ann", "bob", "dan"}, "nobody is dropped"
-    _, refused = harness.knock("cid")
-    assert refused.refused is not None
-    harness.ledger().apply_terms(sold(3), 0, harness.now)
-    assert list(book.reservations) == ["ann", "bob"], "the third seat is dan's, as long as he stays"
-    harness.end(stays)
-    harness.ledger().apply_terms(sold(3), 0, harness.now)
-    assert list(book.reservations) == ["ann", "bob", "cid"]
-    assert book.grants - sum(book.releases.values()) == book.used == 3
 
 
 def test_overdraft_admits_so_many_more_and_reports_them_apart() -> None:
@@ -145,16 +50,3 @@ def test_without_enforcement_everybody_is_admitted_and_the_denials_are_counted()
         harness.hello()
     assert harness.used("seats") == 3
     assert harness.denied("seats") == {"pool_full": 2}
-
-
-def test_a_name_lasts_until_the_operator_ends_it() -> None:
-    harness = CoreHarness(nefsis_named(NefsisNamed()))
-    ann = harness.hello("ann")
-    harness.joined(ann, host=True)
-    harness.end(ann)
-    harness.wait(400 * DAY)
-    assert harness.used("hosts") == 1
-    assert harness.view("hosts").leases == {"permanent": 1}
-    harness.unname("ann")
-    assert harness.used("hosts") == 0
-    assert harness.changes[-1].ended == "revoked"

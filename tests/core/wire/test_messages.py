@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from gateway.core.admission.requests import REQUESTS, read
 from gateway.core.counting.session import KINDS
-from gateway.core.wire.messages import FIELDS, Request, RequestFault, read
+from gateway.core.wire.messages import Request, RequestFault
 
+FIELDS = {type: row.fields for type, row in REQUESTS.items()}
 MINIMAL: dict[str, dict[str, Any]] = {
     "hello": {"protocol": 1},
     "heartbeat": {},

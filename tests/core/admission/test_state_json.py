@@ -1,0 +1,493 @@
+"""A state that was written down and read again goes on the same way, and what is no state is not taken for one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.core.admission import commands as c
+from gateway.core.admission.apply import HANDLERS, apply
+from gateway.core.admission.conferences import Declaration
+from gateway.core.admission.decision import Decision, LeaseBefore, Withdraw
+from gateway.core.admission.snapshot import snapshot
+from gateway.core.admission.state import State
+from gateway.core.admission.state_json import FORMAT, NotAState, digest, from_json, to_json
+from gateway.core.admission.terms import Terms
+from gateway.core.counting.session import Instant, Session
+from gateway.licensing import MODELS
+from gateway.licensing.epop import Epop
+from gateway.licensing.floating import Floating
+from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
+from gateway.licensing.trueconf import TrueConf
+from tests.core.harnesses import DIGEST
+from tests.core_harness import DAY, HOUR, START
+
+ACCOUNTS = ("ann", "bob", "cid", "dan")
+ADDRESSES = ("192.0.2.1", "192.0.2.2")
+DEVICES = ("pc", "tv", None)
+ROOMS = ("a", "b", "c")
+KINDS = ("app", "app", "app", "browser", "sip", "sdk", "console")
+CAUSES = ("bye", "closed", "reset", "heartbeat_timeout", "kicked")
+LICENSES: dict[str, Any] = {
+    "epop": Epop(users=3),
+    "nefsis-concurrent": NefsisConcurrent(users=3),
+    "nefsis-named": NefsisNamed(hosts=2, participants=3),
+    "trueconf": TrueConf(pro=2, online=4, guest=1, gateway=1, allow_pro_requests=True, online_packs=(50,)),
+    "floating": Floating(limit=4, key="device", linger=60.0, reserve=("ann/pc",)),
+}
+
+
+def terms_of(model: str) -> Terms:
+    """Terms under which `model` decides and every pool fills soon."""
+    names = dict.fromkeys((model, *MODELS))
+    return Terms(
+        model,
+        {name: LICENSES[name] for name in names},
+        extensions=("sdk",),
+        homes=("far",),
+        home="near",
+        resume_window=20.0,
+        max_resumable=2,
+        redistribute_every=6 * HOUR,
+    )
+
+
+def again(state: State) -> State:
+    """The state, written down as text and read."""
+    return from_json(json.loads(json.dumps(to_json(state))), MODELS)
+
+
+# -- random commands ---------------------------------------------------------------------------------------------------
+
+
+class Step(NamedTuple):
+    """A command to be made of what is there: its name, how long after the last one, and what to choose."""
+
+    name: str
+    seconds: float
+    who: int
+    what: int
+    flag: bool
+    other: bool
+
+
+OFTEN = ["Hello"] * 8 + ["Join"] * 10 + ["Leave", "Start", "Sleep", "Wake", "RequestPro", "Tick"] * 2 + ["End"] * 4
+steps = st.lists(
+    st.builds(
+        Step,
+        st.sampled_from([*OFTEN, *c.COMMANDS]),
+        st.sampled_from([0.0, 0.0, 0.25, 1.0, 15.0, 61.0, HOUR, 30 * HOUR]),
+        st.integers(0, 9),
+        st.integers(0, 9),
+        st.booleans(),
+        st.booleans(),
+    ),
+    max_size=35,
+)
+
+
+def hello(step: Step, account: str) -> c.Hello:
+    kind, device, address = KINDS[step.what % 7], DEVICES[step.what % 3], ADDRESSES[step.other]
+    home, token = "far" if step.what == 9 else "", DIGEST if step.flag else None
+    return c.Hello(kind, None if step.who == 9 else account, device, home, "client", address, "tcp", token)
+
+
+def put_group(step: Step, _: str) -> c.PutGroup:
+    return c.PutGroup("one" if step.other else "two", ACCOUNTS[: step.what % 5], step.flag)
+
+
+def put_conference(step: Step, _: str) -> c.PutConference:
+    declaration = Declaration("public", "call" if step.flag else "group", step.other, "far")
+    return c.PutConference(ROOMS[step.who % 3], declaration)
+
+
+def subject(step: Step, account: str) -> str:
+    return account if step.flag else ADDRESSES[step.other]
+
+
+ABOUT_ACCOUNTS: dict[str, Callable[[Step, str], c.Command]] = {
+    "Hello": hello,
+    "Tick": lambda _, __: c.Tick(),
+    "EndResumables": lambda _, __: c.EndResumables(),
+    "SetGranting": lambda step, _: c.SetGranting(step.flag or step.other),
+    "KickAccount": lambda step, account: c.KickAccount(account, 30.0 if step.flag else None),
+    "PutBan": lambda step, account: c.PutBan(subject(step, account), 90.0),
+    "LiftBan": lambda step, account: c.LiftBan(subject(step, account)),
+    "PutConference": put_conference,
+    "EndConference": lambda step, _: c.EndConference(ROOMS[step.who % 3]),
+    "PutAccount": lambda _, account: c.PutAccount(account),
+    "DeleteAccount": lambda _, account: c.DeleteAccount(account),
+    "AddAccountToken": lambda _, account: c.AddAccountToken(account, DIGEST),
+    "RevokeAccountToken": lambda _, account: c.RevokeAccountToken(account, DIGEST[:12]),
+    "PutGroup": put_group,
+    "DeleteGroup": lambda step, _: c.DeleteGroup("one" if step.other else "two"),
+    "RevokeLease": lambda _, account: c.RevokeLease(account),
+    "NameHost": lambda _, account: c.NameHost(account),
+    "ReleaseHost": lambda _, account: c.ReleaseHost(account),
+    "AddOperatorToken": lambda step, name: c.AddOperatorToken(name, "read" if step.flag else "admin", DIGEST),
+    "RevokeOperatorTokens": lambda step, name: c.RevokeOperatorTokens(name, DIGEST[:12] if step.flag else None),
+}
+
+
+def join(step: Step, session: Session, _: str) -> c.Join:
+    access, mode = ("public", "call") if step.what == 9 else ("public" if step.flag else "internal", "group")
+    server = "far" if step.what == 8 else ""
+    return c.Join(session.number, ROOMS[step.what % 3], step.flag, access, mode, step.other, server)
+
+
+ABOUT_SESSIONS: dict[str, Callable[[Step, Session, str], c.Command]] = {
+    "Resume": lambda step, each, _: c.Resume(each.number, each.generation, ADDRESSES[step.flag], "websocket"),
+    "Join": join,
+    "Start": lambda _, each, room: c.Start(each.number, room),
+    "Leave": lambda _, each, room: c.Leave(each.number, room),
+    "Sleep": lambda _, each, __: c.Sleep(each.number),
+    "Wake": lambda _, each, __: c.Wake(each.number),
+    "RequestPro": lambda _, each, __: c.RequestPro(each.number),
+    "End": lambda step, each, _: c.End(each.number, CAUSES[step.what % 5]),
+    "KickSession": lambda step, each, _: c.KickSession(each.number, 30.0 if step.flag else None),
+}
+
+
+class Course:
+    """A state with a clock that makes commands of steps."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.now = Instant(1000.0, START)
+        self.state = State(terms, MODELS, self.now, "run7")
+        self.undoable: list[Withdraw] = []
+
+    def take(self, step: Step) -> tuple[c.Command, Decision] | None:
+        """Apply the command that a step makes; None where it has nobody to be about."""
+        command = self._command(step)
+        if command is None:
+            return None
+        jump = -2 * HOUR if step.flag and step.other and step.name == "Tick" else 0.0
+        return command, self.apply(command, step.seconds, jump)
+
+    def apply(self, command: c.Command, seconds: float = 0.0, jump: float = 0.0) -> Decision:
+        """Let time pass, and decide; `jump` is a step of the wall clock."""
+        self.now = Instant(self.now.mono + seconds, self.now.wall + seconds + jump)
+        decision = apply(self.state, command, self.now)
+        if decision.withdraw is not None:
+            self.undoable.append(decision.withdraw)
+        return decision
+
+    def _command(self, step: Step) -> c.Command | None:
+        if step.name == "Withdraw":
+            return self.undoable.pop() if self.undoable else None
+        if step.name == "SetTerms":
+            return c.SetTerms(self._other_terms(step))
+        if step.name in ABOUT_ACCOUNTS:
+            return ABOUT_ACCOUNTS[step.name](step, ACCOUNTS[step.who % 4])
+        numbers = [*(self.state.resumable if step.name == "Resume" else ()), *self.state.sessions.by_number]
+        if not numbers:
+            return None
+        session = self.state.sessions.by_number[numbers[step.who % len(numbers)]]
+        rooms = [*(each.id for each in session.conferences), *ROOMS]
+        return ABOUT_SESSIONS[step.name](step, session, rooms[step.what % len(rooms)])
+
+    def _other_terms(self, step: Step) -> Terms:
+        _, _, who, what, flag, other = step
+        terms = self.state.terms
+        licenses = dict(terms.licenses)
+        licenses["trueconf"] = replace(licenses["trueconf"], pro=1 + who % 4)
+        licenses["floating"] = replace(licenses["floating"], limit=2 + who % 4)
+        licenses["nefsis-named"] = replace(licenses["nefsis-named"], hosts=1 + who % 3)
+        return replace(
+            terms,
+            model=[*MODELS][what % 5],
+            licenses=licenses,
+            enforce=flag or other,
+            overdraft=who % 2,
+            on_duplicate=("takeover", "reject", "allow")[who % 3],
+            accounts_mode="token" if what == 7 else "open",
+            resume_window=20.0 * flag,
+        )
+
+
+def said(decision: Decision) -> Any:
+    """Everything that a decision says, as plain data."""
+    withdraw = None if decision.withdraw is None else c.to_json(decision.withdraw)
+    refused = None if decision.refused is None else list(decision.refused)
+    plain = [decision.to_json(), withdraw, refused, [list(note) for note in decision.audit]]
+    return json.loads(json.dumps(plain))
+
+
+def read_of(state: State, mono: float) -> Any:
+    """What an operator sees: the snapshot, and the history as far as it is kept."""
+    pieces = [
+        (*piece[:4], *[getattr(piece.summary, name) for name in type(piece.summary).__slots__])
+        for piece in state.history.pieces(mono)
+    ]
+    holding = [(place, state.history.holding(*place)) for place in state.history.demand]
+    return snapshot(state, mono), pieces, holding
+
+
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=150)
+@given(before=steps, then=steps)
+def test_a_state_that_was_written_down_goes_on_the_same_way(model: str, before: list[Step], then: list[Step]) -> None:
+    course = Course(terms_of(model))
+    for step in before:
+        course.take(step)
+    copied = again(course.state)
+    assert digest(copied) == digest(course.state)
+    assert read_of(copied, course.now.mono) == read_of(course.state, course.now.mono)
+    for step in then:
+        taken = course.take(step)
+        if taken is not None:
+            command, decision = taken
+            twin = c.from_json(json.loads(json.dumps(c.to_json(command))), MODELS)
+            assert twin == command
+            assert type(twin) is type(command)
+            assert said(apply(copied, twin, course.now)) == said(decision)
+            assert digest(copied) == digest(course.state)
+    assert read_of(copied, course.now.mono + 0.5) == read_of(course.state, course.now.mono + 0.5)
+    assert to_json(again(copied)) == json.loads(json.dumps(to_json(course.state)))
+
+
+# -- a state with something of everything ----------------------------------------------------------------------------
+
+
+def rich() -> State:
+    """A state in which no list and no table is empty."""
+    terms = terms_of("trueconf")
+    course = Course(replace(terms, licenses={**terms.licenses, "trueconf": TrueConf(pro=4, online=50, guest=0)}))
+
+    def come(account: str | None, device: str | None = None) -> int:
+        number = course.apply(c.Hello("app", account, device, "", "", "192.0.2.1", "tcp")).session
+        assert number is not None
+        return number
+
+    for command in (
+        c.PutAccount("ann"),
+        c.AddAccountToken("ann", DIGEST),
+        c.AddOperatorToken("ops", "admin", DIGEST),
+        c.PutGroup("board", ("eve",), True),
+        c.PutBan("mallory", DAY),
+        c.PutConference("tomorrow", Declaration("public", "group", True, "far")),
+    ):
+        assert course.apply(command).refused is None
+    course.apply(c.Tick(), HOUR)
+    ann, bob, cid, dan, zoe = come("ann", "tv"), come("bob"), come("cid"), come("dan"), come("zoe")
+    course.apply(c.Join(ann, "room", True, "public"))
+    course.apply(c.Join(bob, "room"))
+    course.apply(c.Join(zoe, "talk"))
+    course.apply(c.ReleaseHost("ann"))
+    course.apply(c.Leave(bob, "room"))
+    course.apply(c.Leave(bob, "nowhere"))
+    assert course.apply(c.Join(dan, "room")).refused is not None
+    for _ in range(2):
+        course.apply(c.End(dan, "reset"), 1.0)
+    course.apply(c.End(cid, "closed"), 1.0)
+    return course.state
+
+
+def everything() -> dict[str, Any]:
+    """The rich state as plain data."""
+    plain: dict[str, Any] = json.loads(json.dumps(to_json(rich())))
+    return plain
+
+
+def places(plain: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place within plain data; of the items of a list the first only."""
+    if path:
+        yield path
+    if isinstance(plain, dict):
+        for key in plain:
+            yield from places(plain[key], (*path, key))
+    elif isinstance(plain, list) and plain:
+        yield from places(plain[0], (*path, 0))
+
+
+def within(plain: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        plain = plain[key]
+    return plain
+
+
+TABLES = (
+    ("refusals",),
+    ("declared",),
+    *(("directory", part) for part in ("accounts", "operators", "groups", "bans")),
+    *(("terms", "licenses", name) for name in MODELS),
+)
+"""Where a key may be missing, as in the terms: they have defaults."""
+DEFAULTS = [("terms", field.name) for field in fields(Terms) if field.name not in {"model", "licenses"}]
+COUNTS = {"releases", "denial_counts", "true_denials", 3, 4}
+"""Where a pool has a table of numbers by cause or reason; 3 and 4 are their places in its totals."""
+EVERYWHERE = [path for path in places(everything()) if path[1:2] not in {("epop",), ("nefsis-concurrent",)}]
+RECORDS = [
+    path
+    for path in EVERYWHERE
+    if isinstance(path[-1], str)
+    and path[:-1] not in TABLES
+    and path not in DEFAULTS
+    and not (path[0] == "ledgers" and len(path) > 3 and path[-2] in COUNTS)
+]
+FOREIGN: tuple[Any, ...] = (None, "x", 7, -1.5, True, [], {}, [[]], [None] * 3, {"x": 1}, math.inf, math.nan, 10**400)
+
+
+def test_the_rich_state_has_something_of_everything() -> None:
+    plain = everything()
+    for name in ("permanent", "refusals", "resumable", "declared", "conferences", "sessions"):
+        assert plain[name], name
+    assert all(plain["directory"].values())
+    conference = {key for each in plain["conferences"] for key, value in each.items() if value}
+    assert conference >= {"members", "implied_host", "released_hosts", "hosted", "live"}
+    pools = [pool for ledger in plain["ledgers"].values() for pool in ledger.values()]
+    for name in ("maxima", "leases", "reservations", "lingering", "held_since", "ended"):
+        assert any(pool[name] for pool in pools), name
+    assert any(pool["denials"]["episodes"] and pool["denials"]["open"] for pool in pools)
+
+
+def test_it_is_read_as_it_was_written() -> None:
+    plain = everything()
+    state = from_json(plain, MODELS)
+    assert json.loads(json.dumps(to_json(state))) == plain
+    assert digest(state) == digest(rich())
+
+
+@pytest.mark.parametrize("plain", [None, 5, "state", [], [1], {}, {"format": FORMAT}, {"format": 0}, {"format": "1"}])
+def test_what_is_no_state_is_not_taken_for_one(plain: Any) -> None:
+    with pytest.raises(NotAState):
+        from_json(plain, MODELS)
+
+
+def test_a_state_of_another_version_is_not_read() -> None:
+    with pytest.raises(NotAState, match=f"format {FORMAT + 1}: this version reads {FORMAT}"):
+        from_json({**everything(), "format": FORMAT + 1}, MODELS)
+
+
+def test_a_state_of_a_model_that_there_is_not_is_not_read() -> None:
+    known = {name: model for name, model in MODELS.items() if name != "epop"}
+    with pytest.raises(NotAState):
+        from_json(everything(), known)
+
+
+def test_a_state_in_which_something_is_missing_is_not_read() -> None:
+    plain, read = everything(), []
+    for path in RECORDS:
+        record = within(plain, path[:-1])
+        before = dict(record)
+        del record[path[-1]]
+        try:
+            from_json(plain, MODELS)
+            read.append(path)
+        except NotAState:
+            pass
+        record.clear()
+        record.update(before)
+    assert read == []
+    assert len(RECORDS) > 200
+    assert digest(from_json(plain, MODELS)) == digest(rich())
+
+
+def test_a_damaged_state_is_read_or_refused_and_nothing_else() -> None:
+    plain, refused = everything(), 0
+    for path in EVERYWHERE:
+        parent = within(plain, path[:-1])
+        before = parent[path[-1]]
+        for foreign in FOREIGN:
+            parent[path[-1]] = foreign
+            try:
+                assert isinstance(from_json(plain, MODELS), State)
+            except NotAState:
+                refused += 1
+        parent[path[-1]] = before
+    assert refused > len(EVERYWHERE) * len(FOREIGN) / 3
+
+
+@pytest.mark.parametrize("at", [[math.inf, START], [1000.0, -math.inf], [math.nan, START]])
+def test_a_state_at_no_instant_is_not_read(at: list[float]) -> None:
+    with pytest.raises(NotAState):
+        from_json({**everything(), "at": at}, MODELS)
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+EXAMPLES: list[c.Command] = [
+    c.Hello("app", "ann", "pc", "far", "client", "192.0.2.1", "tcp", DIGEST),
+    c.Hello("sip", None, None, "", "", "2001:db8::1", "websocket"),
+    c.Resume(7, 2, "192.0.2.1", "websocket"),
+    c.Join(7, "room", True, "public", "call", True, "far"),
+    c.Start(7, "room"),
+    c.Leave(7, "room"),
+    c.Sleep(7),
+    c.Wake(7),
+    c.RequestPro(7),
+    c.End(7, "reset"),
+    c.EndResumables(),
+    Withdraw(
+        "start",
+        7,
+        "room",
+        3,
+        asleep=(7, 8),
+        waiting=((7, True), (8, False)),
+        denied=(8,),
+        hosted=True,
+        implied_host=8,
+        leases=(
+            LeaseBefore("trueconf", "pro", "ann", True, START),
+            LeaseBefore("floating", "seats", ("ann", "pc"), False, None),
+        ),
+    ),
+    Withdraw("request_pro", 7),
+    c.Tick(),
+    *(c.SetTerms(terms_of(name)) for name in MODELS),
+    c.SetGranting(False),
+    c.KickSession(7, 30.5),
+    c.KickSession(7),
+    c.KickAccount("ann", 30.5),
+    c.PutBan("192.0.2.1", 60.0),
+    c.LiftBan("ann"),
+    c.PutConference("room", Declaration("public", "call", True, "far")),
+    c.EndConference("room"),
+    c.PutAccount("ann"),
+    c.DeleteAccount("ann"),
+    c.AddAccountToken("ann", DIGEST),
+    c.RevokeAccountToken("ann", DIGEST[:12]),
+    c.PutGroup("board", ("ann", "bob"), True),
+    c.PutGroup("nobody", (), False),
+    c.DeleteGroup("board"),
+    c.RevokeLease("ann"),
+    c.NameHost("ann"),
+    c.ReleaseHost("ann"),
+    c.AddOperatorToken("ops", "admin", DIGEST),
+    c.RevokeOperatorTokens("ops", DIGEST[:12]),
+    c.RevokeOperatorTokens("ops"),
+]
+
+
+def test_every_command_has_a_name_an_example_and_somebody_who_decides() -> None:
+    assert {type(example) for example in EXAMPLES} == set(c.COMMANDS.values()) == set(HANDLERS)
+
+
+@pytest.mark.parametrize("command", EXAMPLES, ids=lambda command: type(command).__name__)
+def test_every_command_survives_being_written_down(command: c.Command) -> None:
+    plain = json.loads(json.dumps(c.to_json(command)))
+    assert plain[0] == type(command).__name__
+    found = c.from_json(plain, MODELS)
+    assert found == command
+    assert type(found) is type(command)
+    assert hash(found) if not isinstance(command, c.SetTerms) else found.terms == command.terms  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("command", EXAMPLES, ids=lambda command: type(command).__name__)
+def test_a_damaged_command_is_a_fault_of_a_kind_that_is_known(command: c.Command) -> None:
+    whole = json.loads(json.dumps(c.to_json(command)))
+    for number in range(len(whole) + 1):
+        for foreign in FOREIGN:
+            for plain in (whole[:number], [*whole[:number], foreign, *whole[number + 1 :]], [*whole, foreign]):
+                try:
+                    c.from_json(plain, MODELS)
+                except (KeyError, TypeError, ValueError):
+                    continue
