@@ -11,6 +11,7 @@ import pytest
 
 from gateway.cli.main import main
 from gateway.cli.report import FIELDS, render, rows
+from gateway.licensing import MODELS
 from tests.cli.program import run_here
 from tests.conftest import House, Serve
 
@@ -169,7 +170,8 @@ async def test_a_spreadsheet_reads_one_line_for_each_pool(serve: Serve) -> None:
         "1",
         "1",
     )
-    assert len(found) == 9
+    assert {each["model"] for each in found} == set(MODELS)
+    assert len(found) == sum(len(info.pools) for info in MODELS.values())
 
 
 async def test_a_program_reads_one_document(serve: Serve) -> None:

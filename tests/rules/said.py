@@ -44,6 +44,13 @@ async def pools(house: House, model: str | None = None, **used: int) -> dict[str
     return found
 
 
+async def uses(house: House) -> dict[tuple[str, str], int]:
+    """The use of every pool of every model that has any, as `GET /api/license` says it."""
+    _, license = await house.http("GET", "/api/license")
+    every = [(model, *each) for model, views in license["models"].items() for each in views["pools"].items()]
+    return {(model, pool): view["used"] for model, pool, view in every if view["used"]}
+
+
 async def conferences(house: House) -> dict[str, Any]:
     """What `GET /api/conferences` lists, by id."""
     _, listed = await house.http("GET", "/api/conferences")

@@ -191,7 +191,7 @@ class RandomDay:
 
     def other_terms(self) -> Terms:
         random, terms = self.random, self.state.terms
-        model = random.choices([terms.model, *MODELS], [5, 1, 1, 1, 1, 1])[0]
+        model = random.choices([terms.model, *MODELS], [len(MODELS), *[1] * len(MODELS)])[0]
         trueconf = replace(terms.licenses["trueconf"], pro=random.randint(2, 8), online=random.randint(15, 40))
         epop = replace(terms.licenses["epop"], users=random.randint(5, 20))
         licenses = {**terms.licenses, "trueconf": trueconf, "epop": epop}
