@@ -53,6 +53,9 @@ class ListenSettings:
     """Address of the operator port. One that is not loopback needs operator tokens."""
     operator: Port = 4311
     """Port for operators: metrics, health, the API and the page."""
+    operator_require_token: bool = False
+    """Whether programs of this machine need an operator token too. Set it where a reverse proxy on this machine leads
+    others to the operator port: one that adds no forwarding header looks like a program of this machine."""
     operator_max_connections: Positive = 24
     """Operators' connections at once; more are refused. Their files are not taken from the clients. Half of them may be
     open pages."""
