@@ -7,13 +7,11 @@ running gateway can take over, and the commented default file. Pure.
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
 import re
 import textwrap
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 from config.reading import choices, write
@@ -26,13 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: the dataclass and field that hold it, the kind of its value and its default."""
+    """One key: its section and field, the kind of its value, its default, and what `config.values.setting` says of it.
+
+    `help` explains it; `live` says that a running gateway takes a change of it over when it reads its file again.
+    """
 
     section: str
-    owner: type[Any]
     field: str
     kind: Any
     default: Any
+    help: str
+    live: bool
 
     @property
     def name(self) -> str:
@@ -53,49 +55,16 @@ def _sections() -> dict[str, type[Any]]:
 def _keys() -> dict[str, Key]:
     found: dict[str, Key] = {}
     for section, owner in SECTIONS.items():
-        kinds, default = get_type_hints(owner, include_extras=True), owner()
+        kinds = get_type_hints(owner, include_extras=True)
         for each in fields(owner):
-            if (owner, each.name) != (LicenseSettings, "terms"):
-                key = Key(section, owner, each.name, kinds[each.name], getattr(default, each.name))
+            if "help" in each.metadata:
+                key = Key(section, each.name, kinds[each.name], each.default, **each.metadata)
                 found[key.name] = key
     return found
 
 
 SECTIONS: Mapping[str, type[Any]] = _sections()
 KEYS: Mapping[str, Key] = _keys()
-
-LIVE = frozenset(
-    {
-        "listen.tls_certificate",
-        "listen.tls_key",
-        "listen.max_connections",
-        "listen.max_connections_per_address",
-        "listen.max_pending",
-        "listen.accept_rate",
-        "listen.message_rate",
-        "listen.message_burst",
-        "listen.allowed_origins",
-        "listen.proxy_protocol_from",
-        "heartbeat.hello_deadline",
-        "heartbeat.resume_window",
-        "license.overdraft",
-        "license.epop.users",
-        "license.nefsis-concurrent.users",
-        "license.nefsis-named.hosts",
-        "license.nefsis-named.participants",
-        "license.trueconf.pro",
-        "license.trueconf.online",
-        "license.trueconf.online_packs",
-        "license.trueconf.guest",
-        "license.trueconf.gateway",
-        "license.trueconf.max_conferences",
-        "license.trueconf.max_participants",
-        "license.floating.limit",
-        "conferences.declared_only",
-        "federation.homes",
-    }
-)
-"""Keys that a running gateway takes over when it reads its file again; all others wait for the next start."""
 
 
 class Effect(NamedTuple):
@@ -149,7 +118,7 @@ def changes(old: Settings, new: Settings) -> Changes:
         if value != before[name]:
             # A renewed certificate is taken over; a door cannot change between TLS and plain while it is open.
             switched = name.startswith("listen.tls_") and not (value and before[name])
-            (live if name in LIVE and not switched else restart).append(name)
+            (live if KEYS[name].live and not switched else restart).append(name)
     return Changes(tuple(live), tuple(restart))
 
 
@@ -157,18 +126,6 @@ def adopt(old: Settings, new: Settings) -> Settings:
     """The running settings with every change that can be taken over live."""
     after = flatten(new)
     return build(flatten(old) | {name: after[name] for name in changes(old, new).live})
-
-
-def explain(owner: type[Any]) -> dict[str, str]:
-    """The text under each field of a settings dataclass, on one line each, read from its source."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
-    texts: dict[str, str] = {}
-    body = tree.body if isinstance(tree, ast.ClassDef) else []
-    for above, below in pairwise(body):
-        match above, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                texts[name] = " ".join(text.split())
-    return texts
 
 
 def document() -> str:
@@ -180,10 +137,9 @@ def document() -> str:
     ]
     for section, owner in SECTIONS.items():
         lines += ["", f"[{section}]", f"# {_about(owner)}"]
-        texts = explain(owner)
         for key in KEYS.values():
             if key.section == section:
-                text = texts[key.field] + _choices(key.kind, texts[key.field])
+                text = key.help + _choices(key.kind, key.help)
                 lines += ["", *textwrap.wrap(text, 110, initial_indent="# ", subsequent_indent="# ")]
                 lines.append(f"# {key.field} =" if key.default is None else f"{key.field} = {write(key.default)}")
     return "\n".join(lines) + "\n"

@@ -17,6 +17,7 @@ from config.keys import KEYS, SECTIONS, build
 from config.reading import nearest, parse, read
 from config.rules import RULES, ConfigFault
 from config.values import File, KindError, quote
+from gateway.core.formats import is_hex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -199,5 +200,5 @@ def _key(settings: Settings) -> Iterator[ConfigFault]:
         except OSError as error:
             yield ConfigFault("registration.key_file", f"{quote(path)} cannot be read: {error.strerror}")
             return
-        if not re.fullmatch(r"[0-9A-Fa-f]{64}", text):
+        if not is_hex(text, 64):
             yield ConfigFault("registration.key_file", f"{quote(path)} holds no key: a key is 64 hex digits")

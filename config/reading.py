@@ -13,12 +13,10 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from config.values import Choice, Duration, File, Flaw, Form, KindError, Range, quote
+from gateway.core.formats import DURATION_FORM, read_duration, write_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
@@ -58,16 +56,23 @@ def _read_number(hint: Any, bounds: Range, value: object) -> int:
 
 
 def _read_duration(hint: Any, bounds: Duration, value: object) -> float:
-    if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
-        seconds = float(found[1]) / 1000 if found[2] == "ms" else float(found[1]) * _UNITS[found[2]]
-        if seconds < bounds.low:
-            raise KindError(Flaw(f"must be at least {write(bounds.low)}, is {quote(value)}"))
-        if seconds > bounds.high:
-            raise KindError(Flaw(f"must be at most {write(bounds.high)}, is {quote(value)}"))
-        return seconds
-    bare = str(value) if type(value) in {int, float} else value
-    meant = f"{bare}s" if isinstance(bare, str) and _DURATION.fullmatch(f"{bare}s") else None
-    raise KindError(_mistaken(hint, value, meant))
+    seconds = _seconds(value)
+    if seconds is None:
+        bare = str(value) if type(value) in {int, float, str} else ""
+        raise KindError(_mistaken(hint, value, None if _seconds(f"{bare}s") is None else f"{bare}s"))
+    if seconds < bounds.low:
+        raise KindError(Flaw(f"must be at least {write(bounds.low)}, is {_found(value).removeprefix('the string ')}"))
+    if seconds > bounds.high:
+        raise KindError(Flaw(f"must be at most {write(bounds.high)}, is {_found(value).removeprefix('the string ')}"))
+    return seconds
+
+
+def _seconds(value: object) -> float | None:
+    """Seconds of a duration; None for what is none."""
+    try:
+        return read_duration(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _read_form(hint: Any, form: Form, value: object) -> str:
@@ -163,20 +168,10 @@ def write(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return f'"{duration(value)}"'
+        return f'"{write_duration(value)}"'
     if isinstance(value, tuple):
         return "[" + ", ".join(write(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person writes them: in the largest unit that gives a whole number of at least 10, else seconds."""
-    whole = round(seconds * 1000)
-    for unit in ("d", "h", "m"):
-        size = round(_UNITS[unit] * 1000)
-        if whole % size == 0 and whole >= 10 * size:
-            return f"{whole // size}{unit}"
-    return f"{whole}ms" if whole % 1000 else f"{whole // 1000}s"
 
 
 def choices(hint: Any) -> tuple[object, ...]:
@@ -202,7 +197,7 @@ def describe(hint: Any) -> str:
     if isinstance(mark, Form):
         return mark.what
     if isinstance(mark, Duration):
-        return 'a duration such as "300ms", "30s", "5m", "24h" or "400d"'
+        return DURATION_FORM
     plain = arguments[0] if mark else hint
     return "true or false" if plain is bool else "an integer" if plain is int else "a string"
 

@@ -6,16 +6,18 @@ Pure: whether a file can be read is the loader's question.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
 
-from config.reading import duration
 from config.values import quote
+from gateway.core.addresses import is_loopback
+from gateway.core.formats import endpoint, write_duration
+from gateway.licensing import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from config.settings import Settings
+    from gateway.licensing.model_info import ModelInfo, TermsRule
 
 
 LONGEST_GRACE = 12 * 3600.0
@@ -41,18 +43,11 @@ class Rule(NamedTuple):
     check: Callable[[Settings], Iterator[ConfigFault]]
 
 
-def loopback(host: str) -> bool:
-    """Whether only programs of this machine reach a door on this address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.rstrip(".") == "localhost"
-
-
 def _silence(settings: Settings) -> Iterator[ConfigFault]:
     heartbeat = settings.heartbeat
     if heartbeat.timeout <= heartbeat.interval:
-        reason = f"must exceed heartbeat.interval ({duration(heartbeat.interval)}), is {duration(heartbeat.timeout)}"
+        interval, timeout = write_duration(heartbeat.interval), write_duration(heartbeat.timeout)
+        reason = f"must exceed heartbeat.interval ({interval}), is {timeout}"
         yield ConfigFault("heartbeat.timeout", reason)
 
 
@@ -65,7 +60,7 @@ def _tls(settings: Settings) -> Iterator[ConfigFault]:
 
 def _doors(settings: Settings) -> Iterator[ConfigFault]:
     accounts, host = settings.accounts, settings.listen.host
-    if not loopback(host) and accounts.mode != "token" and not accounts.trust_claims:
+    if not is_loopback(host) and accounts.mode != "token" and not accounts.trust_claims:
         reason = 'not a loopback address: needs accounts.mode = "token" or accounts.trust_claims = true'
         yield ConfigFault("listen.host", f"{quote(host)} is {reason}")
 
@@ -81,15 +76,6 @@ def _ports(settings: Settings) -> Iterator[ConfigFault]:
             yield ConfigFault(key, f"port {port} is already taken by {first[port]}")
 
 
-def _reserve(settings: Settings) -> Iterator[ConfigFault]:
-    floating = settings.license.terms["floating"]
-    reserved = len(set(floating.reserve))
-    if floating.limit and reserved > floating.limit:
-        yield ConfigFault(
-            "license.floating.reserve", f"has {reserved} keys, license.floating.limit is {floating.limit}"
-        )
-
-
 def _agent(settings: Settings) -> Iterator[ConfigFault]:
     if settings.registration.role == "agent":
         for field in ("server", "serial", "key_file"):
@@ -99,7 +85,9 @@ def _agent(settings: Settings) -> Iterator[ConfigFault]:
 
 def _grace(settings: Settings) -> Iterator[ConfigFault]:
     if settings.registration.grace > LONGEST_GRACE:
-        yield ConfigFault("registration.grace", f"is more than {duration(LONGEST_GRACE)}, which no license allows")
+        yield ConfigFault(
+            "registration.grace", f"is more than {write_duration(LONGEST_GRACE)}, which no license allows"
+        )
 
 
 def _pinning(settings: Settings) -> Iterator[ConfigFault]:
@@ -109,15 +97,25 @@ def _pinning(settings: Settings) -> Iterator[ConfigFault]:
             yield ConfigFault(f"registration.{field}", "has no effect without registration.tls = true")
 
 
+def _of_model(info: ModelInfo, rule: TermsRule) -> Rule:
+    """A rule that a license model has between its own settings."""
+
+    def check(settings: Settings) -> Iterator[ConfigFault]:
+        for field, reason in rule.check(settings.license.terms[info.name]):
+            yield ConfigFault(f"license.{info.name}.{field}", reason)
+
+    return Rule(tuple(f"license.{info.name}.{field}" for field in rule.fields), check)
+
+
 RULES: tuple[Rule, ...] = (
     Rule(("listen.host", "accounts.mode", "accounts.trust_claims"), _doors),
     Rule(("listen.tcp", "listen.websocket", "listen.operator", "registrar.port", "registrar.enabled"), _ports),
     Rule(("listen.tls_certificate", "listen.tls_key"), _tls),
     Rule(("heartbeat.timeout", "heartbeat.interval"), _silence),
-    Rule(("license.floating.reserve", "license.floating.limit"), _reserve),
     Rule(("registration.role", "registration.server", "registration.serial", "registration.key_file"), _agent),
     Rule(("registration.grace",), _grace),
     Rule(("registration.tls", "registration.tls_ca", "registration.tls_fingerprint"), _pinning),
+    *(_of_model(info, rule) for info in MODELS.values() for rule in info.rules),
 )
 
 
@@ -127,10 +125,11 @@ def warnings(settings: Settings) -> list[ConfigFault]:
 
 
 def _unregistered(settings: Settings) -> Iterator[ConfigFault]:
-    terms = settings.license.terms[settings.license.model]
-    if settings.registration.role != "agent" and getattr(terms, "edition", "") == "free":
-        reason = '"free" grants nothing without registration.role = "agent" and a license'
-        yield ConfigFault("license.trueconf.edition", reason)
+    info = MODELS[settings.license.model]
+    edition = getattr(settings.license.terms[info.name], "edition", None)
+    if settings.registration.role != "agent" and edition in info.needs_connection:
+        reason = f'{quote(edition)} grants nothing without registration.role = "agent" and a license'
+        yield ConfigFault(f"license.{info.name}.edition", reason)
 
 
 def _believed(settings: Settings) -> Iterator[ConfigFault]:
@@ -142,12 +141,12 @@ def _believed(settings: Settings) -> Iterator[ConfigFault]:
 
 def _readable(settings: Settings) -> Iterator[ConfigFault]:
     registration, registrar = settings.registration, settings.registrar
-    host = registration.server.rpartition(":")[0].strip("[]")
-    if registration.role == "agent" and not registration.tls and not loopback(host):
+    agent = registration.role == "agent"
+    if agent and not registration.tls and not is_loopback(endpoint(registration.server)[0]):
         yield ConfigFault(
             "registration.tls", f"is off: others on the way to {registration.server} can read what is said"
         )
-    if registrar.enabled and not settings.listen.tls_certificate and not loopback(registrar.host):
+    if registrar.enabled and not settings.listen.tls_certificate and not is_loopback(registrar.host):
         reason = "others on the way can read what registered servers say"
         yield ConfigFault(
             "registrar.host", f"{quote(registrar.host)} is served without listen.tls_certificate: {reason}"

@@ -1,8 +1,8 @@
 """The settings: one frozen dataclass for each section of the configuration.
 
-A field is a key of the section and has the same name; its annotation is the kind of its value (`config.values`), its
-default is the gateway's, and the text below it is what the default file says about it. Rules between keys are in
-`config.rules`. Pure: no file is read here.
+A field is a key of the section and has the same name; its annotation is the kind of its value (`config.values`).
+`setting` gives its default, what the default file says of it, and whether a running gateway takes a change of it over.
+Nothing else has to know of a key; rules between keys are in `config.rules`. Pure: no file is read here.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from config.values import (
     PositiveSeconds,
     Range,
     Seconds,
+    setting,
 )
 from gateway.licensing import MODELS
 
@@ -42,57 +43,94 @@ Model = Annotated[str, Choice(tuple(MODELS))]
 class ListenSettings:
     """Settings of `[listen]`: the doors, and what protects them."""
 
-    host: Host = "127.0.0.1"
-    """Address of the client doors. One that is not loopback needs proven accounts (`accounts.mode = "token"`) or
-    `accounts.trust_claims = true`."""
-    tcp: Port = 4307
-    """Port of the TCP door; 0 picks a free one, here and for every port."""
-    websocket: Port = 4308
-    """Port of the WebSocket door, path `/ws`."""
-    operator_host: Host = "127.0.0.1"
-    """Address of the operator port. One that is not loopback needs operator tokens."""
-    operator: Port = 4311
-    """Port for operators: metrics, health, the API and the page."""
-    operator_require_token: bool = False
-    """Whether programs of this machine need an operator token too. Set it where a reverse proxy on this machine leads
-    others to the operator port: one that adds no forwarding header looks like a program of this machine."""
-    operator_max_connections: Positive = 24
-    """Operators' connections at once; more are refused. Their files are not taken from the clients. Half of them may be
-    open pages."""
-    operator_backlog: Positive = 8
-    """Operators' connections that wait in the kernel to be accepted, and that are accepted at once."""
-    operator_idle_timeout: PositiveSeconds = 15.0
-    """Time that an operator's connection is kept without a request under way, from its first moment on."""
-    operator_write_timeout: PositiveSeconds = 30.0
-    """Time in which an operator must take what waits for it; a connection that is not read longer is cut off."""
-    reuse_port: bool = False
-    """Whether other processes may listen on the same client ports; the kernel then spreads the connections."""
-    tls_certificate: FilePath = ""
-    """File with the certificate chain of the client doors (PEM). Certificate and key switch TLS on, together."""
-    tls_key: FilePath = ""
-    """File with the private key of the certificate (PEM, without a passphrase)."""
-    max_connections: Positive | None = None
-    """Client connections at once; more are refused politely. Default: the file limit less 64,
-    of which operators have 24."""
-    max_connections_per_address: Count = 0
-    """Client connections at once from one address, 0 for no limit. Many users may share one address."""
-    max_pending: Positive = 1024
-    """Connections at once that have not yet said who they are."""
-    accept_rate: Count = 2000
-    """Connections accepted per second, 0 for no limit."""
-    message_rate: Count = 10
-    """Messages per second that one connection may go on sending, 0 for no limit."""
-    message_burst: Positive = 50
-    """Messages that one connection may send at once before the rate applies."""
-    outbound_limit: Annotated[int, Range(1024)] = 65536
-    """Bytes waiting for a client that does not read; above it the connection is cut."""
-    allowed_origins: tuple[Origin, ...] = ()
-    """Origins whose pages may open a WebSocket, such as "https://example.org"; ["*"] for any. Without an entry: pages
-    of the same host only."""
-    proxy_protocol_from: tuple[Network, ...] = ()
-    """Networks of proxies that must send a PROXY protocol header (version 1 or 2), which then names the client."""
-    drain: Seconds = 10.0
-    """Time over which clients are sent away at the end, so that they do not all come back at once."""
+    host: Host = setting(
+        "127.0.0.1",
+        help="Address of the client doors. One that is not loopback needs proven accounts "
+        '(`accounts.mode = "token"`) or `accounts.trust_claims = true`.',
+    )
+    tcp: Port = setting(4307, help="Port of the TCP door; 0 picks a free one, here and for every port.")
+    websocket: Port = setting(4308, help="Port of the WebSocket door, path `/ws`.")
+    operator_host: Host = setting(
+        "127.0.0.1", help="Address of the operator port. One that is not loopback needs operator tokens."
+    )
+    operator: Port = setting(4311, help="Port for operators: metrics, health, the API and the page.")
+    operator_require_token: bool = setting(
+        False,
+        help="Whether programs of this machine need an operator token too. Set it where a reverse proxy on this "
+        "machine leads others to the operator port: one that adds no forwarding header looks like a program of this "
+        "machine.",
+    )
+    operator_max_connections: Positive = setting(
+        24,
+        help="Operators' connections at once; more are refused. Their files are not taken from the clients. Half of "
+        "them may be open pages.",
+    )
+    operator_backlog: Positive = setting(
+        8, help="Operators' connections that wait in the kernel to be accepted, and that are accepted at once."
+    )
+    operator_idle_timeout: PositiveSeconds = setting(
+        15.0,
+        help="Time that an operator's connection is kept without a request under way, from its first moment on.",
+    )
+    operator_write_timeout: PositiveSeconds = setting(
+        30.0,
+        help="Time in which an operator must take what waits for it; a connection that is not read longer is cut off.",
+    )
+    reuse_port: bool = setting(
+        False,
+        help="Whether other processes may listen on the same client ports; the kernel then spreads the connections.",
+    )
+    tls_certificate: FilePath = setting(
+        "",
+        live=True,
+        help="File with the certificate chain of the client doors (PEM). Certificate and key switch TLS on, together.",
+    )
+    tls_key: FilePath = setting(
+        "", live=True, help="File with the private key of the certificate (PEM, without a passphrase)."
+    )
+    max_connections: Positive | None = setting(
+        None,
+        live=True,
+        help="Client connections at once; more are refused politely. Default: the file limit less 64, of which "
+        "operators have 24.",
+    )
+    max_connections_per_address: Count = setting(
+        0,
+        live=True,
+        help="Client connections at once from one address, 0 for no limit. Many users may share one address.",
+    )
+    max_pending: Positive = setting(
+        1024,
+        live=True,
+        help="Connections at once, at each door, that have not yet said who they are; never more than a quarter of all "
+        "that there may be. One address (of IPv6, one /64) may have as many of them as there are places left for "
+        "others.",
+    )
+    accept_rate: Count = setting(2000, live=True, help="Connections accepted per second, 0 for no limit.")
+    message_rate: Count = setting(
+        10, live=True, help="Messages per second that one connection may go on sending, 0 for no limit."
+    )
+    message_burst: Positive = setting(
+        50, live=True, help="Messages that one connection may send at once before the rate applies."
+    )
+    outbound_limit: Annotated[int, Range(1024)] = setting(
+        65536, help="Bytes waiting for a client that does not read; above it the connection is cut."
+    )
+    allowed_origins: tuple[Origin, ...] = setting(
+        (),
+        live=True,
+        help='Origins whose pages may open a WebSocket, such as "https://example.org"; ["*"] for any. Without an '
+        "entry: pages of the same host only.",
+    )
+    proxy_protocol_from: tuple[Network, ...] = setting(
+        (),
+        live=True,
+        help="Networks of proxies that must send a PROXY protocol header (version 1 or 2), which then names the "
+        "client.",
+    )
+    drain: Seconds = setting(
+        10.0, help="Time over which clients are sent away at the end, so that they do not all come back at once."
+    )
 
     @property
     def spare_files(self) -> int:
@@ -109,17 +147,20 @@ class ListenSettings:
 class HeartbeatSettings:
     """Settings of `[heartbeat]`: how long a connection may be silent."""
 
-    interval: PositiveSeconds = 30.0
-    """Time between two heartbeats of a client, as the gateway tells it."""
-    timeout: PositiveSeconds = 75.0
-    """Silence after which a connection is taken for lost; must exceed the interval."""
-    hello_deadline: PositiveSeconds = 5.0
-    """Time from accepting a connection to its complete first message."""
-    asleep_timeout: PositiveSeconds = 1800.0
-    """Silence allowed to a session that said it sleeps."""
-    resume_window: Seconds = 0.0
-    """How long after an abrupt loss a session may be resumed; it keeps its seats so long. Resuming while the old
-    connection is still open always works."""
+    interval: PositiveSeconds = setting(30.0, help="Time between two heartbeats of a client, as the gateway tells it.")
+    timeout: PositiveSeconds = setting(
+        75.0, help="Silence after which a connection is taken for lost; must exceed the interval."
+    )
+    hello_deadline: PositiveSeconds = setting(
+        5.0, live=True, help="Time from accepting a connection to its complete first message."
+    )
+    asleep_timeout: PositiveSeconds = setting(1800.0, help="Silence allowed to a session that said it sleeps.")
+    resume_window: Seconds = setting(
+        0.0,
+        live=True,
+        help="How long after an abrupt loss a session may be resumed; it keeps its seats so long. Resuming while "
+        "the old connection is still open always works.",
+    )
 
 
 def _terms() -> Mapping[str, Any]:
@@ -133,16 +174,23 @@ class LicenseSettings:
     `terms` maps the name of each model to its own settings, the section `[license.<model>]`.
     """
 
-    model: Model = "epop"
-    """The license model that decides who is admitted."""
-    shadow: Literal["all"] | tuple[Model, ...] = "all"
-    """Models that count the same traffic without deciding anything: "all", or a list of names."""
-    enforce: bool = True
-    """Whether the model refuses anybody. If not, all are admitted, and what would have been refused is counted."""
-    overdraft: Count = 0
-    """Seats granted above each limit of the enforced model, reported apart."""
-    on_duplicate: Literal["takeover", "reject", "allow"] = "takeover"
-    """A second connection of the same account and device replaces the first, is refused, or is let in beside it."""
+    model: Model = setting("epop", help="The license model that decides who is admitted.")
+    shadow: Literal["all"] | tuple[Model, ...] = setting(
+        "all", help='Models that count the same traffic without deciding anything: "all", or a list of names.'
+    )
+    enforce: bool = setting(
+        True,
+        help="Whether the model refuses anybody. If not, all are admitted, and what would have been refused is "
+        "counted.",
+    )
+    overdraft: Count = setting(
+        0, live=True, help="Seats granted above each limit of the enforced model, reported apart."
+    )
+    on_duplicate: Literal["takeover", "reject", "allow"] = setting(
+        "takeover",
+        help="A second connection of the same account and device replaces the first, is refused, or is let in "
+        "beside it.",
+    )
     terms: Mapping[str, Any] = field(default_factory=_terms, hash=False)
 
     @property
@@ -155,96 +203,105 @@ class LicenseSettings:
 class ConferenceSettings:
     """Settings of `[conferences]`: who may make a conference."""
 
-    declared_only: bool = False
-    """Whether only conferences that the operator port declared may be joined."""
+    declared_only: bool = setting(
+        False, live=True, help="Whether only conferences that the operator port declared may be joined."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
     """Settings of `[accounts]`: what is believed of an account."""
 
-    mode: Literal["open", "token"] = "open"
-    """Whether a client may name any account ("open") or must prove it with a token ("token")."""
-    trust_claims: bool = False
-    """Whether unproven accounts are accepted on client doors that are not loopback."""
-    home: HomeOrNone = ""
-    """Name of this server, the home of its accounts; without case. An account with another home is a visitor."""
+    mode: Literal["open", "token"] = setting(
+        "open", help='Whether a client may name any account ("open") or must prove it with a token ("token").'
+    )
+    trust_claims: bool = setting(
+        False, help="Whether unproven accounts are accepted on client doors that are not loopback."
+    )
+    home: HomeOrNone = setting(
+        "",
+        help="Name of this server, the home of its accounts; without case. An account with another home is a visitor.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class FederationSettings:
     """Settings of `[federation]`: other servers."""
 
-    homes: tuple[Home, ...] = ()
-    """Homes whose accounts may visit, without case; all others are refused."""
+    homes: tuple[Home, ...] = setting(
+        (), live=True, help="Homes whose accounts may visit, without case; all others are refused."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class RegistrationSettings:
     """Settings of `[registration]`: this gateway's own license, verified by a registration server."""
 
-    role: Literal["off", "agent"] = "off"
-    """Whether this gateway registers ("agent"); what the server answers then replaces the limits in this file."""
-    server: Endpoint = ""
-    """The registration server, "host:4310"."""
-    serial: str = ""
-    """Serial of the license, as the registration server knows it."""
-    key_file: FilePath = ""
-    """File with the secret key of the license, 64 hex digits, as `tallygate license add` prints it once."""
-    installation: str = ""
-    """Identity of this installation; without one it is made once and kept in the store."""
-    grace: Seconds = 12 * 3600.0
-    """How long a license that needs the connection goes on without it; 12 hours at most."""
-    tls: bool = False
-    """Whether the registration server is reached over TLS."""
-    tls_ca: FilePath = ""
-    """File with the certificate authority that the registration server's certificate must come from (PEM)."""
-    tls_fingerprint: Fingerprint = ""
-    """SHA-256 fingerprint that the registration server's certificate must have, 64 hex digits."""
+    role: Literal["off", "agent"] = setting(
+        "off",
+        help='Whether this gateway registers ("agent"); what the server answers then replaces the limits in this file.',
+    )
+    server: Endpoint = setting("", help='The registration server, "host:4310".')
+    serial: str = setting("", help="Serial of the license, as the registration server knows it.")
+    key_file: FilePath = setting(
+        "", help="File with the secret key of the license, 64 hex digits, as `tallygate license add` prints it once."
+    )
+    installation: str = setting(
+        "", help="Identity of this installation; without one it is made once and kept in the store."
+    )
+    grace: Seconds = setting(
+        12 * 3600.0, help="How long a license that needs the connection goes on without it; 12 hours at most."
+    )
+    tls: bool = setting(False, help="Whether the registration server is reached over TLS.")
+    tls_ca: FilePath = setting(
+        "", help="File with the certificate authority that the registration server's certificate must come from (PEM)."
+    )
+    tls_fingerprint: Fingerprint = setting(
+        "", help="SHA-256 fingerprint that the registration server's certificate must have, 64 hex digits."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class RegistrarSettings:
     """Settings of `[registrar]`: the registration server in this process."""
 
-    enabled: bool = True
-    """Whether it listens; TLS is that of the client doors."""
-    host: Host = "127.0.0.1"
-    """Address of the registration port."""
-    port: Port = 4310
-    """The registration port."""
-    interval: PositiveSeconds = 30.0
-    """Time between two verifications of a registered server, in whole seconds (rounded up)."""
+    enabled: bool = setting(True, help="Whether it listens; TLS is that of the client doors.")
+    host: Host = setting("127.0.0.1", help="Address of the registration port.")
+    port: Port = setting(4310, help="The registration port.")
+    interval: PositiveSeconds = setting(
+        30.0, help="Time between two verifications of a registered server, in whole seconds (rounded up)."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     """Settings of `[store]`: what outlives the process."""
 
-    path: Path = "tallygate.db"
-    """The SQLite file; a relative path starts at the working directory."""
-    deadline: PositiveSeconds = 5.0
-    """Time for a commit; a decision not on disk by then is undone and answered `store_unavailable`."""
+    path: Path = setting("tallygate.db", help="The SQLite file; a relative path starts at the working directory.")
+    deadline: PositiveSeconds = setting(
+        5.0, help="Time for a commit; a decision not on disk by then is undone and answered `store_unavailable`."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class HistorySettings:
     """Settings of `[history]`: what reports are made from."""
 
-    keep: PositiveSeconds = 400 * 86400.0
-    """How long use and denials are kept."""
-    true_denial_window: Seconds = 60.0
-    """A refusal followed by a grant within this time was no true denial."""
+    keep: PositiveSeconds = setting(400 * 86400.0, help="How long use and denials are kept.")
+    true_denial_window: Seconds = setting(
+        60.0, help="A refusal followed by a grant within this time was no true denial."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
     """Settings of `[metrics]`: what Prometheus sees."""
 
-    high_water_window: PositiveSeconds = 180.0
-    """Time over which the highest use is reported; more than two scrape intervals, so that no peak is missed."""
-    public: bool = False
-    """Whether `/metrics` needs no operator token where the operator port needs one."""
+    high_water_window: PositiveSeconds = setting(
+        180.0,
+        help="Time over which the highest use is reported; more than two scrape intervals, so that no peak is missed.",
+    )
+    public: bool = setting(False, help="Whether `/metrics` needs no operator token where the operator port needs one.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
+
+from gateway.core.formats import ID_FORM, endpoint, is_hex, is_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +75,19 @@ class File:
     """Marks a string as the path of a file to be read, "" for none; whether it can be read is the loader's check."""
 
 
+T = TypeVar("T")
+
+
+def setting(default: T, *, help: str, live: bool = False) -> T:
+    """A field of a settings dataclass.
+
+    `help` is what the default file says of it; `live` says that a running gateway takes a change over when it reads
+    its file again, without it the change waits for the next start. Returns the field, which stands where dataclasses
+    expect its default.
+    """
+    return field(default=default, metadata={"help": help, "live": live})
+
+
 def quote(text: str) -> str:
     """The text as a TOML string on one line; for faults, a long one is cut after 60 characters."""
     return json.dumps(text if len(text) <= 60 else text[:57] + "...", ensure_ascii=not text.isprintable())
@@ -109,22 +124,19 @@ def _origin(text: str) -> str:
 
 
 def _home(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._@:+-]{1,128}", text) or text in {".", ".."}:
+    if not is_id(text):
         raise ValueError(text)
     return text.lower()
 
 
 def _endpoint(text: str) -> str:
-    found = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]]+):([0-9]{1,5})", text)
-    if found is None or not 1 <= int(found[2]) <= 65535:
-        raise ValueError(text)
-    _host(found[1].strip("[]"))
+    _host(endpoint(text)[0])
     return text.lower()
 
 
 def _fingerprint(text: str) -> str:
     digits = text.replace(":", "").lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+    if not is_hex(digits, 64):
         raise ValueError(text)
     return digits
 
@@ -143,8 +155,8 @@ PositiveSeconds = Annotated[float, Duration(low=0.001)]
 Host = Annotated[str, Form("an address or a host name", _host)]
 Network = Annotated[str, Form('a network such as "10.0.0.0/8"', _network)]
 Origin = Annotated[str, Form('an origin such as "https://example.org"', _origin)]
-Home = Annotated[str, Form("1 to 128 characters of A-Z a-z 0-9 . _ @ : + -", _home)]
-HomeOrNone = Annotated[str, Form("1 to 128 characters of A-Z a-z 0-9 . _ @ : + -", _home, optional=True)]
+Home = Annotated[str, Form(ID_FORM, _home)]
+HomeOrNone = Annotated[str, Form(ID_FORM, _home, optional=True)]
 Endpoint = Annotated[str, Form('"host:port"', _endpoint, optional=True)]
 Fingerprint = Annotated[str, Form("64 hex digits", _fingerprint, optional=True)]
 Path = Annotated[str, Form("a path", _filled)]

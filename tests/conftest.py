@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from config.loader import load
 from config.settings import Settings
 from gateway.core.registration.license_status import LicenseState
 from gateway.edge.gateway import Gateway, running
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from tests.wire_client import PATIENCE, Wire
 
 FREE_PORTS = ("listen.tcp=0", "listen.websocket=0", "listen.operator=0", "registrar.port=0", "store.path=:memory:")
@@ -119,6 +120,12 @@ async def license(serve: Serve, tmp_path: Path) -> License:
         return house
 
     return open_licensed
+
+
+def redistribute(house: House) -> None:
+    """Put the groups' permanent licenses into effect now, as time would."""
+    house.runtime.state.redistribute_at = -math.inf
+    house.runtime.tick()
 
 
 async def _see_off(gateway: Gateway) -> None:

@@ -5,21 +5,26 @@ Nothing here is awaited and no time passes by itself, so a test says exactly whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from gateway.core.admission.decisions import Admission
-from gateway.core.admission.lease_administration import LeaseAdministration
-from gateway.core.admission.outcome import Decision, GatewayRules, Message
+from gateway.core.admission import commands as c
+from gateway.core.admission.apply import apply
+from gateway.core.admission.decision import Change, Decision, LeaseChange, Message, Withdraw
+from gateway.core.admission.directory import Group
+from gateway.core.admission.requests import read
 from gateway.core.admission.snapshot import PoolView, snapshot
-from gateway.core.counting.ledger import LeaseChange, Ledger
-from gateway.core.counting.license_model import LicenseModel, Refusal
-from gateway.core.counting.pool import Lease
+from gateway.core.admission.state import State
+from gateway.core.admission.terms import Terms
+from gateway.core.counting.ledger import Ledger
+from gateway.core.counting.license_model import LicenseModel
 from gateway.core.counting.session import Instant, Session
-from gateway.core.wire.messages import Request, read
+from gateway.core.wire.messages import Request
 
 START = 1_800_000_000.0
-"""The wall clock when a gate opens, in seconds UTC."""
+"""The wall clock when a harness opens, in seconds UTC."""
 HOUR = 3600.0
 DAY = 24 * HOUR
 
@@ -29,126 +34,161 @@ def request(type: str, **fields: Any) -> Request:
     return read({"type": type, **fields})
 
 
+@dataclass(frozen=True)
+class GivenTerms:
+    """Terms of a model that a test has made already."""
+
+
+class Given(NamedTuple):
+    """A model that a test has made already, as a kind of license."""
+
+    model: Callable[[Any], LicenseModel]
+    terms: type[GivenTerms] = GivenTerms
+
+
 class CoreHarness:
-    """An `Admission` whose time passes only on `wait`. The first model is enforced, the others are in shadow."""
+    """A `State` whose time passes only on `wait`. The first model is enforced, the others are in shadow."""
 
     def __init__(
         self, *models: LicenseModel, enforce: bool = True, overdraft: int = 0, window: float = 180.0, **terms: Any
     ) -> None:
         self.now = Instant(1000.0, START)
-        self.number = 0
-        self.changes: list[LeaseChange] = []
-        self.admission = Admission(
-            models, GatewayRules(**terms), self.now, enforce=enforce, overdraft=overdraft, window=window
+        self.changes: list[Change] = []
+        self.catalog = {model.name: Given(lambda _, model=model: model) for model in models}  # type: ignore[misc]
+        self.terms = Terms(
+            models[0].name,
+            {model.name: GivenTerms() for model in models},
+            enforce=enforce,
+            overdraft=overdraft,
+            high_water_window=window,
+            **terms,
         )
-        self.leasing = LeaseAdministration(self.admission)
+        self.state = State(self.terms, self.catalog, self.now)
+        self.state.redistribute_at = math.inf
+
+    def apply(self, command: c.Command) -> Decision:
+        """Decide now, and keep what was changed."""
+        decision = apply(self.state, command, self.now)
+        self.changes += decision.changes
+        return decision
+
+    @property
+    def lease_changes(self) -> list[LeaseChange]:
+        """What was changed of leases."""
+        return [each for each in self.changes if isinstance(each, LeaseChange)]
 
     def wait(self, seconds: float) -> Decision:
         """Let time pass, then end what has run out."""
         self.now = Instant(self.now.mono + seconds, self.now.wall + seconds)
-        return self._done(self.leasing.expire(self.now))
-
-    def _done(self, outcome: Decision) -> Decision:
-        self.changes += outcome.changes
-        return outcome
+        return self.apply(c.Tick())
 
     # -- clients ---------------------------------------------------------------------------------------------------
 
     def knock(
-        self, account: str | None = None, device: str | None = None, *, address: str = "192.0.2.1", **facts: Any
-    ) -> tuple[Session, Decision]:
+        self,
+        account: str | None = None,
+        device: str | None = None,
+        *,
+        address: str = "192.0.2.1",
+        kind: str = "app",
+        home: str = "",
+    ) -> tuple[Session | None, Decision]:
         """A `hello`, refused or not."""
-        session = Session(self.number + 1, account=account, device=device, address=address, **facts)
-        outcome = self._done(self.admission.hello(session, self.now))
-        if outcome.refused is None:
-            self.number += 1
-        return session, outcome
+        decision = self.apply(c.Hello(kind, account, device, home, "", address, "tcp"))
+        number = decision.session
+        return (None if number is None else self.state.sessions.by_number[number]), decision
 
     def hello(self, account: str | None = None, device: str | None = None, **facts: Any) -> Session:
         """A `hello` that is welcomed."""
-        session, outcome = self.knock(account, device, **facts)
-        assert outcome.refused is None, outcome.answer
+        session, decision = self.knock(account, device, **facts)
+        assert session is not None, decision.answer
         return session
+
+    def decide_join(self, session: Session, conference: str = "room", **fields: Any) -> Decision:
+        """A `join`, granted or not."""
+        return self.apply(c.Join(session.number, conference, **fields))
 
     def join(self, session: Session, conference: str = "room", **fields: Any) -> Message:
         """The answer to a `join`."""
-        return self._answer(self.admission.join(session, request("join", conference=conference, **fields), self.now))
+        return answer(self.decide_join(session, conference, **fields))
 
     def joined(self, session: Session, conference: str = "room", **fields: Any) -> Message:
         """A `join` that is not denied."""
-        answer = self.join(session, conference, **fields)
-        assert answer["type"] in {"joined", "waiting"}, answer
-        return answer
+        told = self.join(session, conference, **fields)
+        assert told["type"] in {"joined", "waiting"}, told
+        return told
 
     def start(self, session: Session, conference: str = "room") -> Decision:
-        """A `start`: the outcome has news for those who waited."""
-        return self._done(self.admission.start(session, request("start", conference=conference), self.now))
+        """A `start`: the decision has notices for those who waited."""
+        return self.apply(c.Start(session.number, conference))
 
     def leave(self, session: Session, conference: str = "room") -> Message:
         """The answer to a `leave`."""
-        return self._answer(self.admission.leave(session, request("leave", conference=conference), self.now))
+        return answer(self.apply(c.Leave(session.number, conference)))
 
     def sleep(self, session: Session) -> Message:
         """The answer to `sleep`."""
-        return self._answer(self.admission.sleep(session, self.now))
+        return answer(self.apply(c.Sleep(session.number)))
 
     def wake(self, session: Session) -> Message:
         """The answer to `wake`."""
-        return self._answer(self.admission.wake(session, self.now))
+        return answer(self.apply(c.Wake(session.number)))
 
     def request_pro(self, session: Session) -> Message:
         """The answer to `request_pro`."""
-        return self._answer(self.admission.request_pro(session, self.now))
+        return answer(self.apply(c.RequestPro(session.number)))
 
     def end(self, session: Session, cause: str = "closed") -> Decision:
         """The connection of a session is over."""
-        return self._done(self.admission.end(session, cause, self.now))
+        return self.apply(c.End(session.number, cause))
 
-    def _answer(self, outcome: Decision) -> Message:
-        self._done(outcome)
-        assert outcome.answer is not None
-        return outcome.answer
+    def withdraw(self, decision: Decision) -> Decision:
+        """A decision could not be made durable; what it changed is not counted as kept."""
+        command = decision.withdraw
+        return self.apply(command) if isinstance(command, Withdraw) and decision.refused is None else Decision()
 
     # -- operators -------------------------------------------------------------------------------------------------
 
     def redistribute(self, permanent: Iterable[str]) -> tuple[Decision, list[str]]:
-        """Put permanent accounts into effect; the outcome, and those beyond the pool."""
-        outcome, beyond = self.leasing.redistribute(permanent, self.now)
-        return self._done(outcome), beyond
+        """Put permanent accounts into effect; the decision, and those beyond the pool. Given as a group in order."""
+        self.state.directory.groups.clear()
+        for number, account in enumerate(permanent):
+            self.state.directory.groups[f"{number:05}"] = Group((account,), permanent=True)
+        self.state.redistribute_at = -math.inf
+        decision = self.apply(c.Tick())
+        self.state.redistribute_at = math.inf
+        return decision, list(decision.beyond_pool)
 
-    def revoke(self, account: str, model: str = "trueconf") -> Decision:
+    def revoke(self, account: str) -> Decision:
         """End a temporary PRO license."""
-        return self._done(self.leasing.revoke(self.ledger(model), account, self.now))
+        return self.apply(c.RevokeLease(account))
 
     def forget(self, account: str) -> Decision:
         """Delete an account."""
-        return self._done(self.leasing.delete_account(account, self.now))
+        return self.apply(c.DeleteAccount(account))
 
-    def name_host(self, account: str) -> Refusal | Lease:
+    def name_host(self, account: str) -> Decision:
         """Give an account a host's name."""
-        named = self.leasing.name_host(self.ledger("nefsis-named"), account, self.now)
-        self.wait(0)
-        return named
+        return self.apply(c.NameHost(account))
 
     def unname(self, account: str) -> Decision:
         """Free a host's name."""
-        return self._done(self.leasing.release_host(self.ledger("nefsis-named"), account, self.now))
+        return self.apply(c.ReleaseHost(account))
 
-    def dissolve(self, conference: str) -> Decision | None:
+    def dissolve(self, conference: str) -> Decision:
         """End a conference, and forget what was declared of it."""
-        outcome = self.admission.dissolve(conference, self.now)
-        return self._done(outcome) if outcome is not None else None
+        return self.apply(c.EndConference(conference))
 
     # -- what is seen ----------------------------------------------------------------------------------------------
 
     def ledger(self, model: str | None = None) -> Ledger:
         """The ledger of a model, the enforced one by default."""
-        return next(each for each in self.admission.ledgers if model in {None, each.model.name})
+        return next(each for each in self.state.ledgers if model in {None, each.model.name})
 
     def view(self, pool: str, model: str | None = None) -> PoolView:
         """A pool as the operator sees it."""
-        name = model or self.admission.primary.model.name
-        views = snapshot(self.admission, self.now.mono).pools
+        name = model or self.state.primary.model.name
+        views = snapshot(self.state, self.now.mono).pools
         return next(view for view in views if (view.model, view.pool) == (name, pool))
 
     def used(self, pool: str, model: str | None = None) -> int:
@@ -166,11 +206,17 @@ class CoreHarness:
 
     def pro(self) -> dict[str, str]:
         """Who holds PRO, and how."""
-        book = self.ledger("trueconf").pools["pro"]
-        held = {str(key): "deleted" if lease.deleted else "temporary" for key, lease in book.leases.items()}
-        return held | {str(key): "permanent" for key in book.reservations}
+        pool = self.ledger("trueconf").pools["pro"]
+        held = {str(key): "deleted" if lease.deleted else "temporary" for key, lease in pool.leases.items()}
+        return held | {str(key): "permanent" for key in pool.reservations}
 
 
-def told(outcome: Decision, session: Session) -> list[Message]:
+def answer(decision: Decision) -> Message:
+    """The answer of a decision that has one."""
+    assert decision.answer is not None
+    return decision.answer
+
+
+def told(decision: Decision, session: Session) -> list[Message]:
     """What a session is told unasked."""
-    return [message for other, message in outcome.notices if other is session]
+    return [message for number, message in decision.notices if number == session.number]

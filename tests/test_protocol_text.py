@@ -11,8 +11,9 @@ import re
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from gateway.core.formats import instant
 from gateway.core.registration.agent_protocol import AgentConversation, Verdict
-from gateway.core.registration.messages import TERMS, instant
+from gateway.core.registration.messages import TERMS
 from gateway.core.registration.registrar import Registrar, RegistrarConversation
 from gateway.licensing import OFFERS
 from tests.texts import PROTOCOL, section

@@ -11,6 +11,7 @@ import errno
 import resource
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from config.keys import document, effective
@@ -29,8 +30,11 @@ EXAMPLES = """\
 examples:
   tallygate check --config gateway.toml
   tallygate check -v --set license.model=floating     every setting, the defaults too
-  tallygate check --defaults > gateway.toml           a file to start from
+  tallygate check --write-defaults gateway.toml       a file to start from; replaces one of that name
 """
+
+STDOUT = "-"
+"""Stands for standard output where a file is named."""
 
 
 class PortCheck(NamedTuple):
@@ -46,14 +50,26 @@ class PortCheck(NamedTuple):
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `check`; `--verbose` is every command's."""
     config_options(parser)
-    parser.add_argument("--defaults", action="store_true", help="print the commented default file and do nothing else")
+    parser.add_argument(
+        "--write-defaults",
+        metavar="FILE",
+        nargs="?",
+        const=STDOUT,
+        help="write the commented default file (to standard output without FILE) and do nothing else",
+    )
+    parser.add_argument(
+        "--defaults",
+        dest="write_defaults",
+        action="store_const",
+        const=STDOUT,
+        help="print the commented default file: --write-defaults without FILE",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints what there is to say of the configuration; 0 if it is good, 1 with every fault on stderr if not."""
-    if args.defaults:
-        print(document(), end="")
-        return 0
+    if args.write_defaults is not None:
+        return _write_defaults(args.write_defaults)
     try:
         settings = settings_from(args)
     except ConfigError as error:
@@ -77,6 +93,18 @@ def run(args: argparse.Namespace) -> int:
     for warning in warnings(settings):
         print(f"warning: {warning}")
     print(*_files(settings), *reports, sep="\n")
+    return 0
+
+
+def _write_defaults(file: str) -> int:
+    if file == STDOUT:
+        print(document(), end="")
+        return 0
+    try:
+        Path(file).write_text(document(), encoding="utf-8")
+    except OSError as error:
+        print(f"{file}: cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -26,17 +25,18 @@ from config.reading import read
 from config.values import KindError, PositiveSeconds
 from gateway.cli.load import count
 from gateway.cli.serve import fast_loop, raise_file_limit, screen
-from gateway.core.counting.session import utc
+from gateway.core.admission.directory import Group
+from gateway.core.formats import utc
 from gateway.demo import simulated_history
 from gateway.demo.scenario import DAY, HOUR, Office, bustle
 from gateway.demo.simulated_clients import SimulatedClients
 from gateway.demo.simulated_server import SimulatedServer
 from gateway.edge.api.authorization import OperatorTokenRequired
 from gateway.edge.gateway import Gateway
-from gateway.edge.server.registration import KeyRefused
+from gateway.edge.machine import KeyRefused
+from gateway.edge.storage import rows
 from gateway.edge.storage.offline_store import offline_store
-from gateway.edge.storage.persistence import PUT_ACCOUNT, PUT_GROUP
-from gateway.edge.storage.store import Statement, Store, StoreRefused, StoreUnavailable
+from gateway.edge.storage.store import Store, StoreRefused, StoreUnavailable
 from gateway.licensing import MODELS
 from gateway.operator_client import Operator, OperatorError
 
@@ -249,8 +249,8 @@ async def _fill(settings: Settings, office: Office, speed: float) -> None:
     store = Store(settings.store.path, tuple, time.monotonic)
     await store.open()
     try:
-        accounts = [Statement(PUT_ACCOUNT, (worker.desk.account, "[]")) for worker in office.workers]
-        group = Statement(PUT_GROUP, ("management", json.dumps(office.team(0)), True))
+        accounts = [rows.put_account(worker.desk.account or "", ()) for worker in office.workers]
+        group = rows.put_group("management", Group(office.team(0), True))
         await store.write([*accounts, group])
         await simulated_history.write(store, office, past, HISTORY, time.time())
     finally:

@@ -17,14 +17,13 @@ from typing import Any
 from config.loader import ConfigError
 from gateway import operator_client
 from gateway.cli.options import config_options, settings_from
-from gateway.core.counting.session import is_id, utc
-from gateway.core.registration.messages import instant
+from gateway.core.formats import ID_FORM, instant, is_id, utc
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.api.licenses import license_document
-from gateway.edge.server.registration import KeyRefused
+from gateway.edge.machine import KeyRefused
 from gateway.edge.storage.offline_store import OfflineStore, offline_store
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
-from gateway.licensing import OFFERS
+from gateway.licensing import DEFAULT_MODEL, OFFERS
 from gateway.operator_client import Operator, part, table
 
 HELP = "Sell, change and revoke licenses of a registrar; ask for a license, answer and install it by hand."
@@ -55,7 +54,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         lists=True,
     )
     add.add_argument("serial", type=_serial)
-    add.add_argument("--model", choices=tuple(OFFERS), default="trueconf", help="license model (default %(default)s)")
+    add.add_argument(
+        "--model", choices=tuple(OFFERS), default=DEFAULT_MODEL, help="license model (default %(default)s)"
+    )
     add.add_argument("--edition", help="edition, such as free, server or enterprise")
     add.add_argument(
         "--limit",
@@ -104,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _serial(text: str) -> str:
     if not is_id(text):
-        raise argparse.ArgumentTypeError("a serial is 1-128 characters of A-Z a-z 0-9 . _ @ : + -")
+        raise argparse.ArgumentTypeError(f"a serial is {ID_FORM}")
     return text
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ipaddress
 import json
 import resource
 import secrets
@@ -19,6 +18,8 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from gateway import operator_client
+from gateway.core.addresses import ip_address, is_loopback
+from gateway.core.counting.session import KINDS
 from gateway.load.coordinator import Comparison, Coordinator, LoadError, LoadResult
 from gateway.load.worker import Plan
 
@@ -50,7 +51,6 @@ _TRANSPORTS: dict[str, list[Transport]] = {
     "websocket": ["websocket"],
     "mix": ["tcp", "websocket"],
 }
-_KINDS = ("app", "browser", "room", "videobar", "kiosk", "tv", "sdk", "sip", "h323", "rtsp", "welcome", "console")
 
 
 def count(text: str) -> int:
@@ -100,7 +100,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--processes", metavar="P", type=count, help=f"processes (default: one for each {PER_PROCESS} connections)")
     add("--accounts", choices=("none", "distinct"), default="none", help="accounts to claim (default %(default)s)")
-    add("--kind", choices=_KINDS, default="app", help="what the clients are (default %(default)s)")
+    add("--kind", choices=sorted(KINDS), default="app", help="what the clients are (default %(default)s)")
     add("--host", default="127.0.0.1", help="the gateway; nothing else is ever contacted (default %(default)s)")
     add("--tcp-port", metavar="PORT", type=int, default=4307, help="its TCP door (default %(default)s)")
     add("--websocket-port", metavar="PORT", type=int, default=4308, help="its WebSocket door (default %(default)s)")
@@ -171,8 +171,7 @@ def plans(args: argparse.Namespace, files: int, address: str) -> list[Plan]:
 
 def _loopback(address: str) -> bool:
     """Whether 127.0.0.x may be a source: Linux has all of 127/8, others only the first."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    return sys.platform == "linux" and ip.version == 4 and ip.is_loopback
+    return sys.platform == "linux" and ip_address(address).version == 4 and is_loopback(address)
 
 
 async def _load(args: argparse.Namespace) -> LoadResult:

@@ -35,6 +35,7 @@ class Command(Protocol):
 
 COMMANDS = {
     "serve": ("gateway.cli.serve", "run the gateway"),
+    "replay": ("gateway.cli.replay", "apply a recording of serve --record again, under the same terms or others"),
     "check": ("gateway.cli.check", "say whether a configuration is good"),
     "status": ("gateway.cli.status", "show pools, connections and registration of a running gateway"),
     "report": ("gateway.cli.report", "show use, denials and how many seats would have been enough"),

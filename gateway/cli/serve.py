@@ -18,10 +18,10 @@ from config.loader import ConfigError
 from config.rules import warnings
 from config.settings import Settings
 from gateway.cli.options import config_options, settings_from
-from gateway.core.admission.snapshot import PoolView, snapshot
+from gateway.core.admission.snapshot import PoolView
 from gateway.edge.api.authorization import OperatorTokenRequired
 from gateway.edge.gateway import Gateway
-from gateway.edge.server.registration import KeyRefused
+from gateway.edge.machine import KeyRefused
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 
@@ -50,6 +50,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ready-file", metavar="FILE", type=Path, help="written as JSON with the ports in use, once they are open"
     )
+    parser.add_argument(
+        "--record",
+        metavar="FILE",
+        type=Path,
+        help="write every command to a new file, for `tallygate replay`; it holds names and addresses",
+    )
 
 
 def run(args: argparse.Namespace, *, clients: bool = True) -> int:
@@ -61,9 +67,12 @@ def run(args: argparse.Namespace, *, clients: bool = True) -> int:
         return 1
     before, files = raise_file_limit()
     with asyncio.Runner(loop_factory=fast_loop()) as runner:
-        return runner.run(
-            _serve(Gateway(settings, files=files, ready=args.ready_file, clients=clients), args, before, files)
-        )
+        return runner.run(_serve(_gateway(settings, args, files, clients=clients), args, before, files))
+
+
+def _gateway(settings: Settings, args: argparse.Namespace, files: int, *, clients: bool) -> Gateway:
+    record = getattr(args, "record", None)
+    return Gateway(settings, files=files, ready=args.ready_file, record=record, clients=clients)
 
 
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -179,7 +188,7 @@ def screen(gateway: Gateway, before: int, files: int) -> str:
         *_registrar(gateway),
         "",
         *(_licensing(gateway) if runtime.clients else ()),
-        f"  capacity   {runtime.max_connections:,} connections; open files {before:,} raised to {files:,}"
+        f"  capacity   {runtime.budget.max_connections:,} connections; open files {before:,} raised to {files:,}"
         + (", on uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else ""),
         *(f"  warning    {warning}" for warning in warnings(settings)),
     ]
@@ -199,7 +208,7 @@ def _clients(gateway: Gateway) -> list[str]:
 
 def _licensing(gateway: Gateway) -> list[str]:
     settings, runtime = gateway.runtime.settings, gateway.runtime
-    seen = snapshot(runtime.admission, runtime.clock.mono())
+    seen = runtime.snapshot()
     return [
         f"  license    {seen.model}{', ' + seen.edition + ' edition' if seen.edition else ''}: "
         + ", ".join(_limit(pool) for pool in seen.pools if pool.model == seen.model)

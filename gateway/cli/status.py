@@ -13,7 +13,7 @@ import textwrap
 from typing import Any
 
 from gateway import operator_client
-from gateway.core.counting.session import duration_text
+from gateway.core.formats import duration_text
 
 HELP = "Show pools, connections, conferences and the registration of a running gateway."
 EXAMPLES = """\

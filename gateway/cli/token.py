@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway import operator_client
-from gateway.core.counting.session import is_id, utc
+from gateway.core.formats import is_id, utc
 from gateway.edge.storage.audit_log import RESERVED
 from gateway.edge.storage.offline_store import offline_store
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable

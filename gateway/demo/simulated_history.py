@@ -1,30 +1,25 @@
-"""The history of an office: days of its traffic, lived by the same books and written by the same archive as a
-gateway's, with a clock of their own.
+"""The history of an office: days of its traffic, decided and written by the same code as a gateway's.
 
-Only the clock is invented. Every step is decided by the admission, hours and holds and refusals are what the books made
-of it, and the archive writes them as it would have.
+Only the clock is invented. Every step is a command, and what comes of it is written as a gateway would have written it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
-from gateway.core.admission.decisions import Admission
-from gateway.core.admission.lease_administration import LeaseAdministration
-from gateway.core.admission.outcome import GatewayRules
+from config.settings import Settings
+from gateway.core.admission.apply import apply
+from gateway.core.admission.commands import Command, End, Hello, Join, Leave, Sleep, Tick, Wake
+from gateway.core.admission.decision import Decision
+from gateway.core.admission.directory import Group
+from gateway.core.admission.state import State
 from gateway.core.counting.session import Instant, Session
-from gateway.core.reporting.history import History
-from gateway.core.wire.messages import Request
-from gateway.demo.scenario import DAY
+from gateway.demo.scenario import DAY, Actor, Office, ScenarioStep
 from gateway.edge.storage.history_store import HistoryStore
+from gateway.edge.storage.store import Store
+from gateway.edge.terms import terms_of
 from gateway.licensing import MODELS
-
-if TYPE_CHECKING:
-    from config.settings import Settings
-    from gateway.demo.scenario import Actor, Office, ScenarioStep
-    from gateway.edge.storage.store import Store
 
 LOOK = 600.0
 """Seconds of history between two looks at what has run out and what is to be written."""
@@ -37,16 +32,16 @@ class SimulatedHistory:
     def __init__(self, office: Office, settings: Settings, start: float) -> None:
         """`start` is in seconds UTC."""
         license = settings.license
-        models = [MODELS[name].model(license.terms[name]) for name in (license.model, *license.shadows)]
         self.now = Instant(0.0, start)
-        self.admission = Admission(
-            models, GatewayRules(), self.now, enforce=license.enforce, overdraft=license.overdraft
-        )
-        self.leasing = LeaseAdministration(self.admission)
-        self.history = History(self.admission.ledgers, settings.history.true_denial_window)
+        terms = terms_of(settings, None, (license.model, *license.shadows), 0)
+        self.state = State(terms, MODELS, self.now)
+        self.state.directory.groups["management"] = Group(office.team(0), permanent=True)
         self._office = office
         self._there: dict[int, Session] = {}
-        self._numbers = 0
+
+    def apply(self, command: Command) -> Decision:
+        """Decide now."""
+        return apply(self.state, command, self.now)
 
     def wait(self, until: float) -> None:
         """Let time pass until an instant in seconds UTC."""
@@ -62,30 +57,26 @@ class SimulatedHistory:
             case "go":
                 self._go(step.actor)
             case "sleep" if session is not None:
-                self.admission.sleep(session, self.now)
+                self.apply(Sleep(session.number))
             case "wake" if session is not None:
-                self.admission.wake(session, self.now)
+                self.apply(Wake(session.number))
             case "join" if session is not None and step.meeting is not None:
                 name, access, mode = step.meeting
                 if not session.conferences:
-                    fields = {"conference": name, "access": access, "mode": mode, "host": step.host, "scheduled": False}
-                    self.admission.join(session, Request("join", fields | {"server": None}, None), self.now)
+                    self.apply(Join(session.number, name, host=step.host, access=access, mode=mode))
             case "leave" if session is not None and session.conferences and step.meeting is not None:
-                self.admission.leave(session, Request("leave", {"conference": step.meeting.name}, None), self.now)
+                self.apply(Leave(session.number, step.meeting.name))
 
     def _come(self, actor: Actor) -> None:
-        self._numbers += 1
-        session = Session(
-            self._numbers, kind=actor.kind, account=actor.account, device=actor.device, client=actor.client,
-            address=ADDRESS, transport=actor.transport, since=self.now.wall,
-        )  # fmt: skip
-        if self.admission.hello(session, self.now).refused is None:
-            self._there[actor.number] = session
+        hello = Hello(actor.kind, actor.account, actor.device, "", actor.client, ADDRESS, actor.transport)
+        number = self.apply(hello).session
+        if number is not None:
+            self._there[actor.number] = self.state.sessions.by_number[number]
 
     def _go(self, actor: int) -> None:
         session = self._there.pop(actor, None)
         if session is not None:
-            self.admission.end(session, "bye", self.now)
+            self.apply(End(session.number, "bye"))
 
     def close(self) -> None:
         """Everybody goes."""
@@ -100,9 +91,9 @@ async def write(store: Store, office: Office, settings: Settings, days: int, unt
     """
     first = until // DAY * DAY - days * DAY
     month = SimulatedHistory(office, settings, first)
-    archive = HistoryStore(month.history, store, settings.history.keep)
-    await archive.open(month.now)
-    month.leasing.redistribute(office.team(0), month.now)
+    archive = HistoryStore(month.state.history, store, settings.history.keep)
+    await archive.open()
+    month.apply(Tick())
     looked = first
     for day in range(days + 1):
         midnight = first + day * DAY
@@ -116,6 +107,7 @@ async def write(store: Store, office: Office, settings: Settings, days: int, unt
     await _look(month, archive, looked, until)
     month.wait(until)
     month.close()
+    month.apply(Tick())
     archive.close(month.now)
 
 
@@ -124,7 +116,7 @@ async def _look(month: SimulatedHistory, archive: HistoryStore, looked: float, u
     while looked + LOOK <= until:
         looked += LOOK
         month.wait(looked)
-        month.leasing.expire(month.now)
+        month.apply(Tick())
         archive.poll(month.now)
         await asyncio.sleep(0)
     return looked

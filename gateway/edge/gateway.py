@@ -15,9 +15,11 @@ from pathlib import Path
 from config import keys
 from config.settings import Settings
 from gateway.edge.api.server import OperatorPort
+from gateway.edge.machine import Clock
 from gateway.edge.server.registration_agent import RegistrationAgent
-from gateway.edge.server.runtime import Clock, Runtime
+from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.audit_log import GATEWAY
+from gateway.edge.storage.command_recorder import CommandRecorder
 
 GARBAGE = (50_000, 50, 50)
 """Thresholds of the garbage collector: a full collection over many connections would delay everybody's heartbeats."""
@@ -39,13 +41,15 @@ class Gateway:
         files: int,
         clock: Clock | None = None,
         ready: Path | None = None,
+        record: Path | None = None,
         clients: bool = True,
     ) -> None:
         self.settings = settings
         self._ready = ready
+        self._recorder = CommandRecorder(record) if record is not None else None
         self._trouble = ""
         self.runtime = Runtime(settings, clock or Clock(time.monotonic, time.time), files=files, clients=clients)
-        self.runtime.registration.listeners = self._attend
+        self.runtime.registration.switch_doors = self._switch_doors
         self.agent = RegistrationAgent(self.runtime, self.runtime.registration)
         self.operator = OperatorPort(self.runtime)
 
@@ -61,6 +65,9 @@ class Gateway:
         context = tls_context(listen.tls_certificate, listen.tls_key)
         try:
             await self.runtime.restore()
+            if self._recorder is not None:
+                self._recorder.open(self.runtime.state)
+                self.runtime.record(self._recorder)
             await self.operator.open(listen.operator_host, listen.operator)
             for listener in self.runtime.listeners:
                 listener.tls = context
@@ -84,7 +91,7 @@ class Gateway:
         for listener, port in ((self.runtime.tcp, listen.tcp), (self.runtime.websocket, listen.websocket)):
             listener.open(listen.host, listener.last_port or port, reuse_port=listen.reuse_port)
 
-    def _attend(self, *, open: bool) -> bool:
+    def _switch_doors(self, *, open: bool) -> bool:
         """Open the client doors again, or close them and send everybody away; whether that could be done."""
         if not self.runtime.clients:
             return True
@@ -115,6 +122,8 @@ class Gateway:
         await self.operator.close()
         self.runtime.history_store.close(self.runtime.now())
         await self.runtime.persistence.close()
+        if self._recorder is not None:
+            self._recorder.close()
         self._tell_ports()
 
     def _tell_ports(self) -> None:

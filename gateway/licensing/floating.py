@@ -5,26 +5,26 @@ Counted once, from `welcome` to the end of the session: every connection, device
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from config.values import Count, Seconds
+from config.values import Count, Seconds, setting
 from gateway.core.counting.license_model import CONNECTION_ENDS, LicenseModel, PoolTerms
 from gateway.core.counting.session import Key, Seat, Session
+from gateway.licensing.model_info import ModelInfo, PoolInfo, TermsRule
 
 
 @dataclass(frozen=True, slots=True)
 class Floating:
     """Settings of `[license.floating]`."""
 
-    limit: Count = 0
-    """Seats, 0 for no limit."""
-    key: Literal["connection", "device", "account", "address"] = "connection"
-    """What takes one seat."""
-    linger: Seconds = 0.0
-    """How long a seat is kept for its key after an abrupt loss of the connection."""
-    reserve: tuple[str, ...] = ()
-    """Keys that always hold a seat: account, `account/device` or address, as `key` says."""
+    limit: Count = setting(0, live=True, help="Seats, 0 for no limit.")
+    key: Literal["connection", "device", "account", "address"] = setting("connection", help="What takes one seat.")
+    linger: Seconds = setting(0.0, help="How long a seat is kept for its key after an abrupt loss of the connection.")
+    reserve: tuple[str, ...] = setting(
+        (), help="Keys that always hold a seat: account, `account/device` or address, as `key` says."
+    )
 
 
 def floating(terms: Floating) -> LicenseModel:
@@ -52,3 +52,20 @@ def _key(key: str, session: Session) -> Key:
 def _reserved(key: str, text: str) -> Key:
     account, slash, device = text.rpartition("/")
     return (account.lower(), device) if key == "device" and slash else text.lower()
+
+
+def _reserve_fits(terms: Floating) -> Iterator[tuple[str, str]]:
+    reserved = len(set(terms.reserve))
+    if terms.limit and reserved > terms.limit:
+        yield "reserve", f"has {reserved} keys, license.floating.limit is {terms.limit}"
+
+
+FLOATING = ModelInfo(
+    "floating",
+    "Floating",
+    Floating,
+    floating,
+    {"seats": PoolInfo("Seats", "seat", "seats", limit="limit")},
+    product="floating",
+    rules=(TermsRule(("reserve", "limit"), _reserve_fits),),
+)

@@ -7,36 +7,44 @@ connection.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from config.values import Count, Positive
-from gateway.core.counting.ledger import Ledger
-from gateway.core.counting.license_model import CONFERENCE_ENDS, LEASE_ENDS, Attempt, LicenseModel, PoolTerms, Refusal
+from config.values import Count, Positive, setting
+from gateway.core.counting.license_model import (
+    CONFERENCE_ENDS,
+    LEASE_ENDS,
+    Attempt,
+    Holdings,
+    LicenseModel,
+    PoolTerms,
+    Refusal,
+)
 from gateway.core.counting.session import Conference, Seat, Session
 from gateway.licensing.epop import one_line
+from gateway.licensing.model_info import ModelInfo, PoolInfo, PoolNeed
 
 
 @dataclass(frozen=True, slots=True)
 class NefsisConcurrent:
     """Settings of `[license.nefsis-concurrent]`."""
 
-    users: Count = 25
-    """Connections, hosts included, that may take part in live conferences at once."""
+    users: Count = setting(
+        25, live=True, help="Connections, hosts included, that may take part in live conferences at once."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class NefsisNamed:
     """Settings of `[license.nefsis-named]`."""
 
-    hosts: Count = 5
-    """Accounts that may be named as hosts (N of `N x M`)."""
-    participants: Positive = 25
-    """Connections in each conference (M of `N x M`)."""
-    naming: Literal["first-use", "listed"] = "first-use"
-    """Whether an account is named when it first hosts, or only by the operator."""
-    host_is_participant: bool = True
-    """Whether a connection that joined as host counts inside M."""
+    hosts: Count = setting(5, live=True, help="Accounts that may be named as hosts (N of `N x M`).")
+    participants: Positive = setting(25, live=True, help="Connections in each conference (M of `N x M`).")
+    naming: Literal["first-use", "listed"] = setting(
+        "first-use", help="Whether an account is named when it first hosts, or only by the operator."
+    )
+    host_is_participant: bool = setting(True, help="Whether a connection that joined as host counts inside M.")
 
 
 def nefsis_concurrent(terms: NefsisConcurrent) -> LicenseModel:
@@ -61,26 +69,26 @@ def nefsis_named(terms: NefsisNamed) -> LicenseModel:
                 taken.append(("participants", (conference.id, session.number)))
         return tuple(dict.fromkeys(taken))
 
-    def conference(attempt: Attempt, ledger: Ledger) -> Refusal | None:
+    def conference(attempt: Attempt, holdings: Holdings) -> Refusal | None:
         room = attempt.conference
         if room is None or not (room.live or attempt.opens):
             return None
-        return _host_refused(attempt, room, ledger) or _room_refused(attempt, room)
+        return _host_refused(attempt, room, holdings) or _room_refused(attempt, room)
 
-    def _host_refused(attempt: Attempt, room: Conference, ledger: Ledger) -> Refusal | None:
+    def _host_refused(attempt: Attempt, room: Conference, holdings: Holdings) -> Refusal | None:
         session = attempt.session
-        hosting = attempt.host or (not ledger.enforced and room.has_no_host and session.account is not None)
+        hosting = attempt.host or (not holdings.enforced and room.has_no_host and session.account is not None)
         if not hosting:
             return Refusal("host_not_named", "hosts") if attempt.opens else None
         if session.identity is None:
             return Refusal("host_not_named", "hosts")
         if any(
-            other.live and other is not room and _hosts(each, other, ledger.enforced)
+            other.live and other is not room and _hosts(each, other, holdings.enforced)
             for each in attempt.same_account_sessions
             for other in each.conferences
         ):
             return Refusal("host_busy", "hosts")
-        named = session.identity in ledger.pools["hosts"].leases
+        named = holdings.is_leased("hosts", session.identity)
         return Refusal("host_not_named", "hosts") if terms.naming == "listed" and not named else None
 
     def _room_refused(attempt: Attempt, room: Conference) -> Refusal | None:
@@ -113,3 +121,34 @@ def nefsis_named(terms: NefsisNamed) -> LicenseModel:
 def _hosts(session: Session, conference: Conference, enforced: bool) -> bool:
     hosting = conference.members[session] or (not enforced and conference.implied_host is session)
     return hosting and session not in conference.released_hosts
+
+
+def _hosts_by_participants(terms: NefsisNamed, needs: Mapping[str, PoolNeed]) -> str:
+    """Named use is sold as hosts x participants, and more of one does not make up for less of the other."""
+    hosts, each = needs["hosts"].seats or 0, needs["participants"].each or 0
+    possible = hosts <= terms.hosts and each <= terms.participants
+    crowd = f", {each} in one conference" if each > terms.participants or possible else ""
+    needed = f"{'' if possible else 'not possible, '}{NEFSIS_NAMED.pools['hosts'].counted(hosts)}{crowd}"
+    return f" {terms.hosts} \N{MULTIPLICATION SIGN} {terms.participants}: {needed}"
+
+
+NEFSIS_CONCURRENT = ModelInfo(
+    "nefsis-concurrent",
+    "Nefsis concurrent",
+    NefsisConcurrent,
+    nefsis_concurrent,
+    {"concurrent": PoolInfo("Concurrent users", "user", "users", limit="users")},
+    product="Nefsis",
+)
+NEFSIS_NAMED = ModelInfo(
+    "nefsis-named",
+    "Nefsis named hosts",
+    NefsisNamed,
+    nefsis_named,
+    {
+        "hosts": PoolInfo("Named hosts", "host", "hosts", limit="hosts"),
+        "participants": PoolInfo("Participants", "participant", "participants", limit="participants"),
+    },
+    product="Nefsis",
+    sizing=_hosts_by_participants,
+)

@@ -11,21 +11,23 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from config.values import Count, PositiveSeconds
-from gateway.core.counting.ledger import Ledger
+from config.values import Count, PositiveSeconds, setting
 from gateway.core.counting.license_model import (
     CONFERENCE_ENDS,
     CONNECTION_ENDS,
     LEASE_ENDS,
     Attempt,
     Extension,
+    Holdings,
     LicenseModel,
     PoolTerms,
     Refusal,
-    seats_held,
+    pools_held,
 )
-from gateway.core.counting.session import Seat, Session, utc
-from gateway.core.registration.messages import FREE, Grant
+from gateway.core.counting.session import Seat, Session
+from gateway.core.formats import utc
+from gateway.core.registration.grant import Grant
+from gateway.licensing.model_info import ModelInfo, PoolInfo
 
 USER_RIGHTS = (
     "p2p_call",
@@ -55,37 +57,49 @@ INTERNAL_RIGHTS = (
 class TrueConf:
     """Settings of `[license.trueconf]`; None takes the edition's default."""
 
-    edition: Literal["free", "server", "enterprise"] = "server"
-    """The edition the license is for."""
-    support: Literal["basic", "extended", "full"] = "basic"
-    """Technical support package; live streaming needs extended or full."""
-    pro: Count = 10
-    """PRO users: accounts that may take part in group conferences. No limit in the enterprise edition."""
-    online: Count | None = None
-    """Online users: devices signed in at once. Default: pro x 3 / 2 rounded up; free edition 1000."""
-    online_packs: tuple[Literal[50, 100, 200, 300, 400, 500], ...] = ()
-    """Extra packs of online users, added to `online`."""
-    guest: Count = 1
-    """Guests in public conferences at once."""
-    gateway: Count = 1
-    """SIP, H.323 and RTSP endpoints in conferences at once."""
-    sdk: bool = False
-    """Whether SDK client applications may connect."""
-    pro_lease: PositiveSeconds = 24 * 3600.0
-    """How long a temporary PRO license outlives the last leave."""
-    redistribute_every: PositiveSeconds = 24 * 3600.0
-    """Time between redistributions of permanent PRO licenses, counted from the start."""
-    allow_pro_requests: bool = False
-    """Whether a user may ask for a temporary PRO license without joining a conference."""
-    max_conferences: Count | None = None
-    """Live group conferences at once, 0 for no limit. Default: no limit; free edition 1."""
-    max_participants: Count | None = None
-    """Members of one live group conference, 0 for no limit. Default: no limit; free edition 10."""
+    edition: Literal["free", "server", "enterprise"] = setting("server", help="The edition the license is for.")
+    support: Literal["basic", "extended", "full"] = setting(
+        "basic", help="Technical support package; live streaming needs extended or full."
+    )
+    pro: Count = setting(
+        10,
+        live=True,
+        help="PRO users: accounts that may take part in group conferences. No limit in the enterprise edition.",
+    )
+    online: Count | None = setting(
+        None,
+        live=True,
+        help="Online users: devices signed in at once. Default: pro x 3 / 2 rounded up; free edition 1000.",
+    )
+    online_packs: tuple[Literal[50, 100, 200, 300, 400, 500], ...] = setting(
+        (), live=True, help="Extra packs of online users, added to `online`."
+    )
+    guest: Count = setting(1, live=True, help="Guests in public conferences at once.")
+    gateway: Count = setting(1, live=True, help="SIP, H.323 and RTSP endpoints in conferences at once.")
+    sdk: bool = setting(False, help="Whether SDK client applications may connect.")
+    pro_lease: PositiveSeconds = setting(24 * 3600.0, help="How long a temporary PRO license outlives the last leave.")
+    redistribute_every: PositiveSeconds = setting(
+        24 * 3600.0, help="Time between redistributions of permanent PRO licenses, counted from the start."
+    )
+    allow_pro_requests: bool = setting(
+        False, help="Whether a user may ask for a temporary PRO license without joining a conference."
+    )
+    max_conferences: Count | None = setting(
+        None, live=True, help="Live group conferences at once, 0 for no limit. Default: no limit; free edition 1."
+    )
+    max_participants: Count | None = setting(
+        None,
+        live=True,
+        help="Members of one live group conference, 0 for no limit. Default: no limit; free edition 10.",
+    )
 
 
+FREE = "free"
+"""The edition that needs the connection."""
 FREE_PARTICIPANTS = 10
 """Members of the one conference of the free edition."""
-EDITIONS = ("server", "free", "enterprise")
+POOLS = ("online", "pro", "guest", "gateway")
+"""The pools, in the order in which they are asked and told."""
 
 
 def sold(terms: TrueConf, grant: Grant) -> TrueConf:
@@ -96,17 +110,22 @@ def sold(terms: TrueConf, grant: Grant) -> TrueConf:
     if grant.edition == FREE:
         stricter = 0 < (terms.max_participants or 0) < FREE_PARTICIPANTS
         changes |= {"max_conferences": None, "max_participants": terms.max_participants if stricter else None}
-    return replace(terms, sdk="sdk" in grant.extensions and grant.edition != FREE, **changes)
+    return replace(terms, sdk="sdk" in _extensions_of(grant), **changes)
+
+
+def _extensions_of(grant: Grant) -> set[str]:
+    """What a license names; no free edition has an SDK (COUNTING.md, TrueConf)."""
+    return set(grant.extensions) - ({"sdk"} if grant.edition == FREE else set())
 
 
 def trueconf(terms: TrueConf) -> LicenseModel:
     """Four pools; what an edition or an extension forbids is refused before any pool is asked."""
-    free = terms.edition == "free"
+    free = terms.edition == FREE
     max_conferences = _or(terms.max_conferences, 1 if free else 0)
     max_participants = _or(terms.max_participants, FREE_PARTICIPANTS if free else 0)
     online = _or(terms.online, 1000 if free else math.ceil(terms.pro * 3 / 2)) + sum(terms.online_packs)
 
-    def forbids(attempt: Attempt, ledger: Ledger) -> Refusal | None:
+    def forbids(attempt: Attempt, ledger: Holdings) -> Refusal | None:
         session, room = attempt.session, attempt.conference
         strange = (session.kind == "sdk" and not terms.sdk) or (free and session.home)
         if strange and (ledger.enforced or room is None):  # a shadow has recorded it at hello
@@ -121,12 +140,12 @@ def trueconf(terms: TrueConf) -> LicenseModel:
             return _refusal("extension_missing", attempt)
         return None
 
-    def conference(attempt: Attempt, _: Ledger) -> Refusal | None:
+    def conference(attempt: Attempt, _: Holdings) -> Refusal | None:
         room = attempt.conference
         if room is None or not room.group:
             return None
         pool = _pool_of(attempt.session, attempt.request)
-        live = len(attempt.conferences.live_groups)
+        live = attempt.live_groups
         if attempt.opens and max_conferences and live >= max_conferences:
             return Refusal("conference_limit", pool, live, max_conferences)
         joins = attempt.request == "join" and (room.live or attempt.opens)
@@ -134,15 +153,15 @@ def trueconf(terms: TrueConf) -> LicenseModel:
             return Refusal("conference_full", pool, len(room.members), max_participants)
         return None
 
-    def standing(session: Session, ledger: Ledger) -> dict[str, Any]:
-        told = seats_held(session, ledger)
-        held = session.user and session.account is not None and session.account in ledger.pools["pro"].claims
+    def entitlements(session: Session, holdings: Holdings) -> dict[str, Any]:
+        told = pools_held(session, holdings)
+        account = session.account if session.user else None
+        held = account is not None and holdings.holds("pro", account)
         if held and "pro" not in told["seats"]:
             names = {*told["seats"], "pro"}
-            told["seats"] = [name for name in ledger.pools if name in names]
-        lease = ledger.pools["pro"].leases.get(session.account) if session.user and session.account else None
+            told["seats"] = [name for name in POOLS if name in names]
         told["rights"] = _rights(session, pro=held or terms.edition == "enterprise")
-        told["pro_expires"] = utc(lease.expires) if lease is not None else None
+        told["pro_expires"] = utc(holdings.lease_expires("pro", account)) if account is not None else None
         return told
 
     return LicenseModel(
@@ -184,7 +203,7 @@ def trueconf(terms: TrueConf) -> LicenseModel:
         seats=seats,
         forbids=forbids,
         conference_rule=conference,
-        entitlements=standing,
+        entitlements=entitlements,
         account_pool="pro",
         allows_reservations=not free,
         allows_requests=lambda session: terms.allow_pro_requests and session.user,
@@ -245,7 +264,7 @@ def rights(edition: str | None) -> dict[str, list[str]]:
 
 def _extensions(terms: TrueConf) -> tuple[Extension, ...]:
     """The first table of the source."""
-    paid = terms.edition != "free"
+    paid = terms.edition != FREE
     enterprise = terms.edition == "enterprise"
     return (
         Extension("ldap", "LDAP/Active Directory", "free", True),
@@ -271,3 +290,24 @@ def _extensions(terms: TrueConf) -> tuple[Extension, ...]:
         Extension("border-controller", "Border Controller", "included in Enterprise", enterprise),
         Extension("sdk", "SDK applications", "on request", terms.sdk),
     )
+
+
+TRUECONF = ModelInfo(
+    "trueconf",
+    "TrueConf",
+    TrueConf,
+    trueconf,
+    {
+        "pro": PoolInfo("PRO users", "PRO", "PRO", limit="pro"),
+        "online": PoolInfo("Online users", "online", "online", limit="online"),
+        "guest": PoolInfo("Guests", "guest", "guests", limit="guest"),
+        "gateway": PoolInfo("Gateway connections", "gateway connection", "gateway connections", limit="gateway"),
+    },
+    editions=("server", FREE, "enterprise"),
+    needs_connection=(FREE,),
+    sold_by_default=True,
+    sold=sold,
+    extensions=_extensions_of,
+    rights=rights,
+    redistribute_every="redistribute_every",
+)

@@ -1,46 +1,80 @@
-/* Speaking with the gateway: the operator's token, requests, and errors that are sentences.
+/* Requests to the gateway's API, with the operator's token; errors are sentences for people. */
 
-The token is in this module's memory and nowhere else: it is gone with the page.
-*/
+import { asSentence } from "./format.js";
 
-import { sentence } from "./format.js";
+export const UNREACHABLE = "The gateway cannot be reached.";
 
-let token = "";
-
-/** What the gateway refused, or that it could not be asked; `message` is for people. */
+/** A request that was refused, or could not be made. */
 export class ApiError extends Error {
-  constructor(status, code, message) {
+  /**
+   * @param {number} status The HTTP status; 0 where the gateway cannot be reached.
+   * @param {string} code The `error` of the answer, such as "scope"; "unreachable" where there is none.
+   * @param {string} method The method of the request.
+   * @param {string} message A sentence.
+   */
+  constructor(status, code, method, message) {
     super(message);
     this.status = status;
     this.code = code;
+    this.method = method;
   }
 }
 
-/** Use this operator's token from now on; empty for none. */
-export function identify(secret) {
-  token = secret.trim();
-}
+/** Makes requests. The operator's token is in the memory of this object and nowhere else: it is gone with the page. */
+export class ApiClient {
+  #token = "";
 
-export const identified = () => token !== "";
+  /** Use this operator token from here on; an empty one is none. */
+  set token(secret) {
+    this.#token = secret.trim();
+  }
 
-/** The response to a request, whatever its status; `ApiError` where the gateway cannot be reached. */
-export async function ask(method, path, { body, signal, accept } = {}) {
-  const headers = {};
-  if (accept) headers.Accept = accept;
-  if (token) headers.Authorization = `Bearer ${token}`;
-  if (body !== undefined) headers["Content-Type"] = "application/json";
-  const told = body === undefined ? undefined : JSON.stringify(body);
-  try {
-    return await fetch(path, { method, headers, body: told, signal, cache: "no-store", credentials: "omit" });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ApiError(0, "unreachable", "The gateway cannot be reached.");
+  get hasToken() {
+    return this.#token !== "";
+  }
+
+  /**
+   * Make a request.
+   *
+   * @param {string} method
+   * @param {string} path Relative to the page.
+   * @param {{body?: object, signal?: AbortSignal, accept?: string}} options `body` is sent as JSON.
+   * @returns {Promise<Response>} The response, whatever its status.
+   * @throws {ApiError} Where the gateway cannot be reached; an `AbortError` where `signal` ended the request.
+   */
+  async send(method, path, { body, signal, accept } = {}) {
+    const headers = {};
+    if (accept) headers.Accept = accept;
+    if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    const content = body === undefined ? undefined : JSON.stringify(body);
+    try {
+      return await fetch(path, { method, headers, body: content, signal, cache: "no-store", credentials: "omit" });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ApiError(0, "unreachable", method, UNREACHABLE);
+    }
+  }
+
+  /**
+   * Make a request that must succeed; parameters and `AbortError` as for `send`.
+   *
+   * @returns {Promise<Response>} The response, with a status of success.
+   * @throws {ApiError} Where the gateway refuses, or cannot be reached.
+   */
+  async request(method, path, options) {
+    const response = await this.send(method, path, options);
+    if (!response.ok) throw await refusal(method, response);
+    return response;
   }
 }
 
-/** The response where it is good; `ApiError` where it is not. */
-export async function answered(response) {
-  if (response.ok) return response;
+/**
+ * What a response without success says.
+ *
+ * @returns {Promise<ApiError>}
+ */
+export async function refusal(method, response) {
   let code = "error";
   let detail = response.statusText;
   try {
@@ -48,15 +82,15 @@ export async function answered(response) {
   } catch {
     detail = detail || `status ${response.status}`;
   }
-  throw new ApiError(response.status, code, explained(response.status, code, detail ?? ""));
+  return new ApiError(response.status, code, method, explanation(response.status, code, detail ?? ""));
 }
 
-function explained(status, code, detail) {
-  const said = sentence(detail);
+function explanation(status, code, detail) {
+  const text = asSentence(detail);
   if (code === "scope") return "Your token may look but not act: this needs the scope admin.";
   if (status === 503 && code === "store_unavailable") {
-    return `The store is unavailable; what you asked for is in effect, but not yet durable. ${said}`;
+    return `The store is unavailable; what you asked for is in effect, but not yet durable. ${text}`;
   }
-  if (status === 429) return `${said} Wait a moment and try again.`;
-  return said;
+  if (status === 429) return `${text} Wait a moment and try again.`;
+  return text;
 }

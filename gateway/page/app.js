@@ -1,61 +1,79 @@
-/* The page: it knows the views, shows the one that the address names, and hands each the state of the gateway.
+/* The page: what is around the views, and which of them is open.
 
-A view is a module that exports `view`:
-  { id, title, needs(state) -> bool, open(root, app), update(state), close() }
-`needs` says whether its tab is shown; `open` builds it into an empty section; `update` is told each new state while it
-is open, and once right after `open`; `close` stops its timers and requests. `app` is the object below.
+A view is a class:
+  static id         its name in the address: `#/ID`
+  static title      the text of its tab and its heading
+  static isShown(state)  whether there is a tab for it
+  constructor(app, root)  `app` is the `App` below, `root` an empty section
+  open()            builds it, and begins to ask for what it shows
+  update(state)     is called with every new state of the gateway while it is open, and once right after `open`
+  close()           ends its timers and requests
+The state is what `GET /api/events` sends.
 */
 
-import { answered, ApiError, ask, identified, identify } from "./api.js";
-import { view as audit } from "./audit.js";
-import { view as conferences } from "./conferences.js";
-import { view as connections } from "./connections.js";
-import { confirmed } from "./dialog.js";
-import { arrange, el, fill, say } from "./dom.js";
-import { clock, instant, modelTitle } from "./format.js";
-import { view as history } from "./history.js";
-import { login } from "./login.js";
-import { view as pro } from "./pro.js";
-import { view as registrations } from "./registrations.js";
-import { Stream } from "./stream.js";
-import { view as summary } from "./summary.js";
+import { ApiClient, ApiError, UNREACHABLE } from "./api.js";
+import { AuditView } from "./audit.js";
+import { ConferencesView } from "./conferences.js";
+import { ConnectionsView } from "./connections.js";
+import { el, reorderChildren, setChildren, setText } from "./dom.js";
+import { EventStream } from "./event_stream.js";
+import { formatTime, modelTitle, toMilliseconds } from "./format.js";
+import { HistoryView } from "./history.js";
+import { LiveMark } from "./live_mark.js";
+import { showLogin } from "./login.js";
+import { ProView } from "./pro.js";
+import { RegistrationsView } from "./registrations.js";
+import { SummaryView } from "./summary.js";
+import { Theme } from "./theme.js";
+import { Toasts } from "./toasts.js";
 
-const VIEWS = [summary, pro, connections, conferences, history, registrations, audit];
-const OVER = {
+const VIEWS = [SummaryView, ProView, ConnectionsView, ConferencesView, HistoryView, RegistrationsView, AuditView];
+const NOTHING_GRANTED = {
   unregistered: "The license has never been verified.",
   expired: "The license has run out.",
   revoked: "The license has been revoked.",
   clock_rollback: "The clock is behind what it was.",
 };
-const TOAST = 8000;
-const CONNECTED = 4000;
+const CONNECTED = 4000; // milliseconds for which the page says that it is connected again
+const ROUTE = /^#\/([a-z]+)\/?([^?]*)(?:\?(.*))?$/;
 
 const byId = (id) => document.getElementById(id);
 
+/** The page. Views are given it for the gateway's state, requests, messages and buttons. */
 class App {
+  /** The gateway's state; null before the first, and while an operator must sign in. */
   state = null;
-  /** What follows the view's name in the address, such as `weekly?x=y`. */
-  rest = "";
-  #open = null;
+  /** What follows the view's id in the address: `parts` of the path, decoded, and `query`. */
+  route = { parts: [], query: new URLSearchParams() };
+  #api = new ApiClient();
+  #theme = new Theme(document.documentElement);
+  #toasts = new Toasts(byId("toasts"));
+  #live = new LiveMark(byId("live-mark"), () => this.now());
+  #view = null;
   #tabs = new Map();
   #skew = 0;
-  #up = null;
-  #banner = 0;
-  #stream = new Stream(
-    (fields, first) => this.#told(fields, first),
-    (up, why) => this.#turned(up, why),
-    (status, why) => this.#refused(status, why),
-  );
+  #connected = null;
+  #bannerTimer = 0;
+  #stream = new EventStream(this.#api, {
+    onState: (fields, first) => this.#onState(fields, first),
+    onBytes: () => this.#live.heard(),
+    onOpen: () => this.#onConnection(true),
+    onLost: (reason) => this.#onConnection(false, reason),
+    onRefused: (status, reason) => this.#onRefused(status, reason),
+  });
 
   start() {
-    addEventListener("hashchange", () => this.#route());
-    byId("theme").addEventListener("click", turnTheme);
+    addEventListener("hashchange", () => this.#openView());
+    this.#theme.restore();
+    setText(byId("gateway"), location.host);
+    this.#drawTitle();
+    byId("theme").addEventListener("click", () => this.#theme.toggle());
     byId("skip").addEventListener("click", (event) => {
       event.preventDefault();
       byId("main").focus();
     });
     byId("sign-out").addEventListener("click", () => {
-      identify("");
+      this.#api.token = "";
       this.#stream.open();
     });
     this.#stream.open();
@@ -63,7 +81,13 @@ class App {
 
   // -- for views ----------------------------------------------------------------------------------------------------
 
-  get admin() {
+  /** Whether the gateway tells us what changes. */
+  get isConnected() {
+    return this.#connected === true;
+  }
+
+  /** Whether the operator may act. */
+  get isAdmin() {
     return this.state?.operator?.scope === "admin";
   }
 
@@ -72,199 +96,221 @@ class App {
     return Date.now() + this.#skew;
   }
 
-  /** The JSON of `GET path`; `ApiError` where there is none. */
-  async get(path, { signal, accept } = {}) {
-    return (await this.#answered("GET", path, { signal, accept })).json();
+  /**
+   * The JSON of `GET path`.
+   *
+   * @throws {ApiError} Where there is none; an `AbortError` where `signal` ended the request.
+   */
+  async get(path, { signal } = {}) {
+    return (await this.#request("GET", path, { signal })).json();
   }
 
-  /** Do something; what is answered, null for nothing. */
+  /**
+   * Make a request that changes something.
+   *
+   * @returns {Promise<object|null>} The JSON of the answer; null for none.
+   * @throws {ApiError} Where it is refused.
+   */
   async send(method, path, body) {
-    const response = await this.#answered(method, path, { body });
+    const response = await this.#request(method, path, { body });
     return response.status === 204 ? null : response.json();
   }
 
-  /** Save what `GET path` answers as a file. */
-  async download(path, name, accept) {
-    const response = await this.#answered("GET", path, { accept });
-    const address = URL.createObjectURL(await response.blob());
-    el("a", { href: address, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 60_000);
-  }
-
-  confirm(question) {
-    return confirmed(question);
-  }
-
-  /** Say something for a while; `kind` is good, bad or note. */
-  say(text, kind = "note") {
-    const toast = el("div", { class: `toast ${kind}` }, el("span", {}, text));
-    const close = el("button", { type: "button", class: "quiet", "aria-label": "Close" }, "×");
-    close.addEventListener("click", () => toast.remove());
-    toast.append(close);
-    byId("toasts").append(toast);
-    setTimeout(() => toast.remove(), kind === "bad" ? 2 * TOAST : TOAST);
-  }
-
-  /** Say what went wrong, as a sentence. */
-  fail(error) {
-    if (error.name === "AbortError" || error.status === 401) return;
-    if (!(error instanceof ApiError)) console.error(error);
-    this.say(error instanceof ApiError ? error.message : `The page failed: ${error.message}`, "bad");
-  }
-
-  /** A button for an act: disabled, with the reason, for who may only look. */
-  act(name, attributes, ...children) {
-    const may = this.admin;
-    const why = may ? null : "Your token may look but not act";
-    const { title = null, ...others } = attributes;
-    return el("button", { type: "button", "data-act": name, disabled: !may, title: why ?? title, ...others }, ...children);
-  }
-
-  async #answered(method, path, options) {
+  /** Carry out an act and say how it went; `run()` resolves to the sentence that says it went well. */
+  async attempt(run) {
     try {
-      return await answered(await ask(method, path, options));
+      this.notify(await run(), "good");
     } catch (error) {
-      if (error.status === 401) this.#refused(401, error.message);
+      this.report(error);
+    }
+  }
+
+  /** Show a message for a while; `kind` is good, bad or note. */
+  notify(text, kind = "note") {
+    this.#toasts.show(text, kind);
+  }
+
+  /** Show what went wrong, as a sentence; not what the page shows anyway: that it signs in, or is not connected. */
+  report(error) {
+    if (error.name === "AbortError" || error.status === 401) return;
+    if (this.#connected === false && error.code === "unreachable" && error.method === "GET") return;
+    if (!(error instanceof ApiError)) console.error(error);
+    this.notify(error instanceof ApiError ? error.message : `The page failed: ${error.message}`, "bad");
+  }
+
+  /** A button for an act: disabled, with the reason, for whoever may only look. */
+  actionButton(name, { title = null, ...attributes }, ...children) {
+    const disabled = !this.isAdmin;
+    const reason = disabled ? "Your token may look but not act" : title;
+    return el("button", { type: "button", "data-act": name, disabled, title: reason, ...attributes }, ...children);
+  }
+
+  async #request(method, path, options) {
+    try {
+      return await this.#api.request(method, path, options);
+    } catch (error) {
+      if (error.status === 401) this.#onRefused(401, error.message);
       throw error;
     }
   }
 
   // -- the stream ---------------------------------------------------------------------------------------------------
 
-  #told(fields, first) {
+  #onState(fields, first) {
     const before = this.state;
     this.state = first ? fields : { ...before, ...fields };
-    const at = instant(fields.clock);
+    const at = toMilliseconds(fields.clock);
     if (at !== null) this.#skew = at - Date.now();
     const scope = before?.operator?.scope;
-    if (first && scope !== this.state.operator.scope) this.#close();
-    this.#frame();
-    if (this.#open === null || !this.#open.needs(this.state)) this.#route();
-    else this.#update();
+    if (first && scope !== this.state.operator.scope) this.#closeView();
+    this.#drawFrame();
+    if (this.#view === null || !this.#view.constructor.isShown(this.state)) this.#openView();
+    else this.#updateView();
   }
 
-  #turned(up, why = "") {
-    const before = this.#up;
-    this.#up = up;
-    document.documentElement.dataset.connected = up ? "yes" : "no";
-    const banner = byId("banner");
-    clearTimeout(this.#banner);
-    if (!up) {
-      banner.className = "banner bad";
-      say(banner, why ? `${why} Trying again …` : "Connection to the gateway lost, trying again …");
+  #onConnection(connected, reason = "") {
+    const before = this.#connected;
+    this.#connected = connected;
+    document.documentElement.dataset.connected = connected ? "yes" : "no";
+    byId("view").classList.toggle("stale", !connected && this.state !== null);
+    // The banner says it.
+    this.#toasts.remove(UNREACHABLE);
+    clearTimeout(this.#bannerTimer);
+    if (!connected) {
+      this.#live.lost();
+      const at = this.#live.heardAt;
+      const age = at === null ? "" : ` What is shown is as of ${formatTime(at)} UTC.`;
+      this.#drawBanner("bad", `${reason || "The connection to the gateway is lost."}${age} Trying again …`);
     } else if (before === false) {
-      banner.className = "banner good";
-      say(banner, "Connected again.");
-      this.#banner = setTimeout(() => say(banner, ""), CONNECTED);
+      this.#drawBanner("good", "Connected again.");
+      this.#bannerTimer = setTimeout(() => this.#drawBanner("good", ""), CONNECTED);
     } else {
-      say(banner, "");
+      this.#drawBanner("good", "");
     }
+    this.#drawTitle();
   }
 
-  #refused(status, why) {
+  #drawBanner(kind, text) {
+    byId("banner").className = `banner ${kind}`;
+    setText(byId("banner"), text);
+  }
+
+  #onRefused(status, reason) {
     this.#stream.close();
-    this.#close();
+    this.#closeView();
     this.state = null;
-    this.#up = null;
+    this.#connected = null;
+    this.#live.clear();
+    byId("view").classList.remove("stale");
     document.documentElement.dataset.connected = "no";
-    say(byId("banner"), "");
-    for (const id of ["gist", "operator", "about", "notice"]) say(byId(id), "");
-    fill(byId("tabs"));
+    for (const id of ["banner", "gist", "operator", "about", "notice"]) setText(byId(id), "");
+    setChildren(byId("tabs"));
     this.#tabs.clear();
     byId("sign-out").hidden = true;
-    const tried = identified();
-    identify("");
-    say(byId("title"), "Sign in");
-    const problem = status === 401 && !tried ? "" : why;
-    login(byId("view"), problem, (secret) => {
-      identify(secret);
+    const problem = status === 401 && !this.#api.hasToken ? "" : reason;
+    this.#api.token = "";
+    setText(byId("title"), "Sign in");
+    this.#drawTitle();
+    showLogin(byId("view"), problem, (token) => {
+      this.#api.token = token;
       this.#stream.open();
     });
   }
 
   // -- what is around the views -------------------------------------------------------------------------------------
 
-  #frame() {
+  #drawFrame() {
     const { model, edition, enforce, operator, version, draining, store, registration } = this.state;
-    const about = [modelTitle(model), edition ? `edition ${edition}` : "", enforce ? "" : "not enforced"];
-    say(byId("gist"), about.filter(Boolean).join(" · "));
-    say(byId("operator"), `${operator.name} · ${operator.scope}`);
-    byId("sign-out").hidden = !identified();
-    say(byId("about"), `tallygate ${version}`);
-    const over = OVER[registration.state];
-    const notes = [
-      over ? `${over} Nothing is granted.` : "",
-      !over && registration.shutdown_at
-        ? `The registration server does not answer: service ends at ${clock(registration.shutdown_at)} unless it does.` : "",
-      draining ? "The gateway is draining: nobody is let in any more." : "",
-      store.available ? "" : "The store is unavailable: what changes now is not durable.",
+    const gist = [modelTitle(model, this.state), edition ? `edition ${edition}` : "", enforce ? "" : "not enforced"];
+    setText(byId("gist"), gist.filter(Boolean).join(" · "));
+    setText(byId("operator"), `${operator.name} · ${operator.scope}`);
+    byId("sign-out").hidden = !this.#api.hasToken;
+    setText(byId("about"), `tallygate ${version} · All times are UTC`);
+    const over = NOTHING_GRANTED[registration.state];
+    const end = registration.shutdown_at;
+    const notices = [
+      over && `${over} Nothing is granted.`,
+      !over && end && `The registration server does not answer: service ends at ${formatTime(end)} UTC unless it does.`,
+      draining && "The gateway is draining: nobody is let in any more.",
+      !store.available && "The store is unavailable: what changes now is not durable.",
     ];
-    say(byId("notice"), notes.filter(Boolean).join(" "));
-    const shown = VIEWS.filter((view) => view.needs(this.state));
-    for (const view of shown) {
-      if (!this.#tabs.has(view.id)) {
-        this.#tabs.set(view.id, el("li", {}, el("a", { href: `#/${view.id}`, id: `tab-${view.id}` }, view.title)));
-      }
+    byId("notice").className = over ? "banner bad" : "banner warn";
+    setText(byId("notice"), notices.filter(Boolean).join(" "));
+    this.#drawTitle();
+    const shown = VIEWS.filter((view) => view.isShown(this.state));
+    for (const { id, title } of shown) {
+      if (this.#tabs.has(id)) continue;
+      this.#tabs.set(id, el("li", {}, el("a", { href: `#/${id}`, id: `tab-${id}` }, title)));
     }
-    arrange(byId("tabs"), shown.map((view) => this.#tabs.get(view.id)));
+    reorderChildren(byId("tabs"), shown.map((view) => this.#tabs.get(view.id)));
   }
 
-  #route() {
+  /** The window's title: which gateway, and whether it needs somebody, before anything else. */
+  #drawTitle() {
+    const alarm = this.#connected === false || byId("notice").textContent !== "" ? "⚠ " : "";
+    document.title = `${alarm}${location.host} · ${byId("title").textContent}`;
+  }
+
+  /** Open the view that the address names, or the first. */
+  #openView() {
     if (this.state === null) return;
-    const [, id, rest] = /^#\/([a-z]+)\/?(.*)$/.exec(location.hash) ?? [null, VIEWS[0].id, ""];
-    const view = VIEWS.find((each) => each.id === id && each.needs(this.state)) ?? VIEWS[0];
-    const again = this.#open !== null;
-    this.#close();
-    this.rest = rest;
-    this.#open = view;
+    const [, id, path = "", query = ""] = ROUTE.exec(location.hash) ?? [];
+    const View = VIEWS.find((each) => each.id === id && each.isShown(this.state)) ?? VIEWS[0];
+    const replaced = this.#view !== null;
+    this.#closeView();
+    this.route = { parts: path.split("/").map(decoded), query: new URLSearchParams(query) };
     for (const [name, tab] of this.#tabs) {
       const link = tab.firstChild;
-      if (name === view.id) {
+      if (name === View.id) {
         link.setAttribute("aria-current", "page");
         link.scrollIntoView({ block: "nearest", inline: "nearest" });
       } else {
         link.removeAttribute("aria-current");
       }
     }
-    document.title = `${view.title} – tallygate`;
-    say(byId("title"), view.title);
+    setText(byId("title"), View.title);
     const root = byId("view");
     root.removeAttribute("aria-busy");
-    root.dataset.view = view.id;
-    fill(root);
+    root.dataset.view = View.id;
+    setChildren(root);
+    this.#view = new View(this, root);
+    this.#drawTitle();
     try {
-      view.open(root, this);
+      this.#view.open();
     } catch (error) {
-      this.fail(error);
+      this.report(error);
     }
-    this.#update();
-    if (again) byId("main").focus({ preventScroll: true });
+    this.#updateView();
+    if (replaced) byId("main").focus({ preventScroll: true });
   }
 
-  #update() {
+  #updateView() {
     try {
-      this.#open.update(this.state);
+      this.#view.update(this.state);
     } catch (error) {
-      this.fail(error);
+      this.report(error);
     }
   }
 
-  #close() {
-    if (this.#open === null) return;
-    const view = this.#open;
-    this.#open = null;
+  #closeView() {
+    if (this.#view === null) return;
+    const view = this.#view;
+    this.#view = null;
     try {
       view.close();
     } finally {
-      fill(byId("view"));
+      setChildren(byId("view"));
     }
   }
 }
 
-function turnTheme() {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
+/** A part of the address as text; what is not well encoded stays as it is. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 new App().start();

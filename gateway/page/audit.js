@@ -1,174 +1,162 @@
 /* The view of the audit log: who did what, the newest first.
 
-Actors and subjects come from clients and operators: they are only ever text. A filter looks through what is loaded,
-and says so; older entries come by the page. That the entries shown follow each other without a gap is seen here; that
-none was changed is a matter of hashes, which `tallygate audit verify` checks from the first entry on.
+Actors and subjects come from clients and operators: they are only ever text. The search looks through the entries that
+are loaded, and says so; older ones come by the page. That the loaded entries follow each other without a gap is seen
+here; that none was changed is a matter of hashes, which `tallygate audit verify` checks from the first entry on.
 */
 
-import { el, fill } from "./dom.js";
-import { count, when } from "./format.js";
+import { showDetails } from "./dialog.js";
+import { el, setChildren } from "./dom.js";
+import { formatCount, timeElement } from "./format.js";
+import { ItemSource, ListView } from "./list_view.js";
+import { WatchedList } from "./watched_list.js";
 
 const PAGE = 200;
-const PAUSE = 2000; // milliseconds between two looks for newer entries
-const BEGINNING = "0".repeat(64);
+const PAUSE = 2000; // milliseconds between two requests for newer entries
+const BEGINNING = "0".repeat(64); // the hash that the first entry follows
 
-let page = null;
+/** The audit log. */
+export class AuditView {
+  static id = "audit";
+  static title = "Audit";
+  static isShown = () => true;
 
-export const view = {
-  id: "audit",
-  title: "Audit",
-  needs: () => true,
-  open(root, app) {
-    page = new Audit(root, app);
-  },
-  update(state) {
-    page.update(state);
-  },
-  close() {
-    page.close();
-    page = null;
-  },
-};
-
-class Audit {
-  constructor(root, app) {
+  constructor(app, root) {
     this.app = app;
-    this.entries = [];
-    this.made = new WeakMap(); // the row of each entry
-    this.next = null; // cursor of the next older page
-    this.generation = app.state?.generations?.audit;
-    this.looked = -Infinity;
-    this.timer = null;
+    this.root = root;
+    this.source = new ItemSource(textOf, (matching) => this.drawFigures(matching));
+    this.next = null; // the cursor of older entries; null where there are none
     this.requests = new AbortController();
-    const search = { id: "audit-filter", type: "search", autocomplete: "off", placeholder: "actor, action, subject" };
-    this.filter = el("input", { ...search, oninput: () => this.show() });
-    this.status = el("p", { class: "note tally", role: "status" });
-    this.rows = el("tbody");
-    const press = { type: "button", "data-act": "more", hidden: true, onclick: () => this.older() };
-    this.more = el("button", press, "Load older entries");
-    this.empty = el("p", { class: "empty", hidden: true });
-    const titles = ["No.", "Time", "Actor", "Action", "Subject", "Detail"];
-    const head = titles.map((text, index) => el("th", { scope: "col", class: index ? "" : "number" }, text));
-    const caption = el("caption", { class: "visually-hidden" }, "The audit log, the newest entry first");
-    this.table = el("table", { class: "grid audit" }, caption, el("thead", {}, el("tr", {}, head)), this.rows);
-    fill(
-      root,
-      el(
-        "div",
-        { class: "toolbar" },
-        el("div", { class: "field grow" }, el("label", { for: this.filter.id }, "Filter"), this.filter),
-        this.status,
-      ),
-      el("div", { class: "card flush" }, el("div", { class: "box" }, this.table), this.empty),
-      this.more,
-    );
-    this.newest();
+    this.watched = new WatchedList((signal) => this.loadNewest(signal), (error) => this.list.showFailure(error), PAUSE);
+  }
+
+  open() {
+    this.list = new ListView(this.app, {
+      id: "audit",
+      caption: "Entries of the audit log, the newest first",
+      columns: this.columns(),
+      key: (entry) => String(entry.seq),
+      placeholder: "actor, action, subject",
+      source: this.source,
+      empty: (searching) => el("p", {}, searching ? "No entry that is loaded matches." : "There are no entries yet."),
+    });
+    const attributes = { type: "button", "data-act": "more", hidden: true, onclick: () => this.loadOlder() };
+    this.more = el("button", attributes, "Load older entries");
+    setChildren(this.root, this.list.nodes, this.more);
+  }
+
+  update(state) {
+    this.watched.update(state.generations.audit);
   }
 
   close() {
-    clearTimeout(this.timer);
+    this.watched.close();
     this.requests.abort();
+    this.list.close();
   }
 
-  /** Look for newer entries when there are some, but not all the time. */
-  update(state) {
-    const generation = state.generations?.audit;
-    if (generation === this.generation || this.timer !== null) return;
-    this.timer = setTimeout(
-      () => {
-        this.timer = null;
-        this.generation = this.app.state?.generations?.audit;
-        this.newest();
-      },
-      Math.max(this.looked + PAUSE - performance.now(), 0),
-    );
-  }
+  // -- asking ---------------------------------------------------------------------------------------------------------
 
-  async newest() {
-    this.looked = performance.now();
-    const answer = await this.ask("");
-    if (answer === null) return;
-    const known = this.entries[0]?.seq ?? 0;
-    const newer = answer.items.filter((entry) => entry.seq > known);
-    // Where more came than a page holds, what is known does not follow any more: begin again.
-    const joined = newer.length < answer.items.length || !this.entries.length;
-    if (joined && this.entries.length) {
-      this.entries.unshift(...newer);
+  async loadNewest(signal) {
+    const { items, next } = await this.request("", signal);
+    const known = this.source.items;
+    const newer = known.length ? items.filter((entry) => entry.seq > known[0].seq) : items;
+    // Where more came than a page holds, what is known does not follow: begin anew.
+    if (known.length && newer.length < items.length) {
+      this.source.items = [...newer, ...known];
     } else {
-      this.entries = answer.items;
-      this.next = answer.next;
+      this.source.items = items;
+      this.next = next;
     }
-    this.show();
+    this.draw();
   }
 
-  async older() {
-    this.more.disabled = true;
+  async loadOlder() {
     const cursor = this.next;
-    const answer = await this.ask(`&cursor=${cursor}`);
-    this.more.disabled = false;
-    if (answer === null || cursor !== this.next) return;
-    this.entries.push(...answer.items);
-    this.next = answer.next;
-    this.show();
-  }
-
-  /** A page of the log, or null where it could not be had. */
-  async ask(cursor) {
+    this.more.disabled = true;
     try {
-      return await this.app.get(`api/audit?order=newest&limit=${PAGE}${cursor}`, { signal: this.requests.signal });
+      const { items, next } = await this.request(`&cursor=${cursor}`, this.requests.signal);
+      if (cursor === this.next) {
+        this.source.items = [...this.source.items, ...items];
+        this.next = next;
+        this.draw();
+      }
     } catch (error) {
-      if (error.name !== "AbortError") this.app.fail(error);
-      return null;
+      this.app.report(error);
     }
+    this.more.disabled = false;
   }
 
-  show() {
-    const words = this.filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = this.entries.filter((entry) => {
-      const text = `${entry.actor} ${entry.action} ${entry.subject} ${told(entry.detail)}`.toLowerCase();
-      return words.every((word) => text.includes(word));
-    });
-    for (const entry of found) if (!this.made.has(entry)) this.made.set(entry, row(entry));
-    fill(this.rows, found.map((entry) => this.made.get(entry)));
-    const loaded = `${count(this.entries.length)} latest entries`;
-    const matching = words.length ? `${count(found.length)} of the ${loaded} match` : `The ${loaded}`;
-    const whole = followed(this.entries, this.next === null);
-    const chain = whole ? "they follow each other without a gap" : "but entries between them are missing or changed";
-    const text = `${matching}; ${chain}. All hashes are checked by “tallygate audit verify”.`;
-    this.status.textContent = this.entries.length ? text : "";
-    this.status.classList.toggle("broken", !whole);
-    this.table.hidden = !found.length;
-    this.empty.hidden = found.length > 0;
-    this.empty.textContent = this.entries.length ? "No entry that is loaded matches." : "Nothing was noted yet.";
+  request(cursor, signal) {
+    return this.app.get(`api/audit?order=newest&limit=${PAGE}${cursor}`, { signal });
+  }
+
+  // -- showing --------------------------------------------------------------------------------------------------------
+
+  draw() {
     this.more.hidden = this.next === null;
+    this.list.refresh();
+  }
+
+  drawFigures(matching) {
+    const entries = this.source.items;
+    const loaded = `${formatCount(entries.length)} latest entries`;
+    const which = this.source.text ? `${formatCount(matching)} of the ${loaded} match` : `The ${loaded}`;
+    const whole = isUnbroken(entries, this.next === null);
+    const chain = whole ? "they follow each other without a gap" : "but entries between them are missing or changed";
+    const text = `${which}; ${chain}. All hashes are checked by “tallygate audit verify”.`;
+    this.list.setFigures(entries.length ? text : "");
+    this.list.figures.classList.toggle("broken", !whole);
+  }
+
+  columns() {
+    return [
+      { title: "No.", class: "wide-only number", cell: (entry) => formatCount(entry.seq) },
+      { title: "Time", class: "time", cell: (entry) => timeElement(entry.time) },
+      { title: "Actor", class: "actor", cell: (entry) => entry.actor },
+      { title: "Action", class: "action", cell: (entry) => detailsButton(entry) },
+      { title: "Subject", class: "subject", cell: (entry) => entry.subject },
+      { title: "Detail", class: "soft", cell: (entry) => detailText(entry.detail) },
+    ];
   }
 }
 
-/** Whether `entries`, newest first, are a piece of the chain; `whole` says that there are no older ones. */
-function followed(entries, whole) {
-  const linked = entries.every((entry, number) => {
-    const before = entries[number + 1];
+function detailsButton(entry) {
+  const attributes = { type: "button", class: "link", "data-act": "details", onclick: () => showEntry(entry) };
+  return el("button", attributes, el("code", {}, entry.action));
+}
+
+function showEntry({ seq, time, actor, action, subject, detail, previous, hash }) {
+  showDetails(action, [
+    ["No.", formatCount(seq)],
+    ["Time", timeElement(time)],
+    ["Actor", actor],
+    ["Subject", subject || "–"],
+    ...Object.entries(detail).map(([name, value]) => [name, valueText(value)]),
+    ["Hash", el("code", {}, hash)],
+    ["Follows", el("code", {}, previous)],
+  ]);
+}
+
+/** What an entry is found by. */
+function textOf({ actor, action, subject, detail }) {
+  return `${actor} ${action} ${subject} ${detailText(detail)}`;
+}
+
+function detailText(detail) {
+  return Object.entries(detail).map(([name, value]) => `${name}=${valueText(value)}`).join(" ");
+}
+
+function valueText(value) {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/** Whether `entries`, newest first, are a piece of the chain without a gap; `whole`: and its beginning. */
+function isUnbroken(entries, whole) {
+  const linked = entries.every((entry, index) => {
+    const before = entries[index + 1];
     return before === undefined || (entry.seq === before.seq + 1 && entry.previous === before.hash);
   });
   const first = entries.at(-1);
   return linked && (!whole || first === undefined || (first.seq === 1 && first.previous === BEGINNING));
-}
-
-function row(entry) {
-  return el(
-    "tr",
-    {},
-    el("td", { class: "number" }, count(entry.seq)),
-    el("td", {}, when(entry.time)),
-    el("td", {}, entry.actor),
-    el("td", {}, el("code", {}, entry.action)),
-    el("td", {}, entry.subject),
-    el("td", { class: "audit-detail" }, told(entry.detail)),
-  );
-}
-
-function told(detail) {
-  return Object.entries(detail)
-    .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)
-    .join(" ");
 }

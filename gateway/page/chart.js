@@ -10,9 +10,9 @@ them that no seat came after, and those that one did.
 */
 
 import { svg } from "./dom.js";
-import { count, span } from "./format.js";
-import { DAY, DAYS, HOUR, MONDAY, WEEK, mean, period, scale, ticks, timeTicks } from "./scale.js";
-import { attend } from "./spots.js";
+import { formatCount, formatDuration } from "./format.js";
+import { DAY, DAYS, formatMean, formatPeriod, HOUR, linearScale, MONDAY, ticks, timeTicks, WEEK } from "./scale.js";
+import { attachCursor } from "./chart_cursor.js";
 
 const SHADES = 8; // classes heat-1 … heat-8; heat-0 is no use at all
 const STRONG = 6; // the first shade that needs a text of the other color
@@ -22,7 +22,7 @@ const LANE = 52; // pixels of a lane beneath the picture
 // -- steps ------------------------------------------------------------------------------------------------------------
 
 /** All of `steps` as one; it must not be empty. */
-export function added(steps) {
+export function sumSteps(steps) {
   const sum = (name) => steps.reduce((total, step) => total + step[name], 0);
   return {
     start: steps[0].start,
@@ -39,7 +39,7 @@ export function added(steps) {
 }
 
 /** The steps put together to about `most` over the whole time, by hours, a day or a week. */
-export function merged(steps, most) {
+export function mergeSteps(steps, most) {
   if (!steps.length) return steps;
   const whole = steps.at(-1).end - steps[0].start;
   const lengths = [...[1, 2, 3, 6, 12].map((hours) => hours * HOUR), DAY, WEEK];
@@ -51,11 +51,11 @@ export function merged(steps, most) {
     if (!found.has(number)) found.set(number, []);
     found.get(number).push(step);
   }
-  return [...found.values()].map(added);
+  return [...found.values()].map(sumSteps);
 }
 
 /** A path that stays at each step's height from its start to its end, with a gap where nobody watched. */
-export function staircase(steps, x, y, value) {
+export function stepPath(steps, x, y, value) {
   let path = "";
   let last = null;
   for (const step of steps) {
@@ -73,7 +73,7 @@ export function staircase(steps, x, y, value) {
 }
 
 /** The area under a staircase, down to `floor`. */
-export function area(steps, x, y, value, floor) {
+export function stepArea(steps, x, y, value, floor) {
   return steps
     .map((step) => {
       const [left, right, top] = [x(step.start), x(step.end), y(value(step))].map((place) => place.toFixed(1));
@@ -99,47 +99,47 @@ export function useChart({ steps, from, to, width, label, shadow, at = Infinity 
   const inside = limit !== null && limit <= Math.max(highest * 4, 10);
   const ceiling = Math.max(highest, inside ? limit : 0, 1) * 1.08;
   const marks = ticks(ceiling, 4).filter((mark) => mark <= ceiling);
-  const left = 14 + GLYPH * Math.max(count(marks.at(-1)).length, 3);
+  const left = 14 + GLYPH * Math.max(formatCount(marks.at(-1)).length, 3);
   const lanes = [
     {
       name: shadow ? "would be refused" : "refused",
       kind: "refused",
       of: (step) => step.denied,
       within: shadow ? () => 0 : (step) => step.missed,
-      shown: count,
+      shown: formatCount,
     },
-    { name: "at the limit", kind: "full", of: (step) => step.full, within: () => 0, shown: span },
+    { name: "at the limit", kind: "full", of: (step) => step.full, within: () => 0, shown: formatDuration },
   ].filter((lane) => steps.some((step) => lane.of(step) > 0));
   const top = inside || limit === null ? 12 : 26;
   const floor = top + (width < 640 ? 170 : 220);
   const bottom = floor + lanes.length * LANE;
   const right = width - 10;
-  const x = scale(from, to, left, right);
-  const y = scale(0, ceiling, floor, top);
-  const drawn = merged(steps, (right - left) / 2.5).filter((step) => step.end > from);
+  const x = linearScale(from, to, left, right);
+  const y = linearScale(0, ceiling, floor, top);
+  const drawn = mergeSteps(steps, (right - left) / 2.5).filter((step) => step.end > from);
   const root = canvas(width, bottom + 26, label);
 
   for (const mark of marks) {
     root.append(
       line("chart-rule", left, y(mark), right, y(mark)),
-      words("chart-label chart-end", left - 6, y(mark) + 4, count(mark)),
+      words("chart-label chart-end", left - 6, y(mark) + 4, formatCount(mark)),
     );
   }
-  for (const { at, text } of timeTicks(from, to, Math.floor((right - left) / 50))) {
-    const place = Math.min(Math.max(x(at), left + 4), right - 12);
+  for (const { at: time, text } of timeTicks(from, to, Math.floor((right - left) / 50))) {
+    const place = Math.min(Math.max(x(time), left + 4), right - 12);
     root.append(
-      line("chart-rule", x(at), top, x(at), bottom + 4),
+      line("chart-rule", x(time), top, x(time), bottom + 4),
       words("chart-label chart-middle", place, bottom + 18, text),
     );
   }
   root.append(
-    svg("path", { class: "chart-mean", d: area(drawn, x, y, meanOf, floor) }),
-    svg("path", { class: "chart-peak", d: staircase(drawn, x, y, (step) => step.peak) }),
+    svg("path", { class: "chart-mean", d: stepArea(drawn, x, y, meanOf, floor) }),
+    svg("path", { class: "chart-peak", d: stepPath(drawn, x, y, (step) => step.peak) }),
   );
   if (inside) {
-    root.append(svg("path", { class: "chart-limit", d: staircase(drawn, x, y, (step) => step.limit) }));
+    root.append(svg("path", { class: "chart-limit", d: stepPath(drawn, x, y, (step) => step.limit) }));
   } else if (limit !== null) {
-    root.append(words("chart-label chart-end", right, 14, `limit ${count(limit)}, far above`));
+    root.append(words("chart-label chart-end", right, 14, `limit ${formatCount(limit)}, far above`));
   }
   lanes.forEach((lane, number) => root.append(...laneOf(lane, drawn, x, left, right, floor + number * LANE)));
   const spots = drawn.map((step) => ({
@@ -149,7 +149,7 @@ export function useChart({ steps, from, to, width, label, shadow, at = Infinity 
     height: bottom - top,
     lines: valuesOf(step, shadow),
   }));
-  return attend(root, spots, width, Math.min(at, spots.length - 1));
+  return attachCursor(root, spots, width, Math.min(at, spots.length - 1));
 }
 
 function laneOf(lane, steps, x, left, right, top) {
@@ -158,7 +158,7 @@ function laneOf(lane, steps, x, left, right, top) {
   // By the root, so that a single refusal is seen beside a thousand.
   const height = (value) => (value ? Math.max(Math.sqrt(value / most) * 26, 3) : 0);
   const bars = (className, value) =>
-    svg("path", { class: className, d: area(steps.filter(value), x, (each) => base - height(each), value, base) });
+    svg("path", { class: className, d: stepArea(steps.filter(value), x, (each) => base - height(each), value, base) });
   return [
     line("chart-rule", left, base, right, base),
     words("chart-label", left, top + 15, `${lane.name}, up to ${lane.shown(most)}`),
@@ -169,20 +169,22 @@ function laneOf(lane, steps, x, left, right, top) {
 
 function valuesOf(step, shadow) {
   const lines = [
-    period(step.start, step.end),
-    `peak ${count(step.peak)}${step.limit === null ? "" : ` of ${count(step.limit)}`}`,
-    `mean ${mean(meanOf(step))}`,
+    formatPeriod(step.start, step.end),
+    `peak ${formatCount(step.peak)}${step.limit === null ? "" : ` of ${formatCount(step.limit)}`}`,
+    `mean ${formatMean(meanOf(step))}`,
   ];
-  if (step.full) lines.push(`at the limit ${span(step.full)}`);
-  if (shadow && step.denied) lines.push(`would be refused ${count(step.denied)}`);
-  if (!shadow && step.denied) lines.push(`refused ${count(step.denied)}, truly denied ${count(step.missed)}`);
+  if (step.full) lines.push(`at the limit ${formatDuration(step.full)}`);
+  if (shadow && step.denied) lines.push(`would be refused ${formatCount(step.denied)}`);
+  if (!shadow && step.denied) {
+    lines.push(`refused ${formatCount(step.denied)}, truly denied ${formatCount(step.missed)}`);
+  }
   return lines;
 }
 
 // -- hour by weekday --------------------------------------------------------------------------------------------------
 
 /** Mean use by weekday and hour: `week` is seven lists of 24 means, null where nobody watched. */
-export function heatMap({ week, width, label, at = 0 }) {
+export function heatMapChart({ week, width, label, at = 0 }) {
   const most = Math.max(...week.flat().map((value) => value ?? 0));
   const upright = width < 640;
   const [columns, rows] = upright ? [7, 24] : [24, 7];
@@ -208,11 +210,11 @@ export function heatMap({ week, width, label, at = 0 }) {
         svg("rect", { class: `heat heat-${shade(value, most)}`, ...box }),
         words(`heat-value chart-middle${strong}`, x + cell.width / 2, y + cell.height / 2 + 4, short(value)),
       );
-      const says = value === null ? "not watched" : `mean ${mean(value)}`;
+      const says = value === null ? "not watched" : `mean ${formatMean(value)}`;
       spots.push({ x, y, ...cell, lines: [`${DAYS[day]} ${hours(hour)}–${hours((hour + 1) % 24)}`, says] });
     }
   }
-  return attend(root, spots, width, at, columns);
+  return attachCursor(root, spots, width, at, columns);
 }
 
 /** Which of the shades a value has: "none" for one that is not known, 0 for no use. */

@@ -1,95 +1,104 @@
-/* Conferences: who meets, live and declared; ended from here. */
+/* The view of conferences: who meets, live and declared; ended from here. */
 
-import { confirmed } from "./dialog.js";
-import { el, fill, say } from "./dom.js";
-import { count, several } from "./format.js";
-import { WindowedList, search } from "./window.js";
+import { confirmDialog } from "./dialog.js";
+import { el, setChildren } from "./dom.js";
+import { formatCount, pluralize } from "./format.js";
+import { ApiSource, ListView } from "./list_view.js";
 
-let app = null;
-let list = null;
-let mark = "";
-let sought = "";
-let figures = null;
+/** All conferences, searched by id. */
+export class ConferencesView {
+  static id = "conferences";
+  static title = "Conferences";
+  static isShown = () => true;
 
-export const view = {
-  id: "conferences",
-  title: "Conferences",
-  needs: () => true,
+  constructor(app, root) {
+    this.app = app;
+    this.root = root;
+  }
 
-  open(root, given) {
-    app = given;
-    mark = sought = "";
-    const field = search({
-      id: "conferences-search",
-      label: "Search",
-      placeholder: "id of a conference",
-      seek(text) {
-        if (text === sought) return;
-        sought = text;
-        list?.anew(); // whoever paused may have left the view meanwhile
-      },
-    });
-    figures = el("p", { class: "note tally", id: "conferences-tally", role: "status" });
-    list = new WindowedList({
-      id: "conferences-list",
+  open() {
+    this.list = new ListView(this.app, {
+      id: "conferences",
       caption: "Conferences",
-      columns: COLUMNS,
-      heights: [44, 112],
-      key: (item) => item.id,
-      counted: false,
-      fetch: (offset, limit, signal) => app.get(`api/conferences?${query({ offset, limit })}`, { signal }),
-      size: async () => null,
-      empty: () => (sought
-        ? [el("p", {}, "No conference has this in its id.")]
-        : [el("p", {}, "There is no conference."), el("p", { class: "note" }, "A conference begins when the first client joins it, or when it is declared: PUT /api/conferences/ID.")]),
-      fail: (error) => app.fail(error),
+      columns: this.columns(),
+      key: (conference) => conference.id,
+      placeholder: "id of a conference",
+      source: new ApiSource(this.app, "api/conferences"),
+      empty: (searching) => (searching ? NOT_FOUND() : NONE()),
     });
-    fill(root, el("div", { class: "toolbar" }, field.node, figures), list.node);
-    list.anew();
-  },
+    setChildren(this.root, this.list.nodes);
+    this.list.open();
+  }
 
   update(state) {
     const { live, scheduled, members, waiting } = state.conferences;
-    const parts = [`${count(live)} live with ${several(members, "member")}`, `${count(scheduled)} scheduled${waiting ? ` with ${count(waiting)} waiting` : ""}`];
-    say(figures, parts.join(" · "));
-    if (mark && mark !== state.generations.conferences) list.changed();
-    mark = state.generations.conferences;
-  },
+    const waits = waiting ? ` with ${formatCount(waiting)} waiting` : "";
+    const texts = [
+      `${formatCount(live)} live with ${pluralize(members, "member")}`,
+      `${formatCount(scheduled)} scheduled${waits}`,
+    ];
+    this.list.setFigures(texts.join(" · "));
+    this.list.update(state.generations.conferences);
+  }
 
   close() {
-    list.close();
-    list = app = null;
-  },
-};
+    this.list.close();
+  }
 
-const COLUMNS = [
-  { title: "Conference", class: "who", cell: (item) => (item.members ? el("a", { href: `#/connections?conference=${encodeURIComponent(item.id)}`, title: "Show the connections in it" }, item.id) : item.id) },
-  { title: "State", class: "short", cell: (item) => el("span", { class: item.state === "live" ? "tag good" : "tag" }, item.state) },
-  { title: "Members", class: "number", cell: (item) => [count(item.members), el("span", { class: "unit" }, item.members === 1 ? " member" : " members")] },
-  { title: "Access", class: "wide-only short", cell: (item) => item.access },
-  { title: "Mode", class: "wide-only short", cell: (item) => item.mode },
-  { title: "Hosts", class: "wide-only number", cell: (item) => count(item.hosts.length) },
-  { title: "Server", class: "wide-only", cell: (item) => [item.server ?? "this one", " ", item.declared ? el("span", { class: "tag" }, "declared") : null] },
-  { title: "Act", class: "acts", cell: (item) => app.act("end", { class: "small", "aria-label": `End ${item.id}`, onclick: () => end(item) }, "End") },
-];
+  columns() {
+    return [
+      { title: "Conference", class: "who", cell: nameCell },
+      { title: "State", class: "short", cell: stateCell },
+      { title: "Members", class: "number", cell: membersCell },
+      { title: "Access", class: "wide-only short", cell: (conference) => conference.access },
+      { title: "Mode", class: "wide-only short", cell: (conference) => conference.mode },
+      { title: "Hosts", class: "wide-only number", cell: (conference) => formatCount(conference.hosts.length) },
+      { title: "Server", class: "wide-only", cell: serverCell },
+      { title: "Act", class: "acts", cell: (conference) => this.endButton(conference) },
+    ];
+  }
 
-function query(more) {
-  const asked = new URLSearchParams(more);
-  if (sought) asked.set("q", sought);
-  return asked;
+  endButton(conference) {
+    const attributes = { class: "small", "aria-label": `End ${conference.id}`, onclick: () => this.end(conference) };
+    return this.app.actionButton("end", attributes, "End");
+  }
+
+  async end({ id, members }) {
+    const text = !members
+      ? "It has no members; its declaration is removed."
+      : members === 1
+        ? "1 member is removed from it and stays connected."
+        : `${formatCount(members)} members are removed from it and stay connected.`;
+    if (!(await confirmDialog({ title: `End ${id}?`, text, act: "End", danger: true }))) return;
+    await this.app.attempt(async () => {
+      await this.app.send("DELETE", `api/conferences/${encodeURIComponent(id)}`);
+      return `${id} has ended.`;
+    });
+    this.list.refresh();
+  }
 }
 
-async function end(item) {
-  const who = app;
-  const text = item.members
-    ? `${several(item.members, "member")} ${item.members === 1 ? "is" : "are"} removed from it and stay${item.members === 1 ? "s" : ""} connected.`
-    : "It has no members; its declaration is removed.";
-  if (!(await confirmed({ title: `End ${item.id}?`, text, act: "End", danger: true }))) return;
-  try {
-    await who.send("DELETE", `api/conferences/${encodeURIComponent(item.id)}`);
-    who.say(`${item.id} has ended.`, "good");
-  } catch (error) {
-    who.fail(error);
-  }
-  list?.changed();
+const NOT_FOUND = () => el("p", {}, "No conference has this in its id.");
+const NONE = () => [
+  el("p", {}, "There is no conference."),
+  el("p", { class: "note" }, "A conference begins when the first client joins it, or when it is declared: ",
+    el("code", {}, "PUT /api/conferences/ID"), "."),
+];
+
+function nameCell({ id, members }) {
+  if (!members) return id;
+  const address = `#/connections?conference=${encodeURIComponent(id)}`;
+  return el("a", { href: address, title: "Show the connections in it" }, id);
+}
+
+function stateCell({ state }) {
+  return el("span", { class: state === "live" ? "tag good" : "tag" }, state);
+}
+
+function membersCell({ members }) {
+  return [formatCount(members), el("span", { class: "narrow-only" }, members === 1 ? " member" : " members")];
+}
+
+function serverCell({ server, declared }) {
+  return [server ?? "this one", " ", declared ? el("span", { class: "tag" }, "declared") : null];
 }

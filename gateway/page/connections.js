@@ -1,218 +1,235 @@
-/* Connections: every session, searched by the gateway and shown a window at a time. */
+/* The view of connections: every session, searched by the gateway and shown a window at a time. */
 
-import { confirmed, shown } from "./dialog.js";
-import { el, fill } from "./dom.js";
-import { count, poolTitle, several, span, when } from "./format.js";
-import { WindowedList, search, tally } from "./window.js";
+import { confirmDialog, showDetails } from "./dialog.js";
+import { el, setChildren } from "./dom.js";
+import { formatCount, formatDuration, pluralize, poolTitle, timeElement } from "./format.js";
+import { ApiSource, ListView } from "./list_view.js";
+import { table } from "./table.js";
 
 const BANS = [
   ["5m", "5 minutes"],
   ["1h", "1 hour"],
   ["24h", "24 hours"],
 ];
+const BAN_COLUMNS = [
+  { title: "Account or address" },
+  { title: "Until", class: "time" },
+  { title: "Act", class: "acts" },
+];
+const WITHOUT_ACCOUNT = { sip: "endpoint", h323: "endpoint", rtsp: "endpoint", welcome: "visitor", console: "visitor" };
 
-let app = null;
-let list = null;
-let mark = "";
-let sought = "";
-let conference = null;
-let found = null;
-let figures = null;
-let bans = null;
-let abort = null;
+/** All connections, or those in one conference (`#/connections?conference=ID`), and who is kept out. */
+export class ConnectionsView {
+  static id = "connections";
+  static title = "Connections";
+  static isShown = () => true;
 
-export const view = {
-  id: "connections",
-  title: "Connections",
-  needs: () => true,
+  constructor(app, root) {
+    this.app = app;
+    this.root = root;
+    this.conference = app.route.query.get("conference");
+    this.matching = null; // how many connections match, once the gateway has said so
+    this.requests = new AbortController();
+  }
 
-  open(root, given) {
-    app = given;
-    abort = new AbortController();
-    mark = sought = "";
-    found = null;
-    conference = new URLSearchParams(app.rest.replace(/^\?/, "")).get("conference");
-    const field = search({
-      id: "connections-search",
-      label: "Search",
-      placeholder: "account, device, address or kind",
-      seek(text) {
-        if (text === sought) return;
-        sought = text;
-        list?.anew(); // whoever paused may have left the view meanwhile
+  open() {
+    const conference = this.conference;
+    this.source = new ApiSource(this.app, "api/connections", {
+      countPath: "api/connections/count",
+      parameters: conference === null ? {} : { conference },
+      onCount: (count) => {
+        this.matching = count;
+        this.drawTotal();
       },
     });
-    figures = el("p", { class: "note tally", id: "connections-tally", role: "status" });
-    list = new WindowedList({
-      id: "connections-list",
+    this.list = new ListView(this.app, {
+      id: "connections",
       caption: "Connections",
-      columns: COLUMNS,
-      heights: [44, 112],
-      key: (item) => item.id,
-      counted: true,
-      fetch: (offset, limit, signal) => app.get(`api/connections?${query({ offset, limit })}`, { signal }),
-      async size(signal) {
-        found = (await app.get(`api/connections/count?${query({})}`, { signal })).count;
-        tell();
-        return found;
-      },
-      empty: () => (sought || conference
-        ? [el("p", {}, "No connection matches."), el("p", { class: "note" }, "The search looks for a part of the account, the device, the address or the kind.")]
-        : [el("p", {}, "Nobody is connected."), el("p", { class: "note" }, "Clients connect to the ports 4307 (TCP) and 4308 (WebSocket), or those in the settings. ",
-            el("code", {}, "tallygate load --connections 100"), " tries it out.")]),
-      fail: (error) => app.fail(error),
+      columns: this.columns(),
+      key: (connection) => connection.id,
+      placeholder: "account, device, address or kind",
+      source: this.source,
+      empty: (searching) => (searching || conference !== null ? NOT_FOUND() : NONE(this.app.state)),
+      beside: conference === null ? [] : conferenceChip(conference),
     });
-    bans = el("details", { class: "card bans", id: "bans", hidden: true });
-    fill(
-      root,
-      el(
-        "div",
-        { class: "toolbar" },
-        field.node,
-        conference === null ? null : el("p", { class: "chip", id: "connections-conference" }, "in conference ", el("b", {}, conference), " ",
-          el("a", { href: "#/connections", "aria-label": "Show all connections" }, "show all")),
-        figures,
-      ),
-      list.node,
-      bans,
-    );
-    list.anew();
-    showBans();
-  },
+    this.bans = el("details", { class: "card bans", id: "bans", hidden: true });
+    setChildren(this.root, this.list.nodes, this.bans);
+    this.list.open();
+    this.loadBans();
+  }
 
   update(state) {
-    tell();
-    if (mark && mark !== state.generations.connections) list.changed();
-    mark = state.generations.connections;
-  },
+    this.drawTotal();
+    this.list.update(state.generations.connections);
+  }
 
   close() {
-    abort.abort();
-    list.close();
-    list = app = null;
-  },
-};
+    this.requests.abort();
+    this.list.close();
+  }
 
-const COLUMNS = [
-  {
-    title: "Account",
-    class: "who",
-    cell: (item) => el("button", { type: "button", class: "link", "data-act": "details", onclick: () => details(item) }, name(item)),
-  },
-  { title: "Device", class: "wide-only", cell: (item) => item.device ?? "–" },
-  { title: "Kind", class: "short", cell: (item) => [el("span", { class: "tag" }, item.kind), item.presence === "asleep" ? el("span", { class: "tag" }, "asleep") : null] },
-  { title: "Address", class: "", cell: (item) => item.address },
-  { title: "Since", class: "time", cell: (item) => when(item.since) },
-  { title: "Conferences", class: "wide-only", cell: (item) => item.conferences.join(", ") || "–" },
-  { title: "Seats", class: "wide-only short", cell: (item) => item.seats.join(", ") || "–" },
-  {
-    title: "Act",
-    class: "acts",
-    cell: (item) => app.act("kick", { class: "small", "aria-label": `Kick ${name(item)}`, onclick: () => kick(item) }, "Kick"),
-  },
+  drawTotal() {
+    if (this.matching === null) return;
+    const all = this.app.state?.connections.total ?? null;
+    const filtered = this.source.text !== "" || this.conference !== null;
+    const found = filtered ? this.matching : (all ?? this.matching);
+    const of = all === null || all === found ? "" : `${formatCount(found)} of `;
+    this.list.setFigures(`${of}${pluralize(of ? all : found, "connection")}`);
+  }
+
+  columns() {
+    return [
+      { title: "Account", class: "who", cell: (connection) => this.detailsButton(connection) },
+      { title: "Device", class: "wide-only", cell: (connection) => connection.device ?? "–" },
+      { title: "Kind", class: "short", cell: kindCell },
+      { title: "Address", class: "", cell: (connection) => connection.address },
+      { title: "Since", class: "time", cell: (connection) => timeElement(connection.since) },
+      { title: "Conferences", class: "wide-only", cell: (connection) => connection.conferences.join(", ") || "–" },
+      { title: "Seats", class: "wide-only short", cell: (connection) => connection.seats.join(", ") || "–" },
+      { title: "Act", class: "acts", cell: (connection) => this.kickButton(connection) },
+    ];
+  }
+
+  detailsButton(connection) {
+    const show = () => this.showDetails(connection);
+    return el("button", { type: "button", class: "link", "data-act": "details", onclick: show }, nameOf(connection));
+  }
+
+  kickButton(connection) {
+    const label = `Kick ${nameOf(connection)}`;
+    const attributes = { class: "small", "aria-label": label, onclick: () => this.kick(connection) };
+    return this.app.actionButton("kick", attributes, "Kick");
+  }
+
+  showDetails(connection) {
+    const { id, account, home, device, kind, client, address, transport, presence, since, conferences } = connection;
+    const seconds = (this.app.now() - Date.parse(since)) / 1000;
+    const heard = connection.last_heard;
+    const seats = connection.seats.map((pool) => poolTitle(pool, this.app.state));
+    const facts = [
+      ["Session", el("code", {}, id)],
+      ["Account", account ?? `none: a ${roleOf(connection)}`],
+      ["Home server", home ?? "this one"],
+      ["Device", device ?? "–"],
+      ["Kind", kind],
+      ["Client", client || "–"],
+      ["Address", `${address} by ${transport === "tcp" ? "TCP" : "WebSocket"}`],
+      ["Presence", presence],
+      ["Connected", [timeElement(since), ` (${formatDuration(seconds)})`]],
+      ["Last heard", heard === null ? "the connection is lost; it may be resumed" : timeElement(heard)],
+      ["Conferences", conferences.join(", ") || "none"],
+      ["Seats", seats.join(", ") || "none"],
+    ];
+    const kick = () => {
+      hide();
+      this.kick(connection);
+    };
+    const button = this.app.actionButton("kick", { class: "danger", onclick: kick }, "Kick …");
+    const hide = showDetails(nameOf(connection), facts, button);
+  }
+
+  async kick(connection) {
+    const { id, account, home, address } = connection;
+    const name = nameOf(connection);
+    const kept = account === null ? `guests from ${address}` : name;
+    const choices = [
+      ["", "Close the connection"],
+      ...BANS.map(([value, duration]) => [value, `Also keep ${kept} out for ${duration}`]),
+    ];
+    const radio = ([value, text]) =>
+      el("label", { class: "choice" }, el("input", { type: "radio", name: "ban", value, checked: value === "" }), text);
+    const every = el("input", { type: "checkbox", id: "kick-all" });
+    const text = el(
+      "div",
+      {},
+      el("p", {}, `The connection of ${name} from ${address} is closed at once, and its seats are free.`),
+      el("fieldset", {}, el("legend", { class: "visually-hidden" }, "What to do"), choices.map(radio)),
+      // Who belongs to another server is known there, not here.
+      account === null || home !== null ? null
+        : el("label", { class: "choice" }, every, `Every connection of ${account}`),
+    );
+    if (!(await confirmDialog({ title: `Kick ${name}?`, text, act: "Kick", danger: true }))) return;
+    const ban = text.querySelector("input[name=ban]:checked").value;
+    const query = ban ? `?ban=${ban}` : "";
+    await this.app.attempt(async () => {
+      if (every.checked) {
+        const path = `api/accounts/${encodeURIComponent(account)}/connections${query}`;
+        const { kicked } = await this.app.send("DELETE", path);
+        return `${pluralize(kicked, "connection")} of ${account} closed.`;
+      }
+      await this.app.send("DELETE", `api/connections/${encodeURIComponent(id)}${query}`);
+      return `${name} is kicked${ban ? " and kept out" : ""}.`;
+    });
+    this.list.refresh();
+    this.loadBans();
+  }
+
+  async loadBans() {
+    const { signal } = this.requests;
+    if (signal.aborted) return;
+    try {
+      const { items, next } = await this.app.get("api/bans?limit=100", { signal });
+      this.bans.hidden = items.length === 0;
+      const rows = items.map((ban) => ({
+        key: ban.subject,
+        cells: [ban.subject, timeElement(ban.until), this.liftButton(ban.subject)],
+      }));
+      setChildren(
+        this.bans,
+        el("summary", {}, `Kept out: ${formatCount(items.length)}${next === null ? "" : " and more"}`),
+        table({ caption: "Who is kept out, and until when", columns: BAN_COLUMNS, rows }),
+      );
+    } catch (error) {
+      this.app.report(error);
+    }
+  }
+
+  liftButton(subject) {
+    const label = `Let ${subject} in again`;
+    const attributes = { class: "small", "aria-label": label, onclick: () => this.liftBan(subject) };
+    return this.app.actionButton("lift", attributes, "Let in");
+  }
+
+  async liftBan(subject) {
+    await this.app.attempt(async () => {
+      await this.app.send("DELETE", `api/bans/${encodeURIComponent(subject)}`);
+      return `${subject} is let in again.`;
+    });
+    this.loadBans();
+  }
+}
+
+const NOT_FOUND = () => [
+  el("p", {}, "No connection matches."),
+  el("p", { class: "note" }, "The search looks for a part of the account, the device, the address or the kind."),
+];
+const NONE = ({ draining }) => [
+  el("p", {}, "Nobody is connected."),
+  draining ? null : el(
+    "p",
+    { class: "note" },
+    "Clients connect to the ports 4307 (TCP) and 4308 (WebSocket), or those in the settings. ",
+    el("code", {}, "tallygate load --connections 100"),
+    " tries it out.",
+  ),
 ];
 
-const NAMELESS = { sip: "endpoint", h323: "endpoint", rtsp: "endpoint", welcome: "visitor", console: "visitor" };
-const nobody = (item) => NAMELESS[item.kind] ?? "guest";
-const name = (item) => (item.account === null ? nobody(item) : item.home ? `${item.account} (${item.home})` : item.account);
-
-function query(more) {
-  const asked = new URLSearchParams(more);
-  if (sought) asked.set("q", sought);
-  if (conference !== null) asked.set("conference", conference);
-  return asked;
+function conferenceChip(conference) {
+  const all = el("a", { href: "#/connections", "aria-label": "Show all connections" }, "show all");
+  return el("p", { class: "chip", id: "connections-conference" }, "in conference ", el("b", {}, conference), " ", all);
 }
 
-function tell() {
-  const all = app.state?.connections.total ?? null;
-  if (found !== null) tally(figures, sought || conference !== null ? found : all ?? found, all, "connection");
+function kindCell({ kind, presence }) {
+  return [el("span", { class: "tag" }, kind), presence === "asleep" ? el("span", { class: "tag" }, "asleep") : null];
 }
 
-function details(item) {
-  const heard = item.last_heard === null ? "the connection is lost; it may be resumed" : when(item.last_heard);
-  const facts = [
-    ["Session", el("code", {}, item.id)],
-    ["Account", item.account ?? `none: a ${nobody(item)}`],
-    ["Home server", item.home ?? "this one"],
-    ["Device", item.device ?? "–"],
-    ["Kind", item.kind],
-    ["Client", item.client || "–"],
-    ["Address", `${item.address} by ${item.transport === "tcp" ? "TCP" : "WebSocket"}`],
-    ["Presence", item.presence],
-    ["Connected", [when(item.since), ` (${span((app.now() - Date.parse(item.since)) / 1000)})`]],
-    ["Last heard", heard],
-    ["Conferences", item.conferences.join(", ") || "none"],
-    ["Seats", item.seats.map(poolTitle).join(", ") || "none"],
-  ];
-  const hide = shown(
-    name(item),
-    el("dl", { class: "facts" }, facts.map(([term, value]) => [el("dt", {}, term), el("dd", {}, value)])),
-    app.act("kick", { class: "danger", onclick: () => { hide(); kick(item); } }, "Kick …"),
-  );
+/** What somebody without an account is called. */
+function roleOf({ kind }) {
+  return WITHOUT_ACCOUNT[kind] ?? "guest";
 }
 
-async function kick(item) {
-  const whom = item.account === null ? `guests from ${item.address}` : name(item);
-  const choices = [["", "Close the connection"], ...BANS.map(([value, text]) => [value, `Also keep ${whom} out for ${text}`])]
-    .map(([value, text]) => el("label", { class: "choice" }, el("input", { type: "radio", name: "ban", value, checked: value === "" }), text));
-  const every = el("input", { type: "checkbox", id: "kick-all" });
-  const whole = item.account !== null && item.home === null;
-  const text = el(
-    "div",
-    {},
-    el("p", {}, `The connection of ${name(item)} from ${item.address} is closed at once, and its seats are free.`),
-    el("fieldset", {}, el("legend", { class: "visually-hidden" }, "What to do"), choices),
-    whole ? el("label", { class: "choice" }, every, `Every connection of ${item.account}`) : null,
-  );
-  const who = app;
-  if (!(await confirmed({ title: `Kick ${name(item)}?`, text, act: "Kick", danger: true }))) return;
-  const span = text.querySelector("input[name=ban]:checked").value;
-  const ban = span ? `?ban=${span}` : "";
-  try {
-    if (every.checked) {
-      const { kicked } = await who.send("DELETE", `api/accounts/${encodeURIComponent(item.account)}/connections${ban}`);
-      who.say(`${several(kicked, "connection")} of ${item.account} closed.`, "good");
-    } else {
-      await who.send("DELETE", `api/connections/${encodeURIComponent(item.id)}${ban}`);
-      who.say(`${name(item)} is kicked${span ? " and kept out" : ""}.`, "good");
-    }
-  } catch (error) {
-    who.fail(error);
-  }
-  list?.changed();
-  if (app !== null) showBans();
-}
-
-async function showBans() {
-  const { signal } = abort;
-  try {
-    const { items, next } = await app.get("api/bans?limit=100", { signal });
-    if (signal.aborted) return;
-    bans.hidden = items.length === 0;
-    fill(
-      bans,
-      el("summary", {}, `Kept out: ${count(items.length)}${next === null ? "" : " and more"}`),
-      el("div", { class: "box" },
-        el("table", { class: "grid" },
-          el("caption", { class: "visually-hidden" }, "Who is kept out, and until when"),
-          el("thead", {}, el("tr", {}, ["Account or address", "Until", "Act"].map((title) => el("th", { scope: "col", class: title === "Act" ? "acts" : null }, title)))),
-          el("tbody", {}, items.map((ban) => el("tr", { "data-key": ban.subject },
-            el("td", {}, ban.subject),
-            el("td", { class: "time" }, when(ban.until)),
-            el("td", { class: "acts" }, app.act("lift", { class: "small", "aria-label": `Let ${ban.subject} in again`, onclick: () => lift(ban.subject) }, "Let in")),
-          ))))),
-    );
-  } catch (error) {
-    app?.fail(error);
-  }
-}
-
-async function lift(subject) {
-  try {
-    await app.send("DELETE", `api/bans/${encodeURIComponent(subject)}`);
-    app?.say(`${subject} is let in again.`, "good");
-  } catch (error) {
-    app?.fail(error);
-  }
-  if (app !== null) showBans();
+function nameOf(connection) {
+  const { account, home } = connection;
+  if (account === null) return roleOf(connection);
+  return home ? `${account} (${home})` : account;
 }

@@ -1,18 +1,26 @@
 /* Dialogs: a question before an act, and a box of details. */
 
 import { el } from "./dom.js";
+import { factList } from "./table.js";
 
-/** Ask before something is done: whether it is to be done. `text` is a string or nodes; `danger` marks the act. */
-export function confirmed({ title, text, act, danger = false }) {
+/**
+ * Ask before something is done.
+ *
+ * @param {object} options `title`; `text`, a string or a node; `act`, the word on the button that does it; `danger`
+ *   where it cannot be undone.
+ * @returns {Promise<boolean>} Whether it is to be done.
+ */
+export function confirmDialog({ title, text, act, danger = false }) {
   return new Promise((resolve) => {
-    const go = el("button", { type: "submit", value: "go", class: danger ? "danger" : "primary", "data-act": "confirm" }, act);
-    const stay = el("button", { type: "submit", value: "", class: "quiet", "data-act": "cancel" }, "Cancel");
+    const kind = danger ? "danger" : "primary";
+    const go = el("button", { type: "submit", value: "go", class: kind, "data-act": "confirm" }, act);
+    const cancel = el("button", { type: "submit", value: "", class: "quiet", "data-act": "cancel" }, "Cancel");
     const form = el(
       "form",
       { method: "dialog" },
       el("h2", { id: "dialog-title" }, title),
       typeof text === "string" ? el("p", {}, text) : text,
-      el("div", { class: "row end" }, stay, go),
+      el("div", { class: "row end" }, cancel, go),
     );
     const box = el("dialog", { "aria-labelledby": "dialog-title", id: "confirm" }, form);
     // A form's own way to close a dialog would be a submission, which the page's policy forbids.
@@ -26,21 +34,25 @@ export function confirmed({ title, text, act, danger = false }) {
     });
     document.body.append(box);
     box.showModal();
-    stay.focus();
+    cancel.focus();
   });
 }
 
-/** Show a box with `content` and buttons for acts, closed by its own button, by Escape, or by what is returned. */
-export function shown(title, content, ...acts) {
-  const close = el("button", { type: "button", class: "quiet", "data-act": "close" }, "Close");
+/**
+ * Show facts, [term, value] each, in a box with buttons for acts.
+ *
+ * @returns {() => void} Closes the box, as its own button and Escape do.
+ */
+export function showDetails(title, facts, ...buttons) {
+  const attributes = { type: "button", class: "quiet", "data-act": "close", onclick: () => box.close() };
+  const close = el("button", attributes, "Close");
   const box = el(
     "dialog",
     { "aria-labelledby": "details-title", id: "details" },
     el("h2", { id: "details-title" }, title),
-    content,
-    el("div", { class: "row end" }, close, acts),
+    factList(facts),
+    el("div", { class: "row end" }, close, buttons),
   );
-  close.addEventListener("click", () => box.close());
   box.addEventListener("close", () => box.remove());
   document.body.append(box);
   box.showModal();

@@ -1,23 +1,31 @@
 /* Building what is shown. Text is always a text node: whatever a client calls itself, it is never markup. */
 
-/** An element with attributes and children; `on…` functions listen, `dataset` is a mapping, null children are left out. */
+/**
+ * An element.
+ *
+ * @param {string} tag
+ * @param {object} attributes A function is a listener to the event of its name without "on"; `dataset` is a mapping;
+ *   null, undefined and false are left out; true is an attribute without a value.
+ * @param {...(Node|string|number|Array|null|undefined|false)} children Lists may be nested; null, undefined and false
+ *   are left out.
+ * @returns {HTMLElement}
+ */
 export function el(tag, attributes = {}, ...children) {
-  return made(document.createElement(tag), attributes, children);
+  return build(document.createElement(tag), attributes, children);
 }
 
 /** The same in the SVG namespace. */
 export function svg(tag, attributes = {}, ...children) {
-  return made(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+  return build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
-/** Replace what is in a node. */
-export function fill(node, ...children) {
-  node.replaceChildren(...nodes(children));
-  return node;
+/** Replace what is in a node by `children`, as `el` takes them. */
+export function setChildren(node, ...children) {
+  node.replaceChildren(...flatten(children));
 }
 
 /** Make `wanted` the children of a parent; nodes that stay are not touched, so that focus and selection stay too. */
-export function arrange(parent, wanted) {
+export function reorderChildren(parent, wanted) {
   const staying = new Set(wanted);
   for (const child of [...parent.childNodes]) if (!staying.has(child)) child.remove();
   let place = parent.firstChild;
@@ -27,23 +35,23 @@ export function arrange(parent, wanted) {
   }
 }
 
-/** Set the text of a node where it is another one. */
-export function say(node, text) {
+/** Set the text of a node; one that has it already is not touched, so that it is not read out again. */
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function made(node, attributes, children) {
+function build(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name === "dataset") Object.assign(node.dataset, value);
-    else if (typeof value === "function") node.addEventListener(name.slice(2), value);
+    else if (typeof value === "function") node.addEventListener(name.slice("on".length), value);
     else if (name === "value") node.value = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...nodes(children));
+  node.append(...flatten(children));
   return node;
 }
 
-function nodes(children) {
+function flatten(children) {
   return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 }

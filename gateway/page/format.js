@@ -1,72 +1,62 @@
-/* How figures, times and names are written. */
+/* How figures, times and names are written. Every time is UTC. */
 
 import { el } from "./dom.js";
 
-const whole = new Intl.NumberFormat("en-US");
-const MODELS = {
-  epop: "e/pop",
-  "nefsis-concurrent": "Nefsis concurrent",
-  "nefsis-named": "Nefsis named hosts",
-  trueconf: "TrueConf",
-  floating: "Floating",
-};
-const POOLS = {
-  concurrent: "Concurrent users",
-  hosts: "Named hosts",
-  participants: "Participants",
-  online: "Online users",
-  pro: "PRO users",
-  guest: "Guests",
-  gateway: "Gateway connections",
-  seats: "Seats",
-};
+const WHOLE = new Intl.NumberFormat("en-US");
 
-/** 15,000; a dash for nothing. */
-export const count = (number) => (number === null || number === undefined ? "–" : whole.format(number));
+/** 15,000; a dash for null and undefined. */
+export const formatCount = (number) => (number === null || number === undefined ? "–" : WHOLE.format(number));
 
 /** 7 connections, 1 connection. */
-export const several = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+export const pluralize = (number, one, many = `${one}s`) => `${formatCount(number)} ${number === 1 ? one : many}`;
 
-/** With a capital and a full stop. */
-export function sentence(text) {
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+/** A text with a capital and a full stop. */
+export function asSentence(text) {
+  const capital = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }
 
-/** 0.256 as 25.6 %. */
-export const percent = (share) => (share === null || share === undefined ? "–" : `${+(share * 100).toFixed(1)}\u00a0%`);
+/** A share such as 0.256 as 25.6 %; a dash for null and undefined. */
+export function formatPercent(share) {
+  return share === null || share === undefined ? "–" : `${+(share * 100).toFixed(1)}\u00a0%`;
+}
 
-export const modelTitle = (model) => MODELS[model] ?? model;
-export const poolTitle = (pool) => POOLS[pool] ?? pool;
+/** What people call a model; `license` is the state, or the answer of `GET /api/license`. */
+export function modelTitle(model, license) {
+  return license?.titles?.[model]?.title ?? model;
+}
 
-/** Milliseconds since the epoch of what the API or a clock says; null for nothing. */
-export function instant(time) {
+/** What people call a pool of `model`, the enforced one unless it is given. */
+export function poolTitle(pool, license, model = license?.model) {
+  return license?.titles?.[model]?.pools[pool] ?? pool;
+}
+
+/** Milliseconds since the epoch of a time, RFC 3339 or milliseconds; null for none. */
+export function toMilliseconds(time) {
   if (time === null || time === undefined || time === "") return null;
   const found = typeof time === "number" ? time : Date.parse(time);
   return Number.isNaN(found) ? null : found;
 }
 
-const two = (number) => String(number).padStart(2, "0");
-
-/** 2026-11-21 14:03:05 in the time of whoever looks. */
-export function clock(time) {
-  const found = instant(time);
-  if (found === null) return "–";
-  const at = new Date(found);
-  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+/** 2026-11-21 14:03:05, which is UTC, as are the hours and days that the gateway adds up; a dash for none. */
+export function formatTime(time) {
+  const found = toMilliseconds(time);
+  return found === null ? "–" : new Date(found).toISOString().slice(0, "2026-11-21T14:03:05".length).replace("T", " ");
 }
 
-/** A <time>; the instant in UTC is its title. */
-export function when(time) {
-  const found = instant(time);
+/** 2026-11-21 14:03, which is UTC; a dash for none. */
+export const formatMinute = (time) => formatTime(time).slice(0, "2026-11-21 14:03".length);
+
+/** A <time> in UTC; its title is the same in the time zone of whoever looks. */
+export function timeElement(time) {
+  const found = toMilliseconds(time);
   if (found === null) return el("span", { class: "none" }, "–");
-  const utc = new Date(found).toISOString();
-  return el("time", { datetime: utc, title: `${utc.slice(0, 19).replace("T", " ")} UTC` }, clock(found));
+  const at = new Date(found);
+  return el("time", { datetime: at.toISOString(), title: at.toString() }, formatTime(found));
 }
 
 /** Seconds as 2 h 5 min; with seconds where `exact`, or below two minutes. */
-export function span(seconds, exact = false) {
+export function formatDuration(seconds, exact = false) {
   if (seconds === null || seconds === undefined) return "–";
   const left = Math.max(Math.floor(seconds), 0);
   const parts = [

@@ -5,12 +5,12 @@ chosen pool, and for a new span the sums of every pool and the sizing; once a mi
 steps since the last one known; the sums and the sizing, which are more work, again every ten minutes.
 */
 
-import { added, heatMap, useChart } from "./chart.js";
-import { el, fill } from "./dom.js";
-import { clock, count, modelTitle, percent, poolTitle, span } from "./format.js";
+import { heatMapChart, sumSteps, useChart } from "./chart.js";
+import { el, setChildren } from "./dom.js";
+import { formatCount, formatDuration, formatMinute, formatPercent, modelTitle, poolTitle } from "./format.js";
 import { Panel } from "./panel.js";
-import { DAY, DAYS, HOUR, mean } from "./scale.js";
-import { SHADOW, seatsShown } from "./seats.js";
+import { DAY, DAYS, formatMean, HOUR } from "./scale.js";
+import { SHADOW, sizingPanel } from "./sizing.js";
 
 const SPANS = [
   { id: "24h", title: "24 h", length: DAY, step: "hour" },
@@ -26,55 +26,55 @@ const RAW = [
   ...["start", "model", "pool", "limit", "seconds", "seat_seconds", "mean", "max", "p50", "p95", "p99", "full_seconds"],
   ...["grants", "denied", "true_denials", "seated"],
 ];
-let page = null;
 
-export const view = {
-  id: "history",
-  title: "History",
-  needs: () => true,
-  open(root, app) {
-    page = new History(root, app);
-  },
-  update() {},
-  close() {
-    page.close();
-    page = null;
-  },
-};
+/** History of one pool of one model over one span: `#/history/MODEL/POOL?span=7d`. */
+export class HistoryView {
+  static id = "history";
+  static title = "History";
+  static isShown = () => true;
 
-class History {
-  constructor(root, app) {
+  constructor(app, root) {
     this.app = app;
-    const [, model, pool, query] = /^\/?([^/?]*)\/?([^/?]*)(?:\?(.*))?$/.exec(app.rest ?? "") ?? [];
-    const asked = new URLSearchParams(query ?? "").get("span");
-    this.span = SPANS.find((each) => each.id === asked) ?? SPANS[1];
-    this.model = model ? decodeURIComponent(model) : "";
-    this.pool = pool ? decodeURIComponent(pool) : "";
+    this.root = root;
+    const [model = "", pool = ""] = app.route.parts;
+    const span = app.route.query.get("span");
+    this.span = SPANS.find((each) => each.id === span) ?? SPANS[1];
+    this.model = model;
+    this.pool = pool;
     this.sums = []; // one for each pool of each model, over the whole span
     this.items = []; // the chosen pool, step by step
     this.sizing = null;
     this.minutes = 0;
+    this.failed = false; // whether the last request for what was chosen was in vain
     this.requests = new AbortController();
-    this.build(root);
-    this.watch = new ResizeObserver(([{ contentRect }]) => this.resize(contentRect.width));
-    this.watch.observe(this.body);
-    this.timer = setInterval(() => this.minute(), MINUTE);
-    this.load(true);
+  }
+
+  open() {
+    this.build();
+    this.observer = new ResizeObserver(([{ contentRect }]) => this.resize(contentRect.width));
+    this.observer.observe(this.body);
+    this.timer = setInterval(() => this.loadMinute(), MINUTE);
+    this.load({ chosen: true });
+  }
+
+  /** What was is asked for by the minute, not by the state; but again where it could not be had. */
+  update() {
+    if (this.failed && this.app.isConnected && !this.isLoading) this.load({ chosen: true });
   }
 
   close() {
     clearInterval(this.timer);
-    this.watch.disconnect();
+    this.observer.disconnect();
     this.requests.abort();
   }
 
   // -- the skeleton ---------------------------------------------------------------------------------------------------
 
-  build(root) {
+  build() {
     this.models = el("select", { id: "history-model", onchange: () => this.choose(this.models.value, "") });
     this.pools = el("select", { id: "history-pool", onchange: () => this.choose(this.model, this.pools.value) });
     const spans = SPANS.map((each) =>
-      el("button", { type: "button", "data-act": `span-${each.id}`, onclick: () => this.reach(each) }, each.title),
+      el("button", { type: "button", "data-act": `span-${each.id}`, onclick: () => this.chooseSpan(each) }, each.title),
     );
     this.spans = el("div", { class: "segments", role: "group", "aria-label": "Time" }, spans);
     this.shadow = el("p", { class: "note", hidden: true }, SHADOW);
@@ -83,8 +83,8 @@ class History {
     this.week = new Panel("By hour and weekday");
     this.seats = new Panel("What this traffic would have needed");
     this.body = el("div", { class: "history" }, this.use.root, this.week.root, this.seats.root);
-    fill(
-      root,
+    setChildren(
+      this.root,
       el(
         "div",
         { class: "toolbar" },
@@ -103,28 +103,27 @@ class History {
   choose(model, pool) {
     this.model = model;
     this.pool = pool;
-    this.load(false);
+    this.load({ all: false, chosen: true });
   }
 
-  reach(span) {
+  chooseSpan(span) {
     this.span = span;
     this.sums = [];
     this.sizing = null;
-    this.load(true);
+    this.load({ chosen: true });
   }
 
-  offer() {
+  offerChoices() {
     const models = [...new Set(this.sums.map((sum) => sum.model))];
     if (!models.includes(this.model)) this.model = this.app.state?.model ?? models[0];
     const pools = this.sums.filter((sum) => sum.model === this.model).map((sum) => sum.pool);
     if (!pools.includes(this.pool)) [this.pool] = pools;
+    const { state } = this.app;
     const enforced = this.enforced;
     const option = (value, title) => el("option", { value }, title);
-    fill(
-      this.models,
-      models.map((name) => option(name, name === enforced ? `${modelTitle(name)} (enforced)` : modelTitle(name))),
-    );
-    fill(this.pools, pools.map((name) => option(name, poolTitle(name))));
+    const note = (name) => (name === enforced ? " (enforced)" : "");
+    setChildren(this.models, models.map((name) => option(name, `${modelTitle(name, state)}${note(name)}`)));
+    setChildren(this.pools, pools.map((name) => option(name, poolTitle(name, state, this.model))));
     this.models.value = this.model;
     this.pools.value = this.pool;
     this.shadow.hidden = this.model === enforced;
@@ -135,42 +134,60 @@ class History {
     window.history.replaceState(null, "", `#/history/${path}?span=${this.span.id}`);
   }
 
+  /** The enforced model: of the sums, the gateway names it first. */
   get enforced() {
-    // The gateway names its enforced model first.
     return this.sizing?.items.find((model) => model.enforced)?.model ?? this.sums[0]?.model;
   }
 
   // -- asking ---------------------------------------------------------------------------------------------------------
 
-  /** Ask anew; `all` for the sums and the sizing of the span too. */
-  async load(all) {
+  get isLoading() {
+    return this.body.hasAttribute("aria-busy");
+  }
+
+  /**
+   * Ask anew: for the sums and the sizing of the span too where `all`. `chosen` says that something else is to be shown
+   * than is; without it, what is shown stays where the gateway cannot be asked.
+   */
+  async load({ all = true, chosen = false }) {
     this.requests.abort();
     this.requests = new AbortController();
     const { signal } = this.requests;
     const since = this.span.id;
     this.body.setAttribute("aria-busy", "true");
+    this.failed = false;
     try {
       if (all || !this.sums.length) {
         this.minutes = 0;
         this.sums = (await this.app.get(`api/history?since=${since}&step=all`, { signal })).items;
       }
-      this.offer();
-      this.items = await this.steps(since, signal);
+      this.offerChoices();
+      this.items = await this.loadSteps(since, signal);
       this.draw();
-      if (this.sizing === null) this.seats.wait("Replaying the demand…");
+      if (this.sizing === null) this.seats.showMessage("Replaying the demand…");
       if (all || this.sizing === null) {
         this.sizing = await this.app.get(`api/sizing?since=${since}`, { signal });
+        this.draw(); // the figures say how long a demand waits
       }
-      this.seats.show(seatsShown(this.sizing, this.model, this.pool, this.span.id));
+      const place = { model: this.model, pool: this.pool, span: this.span.id };
+      this.seats.show(sizingPanel(this.sizing, place, this.app.state));
     } catch (error) {
       if (error.name === "AbortError") return;
-      this.status.textContent = `History cannot be shown: ${error.message}`;
-      this.app.fail(error);
+      this.showFailure(error, chosen);
     }
     this.body.removeAttribute("aria-busy");
   }
 
-  async steps(since, signal) {
+  showFailure(error, chosen) {
+    this.status.textContent = `Not up to date: ${error.message}`;
+    if (chosen) {
+      this.failed = error.code === "unreachable";
+      for (const panel of [this.use, this.week, this.seats]) panel.showMessage(`Not known: ${error.message}`);
+    }
+    this.app.report(error);
+  }
+
+  async loadSteps(since, signal) {
     const path = `api/history?model=${encodeURIComponent(this.model)}&pool=${encodeURIComponent(this.pool)}`;
     const found = [];
     let next = "";
@@ -183,21 +200,21 @@ class History {
     return found;
   }
 
-  async minute() {
-    if (document.hidden || this.body.hasAttribute("aria-busy")) return;
+  async loadMinute() {
+    if (document.hidden || this.isLoading || !this.app.isConnected) return;
     this.minutes += 1;
     if (this.minutes >= MINUTES || !this.items.length) {
-      await this.load(true);
+      await this.load({});
       return;
     }
     const last = this.items.at(-1).start;
     try {
-      const newer = await this.steps(last, this.requests.signal);
+      const newer = await this.loadSteps(last, this.requests.signal);
       const begin = this.app.now() - this.span.length - STEPS[this.span.step];
       this.items = [...this.items.filter((item) => item.start < last && Date.parse(item.start) > begin), ...newer];
       this.draw();
     } catch (error) {
-      if (error.name !== "AbortError") this.status.textContent = `Not up to date: ${error.message}`;
+      if (error.name !== "AbortError") this.showFailure(error, false);
     }
   }
 
@@ -211,26 +228,27 @@ class History {
 
   draw() {
     const now = this.app.now();
-    const steps = this.items.map((item) => read(item, STEPS[this.span.step], now)).filter((step) => step.seconds > 0);
+    const steps = this.items.map((item) => stepOf(item, STEPS[this.span.step], now)).filter((step) => step.seconds > 0);
     if (!steps.length) {
       this.status.textContent = "";
-      for (const panel of [this.use, this.week]) panel.wait("No history yet: it begins with the first use.");
+      for (const panel of [this.use, this.week]) panel.showMessage("No history yet: it begins with the first use.");
       return;
     }
-    const total = added(steps);
-    const [first, last] = [steps[0].start, now].map((at) => clock(at).slice(0, 16));
-    this.status.textContent = `${first} to ${last}, ${span(total.seconds)} of it watched. Times in the charts are UTC.`;
+    const total = sumSteps(steps);
+    const [first, last] = [steps[0].start, now].map(formatMinute);
+    this.status.textContent = `${first} to ${last} UTC, ${formatDuration(total.seconds)} of it watched.`;
     this.drawUse(steps, total, now);
     this.drawWeek();
   }
 
   drawUse(steps, total, now) {
     const shadow = this.model !== this.enforced;
-    const name = `${modelTitle(this.model)}, ${poolTitle(this.pool)}`;
+    const { state } = this.app;
+    const name = `${modelTitle(this.model, state)}, ${poolTitle(this.pool, state, this.model)}`;
     // A young gateway's few hours fill the picture.
     const from = Math.min(steps[0].start, now - 6 * STEPS[this.span.step]);
     const label = `Use of ${name} over time, peak and mean; arrow keys step through it`;
-    const chart = useChart({ steps, from, to: now, width: this.use.width, label, shadow, at: this.use.at });
+    const chart = useChart({ steps, from, to: now, width: this.use.width, label, shadow, at: this.use.cursor });
     const refused = shadow ? "Would be refused" : "Refused";
     const columns = ["From (UTC)", "Peak", "Limit", "Mean", "At the limit", refused, "Truly denied"];
     this.use.show({
@@ -240,9 +258,13 @@ class History {
       after: legend(total, shadow),
       head: shadow ? columns.slice(0, 6) : columns,
       rows: steps.map((step) => [
-        new Date(step.start).toISOString().slice(0, 16).replace("T", " "),
-        ...[count(step.peak), count(step.limit), mean(step.seatSeconds / step.seconds), span(step.full)],
-        ...(shadow ? [count(step.denied)] : [count(step.denied), count(step.missed)]),
+        formatMinute(step.start),
+        formatCount(step.peak),
+        formatCount(step.limit),
+        formatMean(step.seatSeconds / step.seconds),
+        formatDuration(step.full),
+        formatCount(step.denied),
+        ...(shadow ? [] : [formatCount(step.missed)]),
       ]),
       raw: [RAW, this.items.map((item) => RAW.map((field) => item[field]))],
     });
@@ -255,20 +277,21 @@ class History {
       el("div", { class: "figure" }, el("dt", {}, title), el("dd", {}, value), el("dd", { class: "note" }, note));
     const waited = sum?.time_to_seat.mean;
     const parts = [
-      figure("Peak", count(total.peak), limited ? `limit ${count(total.limit)}` : "no limit"),
-      figure("Mean", mean(total.seatSeconds / total.seconds), "exact, over the time watched"),
-      figure("95th percentile", count(sum?.p95 ?? null), sum && `99th: ${count(sum.p99)}`),
-      limited && figure("At the limit", span(total.full), percent(total.full / total.seconds)),
+      figure("Peak", formatCount(total.peak), limited ? `limit ${formatCount(total.limit)}` : "no limit"),
+      figure("Mean", formatMean(total.seatSeconds / total.seconds), "exact, over the time watched"),
+      figure("95th percentile", formatCount(sum?.p95 ?? null), sum && `99th: ${formatCount(sum.p99)}`),
+      limited && figure("At the limit", formatDuration(total.full), formatPercent(total.full / total.seconds)),
     ];
     if (shadow) {
-      parts.push(figure("Would have refused", count(total.denied), "of what was admitted"));
+      parts.push(figure("Would have refused", formatCount(total.denied), "of what was admitted"));
     } else {
       const patience = this.sizing?.patience_seconds;
-      const soon = patience ? `no seat within ${span(patience)}` : "no seat soon after";
+      const after = waited ? `after ${formatDuration(waited)} on average` : null;
+      const soon = patience ? `no seat within ${formatDuration(patience)}` : "no seat soon after";
       parts.push(
-        figure("Refused", count(total.denied), "every refusal, whatever came of it"),
-        figure("Truly denied", count(total.missed), soon),
-        figure("Seated after a refusal", count(total.seated), waited ? `after ${span(waited)} on average` : null),
+        figure("Refused", formatCount(total.denied), "every refusal, whatever came of it"),
+        figure("Truly denied", formatCount(total.missed), soon),
+        figure("Seated after a refusal", formatCount(total.seated), after),
       );
     }
     return el("dl", { class: "figures" }, parts);
@@ -277,23 +300,25 @@ class History {
   drawWeek() {
     const sum = this.sums.find((each) => each.model === this.model && each.pool === this.pool);
     if (!sum || !sum.week.flat().some((value) => value)) {
-      this.week.wait("Nobody used this pool in this time.");
+      this.week.showMessage("Nobody used this pool in this time.");
       return;
     }
     const label = "Mean use by weekday and hour; arrow keys step through it";
+    const busiest = formatMean(sum.busiest_hour);
     const hours = Array.from({ length: 24 }, (_, hour) => String(hour).padStart(2, "0"));
     this.week.show({
       name: `week-${this.model}-${this.pool}-${this.span.id}`,
-      chart: heatMap({ week: sum.week, width: this.week.width, label, at: this.week.at }),
-      after: el("p", { class: "note" }, `Mean use by hour, UTC. The busiest hour of all: ${mean(sum.busiest_hour)}.`),
+      chart: heatMapChart({ week: sum.week, width: this.week.width, label, at: this.week.cursor }),
+      after: el("p", { class: "note" }, `Mean use by hour, UTC. The busiest hour of all: ${busiest}.`),
       head: ["UTC", ...hours],
-      rows: sum.week.map((day, number) => [DAYS[number], ...day.map(mean)]),
+      rows: sum.week.map((day, number) => [DAYS[number], ...day.map(formatMean)]),
       raw: [["weekday", ...hours], sum.week.map((day, number) => [DAYS[number], ...day])],
     });
   }
 }
 
-function read(item, length, now) {
+/** A step as the charts take it, of an item of `GET /api/history` that lasts `length` milliseconds. */
+function stepOf(item, length, now) {
   const start = Date.parse(item.start);
   return {
     start,

@@ -1,9 +1,15 @@
 /* Signing in: the operator's token, asked for where the gateway wants one. */
 
-import { el, fill } from "./dom.js";
+import { el, setChildren } from "./dom.js";
 
-/** Ask for a token in `root`; `problem` says why the last one was not good; `use` is given what was entered. */
-export function login(root, problem, use) {
+/**
+ * Ask for a token.
+ *
+ * @param {HTMLElement} root Where.
+ * @param {string} problem Why the last one was refused; empty for none.
+ * @param {(token: string) => void} onToken Is given what was entered.
+ */
+export function showLogin(root, problem, onToken) {
   const input = el("input", {
     id: "token",
     type: "password",
@@ -12,6 +18,7 @@ export function login(root, problem, use) {
     required: true,
     "aria-describedby": "token-help",
   });
+  const submit = el("button", { type: "submit", class: "primary" }, "Sign in");
   const form = el(
     "form",
     { id: "login", class: "card login" },
@@ -26,15 +33,15 @@ export function login(root, problem, use) {
       el("code", {}, "admin"),
       "). It stays in the memory of this page.",
     ),
-    el("button", { type: "submit", class: "primary" }, "Sign in"),
+    submit,
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (!input.value.trim()) return;
-    form.querySelector("button").disabled = true;
-    use(input.value);
+    submit.disabled = true;
+    onToken(input.value);
   });
   root.removeAttribute("aria-busy");
-  fill(root, form);
+  setChildren(root, form);
   input.focus();
 }

@@ -1,25 +1,27 @@
 /* A card of a report: a chart, the same values as a table for whoever cannot see it, and as a file to take along. */
 
-import { el, fill } from "./dom.js";
+import { el, setChildren } from "./dom.js";
+import { table } from "./table.js";
 
 const MINUTE = 60_000;
 
-/** A card with a chart, the same as a table, and the same as a file. */
+/** A card with a chart, the same as a table, and the same as a file (CSV). */
 export class Panel {
+  /** @param {string} title */
   constructor(title) {
     this.title = title;
-    const attributes = { class: "quiet", type: "button", "data-act": "download", onclick: () => save(this.file) };
+    const attributes = { class: "quiet", type: "button", "data-act": "download", onclick: () => saveFile(this.file) };
     this.save = el("button", attributes, "Download CSV");
     this.before = el("div");
     this.chart = el("div", { class: "chart-holder" });
     this.after = el("div");
-    this.table = el("div", { class: "box" });
+    this.table = el("div");
     this.details = el("details", { hidden: true }, el("summary", {}, "The same as a table"), this.table);
     // A table of a month has seven hundred rows: made for those who open it.
-    this.details.addEventListener("toggle", () => this.list());
+    this.details.addEventListener("toggle", () => this.drawTable());
     const head = el("div", { class: "panel-head" }, el("h2", {}, title), this.save);
     this.root = el("section", { class: "card panel" }, head, this.before, this.chart, this.after, this.details);
-    this.wait("Loading…");
+    this.showMessage("Loading…");
   }
 
   /** CSS pixels that a chart may be wide. */
@@ -27,62 +29,55 @@ export class Panel {
     return Math.max(this.chart.clientWidth, 280);
   }
 
-  /** Which of the chart's values is looked at by keyboard; undefined where none is. */
-  get at() {
+  /** The number of the chart's value that the keyboard is on; undefined for none. */
+  get cursor() {
     const chart = document.activeElement;
     return this.chart.contains(chart) ? Number(chart.getAttribute("aria-valuenow")) : undefined;
   }
 
-  /** Say `text` where a chart will stand, or would. */
-  wait(text) {
-    fill(this.before);
-    fill(this.after);
-    fill(this.chart, el("p", { class: "empty" }, text));
+  /** Show `text` where a chart will stand, or would. */
+  showMessage(text) {
+    setChildren(this.before);
+    setChildren(this.after);
+    setChildren(this.chart, el("p", { class: "empty" }, text));
     this.save.hidden = this.details.hidden = true;
   }
 
   /**
-   * Show `chart` between `before` and `after`; `head` and `rows` are its values as a table of text, and `raw` is [head,
-   * rows] of the file `name`.csv. Who stood on the chart by keyboard stays on it.
+   * Show a chart. Whoever was on the one before by keyboard stays on it.
+   *
+   * @param {object} content
+   *   `chart`, and the nodes `before` and `after` it.
+   *   `head` and `rows`: its values as a table of texts; without `head` there is no table.
+   *   `name` and `raw`: of the file `name`.csv, its [head, rows].
    */
   show({ name, before, chart, after, head, rows, raw }) {
     const focused = this.chart.contains(document.activeElement);
-    fill(this.before, before);
-    fill(this.chart, chart);
-    fill(this.after, after);
+    setChildren(this.before, before);
+    setChildren(this.chart, chart);
+    setChildren(this.after, after);
     if (focused) chart.focus({ preventScroll: true });
-    this.file = { name: `${name}.csv`, text: csv(...raw) };
+    this.file = { name: `${name}.csv`, text: toCsv(...raw) };
     this.rows = { head, rows };
     this.save.hidden = false;
     this.details.hidden = head === undefined;
-    this.list();
+    this.drawTable();
   }
 
-  list() {
+  drawTable() {
     if (!this.details.open || this.details.hidden) {
-      fill(this.table);
+      setChildren(this.table);
       return;
     }
     const { head, rows } = this.rows;
-    const number = (index) => (index ? "number" : "");
-    const titles = head.map((text, index) => el("th", { scope: "col", class: number(index) }, text));
-    const cells = (row) =>
-      row.map((value, index) => (index ? el("td", { class: "number" }, value) : el("th", { scope: "row" }, value)));
-    fill(
-      this.table,
-      el(
-        "table",
-        { class: "grid" },
-        el("caption", { class: "visually-hidden" }, this.title),
-        el("thead", {}, el("tr", {}, titles)),
-        el("tbody", {}, rows.map((row) => el("tr", {}, cells(row)))),
-      ),
-    );
+    const columns = head.map((title, index) => (index ? { title, class: "number" } : { title, isHeader: true }));
+    const made = rows.map((cells) => ({ cells }));
+    setChildren(this.table, table({ caption: this.title, columns, rows: made, region: `${this.title}, as a table` }));
   }
 }
 
-/** CSV (RFC 4180) of a table; a text that a spreadsheet would take for a formula is kept a text. */
-export function csv(head, rows) {
+/** The CSV (RFC 4180) of a table; a text that a spreadsheet would take for a formula is kept a text. */
+export function toCsv(head, rows) {
   const cell = (value) => {
     if (value === null || value === undefined) return "";
     const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
@@ -92,7 +87,7 @@ export function csv(head, rows) {
 }
 
 /** Hand the browser a text as a file. */
-function save({ name, text }) {
+function saveFile({ name, text }) {
   const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
   const link = el("a", { href: url, download: name });
   document.body.append(link);

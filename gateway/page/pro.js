@@ -1,168 +1,189 @@
-/* PRO licenses: who holds one, for how long, and the groups that hold theirs for good. */
+/* The view of PRO licenses: who holds one, for how long, and the groups that hold theirs for good. */
 
-import { confirmed } from "./dialog.js";
-import { arrange, el, fill, say } from "./dom.js";
-import { count, instant, several, span, when } from "./format.js";
-import { Watch, all, cut } from "./paged.js";
+import { confirmDialog } from "./dialog.js";
+import { el, setChildren, setText } from "./dom.js";
+import { formatCount, formatDuration, formatTime, pluralize, timeElement, toMilliseconds } from "./format.js";
+import { ItemSource, ListView } from "./list_view.js";
+import { table } from "./table.js";
+import { WatchedList, readAll, truncationNote } from "./watched_list.js";
 
+const MODEL = "trueconf"; // the model whose licenses are held by accounts
 const NAMED = 4; // accounts of a group that are named
+const GROUP_COLUMNS = [
+  { title: "Group", isHeader: true },
+  { title: "Accounts" },
+  { title: "PRO" },
+  { title: "Takes effect" },
+];
 
-let app = null;
-let watch = null;
-let timer = 0;
-let parts = null;
-let rows = new Map();
-let found = { items: [], more: false };
-let sought = "";
+/** Holders of PRO licenses, and groups. */
+export class ProView {
+  static id = "pro";
+  static title = "PRO licenses";
+  static isShown = (state) => MODEL in state.models;
 
-export const view = {
-  id: "pro",
-  title: "PRO licenses",
-  needs: (state) => "trueconf" in state.models,
+  constructor(app, root) {
+    this.app = app;
+    this.root = root;
+    this.holders = new ItemSource((holder) => holder.account);
+    this.watched = new WatchedList((signal) => this.load(signal), (error) => this.list.showFailure(error));
+  }
 
-  open(root, given) {
-    app = given;
-    rows = new Map();
-    sought = "";
-    const input = el("input", { id: "pro-search", type: "search", placeholder: "account", autocomplete: "off", spellcheck: "false" });
-    input.addEventListener("input", () => {
-      sought = input.value.trim().toLowerCase();
-      show();
+  open() {
+    this.list = new ListView(this.app, {
+      id: "pro",
+      caption: "Accounts that hold a PRO license",
+      columns: this.columns(),
+      key: (holder) => holder.account,
+      placeholder: "account",
+      source: this.holders,
+      empty: (searching) => (searching ? NOT_FOUND() : NONE()),
     });
-    parts = {
-      tally: el("p", { class: "note tally", id: "pro-tally", role: "status" }),
-      body: el("tbody", {}),
-      empty: el("div", { class: "empty", hidden: true }),
-      cut: el("div", {}),
-      table: null,
-      groups: el("section", { class: "card", id: "groups", "aria-labelledby": "groups-title" }),
-    };
-    parts.table = el("div", { class: "box" }, el("table", { class: "grid cards-narrow", id: "pro-list" },
-      el("caption", { class: "visually-hidden" }, "Accounts that hold a PRO license"),
-      el("thead", {}, el("tr", {}, ["Account", "License", "Since", "Expires", "In a conference", "Act"].map(head))),
-      parts.body));
-    fill(
-      root,
-      parts.groups,
-      el("div", { class: "toolbar" },
-        el("div", { class: "field grow" }, el("label", { for: "pro-search" }, "Search"), input), parts.tally),
-      el("section", { class: "card flush", "aria-label": "PRO licenses" }, parts.table, parts.empty),
-      parts.cut,
-    );
-    watch = new Watch(look, (error) => app?.fail(error));
-    timer = setInterval(tick, 1000);
-  },
+    this.truncation = el("div");
+    this.groups = el("section", { class: "card", id: "groups", "aria-labelledby": "groups-title" });
+    setChildren(this.root, this.list.nodes, this.truncation, this.groups);
+    this.timer = setInterval(() => this.drawRemaining(), 1000);
+  }
 
   update(state) {
-    const pool = state.models.trueconf.pools.pro;
-    const limit = pool.limit === null ? "no limit" : `of ${count(pool.limit)}`;
-    const shadow = state.model === "trueconf" ? "" : " · counted as it would be: another model is enforced";
-    say(parts.tally, `${count(pool.used)} ${limit}, ${count(pool.reserved)} permanent, ${count(pool.denied)} refused${shadow}`);
-    watch.mark(`${state.generations.pro} ${state.redistribute_at}`);
-  },
+    const { used, limit, reserved, denied } = state.models[MODEL].pools.pro;
+    const of = limit === null ? "no limit" : `of ${formatCount(limit)}`;
+    const shadow = state.model === MODEL ? "" : " · counted as it would be: another model is enforced";
+    const counts = `${formatCount(reserved)} permanent, ${formatCount(denied)} refused`;
+    this.list.setFigures(`${formatCount(used)} ${of}, ${counts}${shadow}`);
+    this.watched.update(`${state.generations.pro} ${state.redistribute_at}`);
+  }
 
   close() {
-    clearInterval(timer);
-    watch.close();
-    app = watch = null;
-  },
-};
-
-async function look(signal) {
-  const [holders, groups] = await Promise.all([all(app, "api/pro", signal), all(app, "api/groups", signal)]);
-  if (signal.aborted) return;
-  found = holders;
-  fill(parts.cut, cut(holders.items, holders.more));
-  show();
-  showGroups(groups, new Set(holders.items.filter((each) => each.kind === "permanent").map((each) => each.account)));
-}
-
-function show() {
-  const items = sought ? found.items.filter((item) => item.account.includes(sought)) : found.items;
-  const kept = new Map();
-  for (const item of items) {
-    const sign = JSON.stringify(item);
-    const before = rows.get(item.account);
-    kept.set(item.account, before?.sign === sign ? before : { sign, item, node: row(item) });
+    clearInterval(this.timer);
+    this.watched.close();
+    this.list.close();
   }
-  rows = kept;
-  arrange(parts.body, [...rows.values()].map((each) => each.node));
-  parts.table.hidden = items.length === 0;
-  parts.empty.hidden = items.length > 0;
-  fill(parts.empty, sought
-    ? el("p", {}, "No account with this in its name holds a PRO license.")
-    : [el("p", {}, "Nobody holds a PRO license."), el("p", { class: "note" }, "One is granted when a user joins a live group conference; a permanent group reserves them for its accounts.")]);
-  tick();
-}
 
-const head = (title) => el("th", { scope: "col", class: title === "Act" ? "acts" : null }, title);
+  async load(signal) {
+    const paths = ["api/pro", "api/groups"];
+    const [holders, groups] = await Promise.all(paths.map((path) => readAll(this.app, path, signal)));
+    if (signal.aborted) return;
+    this.holders.items = holders.items;
+    this.list.refresh();
+    setChildren(this.truncation, truncationNote(holders.items, holders.more));
+    this.drawGroups(groups);
+  }
 
-function row(item) {
-  const permanent = item.kind === "permanent";
-  const revoke = permanent || item.deleted
-    ? el("button", { type: "button", class: "small", "data-act": "revoke", disabled: true,
-        title: permanent ? "A permanent license cannot be revoked: change its group" : "The license of a deleted account cannot be revoked" }, "Revoke")
-    : app.act("revoke", { class: "small", "aria-label": `Revoke the license of ${item.account}`, onclick: () => revoked(item) }, "Revoke");
-  return el("tr", { "data-key": item.account },
-    el("th", { scope: "row", "data-title": "Account" }, item.account, " ", item.deleted ? el("span", { class: "tag warn" }, "deleted") : null),
-    el("td", { "data-title": "License" }, el("span", { class: permanent ? "tag good" : "tag" }, item.kind)),
-    el("td", { "data-title": "Since", class: "time" }, when(item.since)),
-    el("td", { "data-title": "Expires" }, el("span", { class: "expires", dataset: { due: item.expires ?? "" } })),
-    el("td", { "data-title": "In a conference" }, item.in_conference ? el("span", { class: "tag good" }, "yes") : el("span", { class: "none" }, "no")),
-    el("td", { class: "acts" }, revoke));
-}
+  // -- holders --------------------------------------------------------------------------------------------------------
 
-/** Let what runs out run on. */
-function tick() {
-  if (app === null) return;
-  for (const { item, node } of rows.values()) {
-    const place = node.querySelector(".expires");
-    const due = instant(item.expires);
-    if (due === null) say(place, item.kind === "permanent" ? "never" : "not while in a conference");
-    else {
-      say(place, due >= app.now() + 1000 ? `in ${span((due - app.now()) / 1000)}` : "now");
-      place.title = new Date(due).toString();
+  columns() {
+    return [
+      { title: "Account", class: "who", cell: accountCell },
+      { title: "License", class: "short", cell: kindCell },
+      { title: "Since", class: "time", cell: sinceCell },
+      { title: "Expires", class: "", cell: (holder) => this.expiryCell(holder) },
+      { title: "In a conference", class: "wide-only", cell: conferenceCell },
+      { title: "Act", class: "acts", cell: (holder) => this.revokeButton(holder) },
+    ];
+  }
+
+  /** When a license ends; `drawRemaining` lets the time run. */
+  expiryCell({ kind, expires }) {
+    const label = el("span", { class: "narrow-only" }, "expires ");
+    if (expires === null) return [label, kind === "permanent" ? "never" : "not while in a conference"];
+    const attributes = { class: "remaining", title: `${formatTime(expires)} UTC`, dataset: { due: expires } };
+    return [label, el("span", attributes, this.remainingText(expires))];
+  }
+
+  remainingText(expires) {
+    const left = toMilliseconds(expires) - this.app.now();
+    return left >= 1000 ? `in ${formatDuration(left / 1000)}` : "now";
+  }
+
+  drawRemaining() {
+    for (const node of this.root.querySelectorAll(".remaining")) setText(node, this.remainingText(node.dataset.due));
+  }
+
+  revokeButton(holder) {
+    const attributes = { class: "small", "aria-label": `Revoke the license of ${holder.account}` };
+    if (holder.kind !== "permanent" && !holder.deleted) {
+      return this.app.actionButton("revoke", { ...attributes, onclick: () => this.revoke(holder) }, "Revoke");
     }
+    const title = holder.deleted
+      ? "The license of a deleted account cannot be revoked"
+      : "A permanent license cannot be revoked: change its group";
+    return el("button", { type: "button", "data-act": "revoke", disabled: true, title, ...attributes }, "Revoke");
+  }
+
+  async revoke({ account, in_conference: inConference }) {
+    const text = inConference
+      ? `${account} is in a conference and will be removed from it at once. The license is free for somebody else.`
+      : "The license is free for somebody else at once.";
+    const title = `Revoke the PRO license of ${account}?`;
+    if (!(await confirmDialog({ title, text, act: "Revoke", danger: true }))) return;
+    await this.app.attempt(async () => {
+      await this.app.send("DELETE", `api/pro/${encodeURIComponent(account)}`);
+      return `The PRO license of ${account} is revoked.`;
+    });
+    this.watched.refresh();
+  }
+
+  // -- groups ---------------------------------------------------------------------------------------------------------
+
+  drawGroups({ items, more }) {
+    const due = this.app.state?.redistribute_at ?? null;
+    const permanent = this.holders.items.filter((holder) => holder.kind === "permanent");
+    const holding = new Set(permanent.map((holder) => holder.account));
+    const rows = items.map((group) => ({ key: group.group, cells: groupCells(group, holding) }));
+    const caption = "Groups, and which have permanent PRO licenses";
+    const region = "List of groups";
+    setChildren(
+      this.groups,
+      el("h2", { id: "groups-title" }, "Groups"),
+      el("p", { class: "note" }, "A change of a group takes effect at the next redistribution",
+        due === null ? "." : [": ", timeElement(due), " UTC."]),
+      rows.length
+        ? table({ id: "groups-list", caption, columns: GROUP_COLUMNS, rows, asCards: true, region })
+        : el("div", { class: "empty" },
+            el("p", {}, "There are no groups."),
+            el("p", { class: "note" },
+              el("code", {}, "tallygate group set NAME ACCOUNT … --permanent"), " makes one.")),
+      truncationNote(items, more),
+    );
   }
 }
 
-async function revoked(item) {
-  const who = app;
-  const text = item.in_conference
-    ? `${item.account} is in a conference and will be removed from it at once. The license is free for somebody else.`
-    : "The license is free for somebody else at once.";
-  if (!(await confirmed({ title: `Revoke the PRO license of ${item.account}?`, text, act: "Revoke", danger: true }))) return;
-  try {
-    await who.send("DELETE", `api/pro/${encodeURIComponent(item.account)}`);
-    who.say(`The PRO license of ${item.account} is revoked.`, "good");
-  } catch (error) {
-    who.fail(error);
-  }
-  watch?.again();
+const NOT_FOUND = () => el("p", {}, "No account with this in its name holds a PRO license.");
+const NONE = () => [
+  el("p", {}, "Nobody holds a PRO license."),
+  el("p", { class: "note" },
+    "One is granted when a user joins a live group conference; a permanent group reserves them for its accounts."),
+];
+
+function accountCell({ account, deleted }) {
+  return [account, " ", deleted ? el("span", { class: "tag warn" }, "deleted") : null];
 }
 
-function showGroups({ items, more }, holding) {
-  const due = app.state?.redistribute_at ?? null;
-  const rows = items.map((group) => {
-    const waiting = group.permanent ? group.accounts.filter((account) => !holding.has(account)).length : 0;
-    const effect = !group.permanent ? "–" : waiting ? [`${several(waiting, "account")} not yet: next redistribution`] : "in effect";
-    return el("tr", { "data-key": group.group },
-      el("th", { scope: "row", "data-title": "Group" }, group.group),
-      el("td", { "data-title": "Accounts" }, group.accounts.length > NAMED ? `${group.accounts.slice(0, NAMED).join(", ")} and ${count(group.accounts.length - NAMED)} more` : group.accounts.join(", ") || "none"),
-      el("td", { "data-title": "PRO" }, el("span", { class: group.permanent ? "tag good" : "tag" }, group.permanent ? "permanent" : "temporary")),
-      el("td", { "data-title": "Takes effect" }, effect));
-  });
-  fill(
-    parts.groups,
-    el("h2", { id: "groups-title" }, "Groups"),
-    el("p", { class: "note" }, "A change of a group takes effect at the next redistribution", due === null ? "." : [": ", when(due), "."]),
-    rows.length
-      ? el("div", { class: "box", tabindex: "0", role: "region", "aria-labelledby": "groups-title" }, el("table", { class: "grid cards-narrow", id: "groups-list" },
-          el("caption", { class: "visually-hidden" }, "Groups, and which have permanent PRO licenses"),
-          el("thead", {}, el("tr", {}, ["Group", "Accounts", "PRO", "Takes effect"].map((title) => el("th", { scope: "col" }, title)))),
-          el("tbody", {}, rows)))
-      : el("div", { class: "empty" }, el("p", {}, "There are no groups."),
-          el("p", { class: "note" }, el("code", {}, "tallygate group set NAME ACCOUNT … --permanent"), " makes one.")),
-    cut(items, more),
-  );
+function kindCell({ kind, in_conference: inConference }) {
+  const tag = el("span", { class: kind === "permanent" ? "tag good" : "tag" }, kind);
+  return inConference ? [tag, el("span", { class: "tag good narrow-only" }, "in a conference")] : tag;
+}
+
+function sinceCell({ since }) {
+  return [el("span", { class: "narrow-only" }, "since "), timeElement(since)];
+}
+
+function conferenceCell({ in_conference: inConference }) {
+  return inConference ? el("span", { class: "tag good" }, "yes") : el("span", { class: "none" }, "no");
+}
+
+/** The cells of a group; `holding` are the accounts whose permanent license is in effect. */
+function groupCells({ group, accounts, permanent }, holding) {
+  const rest = accounts.length - NAMED;
+  const first = accounts.slice(0, NAMED).join(", ");
+  const names = rest > 0 ? `${first} and ${formatCount(rest)} more` : first || "none";
+  const waiting = accounts.filter((account) => !holding.has(account)).length;
+  const effect = waiting ? `${pluralize(waiting, "account")} not yet: next redistribution` : "in effect";
+  return [
+    group,
+    names,
+    el("span", { class: permanent ? "tag good" : "tag" }, permanent ? "permanent" : "temporary"),
+    permanent ? effect : "–",
+  ];
 }

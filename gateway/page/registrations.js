@@ -1,113 +1,161 @@
-/* Registrations: for a gateway that is a registrar, the servers that register here and the licenses they register. */
+/* The view of registrations, of a gateway that is a registrar: the servers that register here, and their licenses. */
 
-import { confirmed } from "./dialog.js";
-import { el, fill } from "./dom.js";
-import { count, modelTitle, poolTitle, several, when } from "./format.js";
-import { Watch, all, cut } from "./paged.js";
+import { confirmDialog } from "./dialog.js";
+import { el, setChildren } from "./dom.js";
+import { formatCount, modelTitle, pluralize, poolTitle, timeElement } from "./format.js";
+import { failureNote, table } from "./table.js";
+import { WatchedList, readAll, truncationNote } from "./watched_list.js";
 
-let app = null;
-let watch = null;
-let parts = null;
+const SERVER_COLUMNS = [
+  { title: "Server", isHeader: true },
+  { title: "License" },
+  { title: "State" },
+  { title: "Last verified", class: "time" },
+  { title: "Reported use" },
+  { title: "Address" },
+  { title: "Version" },
+  { title: "Suspected clones" },
+];
+const LICENSE_COLUMNS = [
+  { title: "Serial", class: "serial", isHeader: true },
+  { title: "Model" },
+  { title: "Limits" },
+  { title: "State" },
+  { title: "Valid until", class: "time" },
+  { title: "Connection" },
+  { title: "Act", class: "acts" },
+];
 
-export const view = {
-  id: "registrations",
-  title: "Registrations",
-  needs: (state) => Boolean(state.registrar?.licenses || state.registrar?.servers),
+/** Servers and licenses of a registrar. */
+export class RegistrationsView {
+  static id = "registrations";
+  static title = "Registrations";
+  static isShown = (state) => Boolean(state.registrar?.licenses || state.registrar?.servers);
 
-  open(root, given) {
-    app = given;
-    parts = {
-      servers: el("section", { class: "card", id: "servers", "aria-labelledby": "servers-title" }),
-      licenses: el("section", { class: "card", id: "licenses", "aria-labelledby": "licenses-title" }),
-    };
-    fill(root, parts.servers, parts.licenses);
-    watch = new Watch(look, (error) => app?.fail(error));
-  },
+  constructor(app, root) {
+    this.app = app;
+    this.root = root;
+    this.watched = new WatchedList((signal) => this.load(signal), (error) => this.fail(error));
+  }
+
+  open() {
+    this.servers = el("section", { class: "card", id: "servers", "aria-labelledby": "servers-title" });
+    this.licenses = el("section", { class: "card", id: "licenses", "aria-labelledby": "licenses-title" });
+    setChildren(this.root, this.servers, this.licenses);
+  }
 
   update(state) {
-    watch.mark(state.generations.registrations);
-  },
+    this.watched.update(state.generations.registrations);
+  }
 
   close() {
-    watch.close();
-    app = watch = null;
-  },
-};
+    this.watched.close();
+  }
 
-async function look(signal) {
-  const [servers, licenses] = await Promise.all([all(app, "api/registrations", signal), all(app, "api/licenses", signal)]);
-  if (signal.aborted) return;
-  showServers(servers);
-  showLicenses(licenses);
+  /** Say what went wrong; what is shown stays. */
+  fail(error) {
+    for (const card of [this.servers, this.licenses]) {
+      if (!card.hasChildNodes()) setChildren(card, failureNote(error));
+    }
+    this.app.report(error);
+  }
+
+  async load(signal) {
+    const paths = ["api/registrations", "api/licenses"];
+    const [servers, licenses] = await Promise.all(paths.map((path) => readAll(this.app, path, signal)));
+    if (signal.aborted) return;
+    this.drawServers(servers);
+    this.drawLicenses(licenses);
+  }
+
+  drawServers({ items, more }) {
+    const clones = items.reduce((sum, item) => sum + (item.clones_suspected ?? 0), 0);
+    const connected = items.filter((item) => item.connected).length;
+    const rows = items.map((item) => ({
+      key: item.server,
+      cells: [
+        nameOf(item.server),
+        [el("span", { class: "serial" }, item.serial), " ", el("span", { class: "soft" }, this.editionOf(item))],
+        el("span", { class: item.connected ? "tag good" : "tag warn" }, item.connected ? "connected" : "away"),
+        timeElement(item.last_verified),
+        this.poolsOf(item.model, item.used),
+        item.address || "–",
+        item.version || "–",
+        item.clones_suspected ? el("span", { class: "tag bad" }, formatCount(item.clones_suspected)) : "none",
+      ],
+    }));
+    const caption = "Servers that register here";
+    setChildren(
+      this.servers,
+      el("div", { class: "head" },
+        el("h2", { id: "servers-title" }, "Servers"),
+        el("span", { class: "tag" }, `${formatCount(connected)} connected`),
+        clones ? el("span", { class: "tag bad", id: "clones" }, pluralize(clones, "suspected clone")) : null),
+      rows.length
+        ? table({ id: "servers-list", caption, columns: SERVER_COLUMNS, rows, asCards: true })
+        : el("div", { class: "empty" },
+            el("p", {}, "No server has registered yet."),
+            el("p", { class: "note" },
+              "A gateway registers with role = \"agent\", the serial and the key of one of the licenses below.")),
+      truncationNote(items, more),
+    );
+  }
+
+  drawLicenses({ items, more }) {
+    const rows = items.map((item) => ({
+      key: item.serial,
+      cells: [
+        item.serial,
+        this.editionOf(item),
+        this.poolsOf(item.model, item.limits),
+        el("span", { class: item.state === "active" ? "tag good" : "tag bad" }, item.state),
+        item.not_after ? timeElement(item.not_after) : "no end",
+        item.needs_connection ? "needed all the time" : "not needed",
+        item.state === "revoked" ? null : this.revokeButton(item.serial),
+      ],
+    }));
+    const caption = "Licenses that servers register with";
+    setChildren(
+      this.licenses,
+      el("h2", { id: "licenses-title" }, "Licenses"),
+      rows.length
+        ? table({ id: "licenses-list", caption, columns: LICENSE_COLUMNS, rows, asCards: true })
+        : el("div", { class: "empty" },
+            el("p", {}, "There are no licenses."),
+            el("p", { class: "note" },
+              el("code", {}, "tallygate license add SERIAL --edition free"), " makes one and shows its key once.")),
+      truncationNote(items, more),
+    );
+  }
+
+  editionOf({ model, edition }) {
+    return [modelTitle(model, this.app.state), edition].filter(Boolean).join(" ");
+  }
+
+  /** Pools and their numbers as a text; a pool and its number stay on one line. */
+  poolsOf(model, numbers) {
+    const texts = Object.entries(numbers ?? {}).map(([pool, number]) =>
+      `${poolTitle(pool, this.app.state, model)} ${formatCount(number)}`.replaceAll(" ", "\u00a0"));
+    return texts.join(", ") || "–";
+  }
+
+  revokeButton(serial) {
+    const attributes = { class: "small", "aria-label": `Revoke ${serial}`, onclick: () => this.revoke(serial) };
+    return this.app.actionButton("revoke-license", attributes, "Revoke");
+  }
+
+  async revoke(serial) {
+    const text = "Every server that uses this license closes its client doors at once. This cannot be undone.";
+    if (!(await confirmDialog({ title: `Revoke the license ${serial}?`, text, act: "Revoke", danger: true }))) return;
+    await this.app.attempt(async () => {
+      await this.app.send("POST", `api/licenses/${encodeURIComponent(serial)}/revoke`);
+      return `The license ${serial} is revoked.`;
+    });
+    this.watched.refresh();
+  }
 }
-
-/** A pool and its number stay on one line. */
-const pools = (found) => Object.entries(found ?? {}).map(([pool, number]) => `${poolTitle(pool)} ${count(number)}`.replaceAll(" ", "\u00a0")).join(", ") || "–";
 
 /** A server is named by its operator, or by its installation. */
-const named = (server) => (/^[0-9a-f]{32}$/.test(server) ? el("code", {}, server) : server || "–");
-
-const edition = ({ model, edition: name }) => [modelTitle(model), name].filter(Boolean).join(" ");
-
-const table = (id, caption, titles, rows) => el("div", { class: "box" }, el("table", { class: "grid cards-narrow", id },
-  el("caption", { class: "visually-hidden" }, caption),
-  el("thead", {}, el("tr", {}, titles.map((title) => el("th", { scope: "col", class: title === "Act" ? "acts" : null }, title)))),
-  el("tbody", {}, rows)));
-
-function showServers({ items, more }) {
-  const suspected = items.reduce((sum, item) => sum + (item.clones_suspected ?? 0), 0);
-  fill(
-    parts.servers,
-    el("div", { class: "head" }, el("h2", { id: "servers-title" }, "Servers"),
-      el("span", { class: "tag" }, `${count(items.filter((item) => item.connected).length)} connected`),
-      suspected ? el("span", { class: "tag bad", id: "clones" }, several(suspected, "suspected clone")) : null),
-    items.length
-      ? table("servers-list", "Servers that register here", ["Server", "License", "State", "Last verified", "Reported use", "Address", "Version", "Suspected clones"],
-          items.map((item) => el("tr", { "data-key": item.server },
-            el("th", { scope: "row", "data-title": "Server" }, named(item.server)),
-            el("td", { "data-title": "License" }, el("span", {}, el("span", { class: "serial" }, item.serial), " ", el("span", { class: "soft" }, edition(item)))),
-            el("td", { "data-title": "State" }, el("span", { class: item.connected ? "tag good" : "tag warn" }, item.connected ? "connected" : "away")),
-            el("td", { "data-title": "Last verified", class: "time" }, when(item.last_verified)),
-            el("td", { "data-title": "Reported use" }, pools(item.used)),
-            el("td", { "data-title": "Address" }, item.address || "–"),
-            el("td", { "data-title": "Version" }, item.version || "–"),
-            el("td", { "data-title": "Suspected clones" }, item.clones_suspected ? el("span", { class: "tag bad" }, count(item.clones_suspected)) : "none"))))
-      : el("div", { class: "empty" }, el("p", {}, "No server has registered yet."),
-          el("p", { class: "note" }, "A gateway registers with role = \"agent\", the serial and the key of one of the licenses below.")),
-    cut(items, more),
-  );
-}
-
-function showLicenses({ items, more }) {
-  fill(
-    parts.licenses,
-    el("h2", { id: "licenses-title" }, "Licenses"),
-    items.length
-      ? table("licenses-list", "Licenses that servers register with", ["Serial", "Model", "Limits", "State", "Valid until", "Connection", "Act"],
-          items.map((item) => el("tr", { "data-key": item.serial },
-            el("th", { scope: "row", class: "serial", "data-title": "Serial" }, item.serial),
-            el("td", { "data-title": "Model" }, edition(item)),
-            el("td", { "data-title": "Limits" }, pools(item.limits)),
-            el("td", { "data-title": "State" }, el("span", { class: item.state === "active" ? "tag good" : "tag bad" }, item.state)),
-            el("td", { "data-title": "Valid until", class: "time" }, item.not_after ? when(item.not_after) : "no end"),
-            el("td", { "data-title": "Connection" }, item.needs_connection ? "needed all the time" : "not needed"),
-            el("td", { class: "acts" }, item.state === "revoked" ? null
-              : app.act("revoke-license", { class: "small", "aria-label": `Revoke ${item.serial}`, onclick: () => revoke(item) }, "Revoke")))))
-      : el("div", { class: "empty" }, el("p", {}, "There are no licenses."),
-          el("p", { class: "note" }, el("code", {}, "tallygate license add SERIAL --edition free"), " makes one and shows its key once.")),
-    cut(items, more),
-  );
-}
-
-async function revoke(item) {
-  const who = app;
-  const text = "Every server that uses this license closes its client doors at once. This cannot be undone.";
-  if (!(await confirmed({ title: `Revoke the license ${item.serial}?`, text, act: "Revoke", danger: true }))) return;
-  try {
-    await who.send("POST", `api/licenses/${encodeURIComponent(item.serial)}/revoke`);
-    who.say(`The license ${item.serial} is revoked.`, "good");
-  } catch (error) {
-    who.fail(error);
-  }
-  watch?.again();
+function nameOf(server) {
+  return /^[0-9a-f]{32}$/.test(server) ? el("code", {}, server) : server || "–";
 }

@@ -2,7 +2,7 @@
 gateway adds up.
 */
 
-import { count } from "./format.js";
+import { formatCount } from "./format.js";
 
 export const HOUR = 3_600_000;
 export const DAY = 24 * HOUR;
@@ -13,7 +13,7 @@ export const MONDAY = 4 * DAY;
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /** A function from the numbers low…high to the places from…to. */
-export function scale(low, high, from, to) {
+export function linearScale(low, high, from, to) {
   const factor = (to - from) / (high - low || 1);
   return (value) => from + (value - low) * factor;
 }
@@ -62,14 +62,14 @@ function dateOf(at) {
 }
 
 /** A step of time for people: "Mon 2 Nov, 14:00–17:00", "Mon 2 Nov", "2 Nov–9 Nov". */
-export function period(start, end) {
+export function formatPeriod(start, end) {
   const day = `${DAYS[(new Date(start).getUTCDay() + 6) % 7]} ${dateOf(start)}`;
   if (end - start > DAY) return `${dateOf(start)}–${dateOf(end)}`;
   return end - start >= DAY ? day : `${day}, ${clockOf(start)}–${clockOf(end)}`;
 }
 
 /** Mean use, with as many digits as tell something. */
-export function mean(value) {
+export function formatMean(value) {
   if (value === null) return "–";
-  return value >= 100 || Number.isInteger(value) ? count(Math.round(value)) : value.toFixed(value >= 10 ? 1 : 2);
+  return value >= 100 || Number.isInteger(value) ? formatCount(Math.round(value)) : value.toFixed(value >= 10 ? 1 : 2);
 }

@@ -1,17 +1,23 @@
-/* Summary: the license at a glance - what is used, what the other models would say, the registration, the rights. */
+/* The view of the license at a glance: what is used, what the other models would say, the registration, the rights. */
 
-import { el, fill, say } from "./dom.js";
-import { count, instant, modelTitle, percent, poolTitle, sentence, several, span, when } from "./format.js";
+import { el, setChildren, setText } from "./dom.js";
+import {
+  asSentence, formatCount, formatDuration, formatPercent, modelTitle, pluralize, poolTitle, timeElement, toMilliseconds,
+} from "./format.js";
+import { factList, table } from "./table.js";
 
-const NEAR = 0.8;
-const STATES = {
+const NEARLY_FULL = 0.8; // share of a limit
+/* Of each state of the registration: its name, how good it is, and what it means. */
+const REGISTRATION = {
   off: ["off", "", "This gateway does not register."],
   unregistered: ["unregistered", "bad", "The license has never been verified: nothing is granted."],
   registered: ["registered", "good", "The license is verified all the time."],
   grace: ["connection lost", "warn", "The registration server does not answer."],
   expired: ["expired", "bad", "The license has run out: client doors are closed."],
   revoked: ["revoked", "bad", "The license has been revoked: client doors are closed."],
-  clock_rollback: ["clock set back", "bad", "The clock is behind what it was: nothing new is granted until it catches up."],
+  clock_rollback: [
+    "clock set back", "bad", "The clock is behind what it was: nothing new is granted until it catches up.",
+  ],
 };
 const RIGHTS = {
   p2p_call: "One-to-one calls",
@@ -31,253 +37,260 @@ const RIGHTS = {
   internal_conference_collaboration: "Collaboration in internal conferences",
   instant_conference: "Instant conferences",
 };
+const RIGHTS_OF = [["pro", "PRO"], ["online", "Online"], ["guest", "Guest"]];
 
-let app = null;
-let parts = null;
-let meters = new Map();
-let drawn = {};
-let timer = 0;
-let end = null;
+/** The summary. */
+export class SummaryView {
+  static id = "summary";
+  static title = "Summary";
+  static isShown = () => true;
 
-export const view = {
-  id: "summary",
-  title: "Summary",
-  needs: () => true,
+  constructor(app, root) {
+    this.app = app;
+    this.root = root;
+    this.meters = new Map(); // of the enforced model, by pool
+    this.drawn = {}; // what each card shows, as JSON
+    this.end = null; // when service ends, in milliseconds
+  }
 
-  open(root, given) {
-    app = given;
-    meters = new Map();
-    drawn = {};
-    parts = {
-      pools: el("section", { class: "card", id: "license", "aria-labelledby": "license-title" }),
-      live: el("section", { class: "card", id: "live", "aria-labelledby": "live-title" }),
-      registration: el("section", { class: "card", id: "registration", "aria-labelledby": "registration-title" }),
-      others: el("section", { class: "card", id: "others", "aria-labelledby": "others-title" }),
-      extensions: el("section", { class: "card", id: "extensions", "aria-labelledby": "extensions-title", hidden: true }),
-      rights: el("section", { class: "card", id: "rights", "aria-labelledby": "rights-title", hidden: true }),
-    };
-    fill(
-      root,
+  open() {
+    this.cards = Object.fromEntries(["license", "others", "registration", "live", "extensions", "rights"].map((id) =>
+      [id, el("section", { class: "card", id, "aria-labelledby": `${id}-title` })]));
+    const { license, others, registration, live, extensions, rights } = this.cards;
+    setChildren(
+      this.root,
       el("div", { class: "columns" },
-        el("div", { class: "stack" }, parts.pools, parts.others),
-        el("div", { class: "stack" }, parts.registration, parts.live)),
-      el("div", { class: "columns even" }, parts.extensions, parts.rights),
+        el("div", { class: "stack" }, license, others),
+        el("div", { class: "stack" }, registration, live)),
+      el("div", { class: "columns even" }, extensions, rights),
     );
-    timer = setInterval(countDown, 1000);
-  },
+    this.timer = setInterval(() => this.drawCountdown(), 1000);
+  }
 
   update(state) {
-    pools(state);
-    const { model, models, edition, extensions, rights, registration, connections, conferences } = state;
-    const others = Object.fromEntries(Object.entries(models).filter(([name]) => name !== model));
-    redraw("others", others, otherModels);
-    redraw("live", [connections, conferences, state.started], live);
+    const { model, edition, models, enforce, extensions, registration, connections, conferences, started } = state;
+    const pools = Object.keys(models[model].pools);
+    this.draw("license", [model, edition, enforce, pools], () => this.drawLicense(state));
+    for (const [name, meter] of this.meters) meter.update(models[model].pools[name]);
+    const others = Object.entries(models).filter(([name]) => name !== model);
+    this.draw("others", others, () => this.drawOthers(others));
+    this.draw("live", [connections, conferences, started], () => this.drawLive(state));
     // The gateway reckons with a clock that nobody can set back: its seconds count, not the difference of two times.
     const { seconds_left: left = null, ...registered } = registration;
-    end = left === null ? instant(registration.shutdown_at) : app.now() + left * 1000;
-    redraw("registration", registered, showRegistration);
-    redraw("extensions", extensions, extended);
-    redraw("rights", [rights, edition], entitled);
-  },
+    this.end = left === null ? toMilliseconds(registration.shutdown_at) : this.app.now() + left * 1000;
+    this.draw("registration", registered, () => this.drawRegistration(registered));
+    this.draw("extensions", extensions, () => this.drawExtensions(extensions));
+    this.draw("rights", [state.rights, edition], () => this.drawRights(state));
+    this.drawCountdown();
+  }
 
   close() {
-    clearInterval(timer);
-    app = parts = null;
-  },
-};
+    clearInterval(this.timer);
+  }
 
-/** Draw a part where what it shows is another than before. */
-function redraw(name, shown, draw) {
-  const sign = JSON.stringify(shown);
-  if (drawn[name] === sign) return;
-  drawn[name] = sign;
-  draw(parts[name], shown);
-}
+  /** Draw a card where what it shows is another than before. */
+  draw(name, shown, draw) {
+    const content = JSON.stringify(shown);
+    if (this.drawn[name] === content) return;
+    this.drawn[name] = content;
+    draw();
+  }
 
-// -- the enforced model ---------------------------------------------------------------------------------------------
+  // -- the models -----------------------------------------------------------------------------------------------------
 
-function pools(state) {
-  const law = state.models[state.model];
-  const sign = JSON.stringify([state.model, state.edition, state.enforce, Object.keys(law.pools)]);
-  if (drawn.pools !== sign) {
-    drawn.pools = sign;
-    meters = new Map(Object.keys(law.pools).map((name) => [name, new Meter(name)]));
-    const what = state.enforce ? "enforced" : "counted, not enforced";
-    fill(
-      parts.pools,
+  drawLicense(state) {
+    const { model, edition, enforce } = state;
+    const names = Object.keys(state.models[model].pools);
+    this.meters = new Map(names.map((name) => [name, new PoolMeter(name, poolTitle(name, state))]));
+    const key = (kind, text) => [el("span", { class: `key ${kind}` }), ` ${text} `];
+    setChildren(
+      this.cards.license,
       el("div", { class: "head" },
-        el("h2", { id: "license-title" }, modelTitle(state.model)),
-        state.edition ? el("span", { class: "tag", id: "edition" }, `edition ${state.edition}`) : null,
-        el("span", { class: state.enforce ? "tag good" : "tag warn" }, what)),
-      [...meters.values()].map((meter) => meter.node),
+        el("h2", { id: "license-title" }, modelTitle(model, state)),
+        edition ? el("span", { class: "tag", id: "edition" }, `edition ${edition}`) : null,
+        el("span", { class: enforce ? "tag good" : "tag warn" }, enforce ? "enforced" : "counted, not enforced")),
+      [...this.meters.values()].map((meter) => meter.node),
       el("p", { class: "keys note", "aria-hidden": "true" },
-        el("span", { class: "key used" }), " used ", el("span", { class: "key reserved" }), " of it reserved ",
-        el("span", { class: "key high" }), " high water"),
+        key("used", "used"), key("reserved", "of it reserved"), key("high", "high water")),
     );
   }
-  for (const [name, meter] of meters) meter.show(law.pools[name]);
+
+  drawOthers(others) {
+    const { state } = this.app;
+    const row = (model, [pool, seats], index, all) =>
+      el("tr", { dataset: { model, pool } },
+        index ? null : el("th", { scope: "rowgroup", rowspan: all.length }, modelTitle(model, state)),
+        el("td", { class: "inner" }, poolTitle(pool, state, model)),
+        el("td", { class: "number" }, formatCount(seats.used)),
+        el("td", { class: "number" }, seats.limit === null ? "no limit" : formatCount(seats.limit)),
+        el("td", { class: "number wide-only" }, formatCount(seats.high_water)),
+        el("td", { class: seats.denied ? "number warn" : "number" }, formatCount(seats.denied)));
+    const columns = [
+      { title: "Model" },
+      { title: "Pool" },
+      { title: "Used", class: "number" },
+      { title: "Limit", class: "number" },
+      { title: "High water", class: "number wide-only" },
+      { title: "Would have refused", class: "number" },
+    ];
+    const rows = others.flatMap(([model, { pools }]) =>
+      Object.entries(pools).map((entry, index, all) => row(model, entry, index, all)));
+    setChildren(
+      this.cards.others,
+      el("h2", { id: "others-title" }, "As it would be under the other models"),
+      rows.length
+        ? table({ caption: "The other license models, counted beside the enforced one", columns, rows })
+        : el("p", { class: "note" }, "No other model is counted: the setting license.shadow names those that are."),
+    );
+  }
+
+  // -- beside them ----------------------------------------------------------------------------------------------------
+
+  drawLive({ connections, conferences, started }) {
+    const kinds = Object.entries(connections.kinds).map(([kind, number]) => `${formatCount(number)} ${kind}`);
+    setChildren(
+      this.cards.live,
+      el("h2", { id: "live-title" }, "Now"),
+      el("div", { class: "tiles" },
+        tile("connections", connections.total, "connections", "#/connections"),
+        tile("accounts", connections.accounts, "accounts"),
+        tile("live-conferences", conferences.live, "live conferences", "#/conferences"),
+        tile("members", conferences.members, "members")),
+      factList([
+        ...(kinds.length ? [["Kinds", kinds.join(", ")]] : []),
+        ["Asleep", formatCount(connections.asleep)],
+        ["Devices", formatCount(connections.devices)],
+        ["Scheduled", pluralize(conferences.scheduled, "conference")],
+        ["Running since", timeElement(started)],
+      ]),
+    );
+  }
+
+  drawRegistration(registration) {
+    const { state, reason, serial, server, installation, offline } = registration;
+    const { clone_suspected: clone, clock_skew_seconds: skew, shutdown_at: shutdown } = registration;
+    const [title, mood, meaning] = REGISTRATION[state] ?? [state, "warn", ""];
+    const due = toMilliseconds(shutdown);
+    const facts = [
+      ["License", serial],
+      ["Server", server],
+      ["Last verified", registration.last_verified && timeElement(registration.last_verified)],
+      ["Lost at", registration.lost_at && timeElement(registration.lost_at)],
+      ["Valid until", registration.not_after && timeElement(registration.not_after)],
+      ["Installation", installation && el("code", {}, installation)],
+      ["Registered", offline && "offline"],
+      ["Clone", clone && el("span", { class: "tag bad" }, "another installation uses this license")],
+      ["Clock", skew && `${formatCount(skew)} s off the server's`],
+    ];
+    const endless = state === "grace" && registration.needs_connection === false;
+    setChildren(
+      this.cards.registration,
+      el("div", { class: "head" },
+        el("h2", { id: "registration-title" }, "Registration"),
+        el("span", { class: `tag ${mood}`, id: "registration-state", dataset: { state } }, title)),
+      el("p", {}, meaning),
+      reason && mood === "bad" ? el("p", { class: "note" }, asSentence(reason)) : null,
+      due === null ? null
+        : el("div", { class: `countdown ${mood}`, id: "countdown", role: "timer", dataset: { due: shutdown } },
+            el("span", {}, state === "expired" ? "Shut down at " : "Expected shutdown at "), timeElement(due), " UTC",
+            el("b", { id: "countdown-left" })),
+      endless ? el("p", { class: "note" }, "This license does not need the connection: it goes on without end.") : null,
+      factList(facts.filter(([, value]) => value)),
+    );
+  }
+
+  drawCountdown() {
+    const node = this.cards.registration.querySelector("#countdown-left");
+    if (node === null || this.end === null) return;
+    const left = (this.end - this.app.now()) / 1000;
+    setText(node, left > 0 ? `in ${formatDuration(left, true)}` : `${formatDuration(-left)} ago`);
+  }
+
+  // -- what the license includes --------------------------------------------------------------------------------------
+
+  drawExtensions(extensions) {
+    const columns = [
+      { title: "Extension", isHeader: true },
+      { title: "Terms", class: "soft" },
+      { title: "This license" },
+    ];
+    const included = (licensed) =>
+      el("span", { class: licensed ? "tag good" : "tag" }, licensed ? "included" : "not included");
+    const rows = extensions.map(({ title, terms, licensed }) => ({ cells: [title, terms, included(licensed)] }));
+    const caption = "Extensions, their terms, and whether this license has them";
+    this.cards.extensions.hidden = !rows.length;
+    setChildren(
+      this.cards.extensions,
+      el("h2", { id: "extensions-title" }, "Extensions"),
+      table({ caption, columns, rows, asCards: true }),
+    );
+  }
+
+  drawRights({ rights, edition }) {
+    this.cards.rights.hidden = !rights;
+    if (!rights) return;
+    const columns = [{ title: "Right", isHeader: true }, ...RIGHTS_OF.map(([, title]) => ({ title }))];
+    const order = [...new Set([...rights.online, ...rights.guest, ...rights.pro])];
+    const rows = order.map((right) => ({
+      cells: [RIGHTS[right] ?? right, ...RIGHTS_OF.map(([who]) => tick(rights[who].includes(right)))],
+    }));
+    setChildren(
+      this.cards.rights,
+      el("h2", { id: "rights-title" }, "Rights"),
+      edition === "enterprise" ? el("p", { class: "note" }, "In this edition every user has the rights of PRO.") : null,
+      table({ caption: "What users may do, by license", columns, rows, class: "ticks" }),
+    );
+  }
 }
 
-/* One pool: how much of it is used, as a bar and in words. */
-class Meter {
-  constructor(name) {
-    this.title = poolTitle(name);
+/** One pool: how much of it is used, as a bar and in words. */
+class PoolMeter {
+  constructor(name, title) {
     this.figure = el("span", { class: "figure" });
     this.reserved = el("div", { class: "reserved" });
     this.used = el("div", { class: "used" });
     this.high = el("div", { class: "high" });
-    this.bar = el("div", { class: "bar", role: "meter", "aria-label": this.title, "aria-valuemin": "0" }, this.used, this.reserved, this.high);
+    const attributes = { class: "bar", role: "meter", "aria-label": title, "aria-valuemin": "0" };
+    this.bar = el("div", attributes, this.used, this.reserved, this.high);
     this.words = el("p", { class: "note" });
-    this.node = el("div", { class: "pool", dataset: { pool: name } },
-      el("div", { class: "head" }, el("h3", {}, this.title), this.figure), this.bar, this.words);
+    const head = el("div", { class: "head" }, el("h3", {}, title), this.figure);
+    this.node = el("div", { class: "pool", dataset: { pool: name } }, head, this.bar, this.words);
   }
 
-  show(pool) {
-    const { used, limit, reserved, high_water: high, denied, overdraft_used: over, available } = pool;
+  /** Show a pool as the state has it. */
+  update({ used, limit, reserved, high_water: high, denied, overdraft_used: over, available }) {
     const scale = Math.max(limit ?? 0, used, high, 1);
     const share = limit === null ? null : limit === 0 ? (used ? 1 : 0) : used / limit;
-    say(this.figure, limit === null ? `${count(used)} · no limit` : `${count(used)} of ${count(limit)}`);
-    this.bar.dataset.level = share === null ? "open" : share >= 1 ? "full" : share >= NEAR ? "near" : "good";
+    const figure = limit === null ? `${formatCount(used)} · no limit` : `${formatCount(used)} of ${formatCount(limit)}`;
+    setText(this.figure, figure);
+    this.bar.dataset.level = share === null ? "open" : share >= 1 ? "full" : share >= NEARLY_FULL ? "near" : "good";
     this.bar.setAttribute("aria-valuemax", String(limit ?? scale));
     this.bar.setAttribute("aria-valuenow", String(Math.min(used, limit ?? used)));
-    this.bar.setAttribute("aria-valuetext", limit === null ? `${count(used)} used, no limit` : `${count(used)} of ${count(limit)} used`);
+    this.bar.setAttribute("aria-valuetext", limit === null ? `${formatCount(used)} used, no limit` : `${figure} used`);
     this.bar.hidden = limit === null && used === 0 && high === 0;
     this.used.style.width = `${(used / scale) * 100}%`;
     this.reserved.style.width = `${(Math.min(reserved, used) / scale) * 100}%`;
     this.high.hidden = high === 0;
     this.high.style.left = `${(high / scale) * 100}%`;
     const words = [
-      available === null ? null : `${count(available)} available`,
-      reserved ? `${count(reserved)} reserved` : null,
-      `high water ${count(high)}`,
-      denied ? `${count(denied)} refused` : "none refused",
-      over ? `${count(over)} above the limit` : null,
-      share === null || share < NEAR ? null : percent(share),
+      available === null ? null : `${formatCount(available)} available`,
+      reserved ? `${formatCount(reserved)} reserved` : null,
+      `high water ${formatCount(high)}`,
+      denied ? `${formatCount(denied)} refused` : "none refused",
+      over ? `${formatCount(over)} above the limit` : null,
+      share === null || share < NEARLY_FULL ? null : formatPercent(share),
     ];
-    say(this.words, words.filter(Boolean).join(" · "));
+    setText(this.words, words.filter(Boolean).join(" · "));
   }
 }
 
-function otherModels(node, models) {
-  const rows = Object.entries(models).flatMap(([model, { pools: found }]) =>
-    Object.entries(found).map(([pool, seats], index, all) =>
-      el("tr", { dataset: { model, pool } },
-        index ? null : el("th", { scope: "rowgroup", rowspan: all.length }, modelTitle(model)),
-        el("td", { class: "inner" }, poolTitle(pool)),
-        el("td", { class: "number" }, count(seats.used)),
-        el("td", { class: "number" }, seats.limit === null ? "no limit" : count(seats.limit)),
-        el("td", { class: "number wide-only" }, count(seats.high_water)),
-        el("td", { class: seats.denied ? "number warn" : "number" }, count(seats.denied)))));
-  fill(
-    node,
-    el("h2", { id: "others-title" }, "As it would be under the other models"),
-    rows.length
-      ? el("div", { class: "box" }, el("table", { class: "grid" },
-          el("caption", { class: "visually-hidden" }, "The other license models, counted beside the enforced one"),
-          el("thead", {}, el("tr", {},
-            [["Model", ""], ["Pool", ""], ["Used", "number"], ["Limit", "number"], ["High water", "number wide-only"], ["Would have refused", "number"]]
-              .map(([title, kind]) => el("th", { scope: "col", class: kind }, title)))),
-          el("tbody", {}, rows)))
-      : el("p", { class: "note" }, "No other model is counted: the setting license.shadow names those that are."),
-  );
+function tile(id, number, title, address = null) {
+  const content = [el("b", { id: `total-${id}` }, formatCount(number)), el("span", {}, title)];
+  return address ? el("a", { class: "tile", href: address }, content) : el("div", { class: "tile" }, content);
 }
 
-// -- beside it ------------------------------------------------------------------------------------------------------
-
-function facts(pairs) {
-  return el("dl", { class: "facts" }, pairs.filter(Boolean).map(([term, ...value]) => [el("dt", {}, term), el("dd", {}, value)]));
-}
-
-function live(node, [connections, conferences, started]) {
-  const kinds = Object.entries(connections.kinds ?? {}).map(([kind, number]) => `${count(number)} ${kind}`).join(", ");
-  fill(
-    node,
-    el("h2", { id: "live-title" }, "Now"),
-    el("div", { class: "tiles" },
-      tile("connections", connections.total, "connections", "#/connections"),
-      tile("accounts", connections.accounts, "accounts"),
-      tile("live-conferences", conferences.live, "live conferences", "#/conferences"),
-      tile("members", conferences.members, "members")),
-    facts([
-      kinds ? ["Kinds", kinds] : null,
-      ["Asleep", count(connections.asleep)],
-      ["Devices", count(connections.devices)],
-      ["Scheduled", several(conferences.scheduled, "conference")],
-      ["Running since", when(started)],
-    ]),
-  );
-}
-
-function tile(id, number, title, link) {
-  const inside = [el("b", { id: `total-${id}` }, count(number)), el("span", {}, title)];
-  return link ? el("a", { class: "tile", href: link }, inside) : el("div", { class: "tile" }, inside);
-}
-
-function showRegistration(node, found) {
-  const [title, mood, words] = STATES[found.state] ?? [found.state, "warn", ""];
-  const due = instant(found.shutdown_at);
-  fill(
-    node,
-    el("div", { class: "head" }, el("h2", { id: "registration-title" }, "Registration"),
-      el("span", { class: `tag ${mood}`, id: "registration-state", dataset: { state: found.state } }, title)),
-    el("p", {}, words),
-    found.reason && mood === "bad" ? el("p", { class: "note" }, sentence(found.reason)) : null,
-    due === null ? null : el("div", { class: `countdown ${mood}`, id: "countdown", role: "timer", dataset: { due: found.shutdown_at } },
-      el("span", {}, found.state === "expired" ? "Shut down at " : "Expected shutdown at "), when(due),
-      el("b", { id: "countdown-left" }, "")),
-    found.state === "grace" && found.needs_connection === false ? el("p", { class: "note" }, "This license does not need the connection: it goes on without end.") : null,
-    facts([
-      found.serial ? ["License", found.serial] : null,
-      found.server ? ["Server", found.server] : null,
-      found.last_verified ? ["Last verified", when(found.last_verified)] : null,
-      found.lost_at ? ["Lost at", when(found.lost_at)] : null,
-      found.not_after ? ["Valid until", when(found.not_after)] : null,
-      found.installation ? ["Installation", el("code", {}, found.installation)] : null,
-      found.offline ? ["Registered", "offline"] : null,
-      found.clone_suspected ? ["Clone", el("span", { class: "tag bad" }, "another installation uses this license")] : null,
-      found.clock_skew_seconds ? ["Clock", `${count(found.clock_skew_seconds)} s off the server's`] : null,
-    ]),
-  );
-  countDown();
-}
-
-function countDown() {
-  const node = document.getElementById("countdown-left");
-  if (node === null || app === null || end === null) return;
-  const left = (end - app.now()) / 1000;
-  say(node, left > 0 ? `in ${span(left, true)}` : `${span(-left)} ago`);
-}
-
-function extended(node, extensions) {
-  node.hidden = extensions.length === 0;
-  fill(
-    node,
-    el("h2", { id: "extensions-title" }, "Extensions"),
-    el("div", { class: "box" }, el("table", { class: "grid cards-narrow" },
-      el("caption", { class: "visually-hidden" }, "Extensions, their terms, and whether this license has them"),
-      el("thead", {}, el("tr", {}, ["Extension", "Terms", "This license"].map((title) => el("th", { scope: "col" }, title)))),
-      el("tbody", {}, extensions.map(({ title, terms, licensed }) => el("tr", {},
-        el("th", { scope: "row" }, title), el("td", { class: "soft", "data-title": "Terms" }, terms),
-        el("td", { "data-title": "This license" }, el("span", { class: licensed ? "tag good" : "tag" }, licensed ? "included" : "not included"))))))),
-  );
-}
-
-function entitled(node, [rights, edition]) {
-  node.hidden = !rights;
-  if (!rights) return;
-  const columns = [["pro", "PRO"], ["online", "Online"], ["guest", "Guest"]];
-  const order = [...new Set([...rights.online, ...rights.guest, ...rights.pro])];
-  fill(
-    node,
-    el("h2", { id: "rights-title" }, "Rights"),
-    edition === "enterprise" ? el("p", { class: "note" }, "In this edition every user has the rights of PRO.") : null,
-    el("div", { class: "box" }, el("table", { class: "grid ticks" },
-      el("caption", { class: "visually-hidden" }, "What users may do, by license"),
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Right"), columns.map(([, title]) => el("th", { scope: "col" }, title)))),
-      el("tbody", {}, order.map((right) => el("tr", {},
-        el("th", { scope: "row" }, RIGHTS[right] ?? right),
-        columns.map(([who]) => el("td", {}, rights[who].includes(right)
-          ? el("span", { class: "yes", role: "img", "aria-label": "yes" }, "✓")
-          : el("span", { class: "none", role: "img", "aria-label": "no" }, "–")))))))),
-  );
+function tick(yes) {
+  return yes
+    ? el("span", { class: "yes", role: "img", "aria-label": "yes" }, "✓")
+    : el("span", { class: "none", role: "img", "aria-label": "no" }, "–");
 }

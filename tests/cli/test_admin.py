@@ -13,7 +13,7 @@ import pytest
 
 from gateway.cli.main import main
 from gateway.operator_client import table
-from tests.cli.program import Shell, run
+from tests.cli.program import Shell, run, run_here
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -128,16 +128,19 @@ async def test_a_changed_entry_is_named_by_port_and_by_file(serve: Serve, tmp_pa
         file.execute("DROP TRIGGER audit_changed")
         file.execute("UPDATE audit SET subject = 'nobody' WHERE seq = 3")
     assert await Shell(house).failed("audit", "verify") == "tallygate: the audit log is broken: entry 3 was changed\n"
-    ended = await run("audit", "verify", "--store", str(path))
+    ended = await run_here("audit", "verify", "--store", str(path))
     assert ended == (1, "", "tallygate: the audit log is broken: entry 3 was changed\n")
 
 
 async def test_a_file_is_verified_while_a_gateway_holds_it_and_without(serve: Serve, tmp_path: Path) -> None:
     house = await serve(store__path=tmp_path / "t.db")
-    ended = await run("audit", "verify", "--store", str(tmp_path / "t.db"))
+    await (
+        house.runtime.persistence.audit_log.write()
+    )  # until then nothing says that the entry of the start is in the file
+    ended = await run_here("audit", "verify", "--store", str(tmp_path / "t.db"))
     assert ended.out.startswith("the audit log holds: 1 entries")
     await house.gateway.close(drain=0)
-    ended = await run("audit", "verify", "--store", str(tmp_path / "t.db"))
+    ended = await run_here("audit", "verify", "--store", str(tmp_path / "t.db"))
     assert ended.out.startswith("the audit log holds: 2 entries")
 
 
@@ -166,7 +169,7 @@ async def test_a_backup_is_a_store_of_its_own(serve: Serve, tmp_path: Path) -> N
     assert os.listdir(target.parent) == ["b.db"]
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".backup")]
     assert target.stat().st_mode & 0o077 == 0
-    verified = await run("audit", "verify", "--store", str(target))
+    verified = await run_here("audit", "verify", "--store", str(target))
     assert verified.out.startswith("the audit log holds: 2 entries")
     copy = await serve(store__path=target)
     assert [each["account"] for each in (await copy.http("GET", "/api/accounts"))[1]["items"]] == ["ann"]
@@ -176,7 +179,7 @@ async def test_a_backup_that_fails_leaves_the_earlier_one(serve: Serve, tmp_path
     shell = Shell(await serve())
     target = tmp_path / "b.db"
     target.write_text("an earlier one")
-    ended = await run("backup", str(target), "--operator", "http://127.0.0.1:1")
+    ended = await run_here("backup", str(target), "--operator", "http://127.0.0.1:1")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == "tallygate: no gateway answers at http://127.0.0.1:1: is it running?\n"
     assert (os.listdir(tmp_path), target.read_text()) == (["b.db"], "an earlier one")
@@ -193,12 +196,12 @@ async def test_the_first_token_is_made_before_the_gateway_runs(serve: Serve, tmp
     refused = await run("serve", *free, *outside)
     assert (refused.code, refused.out, refused.err.count("\n")) == (1, "", 1)
     assert f"make one first: tallygate token add NAME --scope admin --store {path}" in refused.err
-    made = await run("token", "add", "ops", "--scope", "admin", "--store", str(path))
+    made = await run_here("token", "add", "ops", "--scope", "admin", "--store", str(path))
     assert (made.code, made.err) == (0, "")
     house = await serve(listen__operator_host="0.0.0.0", store__path=path)  # noqa: S104 - that is what is guarded
     headers = {"Authorization": f"Bearer {made.out.strip()}"}
     assert (await house.http("GET", "/api/license", headers=headers))[0] == 200
-    held = await run("token", "list", "--store", str(path))
+    held = await run_here("token", "list", "--store", str(path))
     assert (held.code, held.err) == (1, f"tallygate: {path}: another gateway holds it\n")
 
 

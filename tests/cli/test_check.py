@@ -102,8 +102,20 @@ def test_an_address_of_another_machine_is_a_fault_said_once(capsys: pytest.Captu
 
 
 def test_the_commented_default_file_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--defaults") == 0
-    assert capsys.readouterr().out == document()
+    for option in ("--defaults", "--write-defaults", "--write-defaults=-"):
+        assert run(option) == 0
+        assert capsys.readouterr().out == document()
+
+
+def test_the_commented_default_file_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("what was there before, and is longer than nothing")
+    assert run("--write-defaults", str(file)) == 0
+    assert file.read_text(encoding="utf-8") == document()
+    assert run("--write-defaults", str(tmp_path / "nowhere" / "gateway.toml")) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"{tmp_path}/nowhere/gateway.toml: cannot be written: No such file or directory\n"
 
 
 @pytest.mark.parametrize(

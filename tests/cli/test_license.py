@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.cli.main import main
+from gateway.core.registration.authentication import canonical, mac
 from gateway.core.registration.license_status import LicenseState
-from gateway.core.registration.messages import canonical, mac
-from tests.cli.program import Shell, begin, end, run, said
+from tests.cli.program import Shell, begin, end, run_here, said
 from tests.conftest import until
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ async def test_what_the_registrar_refuses_is_one_line(serve: Serve, tmp_path: Pa
     assert "no license has this serial" in await shell.failed("license", "answer", str(request))
     for words in (["request"], ["install", str(request)]):
         assert 'registration.role is not "agent"' in await shell.failed("license", *words)
-    elsewhere = await run("license", "list", "--operator", "http://127.0.0.1:1")
+    elsewhere = await run_here("license", "list", "--operator", "http://127.0.0.1:1")
     assert elsewhere == (1, "", "tallygate: no gateway answers at http://127.0.0.1:1: is it running?\n")
 
 
@@ -155,10 +155,10 @@ async def test_what_was_sold_on_a_file_is_what_the_registrar_goes_by(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    key = (await run("license", "add", "ACME-1", "--store", "vendor.db")).out
+    key = (await run_here("license", "add", "ACME-1", "--store", "vendor.db")).out
     house = await serve(store__path="vendor.db")
     assert house.runtime.registrar.registrar.licenses["ACME-1"].key.hex() == key.strip()
-    held = await run("license", "list", "--store", "vendor.db")
+    held = await run_here("license", "list", "--store", "vendor.db")
     assert held == (1, "", "tallygate: vendor.db: another gateway holds it\n")
     assert await Shell(house).said("audit", "verify")
     actions = [each["action"] for each in (await house.http("GET", "/api/audit"))[1]["items"]]
@@ -232,7 +232,7 @@ async def test_a_license_is_asked_for_answered_and_installed_on_files(
     config.write_text(f'[registration]\nrole = "agent"\nserver = "{NOBODY}"\nserial = "DEMO-1"\nkey_file = "{key}"\n')
 
     async def on(file: File, *words: str) -> tuple[int, str, str]:
-        return await run("license", *words, "--store", str(file.path))
+        return await run_here("license", *words, "--store", str(file.path))
 
     made = await on(vendor, "add", "DEMO-1", "--limit", "pro=7", "--not-after", "2099-12-31")
     asked = await on(ours, "request", "--config", str(config))
@@ -342,7 +342,7 @@ def test_asking_on_a_file_needs_the_configuration_and_its_key(vendor: File, monk
 async def test_the_registration_server_runs_alone(tmp_path: Path) -> None:
     ready, store = tmp_path / "ready.json", tmp_path / "vendor.db"
     free = [f"--set={key}=0" for key in ("listen.tcp", "listen.websocket", "listen.operator", "registrar.port")]
-    await run("license", "add", "A", "--store", str(store))
+    await run_here("license", "add", "A", "--store", str(store))
     unregistered = "--set=registration.role=agent"  # the license of a gateway is none of its business
     process = await begin("registrar", *free, unregistered, f"--set=store.path={store}", "--ready-file", str(ready))
     try:
@@ -350,7 +350,7 @@ async def test_the_registration_server_runs_alone(tmp_path: Path) -> None:
         ports = json.loads(ready.read_text())
         assert (ports["tcp"], ports["websocket"]) == (None, None)
         url = f"http://127.0.0.1:{ports['operator']}"
-        sold = await run("license", "list", "--operator", url)
+        sold = await run_here("license", "list", "--operator", url)
         assert sold.out.splitlines()[1].split()[:2] == ["A", "active"]
         process.send_signal(signal.SIGTERM)
         ended = await end(process)
@@ -372,7 +372,7 @@ async def test_its_screen_tells_of_no_clients_and_it_is_ready(tmp_path: Path) ->
         ports = json.loads(ready.read_text())
         assert list(words) == ["tallygate", "operators", "registrar", "capacity"]
         assert words["registrar"][2:4] == [f"127.0.0.1:{ports['registrar']}", "(0"]
-        status = await run("status", "--operator", f"http://127.0.0.1:{ports['operator']}")
+        status = await run_here("status", "--operator", f"http://127.0.0.1:{ports['operator']}")
         assert "connections 0" in status.out
     finally:
         process.send_signal(signal.SIGTERM)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import aiohttp
 import pytest
 
-from tests.cli.program import begin, run
+from tests.cli.program import begin, run_here
 from tests.wire_client import WebSocketWire, Wire
 
 T = TypeVar("T")
@@ -163,7 +163,7 @@ class World:
 
     async def open(self) -> None:
         """Sell the license, and run the registrar."""
-        sold = await run("license", "add", "DEMO-1", "--edition", "free", "--store", str(self.registrar.store))
+        sold = await run_here("license", "add", "DEMO-1", "--edition", "free", "--store", str(self.registrar.store))
         self.key.write_text(sold.out)
         await self.registrar.start()
 
@@ -206,7 +206,7 @@ async def test_from_the_first_answer_to_the_end_of_grace_and_back(world: World) 
 
     await world.registrar.end(signal.SIGKILL)
     grace = await gateway.until_state("grace")
-    status = asyncio.create_task(run("status", "--operator", f"http://127.0.0.1:{gateway.ports['operator']}"))
+    status = asyncio.create_task(run_here("status", "--operator", f"http://127.0.0.1:{gateway.ports['operator']}"))
     end = grace["shutdown_at"]
     assert instant(end) - instant(grace["lost_at"]) == 5
     assert 0 < grace["seconds_left"] <= 5

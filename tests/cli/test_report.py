@@ -11,7 +11,7 @@ import pytest
 
 from gateway.cli.main import main
 from gateway.cli.report import FIELDS, render, rows
-from tests.cli.program import run
+from tests.cli.program import run_here
 
 if TYPE_CHECKING:
     from tests.conftest import House, Serve
@@ -152,17 +152,17 @@ async def used(serve: Serve) -> House:
 
 async def test_a_person_reads_a_table(serve: Serve) -> None:
     house = await used(serve)
-    ended = await run("report", "--since", "1h", "--operator", house.url)
+    ended = await run_here("report", "--since", "1h", "--operator", house.url)
     assert (ended.code, ended.err) == (0, "")
     row = next(line.split() for line in ended.out.splitlines() if line.startswith("  concurrent"))
     assert (row[1:3], row[-2]) == (["1", "1"], "1")
-    assert "  e/pop: 1 users" in ended.out
+    assert "  e/pop: 1 user" in ended.out
     assert max(map(len, ended.out.splitlines())) <= 80
 
 
 async def test_a_spreadsheet_reads_one_line_for_each_pool(serve: Serve) -> None:
     house = await used(serve)
-    ended = await run("report", "--csv", "--operator", house.url)
+    ended = await run_here("report", "--csv", "--operator", house.url)
     found = list(csv.DictReader(io.StringIO(ended.out)))
     assert tuple(found[0]) == FIELDS
     assert (found[0]["model"], found[0]["pool"], found[0]["max"], found[0]["denied"]) == (
@@ -176,7 +176,7 @@ async def test_a_spreadsheet_reads_one_line_for_each_pool(serve: Serve) -> None:
 
 async def test_a_program_reads_one_document(serve: Serve) -> None:
     house = await used(serve)
-    ended = await run("report", "--json", "--operator", house.url)
+    ended = await run_here("report", "--json", "--operator", house.url)
     document = json.loads(ended.out)
     assert document["sizing"][0]["model"] == "epop"
     assert {row["model"] for row in document["use"]} == {model["model"] for model in document["sizing"]}
@@ -184,7 +184,7 @@ async def test_a_program_reads_one_document(serve: Serve) -> None:
 
 async def test_a_time_that_is_none_is_told_in_one_line(serve: Serve) -> None:
     house = await serve()
-    ended = await run("report", "--since", "yesterday", "--operator", house.url)
+    ended = await run_here("report", "--since", "yesterday", "--operator", house.url)
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith("tallygate report: GET /api/history: bad_field: since")
     assert ended.err.count("\n") == 1

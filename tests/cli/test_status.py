@@ -14,7 +14,7 @@ import pytest
 
 from gateway.cli.main import main
 from gateway.cli.status import render
-from tests.cli.program import PATIENCE, begin, end, run, said
+from tests.cli.program import PATIENCE, begin, end, run_here, said
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -149,7 +149,7 @@ async def test_it_shows_what_is_in_use(serve: Serve) -> None:
     for _ in range(2):
         client = await house.welcomed()
         await client.ask("join", conference="weekly")
-    shown = await run("status", "--operator", house.url)
+    shown = await run_here("status", "--operator", house.url)
     assert (shown.code, shown.err) == (0, "")
     assert f"{house.url}: epop, enforced" in shown.out
     assert "connections 2   conferences 1" in shown.out
@@ -160,7 +160,7 @@ async def test_it_shows_what_is_in_use(serve: Serve) -> None:
 async def test_as_json_it_is_the_gateways_own_document(serve: Serve) -> None:
     house = await serve()
     await house.welcomed("websocket")
-    shown = await run("status", "--json", "--operator", house.url)
+    shown = await run_here("status", "--json", "--operator", house.url)
     document = json.loads(shown.out)
     assert document["connections"] == 1
     assert document["license"] == (await house.http("GET", "/api/license"))[1]
@@ -210,17 +210,17 @@ async def test_kicking_a_session(serve: Serve) -> None:
     house = await serve()
     client = await house.connect()
     session = (await client.hello())["session"]
-    kicked = await run("kick", session, "--operator", house.url)
+    kicked = await run_here("kick", session, "--operator", house.url)
     assert kicked == (0, f"closed session {session}\n", "")
     assert [message["reason"] for message in await client.gone()] == ["kicked"]
-    again = await run("kick", session, "--operator", house.url)
+    again = await run_here("kick", session, "--operator", house.url)
     assert again == (1, "", f"tallygate kick: there is no session {session}\n")
 
 
 async def test_kicking_an_account_for_a_while(serve: Serve) -> None:
     house = await serve()
     clients = [await house.welcomed(account="ann@example.org", device=device) for device in ("laptop", "phone")]
-    kicked = await run("kick", "--account", "ann@example.org", "--ban", "5m", "--operator", house.url)
+    kicked = await run_here("kick", "--account", "ann@example.org", "--ban", "5m", "--operator", house.url)
     assert kicked == (0, "closed 2 sessions of ann@example.org, banned for 5m\n", "")
     for client in clients:
         assert [message["reason"] for message in await client.gone()] == ["kicked"]

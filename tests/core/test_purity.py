@@ -30,7 +30,7 @@ ALLOWED = {
     "gateway/core": ("gateway.core",),
     "gateway/licensing": ("gateway.core", "gateway.licensing", "config.values"),
     "gateway/edge": ("gateway.core", "gateway.licensing", "gateway.edge", "metrics", "config"),
-    "config": ("config", "gateway.licensing"),
+    "config": ("config", "gateway.licensing", "gateway.core.formats"),
     "metrics": ("metrics", "config", "gateway.core"),
 }
 """Which modules of ours each room may import."""

@@ -66,7 +66,7 @@ def leases(path: str | Path) -> dict[str, tuple[str, float | None]]:
 
 def held(house: House) -> dict[str, tuple[str, float | None]]:
     """The PRO licenses in memory, in the same form."""
-    book = next(each for each in house.runtime.admission.ledgers if each.model.name == "trueconf").pools["pro"]
+    book = next(each for each in house.runtime.state.ledgers if each.model.name == "trueconf").pools["pro"]
     held: dict[str, tuple[str, float | None]] = {
         str(key): ("temporary", lease.expires) for key, lease in book.leases.items()
     }

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from gateway.core.registration.license_status import LicenseState
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from tests.conftest import House, until
 from tests.edge.raw import Peer
 from tests.wire_client import PATIENCE

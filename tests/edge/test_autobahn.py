@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ async def test_the_fuzzing_client_finds_nothing_but_the_recorded_deviations(serv
         listen__message_rate=0, listen__outbound_limit=16 << 20, heartbeat__hello_deadline="1h", listen__accept_rate=0
     )
     house.runtime.websocket._make = Echo
-    house.runtime.websocket.message_limit = 1 << 20
+    listener = house.runtime.websocket
+    listener.apply_limits(replace(listener.limits, message_limit=1 << 20))
     cases = await report(wstest, f"ws://127.0.0.1:{house.websocket}/ws", tmp_path)
     assert len(cases) >= 240, "the suite left cases out"
     deviations = {case: judged for case, result in cases.items() if (judged := result["behavior"]) != "OK"} | {

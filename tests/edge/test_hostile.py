@@ -181,13 +181,13 @@ async def test_honest_clients_lose_no_beat_and_nothing_is_left(name: str, serve:
             assert burden(runtime) <= max(OUTBOUND, json_lines.LIMIT + 2)
     assert seq == ROUNDS
     assert memory() - before < GROWTH
-    await until(lambda: sum(listener.held for listener in runtime.client_listeners) <= len(honest))
-    assert len(runtime.admission.sessions) == len(honest)
+    await until(lambda: sum(listener.connections.held for listener in runtime.client_listeners) <= len(honest))
+    assert len(runtime.state.sessions) == len(honest)
     await beat(honest, seq + 1)
     for client in honest:
         await client.close()
-    await until(lambda: not any(listener.held for listener in runtime.client_listeners))
-    assert len(runtime.timer_wheel) == len(runtime.admission.sessions) == len(runtime.resumable) == 0
+    await until(lambda: not any(listener.connections.held for listener in runtime.client_listeners))
+    assert len(runtime.timer_wheel) == len(runtime.state.sessions) == len(runtime.state.resumable) == 0
     _, license = await house.http("GET", "/api/license")
     assert {pool["used"] for model in license["models"].values() for pool in model["pools"].values()} == {0}
 
@@ -210,5 +210,7 @@ async def test_a_storm_of_connections_delays_nobody_for_long(serve: Serve) -> No
         await beat(honest, seq)
         house.runtime.advance(8)  # the time in which so many beats are allowed
     await storming
-    await until(lambda: sum(listener.held for listener in house.runtime.client_listeners) == len(honest))
-    assert not any(listener.pending or listener.arriving for listener in house.runtime.client_listeners)
+    await until(lambda: sum(listener.connections.held for listener in house.runtime.client_listeners) == len(honest))
+    assert not any(
+        listener.connections.pending or listener.connections.arriving for listener in house.runtime.client_listeners
+    )

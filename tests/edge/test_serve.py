@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,11 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """Starts `serve` with a configuration and waits until it is ready."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def serve(more: str = "", drain: str = "500ms") -> Running:
+        async def serve(more: str = "", drain: str = "500ms", environment: Mapping[str, str] | None = None) -> Running:
             config, ready = tmp_path / "gateway.toml", tmp_path / "ready.json"
             config.write_text(CONFIG.format(drain=drain) + more)
-            process = await begin("serve", "--config", str(config), "--ready-file", str(ready))
+            argv = ("serve", "--config", str(config), "--ready-file", str(ready))
+            process = await begin(*argv, environment=environment)
 
             async def stop() -> None:
                 if process.returncode is None:
@@ -149,18 +150,26 @@ async def test_sighup_reads_the_limits_again_and_a_bad_file_keeps_the_last_good_
         await each.close()
 
 
-async def test_clients_that_beat_while_the_process_is_stopped_are_not_reaped(start: Start) -> None:
-    gateway = await start('[heartbeat]\ninterval = "1s"\ntimeout = "2s"\n')
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_clients_that_beat_while_the_process_is_stopped_are_not_reaped(
+    loop: str, start: Start, tmp_path: Path
+) -> None:
+    if loop == "asyncio":
+        (tmp_path / "uvloop.py").write_text("raise ModuleNotFoundError\n")
+    gateway = await start('[heartbeat]\ninterval = "1s"\ntimeout = "3s"\n', environment={"PYTHONPATH": str(tmp_path)})
+    assert gateway.process.stdout is not None
+    await gateway.process.stdout.readuntil(b"capacity")
+    assert (b"on uvloop" in await gateway.process.stdout.readline()) == (loop == "uvloop")
     wires = [await gateway.welcomed(transport) for transport in ("tcp", "websocket") for _ in range(5)]
-    await asyncio.sleep(1.5)  # so close to their timeout that a look before the reads would reap them
+    await asyncio.sleep(2.3)  # so close to their timeout that a look before the reads would reap them
     gateway.process.send_signal(signal.SIGSTOP)
-    for _ in range(4):
+    for _ in range(2):
         for wire in wires:
             await wire.say("heartbeat")
-        await asyncio.sleep(1)  # the very time that the process is stopped
+        await asyncio.sleep(0.7)  # the very time that the process is stopped
     gateway.process.send_signal(signal.SIGCONT)
     for wire in wires:
-        assert [(await wire.hear())["type"] for _ in range(4)] == ["ack"] * 4
+        assert [(await wire.hear())["type"] for _ in range(2)] == ["ack"] * 2
         await wire.say("heartbeat")
         assert (await wire.hear())["type"] == "ack"
     assert (await gateway.get("/api/connections/count")) == {"count": 10}

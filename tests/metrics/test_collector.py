@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.registration.license_status import LicenseState
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from tests.conftest import House, License, Serve, until
 
 METRICS: dict[str, tuple[str, set[str]]] = {
@@ -174,7 +174,7 @@ async def test_the_values_are_what_is_held(serve: Serve) -> None:
     await wires[5].say("heartbeat")
     await wires[5].hear()
     silent = await house.connect()
-    await until(lambda: len(house.runtime.tcp.pending) == 1)
+    await until(lambda: len(house.runtime.tcp.connections.pending) == 1)
     seen = await values(house)
     assert seen.one("connections", transport="tcp", state="open") == 4
     assert seen.one("connections", transport="tcp", state="pending") == 1
@@ -204,7 +204,7 @@ async def test_the_values_are_what_is_held(serve: Serve) -> None:
     await silent.close()
     for wire in wires:
         await wire.close()
-    await until(lambda: not any(listener.held for listener in house.runtime.client_listeners))
+    await until(lambda: not any(listener.connections.held for listener in house.runtime.client_listeners))
     seen = await values(house)
     assert sum(seen.all("connections")) == sum(seen.all("sessions")) == 0
     assert sum(seen.all("connections_closed_total")) == sum(seen.all("connections_accepted_total")) == 7
@@ -219,7 +219,7 @@ async def test_within_one_scrape_the_sums_agree(model: str, serve: Serve) -> Non
     wires = await crowd(house)
     await wires[0].close()
     await wires[1].drop()
-    await until(lambda: sum(listener.held for listener in house.runtime.client_listeners) == 4)
+    await until(lambda: sum(listener.connections.held for listener in house.runtime.client_listeners) == 4)
     seen = await values(house)
     open_now = sum(seen.all("connections"))
     assert open_now == sum(seen.all("sessions")) == 4

@@ -6,6 +6,7 @@ import contextlib
 import re
 from pathlib import Path
 
+import pytest
 from playwright.async_api import expect
 
 from gateway.edge.gateway import running
@@ -117,8 +118,14 @@ async def test_a_lost_registration_counts_down(license: License, screen: Screen)
     await expect(left).not_to_have_text(before)
 
 
+# -- with and without the gateway ------------------------------------------------------------------------------------
+
+LOST = "ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE"
+"""What the browser itself says of a gateway that is gone."""
+
+
 async def test_it_lives_through_a_restart_of_the_gateway(tmp_path: Path, screen: Screen) -> None:
-    screen.excused = "ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE"
+    screen.excused = LOST
     settings = settings_of(listen__operator=free_port(), store__path=tmp_path / "store.db")
     async with running(settings) as gateway:
         house = House(gateway, contextlib.AsyncExitStack())
@@ -131,3 +138,83 @@ async def test_it_lives_through_a_restart_of_the_gateway(tmp_path: Path, screen:
         await expect(banner).to_have_text("Connected again.")
         await expect(page.locator("html")).to_have_attribute("data-connected", "yes")
         await expect(banner).to_have_text("")
+
+
+async def test_what_was_known_stays_with_its_time_while_the_gateway_is_gone(tmp_path: Path, screen: Screen) -> None:
+    screen.excused = LOST
+    settings = settings_of(listen__operator=free_port(), store__path=tmp_path / "store.db", license__model="trueconf")
+    async with running(settings) as gateway, contextlib.AsyncExitStack() as clients:
+        house = House(gateway, clients)
+        name = house.url.removeprefix("http://")
+        page = await screen.open(house)
+        view, mark = page.locator("#view"), page.locator("#live-mark")
+        await expect(view).not_to_have_class("stale")
+        await expect(mark).to_have_attribute("data-live", "live")
+        await expect(page).to_have_title(f"{name} · Summary")
+    await expect(view).to_have_class("stale")
+    await expect(mark).to_have_text(re.compile("^lost · as of [0-9:]{8} UTC$"))
+    await expect(page.locator("#banner")).to_contain_text(re.compile("What is shown is as of [0-9-]{10} [0-9:]{8} UTC"))
+    await expect(page.locator(".pool[data-pool=online]")).to_contain_text("0 of")
+    for tab in ("Connections", "Audit", "Registrations", "History", "PRO licenses"):
+        link = page.get_by_role("link", name=tab, exact=True)
+        if await link.count():
+            await link.click()
+            await expect(view).to_contain_text("Not known: The gateway cannot be reached.")
+    await expect(page).to_have_title(f"⚠ {name} · PRO licenses")
+    await expect(page.locator("#toasts .toast")).to_have_count(0)
+    async with running(settings):
+        await expect(view).to_contain_text("Nobody holds a PRO license.")
+        await expect(view).not_to_have_class("stale")
+        await expect(page).to_have_title(f"{name} · PRO licenses")
+
+
+@pytest.mark.parametrize("view", ["connections", "history", "audit"])
+async def test_a_view_that_was_opened_while_the_gateway_was_gone_is_filled(
+    tmp_path: Path, screen: Screen, view: str
+) -> None:
+    screen.excused = LOST
+    settings = settings_of(listen__operator=free_port(), store__path=tmp_path / "store.db")
+    async with running(settings) as gateway:
+        page = await screen.open(House(gateway, contextlib.AsyncExitStack()))
+    await expect(page.locator("html")).to_have_attribute("data-connected", "no")
+    await page.locator(f"#tab-{view}").click()
+    await expect(page.locator("#view")).to_contain_text("Not known")
+    async with running(settings):
+        await expect(page.locator("#view")).not_to_contain_text("Not known")
+        await expect(page.locator("#view")).to_contain_text(
+            {"connections": "Nobody is connected.", "history": "UTC", "audit": "gateway"}[view]
+        )
+
+
+async def test_an_act_that_cannot_be_done_is_said_once(tmp_path: Path, screen: Screen) -> None:
+    screen.excused = LOST
+    settings = settings_of(listen__operator=free_port(), store__path=tmp_path / "store.db")
+    async with running(settings) as gateway:
+        house = House(gateway, contextlib.AsyncExitStack())
+        await house.http("PUT", "/api/bans/192.0.2.7", json={"for": "5m"})
+        page = await screen.open(house, "#/connections")
+        await page.locator("#bans summary").click()
+    await expect(page.locator("html")).to_have_attribute("data-connected", "no")
+    for _ in range(3):
+        await page.get_by_role("button", name="Let 192.0.2.7 in again").click()
+    await expect(page.locator("#toasts .toast")).to_have_count(1)
+    await expect(page.locator("#toasts .toast")).to_contain_text("The gateway cannot be reached.")
+    async with running(settings):
+        await expect(page.locator("#banner")).to_have_text("Connected again.")
+        await expect(page.locator("#toasts .toast")).to_have_count(0)
+
+
+async def test_a_gateway_that_says_nothing_is_seen_to(serve: Serve, screen: Screen) -> None:
+    """The page's clock runs ahead: to the page the gateway is silent for longer than it ever is."""
+    house = await serve()
+    page = await screen.visit(house)
+    await page.clock.install()
+    await page.reload()
+    mark = page.locator("#live-mark")
+    await expect(mark).to_have_text(re.compile("^live · [0-9:]{8} UTC$"))
+    await page.clock.fast_forward(20_000)
+    await expect(mark).to_have_text(re.compile("^silent for 2[0-9] s$"))
+    await page.clock.fast_forward(20_000)
+    await expect(page.locator("#banner")).to_contain_text("is lost")
+    await page.clock.fast_forward(1000)
+    await expect(mark).to_have_attribute("data-live", "live")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from gateway.core.admission.directory import ADMIN, READ
+from gateway.core.admission.directory import ADMIN, READ, digest
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
 
@@ -28,7 +28,7 @@ async def house(serve: Serve) -> House:
 
 def token(house: House, scope: str) -> str:
     secret = f"the-secret-of-{scope}"
-    house.runtime.directory.add_operator_token(f"ops-{scope}", scope, secret, 0.0)
+    house.runtime.state.directory.add_operator_token(f"ops-{scope}", scope, digest(secret), 0.0)
     return secret
 
 
@@ -66,7 +66,7 @@ async def test_who_may_act_acts(house: House, screen: Screen) -> None:
     await page.get_by_role("dialog").get_by_role("button", name="Kick", exact=True).click()
     await expect(page.get_by_text("Nobody is connected.")).to_be_visible()
     await page.locator("#tab-audit").click()
-    await expect(page.locator("table.audit tbody tr").filter(has_text="ops-admin").first).to_be_visible()
+    await expect(page.locator("#audit-list tbody tr").filter(has_text="ops-admin").first).to_be_visible()
 
 
 async def test_the_token_is_in_memory_only(house: House, screen: Screen) -> None:
@@ -98,7 +98,7 @@ async def test_a_token_that_is_revoked_meanwhile_is_asked_for_again(house: House
     await sign_in(page, token(house, ADMIN))
     await page.locator("#tab-connections").click()
     await page.get_by_role("button", name="Kick ann").click()
-    house.runtime.directory.remove_operator_tokens("ops-admin", None)
+    house.runtime.state.directory.remove_operator_tokens("ops-admin", None)
     await page.get_by_role("dialog").get_by_role("button", name="Kick", exact=True).click()
     await expect(page.get_by_label("Operator token")).to_be_visible()
     assert (await house.http("GET", "/api/connections/count"))[1] == {"count": 1}

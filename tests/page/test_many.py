@@ -1,15 +1,16 @@
-"""Fifteen thousand sessions: found at once, and only those in sight are in the document."""
+"""Thousands of sessions, licenses and entries: found at once, and only those in sight are in the document."""
 
 from __future__ import annotations
 
 import pytest
 from playwright.async_api import expect
 
-from gateway.core.counting.session import Session
+from gateway.core.admission.commands import Hello
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
 
 MANY = 15_000
+HOLDERS = 2_000
 IN_SIGHT = 200
 ROWS = "#connections-list tbody tr[data-key]"
 
@@ -18,13 +19,10 @@ ROWS = "#connections-list tbody tr[data-key]"
 async def house(serve: Serve) -> House:
     """A gateway with as many sessions; where the bytes would come from does not matter here."""
     house = await serve(license__model="floating", license__shadow="[]")
-    now = house.runtime.now()
     for number in range(1, MANY + 1):
-        session = Session(
-            number, account=f"user-{number:05}", device="laptop", address=f"10.0.{number >> 8}.{number & 255}",
-            kind="room" if number % 100 == 0 else "app", since=now.wall,
-        )  # fmt: skip
-        assert house.runtime.admission.hello(session, now).refused is None
+        kind, address = "room" if number % 100 == 0 else "app", f"10.0.{number >> 8}.{number & 255}"
+        hello = Hello(kind, f"user-{number:05}", "laptop", "", "", address, "tcp")
+        assert house.runtime.sequencer.submit(hello).refused is None
     return house
 
 
@@ -55,3 +53,21 @@ async def test_only_what_is_in_sight_is_in_the_document(house: House, screen: Sc
         await expect(rows.filter(has_text=wanted).first).to_be_visible()
         assert 0 < await rows.count() < IN_SIGHT
     await expect(page.locator("#connections-list")).to_have_attribute("aria-rowcount", str(MANY + 1))
+
+
+async def test_only_the_licenses_in_sight_are_in_the_document(serve: Serve, screen: Screen) -> None:
+    house = await serve(
+        license__model="trueconf", license__trueconf__redistribute_every="1s", license__trueconf__pro=HOLDERS
+    )
+    accounts = [f"user-{number:04}" for number in range(HOLDERS)]
+    await house.http("PUT", "/api/groups/all", json={"accounts": accounts, "permanent": True})
+    page = await screen.open(house, "#/pro")
+    await expect(page.locator("#pro-list")).to_have_attribute("aria-rowcount", str(HOLDERS + 1))
+    rows, box = page.locator("#pro-list tbody tr[data-key]"), page.locator("#pro-list").locator("..")
+    await box.evaluate("(node) => { node.scrollTop = node.scrollHeight; }")
+    await expect(rows.filter(has_text="user-1999")).to_be_visible()
+    assert 0 < await rows.count() < IN_SIGHT
+    await page.get_by_role("searchbox").fill("user-12")
+    await expect(page.locator("#pro-list")).to_have_attribute("aria-rowcount", "101")
+    await page.get_by_role("searchbox").fill("nobody")
+    await expect(page.get_by_text("No account with this in its name holds a PRO license.")).to_be_visible()

@@ -1,6 +1,11 @@
-"""Whatever a client calls itself is text: it is shown as it was sent, and never becomes a part of the page."""
+"""Whatever a client calls itself is text: it is shown as it was sent, and never becomes a part of the page.
+
+Times are texts too: those of one clock.
+"""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 from playwright.async_api import Page, Route, expect
@@ -62,3 +67,22 @@ async def _hostile(route: Route) -> None:
     await route.fulfill(
         json={"items": [{**entry, "detail": {IMAGE: IMAGE}, "previous": "0" * 64, "hash": "1" * 64}], "next": None}
     )
+
+
+# -- times ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("view", ["summary", "connections", "audit"])
+async def test_every_time_is_utc_wherever_it_is_looked_at_from(house: House, screen: Screen, view: str) -> None:
+    await house.welcomed(account="ann")
+    page = await screen.open(house, f"#/{view}", timezone_id="Asia/Kolkata")
+    await expect(page.locator("#about")).to_contain_text("All times are UTC")
+    time = page.locator("#view time").first
+    instant = await time.get_attribute("datetime") or ""
+    await expect(time).to_have_text(instant[:19].replace("T", " "))
+    await expect(time).to_have_attribute("title", re.compile(r"GMT\+0530"))
+
+
+async def test_history_says_that_its_times_are_utc(house: House, screen: Screen) -> None:
+    page = await screen.open(house, "#/history", timezone_id="Asia/Kolkata")
+    await expect(page.locator("#view > p[role=status]")).to_contain_text(re.compile("to [0-9-]{10} [0-9:]{5} UTC, "))

@@ -99,11 +99,18 @@ async def test_all_is_reached_and_done_by_keys(house: House, screen: Screen) -> 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_theme_is_the_system_s_until_it_is_turned(house: House, screen: Screen, scheme: str) -> None:
+async def test_the_theme_is_the_system_s_until_one_is_chosen_and_kept(
+    house: House, screen: Screen, scheme: str
+) -> None:
     page = await screen.open(house, color_scheme=scheme)
     shade = "getComputedStyle(document.body).backgroundColor"
     before = await page.evaluate(shade)
     await page.get_by_role("button", name="Switch between light and dark").click()
     turned = "light" if scheme == "dark" else "dark"
     await expect(page.locator("html")).to_have_attribute("data-theme", turned)
-    assert await page.evaluate(shade) != before
+    after = await page.evaluate(shade)
+    assert after != before
+    await page.reload()
+    await expect(page.locator("html")).to_have_attribute("data-theme", turned)
+    assert await page.evaluate(shade) == after
+    assert await page.evaluate("Object.keys(localStorage)") == ["tallygate.theme"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from tests.conftest import House
 from tests.wire_client import Message, Wire
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import House, Serve
+from tests.conftest import House, Serve, redistribute
 from tests.rules.said import DAY, Hands, said
 from tests.wire_client import TcpWire, Wire
 
@@ -141,7 +141,7 @@ async def test_a_lease_is_lost_for_one_of_four_causes(serve: Serve) -> None:
     hands.forward(house, DAY + 1)
     await hold("dan")
     await house.http("PUT", "/api/groups/vip", json={"accounts": ["eve"], "permanent": True})
-    house.runtime.redistribute(house.runtime.now())
+    redistribute(house)
     seen = await metrics(house)
     assert released(seen, "pro") == {"expired": 1, "revoked": 1, "account_deleted": 1, "redistributed": 1}
     assert seen["reserved", "pro", ""] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ async def serving(serve: Serve, **terms: Any) -> House:
 @pytest.mark.parametrize(("key", "seats"), [("connection", 7), ("device", 6), ("account", 4), ("address", 2)])
 async def test_seats_are_distinct_keys_from_welcome_on(key: str, seats: int, serve: Serve) -> None:
     house = await serving(serve, key=key, limit=7)
-    house.runtime.admission.terms = house.runtime.admission.terms.__class__(on_duplicate="allow")
+    house.runtime.state.terms = replace(house.runtime.state.terms, on_duplicate="allow")
     for account, device, address in (
         ("ann", "pc", "127.0.0.1"),
         ("Ann", "pc", "127.0.0.2"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.conftest import House, Serve
+from tests.conftest import House, Serve, redistribute
 from tests.rules.said import DAY, Hands, denied, full, pools, said, silent
 from tests.wire_client import Wire
 
@@ -30,11 +30,6 @@ async def holders(house: House) -> dict[str, str]:
     """Who holds PRO, and how."""
     _, listed = await house.http("GET", "/api/pro")
     return {each["account"]: each["kind"] for each in listed["items"]}
-
-
-def redistribute(house: House) -> None:
-    """What the gateway does every `redistribute_every`."""
-    house.runtime.redistribute(house.runtime.now())
 
 
 async def test_a_group_waits_for_the_next_redistribution_which_comes_by_itself(serve: Serve) -> None:

@@ -1,13 +1,14 @@
 """Conferences: who is in which meeting, and whether it is live.
 
 A conference exists while it has members; what the operator has declared about it lasts until the declaration is
-removed. A refused join leaves no trace: a conference is `found` first (perhaps made up), and only `enter` keeps it.
+removed. A refused join leaves no trace: `create` makes up a conference, and only `enter` keeps it.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.session import Conference, Session
 
 
@@ -23,63 +24,89 @@ class Declaration(NamedTuple):
 class Conferences:
     """All conferences. `live`, `scheduled` and `live_groups` are views by state, `members` by what members do."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: NumberSequence) -> None:
+        self._numbers = numbers
         self.by_id: dict[str, Conference] = {}
         self.declared: dict[str, Declaration] = {}
         self.live: dict[str, Conference] = {}
         self.scheduled: dict[str, Conference] = {}
         self.live_groups: dict[str, Conference] = {}
-        self.taking_part: set[Session] = set()
-        self.waiting: set[Session] = set()
+        self.taking_part: dict[Session, None] = {}
+        self.waiting: dict[Session, None] = {}
 
     def create(self, id: str, declaration: Declaration) -> Conference:
         """Make up a conference; it is kept when somebody enters."""
         terms = self.declared.get(id, declaration)
         return Conference(id, access=terms.access, mode=terms.mode, live=not terms.scheduled, server=terms.server)
 
-    def enter(self, conference: Conference, session: Session, *, host: bool, now: float) -> None:
-        """Make `session` a member, the last in order of arrival."""
+    def enter(self, conference: Conference, session: Session, *, host: bool, now: float) -> Session | None:
+        """Make `session` a member, the last in order of arrival.
+
+        Returns the member that was taken for the host until then, where `session` is the first to declare itself.
+        """
+        displaced = None
         if not conference.members and conference.id not in self.by_id:
             conference.since = now
+            conference.number = conference.number or self._numbers.take()
             self.by_id[conference.id] = conference
-            self._file(conference)
+            self._index(conference)
         conference.members[session] = host
         session.conferences = (*session.conferences, conference)
         if host:
             conference.hosted = True
+            displaced, conference.implied_host = conference.implied_host, None
         elif conference.has_no_host and session.account is not None:
             conference.implied_host = session
-        self._place(session)
+            conference.had_implied_host = True
+        self._update_views(session)
+        return displaced
 
     def leave(self, conference: Conference, session: Session) -> None:
         """Let `session` be no member any more; an empty conference ends."""
         del conference.members[session]
+        if conference.implied_host is session:
+            conference.implied_host = None
         if conference.released_hosts:
             conference.released_hosts = tuple(each for each in conference.released_hosts if each is not session)
         others = len(session.conferences) > 1
         session.conferences = tuple(each for each in session.conferences if each is not conference) if others else ()
-        self._place(session)
+        self._update_views(session)
         if not conference.members:
             self.end(conference)
 
     def end(self, conference: Conference) -> None:
-        """Forget an empty conference."""
+        """Forget an empty conference, and no other of its name."""
         for view in (self.by_id, self.live, self.scheduled, self.live_groups):
-            view.pop(conference.id, None)
+            if view.get(conference.id) is conference:
+                del view[conference.id]
+
+    def restore(self, conference: Conference) -> None:
+        """Take up a conference of a saved state, with its members."""
+        self.by_id[conference.id] = conference
+        self._index(conference)
+        for member in conference.members:
+            self._update_views(member)
 
     def start(self, conference: Conference) -> list[tuple[Session, bool]]:
         """Make a scheduled conference live; returns those who waited, who are members no more, in order of arrival."""
         waited = list(conference.members.items())
         conference.members.clear()
-        conference.implied_host = None
+        conference.implied_host, conference.had_implied_host = None, False
         conference.live = True
-        self._file(conference)
+        self._index(conference)
         for session, _ in waited:
             session.conferences = tuple(each for each in session.conferences if each is not conference)
-            self._place(session)
+            self._update_views(session)
         return waited
 
-    def _file(self, conference: Conference) -> None:
+    def reschedule(self, conference: Conference) -> None:
+        """Let a conference without members be a scheduled one again, of which no host is known."""
+        self.end(conference)
+        conference.live = conference.hosted = conference.had_implied_host = False
+        conference.implied_host = None
+        conference.released_hosts = ()
+
+    def _index(self, conference: Conference) -> None:
         self.scheduled.pop(conference.id, None)
         if not conference.live:
             self.scheduled[conference.id] = conference
@@ -88,12 +115,19 @@ class Conferences:
         if conference.group:
             self.live_groups[conference.id] = conference
 
-    def _place(self, session: Session) -> None:
+    def _update_views(self, session: Session) -> None:
         live = waits = False
         for conference in session.conferences:
             if conference.live:
                 live = True
             else:
                 waits = True
-        (self.taking_part.add if live else self.taking_part.discard)(session)
-        (self.waiting.add if waits else self.waiting.discard)(session)
+        _put(self.taking_part, session, member=live)
+        _put(self.waiting, session, member=waits)
+
+
+def _put(view: dict[Session, None], session: Session, *, member: bool) -> None:
+    if member:
+        view[session] = None
+    else:
+        view.pop(session, None)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from gateway.core.counting.session import Session
 
@@ -30,6 +30,16 @@ class Token(NamedTuple):
     def fingerprint(self) -> str:
         """By what people tell tokens apart."""
         return self.digest.hex()[:12]
+
+    def to_json(self) -> list[str | float]:
+        """Return the token as plain data."""
+        return [self.digest.hex(), self.created, self.scope]
+
+    @classmethod
+    def from_json(cls, plain: Sequence[Any]) -> Token:
+        """Return the token that `to_json` wrote."""
+        digest, created, scope = plain
+        return cls(bytes.fromhex(digest), created, scope)
 
 
 class Group(NamedTuple):
@@ -57,9 +67,9 @@ class Directory:
         self.groups: dict[str, Group] = {}
         self.bans: dict[str, Ban] = {}
 
-    def add_account_token(self, account: str, secret: str, created: float) -> Token:
-        """Let `secret` prove `account` from now on, beside the tokens it has (rotation without downtime)."""
-        token = Token(digest(secret), created)
+    def add_account_token(self, account: str, digest: bytes, created: float) -> Token:
+        """Let a secret prove `account` from now on, beside those that do (rotation without downtime)."""
+        token = Token(digest, created)
         self.accounts[account] = (*self.accounts[account], token)
         return token
 
@@ -74,9 +84,9 @@ class Directory:
         """Whether `secret` proves `account`."""
         return _among(self.accounts.get(account, ()), secret or "") is not None
 
-    def add_operator_token(self, name: str, scope: str, secret: str, created: float) -> Token:
+    def add_operator_token(self, name: str, scope: str, digest: bytes, created: float) -> Token:
         """Give an operator a token, beside those it has."""
-        token = Token(digest(secret), created, scope)
+        token = Token(digest, created, scope)
         self.operators[name] = (*self.operators.get(name, ()), token)
         return token
 

@@ -19,7 +19,7 @@ class Sessions:
         self.by_number: dict[int, Session] = {}
         self.by_account: Multimap[str, Session] = Multimap()
         self.by_device: Multimap[tuple[str, str], Session] = Multimap()
-        self.by_presence: defaultdict[tuple[str, bool], set[Session]] = defaultdict(set)
+        self.by_presence: defaultdict[tuple[str, bool], dict[Session, None]] = defaultdict(dict)
 
     def __len__(self) -> int:
         return len(self.by_number)
@@ -32,7 +32,7 @@ class Sessions:
     def add(self, session: Session) -> None:
         """Take a session in."""
         self.by_number[session.number] = session
-        self.by_presence[session.kind, session.awake].add(session)
+        self.by_presence[session.kind, session.awake][session] = None
         if session.account is None:
             return
         identity, device = session.identity, session.device_key
@@ -44,7 +44,7 @@ class Sessions:
     def remove(self, session: Session) -> None:
         """Let a session go."""
         del self.by_number[session.number]
-        self.by_presence[session.kind, session.awake].discard(session)
+        self.by_presence[session.kind, session.awake].pop(session, None)
         if session.account is None:
             return
         identity, device = session.identity, session.device_key
@@ -56,9 +56,9 @@ class Sessions:
     def set_awake(self, session: Session, *, awake: bool) -> None:
         """Note whether a session is awake."""
         if session.awake is not awake:
-            self.by_presence[session.kind, session.awake].discard(session)
+            self.by_presence[session.kind, session.awake].pop(session, None)
             session.awake = awake
-            self.by_presence[session.kind, awake].add(session)
+            self.by_presence[session.kind, awake][session] = None
 
     def of_account(self, identity: str) -> tuple[Session, ...]:
         """The sessions of an account, as they are now."""

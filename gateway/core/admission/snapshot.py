@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gateway.core.admission.decisions import Admission
+from gateway.core.admission.state import State
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import Extension
 
@@ -55,15 +55,14 @@ class Snapshot(NamedTuple):
     refusals: Mapping[str, int]
 
 
-def snapshot(admission: Admission, mono: float) -> Snapshot:
-    """What there is at the monotonic instant `mono`."""
-    primary = admission.primary
-    sessions, conferences = admission.sessions, admission.conferences
+def snapshot(state: State, mono: float) -> Snapshot:
+    """Return what there is at the monotonic instant `mono`; nothing is changed by it."""
+    primary, sessions, conferences = state.primary, state.sessions, state.conferences
     return Snapshot(
         model=primary.model.name,
         edition=primary.model.edition,
         enforce=primary.enforced,
-        pools=tuple(view for ledger in admission.ledgers for view in _pool_views(ledger, mono)),
+        pools=tuple(view for ledger in state.ledgers for view in _pool_views(ledger, mono)),
         extensions=primary.model.extensions,
         sessions={key: len(found) for key, found in sessions.by_presence.items()},
         accounts=len(sessions.by_account),
@@ -73,19 +72,18 @@ def snapshot(admission: Admission, mono: float) -> Snapshot:
             "scheduled": len(conferences.scheduled) + sum(id not in conferences.by_id for id in conferences.declared),
         },
         members={"live": len(conferences.taking_part), "scheduled": len(conferences.waiting)},
-        refusals=dict(admission.refusals),
+        refusals=dict(state.refusals),
     )
 
 
 def _pool_views(ledger: Ledger, mono: float) -> list[PoolView]:
     views = []
-    for name, book in ledger.pools.items():
-        book.advance(mono)
-        used, limit = book.used, book.terms.limit
-        kind = "permanent" if book.terms.endless else "temporary"
-        leases = {kind: len(book.leases)} if book.terms.leased else {}
+    for name, pool in ledger.pools.items():
+        used, limit, totals = pool.used, pool.terms.limit, pool.totals(mono)
+        kind = "permanent" if pool.terms.endless else "temporary"
+        leases = {kind: len(pool.leases)} if pool.terms.leased else {}
         if name == ledger.model.account_pool:
-            leases["permanent"] = len(book.reservations)
+            leases["permanent"] = len(pool.reservations)
         views.append(
             PoolView(
                 model=ledger.model.name,
@@ -93,15 +91,15 @@ def _pool_views(ledger: Ledger, mono: float) -> list[PoolView]:
                 used=used,
                 limit=limit,
                 available=None if limit is None else max(limit - used, 0),
-                reserved=len(book.reservations),
+                reserved=len(pool.reservations),
                 overdraft_used=0 if limit is None else max(used - limit, 0),
-                high_water=book.high_water(mono),
-                seat_seconds=book.seat_seconds,
-                full_seconds=book.full_seconds,
-                grants=book.grants,
-                releases=dict(book.releases),
-                denials=dict(book.denial_counts),
-                true_denials={**dict.fromkeys(book.denial_counts, 0), **book.denial_tracker.true_denials},
+                high_water=pool.high_water(mono),
+                seat_seconds=totals.seat_seconds,
+                full_seconds=totals.full_seconds,
+                grants=totals.grants,
+                releases=totals.releases,
+                denials=totals.denials,
+                true_denials={**dict.fromkeys(totals.denials, 0), **pool.denial_tracker.true_denials},
                 leases=leases,
             )
         )

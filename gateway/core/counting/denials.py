@@ -1,10 +1,10 @@
-"""Refusals of one pool, and what became of them.
+"""The denials of one pool, and what became of them.
 
-A refusal is a true denial unless, within a window, the same account (else device, else address) is granted a seat of
-the pool. So each refusal waits for its fate: a grant gives it a time-to-seat, the end of the window makes it true. It
-is counted in the hour in which it happened, whenever its fate is known.
+A denial is a true denial unless, within a window, the same account (else device, else address) is granted a seat of the
+pool (COUNTING.md, Denials). So each denial stays open: a grant gives it a time until it was seated, the end of the
+window makes it true. It is counted in the interval in which it happened, whenever that is known.
 
-Refusals of the same asker for the same reason, each within the window of the one before, are one episode: one demand,
+Denials of the same asker for the same reason, each within the window of the one before, are one episode: one demand,
 asked for again and again.
 
 A model that refuses nobody (in shadow, or not enforced) has none of this: nobody is turned away, so nobody comes back,
@@ -14,14 +14,13 @@ and whatever it would have refused counts as a true denial at once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from itertools import count
 
+from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.session import Key, Session
 from gateway.core.counting.usage import UsageInterval
 
 MAX_OPEN_DENIALS = 20_000
-"""Refusals of a pool that wait for their fate at most; the oldest beyond that are taken to be true early."""
+"""Open denials of a pool at most; the oldest beyond that are taken to be true early."""
 MAX_FINISHED_EPISODES = 50_000
 """Episodes of a pool that are kept for the store while it is away; the oldest beyond that are forgotten."""
 
@@ -30,7 +29,7 @@ Asker = tuple[str, str]
 
 
 def asker_of(session: Session) -> Asker:
-    """By what an asker is known again."""
+    """Return by what an asker is known again."""
     identity = session.identity
     if identity is not None:
         return ("account", identity)
@@ -38,8 +37,9 @@ def asker_of(session: Session) -> Asker:
 
 
 class DenialEpisode:
-    """Refusals that belong together. `began` and `last` are monotonic seconds; `seated` is how many were followed by a
-    grant, `after` (seconds) how long the first of those waited for it; `waiting` holds those whose fate is open.
+    """Denials that belong together. `began` and `last` are monotonic seconds; `granted` is how many were followed by a
+    grant, `wait_seconds` how long the first of those waited for it; `open_denials` holds when each open denial happened
+    and its interval.
     """
 
     __slots__ = (
@@ -55,9 +55,9 @@ class DenialEpisode:
         "wait_seconds",
     )
 
-    def __init__(self, number: int, who: Asker, reason: str, now: float) -> None:
+    def __init__(self, number: int, asker: Asker, reason: str, now: float) -> None:
         self.number = number
-        self.asker = who
+        self.asker = asker
         self.reason = reason
         self.began = self.last = now
         self.denials = self.true_denials = self.granted = 0
@@ -66,78 +66,79 @@ class DenialEpisode:
 
 
 class DenialTracker:
-    """The refusals of one pool. `asking` has the episodes whose fate is open, by asker and reason.
+    """The denials of one pool. `open_episodes` has the episodes with open denials, by asker and reason.
 
-    Those that are over gather in `finished`, for whoever takes them. `true` are the true denials so far, by reason.
+    Those that are over gather in `finished`, for whoever takes them. `true_denials` are those so far, by reason;
+    `window` is in seconds; `numbers` tells episodes apart.
     """
 
-    __slots__ = ("_open", "finished", "numbers", "open_episodes", "true_denials", "window")
+    __slots__ = ("finished", "numbers", "open_denials", "open_episodes", "true_denials", "window")
 
-    def __init__(self, window: float = 60.0) -> None:
+    def __init__(self, numbers: NumberSequence, window: float = 60.0) -> None:
         self.window = window
-        self.numbers: Iterator[int] = count(1)
+        self.numbers = numbers
         self.true_denials: dict[str, int] = {}
         self.open_episodes: dict[Asker, dict[str, DenialEpisode]] = {}
         self.finished: deque[DenialEpisode] = deque(maxlen=MAX_FINISHED_EPISODES)
-        self._open: deque[tuple[float, DenialEpisode]] = deque()
-        """Every refusal whose fate may be open, in order of time."""
+        self.open_denials: deque[tuple[float, DenialEpisode]] = deque()
+        """Every denial that may be open, in order of time; one that was granted a seat is passed over."""
 
-    def record_denial(self, asker: Asker, reason: str, now: float, hour: UsageInterval) -> None:
-        """A refusal in `hour`, at the monotonic instant `now`."""
+    def record_denial(self, asker: Asker, reason: str, now: float, interval: UsageInterval) -> None:
+        """Record a denial in `interval`, at the monotonic instant `now`."""
         self.settle_older_than_window(now)
-        if len(self._open) >= MAX_OPEN_DENIALS:
+        if len(self.open_denials) >= MAX_OPEN_DENIALS:
             self._settle_oldest()
-        open_ = self.open_episodes.setdefault(asker, {})
-        episode = open_.get(reason)
+        episodes = self.open_episodes.setdefault(asker, {})
+        episode = episodes.get(reason)
         if episode is None:
-            episode = open_[reason] = DenialEpisode(next(self.numbers), asker, reason, now)
+            episode = episodes[reason] = DenialEpisode(self.numbers.take(), asker, reason, now)
         episode.last = now
         episode.denials += 1
-        episode.open_denials.append((now, hour))
-        hour.open_denials += 1
-        self._open.append((now, episode))
+        episode.open_denials.append((now, interval))
+        interval.open_denials += 1
+        self.open_denials.append((now, episode))
 
     def record_grant(self, claim: object, key: Key, now: float) -> None:
-        """A grant of `key` to `claim`: a session, or what an account holds without one."""
+        """Record a grant of `key` to `claim`: a session, or what an account holds without one."""
         asker = asker_of(claim) if isinstance(claim, Session) else ("account", str(key))
         if asker not in self.open_episodes:
             return
         self.settle_older_than_window(now)
         for episode in [*self.open_episodes.get(asker, {}).values()]:
-            for asked, hour in episode.open_denials:
-                hour.record_grant(now - asked)
+            for asked, interval in episode.open_denials:
+                interval.record_grant(now - asked)
             episode.wait_seconds = now - episode.open_denials[0][0]
             episode.granted += len(episode.open_denials)
             episode.open_denials.clear()
             self._finish(episode)
 
     def settle_older_than_window(self, now: float) -> None:
-        """Refusals older than the window have come true."""
-        queue = self._open
-        while queue and now - queue[0][0] > self.window:
+        """Make true the denials that are older than the window."""
+        denials = self.open_denials
+        while denials and now - denials[0][0] > self.window:
             self._settle_oldest()
 
-    def count_true_denial(self, reason: str, hour: UsageInterval) -> None:
-        """A refusal of `hour` was a true denial."""
+    def count_true_denial(self, reason: str, interval: UsageInterval) -> None:
+        """Count a denial of `interval` as a true one."""
         self.true_denials[reason] = self.true_denials.get(reason, 0) + 1
-        hour.true_denials += 1
-        hour.changed = True
+        interval.true_denials += 1
+        interval.changed = True
 
     def _settle_oldest(self) -> None:
-        _, episode = self._open.popleft()
+        _, episode = self.open_denials.popleft()
         if not episode.open_denials:  # it was granted a seat
             return
-        _, hour = episode.open_denials.popleft()
-        hour.open_denials -= 1
-        self.count_true_denial(episode.reason, hour)
+        _, interval = episode.open_denials.popleft()
+        interval.open_denials -= 1
+        self.count_true_denial(episode.reason, interval)
         episode.true_denials += 1
         if not episode.open_denials:
             self._finish(episode)
 
     def _finish(self, episode: DenialEpisode) -> None:
-        open_ = self.open_episodes.get(episode.asker, {})
-        if open_.get(episode.reason) is episode:
-            del open_[episode.reason]
-            if not open_:
+        episodes = self.open_episodes.get(episode.asker, {})
+        if episodes.get(episode.reason) is episode:
+            del episodes[episode.reason]
+            if not episodes:
                 del self.open_episodes[episode.asker]
         self.finished.append(episode)

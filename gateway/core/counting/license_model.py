@@ -8,14 +8,10 @@ says about a conference as a whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 from gateway.core.counting.session import Conference, Key, Seat, Session
-
-if TYPE_CHECKING:
-    from gateway.core.admission.conferences import Conferences
-    from gateway.core.counting.ledger import Ledger
 
 CONNECTION_ENDS = (
     "bye",
@@ -78,16 +74,36 @@ class Refusal(NamedTuple):
     retry_after: float | None = None
 
 
+class Holdings(Protocol):
+    """What the rules of a model may ask of its ledger."""
+
+    enforced: bool
+    """Whether its refusals refuse."""
+
+    def holds(self, pool: str, key: Key) -> bool:
+        """Return whether somebody holds `key` in a pool."""
+
+    def is_leased(self, pool: str, key: Key) -> bool:
+        """Return whether `key` has a lease in a pool."""
+
+    def lease_expires(self, pool: str, key: Key) -> float | None:
+        """Return when the lease of `key` runs out, in seconds UTC; None if it has none or does not run out yet."""
+
+    def pools_held(self, session: Session) -> list[str]:
+        """Return the names of the pools in which a session holds a seat, in the model's order."""
+
+
 class Attempt(NamedTuple):
     """What a session is about to do, for the rules of a model.
 
     `request` is `hello`, `join` or `start`. `creates` and `opens` say that it would create the conference, or make it
-    live; a session that joins is not among the members yet. `kin` are the sessions of the same account.
+    live; a session that joins is not among the members yet. `same_account_sessions` are the sessions of its account,
+    `live_groups` is the number of live group conferences.
     """
 
     request: str
     session: Session
-    conferences: Conferences
+    live_groups: int
     same_account_sessions: Collection[Session]
     conference: Conference | None = None
     host: bool = False
@@ -95,17 +111,13 @@ class Attempt(NamedTuple):
     opens: bool = False
 
 
-Rule = Callable[[Attempt, "Ledger"], Refusal | None]
-"""What a model has against an attempt; its ledger tells who is named and whether the model is enforced."""
+Rule = Callable[[Attempt, Holdings], Refusal | None]
+"""What a model has against an attempt; its holdings tell who is named and whether the model is enforced."""
 
 
-def seats_held(session: Session, ledger: Ledger) -> dict[str, Any]:
-    """What a session is told about its standing: the pools it holds a seat in."""
-    seats = session.seats[ledger.index]
-    if len(seats) < 2:
-        return {"seats": [pool for pool, _ in seats]}
-    held = {pool for pool, _ in seats}
-    return {"seats": [name for name in ledger.pools if name in held]}
+def pools_held(session: Session, holdings: Holdings) -> dict[str, Any]:
+    """Return what a session is told of what it holds: the pools in which it has a seat."""
+    return {"seats": holdings.pools_held(session)}
 
 
 class Extension(NamedTuple):
@@ -121,11 +133,12 @@ class Extension(NamedTuple):
 class LicenseModel:
     """A license model: `seats` is the function, the rest is data.
 
-    `forbids` is asked first, `conference` after it, the pools last. `standing` is what sessions are told with every
-    answer. `personal` names the pool that is leased to accounts: groups may reserve it, the operator may revoke it and
-    its holders are told by `status`. `opener` names the pool of which the starter of a scheduled conference needs a
-    seat before anybody is admitted. `requestable` says whether a session may ask for a `personal` lease without
-    joining. `members_only` says that only members of a conference can hold seats. `extensions` are all there are.
+    `forbids` is asked first, `conference_rule` after it, the pools last. `entitlements` is what sessions are told with
+    every answer. `account_pool` names the pool that is leased to accounts: groups may reserve it, the operator may
+    revoke it and its holders are told by `status`. `start_pool` names the pool of which the starter of a scheduled
+    conference needs a seat before anybody is admitted. `allows_requests` says whether a session may ask for a lease of
+    the account pool without joining. `members_only` says that only members of a conference can hold seats. `extensions`
+    are all there are.
     """
 
     name: str
@@ -133,7 +146,7 @@ class LicenseModel:
     seats: Callable[[Session, bool], Collection[Seat]]
     forbids: Rule | None = None
     conference_rule: Rule | None = None
-    entitlements: Callable[[Session, Ledger], dict[str, Any]] = seats_held
+    entitlements: Callable[[Session, Holdings], dict[str, Any]] = pools_held
     account_pool: str = ""
     allows_reservations: bool = False
     start_pool: str = ""
@@ -141,3 +154,8 @@ class LicenseModel:
     members_only: bool = False
     edition: str | None = None
     extensions: tuple[Extension, ...] = ()
+
+    def with_extensions(self, names: Collection[str]) -> LicenseModel:
+        """Return the model with the extensions of those names licensed too."""
+        extensions = (each._replace(licensed=each.licensed or each.name in names) for each in self.extensions)
+        return replace(self, extensions=tuple(extensions))

@@ -1,10 +1,12 @@
-"""The book of one pool: which keys are in it, and why.
+"""One pool: which keys are in it, and why.
 
-A key is in a pool as long as somebody claims it: a session, a lease, a reservation, or the memory of an abrupt loss.
-Claims are kept by identity, so claiming twice changes nothing, and use is the number of keys with a claim: it is read,
-never counted up and down. Totals that only ever grow (grants, releases, seat-seconds) are kept beside it, so that
-grants - releases = use, and the integral of use over time is exact. The present hour's levels of use and its peak are
-kept with them; hours that are over gather in `past`.
+A key is in a pool as long as somebody claims it: a session, a lease, a reservation, or a seat that is kept after an
+abrupt loss. Claims are kept by identity, so claiming twice changes nothing, and use is the number of keys with a claim:
+it is read, never counted up and down. Totals that only ever grow (grants, releases, seat-seconds) are kept beside it,
+so that grants - releases = use, and the integral of use over time is exact. The levels of use and the peak of the
+present interval are kept with them; intervals that are over gather in `ended_intervals`.
+
+Only what changes the pool moves its account of time on. Reading it, at any instant, changes nothing.
 """
 
 from __future__ import annotations
@@ -15,22 +17,26 @@ from collections import deque
 from gateway.core.counting.denials import Asker, DenialTracker
 from gateway.core.counting.license_model import PoolTerms
 from gateway.core.counting.multimap import Multimap
+from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.session import Key, Session
-from gateway.core.counting.usage import HOUR, UsageInterval, totals_of
+from gateway.core.counting.usage import HOUR, PoolTotals, UsageInterval, UsageSummary
 
 MAX_FINISHED_HOLDS = 100_000
-"""Ended holds of a pool that are kept for the store while it is away; the oldest beyond that are forgotten."""
+"""Finished holds of a pool that are kept for the store while it is away; the oldest beyond that are forgotten."""
 
 
 class Lease:
-    """A seat that outlives its session. `since` and `expires` are seconds UTC; None: not while in use, or never."""
+    """A seat that outlives its session. `since` and `expires` are seconds UTC; `expires` None: not while in use, or
+    never. `number` tells the order in which leases were granted.
+    """
 
-    __slots__ = ("deleted", "expires", "queued", "since")
+    __slots__ = ("deleted", "expires", "number", "queued", "since")
 
-    def __init__(self, since: float, expires: float | None = None) -> None:
+    def __init__(self, since: float, number: int, expires: float | None = None, *, deleted: bool = False) -> None:
         self.since = since
+        self.number = number
         self.expires = expires
-        self.deleted = False
+        self.deleted = deleted
         self.queued = False
 
 
@@ -59,13 +65,12 @@ Hold = tuple[Key, float, float, str]
 
 
 class Pool:
-    """The books of one pool: its claims, and the totals that only grow."""
+    """One pool: its claims, and the totals that only grow. `window` (seconds) is that of the high-water mark."""
 
     __slots__ = (
-        "_maxima",
-        "_second",
-        "_since",
+        "_limit",
         "_window",
+        "accounted_until",
         "claims",
         "denial_counts",
         "denial_tracker",
@@ -76,9 +81,11 @@ class Pool:
         "held_since",
         "interval",
         "interval_end",
+        "intervals",
         "leases",
-        "limit",
         "lingering",
+        "maxima",
+        "maxima_second",
         "releases",
         "reservations",
         "seat_seconds",
@@ -86,8 +93,16 @@ class Pool:
         "terms",
     )
 
-    def __init__(self, terms: PoolTerms, window: float, now: float) -> None:
-        self.apply_terms(terms)
+    def __init__(
+        self,
+        terms: PoolTerms,
+        window: float,
+        now: float,
+        *,
+        intervals: NumberSequence | None = None,
+        episodes: NumberSequence | None = None,
+    ) -> None:
+        self.apply_terms(terms, window)
         self.claims: Multimap[Key, Claim] = Multimap()
         self.leases: dict[Key, Lease] = {}
         self.reservations: dict[Key, Reservation] = {}
@@ -97,18 +112,18 @@ class Pool:
         self.denial_counts: dict[str, int] = dict.fromkeys(terms.reasons, 0)
         self.seat_seconds = 0.0
         self.full_seconds = 0.0
-        self._since = now
-        self._second = -math.inf
-        self._window = window
-        self._maxima: deque[tuple[int, int]] = deque()
+        self.accounted_until = now
+        self.maxima_second = -math.inf
+        self.maxima: deque[tuple[int, int]] = deque()
         """Highest use by monotonic second; a second in which nothing changed has none of its own."""
+        self.intervals = intervals or NumberSequence()
         self.interval = UsageInterval()
         self.interval_end = math.inf
-        """The monotonic instant at which the hour ends."""
+        """The monotonic instant at which the present interval ends."""
         self.ended_intervals: list[UsageInterval] = []
-        self.denial_tracker = DenialTracker()
+        self.denial_tracker = DenialTracker(episodes or NumberSequence())
         self.held_since: dict[Key, float] | None = None
-        """Since when each key holds its seat, where ended holds are recorded."""
+        """Since when each key holds its seat, where finished holds are recorded."""
         self.finished_holds: deque[Hold] = deque(maxlen=MAX_FINISHED_HOLDS)
 
     @property
@@ -116,67 +131,103 @@ class Pool:
         """Distinct keys."""
         return len(self.claims)
 
-    def apply_terms(self, terms: PoolTerms) -> None:
-        """Take the terms of the license; what is asked at every change is kept at hand."""
+    def apply_terms(self, terms: PoolTerms, window: float) -> None:
+        """Take the terms of the license, and the seconds over which the high-water mark goes."""
         self.terms = terms
-        self.limit = math.inf if terms.limit is None else terms.limit
+        self._window = window
+        self._limit = math.inf if terms.limit is None else terms.limit
         self.seats_outlive_sessions = terms.leased or terms.linger > 0
 
+    # -- time --------------------------------------------------------------------------------------------------------
+
     def advance(self, now: float) -> None:
-        """Account for the time since the last change; called before use changes and before it is read."""
+        """Account for the time since the last change; called before use changes."""
         used = len(self.claims.keys)
         while now >= self.interval_end:
             self._charge(used, self.interval_end)
             self.start_interval(self.interval.start + HOUR, self.interval_end + HOUR)
-        span = now - self._since
+        span = now - self.accounted_until
         if span > 0:  # as `_charge` does, without the price of a call
-            self._since = now
+            self.accounted_until = now
             self.seat_seconds += used * span
             self.interval.levels[used] += span
-            if used >= self.limit:
+            if used >= self._limit:
                 self.full_seconds += span
-        if now >= self._second + 1:
-            self._second = int(now)
-            self._maxima.append((self._second, used))
-            while self._maxima[0][0] + 1 <= self._second - self._window:
-                self._maxima.popleft()
+        if now >= self.maxima_second + 1:
+            self.maxima_second = int(now)
+            self.maxima.append((self.maxima_second, used))
+            while self.maxima[0][0] + 1 <= self.maxima_second - self._window:
+                self.maxima.popleft()
 
     def _charge(self, used: int, now: float) -> None:
-        span = now - self._since
+        span = now - self.accounted_until
         if span > 0:
-            self._since = now
+            self.accounted_until = now
             self.seat_seconds += used * span
             self.interval.levels[used] += span
-            if used >= self.limit:
+            if used >= self._limit:
                 self.full_seconds += span
 
-    def start_interval(self, start: float, turns: float) -> None:
-        """Begin the hour that starts at `start` (seconds UTC) and ends at the monotonic instant `turns`."""
-        self.interval.end(self)
+    def start_interval(self, start: float, end: float) -> None:
+        """Begin the interval of the hour that starts at `start` (seconds UTC), until the monotonic instant `end`."""
+        totals = self.totals(self.accounted_until)
+        self.interval.end(totals, self.terms.limit)
         self.ended_intervals.append(self.interval)
-        self.interval = UsageInterval(start, self.used, totals_of(self))
-        self.interval_end = turns
+        self.interval = UsageInterval(start, self.intervals.take(), self.used, totals)
+        self.interval_end = end
+
+    # -- what is read ------------------------------------------------------------------------------------------------
+
+    def totals(self, now: float) -> PoolTotals:
+        """Return what has grown by the monotonic instant `now`."""
+        used, span = self.used, max(now - self.accounted_until, 0.0)
+        full = span if used >= self._limit else 0.0
+        return PoolTotals(
+            self.seat_seconds + used * span,
+            self.full_seconds + full,
+            self.grants,
+            dict(self.releases),
+            dict(self.denial_counts),
+        )
+
+    def summary(self, interval: UsageInterval, now: float) -> UsageSummary:
+        """Return what an interval of this pool holds by the monotonic instant `now`."""
+        summary = interval.summary(self.totals(now), self.terms.limit)
+        if interval is self.interval and (span := now - self.accounted_until) > 0:
+            summary.levels[self.used] = summary.levels.get(self.used, 0.0) + span
+        return summary
 
     def high_water(self, now: float) -> int:
-        """Highest use in the rolling window."""
-        self.advance(now)
-        return max(used for _, used in self._maxima)
+        """Return the highest use in the rolling window that ends at the monotonic instant `now`."""
+        second = int(now) if now >= self.maxima_second + 1 else self.maxima_second
+        recent = (used for at, used in self.maxima if at + 1 > second - self._window)
+        return max((self.used, *recent))
+
+    def in_use(self, key: Key) -> bool:
+        """Return whether a session claims `key`."""
+        return any(isinstance(claim, Session) for claim in self.claims.values_of(key))
+
+    def holders(self) -> dict[Key, Lease | Reservation]:
+        """Return the keys that hold a seat whether somebody is connected or not, leased ones first."""
+        return {**self.leases, **self.reservations}
+
+    # -- what changes ------------------------------------------------------------------------------------------------
 
     def add(self, key: Key, claim: Claim, now: float) -> bool:
-        """Let `claim` hold `key`; whether the key is new."""
+        """Let `claim` hold `key` from the monotonic instant `now` on. Returns whether nobody held the key before."""
         if key not in self.claims:
             self.advance(now)
         fresh = self.claims.add(key, claim)
         if fresh:
             self.grants += 1
             used = len(self.claims.keys)
-            second, highest = self._maxima[-1]
+            second, highest = self.maxima[-1]
             if used > highest:
-                self._maxima[-1] = (second, used)
-            hour = self.interval
-            if used > hour.peak:
-                hour.peak = used
-                hour.levels.append(0.0)
+                self.maxima[-1] = (second, used)
+            interval = self.interval
+            if used > interval.peak:
+                interval.peak = used
+                interval.levels.append(0.0)
             if self.held_since is not None:
                 self.held_since[key] = now
         if self.denial_tracker.open_episodes:
@@ -184,7 +235,7 @@ class Pool:
         return fresh
 
     def remove(self, key: Key, claim: Claim, cause: str, now: float) -> None:
-        """Let `claim` hold `key` no longer."""
+        """Let `claim` hold `key` no longer; the key is released for `cause` if nobody else holds it."""
         self.advance(now)
         if self.claims.discard(key, claim):
             self.releases[cause] = self.releases.get(cause, 0) + 1
@@ -192,7 +243,7 @@ class Pool:
                 self.finished_holds.append((key, self.held_since.pop(key, now), now, cause))
 
     def record_denial(self, reason: str, asker: Asker | None, now: float) -> None:
-        """A refusal; None says that the asker was let in all the same."""
+        """Count a denial; `asker` None says that who asked was let in all the same."""
         if now >= self.interval_end:
             self.advance(now)
         self.denial_counts[reason] = self.denial_counts.get(reason, 0) + 1
@@ -200,7 +251,3 @@ class Pool:
             self.denial_tracker.count_true_denial(reason, self.interval)
         else:
             self.denial_tracker.record_denial(asker, reason, now, self.interval)
-
-    def in_use(self, key: Key) -> bool:
-        """Whether a session claims `key`."""
-        return any(isinstance(claim, Session) for claim in self.claims.values_of(key))

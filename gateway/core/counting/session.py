@@ -6,8 +6,6 @@ else; they never see sockets, clocks or counters.
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 CLIENTS = frozenset({"app", "browser", "room", "videobar", "kiosk", "tv", "sdk"})
@@ -21,27 +19,6 @@ KINDS = CLIENTS | ENDPOINTS | VISITORS
 ABRUPT = frozenset({"closed", "reset", "heartbeat_timeout", "slow_consumer"})
 """Causes by which a connection is lost without anybody having ended the session."""
 
-_ID = re.compile(r"[A-Za-z0-9._@:+-]{1,128}").fullmatch
-
-
-def is_id(text: object) -> bool:
-    """Whether `text` may name an account, a device, a conference or a server (1-128 characters, never a path step)."""
-    return isinstance(text, str) and _ID(text) is not None and text not in {".", ".."}
-
-
-def utc(seconds: float | None) -> str | None:
-    """RFC 3339 in UTC, whole seconds."""
-    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def duration_text(seconds: float) -> str:
-    """A time left, for a person."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
 
 class Instant(NamedTuple):
     """An instant: `mono` in monotonic seconds (heartbeats, counting), `wall` in seconds UTC (leases)."""
@@ -54,8 +31,8 @@ class Session:
     """What a client has said about itself since its `hello`, and what it holds.
 
     `home` is empty for accounts of this server. `address` is the client's IP address at `hello`, a fact like the
-    others; `peer` is that of its present connection, which a resume may change. `connection` belongs to the edge;
-    None while a lost session waits to be resumed. `seats` has one entry per license model, in the order of the ledgers.
+    others; `peer_address` is that of its present connection, which a resume may change; `generation` is how often it
+    was resumed. `seats` has one entry per license model, in the order of the ledgers.
     """
 
     __slots__ = (
@@ -64,7 +41,6 @@ class Session:
         "awake",
         "client",
         "conferences",
-        "connection",
         "device",
         "generation",
         "home",
@@ -100,7 +76,6 @@ class Session:
         self.since = since
         self.awake = True
         self.generation = 0
-        self.connection: object | None = None
         self.conferences: tuple[Conference, ...] = ()
         self.seats: list[tuple[Seat, ...]] = []
 
@@ -147,19 +122,23 @@ class Session:
 class Conference:
     """A meeting. Members wait while it is scheduled and take part when it is live.
 
-    `members` maps each member to whether it joined as host, in order of arrival; `hosted` says that one did. `lieu` is
-    the first member with an account, taken for the host by a shadow model where nobody declared to be one. `unnamed`
-    are members whose host's name was taken away while they hosted.
+    `number` tells it from others of its name. `members` maps each member to whether it joined as host, in order of
+    arrival; `hosted` says that one did. `implied_host` is the first member with an account, taken for the host by a
+    shadow model where nobody declared to be one; when it has left, or somebody declares to be the host, there is none
+    any more (`had_implied_host`). `released_hosts` are members whose host's name was taken away while
+    they hosted.
     """
 
     __slots__ = (
         "access",
+        "had_implied_host",
         "hosted",
         "id",
         "implied_host",
         "live",
         "members",
         "mode",
+        "number",
         "released_hosts",
         "server",
         "since",
@@ -174,15 +153,17 @@ class Conference:
         self.server = server
         self.live = live
         self.since = 0.0
+        self.number = 0
         self.members: dict[Session, bool] = {}
         self.hosted = False
         self.implied_host: Session | None = None
+        self.had_implied_host = False
         self.released_hosts: tuple[Session, ...] = ()
 
     @property
     def has_no_host(self) -> bool:
         """Whether nobody has been its host so far, declared or taken for one."""
-        return not self.hosted and self.implied_host is None
+        return not self.hosted and not self.had_implied_host
 
     @property
     def group(self) -> bool:

@@ -1,46 +1,58 @@
-"""One hour of one pool: how long it was used how much, and what was granted, released and refused in it.
+"""Use of one pool over a time: how long it was used how much, and what was granted, released and refused meanwhile.
 
 Levels of use are kept with the seconds spent at each, so mean and percentiles of use are exact, for an hour and, added
-up, for any number of hours. What only grows in the book of the pool (grants, releases, denials, time at the limit) is
-not counted again: an hour has what grew between its beginning and its end.
+up, for any number of hours. What only grows in a pool (grants, releases, denials, time at the limit) is not counted
+again: an interval has what grew between its beginning and its end.
 
-An hour of the clock may have several pieces: a restart or a step of the clock begins a new one. Pieces are added up by
-whoever reads them.
+An hour of the clock may have several intervals: a restart or a step of the clock begins a new one. Whoever reads them
+adds them up.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from gateway.core.counting.pool import Pool
+from typing import NamedTuple
 
 HOUR = 3600.0
+"""Seconds; the longest interval."""
 
 
 class PoolTotals(NamedTuple):
-    """What had grown in a book by an instant."""
+    """What has grown in a pool by an instant; times are in seconds."""
 
+    seat_seconds: float
     full_seconds: float
     grants: int
     releases: Mapping[str, int]
     denials: Mapping[str, int]
 
+    def since(self, before: PoolTotals) -> PoolTotals:
+        """Return what has grown since `before`."""
+        return PoolTotals(
+            self.seat_seconds - before.seat_seconds,
+            self.full_seconds - before.full_seconds,
+            self.grants - before.grants,
+            _difference(self.releases, before.releases),
+            _difference(self.denials, before.denials),
+        )
+
+
+NOTHING_YET = PoolTotals(0.0, 0.0, 0, {}, {})
+"""The totals of a pool that has just been made."""
+
 
 class UsageInterval:
-    """A piece of an hour. `start` is the beginning of the hour in seconds UTC, `number` tells pieces apart.
+    """An interval within an hour. `start` is the beginning of the hour in seconds UTC, `number` tells intervals apart.
 
-    `levels` has the seconds at each use, from 0 to `peak`. `true`, `seated` and `undecided` are the fates of this
-    hour's refusals; `waited` is the sum and `longest` the maximum of the seconds that those took which got their seat.
-    `changed` says that there is something to write.
+    `levels` has the seconds at each use, from 0 to `peak`. `true_denials`, `granted_after_denial` and `open_denials`
+    are what became of this interval's denials; `wait_seconds` is the sum and `longest_wait_seconds` the maximum of the
+    time that those took who got their seat. `changed` says that there is something to write.
     """
 
     __slots__ = (
-        "_final_totals",
-        "_totals_before",
         "changed",
+        "final_totals",
         "granted_after_denial",
         "levels",
         "limit",
@@ -49,25 +61,26 @@ class UsageInterval:
         "open_denials",
         "peak",
         "start",
+        "totals_before",
         "true_denials",
         "wait_seconds",
     )
 
-    def __init__(self, start: float = 0.0, used: int = 0, since: PoolTotals | None = None) -> None:
+    def __init__(self, start: float = 0.0, number: int = 0, used: int = 0, before: PoolTotals = NOTHING_YET) -> None:
         self.start = start
-        self.number = 0
+        self.number = number
         self.peak = used
         self.levels = array("d", bytes(8 * (used + 1)))
         self.limit: int | None = None
         self.true_denials = self.granted_after_denial = self.open_denials = 0
         self.wait_seconds = self.longest_wait_seconds = 0.0
         self.changed = True
-        self._totals_before = since or PoolTotals(0.0, 0, {}, {})
-        self._final_totals: PoolTotals | None = None
+        self.totals_before = before
+        self.final_totals: PoolTotals | None = None
         """What grew in it, once it is over."""
 
     def record_grant(self, seconds: float) -> None:
-        """A refusal of this hour was followed by a grant so many seconds later."""
+        """Count a denial of this interval that was followed by a grant so many seconds later."""
         self.open_denials -= 1
         self.granted_after_denial += 1
         self.wait_seconds += seconds
@@ -77,45 +90,36 @@ class UsageInterval:
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self._final_totals is not None
+        return self.final_totals is not None
 
-    def end(self, book: Pool) -> None:
-        """It is over: nothing grows in it any more, but the fate of its refusals may still be open."""
-        self._final_totals = self._growth(book)
-        self.limit = book.terms.limit
+    def end(self, totals: PoolTotals, limit: int | None) -> None:
+        """End it: nothing grows in it any more, but what becomes of its denials may still be open."""
+        self.final_totals = totals.since(self.totals_before)
+        self.limit = limit
         self.changed = True
 
-    def summary(self, book: Pool) -> UsageSummary:
-        """What it holds by now."""
-        grown = self._final_totals or self._growth(book)
+    def summary(self, totals: PoolTotals, limit: int | None) -> UsageSummary:
+        """Return what it holds by now, of a pool that has `totals` and `limit` now."""
+        grown = self.final_totals or totals.since(self.totals_before)
         return UsageSummary(
             levels={level: seconds for level, seconds in enumerate(self.levels) if seconds},
             peak=self.peak,
-            limit=self.limit if self.over else book.terms.limit,
+            limit=self.limit if self.over else limit,
             full_seconds=grown.full_seconds,
             grants=grown.grants,
             releases=dict(grown.releases),
             denials=dict(grown.denials),
-            true=self.true_denials,
-            seated=self.granted_after_denial,
-            waited=self.wait_seconds,
-            longest=self.longest_wait_seconds,
-        )
-
-    def _growth(self, book: Pool) -> PoolTotals:
-        since, grown = self._totals_before, totals_of(book)
-        return PoolTotals(
-            grown.full_seconds - since.full_seconds,
-            grown.grants - since.grants,
-            _beyond(grown.releases, since.releases),
-            _beyond(grown.denials, since.denials),
+            true_denials=self.true_denials,
+            granted_after_denial=self.granted_after_denial,
+            wait_seconds=self.wait_seconds,
+            longest_wait_seconds=self.longest_wait_seconds,
         )
 
 
 class UsageSummary:
-    """Use of a pool over a time, added up from pieces; the fields are those of `Hour`.
+    """Use of a pool over a time, added up from intervals; the fields are those of `UsageInterval`.
 
-    `limit` is that of the latest piece, None where there is none.
+    `limit` is that of the latest interval, None where there is none.
     """
 
     __slots__ = (
@@ -141,10 +145,10 @@ class UsageSummary:
         grants: int = 0,
         releases: dict[str, int] | None = None,
         denials: dict[str, int] | None = None,
-        true: int = 0,
-        seated: int = 0,
-        waited: float = 0.0,
-        longest: float = 0.0,
+        true_denials: int = 0,
+        granted_after_denial: int = 0,
+        wait_seconds: float = 0.0,
+        longest_wait_seconds: float = 0.0,
     ) -> None:
         self.levels = {} if levels is None else levels
         self.peak = peak
@@ -153,13 +157,13 @@ class UsageSummary:
         self.grants = grants
         self.releases = {} if releases is None else releases
         self.denials = {} if denials is None else denials
-        self.true_denials = true
-        self.granted_after_denial = seated
-        self.wait_seconds = waited
-        self.longest_wait_seconds = longest
+        self.true_denials = true_denials
+        self.granted_after_denial = granted_after_denial
+        self.wait_seconds = wait_seconds
+        self.longest_wait_seconds = longest_wait_seconds
 
     def add(self, other: UsageSummary) -> None:
-        """Add a later piece."""
+        """Add a later summary."""
         levels = self.levels
         for level, seconds in other.levels.items():
             levels[level] = levels.get(level, 0.0) + seconds
@@ -193,11 +197,11 @@ class UsageSummary:
 
     @property
     def denied(self) -> int:
-        """Refusals, for whatever reason."""
+        """Denials, for whatever reason."""
         return sum(self.denials.values())
 
     def percentiles(self, *shares: float) -> list[int]:
-        """For each share (0 to 1, rising) the least use that was not exceeded for that share of the time."""
+        """Return, for each share (0 to 1, rising), the least use that was not exceeded for that share of the time."""
         found: list[int] = []
         rising = iter(sorted(self.levels.items()))
         passed, level, seconds = 0.0, 0, self.seconds
@@ -209,18 +213,13 @@ class UsageSummary:
         return found
 
 
-def totals_of(book: Pool) -> PoolTotals:
-    """What has grown in a book so far."""
-    return PoolTotals(book.full_seconds, book.grants, dict(book.releases), dict(book.denial_counts))
-
-
-def _beyond(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+def _difference(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
     return {word: more for word, number in now.items() if (more := number - before.get(word, 0))}
 
 
-def summed(pieces: Iterable[UsageSummary]) -> UsageSummary:
-    """All pieces, in order of time, as one."""
+def summed(summaries: Iterable[UsageSummary]) -> UsageSummary:
+    """Add up summaries, given in order of time."""
     total = UsageSummary()
-    for piece in pieces:
-        total.add(piece)
+    for each in summaries:
+        total.add(each)
     return total

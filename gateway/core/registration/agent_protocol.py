@@ -13,7 +13,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.core.registration import messages
-from gateway.core.registration.messages import Grant, LicensableModel, Message, genuine, granted, proof, read, sealed
+from gateway.core.registration.authentication import genuine, proof, sealed
+from gateway.core.registration.grant import Grant, LicensableModel, granted
+from gateway.core.registration.messages import Message, read
 from gateway.core.wire.messages import RequestFault
 
 MAX_UNTRUSTED = 16

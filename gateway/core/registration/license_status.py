@@ -16,8 +16,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gateway.core.counting.session import utc
-from gateway.core.registration.messages import SKEW, Grant, LicensableModel, canonical, granted, mac, read, same
+from gateway.core.formats import utc
+from gateway.core.registration.authentication import canonical, mac, same
+from gateway.core.registration.grant import Grant, LicensableModel, granted
+from gateway.core.registration.messages import read
 
 WINDOW = 10.0
 """Seconds that an answer is good for at least, however short the interval."""
@@ -25,6 +27,8 @@ PACE = 0.9
 """Part of the interval after which the next verification is begun: it must be answered before the interval is over."""
 ROLLBACK = 300.0
 """Seconds that the wall clock may go back."""
+SKEW = 300.0
+"""Seconds that two clocks may differ before it is reported (PROTOCOL.md, registered)."""
 
 
 class LicenseState(StrEnum):

@@ -12,21 +12,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from gateway.core.counting.session import utc
-from gateway.core.registration.messages import (
-    DEFAULT_MODEL,
-    Grant,
-    LicensableModel,
-    Message,
-    canonical,
-    genuine,
-    granted,
-    mac,
-    proof,
-    read,
-    same,
-    sealed,
-)
+from gateway.core.formats import utc
+from gateway.core.registration.authentication import canonical, genuine, mac, proof, same, sealed
+from gateway.core.registration.grant import Grant, LicensableModel, granted
+from gateway.core.registration.messages import Message, read
 from gateway.core.wire.messages import RequestFault
 
 MAX_INSTALLATIONS = 64
@@ -284,7 +273,8 @@ class Registrar:
 
         Raises `Fault` where the terms are wrong, or the license was revoked.
         """
-        grant = granted(read({"model": DEFAULT_MODEL, **terms}, "terms"), offers)
+        usual = next((name for name, offer in offers.items() if offer.by_default), None)
+        grant = granted(read({"model": usual, **terms}, "terms"), offers)
         unknown = set(grant.extensions) - set(offers[grant.model].extensions)
         if unknown:
             known = ", ".join(offers[grant.model].extensions) or "none"

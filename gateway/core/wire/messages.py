@@ -1,17 +1,18 @@
-"""What a client may say: the type and the fields of each message, checked.
+"""What a message of a client is made of, whatever its type: fields, each with what it must be.
 
-`read` turns a parsed object into a `Request`. Unknown keys are ignored (room to grow); a field that is null is a field
-that was not given.
+`checked` turns a parsed object into a `Request`. Unknown keys are ignored (room to grow); a field that is null is a
+field that was not given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from gateway.core.counting.session import KINDS, is_id
-
 VERSION = 1
+"""The version of the protocol."""
+LONGEST_ID = 64
+"""Characters of an `id` that is echoed, at most."""
 
 
 class RequestFault(ValueError):
@@ -46,84 +47,44 @@ class Field(NamedTuple):
     required: bool = False
 
 
-def _is_int(value: object) -> bool:
+def is_integer(value: object) -> bool:
+    """Return whether a value is a whole number, and no truth value."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def text(limit: int | None = None) -> Callable[[object], bool]:
+    """Return what accepts a text of at most `limit` characters."""
+    return lambda value: isinstance(value, str) and (limit is None or len(value) <= limit)
 
 
-def _text(limit: int) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, str) and len(value) <= limit
-
-
-def _one_of(*words: str) -> Callable[[object], bool]:
+def one_of(*words: str) -> Callable[[object], bool]:
+    """Return what accepts one of these words."""
     return lambda value: isinstance(value, str) and value in words
 
 
-_NAME = "an id of 1-128 characters of A-Z a-z 0-9 . _ @ : + -"
-_ID = Field(is_id, _NAME)
-_CONFERENCE = Field(is_id, _NAME, required=True)
-_FLAG = Field(lambda value: isinstance(value, bool), "true or false", default=False)
+def checked(message: Mapping[str, Any], known_types: Mapping[str, Mapping[str, Field]]) -> Request:
+    """Check a message against the fields of its type.
 
-FIELDS: dict[str, dict[str, Field]] = {
-    "hello": {
-        "protocol": Field(_is_int, "the integer 1", required=True),
-        "client": Field(_text(64), "a text of at most 64 characters", default=""),
-        "kind": Field(_one_of(*sorted(KINDS)), "one of " + ", ".join(sorted(KINDS))),
-        "account": _ID,
-        "device": _ID,
-        "home": _ID,
-        "token": Field(_is_text, "a text"),
-        "resume": Field(_is_text, "a text"),
-    },
-    "heartbeat": {"seq": Field(_is_int, "an integer")},
-    "join": {
-        "conference": _CONFERENCE,
-        "host": _FLAG,
-        "access": Field(_one_of("internal", "public"), '"internal" or "public"', default="internal"),
-        "mode": Field(_one_of("group", "call"), '"group" or "call"', default="group"),
-        "scheduled": _FLAG,
-        "server": _ID,
-    },
-    "start": {"conference": _CONFERENCE},
-    "leave": {"conference": _CONFERENCE},
-    "sleep": {},
-    "wake": {},
-    "request_pro": {},
-    "bye": {},
-}
-
-_DEFAULTS = {type: {name: field.default for name, field in known.items()} for type, known in FIELDS.items()}
-_REQUIRED = {type: [name for name, field in known.items() if field.required] for type, known in FIELDS.items()}
-
-
-def read(message: dict[str, Any]) -> Request:
-    """Check one message.
-
-    Raises `Fault` with code `unknown_type`, `bad_field` or `unsupported_protocol`.
+    Raises `RequestFault` with code `unknown_type` or `bad_field`.
     """
     id, type = message.get("id"), message.get("type")
     hello = type == "hello"
-    if id is not None and not (_is_int(id) or (isinstance(id, str) and len(id) <= 64)):
-        raise RequestFault("bad_field", "id: expected an integer or a text of at most 64 characters", hello=hello)
+    if id is not None and not (is_integer(id) or (isinstance(id, str) and len(id) <= LONGEST_ID)):
+        detail = f"id: expected an integer or a text of at most {LONGEST_ID} characters"
+        raise RequestFault("bad_field", detail, hello=hello)
     if not isinstance(type, str):
         raise RequestFault("bad_field", "type: expected a text", id)
-    known = FIELDS.get(type)
+    known = known_types.get(type)
     if known is None:
-        raise RequestFault("unknown_type", f"type: one of {', '.join(FIELDS)}", id)
-    fields = _DEFAULTS[type].copy()
-    for name, value in message.items():
-        field = known.get(name)
-        if field is None or value is None:
-            continue
-        if not field.accepts(value):
+        raise RequestFault("unknown_type", f"type: one of {', '.join(known_types)}", id)
+    fields: dict[str, Any] = {}
+    for name, field in known.items():
+        value = message.get(name)
+        if value is None:
+            if field.required:
+                raise RequestFault("bad_field", f"{name}: required, {field.expected}", id, hello=hello)
+            value = field.default
+        elif not field.accepts(value):
             raise RequestFault("bad_field", f"{name}: expected {field.expected}", id, hello=hello)
         fields[name] = value
-    for name in _REQUIRED[type]:
-        if fields[name] is None:
-            raise RequestFault("bad_field", f"{name}: required, {known[name].expected}", id, hello=hello)
-    if type == "hello" and fields["protocol"] != VERSION:
-        raise RequestFault("unsupported_protocol", f"protocol: this gateway speaks {VERSION}", id, hello=True)
     return Request(type, fields, id)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 from typing import NamedTuple
 
+from gateway.core.addresses import ip_address
+
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 LONGEST = 536
 """Bytes of header that are accepted: 107 of version 1; 16 and 520 of addresses and extensions of version 2."""
@@ -67,7 +69,7 @@ def _version_2(head: bytes) -> Header | None:
     width = {1: 4, 2: 16}.get(family, 0)
     if not width or size < 16 + 2 * width + 4:
         raise NotProxied("PROXY header names no address")
-    return Header(size, str(ipaddress.ip_address(head[16 : 16 + width])))
+    return Header(size, str(ip_address(head[16 : 16 + width])))
 
 
 def _address(text: bytes, version: int) -> str:
@@ -77,4 +79,4 @@ def _address(text: bytes, version: int) -> str:
         raise NotProxied("PROXY header names no address") from None
     if address.version != version:
         raise NotProxied("PROXY header names an address of another family")
-    return str(address)
+    return str(ip_address(str(address)))

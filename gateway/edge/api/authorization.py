@@ -23,7 +23,6 @@ the others.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from asyncio import Future
 from collections import OrderedDict
@@ -32,7 +31,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import hdrs, web
 
-from config.rules import loopback
+from gateway.core.addresses import ip_address, is_loopback, network
 from gateway.edge.api.responses import code_of, fail
 from gateway.edge.api.routes import ADMIN, LINK, PAGE, READ, Route, route_of
 from gateway.edge.server.listening_sockets import plain_address
@@ -103,14 +102,14 @@ class Authorization:
     def _trusts_loopback(self) -> bool:
         """Whether a program of this machine needs no token."""
         listen = self._runtime.settings.listen
-        return loopback(listen.operator_host) and not listen.operator_require_token
+        return is_loopback(listen.operator_host) and not listen.operator_require_token
 
     def check(self) -> None:
         """Whether the port may be opened at all.
 
         Raises `OperatorTokenRequired`.
         """
-        if not self._trusts_loopback and not self._runtime.directory.operators:
+        if not self._trusts_loopback and not self._runtime.state.directory.operators:
             listen, path = self._runtime.settings.listen, self._runtime.settings.store.path
             reason = f"listen.operator_host {listen.operator_host} is not a loopback address"
             if listen.operator_require_token:
@@ -124,7 +123,7 @@ class Authorization:
         """Whether somebody could still administer this port if a token (None: all of a name's) were gone."""
         return self._trusts_loopback or any(
             token.scope == ADMIN and (owner != name or (fingerprint is not None and token.fingerprint != fingerprint))
-            for owner, tokens in self._runtime.directory.operators.items()
+            for owner, tokens in self._runtime.state.directory.operators.items()
             for token in tokens
         )
 
@@ -162,7 +161,9 @@ class Authorization:
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is not None:
             scheme, _, secret = header.partition(" ")
-            found = self._runtime.directory.operator_of_secret(secret.strip()) if scheme.lower() == "bearer" else None
+            found = (
+                self._runtime.state.directory.operator_of_secret(secret.strip()) if scheme.lower() == "bearer" else None
+            )
             if found is not None:
                 return Caller(*found)
             self._fail(request, "bad_token", "no operator has this token", ', error="invalid_token"')
@@ -179,7 +180,7 @@ class Authorization:
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is None:
             return True
-        return self._runtime.directory.operator_of_secret(header.partition(" ")[2].strip()) == request[CALLER]
+        return self._runtime.state.directory.operator_of_secret(header.partition(" ")[2].strip()) == request[CALLER]
 
     def _check_page(self, request: web.Request, route: Route) -> None:
         """Refuse a file of the page to pages of other sites."""
@@ -190,7 +191,7 @@ class Authorization:
             _same_site(request)
 
     def _fail(self, request: web.Request, code: str, detail: str, why: str = "") -> None:
-        now, address = self._runtime.clock.mono(), _network(plain_address(request.remote or ""))
+        now, address = self._runtime.clock.mono(), network(request.remote or "")
         wait = self._failures.wait(address, now)
         if wait:
             after = {"Retry-After": str(math.ceil(wait))}
@@ -255,23 +256,12 @@ def _plain_json(request: web.Request) -> None:
         fail(400, "malformed", "the body must be application/json")
 
 
-def _network(address: str) -> str:
-    """Whose attempts are counted together: an IPv4 address, or the /64 that one machine has of IPv6."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return str(ipaddress.ip_network((int(found), 64), strict=False))
-    return address
-
-
 def local(host: str) -> bool:
     """Whether a Host header names this machine: `localhost`, or a loopback address."""
     name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
     if name.lower() == "localhost":
         return True
     try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
+        return ip_address(name.strip("[]")).is_loopback
     except ValueError:
         return False

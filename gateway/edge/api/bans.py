@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, TypedDict
 
 from aiohttp import web
 
+from gateway.core.addresses import ip_address
+from gateway.core.admission.commands import LiftBan, PutBan
 from gateway.core.admission.directory import Ban
-from gateway.core.counting.session import is_id
-from gateway.edge.api.authorization import record_act
+from gateway.core.formats import is_id
+from gateway.edge.api.acts import act, refuse
 from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, only, seconds, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import DURATION, Time, record, text
@@ -26,7 +27,7 @@ class BanDocument(TypedDict):
 @Route("GET", "/api/bans", scope=READ, summary="Who is banned.", answer=Page[BanDocument], query=PAGED)
 async def list_bans(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    return listed(request, runtime.directory.bans, lambda _, ban: _document(ban))
+    return listed(request, runtime.state.directory.bans, lambda _, ban: _document(ban))
 
 
 @Route(
@@ -56,15 +57,8 @@ async def put_ban(runtime: Runtime, request: web.Request) -> web.Response:
     subject, told = _subject(request), await body(request)
     only(told, "for")
     span = seconds("for", field(told, "for", str, ""))
-    ban = await _ban(runtime, request, subject, span)
-    return web.json_response(_document(ban))
-
-
-async def _ban(runtime: Runtime, request: web.Request, subject: str, span: float) -> Ban:
-    ban = runtime.directory.ban(subject, runtime.clock.wall() + span)
-    record_act(runtime, request, "ban.added", subject, {"until": utc_text(ban.until)})
-    await runtime.persistence.ban(subject)
-    return ban
+    await act(runtime, request, PutBan(subject, span))
+    return web.json_response(_document(_found(runtime, subject)))
 
 
 @Route(
@@ -77,20 +71,14 @@ async def _ban(runtime: Runtime, request: web.Request, subject: str, span: float
 async def lift_ban(runtime: Runtime, request: web.Request) -> web.Response:
     """Let somebody in again."""
     subject = _subject(request)
-    await _lift(runtime, request, subject)
+    await act(runtime, request, LiftBan(subject))
     return done()
 
 
-async def _lift(runtime: Runtime, request: web.Request, subject: str) -> None:
-    del runtime.directory.bans[_found(runtime, subject).subject]
-    record_act(runtime, request, "ban.lifted", subject)
-    await runtime.persistence.ban(subject)
-
-
 def _found(runtime: Runtime, subject: str) -> Ban:
-    ban = runtime.directory.bans.get(subject)
+    ban = runtime.state.directory.bans.get(subject)
     if ban is None:
-        fail(404, "no_such_ban", "nobody of this name is banned")
+        refuse("no_such_ban", runtime)
     return ban
 
 
@@ -100,7 +88,7 @@ def _subject(request: web.Request) -> str:
     if not all(is_id(part) for part in found.split("/", 1)):
         fail(422, "bad_field", "subject: expected an account or an address")
     try:
-        return str(ipaddress.ip_address(found))
+        return str(ip_address(found))
     except ValueError:
         return found
 

@@ -6,9 +6,12 @@ from typing import Annotated, Any, TypedDict
 
 from aiohttp import web
 
+from gateway.core.admission.commands import EndConference, PutConference
 from gateway.core.admission.conferences import Conferences, Declaration
-from gateway.core.counting.session import Conference, is_id
-from gateway.edge.api.authorization import record_act
+from gateway.core.admission.replies import session_id
+from gateway.core.counting.session import Conference
+from gateway.core.formats import ID_FORM, is_id
+from gateway.edge.api.acts import act
 from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, named, only
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import BOOLEAN, NAME, Count, Keyword, query, record, text
@@ -41,7 +44,7 @@ class ConferenceDocument(TypedDict):
 )
 async def list_conferences(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    everything = _everything(runtime.admission.conferences)
+    everything = _everything(runtime.state.conferences)
     part = request.query.get("q", "").lower()
     sought = {id: each for id, each in everything.items() if part in id.lower()} if part else everything
     return listed(request, sought, lambda _, each: _document(runtime, each))
@@ -65,8 +68,8 @@ async def list_conferences(runtime: Runtime, request: web.Request) -> web.Respon
 async def declare_conference(runtime: Runtime, request: web.Request) -> web.Response:
     """Declare a conference, or change what was declared of it."""
     id, declaration = named(request, "conference"), _read(await body(request), runtime.settings.accounts.home)
-    conference = await _declare(runtime, request, id, declaration)
-    return web.json_response(_document(runtime, conference))
+    await act(runtime, request, PutConference(id, declaration))
+    return web.json_response(_document(runtime, runtime.state.conferences.create(id, Declaration())))
 
 
 def _read(told: dict[str, Any], home: str) -> Declaration:
@@ -79,16 +82,8 @@ def _read(told: dict[str, Any], home: str) -> Declaration:
         fail(422, "bad_field", 'mode: expected "group" or "call"')
     server = field(told, "server", str, "").lower()
     if server and not is_id(server):
-        fail(422, "bad_field", "server: expected 1-128 characters of A-Z a-z 0-9 . _ @ : + -")
+        fail(422, "bad_field", f"server: expected {ID_FORM}")
     return Declaration(access, mode, field(told, "scheduled", bool, False), "" if server == home else server)
-
-
-async def _declare(runtime: Runtime, request: web.Request, id: str, declaration: Declaration) -> Conference:
-    if id in runtime.admission.conferences.by_id:
-        fail(409, "conference_under_way", "the conference has members")
-    runtime.admission.declare(id, declaration)
-    record_act(runtime, request, "conference.declared", id, declaration._asdict())
-    return runtime.admission.conferences.create(id, Declaration())
 
 
 @Route(
@@ -101,16 +96,8 @@ async def _declare(runtime: Runtime, request: web.Request, id: str, declaration:
 async def end_conference(runtime: Runtime, request: web.Request) -> web.Response:
     """End a conference, and forget what was declared of it."""
     id = named(request, "conference")
-    await _end(runtime, request, id)
+    await act(runtime, request, EndConference(id))
     return done()
-
-
-async def _end(runtime: Runtime, request: web.Request, id: str) -> None:
-    outcome = runtime.admission.dissolve(id, runtime.now())
-    if outcome is None:
-        fail(404, "no_such_conference", "no conference has this id")
-    record_act(runtime, request, "conference.ended", id)
-    await runtime.decided(outcome)
 
 
 # -- what is read of the state -----------------------------------------------------------------------------------------
@@ -129,7 +116,7 @@ def _document(runtime: Runtime, conference: Conference) -> ConferenceDocument:
         "access": conference.access,
         "mode": conference.mode,
         "server": conference.server or None,
-        "declared": conference.id in runtime.admission.conferences.declared,
-        "hosts": [runtime.sign_in.name(member) for member, host in conference.members.items() if host],
+        "declared": conference.id in runtime.state.conferences.declared,
+        "hosts": [session_id(runtime.state, member) for member, host in conference.members.items() if host],
         "members": len(conference.members),
     }

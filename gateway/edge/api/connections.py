@@ -11,9 +11,11 @@ from typing import Annotated, Literal, TypedDict
 
 from aiohttp import web
 
-from gateway.core.admission.directory import ban_subject
-from gateway.core.counting.session import KINDS, Session, utc
-from gateway.edge.api.authorization import record_act
+from gateway.core.admission.commands import KickAccount, KickSession
+from gateway.core.admission.replies import seats, session_id
+from gateway.core.counting.session import KINDS, Session
+from gateway.core.formats import utc
+from gateway.edge.api.acts import act
 from gateway.edge.api.responses import (
     BAN,
     LIMIT,
@@ -31,7 +33,6 @@ from gateway.edge.api.responses import (
 )
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import Count, Keyword, Time, query, text
-from gateway.edge.server.connection import Connection
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.server.ticker import TICK
 
@@ -101,7 +102,12 @@ async def list_connections(runtime: Runtime, request: web.Request) -> web.Respon
     after = int(mark.rpartition("-")[2], 16) if mark is not None else 0
     skip = offset(request)
     found = await _matching(runtime, request, after, skip + limit(request) + 1)
-    return page(request, found[skip:], runtime.sign_in.name, lambda session: _document(runtime, session))
+    return page(
+        request,
+        found[skip:],
+        lambda session: session_id(runtime.state, session),
+        lambda session: _document(runtime, session),
+    )
 
 
 @Route(
@@ -115,7 +121,7 @@ async def list_connections(runtime: Runtime, request: web.Request) -> web.Respon
 async def count_connections(runtime: Runtime, request: web.Request) -> web.Response:
     """Count those that match."""
     filtered = any(name in request.query for name in FILTERS)
-    sessions = runtime.admission.sessions
+    sessions = runtime.state.sessions
     count = len(await _matching(runtime, request)) if filtered else len(sessions)
     return web.json_response(CountDocument(count=count))
 
@@ -126,10 +132,10 @@ async def _matching(runtime: Runtime, request: web.Request, after: int = 0, most
     A conference, or an account that can only be ours, is looked up; anything else is searched for, in pieces.
     """
     wanted = [(FILTERS[name], request.query[name]) for name in FILTERS if name in request.query]
-    sessions = runtime.admission.sessions
+    sessions = runtime.state.sessions
     candidates: Iterable[Session] = sessions.by_number.values()
     if "conference" in request.query:
-        conference = runtime.admission.conferences.by_id.get(request.query["conference"])
+        conference = runtime.state.conferences.by_id.get(request.query["conference"])
         candidates = sorted(conference.members, key=_number) if conference is not None else ()
     elif "account" in request.query and not runtime.settings.federation.homes:
         candidates = sorted(sessions.of_account(request.query["account"].lower()), key=_number)
@@ -145,12 +151,12 @@ async def _matching(runtime: Runtime, request: web.Request, after: int = 0, most
 
 
 def _document(runtime: Runtime, session: Session) -> ConnectionDocument:
-    connection = session.connection
+    connection = runtime.connection_of(session.number)
     heard = None
-    if isinstance(connection, Connection):
+    if connection is not None:
         heard = utc(runtime.clock.wall() - (runtime.timer_wheel.tick - connection.last_heard_tick) * TICK)
     return {
-        "id": runtime.sign_in.name(session),
+        "id": session_id(runtime.state, session),
         "transport": "tcp" if session.transport == "tcp" else "websocket",
         "address": session.peer_address,
         "kind": session.kind,
@@ -163,7 +169,7 @@ def _document(runtime: Runtime, session: Session) -> ConnectionDocument:
         "since": utc_text(session.since),
         "last_heard": heard,
         "conferences": [each.id for each in session.conferences],
-        "seats": runtime.admission.entitlements(session)["seats"],
+        "seats": seats(runtime.state, session)["seats"],
     }
 
 
@@ -197,20 +203,8 @@ def _number(session: Session) -> int:
 async def kick(runtime: Runtime, request: web.Request) -> web.Response:
     """End a session, and keep whom it was out for a while if asked to."""
     name, span = request.match_info["session"], ban(request)
-    await _kick(runtime, request, name, span)
+    await act(runtime, request, KickSession(runtime.sign_in.number(name) or 0, span))
     return done()
-
-
-async def _kick(runtime: Runtime, request: web.Request, name: str, span: float | None) -> None:
-    session = runtime.sign_in.find(name)
-    if session is None:
-        fail(404, "no_such_session", "no session has this id")
-    durable = _keep_out(runtime, request, ban_subject(session), span)
-    detail = {"account": session.identity, "address": session.peer_address}
-    record_act(runtime, request, "session.kicked", runtime.sign_in.name(session), detail)
-    runtime.kick(session)
-    if durable is not None:
-        await durable
 
 
 @Route(
@@ -225,26 +219,5 @@ async def _kick(runtime: Runtime, request: web.Request, name: str, span: float |
 async def kick_account(runtime: Runtime, request: web.Request) -> web.Response:
     """End the sessions of an account, and keep it out for a while if asked to."""
     account, span = named(request, "account", fold=True), ban(request)
-    kicked = await _kick_account(runtime, request, account, span)
-    return web.json_response(KickedDocument(kicked=kicked))
-
-
-async def _kick_account(runtime: Runtime, request: web.Request, account: str, span: float | None) -> int:
-    """Returns how many sessions were ended."""
-    durable = _keep_out(runtime, request, account, span)
-    sessions = runtime.admission.sessions.of_account(account)
-    record_act(runtime, request, "account.kicked", account, {"sessions": len(sessions)})
-    for session in sessions:
-        runtime.kick(session)
-    if durable is not None:
-        await durable
-    return len(sessions)
-
-
-def _keep_out(runtime: Runtime, request: web.Request, subject: str, span: float | None) -> asyncio.Future[None] | None:
-    """Ban somebody for `span` seconds, unless that is None; what is returned is done when it is durable."""
-    if span is None:
-        return None
-    kept_out = runtime.directory.ban(subject, runtime.clock.wall() + span)
-    record_act(runtime, request, "ban.added", subject, {"until": utc(kept_out.until)})
-    return runtime.persistence.ban(subject)
+    decision = await act(runtime, request, KickAccount(account, span))
+    return web.json_response(KickedDocument(kicked=len(decision.closings)))

@@ -19,14 +19,14 @@ from typing import Any
 
 from aiohttp import ClientConnectionResetError, web
 
-from gateway.core.admission.snapshot import Snapshot, snapshot
-from gateway.core.counting.session import utc
+from gateway.core.admission.snapshot import Snapshot
+from gateway.core.formats import utc
 from gateway.edge.api.authorization import CALLER, Authorization
 from gateway.edge.api.license import license_document
 from gateway.edge.api.responses import fail
 from gateway.edge.api.routes import READ, Route
 from gateway.edge.server.runtime import Runtime
-from gateway.licensing.trueconf import rights
+from gateway.licensing import MODELS
 
 TICK = 0.25
 """Seconds between two looks at the state."""
@@ -117,23 +117,24 @@ class Events:
 
     def _state(self, mono: float) -> dict[str, Any]:
         runtime = self._runtime
-        seen = snapshot(runtime.admission, mono)
+        seen = runtime.snapshot()
         kinds: dict[str, int] = {}
         for (kind, _), count in seen.sessions.items():
             kinds[kind] = kinds.get(kind, 0) + count
-        due, service = runtime.redistribute_at - mono, runtime.registrar.registrar
+        due, service = runtime.state.redistribute_at - mono, runtime.registrar.registrar
+        rights = MODELS[seen.model].rights
         return {
             **license_document(runtime, seen),
             "connections": {
-                "total": len(runtime.admission.sessions),
+                "total": len(runtime.state.sessions),
                 "asleep": sum(count for (_, awake), count in seen.sessions.items() if not awake),
                 "accounts": seen.accounts,
                 "devices": seen.devices,
                 "kinds": {kind: count for kind, count in sorted(kinds.items()) if count},
-                "pending": sum(len(listener.pending) for listener in runtime.client_listeners),
+                "pending": sum(len(listener.connections.pending) for listener in runtime.client_listeners),
             },
             "conferences": {**seen.conferences, "members": seen.members["live"], "waiting": seen.members["scheduled"]},
-            "rights": rights(seen.edition) if seen.model == "trueconf" else None,
+            "rights": rights(seen.edition) if rights is not None else None,
             "redistribute_at": utc(runtime.clock.wall() + due) if math.isfinite(due) else None,
             "registrar": {
                 "licenses": len(service.licenses),

@@ -6,9 +6,10 @@ from typing import Any, TypedDict
 
 from aiohttp import web
 
+from gateway.core.admission.commands import DeleteGroup, PutGroup
 from gateway.core.admission.directory import Group
-from gateway.core.counting.session import is_id
-from gateway.edge.api.authorization import record_act
+from gateway.core.formats import is_id
+from gateway.edge.api.acts import act
 from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, named, only
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import BOOLEAN, ID, Id, record, several
@@ -26,7 +27,7 @@ class GroupDocument(TypedDict):
 @Route("GET", "/api/groups", scope=READ, summary="The groups.", answer=Page[GroupDocument], query=PAGED)
 async def list_groups(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    return listed(request, runtime.directory.groups, _document)
+    return listed(request, runtime.state.directory.groups, _document)
 
 
 @Route(
@@ -40,7 +41,7 @@ async def list_groups(runtime: Runtime, request: web.Request) -> web.Response:
 async def get_group(runtime: Runtime, request: web.Request) -> web.Response:
     """Show one."""
     name = named(request, "group")
-    group = runtime.directory.groups.get(name)
+    group = runtime.state.directory.groups.get(name)
     if group is None:
         fail(404, "no_such_group", "no group has this name")
     return web.json_response(_document(name, group))
@@ -58,7 +59,7 @@ async def get_group(runtime: Runtime, request: web.Request) -> web.Response:
 async def put_group(runtime: Runtime, request: web.Request) -> web.Response:
     """Make a group, or change it."""
     name, group = named(request, "group"), _read(await body(request))
-    await _put(runtime, request, name, group)
+    await act(runtime, request, PutGroup(name, group.accounts, group.permanent))
     return web.json_response(_document(name, group))
 
 
@@ -72,15 +73,6 @@ def _read(told: dict[str, Any]) -> Group:
     return Group(tuple(dict.fromkeys(account.lower() for account in accounts)), permanent)
 
 
-async def _put(runtime: Runtime, request: web.Request, name: str, group: Group) -> None:
-    primary = runtime.admission.primary.model
-    if group.permanent and primary.account_pool and not primary.allows_reservations:
-        fail(409, "extension_missing", "this license has no permanent PRO licenses")
-    runtime.directory.groups[name] = group
-    record_act(runtime, request, "group.set", name, {"accounts": list(group.accounts), "permanent": group.permanent})
-    await runtime.persistence.group(name)
-
-
 @Route(
     "DELETE",
     "/api/groups/{group}",
@@ -91,15 +83,8 @@ async def _put(runtime: Runtime, request: web.Request, name: str, group: Group) 
 async def delete_group(runtime: Runtime, request: web.Request) -> web.Response:
     """Forget a group."""
     name = named(request, "group")
-    await _delete(runtime, request, name)
+    await act(runtime, request, DeleteGroup(name))
     return done()
-
-
-async def _delete(runtime: Runtime, request: web.Request, name: str) -> None:
-    if runtime.directory.groups.pop(name, None) is None:
-        fail(404, "no_such_group", "no group has this name")
-    record_act(runtime, request, "group.deleted", name)
-    await runtime.persistence.group(name)
 
 
 def _document(name: str, group: Group) -> GroupDocument:

@@ -7,12 +7,10 @@ from typing import NotRequired, TypedDict
 
 from aiohttp import web
 
-from gateway.core.admission.outcome import Decision
-from gateway.core.counting.ledger import Ledger
-from gateway.core.counting.license_model import Refusal
+from gateway.core.admission.commands import NameHost, ReleaseHost
 from gateway.core.counting.pool import Lease, Pool
-from gateway.edge.api.authorization import record_act
-from gateway.edge.api.responses import PAGED, Page, done, fail, listed, named, utc_text
+from gateway.edge.api.acts import act, refuse
+from gateway.edge.api.responses import PAGED, Page, done, listed, named, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import Time
 from gateway.edge.server.runtime import Runtime
@@ -37,7 +35,7 @@ class HostDocument(TypedDict):
 )
 async def list_hosts(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    pool = _host_pool(_host_ledger(runtime))
+    pool = _host_pool(runtime)
     return listed(request, _hosts(pool), lambda account, lease: _document(pool, account, lease))
 
 
@@ -52,24 +50,8 @@ async def list_hosts(runtime: Runtime, request: web.Request) -> web.Response:
 async def put_host(runtime: Runtime, request: web.Request) -> web.Response:
     """Give an account a host's name, unless it has one."""
     account = named(request, "account", fold=True)
-    lease = await _name(runtime, request, account)
-    return web.json_response(HostDocument(account=account, since=utc_text(lease.since)))
-
-
-async def _name(runtime: Runtime, request: web.Request, account: str) -> Lease:
-    ledger = _host_ledger(runtime)
-    if not runtime.registration.grants:
-        fail(409, "unregistered", str(runtime.registration.reason()))
-    lease = runtime.lease_administration.name_host(ledger, account, runtime.now())
-    if isinstance(lease, Refusal):
-        fail(409, lease.reason, f"all {lease.limit} names are taken")
-    outcome = runtime.admission.finish(Decision())
-    if not outcome.changes:
-        return lease
-    durable = record_act(runtime, request, "host.named", account)
-    await runtime.decided(outcome)
-    await durable
-    return lease
+    await act(runtime, request, NameHost(account))
+    return web.json_response(HostDocument(account=account, since=utc_text(_hosts(_host_pool(runtime))[account].since)))
 
 
 @Route(
@@ -82,31 +64,18 @@ async def _name(runtime: Runtime, request: web.Request, account: str) -> Lease:
 async def delete_host(runtime: Runtime, request: web.Request) -> web.Response:
     """Let an account be a host no longer; its conferences go on."""
     account = named(request, "account", fold=True)
-    await _release(runtime, request, account)
+    await act(runtime, request, ReleaseHost(account))
     return done()
-
-
-async def _release(runtime: Runtime, request: web.Request, account: str) -> None:
-    ledger = _host_ledger(runtime)
-    if account not in _host_pool(ledger).leases:
-        fail(404, "no_such_host", "no host has this name")
-    durable = record_act(runtime, request, "host.released", account)
-    await runtime.decided(runtime.lease_administration.release_host(ledger, account, runtime.now()))
-    await durable
 
 
 # -- what is read of the state -----------------------------------------------------------------------------------------
 
 
-def _host_ledger(runtime: Runtime) -> Ledger:
-    """The ledger that names hosts, enforced or in shadow."""
-    ledger = next((each for each in runtime.admission.ledgers if each.model.start_pool), None)
+def _host_pool(runtime: Runtime) -> Pool:
+    """The pool of the named hosts, enforced or in shadow."""
+    ledger = runtime.state.host_ledger()
     if ledger is None:
-        fail(404, "no_named_hosts", "no license model with named hosts is enforced or in shadow")
-    return ledger
-
-
-def _host_pool(ledger: Ledger) -> Pool:
+        refuse("no_named_hosts", runtime)
     return ledger.pools[ledger.model.start_pool]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, TypedDict, cast
 
 from aiohttp import web
 
-from gateway.core.admission.snapshot import Snapshot, snapshot
+from gateway.core.admission.snapshot import Snapshot
 from gateway.edge.api.registrations import RegistrationDocument
 from gateway.edge.api.routes import READ, Route
 from gateway.edge.api.schemas import Count, Keyword
@@ -41,6 +41,13 @@ class ExtensionDocument(TypedDict):
     licensed: bool
 
 
+class TitlesDocument(TypedDict):
+    """What people call a model and its pools."""
+
+    title: str
+    pools: dict[str, Annotated[str, "What people call the pool."]]
+
+
 class LicenseDocument(TypedDict):
     """The license in effect, and all models by name."""
 
@@ -49,6 +56,7 @@ class LicenseDocument(TypedDict):
     enforce: bool
     models: dict[str, ModelDocument]
     extensions: list[ExtensionDocument]
+    titles: dict[str, TitlesDocument]
     registration: RegistrationDocument
 
 
@@ -61,7 +69,7 @@ class LicenseDocument(TypedDict):
 )
 async def get_license(runtime: Runtime, _: web.Request) -> web.Response:
     """Show it as it is at this instant."""
-    return web.json_response(license_document(runtime, snapshot(runtime.admission, runtime.clock.mono())))
+    return web.json_response(license_document(runtime, runtime.snapshot()))
 
 
 def license_document(runtime: Runtime, seen: Snapshot) -> LicenseDocument:
@@ -83,5 +91,6 @@ def license_document(runtime: Runtime, seen: Snapshot) -> LicenseDocument:
         "enforce": seen.enforce,
         "models": models,
         "extensions": [cast(ExtensionDocument, each._asdict()) for each in seen.extensions],
+        "titles": {name: cast(TitlesDocument, info.titles()) for name, info in MODELS.items()},
         "registration": cast(RegistrationDocument, runtime.registration.to_json()),
     }

@@ -6,16 +6,10 @@ from typing import Annotated, Any, NotRequired, cast
 
 from aiohttp import web
 
-from gateway.core.counting.session import utc
+from gateway.core.formats import LAST_SECOND, utc
 from gateway.core.registration import messages
-from gateway.core.registration.messages import (
-    DEFAULT_MODEL,
-    EXTENSIONS,
-    LAST,
-    LONGEST_EDITION,
-    MOST,
-    LicensableModel,
-)
+from gateway.core.registration.grant import LicensableModel
+from gateway.core.registration.messages import EXTENSIONS, LONGEST_EDITION, MOST
 from gateway.core.registration.registrar import SoldLicense
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.api.authorization import record_act
@@ -59,7 +53,10 @@ class KeyedLicenseDocument(SoldLicenseDocument):
 
 def _terms(model: str, offer: LicensableModel) -> Schema:
     """What a license of a model can be sold with; what is null has its default."""
-    end = {"anyOf": [TIME, text(format="date"), whole("Seconds UTC.", maximum=LAST)], "description": "Its last moment."}
+    end = {
+        "anyOf": [TIME, text(format="date"), whole("Seconds UTC.", maximum=LAST_SECOND)],
+        "description": "Its last moment.",
+    }
     fields = {
         "edition": text(enum=["", *offer.editions]) if offer.editions else text(maxLength=LONGEST_EDITION),
         "limits": record(*offer.pools, **{pool: whole(maximum=MOST) for pool in offer.pools}),
@@ -70,7 +67,7 @@ def _terms(model: str, offer: LicensableModel) -> Schema:
         "needs_connection": BOOLEAN,
         "not_after": end,
     }
-    optional = (*fields, "model") if model == DEFAULT_MODEL else tuple(fields)
+    optional = (*fields, "model") if offer.by_default else tuple(fields)
     return record(*optional, model=text(enum=[model]), **{name: either(each) for name, each in fields.items()})
 
 

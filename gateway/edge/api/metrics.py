@@ -8,7 +8,6 @@ from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from gateway.core.admission.snapshot import snapshot
 from gateway.core.registration.license_status import LicenseState
 from gateway.edge.api.routes import READ, Route
 from gateway.edge.server.runtime import Runtime
@@ -51,12 +50,12 @@ async def get_metrics(_: Runtime, request: web.Request) -> web.Response:
 def _view(runtime: Runtime, version: str) -> View:
     store = runtime.persistence.store
     return View(
-        snapshot=snapshot(runtime.admission, runtime.clock.mono()),
+        snapshot=runtime.snapshot(),
         listeners=[
             ListenerView(
                 transport=listener.transport,
-                pending=listener.waiting,
-                open=len(listener.connections) - len(listener.pending),
+                pending=listener.connections.waiting,
+                open=len(listener.connections) - len(listener.connections.pending),
                 accepted=listener.accepted,
                 heartbeats=listener.heartbeats,
                 rejected=listener.rejected,

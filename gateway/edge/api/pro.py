@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, TypedDict
 
 from aiohttp import web
 
-from gateway.core.counting.ledger import Ledger
+from gateway.core.admission.commands import RevokeLease
 from gateway.core.counting.pool import Lease, Pool, Reservation
-from gateway.core.counting.session import utc
-from gateway.edge.api.authorization import record_act
-from gateway.edge.api.responses import PAGED, Page, done, fail, listed, named, page, utc_text
+from gateway.core.formats import utc
+from gateway.edge.api.acts import act
+from gateway.edge.api.responses import PAGED, Page, done, listed, named, page, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import Time
 from gateway.edge.server.runtime import Runtime
@@ -34,7 +33,11 @@ async def list_pro(runtime: Runtime, request: web.Request) -> web.Response:
     pool = pro_pool(runtime)
     if pool is None:
         return page(request, (), str, str)
-    return listed(request, _holders(pool), lambda account, held: _document(pool, account, held))
+    return listed(
+        request,
+        {str(key): held for key, held in pool.holders().items()},
+        lambda account, held: _document(pool, account, held),
+    )
 
 
 @Route(
@@ -47,21 +50,8 @@ async def list_pro(runtime: Runtime, request: web.Request) -> web.Response:
 async def revoke_pro(runtime: Runtime, request: web.Request) -> web.Response:
     """End a temporary license at once."""
     account = named(request, "account", fold=True)
-    await _revoke(runtime, request, account)
+    await act(runtime, request, RevokeLease(account))
     return done()
-
-
-async def _revoke(runtime: Runtime, request: web.Request, account: str) -> None:
-    ledger, pool = _pro_ledger(runtime), pro_pool(runtime)
-    if ledger is None or pool is None or account not in pool.claims:
-        fail(404, "no_such_license", "the account is unknown or has no PRO license")
-    if account in pool.reservations:
-        fail(409, "permanent", "a permanent PRO license cannot be revoked")
-    if pool.leases[account].deleted:
-        fail(409, "account_deleted", "the license of a deleted account cannot be revoked")
-    durable = record_act(runtime, request, "license.revoked", account, {"model": ledger.model.name})
-    await runtime.decided(runtime.lease_administration.revoke(ledger, account, runtime.now()))
-    await durable
 
 
 # -- what is read of the state -----------------------------------------------------------------------------------------
@@ -69,24 +59,8 @@ async def _revoke(runtime: Runtime, request: web.Request, account: str) -> None:
 
 def pro_pool(runtime: Runtime) -> Pool | None:
     """The pool whose seats are leased to accounts, enforced or in shadow; None where no model has one."""
-    ledger = _pro_ledger(runtime)
+    ledger = runtime.state.account_ledger()
     return ledger.pools[ledger.model.account_pool] if ledger is not None else None
-
-
-def holds_license(runtime: Runtime, account: str) -> bool:
-    """Whether an account holds a PRO license, connected or not."""
-    pool = pro_pool(runtime)
-    return pool is not None and account in pool.claims
-
-
-def _pro_ledger(runtime: Runtime) -> Ledger | None:
-    return next((each for each in runtime.admission.ledgers if each.model.account_pool), None)
-
-
-def _holders(pool: Pool) -> Mapping[str, Lease | Reservation]:
-    """What each account holds, whether it is connected or not."""
-    leased: dict[str, Lease | Reservation] = {str(key): lease for key, lease in pool.leases.items()}
-    return leased | {str(key): held for key, held in pool.reservations.items()}
 
 
 def _document(pool: Pool, account: str, held: Lease | Reservation) -> ProDocument:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypedDict, cast
 
 from aiohttp import web
 
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.core.registration.license_status import LicenseState
 from gateway.core.registration.registrar import Installation, SoldLicense
 from gateway.core.wire.messages import RequestFault

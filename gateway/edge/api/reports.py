@@ -174,7 +174,7 @@ async def list_history(runtime: Runtime, request: web.Request) -> web.Response:
 def _wanted(runtime: Runtime, request: web.Request) -> set[tuple[str, str]]:
     """The pools that are asked for, the enforced model's first; those of models that count no more have no rows."""
     model, pool = request.query.get("model"), request.query.get("pool")
-    pools = [(course.model, course.pool) for course in runtime.history_store.history.timelines]
+    pools = [(each.model, each.name) for each in runtime.history_store.history.timelines]
     found = {place for place in pools if model in {None, place[0]} and pool in {None, place[1]}}
     if not found:
         fail(404, "no_such_pool", "no pool of this model and name is counted")
@@ -201,7 +201,7 @@ async def summaries(runtime: Runtime, begin: float) -> dict[tuple[str, str], Sum
     """Every pool over the whole period, in the order of the models."""
     now = runtime.now()
     courses = runtime.history_store.history.timelines
-    found = {(course.model, course.pool): Summary() for course in courses}
+    found = {(each.model, each.name): Summary() for each in courses}
     async for piece in runtime.history_store.pieces(begin // HOUR * HOUR, math.inf, now):
         summary = found.get((piece.model, piece.pool))
         if summary is not None:

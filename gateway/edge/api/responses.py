@@ -14,7 +14,7 @@ from aiohttp import web
 
 from config.reading import read
 from config.values import Seconds
-from gateway.core.counting.session import is_id, utc
+from gateway.core.formats import is_id, utc
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.api.schemas import DURATION, TIME, Schema, Time, query, text, whole
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Iterable
 from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 from aiohttp import web
 
-from gateway.core.counting.license_model import PoolTerms
 from gateway.core.reporting.sizing import Demand, RoomDemand, comparison_text, erlang_seats
 from gateway.edge.api.reports import Summary, summaries
 from gateway.edge.api.responses import SINCE, since
@@ -21,6 +19,8 @@ from gateway.edge.api.routes import READ, Route
 from gateway.edge.api.schemas import Count
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.history_store import paced
+from gateway.licensing import MODELS
+from gateway.licensing.model_info import PoolNeed
 
 SHARE = 0.01
 """True denials that sizing allows, as a share of all demand."""
@@ -28,11 +28,6 @@ HOLDS = 500_000
 """Holds of a pool that a sizing looks at, the latest; memory for more would be taken from connections."""
 PAGE = 1000
 """Holds that are taken in between two turns of the loop."""
-
-NAMES = {"epop": "e/pop", "nefsis-concurrent": "Nefsis", "nefsis-named": "Nefsis", "trueconf": "TrueConf"}
-"""The products' own names."""
-UNITS = {"concurrent": "users", "pro": "PRO"}
-"""What a pool's seats are called, where not by its name."""
 
 
 class SizedPoolDocument(TypedDict):
@@ -115,16 +110,16 @@ async def _sized(
 ) -> list[SizingDocument]:
     sized: dict[tuple[str, str], dict[str, Any]] = {}
     items: list[SizingDocument] = []
-    for ledger in runtime.admission.ledgers:
+    for ledger in runtime.state.ledgers:
         pools: dict[str, dict[str, Any]] = {}
-        for name, book in ledger.pools.items():
+        for name, pool in ledger.pools.items():
             place = (ledger.model.name, name)
             recorded = runtime.history_store.history.demand.get(place)
             summary = summaries[place]
             if recorded is None:
                 note = "A name stays taken until the operator removes it: as many as were ever given."
                 found: dict[str, Any] = {"seats": summary.use.peak, "note": note}
-            elif not book.terms.binding:
+            elif not pool.terms.binding:
                 found = await _rooms(runtime, recorded, begin)
             else:
                 if recorded not in sized:
@@ -132,13 +127,14 @@ async def _sized(
                         runtime, recorded, begin, summaries[recorded], lost.get(recorded, [])
                     )
                 found = sized[recorded]
-            pools[name] = {"pool": name, "limit": book.terms.limit, "peak": summary.use.peak, **found}
-        terms = [book.terms for book in ledger.pools.values()]
+            pools[name] = {"pool": name, "limit": pool.terms.limit, "peak": summary.use.peak, **found}
+        terms = runtime.settings.license.terms[ledger.model.name]
+        needs = {name: PoolNeed(each["seats"], each.get("seats_each")) for name, each in pools.items()}
         items.append(
             {
                 "model": ledger.model.name,
-                "enforced": ledger is runtime.admission.primary,
-                "says": _says(ledger.model.name, terms, pools),
+                "enforced": ledger is runtime.state.primary,
+                "says": MODELS[ledger.model.name].sizing_phrase(terms, needs),
                 "pools": [cast(SizedPoolDocument, each) for each in pools.values()],
             }
         )
@@ -197,20 +193,3 @@ async def _rooms(runtime: Runtime, place: tuple[str, str], begin: float) -> dict
 
 def _end(hold: tuple[float, float]) -> float:
     return hold[1]
-
-
-def _says(model: str, terms: Iterable[PoolTerms], pools: dict[str, dict[str, Any]]) -> str:
-    """What this traffic would have needed under a model, as one phrase."""
-    name = NAMES.get(model, model)
-    if model == "nefsis-named":
-        hosts, each = pools["hosts"]["seats"], pools["participants"]["seats_each"]
-        by_name = {pool.name: pool.limit or 0 for pool in terms}
-        sold = by_name["participants"] // max(by_name["hosts"], 1)
-        possible = hosts <= by_name["hosts"] and each <= sold
-        crowd = f", {each} in one conference" if each > sold or possible else ""
-        verdict = "" if possible else "not possible, "
-        return f"{name} {by_name['hosts']} \N{MULTIPLICATION SIGN} {sold}: {verdict}{hosts} hosts{crowd}"
-    # The pools that say most about the price stand first: those that are granted for taking part.
-    order = sorted(pools.values(), key=lambda pool: pool["pool"] != "pro")
-    wanted = [f"{pool['seats']} {UNITS.get(pool['pool'], pool['pool'])}" for pool in order if pool["seats"] is not None]
-    return f"{name}: {' / '.join(wanted)}"

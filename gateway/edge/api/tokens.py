@@ -7,8 +7,10 @@ from typing import Annotated, TypedDict
 
 from aiohttp import web
 
-from gateway.core.admission.directory import SCOPES, Token
-from gateway.edge.api.authorization import AUTHORIZATION, record_act
+from gateway.core.admission.commands import AddOperatorToken, RevokeOperatorTokens
+from gateway.core.admission.directory import SCOPES, Token, digest
+from gateway.edge.api.acts import act
+from gateway.edge.api.authorization import AUTHORIZATION
 from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, named, only, utc_text
 from gateway.edge.api.routes import ADMIN, Route
 from gateway.edge.api.schemas import Id, Keyword, Secret, Time, record, text
@@ -53,7 +55,7 @@ class NewOperatorTokenDocument(TypedDict):
 )
 async def list_operators(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    return listed(request, runtime.directory.operators, _document)
+    return listed(request, runtime.state.directory.operators, _document)
 
 
 @Route(
@@ -73,17 +75,11 @@ async def add_operator_token(runtime: Runtime, request: web.Request) -> web.Resp
     if scope not in SCOPES:
         fail(422, "bad_field", f"scope: expected one of {', '.join(SCOPES)}")
     secret = secrets.token_urlsafe(32)
-    token = await _add(runtime, request, name, scope, secret)
-    return web.json_response(NewOperatorTokenDocument(name=name, token=secret, **_token(token)))
-
-
-async def _add(runtime: Runtime, request: web.Request, name: str, scope: str, secret: str) -> Token:
     if name in RESERVED:
         fail(409, "reserved", "the audit log has another use for this name")
-    token = runtime.directory.add_operator_token(name, scope, secret, runtime.clock.wall())
-    record_act(runtime, request, "operator.added", name, {"fingerprint": token.fingerprint, "scope": scope})
-    await runtime.persistence.operator(name)
-    return token
+    token = Token(digest(secret), runtime.clock.wall(), scope)
+    await act(runtime, request, AddOperatorToken(name, scope, token.digest.hex()))
+    return web.json_response(NewOperatorTokenDocument(name=name, token=secret, **_token(token)))
 
 
 @Route(
@@ -116,14 +112,9 @@ async def revoke_operator_token(runtime: Runtime, request: web.Request) -> web.R
 
 async def _revoke(runtime: Runtime, request: web.Request, name: str, fingerprint: str | None) -> None:
     """Revoke a token, or all where `fingerprint` is None."""
-    held = runtime.directory.operators.get(name, ())
-    if not any(fingerprint in {None, token.fingerprint} for token in held):
-        fail(404, "no_such_token", "no operator has this token")
     if not request.app[AUTHORIZATION].can_spare(name, fingerprint):
         fail(409, "last_token", "nobody could administer this port any more; make another token first")
-    runtime.directory.remove_operator_tokens(name, fingerprint)
-    record_act(runtime, request, "operator.revoked", name, {"fingerprint": fingerprint or "all"})
-    await runtime.persistence.operator(name)
+    await act(runtime, request, RevokeOperatorTokens(name, fingerprint))
 
 
 def _document(name: str, tokens: tuple[Token, ...]) -> OperatorDocument:

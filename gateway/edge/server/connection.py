@@ -1,36 +1,101 @@
-"""One client connection: what TCP and WebSocket share.
+"""One connection: what TCP and WebSocket share, and clients and agents.
 
 A connection owns its transport and nothing else: no task, no timer, no future. It notes the tick in which it was last
-heard; the hub's ring of deadlines does the rest. The literal heartbeat is recognized by comparing bytes (in the
-subclass), and costs one assignment and one count; everything else goes through `receive`.
+heard; the timer wheel does the rest. The literal heartbeat is recognized by comparing bytes (in the subclass), and
+costs one assignment and one count; everything else goes through `receive`. What a message means, and what is said last,
+is the business of its owner.
 
-The end comes in two steps. `close` decides it: the session is over at once, the last message is written, and the
-sending half is shut. The socket stays until the client has closed its half too, or for `LINGER` ticks, so that the last
-message is not lost to a reset by data still under way.
+The end comes in two steps. `close` decides it: the owner is told at once, the last message is written, and the sending
+half is shut. The socket stays until the peer has closed its half too, or for `LINGER_TICKS`, so that the last message
+is not lost to a reset by data still under way.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Hashable
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from gateway.core.admission.session_states import SessionState
+from gateway.core.admission.requests import SessionState
+from gateway.core.counting.session import Session
 from gateway.core.wire import json_lines
 from gateway.core.wire.close_codes import ENDINGS
+from gateway.edge.server.connection_table import ConnectionTable
+from gateway.edge.server.limits import LINGER_TICKS, Limits
+from gateway.edge.server.ticker import TICK
+from gateway.edge.server.timer_wheel import TimerWheel
+from metrics.histogram import Histogram
 
-if TYPE_CHECKING:
-    from gateway.core.counting.session import Session
-    from gateway.edge.server.listener import Listener
+DURATIONS = (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600)
+"""Buckets of connection durations, in seconds."""
 
-ASYNCIO_OUTBOUND_LIMIT = 65536
-"""Bytes that asyncio lets wait unless told otherwise; over TLS it has another number."""
-LINGER_TICKS = 4
-"""Ticks that a closed connection may take to close its own half."""
+C = TypeVar("C", bound="BaseConnection")
+C_contra = TypeVar("C_contra", bound="BaseConnection", contravariant=True)
 
 
-class Connection(asyncio.Protocol):
-    """A client's connection from accept to the end of its socket."""
+class ConnectionOwner(Protocol[C_contra]):
+    """Whoever the connections of a listener belong to: it acts upon what they say, and words what is said last."""
+
+    def received(self, connection: C_contra, payload: bytes) -> None:
+        """Act upon one message."""
+
+    def flooded(self, connection: C_contra, *, again: bool) -> None:
+        """Messages above the rate were dropped, for the first time or `again` for as much as a whole burst."""
+
+    def expired(self, connection: C_contra, cause: str) -> None:
+        """Close a connection that was silent for too long."""
+
+    def ended(self, connection: C_contra, cause: str) -> None:
+        """A connection is over for `cause`, though its socket may be open for a moment."""
+
+
+class Shared(Generic[C]):
+    """What the connections of one listener share: their owner, limits, clock and totals.
+
+    `tick` is the present one, `unmetered` whether the limits have no message rate: the heartbeat reads both.
+    `heartbeats`, `accepted` and `closed` (by cause) are totals.
+    """
+
+    __slots__ = (
+        "accepted",
+        "closed",
+        "connections",
+        "durations",
+        "heartbeats",
+        "limits",
+        "owner",
+        "tick",
+        "transport",
+        "unmetered",
+        "wheel",
+    )
+
+    def __init__(
+        self, transport: str, owner: ConnectionOwner[C], wheel: TimerWheel[BaseConnection], limits: Limits
+    ) -> None:
+        self.transport = transport
+        self.owner = owner
+        self.wheel = wheel
+        self.limits = limits
+        self.unmetered = limits.unmetered
+        self.tick = wheel.tick
+        self.connections: ConnectionTable[C] = ConnectionTable()
+        self.heartbeats = 0
+        self.accepted = 0
+        self.closed: dict[str, int] = {}
+        self.durations = Histogram(DURATIONS)
+
+    def apply_limits(self, limits: Limits) -> None:
+        """Put other limits in force, for those who are connected too; only `outbound_limit` is for new ones."""
+        self.limits = limits
+        self.unmetered = limits.unmetered
+
+
+class BaseConnection(asyncio.Protocol):
+    """A connection from accept to the end of its socket.
+
+    `key` is what its owner knows it by once its peer has said who it is; `cause` is why it is over, None before.
+    """
 
     __slots__ = (
         "accepted",
@@ -39,45 +104,47 @@ class Connection(asyncio.Protocol):
         "credit",
         "credited",
         "due",
+        "key",
         "last_heard_tick",
-        "listener",
-        "ready",
-        "session",
+        "shared",
         "state",
         "transport",
     )
 
+    shared: Shared[Any]
     transport: asyncio.Transport
 
-    def __init__(self, listener: Listener, address: str) -> None:
-        self.listener = listener
+    def __init__(self, shared: Shared[Any], address: str) -> None:
+        self.shared = shared
         self.address = address
         self.state = SessionState.PENDING
-        self.ready = False
-        """Whether the next read may be taken for a whole message."""
-        self.session: Session | None = None
+        self.key: Hashable = None
         self.cause: str | None = None
         self.due = 0
-        self.last_heard_tick = listener.tick
-        self.credit = listener.burst
-        self.credited = listener.tick
-        self.accepted = listener.tick
+        self.last_heard_tick = shared.tick
+        self.credit = shared.limits.burst
+        self.credited = shared.tick
+        self.accepted = shared.tick
 
     # -- asyncio ---------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first message."""
         self.transport = transport = cast(asyncio.Transport, transport)
-        if self.listener.outbound_limit != ASYNCIO_OUTBOUND_LIMIT or self.listener.tls is not None:
-            transport.set_write_buffer_limits(self.listener.outbound_limit)
-        self.listener.runtime.opened(self)
+        shared = self.shared
+        limits = shared.limits
+        if transport.get_write_buffer_limits()[1] != limits.outbound_limit:
+            transport.set_write_buffer_limits(limits.outbound_limit)
+        shared.accepted += 1
+        shared.connections.add(self)
+        shared.wheel.put(self, self.last_heard_tick + limits.silence[SessionState.PENDING])
 
     def pause_writing(self) -> None:
-        """More waits for the client than the outbound limit: it does not read, and is cut off."""
+        """More waits for the peer than the outbound limit: it does not read, and is cut off."""
         self.close("slow_consumer")
 
     def eof_received(self) -> bool:
-        """The client has shut its half; the transport closes after what is still to be sent."""
+        """The peer has shut its half; the transport closes after what is still to be sent."""
         if self.cause is None:
             self.lose("closed")
             if self.transport.get_write_buffer_size():
@@ -88,41 +155,53 @@ class Connection(asyncio.Protocol):
         """The socket is gone."""
         if self.cause is None:
             self.lose("closed" if exc is None else "reset")
-        self.listener.runtime.gone(self)
+        shared, cause = self.shared, self.cause or "closed"
+        shared.wheel.drop(self)
+        shared.connections.remove(self)
+        shared.closed[cause] = shared.closed.get(cause, 0) + 1
+        shared.durations.observe((shared.wheel.tick - self.accepted) * TICK)
 
     # -- messages --------------------------------------------------------------------------------------------------
 
     def receive(self, payload: bytes) -> None:
-        """Act upon one message."""
-        if self.state is SessionState.PENDING:
-            self.listener.runtime.receive(self, payload)
-            return
-        self.last_heard_tick = self.listener.tick
-        if payload == json_lines.HEARTBEAT:
-            self.listener.heartbeats += 1
-            self.write_ack()
-        else:
-            self.listener.runtime.receive(self, payload)
+        """Have the owner act upon one message."""
+        self.shared.owner.received(self, payload)
+
+    def welcome(self, key: Hashable, state: SessionState) -> None:
+        """The peer has said who it is: it is in `state`, and may be silent for as long as that allows."""
+        shared = self.shared
+        self.state = state
+        self.last_heard_tick = shared.wheel.tick
+        shared.connections.welcome(self, key)
+        silence = shared.limits.silence
+        if silence[state] < silence[SessionState.PENDING]:
+            shared.wheel.put(self, self.last_heard_tick + silence[state])
+
+    def enter(self, state: SessionState) -> None:
+        """Be in another state, and wait as long as that allows."""
+        self.state = state
+        self.shared.wheel.put(self, self.last_heard_tick + self.shared.limits.silence[state])
 
     def allowance(self, count: int) -> int:
-        """How many of `count` messages are within the rate: a bucket of `burst`, refilled by `refill` each tick."""
-        listener = self.listener
-        if listener.burst == math.inf:
-            return count
-        credit = min(self.credit + (listener.tick - self.credited) * listener.refill, listener.burst)
-        self.credited = listener.tick
-        if count <= credit:
-            self.credit = credit - count
-            return count
-        self.credit = -1.0 if credit >= 0 else credit - count
-        return max(int(credit), 0)
+        """How many of `count` messages are within the rate: a bucket of `burst`, refilled by `refill` each tick.
 
-    def overrun(self) -> None:
-        """Say that messages were dropped; a client that goes on for another burst is sent away."""
-        if self.credit < -self.listener.burst:
-            self.close("too_fast", {"type": "error", "code": "too_fast", "detail": "still too many messages"})
-        elif self.credit == -1.0 and self.state is not SessionState.CLOSED:
-            self.send({"type": "error", "code": "too_fast", "detail": "messages above the rate were dropped"})
+        Those above it are charged too, so that it makes no difference how the bytes were cut on the way.
+        """
+        limits, tick = self.shared.limits, self.shared.tick
+        if limits.unmetered:
+            return count
+        credit = min(self.credit + (tick - self.credited) * limits.refill, limits.burst)
+        self.credited = tick
+        self.credit = credit - count
+        return count if count <= credit else max(int(credit), 0)
+
+    def overrun(self, dropped: int = 1) -> None:
+        """Tell the owner that messages were dropped: when the bucket is empty, and when a burst more has come."""
+        if self.credit + dropped >= 0:
+            if self.state is not SessionState.CLOSED:
+                self.shared.owner.flooded(self, again=False)
+        elif self.credit < -self.shared.limits.burst:
+            self.shared.owner.flooded(self, again=True)
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one message."""
@@ -130,24 +209,20 @@ class Connection(asyncio.Protocol):
 
     def write(self, payload: bytes) -> None:
         """Send the bytes of one message."""
-        raise NotImplementedError  # pragma: no cover - each door says how
-
-    def write_ack(self) -> None:
-        """Send the constant acknowledgment."""
-        raise NotImplementedError  # pragma: no cover - each door says how
+        raise NotImplementedError  # pragma: no cover - each transport says how
 
     def write_close(self, code: int, reason: str) -> None:
         """Say at the level of the transport that nothing more will be sent."""
-        raise NotImplementedError  # pragma: no cover - each door says how
+        raise NotImplementedError  # pragma: no cover - each transport says how
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def lose(self, cause: str) -> None:
-        """The client has ended it, or the network."""
+        """The peer has ended it, or the network."""
         self.cause = cause
-        self.ready = False
         self.state = SessionState.CLOSED
-        self.listener.runtime.ended(self, cause)
+        self.shared.connections.retire(self)
+        self.shared.owner.ended(self, cause)
 
     def close(self, cause: str, message: dict[str, Any] | None = None, code: int | None = None) -> None:
         """End it from here: `message` is the last one, `code` overrides that of the cause."""
@@ -164,9 +239,58 @@ class Connection(asyncio.Protocol):
         self.linger()
 
     def linger(self) -> None:
-        """Give what is still to be sent, and the client's own end, `LINGER` ticks from now."""
-        self.last_heard_tick = self.listener.tick
-        self.listener.runtime.timer_wheel.put(self, self.last_heard_tick + LINGER_TICKS)
+        """Give what is still to be sent, and the peer's own end, `LINGER_TICKS` from now."""
+        self.last_heard_tick = self.shared.tick
+        self.shared.wheel.put(self, self.last_heard_tick + LINGER_TICKS)
+
+    def check_silence(self) -> None:
+        """Called in the tick in which it may have been silent for too long: wait on, or have it ended."""
+        shared = self.shared
+        due = self.last_heard_tick + shared.limits.silence[self.state]
+        if due > shared.wheel.tick:
+            shared.wheel.put(self, due)
+        elif self.state is SessionState.CLOSED:
+            self.transport.abort()
+        elif self.state is SessionState.PENDING:
+            shared.owner.expired(self, "hello_timeout")
+        else:
+            shared.owner.expired(self, "heartbeat_timeout")
+
+
+class Connection(BaseConnection):
+    """A connection of a client: it has a session once it was welcomed, and its heartbeats are acknowledged here.
+
+    `ready` says whether the next read may be taken for a lone heartbeat.
+    """
+
+    __slots__ = ("ready", "session")
+
+    shared: Shared[Connection]
+
+    def __init__(self, shared: Shared[Connection], address: str) -> None:
+        super().__init__(shared, address)
+        self.session: Session | None = None
+        self.ready = False
+
+    def receive(self, payload: bytes) -> None:
+        """Acknowledge a heartbeat, or have the owner act upon another message."""
+        shared = self.shared
+        if self.state is not SessionState.PENDING:
+            self.last_heard_tick = shared.tick
+            if payload == json_lines.HEARTBEAT:
+                shared.heartbeats += 1
+                self.write_ack()
+                return
+        shared.owner.received(self, payload)
+
+    def lose(self, cause: str) -> None:
+        """The client has ended it, or the network."""
+        self.ready = False
+        super().lose(cause)
+
+    def write_ack(self) -> None:
+        """Send the constant acknowledgment."""
+        raise NotImplementedError  # pragma: no cover - each transport says how
 
 
 def shut_sending(transport: asyncio.Transport) -> None:
@@ -176,5 +300,5 @@ def shut_sending(transport: asyncio.Transport) -> None:
         return
     try:
         transport.write_eof()
-    except OSError:  # reset by the client, and not yet known to the loop
+    except OSError:  # reset by the peer, and not yet known to the loop
         transport.abort()

@@ -1,8 +1,8 @@
-"""A door: a listening socket, and what protects it.
+"""A listening socket, and what protects it.
 
 Everything that can be refused is refused before there is a transport: a socket that is turned away costs one `send` and
-one `close`. At most `BATCH` sockets are taken in one turn of the loop, so that a storm of connects does not delay the
-heartbeats of those who are in; the rest waits in the kernel's queue.
+one `close`. At most `ACCEPT_BATCH` sockets are taken in one turn of the loop, so that a storm of connects does not
+delay the heartbeats of those who are in; the rest waits in the kernel's queue.
 
 Options of the listening socket (keepalive, user timeout) are inherited by the accepted ones, which saves five system
 calls for each.
@@ -19,17 +19,12 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-from config.settings import ListenSettings
-from gateway.core.admission.session_states import SessionState
-from gateway.core.wire import json_lines, proxy_protocol, websocket_handshake
-from gateway.core.wire.websocket_handshake import Origins
-from metrics.histogram import Histogram
-
-if TYPE_CHECKING:
-    from gateway.edge.server.connection import Connection
-    from gateway.edge.server.runtime import Runtime
+from gateway.core.wire import proxy_protocol
+from gateway.edge.server.connection import BaseConnection, ConnectionOwner, Shared
+from gateway.edge.server.limits import Limits, SocketBudget
+from gateway.edge.server.timer_wheel import TimerWheel
 
 ACCEPT_BATCH = 64
 """Sockets accepted in one turn of the loop."""
@@ -38,76 +33,70 @@ BACKLOG = 4096
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 OUT_OF_FILES_PAUSE = 1.0
 """Seconds without accepting after the process ran out of files."""
-DURATIONS = (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600)
-"""Buckets of connection durations, in seconds."""
 
-log = logging.getLogger("tallygate.door")
+log = logging.getLogger("tallygate.listener")
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+C = TypeVar("C", bound=BaseConnection)
 
 
-class Listener:
-    """One transport's way in: `transport` is its name, `make` makes its connections.
+class Listener(Generic[C]):
+    """One transport's way in: `transport` is its name, `make` makes its connections, `owner` is whose they are.
 
-    `tick`, `burst`, `refill` (messages per tick), `outbound_limit` and `message_limit` (bytes) are read by every
-    connection. `beats`, `accepted`, `rejected` and `closed` are totals.
+    `budget` is what all listeners together may hold. `word_refusal` says what a peer is told that is not let in, by
+    reason. `rejected` counts those, by reason; "handshake" is a PROXY header or a TLS handshake that failed.
     """
 
-    def __init__(self, transport: str, make: Callable[[Listener, str], Connection], runtime: Runtime) -> None:
+    def __init__(
+        self,
+        transport: str,
+        make: Callable[[Shared[C], str], C],
+        owner: ConnectionOwner[C],
+        limits: Limits,
+        budget: SocketBudget,
+        wheel: TimerWheel[BaseConnection],
+        word_refusal: Callable[[str], bytes],
+    ) -> None:
         self.transport = transport
-        self.runtime = runtime
-        self.tick = 0
-        self.message_limit = json_lines.LIMIT
-        self.heartbeats = 0
-        self.accepted = 0
+        self.shared = Shared(transport, owner, wheel, limits)
+        self.connections = self.shared.connections
+        self.closed = self.shared.closed
+        self.durations = self.shared.durations
         self.rejected: dict[str, int] = {}
-        self.closed: dict[str, int] = {}
-        self.durations = Histogram(DURATIONS)
-        self.silence_limits: dict[SessionState, int] = {}
-        """Ticks of silence that a connection is allowed, by its state; the hub says."""
-        self.connections: set[Connection] = set()
-        self.pending: set[Connection] = set()
-        self.frozen_connections = 0
-        """The most connections at which what is alive was taken out of the garbage collector's sight."""
-        self.by_address: dict[str, set[Connection]] = {}
-        """Connections by address; kept only while addresses are limited."""
-        self.arriving: dict[object, str] = {}
-        """Addresses by what is not yet connected: the socket, then the connection made for it. "" for a proxy."""
+        self.limits = limits
         self.tls: ssl.SSLContext | None = None
         self.last_port: int | None = None
         """The port that was listened on last."""
         self._make = make
+        self._budget = budget
+        self._word_refusal = word_refusal
         self._server_socket: socket.socket | None = None
+        self._kind = 0, 0, 0
+        """Family, type and protocol of an accepted socket."""
         self._attaching: set[asyncio.Task[None]] = set()
         self._resume: asyncio.TimerHandle | None = None
         self._tokens = 0.0
         self._filled = 0.0
+        budget.share(self.connections)
 
-    def apply_settings(self, listen: ListenSettings, tick: float) -> None:
-        """Take the limits from the settings; `tick` is in seconds."""
-        rate = listen.message_rate
-        self.unmetered = not rate
-        self.burst = float(listen.message_burst) if rate else math.inf
-        self.refill = rate * tick
-        self.outbound_limit = listen.outbound_limit
-        self.origins = Origins(listen.allowed_origins)
-        self.proxies: list[Network] = [ipaddress.ip_network(each) for each in listen.proxy_protocol_from]
-        self.accept_rate = listen.accept_rate
-        self._tokens = min(self._tokens, float(self.accept_rate))
+    def apply_limits(self, limits: Limits) -> None:
+        """Put other limits in force."""
+        self.limits = limits
+        self.shared.apply_limits(limits)
+        self._tokens = min(self._tokens, float(limits.accept_rate))
 
     @property
-    def waiting(self) -> int:
-        """Connections that have not said `hello`, and sockets that are not connections yet."""
-        return len(self.pending) + len(self.arriving)
+    def heartbeats(self) -> int:
+        """Heartbeats acknowledged so far."""
+        return self.shared.heartbeats
 
     @property
-    def held(self) -> int:
-        """Sockets that this door holds open."""
-        return len(self.connections) + len(self.arriving)
+    def accepted(self) -> int:
+        """Connections made so far."""
+        return self.shared.accepted
 
     @property
     def port(self) -> int | None:
-        """The port that is listened on; None while the door is closed."""
+        """The port that is listened on; None while it is closed."""
         return int(self._server_socket.getsockname()[1]) if self._server_socket is not None else None
 
     # -- opening and closing ---------------------------------------------------------------------------------------
@@ -158,8 +147,8 @@ class Listener:
         for task in list(self._attaching):
             task.cancel()
         await asyncio.gather(*self._attaching, return_exceptions=True)
-        while self.arriving:  # a task that was cancelled before its first step has not closed its socket
-            left, _ = self.arriving.popitem()
+        for left in list(self.connections.arriving):  # a task cancelled before its first step has not closed its socket
+            self.connections.abandon(left)
             if isinstance(left, socket.socket):
                 left.close()
 
@@ -167,13 +156,12 @@ class Listener:
 
     def _accept(self) -> None:
         """Take what waits in the kernel, up to a batch; room and rate are worked out once for all of it."""
-        loop, server_socket, runtime = asyncio.get_running_loop(), self._server_socket, self.runtime
-        room = min(
-            runtime.max_connections - sum(listener.held for listener in runtime.listeners),
-            runtime.max_pending - sum(listener.waiting for listener in runtime.listeners),
-        )
-        tokens = self._refill()
-        selective = runtime.draining or runtime.max_per_address > 0
+        loop, server_socket, budget = asyncio.get_running_loop(), self._server_socket, self._budget
+        table, limits = self.connections, self.limits
+        places, tokens = self._places(), self._refill()
+        room = min(budget.room, places)
+        scarce = table.waiting + ACCEPT_BATCH > places - ACCEPT_BATCH
+        selective = scarce or budget.draining or budget.max_per_address > 0
         make = getattr(loop, "_make_socket_transport", None) if self.tls is None else None
         for _ in range(ACCEPT_BATCH if server_socket is not None else 0):
             try:
@@ -187,7 +175,7 @@ class Listener:
                 break
             sock = self._socket(handle)
             address = sys.intern(_plain(peer[0]))
-            proxied = bool(self.proxies) and any(ipaddress.ip_address(address) in each for each in self.proxies)
+            proxied = bool(limits.proxies) and any(ipaddress.ip_address(address) in each for each in limits.proxies)
             if room <= 0 or tokens < 1 or selective:
                 refused = self._refused(room, tokens, None if proxied else address)
                 if refused is not None:
@@ -197,11 +185,11 @@ class Listener:
             tokens -= 1
             if make is not None and not proxied:
                 # asyncio's documented way takes a task and a future for each, and looks up addresses that we know.
-                connection = self._make(self, address)
-                self.arriving[connection] = address
+                connection = self._make(self.shared, address)
+                table.arrive(connection, address)
                 make(sock, connection, extra={"peername": None})
                 continue
-            self.arriving[sock] = "" if proxied else address
+            table.arrive(sock, "" if proxied else address)
             task = loop.create_task(self._attach(sock, address, proxied=proxied))
             self._attaching.add(task)
             task.add_done_callback(self._attaching.discard)
@@ -229,40 +217,37 @@ class Listener:
 
     def _refused(self, room: int, tokens: float, address: str | None) -> str | None:
         """Why a new socket is not let in; None if it is. `room` and `tokens` are how many still may."""
-        if self.runtime.draining:
+        budget = self._budget
+        if budget.draining:
             return "draining"
         if room <= 0:
-            full = sum(listener.held for listener in self.runtime.listeners) >= self.runtime.max_connections
-            return "too_many_connections" if full else "rate_limited"
+            return "rate_limited" if budget.room > 0 else "too_many_connections"
         if tokens < 1:
             return "rate_limited"
-        return self.crowded(address) if address is not None else None
+        return self._crowded(address) if address is not None else None
 
-    def crowded(self, address: str) -> str | None:
-        """Whether an address has all the connections it may have."""
-        limit = self.runtime.max_per_address
-        if limit and sum(listener.held_by(address) for listener in self.runtime.listeners) >= limit:
-            return "too_many_connections"
-        return None
+    def _crowded(self, address: str) -> str | None:
+        """Why one address is let in no more; None if it is.
 
-    def held_by(self, address: str) -> int:
-        """Connections of one address, those that are being attached included."""
-        arriving = sum(each == address for each in self.arriving.values())
-        return len(self.by_address.get(address, ())) + arriving
+        It may have as many sockets that wait as there are places left. So one that comes in great numbers may have half
+        of them while nobody else comes, and there is always a place for who has none.
+        """
+        if self.connections.waiting_from(address) >= self._places():
+            return "rate_limited"
+        return "too_many_connections" if self._budget.crowded(address) else None
 
-    def limit_addresses(self, *, limited: bool) -> None:
-        """Begin to keep connections by address, or stop."""
-        self.by_address = {}
-        for connection in self.connections if limited else ():
-            self.by_address.setdefault(connection.address, set()).add(connection)
+    def _places(self) -> int:
+        """How many more sockets may wait here."""
+        return min(self.limits.max_pending, self._budget.pending_part) - self.connections.waiting
 
     def _refill(self) -> float:
         """Sockets that may be accepted now: a second's worth at most may come at once."""
-        if not self.accept_rate:
+        rate = self.limits.accept_rate
+        if not rate:
             return math.inf
         now = asyncio.get_running_loop().time()
         since, self._filled = self._filled, now
-        return min(self._tokens + (now - since) * self.accept_rate, float(self.accept_rate))
+        return min(self._tokens + (now - since) * rate, float(rate))
 
     def _turn_away(self, sock: socket.socket, reason: str) -> None:
         """Say why, as far as it can be said without waiting, and hang up."""
@@ -270,46 +255,34 @@ class Listener:
         with sock:
             try:
                 if self.tls is None:
-                    sock.send(self._refusal(reason))
+                    sock.send(self._word_refusal(reason))
                     sock.shutdown(socket.SHUT_WR)
                     sock.recv(65536)  # what is unread at the close would reset the connection, and the refusal with it
             except OSError as fault:
                 log.debug("%s door: a refused client was gone: %s", self.transport, fault)
 
-    def _refusal(self, reason: str) -> bytes:
-        retry = 1 if reason == "rate_limited" else math.ceil(self.runtime.retry_after)
-        if self.transport == "websocket":
-            return websocket_handshake.refuse(503, reason, f"Retry-After: {retry}").response
-        message = {"type": "denied", "request": "hello", "reason": reason, "retry_after_seconds": retry}
-        if self.transport == "registrar":
-            message = {"type": "refused", "reason": reason}
-        return json_lines.encode(message) + b"\n"
-
     async def _attach(self, sock: socket.socket, address: str, *, proxied: bool) -> None:
         """Make a connection of a socket: after the proxy's header, and with TLS, where these are asked for."""
-        loop = asyncio.get_running_loop()
-        made: Connection | None = None
+        loop, table, deadline = asyncio.get_running_loop(), self.connections, self.limits.hello_deadline
+        made: C | None = None
 
-        def make() -> Connection:
+        def make() -> C:
             nonlocal made
-            made = self._make(self, address)
-            self.arriving[made] = self.arriving.pop(sock)
+            made = self._make(self.shared, address)
+            table.attach(sock, made)
             return made
 
         try:
             if proxied:
-                async with asyncio.timeout(self.runtime.hello_deadline):
+                async with asyncio.timeout(deadline):
                     address = await _proxied_address(sock) or address
-                reason = self.crowded(address)
+                reason = self._crowded(address)
                 if reason is not None:
                     self._turn_away(sock, reason)
                     return
-                self.arriving[sock] = address
+                table.arrive(sock, address)
             await loop.connect_accepted_socket(
-                make,
-                sock,
-                ssl=self.tls,
-                ssl_handshake_timeout=self.runtime.hello_deadline if self.tls is not None else None,
+                make, sock, ssl=self.tls, ssl_handshake_timeout=deadline if self.tls is not None else None
             )
         except (OSError, TimeoutError, proxy_protocol.NotProxied) as fault:
             log.info("%s door: %s did not get in: %s", self.transport, address, fault or "timeout")
@@ -319,8 +292,8 @@ class Listener:
             sock.close()
             raise
         finally:
-            self.arriving.pop(sock, None)
-            self.arriving.pop(made, None)
+            table.abandon(sock)
+            table.abandon(made)
 
 
 def _plain(address: str) -> str:

@@ -4,137 +4,177 @@ What was granted is told only when it is durable. Until then everything else tha
 answers keep the order of the messages, and so does what the other clients of its account are told: it may rest upon the
 same license. Heartbeats alone are answered at once.
 
-A commit that fails, or is not done within the store's deadline, ends all trust in the disk: whatever nobody has heard
-of is undone, the last decision first, and the answer is `store_unavailable`.
+A commit that fails, or is not done within the store's deadline, ends all trust in the disk: whatever nobody has been
+told is undone, the last decision first, and the answer is `store_unavailable`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+import logging
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
-from gateway.core.admission.outcome import Decision
-from gateway.core.admission.session_states import SessionState
-from gateway.core.counting.license_model import Refusal
+from gateway.core.admission.decision import Decision
+from gateway.core.admission.replies import refreshed
+from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.multimap import Multimap
 from gateway.core.counting.session import Key, Session
 from gateway.edge.server.connection import Connection
+from gateway.edge.server.sequencer import Sequencer
+from gateway.edge.storage.persistence import Persistence
 
-if TYPE_CHECKING:
-    from gateway.edge.server.runtime import Runtime
+log = logging.getLogger("tallygate.commits")
+
+
+class Deliver(Protocol):
+    """Sends what was decided."""
+
+    def __call__(  # noqa: D102
+        self, decision: Decision, asker: Connection | None = None, id: str | int | None = None
+    ) -> None: ...
 
 
 class PendingReply(NamedTuple):
-    """An outcome nobody has heard of yet, and the monotonic instant until which it may wait.
+    """A decision nobody has been told yet, and the monotonic instant until which it may wait.
 
     `session` is that of the asker, wherever it is connected by now.
     """
 
+    decision: Decision
     asker: Connection | None
     session: Session | None
-    outcome: Decision
     id: str | int | None
     until: float
 
 
 class PendingReplies:
-    """What has been decided and not been told."""
+    """What has been decided and not been told. `deadline` (seconds) is how long a commit may take.
 
-    def __init__(self, runtime: Runtime) -> None:
+    `deliver`, `receive` and `follow_presence` are handed in by who acts upon messages; `on_distrust` is called when the
+    disk does not answer.
+    """
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        persistence: Persistence,
+        mono: Callable[[], float],
+        *,
+        deadline: float,
+        on_distrust: Callable[[], None],
+    ) -> None:
         self.deferred_input: dict[Connection, list[bytes]] = {}
         """What clients have said while an answer of theirs waits."""
-        self._runtime = runtime
-        self._given: dict[asyncio.Future[None], PendingReply] = {}
-        self._about: Multimap[Key, asyncio.Future[None]] = Multimap()
+        self.deliver: Deliver = _not_yet
+        self.receive: Callable[[Connection, bytes], None] = _not_yet
+        self.follow_presence: Callable[[Connection], None] = _not_yet
+        self._sequencer = sequencer
+        self._persistence = persistence
+        self._mono = mono
+        self._deadline = deadline
+        self._on_distrust = on_distrust
+        self._waiting: dict[asyncio.Future[None], PendingReply] = {}
+        self._leases: Multimap[Key, asyncio.Future[None]] = Multimap()
+        """The commits that are about a key."""
 
     def __len__(self) -> int:
-        return len(self._given)
+        return len(self._waiting)
 
     def covers(self, asker: Connection) -> bool:
-        """Whether something about the account of this client has not been told yet."""
+        """Return whether something about the account of this client has not been told yet."""
         session = asker.session
-        return session is not None and session.identity is not None and session.identity in self._about
+        return session is not None and session.identity is not None and session.identity in self._leases
 
     def add(
-        self, done: asyncio.Future[None], asker: Connection | None, outcome: Decision, id: str | int | None
+        self,
+        done: asyncio.Future[None],
+        decision: Decision,
+        asker: Connection | None = None,
+        id: str | int | None = None,
     ) -> None:
-        """Tell the outcome when `done` is."""
+        """Tell a decision when `done` is."""
         if asker is not None:
             self.deferred_input.setdefault(asker, [])
-        for change in outcome.changes:
-            self._about.add(change.key, done)
-        until = self._runtime.clock.mono() + self._runtime.settings.store.deadline
-        self._given[done] = PendingReply(asker, asker.session if asker is not None else None, outcome, id, until)
+        for change in decision.changes:
+            if isinstance(change, LeaseChange):
+                self._leases.add(change.key, done)
+        session = asker.session if asker is not None else None
+        self._waiting[done] = PendingReply(decision, asker, session, id, self._mono() + self._deadline)
         done.add_done_callback(self._settled)
 
     def check_deadlines(self, mono: float) -> None:
-        """Break the promises if the time of the first is over, or of a commit in which there is none of them: the disk
-        does not answer.
+        """Undo everything if the oldest pending reply is past its time, or a commit stalls in which there is none.
+
+        Called with every tick; `mono` is in monotonic seconds (PROTOCOL.md, Limits).
         """
-        store = self._runtime.persistence.store
-        done, promise = next(iter(self._given.items()), (None, None))
-        late = done is not None and promise is not None and promise.until <= mono and not done.done()
-        if late or store.stalled:
-            store.mistrust(f"it has not answered for {self._runtime.settings.store.deadline:g} s")
-            self._break()
-            self._runtime.registrar.release_pending()
+        done, reply = next(iter(self._waiting.items()), (None, None))
+        late = done is not None and reply is not None and reply.until <= mono and not done.done()
+        if late or self._persistence.store.stalled:
+            self._persistence.store.mistrust(f"it has not answered for {self._deadline:g} s")
+            self._undo_all()
+            self._on_distrust()
 
     def _settled(self, done: asyncio.Future[None]) -> None:
-        if done not in self._given:
+        if done not in self._waiting:
             return
         if done.cancelled() or done.exception() is not None:
-            self._break()
+            self._undo_all()
             return
-        promise = self._given.pop(done)
-        for change in promise.outcome.changes:
-            self._about.discard(change.key, done)
-        self._tell(promise)
+        reply = self._waiting.pop(done)
+        for change in reply.decision.changes:
+            if isinstance(change, LeaseChange):
+                self._leases.discard(change.key, done)
+        self._tell(reply)
 
-    def _break(self) -> None:
-        """Undo all that nobody has heard of; of what granted nothing, what happened, happened."""
-        broken = list(self._given.values())
-        self._given.clear()
-        self._about = Multimap()
-        for promise in reversed(broken):
-            if promise.outcome.undo is not None:
-                self._undo(promise, promise.outcome.undo(self._runtime.now()))
-        for promise in broken:
-            self._tell(promise._replace(outcome=self._refused(promise.outcome) or self._true(promise)))
+    def _undo_all(self) -> None:
+        """Undo all that nobody has been told; of what granted nothing, what happened, happened."""
+        waiting = list(self._waiting.values())
+        self._waiting.clear()
+        self._leases = Multimap()
+        undone: dict[int, Decision] = {}
+        for place in reversed(range(len(waiting))):
+            withdraw = waiting[place].decision.withdraw
+            if withdraw is not None:
+                undone[place] = decision = self._sequencer.submit(withdraw)
+                decision.notices.clear()  # nobody has heard of what they would take back
+                self._persistence.commit(decision)
+        for place, reply in enumerate(waiting):
+            self._tell(reply._replace(decision=undone[place]) if place in undone else self._refreshed(reply))
 
-    def _undo(self, promise: PendingReply, undone: Decision) -> None:
-        if undone.changes:
-            self._runtime.persistence.record(undone.changes)
-        session = promise.session
-        if session is not None and isinstance(session.connection, Connection):
-            session.connection.state = SessionState.AWAKE if session.awake else SessionState.ASLEEP
+    def _refreshed(self, reply: PendingReply) -> PendingReply:
+        """Return a reply that stands, worded by what everybody holds after others' grants were undone."""
+        decision, state = reply.decision, self._sequencer.state
+        if reply.session is not None and decision.answer is not None:
+            decision.answer = refreshed(state, reply.session, decision.answer)
+        decision.notices = [
+            (number, refreshed(state, state.sessions.by_number[number], message))
+            for number, message in decision.notices
+            if number in state.sessions.by_number
+        ]
+        return reply
 
-    def _refused(self, outcome: Decision) -> Decision | None:
-        answer = outcome.answer
-        if outcome.undo is None or answer is None:
-            return None
-        request = {"joined": "join", "waiting": "join", "started": "start"}.get(answer["type"], "request_pro")
-        return self._runtime.admission.refuse(request, Refusal("store_unavailable"), answer.get("conference"))
+    def _tell(self, reply: PendingReply) -> None:
+        """Deliver a decision, then act upon what its client has said meanwhile; a failure is that client's own."""
+        asker = reply.asker
+        try:
+            self.deliver(reply.decision, asker, reply.id)
+            if asker is not None:
+                self.follow_presence(asker)
+                self._go_on(asker)
+        except Exception:
+            log.exception("a client that waited for the store could not be answered; it is cut off")
+            if asker is not None:
+                self.deferred_input.pop(asker, None)
+                asker.transport.abort()
 
-    def _true(self, promise: PendingReply) -> Decision:
-        """What happened, told as things stand now that others' grants are undone."""
-        outcome, sessions = promise.outcome, self._runtime.admission.sessions
-        told = list(outcome.notices)
-        if promise.session is not None and outcome.answer is not None:
-            told.append((promise.session, outcome.answer))
-        for session, message in told:
-            if session.number in sessions.by_number:
-                now = {"conferences": [each.id for each in session.conferences]}
-                now |= self._runtime.admission.entitlements(session)
-                message.update({name: value for name, value in now.items() if name in message})
-        return outcome
-
-    def _tell(self, promise: PendingReply) -> None:
-        self._runtime.deliver(promise.asker, promise.outcome, promise.id)
-        asker = promise.asker
-        if asker is None:
-            return
+    def _go_on(self, asker: Connection) -> None:
         said = self.deferred_input.pop(asker, [])
-        while said and asker not in self.deferred_input:
-            self._runtime.receive(asker, said.pop(0))
-        if said:
+        while said and asker not in self.deferred_input and asker.cause is None:
+            self.receive(asker, said.pop(0))
+        if said and asker.cause is None:
             self.deferred_input[asker] += said
+
+
+def _not_yet(*_: object, **__: object) -> None:
+    raise RuntimeError("nothing is decided before the gateway is put together")

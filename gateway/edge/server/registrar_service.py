@@ -1,8 +1,9 @@
-"""The registrar's door: agents of other gateways keep a connection here, on the same lean protocol as the clients.
+"""The registration server: agents of other gateways keep a connection here, on the same lean protocol as the clients.
 
-The door, its limits, its deadlines and the flood rule are those of the clients; only the words are others. An answer is
-sent when what it promises is on disk. Where the disk fails, or does not answer, it is sent all the same: memory is what
-counts until the store is back, and a server that is told nothing would run out for a fault that is not its own.
+The listener, its limits, its deadlines and the flood rule are those of the clients; only the words are others. An
+answer is sent when what it promises is on disk. Where the disk fails, or does not answer, it is sent all the same:
+memory is what counts until the store is back, and a server that is told nothing would run out for a fault that is not
+its own.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from gateway.core.admission.session_states import SessionState
-from gateway.core.registration.messages import KEY_BYTES
+from config.settings import Settings
+from gateway.core.admission.requests import SessionState
+from gateway.core.registration.authentication import KEY_BYTES
 from gateway.core.registration.registrar import (
     ConversationStep,
     Installation,
@@ -24,13 +26,14 @@ from gateway.core.registration.registrar import (
     SoldLicense,
 )
 from gateway.core.wire import json_lines
+from gateway.edge.server.connection import BaseConnection, Shared, shut_sending
+from gateway.edge.server.limits import Limits, SocketBudget, ticks
 from gateway.edge.server.listener import Listener
-from gateway.edge.server.tcp import TcpConnection
+from gateway.edge.server.tcp import feed_lines
+from gateway.edge.server.timer_wheel import TimerWheel
 from gateway.edge.storage.audit_log import GATEWAY
+from gateway.edge.storage.persistence import Persistence
 from gateway.licensing import OFFERS
-
-if TYPE_CHECKING:
-    from gateway.edge.server.runtime import Runtime
 
 RESULTS = (
     "registered",
@@ -48,104 +51,120 @@ RESULTS = (
 """How checks can end, each counted."""
 SILENT_INTERVALS = 3
 """Intervals of silence after which a server is taken for lost."""
-OURS = frozenset({"refused", "revoked"})
-"""Last messages that an agent understands."""
 
 log = logging.getLogger("tallygate.registrar")
 
 
-class AgentConnection(TcpConnection):
-    """A connection of another gateway's agent."""
+def limits_of(settings: Settings, interval: int) -> Limits:
+    """The limits of agents, which are verified every `interval` seconds.
 
-    __slots__ = ("registrar_service", "talk")
+    No PROXY header is asked of them: the proxies of the settings stand before the client listeners.
+    """
+    limits = Limits.of(settings)
+    silence = {**limits.silence, SessionState.AWAKE: ticks(SILENT_INTERVALS * interval)}
+    return replace(limits, silence=silence, proxies=())
 
-    def __init__(self, listener: Listener, address: str, registrar_service: RegistrarService) -> None:
-        super().__init__(listener, address)
-        self.registrar_service = registrar_service
-        self.talk = RegistrarConversation(address)
 
-    def receive(self, payload: bytes) -> None:
-        """Act upon one message."""
-        self.registrar_service.receive(self, payload)
+def refusal(reason: str) -> bytes:
+    """What an agent is told that is not let in."""
+    return json_lines.encode({"type": "refused", "reason": reason}) + b"\n"
 
-    def overrun(self) -> None:
-        """An agent that sends so much is none."""
-        self.registrar_service.reject(self, "too_fast")
 
-    def lose(self, cause: str) -> None:
-        """It is over, for whatever reason."""
-        super().lose(cause)
-        self.registrar_service.left(self, cause)
+class AgentConnection(BaseConnection):
+    """A connection of another gateway's agent, which speaks lines, and how far the conversation with it has come."""
 
-    def close(self, cause: str, message: dict[str, Any] | None = None, code: int | None = None) -> None:
-        """End it from here; what is said to clients only is not said."""
-        super().close(cause, message if message is not None and message["type"] in OURS else None, code)
+    __slots__ = ("conversation", "tail")
+
+    def __init__(self, shared: Shared[AgentConnection], address: str) -> None:
+        super().__init__(shared, address)
+        self.conversation = RegistrarConversation(address)
+        self.tail = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived."""
+        self.tail = feed_lines(self, self.tail, data)
+
+    def write(self, payload: bytes) -> None:
+        """Send one line."""
+        self.transport.write(payload + b"\n")
+
+    def write_close(self, code: int, reason: str) -> None:  # noqa: ARG002 - lines have no close codes
+        """Send nothing more."""
+        shut_sending(self.transport)
 
 
 class RegistrarService:
-    """The registrar of this process: its licenses, its door, and who is connected."""
+    """The registrar of this process: its licenses, its listener, and who is connected; `wall` is seconds UTC."""
 
-    def __init__(self, runtime: Runtime, interval: int) -> None:
-        self._runtime = runtime
-        self.registrar = Registrar(lambda: secrets.token_hex(16), interval)
-        self.listener = Listener(
-            "registrar", lambda listener, address: AgentConnection(listener, address, self), runtime
-        )
+    def __init__(
+        self,
+        registrar: Registrar,
+        persistence: Persistence,
+        wall: Callable[[], float],
+        limits: Limits,
+        budget: SocketBudget,
+        wheel: TimerWheel[BaseConnection],
+    ) -> None:
+        self.registrar = registrar
+        self.listener = Listener("registrar", AgentConnection, self, limits, budget, wheel, refusal)
         self.results = dict.fromkeys(RESULTS, 0)
-        self._connections: dict[RegistrarConversation | None, AgentConnection] = {}
+        self._persistence = persistence
+        self._wall = wall
         self._promised: dict[asyncio.Future[None], tuple[AgentConnection, Reply]] = {}
         """Answers that wait for the disk."""
 
     # -- agents ------------------------------------------------------------------------------------------------------
 
-    def receive(self, connection: AgentConnection, payload: bytes) -> None:
+    def received(self, connection: AgentConnection, payload: bytes) -> None:
         """Act upon one message of an agent."""
-        talk = connection.talk
+        conversation = connection.conversation
         try:
             message = json_lines.parse(payload)
         except ValueError:
-            self.reject(connection, "malformed")
+            self._reject(connection, "malformed")
             return
-        reply = self.registrar.receive(talk, message, self._runtime.clock.wall())
-        if talk.step is ConversationStep.SERVED:
-            connection.last_heard_tick = connection.listener.tick
+        reply = self.registrar.receive(conversation, message, self._wall())
+        if conversation.step is ConversationStep.SERVED:
             if connection.state is SessionState.PENDING:
-                self._seat(connection)
+                connection.welcome(conversation, SessionState.AWAKE)
+            connection.last_heard_tick = connection.shared.tick
         self._carry_out(connection, reply)
 
-    def reject(self, connection: AgentConnection, reason: str) -> None:
-        """Hang up on who has not said what an agent says."""
-        told = "rate_limited" if reason == "too_fast" else reason
-        self._carry_out(connection, self.registrar.reject(connection.talk, told)._replace(result=reason))
+    def flooded(self, connection: AgentConnection, *, again: bool) -> None:  # noqa: ARG002 - once is enough
+        """Hang up: no agent sends so much."""
+        self._reject(connection, "too_fast")
 
-    def left(self, connection: AgentConnection, cause: str) -> None:
+    def expired(self, connection: AgentConnection, cause: str) -> None:
+        """Hang up on who was silent for too long; an agent has no word for it."""
+        connection.close(cause)
+
+    def ended(self, connection: AgentConnection, cause: str) -> None:
         """A connection is over for `cause`."""
-        self._connections.pop(connection.talk, None)
         if cause == "heartbeat_timeout":
             self.results["silent"] += 1
-        self.registrar.end(connection.talk)
+        self.registrar.end(connection.conversation)
 
-    def _seat(self, connection: AgentConnection) -> None:
-        connection.state = SessionState.AWAKE
-        connection.listener.pending.discard(connection)
-        self._runtime.timer_wheel.put(
-            connection, connection.last_heard_tick + connection.listener.silence_limits[SessionState.AWAKE]
-        )
-        self._connections[connection.talk] = connection
+    def _reject(self, connection: AgentConnection, reason: str) -> None:
+        """Hang up on who has not said what an agent says."""
+        told = "rate_limited" if reason == "too_fast" else reason
+        self._carry_out(connection, self.registrar.reject(connection.conversation, told)._replace(result=reason))
+
+    def _connection(self, conversation: RegistrarConversation | None) -> AgentConnection | None:
+        return self.listener.connections.connected.get(conversation)
 
     def _carry_out(self, connection: AgentConnection, reply: Reply) -> None:
         if reply.result:
             self.results[reply.result] += 1
-        if reply.replaced is not None and (old := self._connections.get(reply.replaced)) is not None:
+        if (old := self._connection(reply.replaced)) is not None:
             old.close("replaced")
         if reply.clone and reply.changed is not None:
             self._suspect(connection, reply.changed, reply.clone)
         if reply.forgotten is not None:
-            self._runtime.persistence.installation(reply.forgotten)
+            self._persistence.installation(reply.forgotten)
         if reply.changed is None:
             self._say(connection, reply)
             return
-        done = self._runtime.persistence.installation(reply.changed)
+        done = self._persistence.installation(reply.changed)
         self._promised[done] = connection, reply
         done.add_done_callback(self._written)
 
@@ -172,11 +191,11 @@ class RegistrarService:
         detail = {
             "how": how,
             "server": installation.server,
-            "other": connection.talk.register["server"],
+            "other": connection.conversation.register["server"],
             "address": connection.address,
         }
         log.warning("clone suspected: license %s, %s", installation.serial, detail)
-        self._runtime.persistence.audit_log.add(GATEWAY, "clone.suspected", installation.serial, detail)
+        self._persistence.audit_log.add(GATEWAY, "clone.suspected", installation.serial, detail)
 
     # -- licenses ----------------------------------------------------------------------------------------------------
 
@@ -193,8 +212,8 @@ class RegistrarService:
         Raises `Fault`.
         """
         before = self.registrar.licenses.get(serial)
-        fresh = self.registrar.issue(serial, terms, OFFERS, secrets.token_bytes(KEY_BYTES), self._runtime.clock.wall())
-        connection = self._connections.get(self.registrar.talks.get(serial))
+        fresh = self.registrar.issue(serial, terms, OFFERS, secrets.token_bytes(KEY_BYTES), self._wall())
+        connection = self._connection(self.registrar.talks.get(serial))
         if connection is not None and self.registrar.licenses[serial] != before:
             connection.close("drained")
         return fresh
@@ -204,7 +223,7 @@ class RegistrarService:
 
         Raises `LookupError`.
         """
-        self._tell(self.registrar.revoke(serial, self._runtime.clock.wall()))
+        self._tell(self.registrar.revoke(serial, self._wall()))
 
     def remove(self, serial: str) -> None:
         """Forget a license; its server is told at once.
@@ -215,16 +234,16 @@ class RegistrarService:
 
     def poll(self) -> None:
         """Tell the servers whose licenses have ended."""
-        for told in self.registrar.ended(self._runtime.clock.wall()):
+        for told in self.registrar.ended(self._wall()):
             self._tell(told)
 
     def _tell(self, told: tuple[RegistrarConversation, Reply] | None) -> None:
-        if told is not None and (connection := self._connections.get(told[0])) is not None:
+        if told is not None and (connection := self._connection(told[0])) is not None:
             self._carry_out(connection, told[1])
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Hang up; the hub has closed the door."""
+        """Hang up on every agent; the listener is closed by now."""
         for connection in list(self.listener.connections):
             connection.close("drained")

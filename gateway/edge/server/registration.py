@@ -12,21 +12,20 @@ import json
 import logging
 import math
 import secrets
-import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
-from gateway.core.counting.session import duration_text, utc
+from config.settings import RegistrationSettings
+from gateway.core.formats import duration_text, instant, utc
 from gateway.core.registration.agent_protocol import Received, Verdict
+from gateway.core.registration.grant import Grant
 from gateway.core.registration.license_status import GRANTING, SHUT, ClockReading, LicenseState, LicenseStatus, skew
-from gateway.core.registration.messages import Grant, Installed, instant, key_of, request
+from gateway.core.registration.offline import OfflineRequest
 from gateway.core.wire.messages import RequestFault
+from gateway.edge.machine import Clock, boot_id, read_key
 from gateway.edge.storage.audit_log import GATEWAY
+from gateway.edge.storage.persistence import Persistence
 from gateway.licensing import OFFERS
-
-if TYPE_CHECKING:
-    from gateway.edge.server.runtime import Runtime
 
 RESULTS = ("accepted", "refused", "forged", "replayed", "malformed", "late", "lost", "unreachable")
 """How attempts to be verified can end, each counted."""
@@ -34,13 +33,8 @@ RECORD_EVERY = 20.0
 """Seconds between two notes of how far time has come; a crash buys no more than that."""
 REMINDERS = (12 * 3600.0, 6 * 3600.0, 3600.0, 600.0)
 """Seconds left at which an operator is reminded."""
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 log = logging.getLogger("tallygate.registration")
-
-
-class KeyRefused(Exception):
-    """The file of the license's key cannot be used."""
 
 
 class ShownState(NamedTuple):
@@ -57,14 +51,28 @@ class ClientDoors(Protocol):
 
 
 class Registration:
-    """The registration of the gateway whose connections `runtime` owns.
+    """The registration of this gateway, as `clock` and the answers of a registrar make it.
 
-    `listeners` opens or closes the client doors, and says whether it could; it is asked again until it can.
+    `free` says that the configured edition needs a registration. `on_license` is called when another license counts;
+    `is_draining` tells whether the gateway is about to end. `switch_doors` opens or closes the client doors, and says
+    whether it could; it is asked again until it can.
     """
 
-    def __init__(self, runtime: Runtime, *, free: bool) -> None:
-        self._runtime = runtime
-        self.settings = runtime.settings.registration
+    def __init__(
+        self,
+        settings: RegistrationSettings,
+        clock: Clock,
+        persistence: Persistence,
+        *,
+        free: bool,
+        on_license: Callable[[], None],
+        is_draining: Callable[[], bool],
+    ) -> None:
+        self._clock = clock
+        self._persistence = persistence
+        self._on_license = on_license
+        self._is_draining = is_draining
+        self.settings = settings
         self.agent = self.settings.role == "agent"
         self.status = LicenseStatus(self.settings.grace, needed=self.agent or free)
         self.key = b""
@@ -73,7 +81,7 @@ class Registration:
         self.checks = dict.fromkeys(RESULTS, 0)
         self.clone_suspected = False
         self.skew: int | None = None
-        self.listeners: ClientDoors | None = None
+        self.switch_doors: ClientDoors | None = None
         self._open = True
         self._nonce: str | None = None
         self._shown = ShownState(LicenseState.OFF, None)
@@ -86,7 +94,7 @@ class Registration:
 
     def clock_reading(self) -> ClockReading:
         """The present instant."""
-        clock = self._runtime.clock
+        clock = self._clock
         return ClockReading(clock.wall(), clock.boot(), self.boot_id)
 
     @property
@@ -131,12 +139,12 @@ class Registration:
         self.installation = self.settings.installation or kept.get("installation", "")
         if not self.installation:
             self.installation = secrets.token_hex(16)
-            self._runtime.persistence.keep("installation", self.installation)
+            self._persistence.keep("installation", self.installation)
         if self.agent:
             self.key = read_key(self.settings.key_file)
             self._take_up(kept.get("registration"))
         if self.status.grant is not None:
-            self._runtime.apply_license()
+            self._on_license()
         self._open = not self.shut
         self._shown = self._now_shown()
 
@@ -152,7 +160,7 @@ class Registration:
         if not same_license:
             self.status = LicenseStatus(self.settings.grace, needed=True)
             log.error("what the store keeps of the registration is another license's, or was changed; unregistered")
-            self._runtime.persistence.audit(GATEWAY, "registration.mistrusted", self.settings.serial)
+            self._persistence.audit(GATEWAY, "registration.mistrusted", self.settings.serial)
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -164,7 +172,7 @@ class Registration:
             changed = heard.grant != self.status.grant
             self.status.accept(heard.grant, heard.interval, heard.ticket, at, self._compare_clocks(heard.time, at))
             if changed:
-                self._runtime.apply_license()
+                self._on_license()
         elif heard.verdict is Verdict.VERIFIED:
             self.status.confirm(heard.ticket, at, self._compare_clocks(heard.time, at))
         elif heard.verdict is Verdict.REVOKED or heard.reason in {"revoked", "expired"}:
@@ -173,7 +181,7 @@ class Registration:
         elif heard.reason == "in_use" and not self.clone_suspected:
             self.clone_suspected = True
             log.error("clone suspected: the license %s is in use by another installation", self.settings.serial)
-            self._runtime.persistence.audit(GATEWAY, "clone.suspected", self.settings.serial, {"how": "in_use"})
+            self._persistence.audit(GATEWAY, "clone.suspected", self.settings.serial, {"how": "in_use"})
         self._record(at)
         self.poll()
 
@@ -203,8 +211,8 @@ class Registration:
         if self.status.grant is not None and abs(at.boot - self._noted) >= RECORD_EVERY:
             self._record(at)
         state = self.status.state(at)
-        open, turned = state not in SHUT, self._open == (state in SHUT) and not self._runtime.draining
-        if turned and self.listeners is not None and self.listeners(open=open):
+        open, turned = state not in SHUT, self._open == (state in SHUT) and not self._is_draining()
+        if turned and self.switch_doors is not None and self.switch_doors(open=open):
             self._open = open
         self._remind(at)
         self._warn_if_set_back(state, at)
@@ -221,9 +229,7 @@ class Registration:
             reason = self.status.reason(at)
             log.warning("registration: %s%s", shown.state, f" ({reason})" if reason else "")
             detail = {"reason": reason, "shutdown_at": utc(shown.shutdown_at)}
-            self._runtime.persistence.audit_log.add(
-                GATEWAY, f"registration.{shown.state}", self.settings.serial, detail
-            )
+            self._persistence.audit_log.add(GATEWAY, f"registration.{shown.state}", self.settings.serial, detail)
         self._showing = self._record(at)
 
         def written(done: asyncio.Future[None]) -> None:
@@ -251,7 +257,7 @@ class Registration:
         self._noted = at.boot
         self.status.record_time(at)
         document = self.status.to_json(self.settings.serial, self.key, self.boot_id)
-        return self._runtime.persistence.keep("registration", json.dumps(document))
+        return self._persistence.keep("registration", json.dumps(document))
 
     # -- by hand -----------------------------------------------------------------------------------------------------
 
@@ -263,8 +269,8 @@ class Registration:
         if not self.agent:
             raise RequestFault("no_serial", 'registration.role is not "agent": there is no serial to ask for')
         self._nonce = secrets.token_hex(16)
-        await self._runtime.persistence.keep("request", self._nonce)
-        return request(self.installation, self.settings.serial, self._nonce, self._runtime.clock.wall())
+        await self._persistence.keep("request", self._nonce)
+        return self._last_request.to_json(self._clock.wall())
 
     async def install(self, answer: Mapping[str, Any]) -> None:
         """Install a license that answers the last request made here.
@@ -273,23 +279,24 @@ class Registration:
         """
         if not self.agent:
             raise RequestFault("no_serial", 'registration.role is not "agent": there is no license to install for')
-        at, standing = self.clock_reading(), self.status
-        known = Installed(self.installation, self.settings.serial, self.key, self._nonce, standing.issued)
-        grant, issued = known.check(answer, OFFERS, max(at.wall, standing.their_time(at)))
-        standing.install(grant, issued, at)
-        self._runtime.apply_license()
-        detail = {"issued_at": utc(issued), "not_after": utc(grant.not_after)}
-        self._runtime.persistence.audit_log.add(GATEWAY, "license.installed", self.settings.serial, detail)
+        at, serial = self.clock_reading(), self.settings.serial
+        installed = self._last_request.install(answer, self.key, OFFERS, self.status, at)
+        self._on_license()
+        self._persistence.audit_log.add(GATEWAY, "license.installed", serial, installed.audit_detail())
         done = self._record(at)
         self.poll()
         await asyncio.shield(done)
+
+    @property
+    def _last_request(self) -> OfflineRequest:
+        return OfflineRequest(self.installation, self.settings.serial, self._nonce)
 
     # -- what is told ------------------------------------------------------------------------------------------------
 
     @property
     def shown(self) -> ShownState:
         """What an operator is told."""
-        waits = self._showing is not None and self._runtime.persistence.store.available
+        waits = self._showing is not None and self._persistence.store.available
         return self._shown if waits else self._now_shown()
 
     def to_json(self) -> dict[str, Any]:
@@ -318,27 +325,3 @@ class Registration:
             "clone_suspected": self.clone_suspected,
             "clock_skew_seconds": self.skew,
         }
-
-
-def read_key(path: str) -> bytes:
-    """The key of a license, from its file.
-
-    Raises `KeyRefused`.
-    """
-    try:
-        return key_of(Path(path).read_text(errors="replace").strip())
-    except (OSError, ValueError) as fault:
-        raise KeyRefused(f"registration.key_file {path}: {getattr(fault, 'strerror', None) or fault}") from fault
-
-
-def boottime() -> float:
-    """Seconds since the machine was started, its sleep included where the system counts that."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def boot_id() -> str:
-    """What tells this start of the machine from others; where nothing does, each run of the gateway is one."""
-    try:
-        return BOOT_ID.read_text().strip()
-    except OSError:
-        return secrets.token_hex(8)

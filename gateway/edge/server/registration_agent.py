@@ -16,7 +16,8 @@ import ssl
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from config.rules import loopback
+from gateway.core.addresses import is_loopback
+from gateway.core.formats import endpoint
 from gateway.core.registration.agent_protocol import AgentConversation, Phase, Received, Verdict
 from gateway.core.wire import json_lines
 from gateway.core.wire.backoff import Backoff
@@ -60,7 +61,7 @@ class RegistrationAgent:
         settings = self._registration.settings
         context = _context(settings)
         host, port = endpoint(settings.server)
-        if context is None and not loopback(host):
+        if context is None and not is_loopback(host):
             log.warning("registration without TLS: others on the way can read what is said to %s", settings.server)
         self._task = asyncio.create_task(self._keep(host, port, context), name="registration agent")
         self._task.add_done_callback(_ended)
@@ -181,19 +182,13 @@ class RegistrationAgent:
         return self._registration.status.rolled_back(self._registration.clock_reading())
 
     def _used(self) -> dict[str, int]:
-        return {name: book.used for name, book in self._runtime.admission.primary.pools.items()}
+        return {name: book.used for name, book in self._runtime.state.primary.pools.items()}
 
 
 def _ended(task: asyncio.Task[None]) -> None:
     fault = None if task.cancelled() else task.exception()
     if fault is not None:
         log.critical("the agent has failed; the license is verified no more", exc_info=fault)
-
-
-def endpoint(text: str) -> tuple[str, int]:
-    """The host and the port of "host:4310"."""
-    host, _, port = text.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _context(settings: Settings) -> ssl.SSLContext | None:

@@ -1,7 +1,7 @@
-"""The reception: `hello` and `resume`, and the names and secrets of sessions.
+"""`hello` and `resume`: from what a client says of itself to a command, and from the decision to a welcome.
 
-A session's id is unique over restarts. Its resume token is computed, not kept: a message authentication code over the
-session's number and how often it was resumed, so that a used token belongs to a past generation.
+A resume token is computed, not kept: a message authentication code over the session's number and how often it was
+resumed, so that a used token belongs to a past generation (PROTOCOL.md, Resume).
 """
 
 from __future__ import annotations
@@ -10,157 +10,115 @@ import hashlib
 import hmac
 import re
 import secrets
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from gateway.core.admission.outcome import Decision
-from gateway.core.admission.session_states import SessionState
+from config.settings import Settings
+from gateway.core.admission.commands import Hello, Resume
+from gateway.core.admission.decision import Decision
+from gateway.core.admission.directory import digest
+from gateway.core.admission.replies import denied
+from gateway.core.admission.requests import SessionState
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import Session
 from gateway.core.wire.messages import Request, RequestFault
-
-if TYPE_CHECKING:
-    from config.settings import Settings
-    from gateway.edge.server.connection import Connection
-    from gateway.edge.server.runtime import Runtime
+from gateway.edge.server.connection import Connection
+from gateway.edge.server.sequencer import Sequencer
 
 _HEX = re.compile(r"[0-9a-f]{1,16}").fullmatch
 
 
 class SignIn:
-    """Receives the clients of `runtime`; `boot` tells this run from others."""
+    """Signs clients in; nobody is welcomed while `is_draining` says so.
 
-    def __init__(self, runtime: Runtime, boot: int) -> None:
-        self._runtime = runtime
-        self._boot = f"{boot:x}"
+    `refusals` counts the requests that were refused before any decision, by reason.
+    """
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        settings: Settings,
+        *,
+        is_draining: Callable[[], bool],
+    ) -> None:
+        self.refusals: dict[str, int] = {}
+        self._is_draining = is_draining
+        self._sequencer = sequencer
         self._mac = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=16)
-        self._number = 0
         self._greeting: dict[str, Any] = {}
+        self.apply_settings(settings)
 
-    def apply_settings(self, settings: Settings, model: str) -> None:
+    def apply_settings(self, settings: Settings) -> None:
         """Take what every `welcome` states."""
         self._greeting = {
             "heartbeat_seconds": _plain(settings.heartbeat.interval),
             "timeout_seconds": _plain(settings.heartbeat.timeout),
-            "model": model,
+            "model": self._sequencer.state.terms.model,
         }
 
-    # -- hello -------------------------------------------------------------------------------------------------------
+    # -- hello ---------------------------------------------------------------------------------------------------------
 
-    def hello(self, connection: Connection, request: Request) -> Decision | RequestFault:
-        """Welcome a client, continue its session, or refuse it; a `Fault` leaves it where it is."""
+    def decide(self, connection: Connection, request: Request) -> Decision | RequestFault:
+        """Have a client welcomed, its session continued, or refused; a `RequestFault` leaves it where it is."""
         fields = request.fields
-        if fields["resume"] is not None:
-            session = self._resumable(fields["resume"])
-            if session is not None:
-                return self._continue(connection, session, request)
-        runtime, account = self._runtime, fields["account"]
-        now = runtime.instant()
-        home = (fields["home"] or "").lower()
-        session = Session(
-            self._number + 1,
-            kind=fields["kind"] or "app",
-            account=account.lower() if account is not None else None,
-            device=fields["device"],
-            home="" if home == runtime.settings.accounts.home else home,
-            client=fields["client"],
-            address=connection.address,
-            transport=connection.listener.transport,
-            since=now.wall,
+        session = self._resumable(fields["resume"]) if fields["resume"] is not None else None
+        if session is not None:
+            for name in ("account", "device", "kind"):
+                given = fields[name].lower() if name == "account" and fields[name] else fields[name]
+                if given is not None and given != getattr(session, name):
+                    return RequestFault("bad_field", f"{name}: differs from the resumed session's", request.id)
+        if self._is_draining():
+            return self.refuse("hello", Refusal("draining", retry_after=self._sequencer.state.terms.retry_after))
+        address, transport = connection.address, connection.shared.transport
+        if session is not None:
+            return self._sequencer.submit(Resume(session.number, session.generation, address, transport))
+        account, token = fields["account"], fields["token"]
+        return self._sequencer.submit(
+            Hello(
+                fields["kind"] or "app",
+                account.lower() if account is not None else None,
+                fields["device"],
+                (fields["home"] or "").lower(),
+                fields["client"],
+                address,
+                transport,
+                digest(token).hex() if token is not None else None,
+            )
         )
-        refusal = self._refusal(session, fields["token"])
-        if refusal is not None:
-            return runtime.admission.refuse("hello", refusal)
-        if runtime.settings.license.on_duplicate == "reject":
-            twin = runtime.admission.sessions.same_device_session(session)
-            if twin is not None and twin.peer_address == session.peer_address:
-                runtime.end_resumable(twin)  # a client that crashed is no duplicate of itself
-        outcome = runtime.admission.hello(session, now)
-        if outcome.answer is not None and outcome.refused is None:
-            self._number += 1
-            self._attach(connection, session)
-            outcome.answer = self._welcome(session, outcome.answer)
-        return outcome
 
-    def _refusal(self, session: Session, token: str | None) -> Refusal | None:
-        """What speaks against a session before any license is asked."""
-        runtime, account = self._runtime, session.account
-        if not runtime.registration.grants:
-            return Refusal("unregistered", retry_after=runtime.retry_after)
-        unwanted = self._unwanted(session, session.peer_address)
-        if unwanted is not None:
-            return unwanted
-        if account is None or session.home:
-            return None
-        if runtime.lease_administration.is_deleted(account):
-            return Refusal("account_unknown")
-        if runtime.settings.accounts.mode == "token":
-            if account not in runtime.directory.accounts:
-                return Refusal("account_unknown")
-            if not runtime.directory.proves_account(account, token):
-                return Refusal("bad_credential")
-        return None
+    def refuse(self, request: str, refusal: Refusal, conference: str | None = None) -> Decision:
+        """Refuse a request that no license decides about, and count that."""
+        self.refusals[refusal.reason] = self.refusals.get(refusal.reason, 0) + 1
+        message = denied(request, refusal, conference, self._sequencer.state.terms.retry_after)
+        return Decision(message, refused=refusal)
 
-    def _unwanted(self, session: Session, address: str) -> Refusal | None:
-        """What speaks against a client that comes from `address`, new or resuming."""
-        runtime = self._runtime
-        if runtime.draining:
-            return Refusal("draining", retry_after=runtime.retry_after)
-        ban = runtime.directory.banned(session, address, runtime.clock.wall())
-        return Refusal("banned", retry_after=ban.until - runtime.clock.wall()) if ban is not None else None
-
-    def _attach(self, connection: Connection, session: Session) -> None:
-        runtime = self._runtime
+    def attach(self, connection: Connection, decision: Decision) -> None:
+        """Let a connection have the session that a decision began or went on with, and complete its welcome."""
+        if decision.session is None or decision.answer is None:
+            return
+        session = self._sequencer.state.sessions.by_number[decision.session]
         connection.session = session
-        session.connection = connection
-        connection.state = SessionState.AWAKE if session.awake else SessionState.ASLEEP
-        connection.last_heard_tick = runtime.timer_wheel.tick
-        connection.listener.pending.discard(connection)
-        if runtime.silence_limits[connection.state] < runtime.silence_limits[SessionState.PENDING]:
-            runtime.timer_wheel.put(connection, connection.last_heard_tick + runtime.silence_limits[connection.state])
-
-    def _welcome(self, session: Session, standing: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "type": "welcome",
-            "session": self.name(session),
+        connection.welcome(session.number, SessionState.AWAKE if session.awake else SessionState.ASLEEP)
+        type, id = decision.answer.pop("type"), decision.answer.pop("session")
+        decision.answer = {
+            "type": type,
+            "session": id,
             "resume": self._token(session),
             **self._greeting,
-            **standing,
+            **decision.answer,
         }
 
-    def _continue(self, connection: Connection, session: Session, request: Request) -> Decision | RequestFault:
-        """Put a session on another connection: same facts, memberships and seats."""
-        runtime, fields = self._runtime, request.fields
-        for name in ("account", "device", "kind"):
-            given = fields[name].lower() if name == "account" and fields[name] else fields[name]
-            if given is not None and given != getattr(session, name):
-                return RequestFault("bad_field", f"{name}: differs from the resumed session's", request.id)
-        refusal = self._unwanted(session, connection.address)
-        if refusal is not None:
-            return runtime.admission.refuse("hello", refusal)
-        runtime.resumable.pop(session.number, None)
-        runtime.replace(session)
-        session.generation += 1
-        session.peer_address, session.transport = connection.address, connection.listener.transport
-        self._attach(connection, session)
-        answer = self._welcome(session, runtime.admission.entitlements(session))
-        answer["conferences"] = [conference.id for conference in session.conferences]
-        return Decision(answer=answer)
+    # -- names and secrets ---------------------------------------------------------------------------------------------
 
-    # -- names and secrets -------------------------------------------------------------------------------------------
+    def number(self, id: str) -> int | None:
+        """Return the number in the id of a session of this run; None if it is not one."""
+        run, _, number = id.removeprefix("s-").partition("-")
+        return int(number, 16) if run == self._sequencer.state.run and _HEX(number) else None
 
-    def name(self, session: Session) -> str:
-        """The id under which operators and clients know a session."""
-        return f"s-{self._boot}-{session.number:x}"
-
-    def number(self, name: str) -> int | None:
-        """The number in the id of a session of this run; None if it is not one."""
-        boot, _, number = name.removeprefix("s-").partition("-")
-        return int(number, 16) if boot == self._boot and _HEX(number) else None
-
-    def find(self, name: str) -> Session | None:
-        """The session of that id."""
-        number = self.number(name)
-        return self._runtime.admission.sessions.by_number.get(number) if number is not None else None
+    def find(self, id: str) -> Session | None:
+        """Return the session of that id; None if there is none."""
+        number = self.number(id)
+        return self._sequencer.state.sessions.by_number.get(number) if number is not None else None
 
     def _token(self, session: Session) -> str:
         words = f"{session.number:x}.{session.generation:x}"
@@ -170,7 +128,7 @@ class SignIn:
 
     def _resumable(self, token: str) -> Session | None:
         number, _, _ = token.removeprefix("r-").partition(".")
-        session = self._runtime.admission.sessions.by_number.get(int(number, 16)) if _HEX(number) else None
+        session = self._sequencer.state.sessions.by_number.get(int(number, 16)) if _HEX(number) else None
         if session is None or not hmac.compare_digest(self._token(session).encode(), token.encode()):
             return None
         return session

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from gateway.core.admission.session_states import SessionState
+from gateway.core.admission.requests import SessionState
 from gateway.core.wire import websocket_frames
 from gateway.core.wire.websocket_frames import ACK_FRAME, BEAT_LOW, BEAT_PLAIN, BEAT_SIZE, Decoder, Event, ProtocolError
 from gateway.core.wire.websocket_handshake import TOO_SLOW, Accepted, Upgrade, refuse
-from gateway.edge.server.connection import Connection, shut_sending
-from gateway.edge.server.listener import Listener
+from gateway.edge.server.connection import Connection, Shared, shut_sending
 
 _NO_TEXT = {"type": "error", "code": "malformed", "detail": "a message is a text frame"}
 _UNFINISHED = {"drained": refuse(503, "draining", "Retry-After: 30")}
 """What answers a request that is not complete when the connection must end; else it was too slow."""
+
+
+def refusal(reason: str, retry_after: int) -> bytes:
+    """What a client is told that is not let in; it may come back after so many seconds."""
+    return refuse(503, reason, f"Retry-After: {retry_after}").response
 
 
 class WebSocketConnection(Connection):
@@ -19,18 +23,18 @@ class WebSocketConnection(Connection):
 
     __slots__ = ("decoder", "upgrade")
 
-    def __init__(self, listener: Listener, address: str) -> None:
-        super().__init__(listener, address)
-        self.upgrade: Upgrade | None = Upgrade(listener.origins)
+    def __init__(self, shared: Shared[Connection], address: str) -> None:
+        super().__init__(shared, address)
+        self.upgrade: Upgrade | None = Upgrade(shared.limits.origins)
         self.decoder: Decoder | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; a lone heartbeat, the first of its tick, is answered without another look."""
         if self.ready and len(data) == BEAT_SIZE and (key := int.from_bytes(data) ^ BEAT_PLAIN) >> 32 == key & BEAT_LOW:
-            listener = self.listener
-            if self.last_heard_tick != listener.tick or listener.unmetered or self.allowance(1):
-                self.last_heard_tick = listener.tick
-                listener.heartbeats += 1
+            shared = self.shared
+            if self.last_heard_tick != shared.tick or shared.unmetered or self.allowance(1):
+                self.last_heard_tick = shared.tick
+                shared.heartbeats += 1
                 self.transport.write(ACK_FRAME)
             else:
                 self.overrun()
@@ -47,7 +51,7 @@ class WebSocketConnection(Connection):
         self.upgrade = None
         self.transport.write(answer.response)
         if isinstance(answer, Accepted):
-            self.decoder = Decoder(limit=self.listener.message_limit)
+            self.decoder = Decoder(limit=self.shared.limits.message_limit)
             if answer.rest:
                 self._feed(self.decoder, answer.rest)
         else:
@@ -59,7 +63,7 @@ class WebSocketConnection(Connection):
         for event in events[:allowed]:
             self._take(event)
         if allowed < len(events):
-            self.overrun()
+            self.overrun(len(events) - allowed)
             for event in events[allowed:]:
                 if isinstance(event, ProtocolError) or event.opcode == websocket_frames.CLOSE:
                     self._take(event)
@@ -84,7 +88,7 @@ class WebSocketConnection(Connection):
             self.close("protocol_error", _NO_TEXT, websocket_frames.UNSUPPORTED)
         else:
             if self.state is not SessionState.PENDING:
-                self.last_heard_tick = self.listener.tick
+                self.last_heard_tick = self.shared.tick
             if event.opcode == websocket_frames.PING:
                 self.transport.write(websocket_frames.pong(event.payload))
 

@@ -99,27 +99,20 @@ class HistoryStore:
         self._aged: Iterator[Statement] = iter(())
         self._pools: list[tuple[str, str]] = []
 
-    async def open(self, now: Instant) -> None:
-        """Begin to record, after what the last run left.
+    async def open(self) -> None:
+        """Learn of which pools the store has a history.
 
         Raises `StoreUnavailable`.
         """
-        (((last_piece,),), ((last_episode,),)) = (
-            await self._store.read("SELECT max(number) FROM hour"),
-            await self._store.read("SELECT max(number) FROM denial"),
-        )
         self._pools = [(model, pool) for model, pool in await self._store.read("SELECT DISTINCT model, pool FROM hour")]
-        self.history.begin(now, piece=(last_piece or 0) + 1, episode=(last_episode or 0) + 1)
 
     def poll(self, now: Instant) -> None:
-        """Move on; called once a second."""
-        self.history.advance(now)
+        """Write what is due; called once a second."""
         if self._under_way is None and self._store.available:
             self._write(now, everything=False)
 
     def close(self, now: Instant) -> None:
         """Write all there is; the store is about to be closed."""
-        self.history.advance(now)
         self._write(now, everything=True)
 
     # -- writing -----------------------------------------------------------------------------------------------------
@@ -131,9 +124,9 @@ class HistoryStore:
         if not self._hours and not self._fixed and not self._holds:
             return
         hours = []
-        for course, hour in self._hours:
+        for timeline, hour in self._hours:
             hour.changed = False
-            hours.append(_hour(usage_piece(course, hour)))
+            hours.append(_hour(usage_piece(timeline, hour, now.mono)))
         holds = [Statement(PUT_HOLDS, (json.dumps(self._holds),))] if self._holds else []
         statements = [*hours, *self._fixed, *holds, *self._forgotten(now)]
         self._under_way = done = self._store.write(statements)
@@ -148,50 +141,50 @@ class HistoryStore:
                 hour.changed = True
             return
         self._fixed, self._holds = [], []
-        for course, hour in self._hours:
+        for timeline, hour in self._hours:
             if hour.over and not hour.changed and not hour.open_denials:
-                course.ended.remove(hour)
+                timeline.ended.remove(hour)
 
     def _due(self, now: Instant, *, everything: bool) -> Iterator[tuple[PoolTimeline, UsageInterval]]:
         """Hours that are over and have changed since they were written, and one present hour that is due."""
-        for course in self.history.timelines:
-            for hour in course.ended:
+        for timeline in self.history.timelines:
+            for hour in timeline.ended:
                 if hour.changed:
-                    yield course, hour
+                    yield timeline, hour
         for number, written in sorted(self._written.items(), key=lambda item: item[1]):
             if now.mono - written >= PRESENT_HOUR_EVERY or everything:
                 self._written[number] = now.mono
-                course = self.history.timelines[number]
-                yield course, course.pool_state.interval
+                timeline = self.history.timelines[number]
+                yield timeline, timeline.pool.interval
                 if not everything:
                     return
 
     def _ended(self, *, everything: bool) -> Iterator[Ended]:
         room: float = math.inf if everything else HOLDS_PER_BATCH - len(self._holds)
         offset = self.history.offset
-        for course in self.history.timelines:
-            ended, grouped = course.pool_state.finished_holds, not course.pool_state.terms.binding
+        for timeline in self.history.timelines:
+            ended, grouped = timeline.pool.finished_holds, not timeline.pool.terms.binding
             while ended and room > 0:
                 key, began, end, cause = ended.popleft()
                 room -= 1
                 group = self._number(key[0]) if grouped and isinstance(key, tuple) else None
                 number = self._number(key)
-                yield course.model, course.pool, end + offset, number, began + offset, group, cause
+                yield timeline.model, timeline.name, end + offset, number, began + offset, group, cause
 
     def _number(self, key: Key) -> int:
         return hash((self._salt, key))
 
     def _decided(self) -> Iterator[Statement]:
-        for course in self.history.timelines:
-            finished = course.pool_state.denial_tracker.finished
+        for timeline in self.history.timelines:
+            finished = timeline.pool.denial_tracker.finished
             while finished:
-                yield Statement(PUT_DENIAL, self._denial(course, finished.popleft()))
+                yield Statement(PUT_DENIAL, self._denial(timeline, finished.popleft()))
 
-    def _denial(self, course: PoolTimeline, episode: DenialEpisode) -> DenialRow:
+    def _denial(self, timeline: PoolTimeline, episode: DenialEpisode) -> DenialRow:
         kind, name = episode.asker
         offset = self.history.offset
         return DenialRow(
-            episode.number, course.model, course.pool, episode.began + offset, episode.last + offset, kind, name,
+            episode.number, timeline.model, timeline.name, episode.began + offset, episode.last + offset, kind, name,
             episode.reason, episode.denials, episode.true_denials, episode.granted, episode.wait_seconds,
         )  # fmt: skip
 
@@ -199,7 +192,9 @@ class HistoryStore:
         """One deletion of what is too old, another each time."""
         aged = next(self._aged, None)
         if aged is None:
-            places = dict.fromkeys([*self._pools, *((course.model, course.pool) for course in self.history.timelines)])
+            places = dict.fromkeys(
+                [*self._pools, *((timeline.model, timeline.name) for timeline in self.history.timelines)]
+            )
             before = now.wall - self._keep
             self._aged = iter(
                 [
@@ -219,7 +214,7 @@ class HistoryStore:
         Raises `StoreUnavailable`.
         """
         ((oldest,),) = await self._store.read("SELECT min(start) FROM hour")
-        starts: list[float] = [course.pool_state.interval.start for course in self.history.timelines]
+        starts: list[float] = [timeline.pool.interval.start for timeline in self.history.timelines]
         return min(starts if oldest is None else [*starts, oldest])
 
     async def pieces(self, since: float, until: float, now: Instant) -> AsyncIterator[UsagePiece]:
@@ -227,9 +222,9 @@ class HistoryStore:
 
         Raises `StoreUnavailable`.
         """
-        self.history.advance(now)
         memory = sorted(
-            (piece for piece in self.history.present() if since <= piece.start < until), key=lambda each: each[:2]
+            (piece for piece in self.history.pieces(now.mono) if since <= piece.start < until),
+            key=lambda each: each[:2],
         )
         known = {piece.number for piece in memory}
         waiting = iter(memory)
@@ -268,7 +263,7 @@ class HistoryStore:
             "SELECT * FROM denial WHERE number > ? AND began >= ? ORDER BY number LIMIT ?", (after, since, limit)
         )
         found = {row[0]: DenialRow(*row) for row in rows}
-        memory = [self._denial(course, episode) for course, episode in self.history.episodes()]
+        memory = [self._denial(timeline, episode) for timeline, episode in self.history.episodes()]
         memory += [DenialRow(*each.values) for each in self._fixed if each.sql == PUT_DENIAL]
         found |= {each.number: each for each in memory if each.number > after and each.began >= since}
         return [found[number] for number in sorted(found)[:limit]]
@@ -288,7 +283,7 @@ class HistoryStore:
         recent = [(values[4], values[2], values[5]) for values in fixed]
         recent += [
             (began + offset, ended + offset, self._room(key))
-            for key, began, ended, _ in self.history.ended(model, pool)
+            for key, began, ended, _ in self.history.finished_holds(model, pool)
         ]
         written = {(ended, began) for began, ended, _ in recent}
         yield memory + sorted(recent, key=lambda hold: -hold[1])

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import RegistrationSettings
-from gateway.core.admission.directory import Directory, Token
-from gateway.core.counting.session import utc
+from gateway.core.admission.directory import Directory, digest
+from gateway.core.registration.authentication import KEY_BYTES
+from gateway.core.registration.grant import Grant
 from gateway.core.registration.license_status import ClockReading, LicenseStatus
-from gateway.core.registration.messages import KEY_BYTES, Grant, Installed, request
+from gateway.core.registration.offline import OfflineRequest
 from gateway.core.registration.registrar import Registrar
-from gateway.edge.server.registration import boot_id, boottime, read_key
+from gateway.edge.machine import boot_id, boottime, read_key
+from gateway.edge.storage import rows
 from gateway.edge.storage.audit_log import COMMAND, AuditLog
-from gateway.edge.storage.persistence import END_OPERATOR, PUT_META, license_as_it_is, licenses, operator_row, operators
 from gateway.edge.storage.schema import APPLICATION
-from gateway.edge.storage.store import Statement, Store, StoreRefused
+from gateway.edge.storage.store import Store, StoreRefused
 from gateway.licensing import OFFERS
 
 
@@ -43,9 +44,9 @@ class OfflineStore:
         Raises `StoreUnavailable`.
         """
         await self._journal.open()
-        self.directory.operators.update(await operators(self._store))
-        self.registrar.licenses.update(await licenses(self._store))
-        self.meta.update([(name, text) for name, text in await self._store.read("SELECT name, value FROM meta")])
+        self.directory.operators.update(await rows.read_operators(self._store))
+        self.registrar.licenses.update(await rows.read_licenses(self._store))
+        self.meta.update(await rows.read_meta(self._store))
 
     async def appoint(self, name: str, scope: str) -> str:
         """Give an operator a token; returns the secret.
@@ -53,7 +54,7 @@ class OfflineStore:
         Raises `StoreUnavailable`.
         """
         secret = secrets.token_urlsafe(32)
-        token = self.directory.add_operator_token(name, scope, secret, time.time())
+        token = self.directory.add_operator_token(name, scope, digest(secret), time.time())
         self._journal.add(COMMAND, "operator.added", name, {"fingerprint": token.fingerprint, "scope": scope})
         await self._write(name)
         return secret
@@ -107,7 +108,7 @@ class OfflineStore:
 
     async def _sold(self, serial: str, action: str, detail: Mapping[str, Any] | None = None) -> None:
         self._journal.add(COMMAND, action, serial, detail)
-        await self._journal.write(license_as_it_is(self.registrar, serial))
+        await self._journal.write(rows.license_statements(serial, self.registrar.licenses.get(serial)))
 
     async def request(self, settings: RegistrationSettings) -> dict[str, Any]:
         """Ask for a license that is installed by hand.
@@ -115,9 +116,10 @@ class OfflineStore:
         Raises `StoreUnavailable`.
         """
         server = settings.installation or self.meta.get("installation") or secrets.token_hex(16)
-        kept = {"installation": server, "request": secrets.token_hex(16)}
-        await self._journal.write([Statement(PUT_META, each) for each in kept.items()])
-        return request(server, settings.serial, kept["request"], time.time())
+        nonce = secrets.token_hex(16)
+        kept = {"installation": server, "request": nonce}
+        await self._journal.write([rows.put_meta(key, text) for key, text in kept.items()])
+        return OfflineRequest(server, settings.serial, nonce).to_json(time.time())
 
     async def install(self, settings: RegistrationSettings, answer: Mapping[str, Any]) -> Grant:
         """Install a license that answers the last request; a gateway that is started later goes by it.
@@ -125,22 +127,20 @@ class OfflineStore:
         Raises `Fault`, `KeyRefused` or `StoreUnavailable`.
         """
         key, at = read_key(settings.key_file), ClockReading(time.time(), boottime(), boot_id())
-        standing = LicenseStatus(settings.grace, needed=True)
+        status = LicenseStatus(settings.grace, needed=True)
         if "registration" in self.meta:
             with contextlib.suppress(ValueError, LookupError, TypeError):  # a gateway would not go by it either
-                standing.restore(json.loads(self.meta["registration"]), settings.serial, key, OFFERS, at)
+                status.restore(json.loads(self.meta["registration"]), settings.serial, key, OFFERS, at)
         server = settings.installation or self.meta.get("installation", "")
-        ours = Installed(server, settings.serial, key, self.meta.get("request"), standing.issued)
-        grant, issued = ours.check(answer, OFFERS, max(at.wall, standing.their_time(at)))
-        standing.install(grant, issued, at)
-        document = json.dumps(standing.to_json(settings.serial, key, at.boot_id))
-        self._journal.add(COMMAND, "license.installed", settings.serial, {"issued_at": utc(issued)})
-        await self._journal.write([Statement(PUT_META, ("registration", document))])
-        return grant
+        last_request = OfflineRequest(server, settings.serial, self.meta.get("request"))
+        installed = last_request.install(answer, key, OFFERS, status, at)
+        document = json.dumps(status.to_json(settings.serial, key, at.boot_id))
+        self._journal.add(COMMAND, "license.installed", settings.serial, installed.audit_detail())
+        await self._journal.write([rows.put_meta("registration", document)])
+        return installed.grant
 
     async def _write(self, name: str) -> None:
-        kept: tuple[Token, ...] = self.directory.operators.get(name, ())
-        await self._journal.write([Statement(END_OPERATOR, (name,)), *(operator_row(name, each) for each in kept)])
+        await self._journal.write(rows.put_operator(name, self.directory.operators.get(name, ())))
 
 
 @contextlib.asynccontextmanager

@@ -58,4 +58,8 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
             address TEXT NOT NULL, version TEXT NOT NULL, clones INTEGER NOT NULL,
             PRIMARY KEY (serial, server)) WITHOUT ROWID""",
     ),
+    (
+        # The order in which leases were granted: of equal remaining time the later grant loses first.
+        "ALTER TABLE lease ADD COLUMN number INTEGER NOT NULL DEFAULT 0",
+    ),
 )

@@ -2,8 +2,9 @@
 
 Whatever is to be written joins the current group commit: while one transaction is on its way to the disk, the next one
 gathers, so the price of a sync is shared by everybody who waits for it. A transaction is whole or not at all. The file
-is in WAL mode with `synchronous=FULL`: what was committed survives a loss of power. Queries have a connection of their
-own, so a long report does not hold up a commit.
+is in WAL mode with `synchronous=FULL`: what was committed survives a loss of power. Queries and backups have a
+connection of their own, so a long report does not hold up a commit. A store in memory has one connection for all, which
+they use in turn: a backup queued between BEGIN and COMMIT would wait for ever for the COMMIT behind it.
 
 A write that fails (disk full, locked, read-only, taken away) fails everything that waits for it, and the store is
 unavailable. From then on memory is the truth: `retry` is asked for all of it, again and again, until a commit has made
@@ -87,6 +88,10 @@ class Store:
         self._closing = asyncio.Event()
         self._db: aiosqlite.Connection | None = None
         self._reader: aiosqlite.Connection | None = None
+        self._write_lock = asyncio.Lock()
+        """Held from BEGIN to COMMIT."""
+        self._read_lock = self._write_lock if path == MEMORY else asyncio.Lock()
+        """Held for a query or a backup."""
         self._lock: IO[bytes] | None = None
         self._writer: asyncio.Task[None] | None = None
 
@@ -135,6 +140,11 @@ class Store:
         await reader.execute("PRAGMA query_only=ON")
         return reader
 
+    def _open_reader(self) -> aiosqlite.Connection:
+        if self._reader is None:
+            raise StoreUnavailable("the store is closed")
+        return self._reader
+
     async def close(self) -> None:
         """Write what waits, and close the file; a store that is unavailable is tried once more."""
         if self._writer is not None:
@@ -172,10 +182,8 @@ class Store:
 
         Raises `StoreUnavailable`; `StoreDamaged` where that will not pass.
         """
-        if self._reader is None:
-            raise StoreUnavailable("the store is closed")
         try:
-            async with self._reader.execute(sql, tuple(values)) as cursor:
+            async with self._read_lock, self._open_reader().execute(sql, tuple(values)) as cursor:
                 return [tuple(row) for row in await cursor.fetchall()]
         except (sqlite3.Error, UnicodeError) as fault:
             # Text that is no UTF-8 is an error without a code.
@@ -187,11 +195,10 @@ class Store:
 
         Raises `StoreUnavailable`.
         """
-        if self._reader is None:
-            raise StoreUnavailable("the store is closed")
         try:
             async with aiosqlite.connect(target) as copy:
-                await self._reader.backup(copy)
+                async with self._read_lock:
+                    await self._open_reader().backup(copy)
                 await copy.execute("PRAGMA journal_mode=DELETE")  # one file, which reading leaves alone
         except sqlite3.Error as fault:
             raise StoreUnavailable(str(fault)) from fault
@@ -231,7 +238,9 @@ class Store:
         began, self._began = self._clock(), asyncio.get_running_loop().time()
         try:
             first = [statement for waiting in batch for statement in waiting.statements]
-            await _transaction(db, first + [statement for waiting in batch for statement in waiting.trail])
+            last = [statement for waiting in batch for statement in waiting.trail]
+            async with self._write_lock:
+                await _transaction(db, first + last)
         except sqlite3.Error as fault:
             self._lose(str(fault))
             _fail(batch, str(fault))
@@ -249,8 +258,10 @@ class Store:
         """Make the file the same as memory is now."""
         self._refuse()
         self._rewriting = True
+        everything = list(self._retry())
         try:
-            await _transaction(db, list(self._retry()))
+            async with self._write_lock:
+                await _transaction(db, everything)
         except sqlite3.Error as fault:
             self._rewriting = False
             self._lose(str(fault))

@@ -18,7 +18,9 @@ from gateway.core.registration.agent_protocol import (
     Received,
     Verdict,
 )
-from gateway.core.registration.messages import Grant, Message, genuine, proof, sealed
+from gateway.core.registration.authentication import genuine, proof, sealed
+from gateway.core.registration.grant import Grant
+from gateway.core.registration.messages import Message
 from gateway.licensing import OFFERS
 
 KEY = bytes(range(32))

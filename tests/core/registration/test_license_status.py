@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.registration.authentication import canonical, mac
+from gateway.core.registration.grant import Grant, LicensableModel
 from gateway.core.registration.license_status import (
     GRANTING,
     PACE,
@@ -20,7 +22,6 @@ from gateway.core.registration.license_status import (
     LicenseStatus,
     skew,
 )
-from gateway.core.registration.messages import Grant, LicensableModel, canonical, mac
 from gateway.licensing import OFFERS
 
 KEY = bytes(range(32))

@@ -29,8 +29,9 @@ from hypothesis.stateful import (
 )
 
 from gateway.core.registration.agent_protocol import UNTRUSTED, AgentConversation, Phase, Received, Verdict
+from gateway.core.registration.authentication import sealed
 from gateway.core.registration.license_status import GRANTING, ClockReading, LicenseState, LicenseStatus
-from gateway.core.registration.messages import Message, sealed
+from gateway.core.registration.messages import Message
 from gateway.core.registration.registrar import Registrar, RegistrarConversation, Reply
 from gateway.licensing import OFFERS
 

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.core.registration.agent_protocol import AgentConversation, Received, Verdict
-from gateway.core.registration.messages import Grant, Message, canonical, genuine, mac, proof, sealed
+from gateway.core.registration.authentication import canonical, genuine, mac, proof, sealed
+from gateway.core.registration.grant import Grant
+from gateway.core.registration.messages import Message
 from gateway.core.registration.registrar import (
     MAX_INSTALLATIONS,
     ConversationStep,

@@ -17,14 +17,18 @@ def version_2(command: int, family: int, body: bytes, *, version: int = 2, size:
 
 
 V4 = ipaddress.ip_address("203.0.113.7").packed + ipaddress.ip_address("192.0.2.1").packed + b"\x30\x39\x10\xd3"
+MAPPED = ipaddress.ip_address("::ffff:203.0.113.7").packed * 2 + b"\x30\x39\x10\xd3"
 V6 = ipaddress.ip_address("2001:db8::7").packed + ipaddress.ip_address("2001:db8::1").packed + b"\x30\x39\x10\xd3"
 GOOD = [
     (b"PROXY TCP4 203.0.113.7 192.0.2.1 12345 4307\r\n", "203.0.113.7"),
     (b"PROXY TCP6 2001:DB8::7 2001:db8::1 12345 4307\r\n", "2001:db8::7"),
+    (b"PROXY TCP6 ::ffff:203.0.113.7 ::ffff:192.0.2.1 12345 4307\r\n", "203.0.113.7"),
+    (b"PROXY TCP6 0:0:0:0:0:FFFF:CB00:7107 ::ffff:192.0.2.1 12345 4307\r\n", "203.0.113.7"),
     (b"PROXY UNKNOWN\r\n", None),
     (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", None),
     (version_2(1, 1, V4), "203.0.113.7"),
     (version_2(1, 2, V6), "2001:db8::7"),
+    (version_2(1, 2, MAPPED), "203.0.113.7"),
     (version_2(1, 1, V4 + b"\x03\x00\x04\x01\x02\x03\x04"), "203.0.113.7"),
     (version_2(0, 0, b""), None),
     (version_2(0, 1, V4), None),

@@ -77,7 +77,7 @@ async def test_an_account_that_is_deleted_before_it_is_durable_was_registered_al
     serve: Serve, tmp_path: Path
 ) -> None:
     house = await serve(store__path=tmp_path / "t.db")
-    accounts = house.runtime.directory.accounts
+    accounts = house.runtime.state.directory.accounts
     async with broken(house, "stalled"):
         put = asyncio.create_task(house.http("PUT", "/api/accounts/ann"))
         await stuck(house)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.reporting import audit_chain
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from tests.conftest import Serve
 
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.edge.api import authorization
 from gateway.edge.api.authorization import Allowance, OperatorTokenRequired
 from gateway.edge.gateway import Gateway
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from gateway.edge.storage.offline_store import offline_store
 from gateway.edge.storage.store import StoreRefused
 from tests.conftest import Serve, settings_of
@@ -173,20 +173,6 @@ def test_an_allowance_forgets_who_has_been_quiet_longest() -> None:
     assert allowance.wait("a", 1.0) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:192.0.2.7", "::ffff:192.0.2.7"),
-        ("", ""),
-    ],
-)
-def test_attempts_are_counted_by_who_one_machine_can_be(address: str, counted: str) -> None:
-    assert authorization._network(address) == counted
-
-
 # -- other sites -------------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +184,7 @@ async def test_what_a_form_can_send_is_not_taken(kind: str, body: bytes, serve: 
     await ask("PUT", "/api/accounts/ann")
     status, _, told = await ask("POST", "/api/accounts/ann/token", data=body, headers={"Content-Type": kind})
     assert (status, told["error"]) == (400, "malformed")
-    assert house.runtime.directory.accounts["ann"] == ()
+    assert house.runtime.state.directory.accounts["ann"] == ()
 
 
 async def test_a_body_says_that_it_is_json(serve: Serve) -> None:

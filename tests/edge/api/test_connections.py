@@ -51,7 +51,7 @@ async def test_paging_gives_everybody_exactly_once_though_people_come_and_go(ser
         if len(pages) == 1:  # who was shown goes; so the next page must not begin by counting
             await wires[99].close()
             await wires[0].close()
-            await until(lambda: len(house.runtime.admission.sessions) == 248)
+            await until(lambda: len(house.runtime.state.sessions) == 248)
     assert [len(page) for page in pages] == [100, 100, 50]
     assert len({each for page in pages for each in page}) == 250
     _, count = await house.http("GET", "/api/connections/count")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.licensing import MODELS
 from tests.conftest import Serve
 
 
@@ -12,7 +13,8 @@ async def test_the_license_lists_every_model_with_its_pools(serve: Serve) -> Non
     status, license = await house.http("GET", "/api/license")
     assert status == 200
     assert (license["model"], license["edition"], license["enforce"]) == ("trueconf", "server", True)
-    assert license["models"].keys() == {"epop", "nefsis-concurrent", "nefsis-named", "trueconf", "floating"}
+    assert license["models"].keys() == license["titles"].keys() == MODELS.keys()
+    assert license["titles"]["epop"] == {"title": "e/pop", "pools": {"concurrent": "Concurrent users"}}
     trueconf = license["models"]["trueconf"]["pools"]
     assert trueconf.keys() == {"online", "pro", "guest", "gateway"}
     assert trueconf["pro"] == {

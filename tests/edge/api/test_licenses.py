@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.edge.gateway import running
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from gateway.edge.storage import store
 from tests.conftest import House, License, Serve, settings_of, until
 from tests.edge.conftest import Call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Serve
+from tests.conftest import Serve, redistribute
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ async def test_what_is_not_there_or_not_allowed_says_so(
 async def test_pro_licenses_are_shown_and_a_temporary_one_is_revoked(serve: Serve) -> None:
     house = await serve(license__model="trueconf", license__trueconf__pro=3)
     await house.http("PUT", "/api/groups/staff", json={"accounts": ["zoe"], "permanent": True})
-    house.runtime.redistribute(house.runtime.now())
+    redistribute(house)
     ann, bob = await house.welcomed(account="ann"), await house.welcomed(account="bob")
     await ann.ask("join", conference="c")
     await bob.ask("join", conference="c")

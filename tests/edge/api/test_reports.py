@@ -12,7 +12,7 @@ import pytest
 from config.loader import load
 from gateway.core.counting.usage import HOUR
 from gateway.edge.gateway import running
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from gateway.edge.storage.store import StoreUnavailable
 from tests.conftest import FREE_PORTS, House, Serve, until
 
@@ -37,7 +37,7 @@ class Hands:
 async def look(house: House) -> None:
     """Let a second pass in the archive, and what it writes become durable."""
     archive = house.runtime.history_store
-    archive.poll(house.runtime.now())
+    archive.poll(house.runtime.tick())
     await until(lambda: archive._under_way is None)
 
 
@@ -67,7 +67,7 @@ async def left(house: House, account: str | None, seconds: float, hands: Hands, 
     hands.move(seconds)
     await wire.ask("leave", conference=room)
     await wire.close()
-    await until(lambda: not house.runtime.admission.sessions.by_number)
+    await until(lambda: not house.runtime.state.sessions.by_number)
 
 
 async def test_history_tells_every_pool_by_hour(serve: Serve) -> None:
@@ -198,7 +198,7 @@ async def test_sizing_says_what_the_traffic_would_have_needed(serve: Serve) -> N
     assert (pool["limit"], pool["peak"], pool["seats"], pool["demands"], pool["turned_away"]) == (3, 3, 4, 4, 1)
     assert found["epop"]["says"] == "e/pop: 4 users"
     assert found["nefsis-named"]["says"] == "Nefsis 1 × 25: not possible, 2 hosts"  # noqa: RUF001 - as it is written
-    assert found["trueconf"]["says"] == "TrueConf: 3 PRO / 4 online / 0 guest / 0 gateway"
+    assert found["trueconf"]["says"] == "TrueConf: 3 PRO / 4 online / 0 guests / 0 gateway connections"
     participants = found["nefsis-named"]["pools"][1]
     assert (participants["seats"], participants["seats_each"]) == (None, 2)
 

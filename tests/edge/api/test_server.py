@@ -179,7 +179,7 @@ async def test_a_fault_of_ours_is_500_and_in_the_log(
     house = await serve()
     await house.welcomed(account="ann")
     with monkeypatch.context() as broken:
-        broken.setattr(house.runtime, "kick", None)
+        broken.setattr(house.runtime, "act", None)
         status, body = await house.http("DELETE", "/api/accounts/ann/connections")
     assert (status, body["error"]) == (500, "internal")
     assert "DELETE /api/accounts/ann/connections failed" in caplog.text

@@ -15,6 +15,8 @@ from tests.edge.raw import Peer
 
 MARKUP = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "DOMParser")
 KEPT = ("localStorage", "sessionStorage", "document.cookie", "indexedDB")
+KEEPERS = {"theme.js": {"localStorage"}}
+"""What a module may keep in the browser: the choice of light or dark."""
 
 
 async def told(house: House, path: str, **headers: str) -> tuple[int, Any, bytes]:
@@ -70,7 +72,14 @@ def test_the_front_refers_to_our_own_files_and_has_nothing_inline() -> None:
 @pytest.mark.parametrize("name", [name for name in static_files.read() if name.endswith(".js")])
 def test_nothing_that_is_told_becomes_markup_and_nothing_is_kept(name: str) -> None:
     text = static_files.read()[name].body.decode()
-    assert [word for word in (*MARKUP, *KEPT) if word in re.sub(r"/\*.*?\*/|//.*", "", text, flags=re.S)] == []
+    found = {word for word in (*MARKUP, *KEPT) if word in re.sub(r"/\*.*?\*/|//.*", "", text, flags=re.S)}
+    assert found == KEEPERS.get(name, set())
+
+
+@pytest.mark.parametrize("name", [name for name in static_files.read() if name.endswith(".js")])
+def test_a_module_keeps_no_state(name: str) -> None:
+    """State is an object's, made when a view is opened and gone with it."""
+    assert re.findall(r"^(?:export )?(?:let|var)\b.*", static_files.read()[name].body.decode(), re.M) == []
 
 
 @pytest.mark.parametrize("name", list(static_files.read()))

@@ -51,7 +51,7 @@ async def refusal(house: House, transport: str, address: str = "127.0.0.1") -> d
         }
 
 
-async def only(listener: listeners.Listener) -> Connection:
+async def only(listener: listeners.Listener[Connection]) -> Connection:
     """The one connection of a door, once it is there."""
     await until(lambda: bool(listener.connections))
     (connection,) = listener.connections
@@ -85,16 +85,18 @@ async def test_above_max_connections_a_client_is_refused_politely_and_the_others
 
 async def test_max_connections_never_exceeds_the_open_files_less_a_reserve(serve: Serve) -> None:
     house = await serve(files=200, listen__max_connections=5000)
-    assert house.runtime.max_connections == 200 - 64
+    assert house.runtime.budget.max_connections == 200 - 64
 
 
 async def test_exactly_max_connections_that_come_at_once_are_let_in(serve: Serve) -> None:
-    house = await serve(listen__max_connections=150)
+    house = await serve(listen__max_connections=20)
+    for _ in range(17):
+        await house.welcomed()
     with contextlib.ExitStack() as stack:
-        for each in knocks(house.tcp, 151):
+        for each in knocks(house.tcp, 4):
             stack.enter_context(each)
-        await until(lambda: len(house.runtime.tcp.connections) + sum(rejected(house).values()) == 151)
-        assert len(house.runtime.tcp.connections) == 150
+        await until(lambda: len(house.runtime.tcp.connections) + sum(rejected(house).values()) == 21)
+        assert len(house.runtime.tcp.connections) == 20
         assert rejected(house) == {"too_many_connections": 1}
 
 
@@ -118,21 +120,82 @@ async def test_one_address_that_knocks_often_at_once_gets_exactly_its_share(serv
         await until(lambda: len(house.runtime.tcp.connections) + sum(rejected(house).values()) == 80)
         assert rejected(house) == {"too_many_connections": 10}
     await until(lambda: not house.runtime.tcp.connections)
-    assert house.runtime.tcp.by_address == {}
+    assert house.runtime.tcp.connections.by_address == {}
 
 
 @BOTH
-async def test_those_who_have_not_said_hello_are_limited_apart(transport: str, serve: Serve, peer: Connect) -> None:
+async def test_those_who_have_not_said_hello_are_limited_at_each_listener(
+    transport: str, serve: Serve, peer: Connect
+) -> None:
     house = await serve(listen__max_pending=2)
-    silent = await peer(house, "tcp")
-    await peer(house, "websocket", bare=True)
-    await until(lambda: sum(len(listener.pending) for listener in house.runtime.client_listeners) == 2)
+    silent = [await peer(house, transport, f"127.0.0.{number}", bare=True) for number in (2, 3)]
+    listener = house.runtime.tcp if transport == "tcp" else house.runtime.websocket
+    await until(lambda: len(listener.connections.pending) == 2)
     told = await refusal(house, transport)
     assert told["reason"] == "rate_limited"
     assert told["retry_after_seconds"] == 1
-    await silent.say(HELLO)
-    assert (await silent.hear())["type"] == "welcome"
+    await house.welcomed("websocket" if transport == "tcp" else "tcp")
+    if isinstance(silent[0], WebSocketPeer):
+        assert " 101 " in await silent[0].upgrade()
+    await silent[0].say(HELLO)
+    assert (await silent[0].hear())["type"] == "welcome"
     await house.welcomed(transport)
+
+
+@BOTH
+async def test_one_address_may_have_as_many_who_have_not_said_hello_as_there_are_places_left(
+    transport: str, serve: Serve, peer: Connect
+) -> None:
+    house = await serve(listen__max_pending=4)
+    silent = [await peer(house, transport, "127.0.0.2", bare=True) for _ in range(2)]
+    listener = house.runtime.tcp if transport == "tcp" else house.runtime.websocket
+    await until(lambda: len(listener.connections.pending) == 2)
+    assert (await refusal(house, transport, "127.0.0.2"))["reason"] == "rate_limited"
+    await house.welcomed(transport)
+    if isinstance(silent[0], WebSocketPeer):
+        assert " 101 " in await silent[0].upgrade()
+    await silent[0].say(HELLO)
+    assert (await silent[0].hear())["type"] == "welcome"
+    await house.welcomed(transport, "127.0.0.2")
+
+
+async def test_many_idle_sockets_at_one_listener_keep_nobody_out_at_it_or_at_the_others(serve: Serve) -> None:
+    house = await serve(listen__max_connections=384, listen__accept_rate=0)
+    ports = {"tcp": house.tcp, "registrar": house.gateway.ports()["registrar"] or 0}
+    with contextlib.ExitStack() as stack:
+        for port in ports.values():
+            for number in range(600):
+                source = (f"127.0.0.{2 + number % 5}", 0)
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE, source))
+        await until(lambda: sum(rejected(house).values()) == 600 - 5 * 16)
+        assert house.runtime.tcp.connections.waiting == 5 * 16, "of the places each has what is left: a sixth"
+        assert house.runtime.registrar.listener.connections.waiting == 5 * 16
+        for transport in ("tcp", "websocket"):
+            for _ in range(20):
+                await house.welcomed(transport)
+    await until(lambda: not house.runtime.tcp.connections.pending)
+
+
+async def test_those_who_say_nothing_never_take_more_than_a_quarter_of_the_connections(serve: Serve) -> None:
+    house = await serve(listen__max_connections=40, listen__accept_rate=0)
+    with contextlib.ExitStack() as stack:
+        for number in range(30):
+            stack.enter_context(socket.create_connection(("127.0.0.1", house.tcp), PATIENCE, (f"127.0.1.{number}", 0)))
+        await until(lambda: rejected(house) == {"rate_limited": 20})
+        assert house.runtime.tcp.connections.waiting == 10
+        await house.welcomed("websocket")
+
+
+async def test_a_proxy_is_no_crowd_but_the_client_that_it_names_may_be_one(serve: Serve, peer: Connect) -> None:
+    house = await serve(listen__proxy_protocol_from='["127.0.0.1/32"]', listen__max_pending=4)
+    first, second, third = [await peer(house) for _ in range(3)]
+    await until(lambda: house.runtime.tcp.connections.waiting == 3)
+    await first.send(HEADERS["version 1, IPv4"][0])
+    await until(lambda: len(house.runtime.tcp.connections) == 1)
+    await second.send(HEADERS["version 1, IPv4 in IPv6"][0])
+    assert [each["reason"] for each in await second.gone()] == ["rate_limited"]
+    await third.send(HEADERS["version 1, IPv6"][0] + HELLO + b"\n")
+    assert (await third.hear())["type"] == "welcome"
 
 
 @BOTH
@@ -155,7 +218,7 @@ async def test_without_an_accept_rate_a_crowd_is_let_in(serve: Serve) -> None:
 
 
 async def test_a_turn_of_the_loop_accepts_one_batch_and_no_more(serve: Serve) -> None:
-    house = await serve()
+    house = await serve(files=4096)
     listener = house.runtime.tcp
     with contextlib.ExitStack() as stack:
         for each in knocks(house.tcp, 150):
@@ -164,7 +227,7 @@ async def test_a_turn_of_the_loop_accepts_one_batch_and_no_more(serve: Serve) ->
         async with asyncio.timeout(5):
             while taken[-1] < 150:
                 await asyncio.sleep(0)
-                taken.append(listener.held)
+                taken.append(listener.connections.held)
         steps = [after - before for before, after in pairwise(taken)]
         assert max(steps) == listeners.ACCEPT_BATCH
         assert min(steps) >= 0
@@ -179,9 +242,9 @@ async def test_nobody_is_counted_twice_while_coming_in(serve: Serve) -> None:
             stack.enter_context(each)
         while len(listener.connections) < 60:
             await asyncio.sleep(0)
-            assert listener.held in {0, 60}
-            assert listener.waiting == listener.held
-        assert not listener.arriving
+            assert listener.connections.held in {0, 60}
+            assert listener.connections.waiting == listener.connections.held
+        assert not listener.connections.arriving
 
 
 async def test_accepted_sockets_have_keepalive_inside_the_heartbeat_timeout(serve: Serve, peer: Connect) -> None:
@@ -218,10 +281,10 @@ async def test_a_door_that_closes_lets_go_of_sockets_that_were_on_their_way_in(s
         clients = [stack.enter_context(each) for each in knocks(house.tcp, 3)]
         listener = house.runtime.tcp
         listener._accept()
-        assert len(listener.arriving) == 3
+        assert len(listener.connections.arriving) == 3
         listener.close()
         await listener.finish()
-        assert not listener.arriving
+        assert not listener.connections.arriving
         assert [client.recv(1) for client in clients] == [b"", b"", b""]
 
 
@@ -268,6 +331,8 @@ HEADERS = {
     "version 1, IPv6": (b"PROXY TCP6 2001:db8::7 2001:db8::1 40000 4307\r\n", "2001:db8::7"),
     "version 2, IPv4": (version_2("203.0.113.8"), "203.0.113.8"),
     "version 2, IPv6": (version_2("2001:db8::8"), "2001:db8::8"),
+    "version 1, IPv4 in IPv6": (b"PROXY TCP6 ::ffff:203.0.113.7 ::ffff:198.51.100.1 40000 4307\r\n", "203.0.113.7"),
+    "version 2, IPv4 in IPv6": (version_2("::ffff:203.0.113.8"), "203.0.113.8"),
     "version 2, extensions": (version_2("203.0.113.9", extra=b"\x03\x00\x04abcd"), "203.0.113.9"),
     "version 1, a health check": (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
     "version 2, a health check": (version_2("203.0.113.8", command=0), "127.0.0.1"),
@@ -320,7 +385,7 @@ async def test_a_listed_proxy_without_a_header_is_refused(begin: bytes, serve: S
     await client.send(begin)
     assert await client.rest() == b""
     assert rejected(house) == {"handshake": 1}
-    assert not house.runtime.tcp.held
+    assert not house.runtime.tcp.connections.held
 
 
 async def test_a_listed_proxy_that_hangs_up_before_its_header_leaves_nothing(serve: Serve, peer: Connect) -> None:
@@ -329,7 +394,7 @@ async def test_a_listed_proxy_that_hangs_up_before_its_header_leaves_nothing(ser
     await client.send(b"PROXY TC")
     await client.close()
     await until(lambda: rejected(house) == {"handshake": 1})
-    assert not house.runtime.tcp.held
+    assert not house.runtime.tcp.connections.held
 
 
 async def test_a_listed_proxy_has_until_the_hello_deadline_for_its_header(serve: Serve, peer: Connect) -> None:
@@ -346,7 +411,7 @@ async def test_others_than_listed_proxies_name_nobody(serve: Serve, peer: Connec
     await forger.send(HEADERS["version 1, IPv4"][0])
     (error,) = await forger.gone()
     assert error["code"] == "malformed"
-    await until(lambda: not house.runtime.tcp.held)
+    await until(lambda: not house.runtime.tcp.connections.held)
     honest = await peer(house)
     await honest.say(HELLO)
     assert (await honest.hear())["type"] == "welcome"
@@ -360,8 +425,10 @@ async def test_the_limit_of_an_address_is_that_of_the_proxied_one(serve: Serve, 
         await client.send(HEADERS[name][0] + HELLO + b"\n")
         assert (await client.hear())["type"] == "welcome"
     crowd = [await peer(house) for _ in range(3)]
-    for client in crowd:
-        await client.send(HEADERS["version 1, IPv4"][0])
+    for client, name in zip(
+        crowd, ("version 1, IPv4", "version 1, IPv4 in IPv6", "version 2, IPv4 in IPv6"), strict=True
+    ):
+        await client.send(HEADERS[name][0])
     assert [(await client.gone())[0]["reason"] for client in crowd] == ["too_many_connections"] * 3
 
 
@@ -376,7 +443,7 @@ async def test_tls_is_spoken_on_both_doors(transport: str, serve: Serve, greet: 
     assert await client.hear() == {"type": "ack", "seq": 7}
     await client.say(b'{"type":"bye"}')
     assert await client.gone() == []
-    await until(lambda: not any(listener.held for listener in house.runtime.client_listeners))
+    await until(lambda: not any(listener.connections.held for listener in house.runtime.client_listeners))
     listener = house.runtime.tcp if transport == "tcp" else house.runtime.websocket
     assert listener.closed == {"bye": 1}
 
@@ -393,7 +460,7 @@ async def test_a_plain_client_at_a_tls_door_does_no_harm(
     await until(lambda: rejected(house) == {"handshake": 1})
     await honest.say(b'{"type":"heartbeat"}')
     assert (await honest.hear())["type"] == "ack"
-    assert sum(listener.held for listener in house.runtime.client_listeners) == 1
+    assert sum(listener.connections.held for listener in house.runtime.client_listeners) == 1
 
 
 @BOTH
@@ -402,13 +469,13 @@ async def test_a_tls_handshake_has_a_deadline(transport: str, serve: Serve, peer
     silent = await peer(house, transport, bare=True)
     assert await silent.rest() == b""
     assert rejected(house) == {"handshake": 1}
-    assert not any(listener.held for listener in house.runtime.client_listeners)
+    assert not any(listener.connections.held for listener in house.runtime.client_listeners)
 
 
 async def test_a_tls_handshake_counts_as_pending(serve: Serve, peer: Connect) -> None:
     house = await serve(listen__max_pending=1, **TLS)
     await peer(house)
-    await until(lambda: house.runtime.tcp.waiting == 1)
+    await until(lambda: house.runtime.tcp.connections.waiting == 1)
     refused = await peer(house)
     assert await refused.rest() == b""
     assert rejected(house) == {"rate_limited": 1}
@@ -433,10 +500,10 @@ async def test_behind_a_proxy_tls_begins_after_the_header(serve: Serve, trust: s
     secured = await loop.start_tls(transport, transport.get_protocol(), trust, server_hostname="localhost")
     assert secured is not None
     secured.write(HELLO + b"\n")
-    await until(lambda: bool(len(house.runtime.admission.sessions)))
+    await until(lambda: bool(len(house.runtime.state.sessions)))
     assert [each.address for each in house.runtime.connections()] == ["203.0.113.8"]
     secured.abort()
-    await until(lambda: not house.runtime.tcp.held)
+    await until(lambda: not house.runtime.tcp.connections.held)
 
 
 async def test_what_a_turned_away_client_hears_is_one_json_object(serve: Serve) -> None:

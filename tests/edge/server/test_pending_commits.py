@@ -284,7 +284,7 @@ async def test_another_device_of_the_account_hears_nothing_of_a_license_that_is_
         unavailable(await pc.hear())
         unavailable(await phone.hear())
     await tablet.close()
-    await until(lambda: len(house.runtime.admission.sessions) == 2)
+    await until(lambda: len(house.runtime.state.sessions) == 2)
     assert await counted(house) == before
     await recovered(house)
 
@@ -315,9 +315,9 @@ async def test_of_a_client_that_has_gone_nothing_stays(how: str, transport: str,
         ann = await house.welcomed(transport, account="ann")
         await ann.say("join", conference="a")
         await ann.say("leave", conference="a")
-        await until(lambda: bool(house.runtime.pending_replies) or bool(house.runtime.admission.refusals))
+        await until(lambda: bool(house.runtime.pending_replies) or bool(house.runtime.state.refusals))
         await ann.drop()
-        await until(lambda: len(house.runtime.admission.sessions) == 1)
+        await until(lambda: len(house.runtime.state.sessions) == 1)
         await until(lambda: not house.runtime.pending_replies)
         assert await counted(house) == before
     await recovered(house)
@@ -332,7 +332,7 @@ async def test_a_client_that_has_gone_before_the_commit_has_its_license(open_hou
         await ann.say("join", conference="a")
         await stuck(house)
         await ann.drop()
-        await until(lambda: not len(house.runtime.admission.sessions))
+        await until(lambda: not len(house.runtime.state.sessions))
     await recovered(house)
     ((account, (kind, expires)),) = leases(tmp_path / "store.db").items()
     assert (account, kind) == ("ann", "temporary")

@@ -30,9 +30,9 @@ def counted(house: House) -> dict[str, int]:
 
 async def empty(house: House) -> None:
     """Wait until nobody is at the registrar's door."""
-    await until(lambda: not house.runtime.registrar.listener.held)
-    assert not house.runtime.registrar.listener.pending
-    assert not house.runtime.registrar._connections
+    await until(lambda: not house.runtime.registrar.listener.connections.held)
+    assert not house.runtime.registrar.listener.connections.pending
+    assert not house.runtime.registrar.listener.connections.connected
     assert not house.runtime.registrar.registrar.talks
 
 
@@ -177,10 +177,9 @@ async def test_who_hangs_up_before_the_answer_is_written_leaves_nothing(serve: S
 async def test_agents_that_have_proven_nothing_are_pending_like_clients(serve: Serve, call: Call) -> None:
     house = await serve(listen__max_pending=2)
     key = await sold(house)
-    first = await call(house, key)
+    first, silent = await call(house, key), await call(house, address="127.0.0.2")
     await first.challenged()
-    silent = await house.connect()
-    await until(lambda: len(house.runtime.tcp.pending) == 1)
+    await until(lambda: len(house.runtime.registrar.listener.connections.pending) == 2)
     assert await (await call(house)).gone() == [{"type": "refused", "reason": "rate_limited"}]
     await first.utter(first.proof())
     assert (await first.hear())["type"] == "registered"

@@ -320,7 +320,7 @@ async def test_what_is_no_verification_does_not_prove_life(serve: Serve, call: C
     await agent.registered()
     house.runtime.advance(110)
     await agent.send(b'{"type":"verify","seq":1')
-    await until(lambda: all(each.tail for each in house.runtime.registrar.listener.connections))  # type: ignore[attr-defined]
+    await until(lambda: all(each.tail for each in house.runtime.registrar.listener.connections))
     house.runtime.advance(11)
     assert await agent.hear() == {}
 

@@ -66,9 +66,7 @@ async def test_the_whole_life(transport: str, run: Run, registrar: RawRegistrar,
         assert 'tallygate_registration_state{state="expired"} 1.0' in metrics
         found = metrics.partition("\ntallygate_registration_shutdown_timestamp_seconds ")[2]
         assert float(found.partition("\n")[0]) == START + GRACE
-        assert house.runtime.admission.primary.pools["pro"].used == 1, (
-            "a PRO license lasts as long as it was leased for"
-        )
+        assert house.runtime.state.primary.pools["pro"].used == 1, "a PRO license lasts as long as it was leased for"
         await client.close()
         await second.close()
 
@@ -237,7 +235,7 @@ async def test_the_license_replaces_what_is_configured_and_a_lower_limit_drops_n
         wires = [await house.welcomed(account=f"a{number}", device=f"d{number}") for number in range(3)]
         caller.close()
         await registered(house, registrar, **PAID, limits={"online": 1})
-        await until(lambda: house.runtime.admission.primary.pools["online"].terms.limit == 1)
+        await until(lambda: house.runtime.state.primary.pools["online"].terms.limit == 1)
         for wire in wires:
             assert (await wire.ask("heartbeat"))["type"] == "ack"
         refused = await (await house.connect()).hello(account="late")
@@ -250,7 +248,7 @@ async def test_the_license_may_be_of_another_model_from_now_on(run: Run, registr
         wire = await house.welcomed(account="ann")
         caller.close()
         await registered(house, registrar, model="epop", edition="", limits={"concurrent": 7})
-        await until(lambda: house.runtime.admission.primary.model.name == "epop")
+        await until(lambda: house.runtime.state.primary.model.name == "epop")
         _, told = await house.http("GET", "/api/license")
         assert (told["model"], limits(told)) == ("epop", {"concurrent": 7})
         assert (await wire.ask("join", conference="c"))["type"] == "joined"
@@ -273,7 +271,7 @@ async def test_a_reload_keeps_the_limits_of_the_license(
             store__path=store,
         )
         house.gateway.reload(settings)
-        assert house.runtime.tcp.burst == 99
+        assert house.runtime.tcp.limits.burst == 99
         assert limits((await house.http("GET", "/api/license"))[1])["pro"] == 5
 
 

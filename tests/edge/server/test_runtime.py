@@ -12,8 +12,8 @@ import pytest
 
 from gateway.core.counting.session import Session
 from gateway.core.wire.close_codes import ENDINGS
+from gateway.edge.machine import Clock
 from gateway.edge.server.connection import Connection
-from gateway.edge.server.runtime import Clock
 from gateway.edge.server.ticker import TICK
 from tests.conftest import House, Serve, until
 from tests.edge.conftest import Connect
@@ -49,15 +49,19 @@ def listener_of(house: House, transport: str) -> Any:
 def empty(house: House) -> bool:
     """Whether nothing of any client is left."""
     runtime = house.runtime
-    admission = runtime.admission
+    admission = runtime.state
     seats = [book.used for ledger in admission.ledgers for book in ledger.pools.values()]
     held = [
         *(
             len(held)
             for listener in runtime.client_listeners
-            for held in (listener.connections, listener.pending, listener.arriving, listener.by_address)
+            for held in (
+                listener.connections,
+                listener.connections.arriving,
+                listener.connections.by_address,
+            )
         ),
-        *(len(view) for view in (runtime.timer_wheel, runtime.resumable, admission.conferences.by_id)),
+        *(len(view) for view in (runtime.timer_wheel, runtime.state.resumable, admission.conferences.by_id)),
         *(len(view) for view in (admission.sessions, admission.sessions.by_account, admission.sessions.by_device)),
     ]
     return not any(held) and not any(seats)
@@ -162,7 +166,7 @@ async def fall_silent(house: House, _: Peer, __: str) -> None:
 async def come_again(house: House, _: Peer, transport: str) -> None:
     again = await house.welcomed(transport, account="ann", device="laptop")
     await again.drop()
-    await until(lambda: len(house.runtime.admission.sessions) == 0)
+    await until(lambda: len(house.runtime.state.sessions) == 0)
 
 
 async def speak_nonsense(_: House, peer: Peer, __: str) -> None:
@@ -175,7 +179,7 @@ async def flood(house: House, peer: Peer, transport: str) -> None:
     await until(lambda: listener_of(house, transport).heartbeats > 0)
     for _ in range(120):
         await peer.say(BEAT)
-    await until(lambda: len(house.runtime.admission.sessions) == 0)
+    await until(lambda: len(house.runtime.state.sessions) == 0)
 
 
 async def never_read(house: House, peer: Peer, _: str) -> None:
@@ -245,14 +249,14 @@ async def test_an_end_has_its_cause_frees_every_seat_and_leaves_nothing(
     await arrive(client, state)
     await ENDS[cause](house, client, transport)
     await client.close()
-    await until(lambda: not any(listener.held for listener in house.runtime.client_listeners))
+    await until(lambda: not any(listener.connections.held for listener in house.runtime.client_listeners))
     closed = dict(listener_of(house, transport).closed)
     assert closed.pop(cause) == 1
     assert set(closed) <= ({"closed", "reset"} if cause == "replaced" else set())
-    for account in [str(key) for key in house.runtime.admission.primary.pools["pro"].leases]:
+    for account in [str(key) for key in house.runtime.state.primary.pools["pro"].leases]:
         if cause != "account_deleted":
             await house.http("DELETE", f"/api/pro/{account}")
-    hosts = next(ledger for ledger in house.runtime.admission.ledgers if ledger.model.start_pool)
+    hosts = next(ledger for ledger in house.runtime.state.ledgers if ledger.model.start_pool)
     for account in [str(key) for key in hosts.pools["hosts"].leases]:
         await house.http("DELETE", f"/api/hosts/{account}")
     if cause != "account_deleted" or state != "in a conference":  # a deleted account's lease runs out by itself
@@ -268,10 +272,10 @@ async def test_the_causes_before_a_session(transport: str, serve: Serve, peer: C
     (denied,) = await refused.gone()
     assert (denied["reason"], denied["pool"], denied["used"], denied["limit"]) == ("pool_full", "online", 1, 1)
     silent: Peer = await peer(house, transport)
-    await until(lambda: listener_of(house, transport).waiting == 1)
+    await until(lambda: listener_of(house, transport).connections.waiting == 1)
     house.runtime.advance(5 * SECOND)
     assert (await silent.gone())[-1]["reason"] == "hello_timeout"
-    await until(lambda: sum(listener.held for listener in house.runtime.client_listeners) == 1)
+    await until(lambda: sum(listener.connections.held for listener in house.runtime.client_listeners) == 1)
     assert listener_of(house, transport).closed == {"denied": 1, "hello_timeout": 1}
 
 
@@ -283,7 +287,7 @@ async def test_seats_are_free_the_moment_the_gateway_knows(serve: Serve, greet: 
     second = await house.welcomed()
     assert (await second.ask("join", conference="c"))["reason"] == "pool_full"
     first.reset()
-    await until(lambda: len(house.runtime.admission.sessions) == 1)
+    await until(lambda: len(house.runtime.state.sessions) == 1)
     assert (await second.ask("join", conference="c"))["type"] == "joined"
 
 
@@ -300,15 +304,15 @@ async def test_nobody_who_left_is_kept_in_memory_and_no_cycle_needs_the_collecto
                 wires.append(wire)
         for number, wire in enumerate(wires):
             await (wire.drop() if number % 2 else wire.close())
-        await until(lambda: not any(listener.held for listener in house.runtime.client_listeners))
-        assert not len(house.runtime.admission.sessions)
+        await until(lambda: not any(listener.connections.held for listener in house.runtime.client_listeners))
+        assert not len(house.runtime.state.sessions)
         assert not len(house.runtime.timer_wheel)
         await asyncio.sleep(0)
         gc.unfreeze()
         alive = [each for each in gc.get_objects() if isinstance(each, Connection | Session)]
         kept = [each.account for each in alive if isinstance(each, Session)]
         assert [account for account in kept if account is not None and account.startswith("left-")] == []
-        assert [each for each in alive if isinstance(each, Connection) and each.listener.runtime is house.runtime] == []
+        assert [each for each in alive if isinstance(each, Connection) and each.shared.owner is house.runtime] == []
     finally:
         gc.enable()
 
@@ -338,7 +342,7 @@ async def test_on_duplicate_may_reject_or_allow(mode: str, answers: list[str], s
     assert answer["type"] == answers[-1]
     assert answer.get("reason", "duplicate") == "duplicate"
     assert (await first.ask("heartbeat"))["type"] == "ack"
-    assert len(house.runtime.admission.sessions) == len(answers) if mode == "allow" else 1
+    assert len(house.runtime.state.sessions) == len(answers) if mode == "allow" else 1
 
 
 async def test_a_takeover_from_another_address_is_refused_where_claims_are_not_proven(serve: Serve) -> None:
@@ -410,7 +414,7 @@ async def test_within_the_window_a_lost_session_keeps_its_seat_and_may_come_back
     await lost.say(b'{"type":"join","conference":"weekly"}')
     await lost.hear()
     lost.reset()
-    await until(lambda: bool(house.runtime.resumable))
+    await until(lambda: bool(house.runtime.state.resumable))
     hands.advance(house, 9)
     assert await house.used("concurrent") == 1
     back = await house.connect(transport)
@@ -418,7 +422,7 @@ async def test_within_the_window_a_lost_session_keeps_its_seat_and_may_come_back
     assert (after["session"], after["conferences"]) == (before["session"], ["weekly"])
     hands.advance(house, 5)
     assert (await back.ask("heartbeat"))["type"] == "ack"
-    assert not house.runtime.resumable
+    assert not house.runtime.state.resumable
 
 
 async def test_after_the_window_a_lost_session_is_over(serve: Serve, peer: Connect) -> None:
@@ -428,7 +432,7 @@ async def test_after_the_window_a_lost_session_is_over(serve: Serve, peer: Conne
     await lost.say(HELLO)
     before = await lost.hear()
     lost.reset()
-    await until(lambda: bool(house.runtime.resumable))
+    await until(lambda: bool(house.runtime.state.resumable))
     hands.advance(house, 11)
     assert empty(house)
     late = await house.connect()
@@ -443,8 +447,8 @@ async def test_who_said_bye_or_was_kicked_does_not_wait_to_be_resumed(serve: Ser
     kicked = await house.welcomed(account="ann")
     await house.http("DELETE", "/api/accounts/ann/connections")
     assert (await kicked.gone())[-1]["reason"] == "kicked"
-    assert not house.runtime.resumable
-    assert not len(house.runtime.admission.sessions)
+    assert not house.runtime.state.resumable
+    assert not len(house.runtime.state.sessions)
 
 
 async def test_a_lost_session_can_be_kicked(serve: Serve, peer: Connect) -> None:
@@ -453,7 +457,7 @@ async def test_a_lost_session_can_be_kicked(serve: Serve, peer: Connect) -> None
     await lost.say(HELLO)
     session = (await lost.hear())["session"]
     lost.reset()
-    await until(lambda: bool(house.runtime.resumable))
+    await until(lambda: bool(house.runtime.state.resumable))
     _, listed = await house.http("GET", "/api/connections")
     assert [(each["connected"], each["last_heard"]) for each in listed["items"]] == [(False, None)]
     assert (await house.http("DELETE", f"/api/connections/{session}"))[0] == 204
@@ -482,8 +486,8 @@ async def test_a_drain_sends_everybody_away_spread_over_its_time(serve: Serve) -
 async def test_while_draining_nobody_is_let_in(serve: Serve, peer: Connect) -> None:
     house = await serve()
     waiting = [await peer(house, transport) for transport in ("tcp", "websocket")]
-    await until(lambda: sum(len(listener.pending) for listener in house.runtime.client_listeners) == 2)
-    house.runtime.draining = True
+    await until(lambda: sum(len(listener.connections.pending) for listener in house.runtime.client_listeners) == 2)
+    house.runtime.budget.draining = True
     for client in waiting:
         await client.say(HELLO)
         assert (await client.gone())[-1]["reason"] == "draining"

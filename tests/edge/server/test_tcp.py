@@ -169,6 +169,32 @@ async def test_above_the_burst_messages_are_dropped_with_one_error(serve: Serve,
     assert await client.hear() == {"type": "ack", "seq": 1}
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize(
+    "line", [BEAT, b'{"type":"heartbeat","seq":1}', b'{"type":"leave","conference":"c"}', b"nonsense"]
+)
+@pytest.mark.parametrize("cut", [False, True])
+async def test_a_message_above_the_burst_that_comes_alone_is_dropped_with_an_error_too(
+    cut: bool, line: bytes, end: bytes, serve: Serve, greet: Connect
+) -> None:
+    house = await serve(listen__message_burst=3)
+    house.runtime.ticker.stop()
+    client = await greet(house)
+    house.runtime.advance(1)
+    for seq in range(3):
+        await client.say(json.dumps({"type": "heartbeat", "seq": seq}).encode())
+        assert await client.hear() == {"type": "ack", "seq": seq}
+    if cut:
+        await client.send(line[:5])
+        await heard(house, line[:5])
+    await client.send(line[5 if cut else 0 :] + end)
+    told = await client.hear()
+    assert (told["type"], told["code"]) == ("error", "too_fast")
+    house.runtime.advance(TICKS)
+    await client.say(BEAT)
+    assert await client.hear() == {"type": "ack"}
+
+
 async def test_a_client_that_goes_on_too_fast_is_sent_away_and_an_honest_one_is_not(
     serve: Serve, greet: Connect
 ) -> None:
@@ -185,6 +211,20 @@ async def test_a_client_that_goes_on_too_fast_is_sent_away_and_an_honest_one_is_
     assert await honest.hear() == {"type": "ack"}
 
 
+async def test_each_message_above_the_burst_is_charged_once(serve: Serve, greet: Connect) -> None:
+    house = await serve(listen__message_burst=10)
+    house.runtime.ticker.stop()
+    client = await greet(house)
+    house.runtime.advance(1)
+    (connection,) = house.runtime.tcp.connections
+    for number in range(20):
+        await client.say(b'{"type":"heartbeat","seq":1}')
+        await until(lambda: connection.credit == 9 - number)  # noqa: B023
+    assert connection.cause is None
+    await client.say(b'{"type":"heartbeat","seq":1}')
+    assert (await client.gone())[-1]["detail"] == "still too many messages"
+
+
 async def test_the_rate_can_be_kept_up_forever(serve: Serve, greet: Connect) -> None:
     house = await serve(listen__message_burst=5, listen__message_rate=8)
     client = await greet(house)
@@ -192,6 +232,22 @@ async def test_the_rate_can_be_kept_up_forever(serve: Serve, greet: Connect) -> 
         house.runtime.advance(1)
         await client.send((BEAT + b"\n") * 2)
         assert [await client.hear() for _ in range(2)] == [{"type": "ack"}] * 2
+
+
+async def test_five_times_the_rate_is_held_to_the_rate_and_then_sent_away(serve: Serve, greet: Connect) -> None:
+    rate, burst, seconds = 8, 20, 3
+    house = await serve(listen__message_burst=burst, listen__message_rate=rate)
+    house.runtime.ticker.stop()
+    client = await greet(house)
+    (connection,) = house.runtime.tcp.connections
+    for _ in range(seconds * TICKS):
+        house.runtime.advance(1)
+        await client.send((BEAT + b"\n") * (5 * rate // TICKS))
+        await until(lambda: connection.credited == house.runtime.timer_wheel.tick or connection.cause is not None)
+    assert connection.cause == "too_fast"
+    assert house.runtime.tcp.heartbeats <= burst + seconds * rate
+    heard = await client.gone()
+    assert [each["code"] for each in heard if each["type"] == "error"] == ["too_fast", "too_fast"]
 
 
 @pytest.mark.parametrize("reloaded", [False, True])
@@ -222,7 +278,7 @@ async def test_a_client_that_does_not_read_is_cut_off(serve: Serve, greet: Conne
     assert heaviest <= 4096
     await until(lambda: not house.runtime.tcp.connections)
     assert house.runtime.tcp.closed == {"slow_consumer": 1}
-    assert len(house.runtime.admission.sessions) == 0
+    assert len(house.runtime.state.sessions) == 0
 
 
 async def test_a_client_that_does_not_read_over_tls_is_cut_off(
@@ -256,10 +312,10 @@ async def test_a_client_that_shuts_its_half_and_does_not_read_is_held_for_the_li
         await client.send(beat)
     client.writer.write_eof()
     await until(lambda: connection.cause == "closed")
-    assert len(house.runtime.admission.sessions) == 0
-    assert house.runtime.tcp.held == 1
+    assert len(house.runtime.state.sessions) == 0
+    assert house.runtime.tcp.connections.held == 1
     house.runtime.advance(6)
-    await until(lambda: not house.runtime.tcp.held)
+    await until(lambda: not house.runtime.tcp.connections.held)
     assert not len(house.runtime.timer_wheel)
 
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from itertools import product
 
 import pytest
 
+from config.settings import Settings
+from gateway.core.admission.requests import SessionState
+from gateway.core.wire.json_lines import HEARTBEAT
+from gateway.core.wire.websocket_frames import BEAT_SIZE, Decoder, Event, encode
+from gateway.edge.server.connection import Connection, Shared
+from gateway.edge.server.limits import Limits
+from gateway.edge.server.timer_wheel import TimerWheel
 from gateway.edge.server.websocket import WebSocketConnection
 from tests.conftest import House, Serve, until
 from tests.edge.conftest import Connect
@@ -114,6 +122,48 @@ async def test_a_literal_heartbeat_is_acknowledged_literally(serve: Serve, greet
     assert house.runtime.websocket.heartbeats == 1
 
 
+class Silent:
+    """An owner that is told of a connection, and a transport that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def received(self, connection: Connection, payload: bytes) -> None: ...
+    def flooded(self, connection: Connection, *, again: bool) -> None: ...
+    def expired(self, connection: Connection, cause: str) -> None: ...
+    def ended(self, connection: Connection, cause: str) -> None: ...
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+
+def changed(frame: bytes, start: int, period: int, change: int) -> bytes:
+    """A frame with the same change in one byte of each period: what a comparison of the wrong bytes does not see."""
+    data = bytearray(frame)
+    for place in range(start, len(frame), period):
+        data[place] ^= change
+    return bytes(data)
+
+
+def test_the_short_way_of_a_heartbeat_is_taken_for_a_heartbeat_and_for_nothing_else() -> None:
+    owner = Silent()
+    shared: Shared[Connection] = Shared("websocket", owner, TimerWheel(), Limits.of(Settings()))
+    connection = WebSocketConnection(shared, "192.0.2.1")
+    connection.transport = owner  # type: ignore[assignment]  # it is written to, and nothing else
+    connection.upgrade = None  # and without a decoder: what is no heartbeat goes nowhere
+    connection.state, connection.ready = SessionState.AWAKE, True
+    expected = 0
+    for mask in (bytes(4), b"\x12\xf4\x56\x78"):
+        frame = encode(TEXT, HEARTBEAT, mask)
+        for period, change in product((1, 2, 3, 4, 6, 8, 12, 16, BEAT_SIZE), (0, 1, 0x20, 0x80, 0xFF)):
+            for start in range(BEAT_SIZE):
+                data = changed(frame, start, period, change)
+                expected += Decoder().feed(data) == [Event(TEXT, HEARTBEAT)]
+                shared.tick += 1
+                connection.data_received(data)
+                assert shared.heartbeats == expected, data
+    assert len(owner.written) == expected
+
+
 async def test_the_hello_deadline_includes_the_handshake_and_drips_do_not_extend_it(
     serve: Serve, peer: Connect
 ) -> None:
@@ -144,7 +194,11 @@ async def test_pings_do_not_replace_hello(serve: Serve, peer: Connect) -> None:
     assert heard[1].code == 4408
 
 
-@pytest.mark.parametrize("sign", [frame(PING, b""), frame(PONG, b"x"), frame(TEXT, BEAT), frame(TEXT, b'{"type":"x"}')])
+@pytest.mark.parametrize(
+    "sign",
+    [frame(PING, b""), frame(PONG, b"x"), frame(TEXT, BEAT), frame(TEXT, b'{"type":"x"}')],
+    ids=["ping", "pong", "heartbeat", "another message"],
+)
 async def test_a_ping_or_pong_or_any_message_proves_life(sign: bytes, serve: Serve, greet: Connect) -> None:
     house = await serve(heartbeat__interval="30s", heartbeat__timeout="75s")
     client: WebSocketPeer = await greet(house, "websocket")

@@ -10,10 +10,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.core.admission.commands import PutAccount
 from gateway.core.reporting import audit_chain
 from gateway.core.reporting.audit_chain import AuditEntry
 from gateway.edge.gateway import Gateway, running
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from gateway.edge.storage import audit_log
 from gateway.edge.storage.store import Store, StoreUnavailable
 from tests.conftest import House, Serve, settings_of, until
@@ -202,9 +203,7 @@ async def test_an_act_and_its_entry_are_one_transaction(tmp_path: Path, monkeypa
     async with running(settings_of(store__path=tmp_path / "t.db", license__model="trueconf")) as gateway:
         runtime = gateway.runtime
         committed.clear()
-        runtime.directory.accounts["ann"] = ()
-        runtime.persistence.audit("ops", "account.added", "ann")
-        await runtime.persistence.account("ann")
+        await runtime.act(PutAccount("ann"), "ops")
     assert any("account" in "".join(batch) and audit_log.PUT_ENTRY in batch for batch in committed)
     assert not any("INTO account" in "".join(batch) and audit_log.PUT_ENTRY not in batch for batch in committed)
 
@@ -245,7 +244,8 @@ class Disk:
         self._recorder = house.runtime.persistence
 
     async def away(self) -> None:
-        """The disk goes."""
+        """The disk goes, with all that was entered before on it."""
+        await self._recorder.audit_log.write()
         db = self._recorder.store._db
         assert db is not None
         await db.execute("PRAGMA query_only=ON")

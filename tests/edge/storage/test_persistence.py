@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.edge.gateway import running
-from gateway.edge.server.runtime import Clock
+from gateway.edge.machine import Clock
 from gateway.edge.storage.persistence import ALIVE_EVERY
 from tests.cli import program
-from tests.conftest import House, settings_of, until
+from tests.conftest import House, redistribute, settings_of, until
 from tests.crash import gateway as process
 from tests.crash.storm import seconds
 from tests.edge.disk import held, leases, recovered, written
@@ -354,7 +354,7 @@ async def test_what_was_written_piece_by_piece_is_what_would_be_written_at_once(
             await house.http("POST", f"/api/accounts/{account}/token")
             wire = await house.welcomed(account=account)
             said(await wire.ask("join", conference="a", host=True), "joined")
-        house.runtime.redistribute(house.runtime.now())
+        redistribute(house)
         await house.http("DELETE", "/api/accounts/bob")
         await house.http("DELETE", "/api/accounts/cid/connections?ban=1h")
         await written(house.runtime.persistence)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -229,6 +230,52 @@ async def test_a_backup_is_the_file_as_it_was_committed(opened: Open, tmp_path: 
     assert rows(tmp_path / "copy.db") == {"a": ""}
     with pytest.raises(StoreUnavailable):
         await kept.store.backup(str(tmp_path / "no" / "copy.db"))
+
+
+@contextlib.asynccontextmanager
+async def mid_transaction(kept: Kept, name: str) -> AsyncIterator[None]:
+    """A commit of `name` is under way inside the block, and gets no further before its end."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def pause() -> str:
+        begun.set()
+        go_on.wait(PATIENCE)
+        return ""
+
+    assert kept.store._db is not None
+    await kept.store._db.create_function("pause", 0, pause)
+    kept.memory[name] = ""
+    committed = kept.store.write([Statement("INSERT INTO meta VALUES (?, pause())", (name,))])
+    await until(begun.is_set)
+    try:
+        yield
+    finally:
+        go_on.set()
+    await committed
+
+
+async def test_a_backup_and_a_query_do_not_wait_for_a_commit_to_a_file(opened: Open, tmp_path: Path) -> None:
+    kept = await opened()
+    await kept.write("before")
+    async with mid_transaction(kept, "during"):
+        await kept.store.backup(str(tmp_path / "copy.db"))
+        assert await kept.names() == {"before"}
+    assert rows(tmp_path / "copy.db").keys() == {"before"}
+
+
+async def test_in_memory_a_backup_and_a_query_take_their_turn_after_the_commit_under_way(
+    opened: Open, tmp_path: Path
+) -> None:
+    kept = await opened(MEMORY)
+    await kept.write("before")
+    async with mid_transaction(kept, "during"):
+        names = asyncio.ensure_future(kept.names())
+        backup = asyncio.ensure_future(kept.store.backup(str(tmp_path / "copy.db")))
+        await until(lambda: len(kept.store._write_lock._waiters or ()) == 2)
+    await backup
+    assert await names == {"before", "during"}
+    assert rows(tmp_path / "copy.db").keys() == {"before", "during"}
+    await kept.write("after")
 
 
 # -- the file at the start -------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import { svg } from "./dom.js";
  * To a screen reader it is a slider: the one role whose arrow keys reach a page everywhere, with a text for each value.
  * `row` is how many spots stand beside each other.
  */
-export function attend(root, spots, width, first, row = 1) {
+export function attachCursor(root, spots, width, first, row = 1) {
   if (!spots.length) {
     root.setAttribute("role", "img");
     return root;

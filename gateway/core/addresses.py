@@ -1,0 +1,38 @@
+"""IP addresses: one text for each, which are of this machine, and which are taken for one machine's."""
+
+from __future__ import annotations
+
+import ipaddress
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def ip_address(address: str | bytes) -> Address:
+    """Return the IP address that is given as text (without its zone, `%eth0`) or packed.
+
+    An IPv4 address that a socket of both families has mapped into IPv6 is itself (RFC 4291, 2.5.5.2). Raises
+    `ValueError` where it is no address.
+    """
+    found = ipaddress.ip_address(address.partition("%")[0] if isinstance(address, str) else address)
+    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only programs of this machine reach a host: an address (IPv6 in brackets or not) or a name."""
+    try:
+        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return host.rstrip(".").lower() == "localhost"
+
+
+def network(address: str) -> str:
+    """Return whose an address is taken to be where limits are shared: an IPv4 address, or the /64 that one machine has.
+
+    What is no address, such as the name of a socket file, is its own.
+    """
+    if ":" not in address:
+        return address
+    found = ip_address(address)
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(ipaddress.ip_network((found.packed, 64), strict=False))

@@ -1,0 +1,202 @@
+"""What operators decide beside leases: accounts, groups, tokens, bans, conferences, and who must go."""
+
+from __future__ import annotations
+
+from gateway.core.admission.commands import (
+    AddAccountToken,
+    AddOperatorToken,
+    DeleteGroup,
+    EndConference,
+    KickAccount,
+    KickSession,
+    LiftBan,
+    PutAccount,
+    PutBan,
+    PutConference,
+    PutGroup,
+    RevokeAccountToken,
+    RevokeOperatorTokens,
+)
+from gateway.core.admission.decision import AuditNote, Decision, DirectoryChange
+from gateway.core.admission.directory import Group, ban_subject
+from gateway.core.admission.replies import finish, session_id
+from gateway.core.admission.seat_changes import end_session, finish_removals, remove_member
+from gateway.core.admission.state import State
+from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.session import Instant, Session
+from gateway.core.formats import utc
+
+# -- who must go -----------------------------------------------------------------------------------------------------
+
+
+def kick_session(state: State, command: KickSession, now: Instant) -> Decision:
+    """End a session, connected or not, and ban its account, or a guest's address, where that is asked for."""
+    session = state.sessions.by_number.get(command.session)
+    if session is None:
+        return Decision(refused=Refusal("no_such_session"))
+    decision = Decision()
+    if command.ban_seconds is not None:
+        _ban(state, decision, ban_subject(session), command.ban_seconds, now)
+    detail = {"account": session.identity, "address": session.peer_address}
+    decision.audit.append(AuditNote("session.kicked", session_id(state, session), detail))
+    _end(state, decision, session, now)
+    return finish(state, decision)
+
+
+def kick_account(state: State, command: KickAccount, now: Instant) -> Decision:
+    """End every session of an account, and ban it where that is asked for."""
+    account = command.account
+    decision = Decision()
+    if command.ban_seconds is not None:
+        _ban(state, decision, account, command.ban_seconds, now)
+    sessions = state.sessions.of_account(account)
+    decision.audit.append(AuditNote("account.kicked", account, {"sessions": len(sessions)}))
+    for session in sessions:
+        _end(state, decision, session, now)
+    return finish(state, decision)
+
+
+def _end(state: State, decision: Decision, session: Session, now: Instant) -> None:
+    end_session(state, session, "kicked", now)
+    decision.closings.append((session.number, "kicked"))
+
+
+def put_ban(state: State, command: PutBan, now: Instant) -> Decision:
+    """Keep an account or an address out for a while."""
+    decision = Decision()
+    _ban(state, decision, command.subject, command.seconds, now)
+    return decision
+
+
+def _ban(state: State, decision: Decision, subject: str, seconds: float, now: Instant) -> None:
+    ban = state.directory.ban(subject, now.wall + seconds)
+    decision.audit.append(AuditNote("ban.added", subject, {"until": utc(ban.until)}))
+    decision.changes.append(DirectoryChange("ban", subject, ban))
+
+
+def lift_ban(state: State, command: LiftBan, _: Instant) -> Decision:
+    """Let somebody in again."""
+    if state.directory.bans.pop(command.subject, None) is None:
+        return Decision(refused=Refusal("no_such_ban"))
+    decision = Decision()
+    decision.audit.append(AuditNote("ban.lifted", command.subject))
+    decision.changes.append(DirectoryChange("ban", command.subject, None))
+    return decision
+
+
+# -- conferences -----------------------------------------------------------------------------------------------------
+
+
+def put_conference(state: State, command: PutConference, _: Instant) -> Decision:
+    """Say what a conference is before anybody joins it; a conference that is under way is not changed."""
+    if command.conference in state.conferences.by_id:
+        return Decision(refused=Refusal("conference_under_way"))
+    state.conferences.declared[command.conference] = command.declaration
+    decision = Decision()
+    decision.audit.append(AuditNote("conference.declared", command.conference, command.declaration._asdict()))
+    return decision
+
+
+def end_conference(state: State, command: EndConference, now: Instant) -> Decision:
+    """End a conference and forget what was declared of it."""
+    declared = state.conferences.declared.pop(command.conference, None)
+    conference = state.conferences.by_id.get(command.conference)
+    if conference is None and declared is None:
+        return Decision(refused=Refusal("no_such_conference"))
+    decision = Decision()
+    decision.audit.append(AuditNote("conference.ended", command.conference))
+    for member in list(conference.members) if conference is not None else ():
+        if conference is not None:
+            remove_member(state, member, conference, "conference_ended", decision, now)
+    return finish_removals(state, decision)
+
+
+# -- accounts and groups ---------------------------------------------------------------------------------------------
+
+
+def put_account(state: State, command: PutAccount, _: Instant) -> Decision:
+    """Register an account; one that is registered keeps its tokens."""
+    account, accounts = command.account, state.directory.accounts
+    decision = Decision()
+    if account not in accounts:
+        accounts[account] = ()
+        decision.audit.append(AuditNote("account.added", account))
+    decision.changes.append(DirectoryChange("account", account, accounts[account]))
+    return decision
+
+
+def add_account_token(state: State, command: AddAccountToken, now: Instant) -> Decision:
+    """Let a secret prove an account, beside those that do."""
+    account = command.account
+    if account not in state.directory.accounts:
+        return Decision(refused=Refusal("no_such_account"))
+    token = state.directory.add_account_token(account, bytes.fromhex(command.digest), now.wall)
+    decision = Decision()
+    decision.audit.append(AuditNote("token.added", account, {"fingerprint": token.fingerprint}))
+    decision.changes.append(DirectoryChange("account", account, state.directory.accounts[account]))
+    return decision
+
+
+def revoke_account_token(state: State, command: RevokeAccountToken, _: Instant) -> Decision:
+    """Take one token from an account."""
+    account, fingerprint = command.account, command.fingerprint
+    if account not in state.directory.accounts:
+        return Decision(refused=Refusal("no_such_account"))
+    if not state.directory.remove_account_token(account, fingerprint):
+        return Decision(refused=Refusal("no_such_token"))
+    decision = Decision()
+    decision.audit.append(AuditNote("token.revoked", account, {"fingerprint": fingerprint}))
+    decision.changes.append(DirectoryChange("account", account, state.directory.accounts[account]))
+    return decision
+
+
+def put_group(state: State, command: PutGroup, _: Instant) -> Decision:
+    """Set a group; permanent licenses take effect at the next redistribution (COUNTING.md, PRO leases 3)."""
+    model = state.primary.model
+    if command.permanent and model.account_pool and not model.allows_reservations:
+        return Decision(refused=Refusal("extension_missing"))
+    group = Group(tuple(dict.fromkeys(command.accounts)), command.permanent)
+    state.directory.groups[command.group] = group
+    detail = {"accounts": list(group.accounts), "permanent": group.permanent}
+    decision = Decision()
+    decision.audit.append(AuditNote("group.set", command.group, detail))
+    decision.changes.append(DirectoryChange("group", command.group, group))
+    return decision
+
+
+def delete_group(state: State, command: DeleteGroup, _: Instant) -> Decision:
+    """Forget a group."""
+    if state.directory.groups.pop(command.group, None) is None:
+        return Decision(refused=Refusal("no_such_group"))
+    decision = Decision()
+    decision.audit.append(AuditNote("group.deleted", command.group))
+    decision.changes.append(DirectoryChange("group", command.group, None))
+    return decision
+
+
+# -- operators -------------------------------------------------------------------------------------------------------
+
+
+def add_operator_token(state: State, command: AddOperatorToken, now: Instant) -> Decision:
+    """Give an operator a token, beside those it has."""
+    digest = bytes.fromhex(command.digest)
+    token = state.directory.add_operator_token(command.name, command.scope, digest, now.wall)
+    detail = {"fingerprint": token.fingerprint, "scope": command.scope}
+    decision = Decision()
+    decision.audit.append(AuditNote("operator.added", command.name, detail))
+    decision.changes.append(DirectoryChange("operator", command.name, state.directory.operators[command.name]))
+    return decision
+
+
+def revoke_operator_tokens(state: State, command: RevokeOperatorTokens, _: Instant) -> Decision:
+    """Take one token from an operator, or all."""
+    name, fingerprint = command.name, command.fingerprint
+    operators = state.directory.operators
+    held = operators.get(name, ())
+    if not any(fingerprint in {None, each.fingerprint} for each in held):
+        return Decision(refused=Refusal("no_such_token"))
+    state.directory.remove_operator_tokens(name, fingerprint)
+    decision = Decision()
+    decision.audit.append(AuditNote("operator.revoked", name, {"fingerprint": fingerprint or "all"}))
+    decision.changes.append(DirectoryChange("operator", name, operators.get(name)))
+    return decision

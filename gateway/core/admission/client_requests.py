@@ -1,0 +1,192 @@
+"""What clients ask about themselves: to be admitted, to go on, to rest, to have a license, to be gone.
+
+A refusal changes nothing. What is granted under the enforced model is then seen by every model in shadow: it records
+what it would have refused, and takes the seats that the facts give (COUNTING.md, Shadow models).
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+
+from gateway.core.admission.commands import End, Hello, RequestPro, Resume, Sleep, Wake
+from gateway.core.admission.decision import Decision, Message
+from gateway.core.admission.directory import Ban
+from gateway.core.admission.refusals import is_enforced, rule_refusal, unregistered, with_retry
+from gateway.core.admission.replies import entitlements, finish, refuse, seats, session_id
+from gateway.core.admission.seat_changes import end_session, set_seats
+from gateway.core.admission.state import Resumable, State
+from gateway.core.admission.withdrawal import withdrawal
+from gateway.core.counting.license_model import Attempt, Refusal
+from gateway.core.counting.session import ABRUPT, Instant, Session
+from gateway.core.formats import utc
+
+# -- hello and the end -----------------------------------------------------------------------------------------------
+
+
+def hello(state: State, command: Hello, now: Instant) -> Decision:
+    """Admit a new session, or refuse it; it takes over from an older one of the same account and device."""
+    terms, primary = state.terms, state.primary
+    session = Session(
+        state.numbers.sessions.last + 1,
+        kind=command.kind,
+        account=command.account,
+        device=command.device,
+        home="" if command.home == terms.home else command.home,
+        client=command.client,
+        address=command.address,
+        transport=command.transport,
+        since=now.wall,
+    )
+    refusal = unregistered(state) or _unwanted(state, session, command.token, now)
+    if refusal is not None:
+        return refuse(state, "hello", refusal)
+    named = session.account is not None and terms.on_duplicate != "allow"
+    old = state.sessions.same_device_session(session) if named else None
+    cause = "replaced"
+    if old is not None:
+        elsewhere = terms.accounts_mode == "open" and old.peer_address != session.address
+        lost = state.resumable.get(old.number)
+        if terms.on_duplicate == "reject" and lost is not None and old.peer_address == session.address:
+            cause = lost.cause  # a client that crashed is no duplicate of itself
+        elif terms.on_duplicate == "reject" or elsewhere:
+            return refuse(state, "hello", Refusal("duplicate"))
+    session.seats = [()] * len(state.ledgers)
+    attempt = Attempt("hello", session, len(state.conferences.live_groups), ())
+    required = primary.required_seats(session)
+    refusal = rule_refusal(primary, attempt) or primary.first_full_pool(session, required, old)
+    if refusal is not None and is_enforced(state, refusal, session, now):
+        return refuse(state, "hello", refusal, asker=session, now=now)
+    state.numbers.sessions.take()
+    decision = Decision(session=session.number)
+    if old is not None:
+        for conference in old.conferences:
+            state.conferences.leave(conference, old)
+        state.sessions.remove(old)
+        state.resumable.pop(old.number, None)
+        decision.closings.append((old.number, cause))
+    state.sessions.add(session)
+    for ledger in state.ledgers if old is not None else state.at_sign_in:
+        needed = required
+        if ledger is not primary:
+            needed = ledger.required_seats(session)
+            would = rule_refusal(ledger, attempt) or ledger.first_full_pool(session, needed, old)
+            if would is not None:
+                ledger.record_denial(would, session, now)
+        if old is not None:
+            ledger.transfer(old, session, needed, cause, now)
+        elif needed:
+            ledger.set_seats(session, needed, "closed", now)
+    decision.answer = {"type": "welcome", "session": session_id(state, session), **entitlements(state, session)}
+    return finish(state, decision, session)
+
+
+def _unwanted(state: State, session: Session, token: str | None, now: Instant) -> Refusal | None:
+    """Return what speaks against a new session before any license is asked."""
+    account, directory = session.account, state.directory
+    ban = directory.banned(session, session.peer_address, now.wall)
+    if ban is not None:
+        return _banned(ban, now)
+    if account is None or session.home:
+        return None if not session.home or session.home in state.terms.homes else Refusal("not_allowed")
+    if state.is_deleted(account):
+        return Refusal("account_unknown")
+    if state.terms.accounts_mode == "token":
+        if account not in directory.accounts:
+            return Refusal("account_unknown")
+        if not any(compare_digest(each.digest.hex(), token or "") for each in directory.accounts[account]):
+            return Refusal("bad_credential")
+    return None
+
+
+def _banned(ban: Ban, now: Instant) -> Refusal:
+    return Refusal("banned", retry_after=ban.until - now.wall)
+
+
+def resume(state: State, command: Resume, now: Instant) -> Decision:
+    """Let a session go on with another connection: same facts, memberships and seats (PROTOCOL.md, Resume)."""
+    session = state.sessions.by_number[command.session]
+    ban = state.directory.banned(session, command.address, now.wall)
+    if ban is not None:
+        return refuse(state, "hello", _banned(ban, now))
+    lost = state.resumable.pop(session.number, None)
+    session.generation += 1
+    session.peer_address, session.transport = command.address, command.transport
+    conferences = [conference.id for conference in session.conferences]
+    answer: Message = {"type": "welcome", "session": session_id(state, session), **entitlements(state, session)}
+    answer["conferences"] = conferences
+    decision = Decision(answer, session=session.number)
+    if lost is None:
+        decision.closings.append((session.number, "replaced"))
+    return decision
+
+
+def end(state: State, command: End, now: Instant) -> Decision:
+    """End a session, or let a lost one wait for somebody to resume it."""
+    session = state.sessions.by_number[command.session]
+    terms = state.terms
+    if not terms.resume_window or command.cause not in ABRUPT or session.number in state.resumable:
+        return finish(state, end_session(state, session, command.cause, now))
+    decision = Decision()
+    state.resumable[session.number] = Resumable(now.mono + terms.resume_window, command.cause)
+    if len(state.resumable) > terms.max_resumable:
+        number, earliest = next(iter(state.resumable.items()))
+        decision = end_session(state, state.sessions.by_number[number], earliest.cause, now)
+    return finish(state, decision)
+
+
+# -- presence and leases ---------------------------------------------------------------------------------------------
+
+
+def sleep(state: State, command: Sleep, now: Instant) -> Decision:
+    """Let a session be connected and not online (COUNTING.md, TrueConf)."""
+    session = state.sessions.by_number[command.session]
+    if session.conferences:
+        return refuse(state, "sleep", Refusal("not_allowed"))
+    state.sessions.set_awake(session, awake=False)
+    set_seats(state, session, "asleep", now)
+    return finish(state, Decision({"type": "asleep", **seats(state, session)}), session)
+
+
+def wake(state: State, command: Wake, now: Instant) -> Decision:
+    """Let a session be online again, if there is room."""
+    session, primary = state.sessions.by_number[command.session], state.primary
+    refusal = unregistered(state)
+    if refusal is not None:
+        return refuse(state, "wake", refusal)
+    if not session.awake:
+        session.awake = True
+        try:
+            refusal = primary.first_full_pool(session, primary.required_seats(session))
+        finally:
+            session.awake = False
+        if refusal is not None and is_enforced(state, refusal, session, now):
+            return refuse(state, "wake", refusal, asker=session, now=now)
+        state.sessions.set_awake(session, awake=True)
+        for ledger in state.ledgers:
+            required = ledger.required_seats(session)
+            would = ledger.first_full_pool(session, required) if ledger is not primary else None
+            if would is not None:
+                ledger.record_denial(would, session, now)
+            ledger.set_seats(session, required, "asleep", now)
+    return finish(state, Decision({"type": "awake", **seats(state, session)}), session)
+
+
+def request_pro(state: State, command: RequestPro, now: Instant) -> Decision:
+    """Give a user a lease without a conference (COUNTING.md, PRO leases 2)."""
+    session, primary = state.sessions.by_number[command.session], state.primary
+    refusal = unregistered(state)
+    if refusal is not None:
+        return refuse(state, "request_pro", refusal)
+    account = session.account
+    if not primary.model.allows_requests(session) or account is None:
+        return refuse(state, "request_pro", Refusal("not_allowed"))
+    pool = primary.model.account_pool
+    expires = None
+    withdraw = withdrawal(state, "request_pro", session, None)
+    if account not in primary.pools[pool].reservations:
+        refusal = primary.leases.refusal_if_full(pool, account)
+        if refusal is not None and is_enforced(state, refusal, session, now):
+            return refuse(state, "request_pro", with_retry(state, refusal, now), asker=session, now=now)
+        expires = primary.leases.grant(pool, account, now).expires
+    answer: Message = {"type": "granted", "pool": pool, "expires": utc(expires)}
+    return finish(state, Decision(answer, withdraw=withdraw, session=session.number), session)

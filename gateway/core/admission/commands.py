@@ -1,0 +1,309 @@
+"""Everything that changes what is counted, as small values: what `apply` takes.
+
+A command names sessions by their number. Secrets, names and instants come in with it; nothing in it is an object of
+the process. `COMMANDS` has them by name, for whoever writes them down.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gateway.core.admission.conferences import Declaration
+from gateway.core.admission.decision import LeaseBefore, Withdraw
+from gateway.core.admission.terms import Catalog, Terms
+
+# -- clients ---------------------------------------------------------------------------------------------------------
+
+
+class Hello(NamedTuple):
+    """A new session, by what a client says of itself and what its connection shows.
+
+    `account` and `home` are in lower case; `token` is the SHA-256 digest of the client's secret in hex, if it gave one.
+    """
+
+    kind: str
+    account: str | None
+    device: str | None
+    home: str
+    client: str
+    address: str
+    transport: str
+    token: str | None = None
+
+
+class Resume(NamedTuple):
+    """The session `session`, resumed so often (`generation`) before, goes on with another connection."""
+
+    session: int
+    generation: int
+    address: str
+    transport: str
+
+
+class Join(NamedTuple):
+    """A session becomes a member of a conference; what follows `host` counts where that creates the conference."""
+
+    session: int
+    conference: str
+    host: bool = False
+    access: str = "internal"
+    mode: str = "group"
+    scheduled: bool = False
+    server: str = ""
+
+
+class Start(NamedTuple):
+    """A host makes a scheduled conference live."""
+
+    session: int
+    conference: str
+
+
+class Leave(NamedTuple):
+    """A session is a member no more."""
+
+    session: int
+    conference: str
+
+
+class Sleep(NamedTuple):
+    """A session is connected, and not online."""
+
+    session: int
+
+
+class Wake(NamedTuple):
+    """A session is online again."""
+
+    session: int
+
+
+class RequestPro(NamedTuple):
+    """A user asks for a lease without joining."""
+
+    session: int
+
+
+class End(NamedTuple):
+    """A session is over for `cause`; one that lost its connection may wait to be resumed."""
+
+    session: int
+    cause: str
+
+
+class EndResumables(NamedTuple):
+    """Nobody may resume a lost session any more."""
+
+
+# -- time and terms --------------------------------------------------------------------------------------------------
+
+
+class Tick(NamedTuple):
+    """Time has come on: what has run out ends. Applied about once a second."""
+
+
+class SetTerms(NamedTuple):
+    """Decide under other terms from now on; nobody is dropped by it."""
+
+    terms: Terms
+
+
+class SetGranting(NamedTuple):
+    """Whether the registration lets the gateway grant anything."""
+
+    granting: bool
+
+
+# -- operators -------------------------------------------------------------------------------------------------------
+
+
+class KickSession(NamedTuple):
+    """End a session; `ban_seconds` keeps its account, or a guest's address, out as long."""
+
+    session: int
+    ban_seconds: float | None = None
+
+
+class KickAccount(NamedTuple):
+    """End every session of an account; `ban_seconds` keeps it out as long."""
+
+    account: str
+    ban_seconds: float | None = None
+
+
+class PutBan(NamedTuple):
+    """Keep an account or an address out for so many seconds."""
+
+    subject: str
+    seconds: float
+
+
+class LiftBan(NamedTuple):
+    """Let somebody in again."""
+
+    subject: str
+
+
+class PutConference(NamedTuple):
+    """Say what a conference is before anybody joins it."""
+
+    conference: str
+    declaration: Declaration
+
+
+class EndConference(NamedTuple):
+    """End a conference, and forget what was declared of it."""
+
+    conference: str
+
+
+class PutAccount(NamedTuple):
+    """Register an account."""
+
+    account: str
+
+
+class DeleteAccount(NamedTuple):
+    """Delete an account: its sessions end, what it holds runs out."""
+
+    account: str
+
+
+class AddAccountToken(NamedTuple):
+    """Let the secret of this SHA-256 digest (hex) prove an account too."""
+
+    account: str
+    digest: str
+
+
+class RevokeAccountToken(NamedTuple):
+    """Take one token from an account."""
+
+    account: str
+    fingerprint: str
+
+
+class PutGroup(NamedTuple):
+    """Set a group's accounts, in order, and whether it asks for permanent PRO licenses."""
+
+    group: str
+    accounts: tuple[str, ...]
+    permanent: bool
+
+
+class DeleteGroup(NamedTuple):
+    """Forget a group."""
+
+    group: str
+
+
+class RevokeLease(NamedTuple):
+    """End an account's temporary lease at once."""
+
+    account: str
+
+
+class NameHost(NamedTuple):
+    """Give an account a host's name."""
+
+    account: str
+
+
+class ReleaseHost(NamedTuple):
+    """Free the name of a host."""
+
+    account: str
+
+
+class AddOperatorToken(NamedTuple):
+    """Give an operator a token of a scope; `digest` is the SHA-256 digest of its secret in hex."""
+
+    name: str
+    scope: str
+    digest: str
+
+
+class RevokeOperatorTokens(NamedTuple):
+    """Take one token from an operator, or all of them."""
+
+    name: str
+    fingerprint: str | None = None
+
+
+Command = (
+    Hello
+    | Resume
+    | Join
+    | Start
+    | Leave
+    | Sleep
+    | Wake
+    | RequestPro
+    | End
+    | EndResumables
+    | Withdraw
+    | Tick
+    | SetTerms
+    | SetGranting
+    | KickSession
+    | KickAccount
+    | PutBan
+    | LiftBan
+    | PutConference
+    | EndConference
+    | PutAccount
+    | DeleteAccount
+    | AddAccountToken
+    | RevokeAccountToken
+    | PutGroup
+    | DeleteGroup
+    | RevokeLease
+    | NameHost
+    | ReleaseHost
+    | AddOperatorToken
+    | RevokeOperatorTokens
+)
+
+COMMANDS: dict[str, Any] = {command.__name__: command for command in Command.__args__}
+"""Every command by its name."""
+
+
+def to_json(command: Command) -> list[Any]:
+    """Return a command as plain data: its name, then its fields."""
+    if isinstance(command, SetTerms):
+        return ["SetTerms", command.terms.to_json()]
+    return [type(command).__name__, *command]
+
+
+def from_json(plain: list[Any], catalog: Catalog) -> Command:
+    """Return the command that `to_json` wrote.
+
+    Raises `KeyError`, `TypeError` or `ValueError` where it is none.
+    """
+    try:
+        return _from_json(plain, catalog)
+    except (IndexError, AttributeError) as fault:
+        raise ValueError(f"no command: {fault}") from fault
+
+
+def _from_json(plain: list[Any], catalog: Catalog) -> Command:
+    name, *told = plain
+    if name == "SetTerms":
+        return SetTerms(Terms.from_json(told[0], catalog))
+    if name == "PutConference":
+        return PutConference(told[0], Declaration(*told[1]))
+    if name == "Withdraw":
+        return _withdraw(told)
+    values = (tuple(value) if isinstance(value, list) else value for value in told)
+    command: Command = COMMANDS[name](*values)
+    return command
+
+
+def _withdraw(told: list[Any]) -> Withdraw:
+    found = Withdraw(*told)
+    leases = tuple(
+        LeaseBefore(model, pool, tuple(key) if isinstance(key, list) else key, existed, expires)
+        for model, pool, key, existed, expires in found.leases
+    )
+    waiting = tuple((number, host) for number, host in found.waiting)
+    return found._replace(asleep=tuple(found.asleep), waiting=waiting, denied=tuple(found.denied), leases=leases)

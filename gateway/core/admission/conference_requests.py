@@ -1,0 +1,193 @@
+"""What clients ask about conferences: to join one, to start one, to leave one.
+
+Every decision goes the same way: the gateway's own rules, what the enforced license forbids, what it says about the
+conference, its pools - all seats of a step or none - and only then is anything changed (COUNTING.md, Order of checks).
+After that every model in shadow sees the same step: it records what it would have refused, and takes the seats that
+the facts give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from gateway.core.admission.commands import Join, Leave, Start
+from gateway.core.admission.conferences import Declaration
+from gateway.core.admission.decision import Decision
+from gateway.core.admission.refusals import conference_refusal, rule_refusal, unregistered, with_retry
+from gateway.core.admission.replies import entitlements, finish, joined, refuse
+from gateway.core.admission.seat_changes import set_seats
+from gateway.core.admission.state import State
+from gateway.core.admission.withdrawal import withdrawal
+from gateway.core.counting.ledger import Ledger
+from gateway.core.counting.license_model import Attempt, Refusal
+from gateway.core.counting.session import Conference, Instant, Session
+
+
+def join(state: State, command: Join, now: Instant) -> Decision:
+    """Let a session become a member: it takes part, or waits where the conference is scheduled."""
+    session, id = state.sessions.by_number[command.session], command.conference
+    refusal = unregistered(state)
+    if refusal is not None:
+        return refuse(state, "join", refusal, id)
+    if session.visitor:
+        return refuse(state, "join", Refusal("not_allowed"), id)
+    conference = state.conferences.by_id.get(id)
+    if conference is None:
+        if state.terms.declared_only and id not in state.conferences.declared:
+            return refuse(state, "join", Refusal("no_such_conference"), id)
+        server = "" if command.server == state.terms.home else command.server
+        declaration = Declaration(command.access, command.mode, command.scheduled, server)
+        conference = state.conferences.create(id, declaration)
+    elif session in conference.members:
+        return refuse(state, "join", Refusal("already_member"), id)
+    withdraw = withdrawal(state, "join", session, conference)
+    refusal = _enter(state, conference, session, host=command.host, now=now)
+    if refusal is not None:
+        return refuse(state, "join", with_retry(state, refusal, now), id, asker=session, now=now)
+    if withdraw is not None:
+        withdraw = withdraw._replace(conference_number=conference.number)
+    decision = Decision(joined(state, session, conference), withdraw=withdraw, session=session.number)
+    return finish(state, decision, session)
+
+
+def start(state: State, command: Start, now: Instant) -> Decision:
+    """Make a scheduled conference live; everybody who waits is admitted in order of arrival, or denied."""
+    session, id = state.sessions.by_number[command.session], command.conference
+    refusal = unregistered(state)
+    if refusal is not None:
+        return refuse(state, "start", refusal, id)
+    conference = state.conferences.by_id.get(id)
+    if conference is None or session not in conference.members:
+        return refuse(state, "start", Refusal("not_member"), id)
+    if not conference.members[session]:
+        return refuse(state, "start", Refusal("not_allowed"), id)
+    if conference.live:
+        return Decision({"type": "started", "conference": id, **entitlements(state, session)})
+    withdraw = withdrawal(state, "start", session, conference)
+    recorded = _open(state, conference, session, now)
+    if isinstance(recorded, Refusal):
+        return refuse(state, "start", recorded, id, asker=session, now=now)
+    decision = Decision(session=session.number)
+    told, denied = [], []
+    for member, host in state.conferences.start(conference):
+        known = recorded if member is session else ()
+        refused = _enter(state, conference, member, host=host, now=now, waited=True, recorded=known)
+        if refused is not None:
+            set_seats(state, member, "left", now)
+            denial = refuse(state, "join", with_retry(state, refused, now), id, asker=member, now=now)
+            denied.append(member.number)
+            message = denial.answer
+        else:
+            message = joined(state, member, conference)
+        if message is not None:
+            decision.notices.append((member.number, message))
+            told.append(member)
+    if not conference.members:
+        state.conferences.end(conference)
+    if withdraw is not None:
+        decision.withdraw = withdraw._replace(denied=tuple(denied))
+    decision.answer = {"type": "started", "conference": id, **entitlements(state, session)}
+    return finish(state, decision, session, *told)
+
+
+def leave(state: State, command: Leave, now: Instant) -> Decision:
+    """End a membership."""
+    session, id = state.sessions.by_number[command.session], command.conference
+    conference = state.conferences.by_id.get(id)
+    if conference is None or session not in conference.members:
+        return refuse(state, "leave", Refusal("not_member"), id)
+    state.conferences.leave(conference, session)
+    set_seats(state, session, "left", now)
+    return finish(state, Decision({"type": "left", "conference": id, **entitlements(state, session)}), session)
+
+
+def _enter(
+    state: State,
+    conference: Conference,
+    session: Session,
+    *,
+    host: bool,
+    now: Instant,
+    waited: bool = False,
+    recorded: Collection[Ledger] = (),
+) -> Refusal | None:
+    """Let a session in under the enforced model, then under the others; a refusal changes nothing.
+
+    What forbids it to a session that `waited` was recorded when it joined; models in `recorded` have recorded all that
+    they have against it.
+    """
+    conferences, primary = state.conferences, state.primary
+    known = conference.id in conferences.by_id
+    attempt = Attempt(
+        "join",
+        session,
+        len(conferences.live_groups),
+        state.sessions.same_account_sessions(session),
+        conference,
+        host,
+        creates=not known and conference.id not in conferences.declared,
+        opens=conference.live and not conference.members and not known,
+    )
+    refusal = rule_refusal(primary, attempt) or conference_refusal(primary, attempt)
+    if (refusal is None or not primary.enforced) and not conference.group and len(conference.members) >= 2:
+        return Refusal("conference_full", "", 2, 2)
+    if primary.enforced:
+        refusal = refusal or _pool_refusal(primary, conference, session, host=host)
+        if refusal is not None:
+            return refusal
+    would = [
+        None
+        if ledger.enforced
+        else (not waited and rule_refusal(ledger, attempt)) or conference_refusal(ledger, attempt)
+        for ledger in state.ledgers
+    ]
+    displaced = conferences.enter(conference, session, host=host, now=now.mono)
+    state.sessions.set_awake(session, awake=True)
+    for ledger, refused in zip(state.ledgers, would, strict=True):
+        required = ledger.required_seats(session)
+        if not ledger.enforced:
+            denial = refused or ledger.first_full_pool(session, required)
+            if denial is not None and ledger not in recorded:
+                ledger.record_denial(denial, session, now)
+        ledger.set_seats(session, required, "left", now)
+    if displaced is not None:
+        set_seats(state, displaced, "left", now)
+    return None
+
+
+def _pool_refusal(ledger: Ledger, conference: Conference, session: Session, *, host: bool) -> Refusal | None:
+    """Return the refusal of the first pool without room for what the session would need as a member."""
+    before = session.awake, session.conferences
+    session.awake, session.conferences = True, (*session.conferences, conference)
+    conference.members[session] = host
+    try:
+        return ledger.first_full_pool(session, ledger.required_seats(session))
+    finally:
+        session.awake, session.conferences = before
+        del conference.members[session]
+
+
+def _open(state: State, conference: Conference, session: Session, now: Instant) -> Refusal | list[Ledger]:
+    """Decide whether a scheduled conference may go live, and give the starter the seat that opening it needs.
+
+    Returns the refusal, or the models in shadow that would have refused and have recorded it.
+    """
+    recorded: list[Ledger] = []
+    same_account = state.sessions.same_account_sessions(session)
+    groups = len(state.conferences.live_groups)
+    attempt = Attempt("start", session, groups, same_account, conference, host=True, opens=True)
+    for ledger in state.ledgers:
+        refusal = (ledger.enforced and rule_refusal(ledger, attempt)) or conference_refusal(ledger, attempt)
+        if refusal is None and ledger.model.start_pool and session.identity is not None:
+            needed = [*session.seats[ledger.index], (ledger.model.start_pool, session.identity)]
+            required = tuple(dict.fromkeys(needed))
+            refusal = ledger.first_full_pool(session, required)
+            if refusal is None or not ledger.enforced:
+                ledger.set_seats(session, required, "left", now)
+        if refusal is None:
+            continue
+        if ledger.enforced:
+            return refusal
+        ledger.record_denial(refusal, session, now)
+        recorded.append(ledger)
+    return recorded

@@ -1,0 +1,124 @@
+"""What comes out of a command: a decision, as data.
+
+Who carries it out is somebody else's business: the answer goes to who asked, the notices to other sessions, the
+closings to connections, the changes to a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from gateway.core.admission.directory import Ban, Group, Token
+from gateway.core.counting.leases import LeaseChange
+from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.session import Key
+
+Message = dict[str, Any]
+"""A message to a client, without the `id` that it may echo."""
+
+
+class DirectoryChange(NamedTuple):
+    """What a store must keep of the directory: an entry of `table` as it is now, None where there is none any more."""
+
+    table: Literal["account", "group", "ban", "operator"]
+    name: str
+    value: tuple[Token, ...] | Group | Ban | None
+
+
+Change = LeaseChange | DirectoryChange
+
+
+class AuditNote(NamedTuple):
+    """What the audit log says of a decision; who asked for it is known to who carries it out."""
+
+    action: str
+    subject: str
+    detail: Mapping[str, Any] | None = None
+
+
+class LeaseBefore(NamedTuple):
+    """The lease of a key before a decision: whether there was one, and when it ran out (seconds UTC, None: not yet)."""
+
+    model: str
+    pool: str
+    key: Key
+    existed: bool
+    expires: float | None
+
+
+class Withdraw(NamedTuple):
+    """Undo a grant that could not be made durable; a command that comes out of the decision which it undoes.
+
+    `conference_number` tells a conference from others of its name. `asleep` are the sessions that the decision woke,
+    `waiting` those (with whether they joined as host) that waited before a `start`, `denied` those of them that it
+    denied; `hosted`, `implied_host` and `had_implied_host` are what was known of the conference's host,
+    `access`, `mode` and `server` what a conference was that a `start` left empty.
+    """
+
+    request: str
+    session: int
+    conference: str | None = None
+    conference_number: int = 0
+    asleep: tuple[int, ...] = ()
+    waiting: tuple[tuple[int, bool], ...] = ()
+    denied: tuple[int, ...] = ()
+    hosted: bool = False
+    implied_host: int | None = None
+    had_implied_host: bool = False
+    access: str = "internal"
+    mode: str = "group"
+    server: str = ""
+    leases: tuple[LeaseBefore, ...] = ()
+
+
+class Decision:
+    """What was decided.
+
+    `answer` goes to who asked, `notices` to the sessions of those numbers after it; `closings` are sessions that are
+    over, or whose connection is another's, and the cause. `refused` holds the refusal of an answer that denies.
+    `changes` must be durable before anybody is told; where they cannot be made so, `withdraw` undoes them. `session` is
+    the number of the session that a `hello` began or went on with, `audit` what the audit log says, `beyond_pool` the
+    permanent accounts for which the pool is too small.
+    """
+
+    __slots__ = ("answer", "audit", "beyond_pool", "changes", "closings", "notices", "refused", "session", "withdraw")
+
+    def __init__(
+        self,
+        answer: Message | None = None,
+        *,
+        refused: Refusal | None = None,
+        withdraw: Withdraw | None = None,
+        session: int | None = None,
+    ) -> None:
+        self.answer = answer
+        self.refused = refused
+        self.withdraw = withdraw
+        self.session = session
+        self.notices: list[tuple[int, Message]] = []
+        self.closings: list[tuple[int, str]] = []
+        self.changes: list[Change] = []
+        self.audit: list[AuditNote] = []
+        self.beyond_pool: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the decision as plain data; what `withdraw` holds follows from the rest."""
+        return {
+            "answer": self.answer,
+            "notices": self.notices,
+            "closings": self.closings,
+            "changes": [_change_to_json(each) for each in self.changes],
+            "session": self.session,
+            "beyond_pool": self.beyond_pool,
+        }
+
+
+def _change_to_json(change: Change) -> list[Any]:
+    if isinstance(change, LeaseChange):
+        return list(change)
+    value = change.value
+    if isinstance(value, Group | Ban):
+        return [change.table, change.name, list(value)]
+    tokens = None if value is None else [each.to_json() for each in value]
+    return [change.table, change.name, tokens]

@@ -1,0 +1,60 @@
+"""What time, new terms and the registration bring: expiries, redistribution, the ends of lost sessions."""
+
+from __future__ import annotations
+
+from gateway.core.admission.commands import EndResumables, SetGranting, SetTerms, Tick
+from gateway.core.admission.decision import Decision
+from gateway.core.admission.lease_administration import redistribute
+from gateway.core.admission.replies import finish
+from gateway.core.admission.seat_changes import end_session, finish_removals
+from gateway.core.admission.state import State
+from gateway.core.counting.session import Instant
+
+
+def tick(state: State, _: Tick, now: Instant) -> Decision:
+    """End what has run out, and redistribute when it is time."""
+    decision = Decision()
+    for ledger in state.ledgers:
+        ledger.leases.expire(now)
+        ledger.end_lingering(now)
+    if now.mono >= state.redistribute_at and state.granting:
+        redistribute(state, decision, now)
+    finish_removals(state, decision)
+    state.history.advance(now)
+    state.directory.forget_bans(now.wall)
+    for number, lost in list(state.resumable.items()):
+        if lost.until > now.mono:
+            break
+        end_session(state, state.sessions.by_number[number], lost.cause, now)
+    return finish(state, decision)
+
+
+def end_resumables(state: State, _: EndResumables, now: Instant) -> Decision:
+    """End the sessions that wait to be resumed."""
+    for number, lost in list(state.resumable.items()):
+        end_session(state, state.sessions.by_number[number], lost.cause, now)
+    return finish(state, Decision())
+
+
+def set_terms(state: State, command: SetTerms, now: Instant) -> Decision:
+    """Take other terms: limits of the same models, which of them is enforced, the gateway's own rules."""
+    state.terms = terms = command.terms
+    primary = state.ledger_of(terms.model)
+    for ledger in state.ledgers:
+        ledger.is_primary = ledger is primary
+        ledger.enforced = terms.enforce and ledger.is_primary
+        if primary is not state.primary:
+            ledger.status_changed.clear()
+    state.primary = primary
+    for ledger in state.ledgers:
+        model = terms.license_model(ledger.model.name, state.catalog)
+        ledger.apply_terms(model, terms.overdraft, terms.high_water_window, now)
+    state.history.apply_window(terms.true_denial_window)
+    state.note_models()
+    return finish(state, Decision())
+
+
+def set_granting(state: State, command: SetGranting, _: Instant) -> Decision:
+    """Let things be granted, or nothing any more."""
+    state.granting = command.granting
+    return Decision()

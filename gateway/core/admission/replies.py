@@ -1,0 +1,94 @@
+"""The wording of answers and notices: from a decision to the fields of a message (PROTOCOL.md, Messages)."""
+
+from __future__ import annotations
+
+import math
+
+from gateway.core.admission.decision import Decision, Message
+from gateway.core.admission.state import State
+from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.session import Conference, Instant, Session
+
+
+def entitlements(state: State, session: Session) -> Message:
+    """Return what a session is told about what it holds."""
+    return state.primary.model.entitlements(session, state.primary)
+
+
+def session_id(state: State, session: Session) -> str:
+    """Return the id under which clients and operators know a session; it is unique over restarts."""
+    return f"s-{state.run}-{session.number:x}"
+
+
+def seats(state: State, session: Session) -> Message:
+    """Return what a session is told of the pools in which it holds a seat, and no more."""
+    return {"seats": entitlements(state, session)["seats"]}
+
+
+def joined(state: State, session: Session, conference: Conference) -> Message:
+    """Return the answer to a `join` that was granted."""
+    return {
+        "type": "joined" if conference.live else "waiting",
+        "conference": conference.id,
+        "access": conference.access,
+        "mode": conference.mode,
+        "state": conference.state,
+        **entitlements(state, session),
+    }
+
+
+def denied(request: str, refusal: Refusal, conference: str | None, retry_after: float) -> Message:
+    """Return the answer to a request that is refused; `retry_after` (seconds) is named where no pool knows better."""
+    answer: Message = {"type": "denied", "request": request, "reason": refusal.reason}
+    if conference is not None:
+        answer["conference"] = conference
+    if refusal.reason == "pool_full":
+        answer["pool"] = refusal.pool
+    if refusal.limit is not None:
+        answer["used"], answer["limit"] = refusal.used, refusal.limit
+    if refusal.retry_after is not None:
+        answer["retry_after_seconds"] = math.ceil(refusal.retry_after)
+    elif request == "hello" and refusal.reason == "pool_full":
+        answer["retry_after_seconds"] = math.ceil(retry_after)
+    return answer
+
+
+def refuse(
+    state: State,
+    request: str,
+    refusal: Refusal,
+    conference: str | None = None,
+    *,
+    asker: Session | None = None,
+    now: Instant | None = None,
+) -> Decision:
+    """Record a refusal and return the decision that denies; of a license's refusal, `asker` and `now` say whose."""
+    if refusal.pool and asker is not None and now is not None:
+        state.primary.record_denial(refusal, asker, now)
+    else:
+        state.refusals[refusal.reason] = state.refusals.get(refusal.reason, 0) + 1
+    return Decision(denied(request, refusal, conference, state.terms.retry_after), refused=refusal)
+
+
+def finish(state: State, decision: Decision, *told: Session) -> Decision:
+    """Add what follows from a decision: what a store must keep, and a `status` for the other sessions of accounts that
+    came by a license or lost it. Sessions in `told` hear of it already.
+    """
+    if state.lease_changes:
+        decision.changes += state.lease_changes
+        state.lease_changes.clear()
+    primary = state.primary
+    if primary.status_changed:
+        accounts = dict.fromkeys(primary.status_changed)
+        primary.status_changed.clear()
+        for account in accounts:
+            for session in state.sessions.of_account(str(account)):
+                if session not in told:
+                    decision.notices.append((session.number, {"type": "status", **entitlements(state, session)}))
+    return decision
+
+
+def refreshed(state: State, session: Session, message: Message) -> Message:
+    """Return a message that was not delivered in time, with what the session holds now."""
+    current: Message = {"conferences": [each.id for each in session.conferences], **entitlements(state, session)}
+    return {name: current.get(name, value) for name, value in message.items()}

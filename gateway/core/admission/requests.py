@@ -1,0 +1,129 @@
+"""The messages that clients may send: one row for each, with its fields, when it may be said, and what it asks for.
+
+`read` checks a message against its row; `expected` tells, before anything is done, what a connection in a given state
+answers to it (PROTOCOL.md, States).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from gateway.core.admission.commands import Command, Join, Leave, RequestPro, Sleep, Start, Wake
+from gateway.core.counting.session import KINDS
+from gateway.core.formats import ID_FORM, is_id
+from gateway.core.wire.messages import VERSION, Field, Request, RequestFault, checked, is_integer, one_of, text
+
+
+class SessionState(StrEnum):
+    """Where a connection stands."""
+
+    PENDING = "pending"
+    """Accepted; no `hello` yet."""
+    AWAKE = "awake"
+    ASLEEP = "asleep"
+    """Said `sleep`: connected, not online."""
+    CLOSED = "closed"
+    """The last message has been sent; whatever still arrives is not read."""
+
+
+WELCOMED = frozenset({SessionState.AWAKE, SessionState.ASLEEP})
+_NAME = f"an id of {ID_FORM}"
+_ID = Field(is_id, _NAME)
+_CONFERENCE = Field(is_id, _NAME, required=True)
+_FLAG = Field(lambda value: isinstance(value, bool), "true or false", default=False)
+
+
+class RequestType(NamedTuple):
+    """One message: its `fields`, the `states` in which it is acted upon, and the command it becomes.
+
+    `command` makes the command from the number of the session and the fields; None where the connection itself answers.
+    """
+
+    fields: Mapping[str, Field]
+    states: frozenset[SessionState] = WELCOMED
+    command: Callable[[int, Mapping[str, Any]], Command] | None = None
+
+
+def _join(session: int, fields: Mapping[str, Any]) -> Join:
+    return Join(
+        session,
+        fields["conference"],
+        fields["host"],
+        fields["access"],
+        fields["mode"],
+        fields["scheduled"],
+        (fields["server"] or "").lower(),
+    )
+
+
+REQUESTS: dict[str, RequestType] = {
+    "hello": RequestType(
+        {
+            "protocol": Field(is_integer, "the integer 1", required=True),
+            "client": Field(text(64), "a text of at most 64 characters", default=""),
+            "kind": Field(one_of(*sorted(KINDS)), "one of " + ", ".join(sorted(KINDS))),
+            "account": _ID,
+            "device": _ID,
+            "home": _ID,
+            "token": Field(text(), "a text"),
+            "resume": Field(text(), "a text"),
+        },
+        frozenset({SessionState.PENDING}),
+    ),
+    "heartbeat": RequestType({"seq": Field(is_integer, "an integer")}),
+    "join": RequestType(
+        {
+            "conference": _CONFERENCE,
+            "host": _FLAG,
+            "access": Field(one_of("internal", "public"), '"internal" or "public"', default="internal"),
+            "mode": Field(one_of("group", "call"), '"group" or "call"', default="group"),
+            "scheduled": _FLAG,
+            "server": _ID,
+        },
+        command=_join,
+    ),
+    "start": RequestType(
+        {"conference": _CONFERENCE}, command=lambda session, fields: Start(session, fields["conference"])
+    ),
+    "leave": RequestType(
+        {"conference": _CONFERENCE}, command=lambda session, fields: Leave(session, fields["conference"])
+    ),
+    "sleep": RequestType({}, command=lambda session, _: Sleep(session)),
+    "wake": RequestType({}, command=lambda session, _: Wake(session)),
+    "request_pro": RequestType({}, command=lambda session, _: RequestPro(session)),
+    "bye": RequestType({}),
+}
+
+_FIELDS = {type: row.fields for type, row in REQUESTS.items()}
+
+
+def read(message: Mapping[str, Any]) -> Request:
+    """Check one message against its row.
+
+    Raises `RequestFault` with code `unknown_type`, `bad_field` or `unsupported_protocol`.
+    """
+    request = checked(message, _FIELDS)
+    if request.type == "hello" and request.fields["protocol"] != VERSION:
+        detail = f"protocol: this gateway speaks {VERSION}"
+        raise RequestFault("unsupported_protocol", detail, request.id, hello=True)
+    return request
+
+
+class Expected(StrEnum):
+    """What is due to a message in a state: to be acted upon, to be passed over, or one of the protocol's errors."""
+
+    ACT = "act"
+    IGNORE = "ignore"
+    HELLO_EXPECTED = "hello_expected"
+    ALREADY_WELCOMED = "already_welcomed"
+
+
+def expected(state: SessionState, type: str) -> Expected:
+    """Return what a connection in `state` does about a message of `type`."""
+    if state in REQUESTS[type].states:
+        return Expected.ACT
+    if state is SessionState.CLOSED:
+        return Expected.IGNORE
+    return Expected.HELLO_EXPECTED if state is SessionState.PENDING else Expected.ALREADY_WELCOMED

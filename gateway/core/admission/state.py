@@ -1,0 +1,121 @@
+"""The state of the gateway: everything that decisions depend on and change, in one object.
+
+Only `apply` changes it. Nothing in it knows a socket, a clock or a file, and whoever reads it changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from gateway.core.admission.conferences import Conferences
+from gateway.core.admission.directory import Directory
+from gateway.core.admission.sessions import Sessions
+from gateway.core.admission.terms import Catalog, Terms
+from gateway.core.counting.leases import LeaseChange
+from gateway.core.counting.ledger import Ledger
+from gateway.core.counting.numbers import Numbers
+from gateway.core.counting.session import Instant
+from gateway.core.reporting.history import History
+
+
+class Resumable(NamedTuple):
+    """Until which monotonic instant a lost session may be resumed, and the cause for which it ends otherwise."""
+
+    until: float
+    cause: str
+
+
+class State:
+    """Sessions, conferences, the ledgers of all models, the directory, and the terms.
+
+    `run` tells this run from others in the ids of sessions; `at` is the instant of the last command. `ledgers` are in
+    the order of the terms; `primary` is the one that decides. `granting` says whether the registration lets anything be
+    granted. `resumable` has the lost sessions by number, the earliest first. `permanent` are the accounts whose
+    permanent licenses are in effect, in order; `redistribute_at` is the monotonic instant of the next redistribution.
+    `refusals` counts those that are no license's, by reason.
+    """
+
+    def __init__(self, terms: Terms, catalog: Catalog, at: Instant, run: str = "0") -> None:
+        self.run = run
+        self.terms = terms
+        self.catalog = catalog
+        self.at = at
+        self.numbers = Numbers()
+        self.sessions = Sessions()
+        self.conferences = Conferences(self.numbers.conferences)
+        self.directory = Directory()
+        self.granting = True
+        self.resumable: dict[int, Resumable] = {}
+        self.permanent: list[str] = []
+        self.redistribute_at = -math.inf
+        self.refusals: dict[str, int] = {}
+        self.lease_changes: list[LeaseChange] = []
+        """What the present command has changed of leases; its decision takes it."""
+        self.ledgers = [
+            Ledger(
+                terms.license_model(name, catalog),
+                index,
+                self.lease_changes,
+                self.numbers,
+                enforced=terms.enforce and name == terms.model,
+                now=at,
+                overdraft=terms.overdraft,
+                window=terms.high_water_window,
+            )
+            for index, name in enumerate(terms.licenses)
+        ]
+        self.primary = self.ledger_of(terms.model)
+        for ledger in self.ledgers:
+            ledger.is_primary = ledger is self.primary
+        self.history = History(self.ledgers, self.numbers.intervals, terms.true_denial_window)
+        self.history.begin(at)
+        self.lease_changes.clear()
+        self.note_models()
+
+    def ledger_of(self, model: str) -> Ledger:
+        """Return the ledger of a model by its name.
+
+        Raises `KeyError` where it does not count.
+        """
+        for ledger in self.ledgers:
+            if ledger.model.name == model:
+                return ledger
+        raise KeyError(model)
+
+    def note_models(self) -> None:
+        """Note what the models come to: which have something to do when a session begins (the others count members
+        only), which pools are leased, and whether the primary model leases any.
+        """
+        self.at_sign_in = [each for each in self.ledgers if each.model.forbids or not each.model.members_only]
+        self.leased_pools = [
+            (each.model.name, name, pool)
+            for each in self.ledgers
+            for name, pool in each.pools.items()
+            if pool.terms.leased
+        ]
+        self.primary_leases = any(terms.leased for terms in self.primary.model.pools)
+
+    def account_ledger(self) -> Ledger | None:
+        """Return the ledger whose seats are leased to accounts, enforced or in shadow; None where no model has such."""
+        return next((each for each in self.ledgers if each.model.account_pool), None)
+
+    def host_ledger(self) -> Ledger | None:
+        """Return the ledger that has named hosts, enforced or in shadow; None where no model has such."""
+        return next((each for each in self.ledgers if each.model.start_pool), None)
+
+    def is_deleted(self, account: str) -> bool:
+        """Return whether what a deleted account holds has not run out yet: until then its name is refused."""
+        pool = self.primary.model.account_pool
+        lease = self.primary.pools[pool].leases.get(account) if pool else None
+        return lease is not None and lease.deleted
+
+    def is_known(self, account: str) -> bool:
+        """Return whether an account is registered, connected, in a group, or holds a license."""
+        directory, ledger = self.directory, self.account_ledger()
+        return (
+            account in directory.accounts
+            or bool(self.sessions.of_account(account))
+            or any(account in group.accounts for group in directory.groups.values())
+            or (ledger is not None and ledger.holds(ledger.model.account_pool, account))
+        )

@@ -1,0 +1,175 @@
+"""The state as plain data, and back, and a digest over it.
+
+A state that was written and read goes on the same way as one that was not. Whatever is a view of something else
+(sessions by account, live conferences, claims, the queue of expiries) is not written: it is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.core.admission.conferences import Declaration
+from gateway.core.admission.directory import Ban, Directory, Group, Token
+from gateway.core.admission.state import Resumable, State
+from gateway.core.admission.terms import Catalog, Terms
+from gateway.core.counting.pool_json import fill_pool, key_from_json, pool_to_json
+from gateway.core.counting.session import Conference, Instant, Session
+
+FORMAT = 1
+"""The number of what is written; another one is not read."""
+SESSION = ("kind", "account", "device", "home", "client", "address", "transport", "since")
+SESSION_AFTER = ("peer_address", "awake", "generation")
+CONFERENCE = ("access", "mode", "live", "server")
+CONFERENCE_AFTER = ("number", "since", "hosted", "had_implied_host")
+NUMBERS = ("sessions", "conferences", "leases", "intervals", "episodes")
+
+
+class NotAState(ValueError):
+    """What was read is no state that this version wrote."""
+
+
+def to_json(state: State) -> dict[str, Any]:
+    """Return the state as plain data: lists, dictionaries, texts, numbers."""
+    endings = {(each.model, each.name): (*each.ended, *each.pool.ended_intervals) for each in state.history.timelines}
+    return {
+        "format": FORMAT,
+        "run": state.run,
+        "at": list(state.at),
+        "terms": state.terms.to_json(),
+        "numbers": {name: getattr(state.numbers, name).last for name in NUMBERS},
+        "granting": state.granting,
+        "permanent": state.permanent,
+        "redistribute_at": state.redistribute_at if math.isfinite(state.redistribute_at) else None,
+        "refusals": state.refusals,
+        "resumable": [[number, *each] for number, each in state.resumable.items()],
+        "directory": _directory_to_json(state.directory),
+        "declared": {id: list(each) for id, each in state.conferences.declared.items()},
+        "conferences": [_conference_to_json(each) for each in state.conferences.by_id.values()],
+        "sessions": [_session_to_json(each) for each in state.sessions.by_number.values()],
+        "ledgers": {
+            ledger.model.name: {
+                name: pool_to_json(pool, endings[ledger.model.name, name]) for name, pool in ledger.pools.items()
+            }
+            for ledger in state.ledgers
+        },
+        "offset": state.history.offset,
+    }
+
+
+def from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
+    """Return the state that `to_json` wrote.
+
+    Raises `NotAState` where it is none, or one of another version.
+    """
+    if not isinstance(plain, Mapping):
+        raise NotAState("a state is a record")
+    if plain.get("format") != FORMAT:
+        raise NotAState(f"format {plain.get('format')!r}: this version reads {FORMAT}")
+    try:
+        if not all(map(math.isfinite, plain["at"])):
+            raise ValueError("its instant is no time")
+        return _from_json(plain, catalog)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as fault:
+        raise NotAState(f"{type(fault).__name__}: {fault}") from fault
+
+
+def digest(state: State) -> str:
+    """Return a digest of the whole state, in hex; equal states have equal digests in every process."""
+    text = json.dumps(to_json(state), sort_keys=True, separators=(",", ":"), allow_nan=True)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
+    state = State(Terms.from_json(plain["terms"], catalog), catalog, Instant(*plain["at"]), plain["run"])
+    state.granting = plain["granting"]
+    state.permanent = list(plain["permanent"])
+    state.redistribute_at = -math.inf if plain["redistribute_at"] is None else plain["redistribute_at"]
+    state.refusals = dict(plain["refusals"])
+    state.resumable = {number: Resumable(until, cause) for number, until, cause in plain["resumable"]}
+    state.conferences.declared = {id: Declaration(*each) for id, each in plain["declared"].items()}
+    _fill_directory(state.directory, plain["directory"])
+    for ledger in state.ledgers:
+        pools = plain["ledgers"][ledger.model.name]
+        for timeline in state.history.timelines:
+            if timeline.model == ledger.model.name:
+                timeline.ended[:] = fill_pool(timeline.pool, pools[timeline.name])
+    sessions = {told["number"]: _session_from_json(told) for told in plain["sessions"]}
+    for session in sessions.values():
+        state.sessions.add(session)
+    conferences = {told["id"]: _conference_from_json(told, sessions) for told in plain["conferences"]}
+    for told in plain["sessions"]:
+        session = sessions[told["number"]]
+        session.conferences = tuple(conferences[id] for id in told["conferences"])
+        for ledger, seats in zip(state.ledgers, session.seats, strict=True):
+            for name, key in seats:
+                ledger.pools[name].claims.add(key, session)
+    for conference in conferences.values():
+        state.conferences.restore(conference)
+    for ledger in state.ledgers:
+        ledger.leases.requeue_all()
+    state.history.offset = plain["offset"]
+    for name in NUMBERS:
+        getattr(state.numbers, name).last = plain["numbers"][name]
+    return state
+
+
+def _session_to_json(session: Session) -> dict[str, Any]:
+    return {
+        "number": session.number,
+        **{name: getattr(session, name) for name in (*SESSION, *SESSION_AFTER)},
+        "conferences": [each.id for each in session.conferences],
+        "seats": [[list(seat) for seat in seats] for seats in session.seats],
+    }
+
+
+def _session_from_json(told: Mapping[str, Any]) -> Session:
+    session = Session(told["number"], **{name: told[name] for name in SESSION})
+    for name in SESSION_AFTER:
+        setattr(session, name, told[name])
+    session.seats = [tuple((pool, key_from_json(key)) for pool, key in seats) for seats in told["seats"]]
+    return session
+
+
+def _conference_to_json(conference: Conference) -> dict[str, Any]:
+    host = conference.implied_host
+    return {
+        "id": conference.id,
+        **{name: getattr(conference, name) for name in (*CONFERENCE, *CONFERENCE_AFTER)},
+        "members": [[each.number, host] for each, host in conference.members.items()],
+        "implied_host": host.number if host is not None else None,
+        "released_hosts": [each.number for each in conference.released_hosts],
+    }
+
+
+def _conference_from_json(told: Mapping[str, Any], sessions: Mapping[int, Session]) -> Conference:
+    conference = Conference(told["id"], **{name: told[name] for name in CONFERENCE})
+    for name in CONFERENCE_AFTER:
+        setattr(conference, name, told[name])
+    conference.members = {sessions[number]: host for number, host in told["members"]}
+    conference.implied_host = sessions.get(told["implied_host"])
+    conference.released_hosts = tuple(sessions[number] for number in told["released_hosts"])
+    return conference
+
+
+def _directory_to_json(directory: Directory) -> dict[str, Any]:
+    return {
+        "accounts": {name: [each.to_json() for each in tokens] for name, tokens in directory.accounts.items()},
+        "operators": {name: [each.to_json() for each in tokens] for name, tokens in directory.operators.items()},
+        "groups": {name: [list(group.accounts), group.permanent] for name, group in directory.groups.items()},
+        "bans": {subject: ban.until for subject, ban in directory.bans.items()},
+    }
+
+
+def _fill_directory(directory: Directory, plain: Mapping[str, Any]) -> None:
+    for name, tokens in plain["accounts"].items():
+        directory.accounts[name] = tuple(Token.from_json(each) for each in tokens)
+    for name, tokens in plain["operators"].items():
+        directory.operators[name] = tuple(Token.from_json(each) for each in tokens)
+    for name, (accounts, permanent) in plain["groups"].items():
+        directory.groups[name] = Group(tuple(accounts), permanent)
+    for subject, until in plain["bans"].items():
+        directory.bans[subject] = Ban(subject, until)

@@ -1,0 +1,120 @@
+"""Everything that a decision depends on and that an operator or a license sets, as one value.
+
+The gateway's settings and what a registrar granted are put together elsewhere; here is what `apply` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any, Protocol
+
+from gateway.core.counting.license_model import LicenseModel
+
+
+class LicenseKind(Protocol):
+    """What must be known of a license model to make it from its terms."""
+
+    @property
+    def terms(self) -> type[Any]:
+        """The dataclass of its terms."""
+
+    @property
+    def model(self) -> Callable[[Any], LicenseModel]:
+        """What makes the model from an instance of the terms."""
+
+
+Catalog = Mapping[str, LicenseKind]
+"""The license models there are, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The terms under which is decided.
+
+    `model` names the enforced model; `licenses` has the terms of every model that counts, by name, the first of all
+    models first; `extensions` are those that a registrar granted to the enforced model. `accounts_mode` is `open` where
+    claims are believed, `token` where they are proven. `homes` are the other servers whose accounts are let in, `home`
+    is this one. Times are in seconds: `retry_after` is named where no pool knows better, `resume_window` is how long a
+    lost session waits, `high_water_window` and `true_denial_window` are those of the figures, `redistribute_every` is
+    the time between two redistributions. At most `max_resumable` lost sessions wait.
+    """
+
+    model: str
+    licenses: Mapping[str, Any]
+    extensions: tuple[str, ...] = ()
+    enforce: bool = True
+    overdraft: int = 0
+    on_duplicate: str = "takeover"
+    accounts_mode: str = "open"
+    home: str = ""
+    homes: tuple[str, ...] = ()
+    declared_only: bool = False
+    retry_after: float = 30.0
+    resume_window: float = 0.0
+    max_resumable: int = 10_000
+    high_water_window: float = 180.0
+    true_denial_window: float = 60.0
+    redistribute_every: float = 24 * 3600.0
+
+    def license_model(self, name: str, catalog: Catalog) -> LicenseModel:
+        """Return the model of that name under these terms."""
+        model = catalog[name].model(self.licenses[name])
+        return model.with_extensions(self.extensions) if name == self.model and self.extensions else model
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the terms as plain data."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain["licenses"] = {name: asdict(terms) for name, terms in self.licenses.items()}
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any], catalog: Catalog) -> Terms:
+        """Return the terms that `to_json` wrote.
+
+        Raises `KeyError`, `TypeError` or `ValueError` where they are not such.
+        """
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+        }
+        values["licenses"] = {
+            name: catalog[name].terms(
+                **{key: tuple(each) if isinstance(each, list) else each for key, each in told.items()}
+            )
+            for name, told in plain["licenses"].items()
+        }
+        return cls(**values)
+
+    def changed(self, key: str, value: object) -> Terms:
+        """Return the terms with another value for a setting by its name in the configuration, such as `license.enforce`
+        or `license.epop.users`.
+
+        Raises `KeyError` where decisions do not depend on that setting, or the model does not count here.
+        """
+        if key in SETTINGS:
+            change: dict[str, Any] = {SETTINGS[key]: value}
+            return replace(self, **change)
+        section, _, field = key.rpartition(".")
+        name = section.removeprefix("license.")
+        terms = self.licenses[name]
+        if not is_dataclass(terms) or isinstance(terms, type) or field not in {each.name for each in fields(terms)}:
+            raise KeyError(key)
+        change = {field: value}
+        return replace(self, licenses={**self.licenses, name: replace(terms, **change)})
+
+
+SETTINGS = {
+    "license.model": "model",
+    "license.enforce": "enforce",
+    "license.overdraft": "overdraft",
+    "license.on_duplicate": "on_duplicate",
+    "accounts.mode": "accounts_mode",
+    "accounts.home": "home",
+    "federation.homes": "homes",
+    "conferences.declared_only": "declared_only",
+    "heartbeat.interval": "retry_after",
+    "heartbeat.resume_window": "resume_window",
+    "metrics.high_water_window": "high_water_window",
+    "history.true_denial_window": "true_denial_window",
+}
+"""The field of `Terms` that a setting becomes, beside those of the license models."""

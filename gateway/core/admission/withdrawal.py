@@ -1,0 +1,122 @@
+"""Undoing a grant that could not be made durable.
+
+A decision takes effect at once; its answer waits for the commit. Where the commit does not come, the decision is
+undone and nobody has heard of it. Before such a decision `withdrawal` notes what it is about to change; `withdraw`
+undoes it. Between the two others may have come, gone or been told something: what they did stays.
+"""
+
+from __future__ import annotations
+
+from gateway.core.admission.decision import Decision, LeaseBefore, Withdraw
+from gateway.core.admission.replies import finish, refuse
+from gateway.core.admission.seat_changes import set_seats
+from gateway.core.admission.state import State
+from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.session import Conference, Instant, Session
+
+
+def withdrawal(state: State, request: str, session: Session, conference: Conference | None) -> Withdraw | None:
+    """Return the command that undoes what is about to be decided; None where the primary model leases nothing."""
+    if not state.primary_leases:
+        return None
+    if conference is None:
+        return Withdraw(request, session.number, leases=_leases_of(state, (session,)))
+    starts = request == "start"
+    members = tuple(conference.members) if starts else (session,)
+    return Withdraw(
+        request,
+        session.number,
+        conference.id,
+        conference.number,
+        asleep=tuple(each.number for each in members if not each.awake),
+        waiting=tuple((each.number, host) for each, host in conference.members.items()) if starts else (),
+        hosted=conference.hosted,
+        implied_host=conference.implied_host.number if conference.implied_host is not None else None,
+        had_implied_host=conference.had_implied_host,
+        access=conference.access,
+        mode=conference.mode,
+        server=conference.server,
+        leases=_leases_of(state, members),
+    )
+
+
+def _leases_of(state: State, sessions: tuple[Session, ...]) -> tuple[LeaseBefore, ...]:
+    accounts = dict.fromkeys(each.identity for each in sessions if each.identity is not None)
+    return tuple(
+        LeaseBefore(model, name, account, True, lease.expires)
+        if (lease := pool.leases.get(account)) is not None
+        else LeaseBefore(model, name, account, False, None)
+        for model, name, pool in state.leased_pools
+        for account in accounts
+    )
+
+
+def withdraw(state: State, command: Withdraw, now: Instant) -> Decision:
+    """Put back memberships, presence and leases; the answer denies the request that was granted."""
+    sessions = state.sessions.by_number
+    asker = sessions.get(command.session)
+    touched = _put_back(state, command, now)
+    if asker is not None:
+        touched[asker] = None
+    for session in touched:
+        if session.number in command.asleep and not session.conferences:
+            state.sessions.set_awake(session, awake=False)
+        set_seats(state, session, "left", now)
+    for before in command.leases:
+        ledger = state.ledger_of(before.model)
+        if before.key not in ledger.pools[before.pool].leases:
+            continue
+        if before.existed:
+            ledger.leases.restore_expiry(before.pool, before.key, before.expires)
+        else:
+            ledger.leases.end(before.pool, before.key, "revoked", now)
+    denial = refuse(state, command.request, Refusal("store_unavailable"), command.conference)
+    return finish(state, denial, *touched)
+
+
+def _put_back(state: State, command: Withdraw, now: Instant) -> dict[Session, None]:
+    """Put back who was a member of the conference, and return whose seats follow from it.
+
+    A conference that has ended meanwhile stays so, unless nobody was let in by the `start` that is undone: then those
+    who waited wait again. Another conference of its name is left alone.
+    """
+    if command.conference is None:
+        return {}
+    sessions = state.sessions.by_number
+    conference = state.conferences.by_id.get(command.conference)
+    if conference is None and command.request == "start":
+        conference = Conference(command.conference, access=command.access, mode=command.mode, server=command.server)
+        conference.number = command.conference_number
+    if conference is None or conference.number != command.conference_number:
+        return {}
+    touched: dict[Session, None] = {}
+    asker = sessions.get(command.session)
+    if command.request == "start":
+        touched = _wait_again(state, command, conference, now)
+    elif asker is not None and asker in conference.members:
+        state.conferences.leave(conference, asker)
+    conference.hosted = command.hosted or any(conference.members.values())
+    host = sessions.get(command.implied_host or 0)
+    if conference.implied_host is None and host is not None and host in conference.members and not conference.hosted:
+        conference.implied_host = host
+        touched[host] = None
+    conference.had_implied_host = command.had_implied_host or conference.implied_host is not None
+    return touched
+
+
+def _wait_again(state: State, command: Withdraw, conference: Conference, now: Instant) -> dict[Session, None]:
+    """Let a conference be scheduled again: those who waited and have not left wait as before, then whoever came later.
+
+    Returns the sessions whose memberships were put back.
+    """
+    sessions = state.sessions.by_number
+    waited = {sessions[number]: host for number, host in command.waiting if number in sessions}
+    present = dict(conference.members)
+    back = {each: host for each, host in waited.items() if each in present or each.number in command.denied}
+    later = {each: host for each, host in present.items() if each not in waited}
+    for session in present:
+        state.conferences.leave(conference, session)
+    state.conferences.reschedule(conference)
+    for session, host in {**back, **later}.items():
+        state.conferences.enter(conference, session, host=host, now=now.mono)
+    return dict.fromkeys([*back, *later])

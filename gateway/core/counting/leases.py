@@ -1,0 +1,317 @@
+"""Leases and reservations of one model: seats that are held whether anybody is connected or not.
+
+A lease is temporary: it runs out a stated time after the last session of its key let go (COUNTING.md, PRO leases), or
+never, where the pool's leases are endless. A reservation is permanent: groups ask for it, a redistribution puts it into
+effect. What must outlive the process is recorded in `changes`, for a store to take.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from gateway.core.counting.license_model import PoolTerms, Refusal
+from gateway.core.counting.numbers import NumberSequence
+from gateway.core.counting.pool import Lease, Pool, Reservation
+from gateway.core.counting.session import Instant, Key
+
+
+class LeaseChange(NamedTuple):
+    """What a store must keep: the lease of a key as it is now, or why it ended. Times are in seconds UTC.
+
+    `kind` is `temporary` or `permanent`; a permanent one is a reservation. `number` tells the order of the grants.
+    """
+
+    model: str
+    pool: str
+    key: Key
+    since: float
+    expires: float | None
+    deleted: bool
+    ended: str | None
+    kind: str = "temporary"
+    number: int = 0
+
+
+class Redistribution(NamedTuple):
+    """What a redistribution will do: who holds permanently, for whom the pool is too small, who gets a temporary lease
+    instead of a permanent one, and who loses what it had.
+    """
+
+    pool: str
+    permanent: list[Key]
+    beyond: list[Key]
+    granted: list[Key]
+    lost: list[Key]
+
+
+class Leases:
+    """The leases and reservations in the pools of the model `model`.
+
+    `numbers` numbers the leases. `on_status_change` is told the (pool, key) of each key that came or went or became
+    permanent. `overdraft` is how many keys a pool may hold beyond its limit.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        pools: Mapping[str, Pool],
+        changes: list[LeaseChange],
+        numbers: NumberSequence,
+        on_status_change: Callable[[str, Key], None],
+    ) -> None:
+        self.overdraft = 0
+        self._model = model
+        self._pools = pools
+        self._changes = changes
+        self._numbers = numbers
+        self._on_status_change = on_status_change
+        self._expiries: list[tuple[float, int, str, Key]] = []
+        """When leases run out, as a heap: instant, number of the lease, pool and key; entries may be out of date."""
+
+    def refusal_if_full(self, name: str, key: Key) -> Refusal | None:
+        """Return the refusal of a pool without room for `key`, where no session asks for it; None if there is room."""
+        pool = self._pools[name]
+        limit = pool.terms.limit
+        if key in pool.claims or limit is None or pool.used < limit + self.overdraft:
+            return None
+        return Refusal("pool_full", name, pool.used, limit)
+
+    # -- leases ------------------------------------------------------------------------------------------------------
+
+    def begin(self, name: str, key: Key, now: Instant) -> Lease:
+        """Begin a lease of `key` that does not run out yet."""
+        pool = self._pools[name]
+        pool.leases[key] = lease = Lease(now.wall, self._numbers.take())
+        pool.add(key, lease, now.mono)
+        self._record_change(name, key, lease)
+        return lease
+
+    def claimed(self, name: str, key: Key, now: Instant) -> None:
+        """A session holds `key`: begin its lease, or keep the one it has from running out."""
+        lease = self._pools[name].leases.get(key)
+        if lease is None:
+            self.begin(name, key, now)
+        elif lease.expires is not None:  # of a deleted account only in shadow, where its name is not refused
+            lease.expires, lease.deleted = None, False
+            self._record_change(name, key, lease)
+
+    def released(self, name: str, key: Key, now: Instant) -> None:
+        """A session holds `key` no longer: its lease runs out from now on if no other session does."""
+        pool = self._pools[name]
+        lease = pool.leases.get(key)
+        if lease is not None and pool.terms.lease is not None and not lease.deleted and not pool.in_use(key):
+            self._expire_at(name, key, lease, now.wall + pool.terms.lease)
+
+    def grant(self, name: str, key: Key, now: Instant) -> Lease:
+        """Grant, or renew, a lease without a session (COUNTING.md, PRO leases 2)."""
+        pool = self._pools[name]
+        lease = pool.leases.get(key)
+        if lease is None:
+            fresh = key not in pool.claims
+            lease = self.begin(name, key, now)
+            if fresh:
+                self._on_status_change(name, key)
+        if pool.terms.lease is not None and not pool.in_use(key):
+            self._expire_at(name, key, lease, now.wall + pool.terms.lease)
+        return lease
+
+    def end(self, name: str, key: Key, cause: str, now: Instant) -> None:
+        """End the lease of `key`. Sessions that still hold the seat (in shadow nobody is taken out) begin a new one."""
+        pool = self._pools[name]
+        lease = pool.leases.pop(key)
+        pool.remove(key, lease, cause, now.mono)
+        self._record_change(name, key, lease, cause)
+        if key not in pool.claims:
+            self._on_status_change(name, key)
+        elif pool.in_use(key):
+            self.begin(name, key, now)
+
+    def restore_expiry(self, name: str, key: Key, expires: float | None) -> None:
+        """Let the lease of `key` run out when it did before a decision that is undone, if no session holds it."""
+        pool = self._pools[name]
+        lease = pool.leases.get(key)
+        if lease is not None and expires is not None and not lease.deleted and not pool.in_use(key):
+            lease.queued = False  # what is queued may come up later than this
+            self._expire_at(name, key, lease, expires)
+
+    def bind_deleted_account(self, name: str, key: Key, now: Instant) -> None:
+        """Let what a deleted account holds run out, one lease duration from now (COUNTING.md, PRO leases 7)."""
+        pool = self._pools[name]
+        reservation = pool.reservations.pop(key, None)
+        lease = pool.leases.get(key)
+        if pool.terms.lease is None or (lease is None and reservation is None):
+            return
+        if lease is None:
+            lease = self.begin(name, key, now)
+        if reservation is not None:
+            pool.remove(key, reservation, "account_deleted", now.mono)
+            self._record_change(name, key, reservation, "account_deleted")
+        lease.deleted = True
+        self._expire_at(name, key, lease, now.wall + pool.terms.lease)
+
+    def expire(self, now: Instant) -> None:
+        """End the leases whose time has come."""
+        while (first := self.next_expiry()) is not None and first <= now.wall:
+            _, _, name, key = heapq.heappop(self._expiries)
+            lease = self._pools[name].leases[key]
+            self.end(name, key, "account_deleted" if lease.deleted else "expired", now)
+
+    def next_expiry(self) -> float | None:
+        """Return the earliest instant, in seconds UTC, at which a lease will end; None if none is running out."""
+        while self._expiries:
+            expires, number, name, key = self._expiries[0]
+            lease = self._pools[name].leases.get(key)
+            if lease is not None and lease.expires == expires and lease.number == number:
+                return expires
+            heapq.heappop(self._expiries)
+            if lease is not None and lease.number == number:
+                lease.queued = False
+                self._queue_expiry(name, key, lease)
+        return None
+
+    def _expire_at(self, name: str, key: Key, lease: Lease, expires: float) -> None:
+        lease.expires = expires
+        self._record_change(name, key, lease)
+        self._queue_expiry(name, key, lease)
+
+    def _queue_expiry(self, name: str, key: Key, lease: Lease) -> None:
+        """Queue when a lease runs out: one entry for each at most, put back when it comes up early."""
+        if not lease.queued and lease.expires is not None:
+            lease.queued = True
+            heapq.heappush(self._expiries, (lease.expires, lease.number, name, key))
+
+    # -- reservations ------------------------------------------------------------------------------------------------
+
+    def reserve_configured(self, terms: PoolTerms, now: Instant) -> None:
+        """Reserve the keys that the terms of a pool list, as far as its limit goes."""
+        pool, keys = self._pools[terms.name], list(dict.fromkeys(terms.reserve))
+        for key in keys[: terms.limit]:
+            if key not in pool.reservations and self.refusal_if_full(terms.name, key) is None:
+                self._reserve(terms.name, key, now)
+        for key in () if terms.limit is None else keys[terms.limit :]:
+            reservation = pool.reservations.pop(key, None)
+            if reservation is not None:
+                pool.remove(key, reservation, "redistributed", now.mono)
+
+    def _reserve(self, name: str, key: Key, now: Instant) -> None:
+        pool = self._pools[name]
+        pool.reservations[key] = reservation = Reservation(now.wall)
+        fresh = key not in pool.claims
+        pool.add(key, reservation, now.mono)
+        lease = pool.leases.pop(key, None)
+        if lease is not None:
+            pool.remove(key, lease, "redistributed", now.mono)
+            self._record_change(name, key, lease, "redistributed")
+        if fresh or (lease is not None and lease.expires is not None):
+            self._on_status_change(name, key)
+
+    def _unreserve(self, name: str, key: Key, now: Instant) -> None:
+        pool = self._pools[name]
+        reservation = pool.reservations.pop(key)
+        pool.remove(key, reservation, "redistributed", now.mono)
+        self._record_change(name, key, reservation, "redistributed")
+        if key not in pool.claims:
+            self._on_status_change(name, key)
+
+    # -- redistribution ----------------------------------------------------------------------------------------------
+
+    def plan_redistribution(
+        self, name: str, permanent: Iterable[Key], now: Instant, *, enforced: bool
+    ) -> Redistribution:
+        """Work out a redistribution of pool `name` for `permanent`, in order (COUNTING.md, PRO leases 5).
+
+        Temporary leases end only for permanents that have no seat yet: a lowered limit alone drops nobody. Where the
+        model is not enforced nobody loses anything.
+        """
+        pool = self._pools[name]
+        limit = pool.terms.limit if enforced else None
+        deleted = {key for key, lease in pool.leases.items() if lease.deleted}
+        asked = [key for key in dict.fromkeys(permanent) if key not in deleted]
+        room = len(asked) if limit is None else max(limit - len(deleted), 0)
+        chosen, beyond = asked[:room], asked[room:]
+        permanents = set(chosen)
+        former = [key for key in pool.reservations if key not in permanents]
+        temporary = [key for key in _shortest_first(pool, now) if key not in permanents]
+        free = math.inf if limit is None else limit + self.overdraft - len(deleted) - len(chosen) - len(temporary)
+        seatless = sum(key not in pool.claims for key in chosen)
+        evicted = temporary[: min(int(-free), seatless)] if free < 0 else []
+        granted = former if free == math.inf else former[: max(int(free), 0)]
+        lost = [*evicted, *(key for key in former if key not in set(granted))]
+        return Redistribution(name, chosen, beyond, granted, lost)
+
+    def redistribute(self, plan: Redistribution, now: Instant) -> None:
+        """Carry out a plan; sessions that lose their seat have been taken out of their conferences before."""
+        pool = self._pools[plan.pool]
+        for key in plan.lost:
+            if key in pool.leases:
+                self.end(plan.pool, key, "redistributed", now)
+            else:
+                self._unreserve(plan.pool, key, now)
+        for key in plan.granted:
+            lease = self.begin(plan.pool, key, now)
+            self._unreserve(plan.pool, key, now)
+            if not pool.in_use(key) and pool.terms.lease is not None:
+                self._expire_at(plan.pool, key, lease, now.wall + pool.terms.lease)
+                self._on_status_change(plan.pool, key)
+        for key in plan.permanent:
+            if key not in pool.reservations:
+                self._reserve(plan.pool, key, now)
+                self._record_change(plan.pool, key, pool.reservations[key])
+
+    # -- what a store keeps ------------------------------------------------------------------------------------------
+
+    def change_of(self, name: str, key: Key, claim: Lease | Reservation, ended: str | None = None) -> LeaseChange:
+        """Return what a store must keep of a lease or a reservation."""
+        if isinstance(claim, Reservation):
+            return LeaseChange(self._model, name, key, claim.since, None, False, ended, "permanent")
+        return LeaseChange(
+            self._model, name, key, claim.since, claim.expires, claim.deleted, ended, number=claim.number
+        )
+
+    def _record_change(self, name: str, key: Key, claim: Lease | Reservation, ended: str | None = None) -> None:
+        self._changes.append(self.change_of(name, key, claim, ended))
+
+    def restore(self, change: LeaseChange, alive_until: float, now: Instant) -> None:
+        """Take up a lease that the last run left. One in use was left at `alive_until` (seconds UTC), the last instant
+        at which that run is known to have lived (COUNTING.md, PRO leases 9).
+        """
+        pool = self._pools[change.pool]
+        if change.kind == "permanent":
+            pool.reservations[change.key] = reservation = Reservation(change.since)
+            pool.add(change.key, reservation, now.mono)
+            _hold_since(pool, change, now)
+            return
+        lease = Lease(change.since, self._numbers.take(), change.expires, deleted=change.deleted)
+        pool.leases[change.key] = lease
+        pool.add(change.key, lease, now.mono)
+        _hold_since(pool, change, now)
+        if pool.terms.lease is None:
+            return
+        if change.expires is None:
+            self._expire_at(change.pool, change.key, lease, alive_until + pool.terms.lease)
+        else:
+            self._queue_expiry(change.pool, change.key, lease)
+
+    def requeue_all(self) -> None:
+        """Queue when each lease runs out, after the pools were filled from a saved state."""
+        self._expiries.clear()
+        for name, pool in self._pools.items():
+            for key, lease in pool.leases.items():
+                lease.queued = False
+                self._queue_expiry(name, key, lease)
+
+
+def _shortest_first(pool: Pool, now: Instant) -> list[Key]:
+    """Temporary leases by remaining time; of equals the later grant first; holders in a conference have it all."""
+    full = now.wall + (pool.terms.lease or 0.0)
+    temporary = [(key, lease) for key, lease in pool.leases.items() if not lease.deleted]
+    temporary.sort(key=lambda item: (full if item[1].expires is None else item[1].expires, -item[1].number))
+    return [key for key, _ in temporary]
+
+
+def _hold_since(pool: Pool, change: LeaseChange, now: Instant) -> None:
+    if pool.held_since is not None:
+        pool.held_since[change.key] = now.mono - max(now.wall - change.since, 0.0)

@@ -1,0 +1,49 @@
+"""What this machine is asked: its clock since it was started, what tells this start from others, the file of a key."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.core.registration.authentication import key_of
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class KeyRefused(Exception):
+    """The file of the license's key cannot be used."""
+
+
+def read_key(path: str) -> bytes:
+    """The key of a license, from its file.
+
+    Raises `KeyRefused`.
+    """
+    try:
+        return key_of(Path(path).read_text(errors="replace").strip())
+    except (OSError, ValueError) as fault:
+        raise KeyRefused(f"registration.key_file {path}: {getattr(fault, 'strerror', None) or fault}") from fault
+
+
+def boottime() -> float:
+    """Seconds since the machine was started, its sleep included where the system counts that."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def boot_id() -> str:
+    """What tells this start of the machine from others; where nothing does, each run of the gateway is one."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return secrets.token_hex(8)
+
+
+class Clock(NamedTuple):
+    """Where time comes from: monotonic seconds, seconds UTC, and seconds since the machine was started."""
+
+    mono: Callable[[], float]
+    wall: Callable[[], float]
+    boot: Callable[[], float] = boottime

@@ -1,0 +1,135 @@
+"""The connections of one listener, each in exactly one collection: `pending` until its peer has said who it is,
+`connected` under the key by which its owner knows it, `closing` once its end is decided and its socket still open.
+
+How many there are is read from here, never counted beside it.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Hashable, Iterator
+from itertools import chain
+from typing import Generic, Protocol, TypeVar
+
+from gateway.core.addresses import network
+from gateway.core.counting.multimap import Multimap
+
+FREEZE_EVERY = 1024
+"""Connections of growth after which what is alive is taken out of the garbage collector's sight."""
+
+
+class Held(Protocol):
+    """What a table holds: `address` is the peer's, `key` what its owner knows it by, None before it is connected."""
+
+    address: str
+    key: Hashable
+
+
+C = TypeVar("C", bound=Held)
+
+
+class ConnectionTable(Generic[C]):
+    """`arriving` maps what is not yet connected (the socket, then the connection made for it) to its address, "" for a
+    proxy that has not named its client. `by_address` is kept only while addresses are limited.
+    """
+
+    __slots__ = ("_frozen", "_limited", "_waiting", "arriving", "by_address", "closing", "connected", "pending")
+
+    def __init__(self) -> None:
+        self.arriving: dict[object, str] = {}
+        self.pending: set[C] = set()
+        self.connected: dict[Hashable, C] = {}
+        self.closing: set[C] = set()
+        self.by_address: dict[str, set[C]] = {}
+        self._waiting: Multimap[str, object] = Multimap()
+        """What is arriving or pending, by network."""
+        self._frozen = 0
+        self._limited = False
+
+    def __len__(self) -> int:
+        return len(self.pending) + len(self.connected) + len(self.closing)
+
+    def __iter__(self) -> Iterator[C]:
+        return chain(self.pending, self.connected.values(), self.closing)
+
+    @property
+    def held(self) -> int:
+        """Sockets that are open: connections, and what is arriving."""
+        return len(self) + len(self.arriving)
+
+    @property
+    def waiting(self) -> int:
+        """Sockets whose peer has not said who it is."""
+        return len(self.pending) + len(self.arriving)
+
+    def waiting_from(self, address: str) -> int:
+        """Sockets of one network whose peer has not said who it is; a proxy that has not named its client is none."""
+        return len(self._waiting.values_of(network(address)))
+
+    def held_by(self, address: str) -> int:
+        """Sockets of one address; only what is arriving while addresses are not limited."""
+        arriving = sum(each == address for each in self.arriving.values())
+        return arriving + len(self.by_address.get(address, ()))
+
+    def arrive(self, thing: object, address: str) -> None:
+        """A socket has been accepted, or what is arriving has got its address."""
+        self.arriving[thing] = address
+        if address:
+            self._waiting.add(network(address), thing)
+
+    def attach(self, sock: object, connection: C) -> None:
+        """A connection has been made for a socket that is arriving; it is still to be connected."""
+        self.abandon(sock)
+        self.arrive(connection, connection.address)
+
+    def abandon(self, thing: object) -> None:
+        """What was arriving is not let in; nothing happens where it has been connected meanwhile."""
+        address = self.arriving.pop(thing, "")
+        if address:
+            self._waiting.discard(network(address), thing)
+
+    def add(self, connection: C) -> None:
+        """What was arriving is connected; it is pending."""
+        if self.arriving.pop(connection, None) is None:
+            self._waiting.add(network(connection.address), connection)
+        self.pending.add(connection)
+        if self._limited:
+            self.by_address.setdefault(connection.address, set()).add(connection)
+        if len(self) >= self._frozen + FREEZE_EVERY:
+            self._frozen = len(self)
+            gc.freeze()
+
+    def welcome(self, connection: C, key: Hashable) -> None:
+        """The owner knows the peer of a pending connection by `key`; the last that had this key is closing by now."""
+        self._forget(connection)
+        connection.key = key
+        self.connected[key] = connection
+
+    def retire(self, connection: C) -> None:
+        """The end of a connection is decided."""
+        self._forget(connection)
+        self.closing.add(connection)
+
+    def remove(self, connection: C) -> None:
+        """The socket of a connection is gone."""
+        self._forget(connection)
+        self.closing.discard(connection)
+        if self._limited:
+            same = self.by_address[connection.address]
+            same.discard(connection)
+            if not same:
+                del self.by_address[connection.address]
+
+    def _forget(self, connection: C) -> None:
+        if connection in self.pending:
+            self.pending.remove(connection)
+            self._waiting.discard(network(connection.address), connection)
+        elif self.connected.get(connection.key) is connection:
+            del self.connected[connection.key]
+
+    def index_addresses(self, *, limited: bool) -> None:
+        """Begin to keep connections by address, or stop."""
+        self._limited = limited
+        self.by_address = {}
+        for connection in self if limited else ():
+            self.by_address.setdefault(connection.address, set()).add(connection)

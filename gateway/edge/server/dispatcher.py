@@ -1,0 +1,216 @@
+"""From bytes to a decision, and from a decision to bytes.
+
+A message is read, the table of requests says whether it is due, its command goes to the sequencer and comes back as a
+decision; what that changed is committed, and when it is durable the answer goes to who asked, the notices to the
+others. Nothing is awaited on the way: what must wait for the disk is left to `pending_commits`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from gateway.core.admission.commands import Command
+from gateway.core.admission.decision import Decision
+from gateway.core.admission.requests import REQUESTS, Expected, SessionState, expected, read
+from gateway.core.wire import json_lines
+from gateway.core.wire.close_codes import DENIED, ENDINGS, farewell
+from gateway.core.wire.messages import Request, RequestFault
+from gateway.edge.server.connection import Connection
+from gateway.edge.server.pending_commits import PendingReplies
+from gateway.edge.server.sequencer import Sequencer
+from gateway.edge.server.sign_in import SignIn
+from gateway.edge.storage.audit_log import GATEWAY
+from gateway.edge.storage.persistence import Persistence
+
+
+class Dispatcher:
+    """Acts upon the messages of clients, and carries decisions out.
+
+    `connection_of` gives the connection of a session by its number. `max_deferred` is how many messages of a client are
+    kept while an answer of it waits.
+    """
+
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        persistence: Persistence,
+        sign_in: SignIn,
+        pending_replies: PendingReplies,
+        connection_of: Callable[[int], Connection | None],
+        *,
+        max_deferred: int,
+    ) -> None:
+        self.max_deferred = max_deferred
+        self._sequencer = sequencer
+        self._persistence = persistence
+        self._sign_in = sign_in
+        self._pending_replies = pending_replies
+        self._connection_of = connection_of
+        pending_replies.deliver = self.deliver
+        pending_replies.receive = self.receive
+        pending_replies.follow_presence = self._follow_presence
+
+    # -- from bytes to a decision --------------------------------------------------------------------------------------
+
+    def receive(self, connection: Connection, payload: bytes) -> None:
+        """Act upon one message of a client; a fault is answered, and closes where the protocol says so."""
+        try:
+            request = read(json_lines.parse(payload))
+        except (json_lines.TooLong, json_lines.Malformed) as fault:
+            code = "too_long" if isinstance(fault, json_lines.TooLong) else "malformed"
+            connection.close("protocol_error", {"type": "error", "code": code, "detail": str(fault)})
+            return
+        except RequestFault as fault:
+            self._answer_fault(connection, fault, payload)
+            return
+        due = expected(connection.state, request.type)
+        if connection in self._pending_replies.deferred_input and request.type != "heartbeat":
+            self._defer(connection, payload)
+        elif due is Expected.ACT:
+            self._act(connection, request)
+        elif due is Expected.HELLO_EXPECTED:
+            _close_unwelcomed(connection, request.id)
+        elif due is Expected.ALREADY_WELCOMED:
+            connection.send(_already_welcomed(request.id))
+
+    def _act(self, connection: Connection, request: Request) -> None:
+        make_command = REQUESTS[request.type].command
+        if request.type == "hello":
+            self._welcome(connection, request)
+        elif request.type == "heartbeat":
+            self._acknowledge(connection, request)
+        elif request.type == "bye":
+            connection.close("bye")
+        elif make_command is not None and connection.session is not None:
+            decision = self._sequencer.submit(make_command(connection.session.number, request.fields))
+            self.commit_and_deliver(decision, connection, request.id)
+            self._follow_presence(connection)
+
+    def _welcome(self, connection: Connection, request: Request) -> None:
+        decision = self._sign_in.decide(connection, request)
+        if isinstance(decision, RequestFault):
+            connection.send(_worded(decision))
+            return
+        self.commit_and_deliver(decision, connection, request.id)
+
+    def _acknowledge(self, connection: Connection, request: Request) -> None:
+        connection.shared.heartbeats += 1
+        answer: dict[str, Any] = {"type": "ack"}
+        if request.fields["seq"] is not None:
+            answer["seq"] = request.fields["seq"]
+        self.deliver(Decision(answer), connection, request.id)
+
+    def _follow_presence(self, connection: Connection) -> None:
+        session = connection.session
+        if session is None:
+            return
+        state = SessionState.AWAKE if session.awake else SessionState.ASLEEP
+        if state is not connection.state:
+            connection.enter(state)
+
+    def _defer(self, connection: Connection, payload: bytes) -> None:
+        """Keep what a client says until its last answer has been told; no more than it may say at once."""
+        said = self._pending_replies.deferred_input[connection]
+        if len(said) < self.max_deferred:
+            said.append(payload)
+        else:
+            fault = RequestFault("too_fast", "too many messages while an answer waits for the store")
+            connection.send(_worded(fault))
+
+    def answer_flood(self, connection: Connection, *, again: bool) -> None:
+        """Tell a client that messages above the rate were dropped; one that goes on is sent away."""
+        if again:
+            connection.close("too_fast", _worded(RequestFault("too_fast", "still too many messages")))
+        else:
+            connection.send(_worded(RequestFault("too_fast", "messages above the rate were dropped")))
+
+    def _answer_fault(self, connection: Connection, fault: RequestFault, payload: bytes) -> None:
+        if connection in self._pending_replies.deferred_input:
+            self._defer(connection, payload)
+        elif fault.hello and connection.state is not SessionState.PENDING:
+            connection.send(_already_welcomed(fault.id))
+        elif fault.code == "unsupported_protocol":
+            connection.close("protocol_error", _worded(fault))
+        elif connection.state is SessionState.PENDING and not fault.hello:
+            _close_unwelcomed(connection, fault.id)
+        else:
+            connection.send(_worded(fault))
+
+    # -- from a decision to bytes --------------------------------------------------------------------------------------
+
+    async def act(self, command: Command, actor: str) -> Decision:
+        """Apply a command of an operator and carry it out; done when what it changed is durable.
+
+        Raises `StoreUnavailable`: it is in effect all the same.
+        """
+        decision = self._sequencer.submit(command)
+        done = self.commit_and_deliver(decision, actor=actor)
+        if done is not None:
+            await asyncio.shield(done)
+        return decision
+
+    def commit_and_deliver(
+        self,
+        decision: Decision,
+        asker: Connection | None = None,
+        id: str | int | None = None,
+        actor: str = GATEWAY,
+    ) -> asyncio.Future[None] | None:
+        """Close whose session is over, write what was changed, and tell everybody when that is durable.
+
+        Returns what is waited for; None where nothing is.
+        """
+        self._close_ended(decision)
+        if asker is not None and asker.session is None and decision.session is not None:
+            self._sign_in.attach(asker, decision)
+        done = self._persistence.commit(decision, actor)
+        if done is None and asker is not None and self._pending_replies.covers(asker):
+            self._pending_replies.add(self._persistence.barrier(), decision, asker, id)
+        elif done is not None:
+            self._pending_replies.add(done, decision, asker, id)
+        else:
+            self.deliver(decision, asker, id)
+        return done
+
+    def _close_ended(self, decision: Decision) -> None:
+        """Close the connections of sessions that are over, or go on with another."""
+        for number, cause in decision.closings:
+            connection = self._connection_of(number)
+            if connection is not None:
+                connection.session = None
+                connection.close(cause, farewell(cause))
+
+    def deliver(self, decision: Decision, asker: Connection | None = None, id: str | int | None = None) -> None:
+        """Send the answer to who asked, and the notices to the others."""
+        answer = decision.answer
+        if asker is not None and answer is not None and asker.cause is None:
+            if id is not None:
+                answer = {"type": answer["type"], "id": id, **answer}
+            if decision.refused is not None and asker.state is SessionState.PENDING:
+                reason = decision.refused.reason
+                cause = {"unregistered": "unregistered", "draining": "rejected"}.get(reason, "denied")
+                asker.close(cause, answer, DENIED.get(reason, ENDINGS[cause].code))
+            else:
+                asker.send(answer)
+        for number, message in decision.notices:
+            connection = self._connection_of(number)
+            if connection is not None:
+                connection.send(message)
+
+
+def _close_unwelcomed(connection: Connection, id: str | int | None) -> None:
+    fault = RequestFault("hello_expected", "the first message is hello", id)
+    connection.close("protocol_error", _worded(fault))
+
+
+def _already_welcomed(id: str | int | None) -> dict[str, Any]:
+    return _worded(RequestFault("already_welcomed", "hello is said once", id))
+
+
+def _worded(fault: RequestFault) -> dict[str, Any]:
+    message: dict[str, Any] = {"type": "error"}
+    if fault.id is not None:
+        message["id"] = fault.id
+    return {**message, "code": fault.code, "detail": fault.detail}

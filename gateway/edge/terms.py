@@ -1,0 +1,53 @@
+"""From settings, and what a registrar granted, to the terms under which is decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from config.settings import Settings
+from gateway.core.admission.terms import Terms
+from gateway.core.registration.grant import Grant
+from gateway.licensing import MODELS, redistribution_interval, under
+
+
+def with_grant(settings: Settings, grant: Grant | None) -> Settings:
+    """Return the settings with the model and the limits that a license grants in place of the configured ones."""
+    if grant is None:
+        return settings
+    licenses = {**settings.license.terms, grant.model: under(grant, settings.license.terms[grant.model])}
+    return replace(settings, license=replace(settings.license, model=grant.model, terms=licenses))
+
+
+def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], max_resumable: int) -> Terms:
+    """Return the terms that settings and a grant come to, for the models that count.
+
+    `max_resumable` bounds the lost sessions that wait.
+    """
+    settings = with_grant(settings, grant)
+    license = settings.license
+    extensions = () if grant is None else tuple(sorted(MODELS[grant.model].extensions(grant)))
+    return Terms(
+        model=license.model,
+        licenses={name: license.terms[name] for name in models},
+        extensions=extensions,
+        enforce=license.enforce,
+        overdraft=license.overdraft,
+        on_duplicate=license.on_duplicate,
+        accounts_mode=settings.accounts.mode,
+        home=settings.accounts.home,
+        homes=tuple(settings.federation.homes),
+        declared_only=settings.conferences.declared_only,
+        retry_after=settings.heartbeat.interval,
+        resume_window=settings.heartbeat.resume_window,
+        max_resumable=max_resumable,
+        high_water_window=settings.metrics.high_water_window,
+        true_denial_window=settings.history.true_denial_window,
+        redistribute_every=redistribution_interval(license.terms),
+    )
+
+
+def counting_models(settings: Settings) -> tuple[str, ...]:
+    """Return the models that count, the configured one first; a license of a registrar may name any."""
+    license = settings.license
+    any_model = tuple(MODELS) if settings.registration.role == "agent" else ()
+    return tuple(dict.fromkeys((license.model, *license.shadows, *any_model)))
