@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.core.addresses import ip_address
 from gateway.core.admission.commands import LiftBan, PutBan
+from gateway.core.admission.decision import DirectoryChange
 from gateway.core.admission.directory import Ban
 from gateway.core.formats import is_id
 from gateway.edge.api.acts import act, refuse
@@ -57,8 +58,9 @@ async def put_ban(runtime: Runtime, request: web.Request) -> web.Response:
     subject, told = _subject(request), await body(request)
     only(told, "for")
     span = seconds("for", field(told, "for", str, ""))
-    await act(runtime, request, PutBan(subject, span))
-    return web.json_response(_document(_found(runtime, subject)))
+    decision = await act(runtime, request, PutBan(subject, span))
+    values = [change.value for change in decision.changes if isinstance(change, DirectoryChange)]
+    return web.json_response(_document(next(value for value in values if isinstance(value, Ban))))
 
 
 @Route(

@@ -69,7 +69,8 @@ async def declare_conference(runtime: Runtime, request: web.Request) -> web.Resp
     """Declare a conference, or change what was declared of it."""
     id, declaration = named(request, "conference"), _read(await body(request), runtime.settings.accounts.home)
     await act(runtime, request, PutConference(id, declaration))
-    return web.json_response(_document(runtime, runtime.state.conferences.create(id, Declaration())))
+    declared = _document(runtime, runtime.state.conferences.create(id, declaration))
+    return web.json_response({**declared, "declared": True})
 
 
 def _read(told: dict[str, Any], home: str) -> Declaration:

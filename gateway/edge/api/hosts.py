@@ -8,6 +8,7 @@ from typing import NotRequired, TypedDict
 from aiohttp import web
 
 from gateway.core.admission.commands import NameHost, ReleaseHost
+from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.pool import Lease, Pool
 from gateway.edge.api.acts import act, refuse
 from gateway.edge.api.responses import PAGED, Page, done, listed, named, utc_text
@@ -50,8 +51,11 @@ async def list_hosts(runtime: Runtime, request: web.Request) -> web.Response:
 async def put_host(runtime: Runtime, request: web.Request) -> web.Response:
     """Give an account a host's name, unless it has one."""
     account = named(request, "account", fold=True)
-    await act(runtime, request, NameHost(account))
-    return web.json_response(HostDocument(account=account, since=utc_text(_hosts(_host_pool(runtime))[account].since)))
+    before = _host_pool(runtime).leases.get(account)
+    decision = await act(runtime, request, NameHost(account))
+    made = [change.since for change in decision.changes if isinstance(change, LeaseChange) and change.key == account]
+    since = before.since if before is not None else made[0]
+    return web.json_response(HostDocument(account=account, since=utc_text(since)))
 
 
 @Route(
