@@ -14,7 +14,7 @@ from gateway.core.formats import is_id
 from gateway.edge.api.acts import act, refuse
 from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, only, seconds, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
-from gateway.edge.api.schemas import DURATION, Time, record, text
+from gateway.edge.api.schemas import DURATION, Time, record
 from gateway.edge.server.runtime import Runtime
 
 
@@ -50,7 +50,7 @@ async def get_ban(runtime: Runtime, request: web.Request) -> web.Response:
     scope=ADMIN,
     summary="Keep an account or an address out.",
     answer=BanDocument,
-    body=record(**{"for": text('How long, such as "5m".', pattern=f"^{DURATION}$")}),
+    body=record(**{"for": {**DURATION, "description": 'How long, such as "5m".'}}),
     statuses=(503,),
 )
 async def put_ban(runtime: Runtime, request: web.Request) -> web.Response:

@@ -10,11 +10,11 @@ from gateway.core.admission.commands import EndConference, PutConference
 from gateway.core.admission.conferences import Conferences, Declaration
 from gateway.core.admission.replies import session_id
 from gateway.core.counting.session import Conference
-from gateway.core.formats import ID_FORM, is_id
+from gateway.core.formats import ID_FORM, ID_PATTERN, is_id
 from gateway.edge.api.acts import act
 from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, named, only
 from gateway.edge.api.routes import ADMIN, READ, Route
-from gateway.edge.api.schemas import BOOLEAN, NAME, Count, Keyword, query, record, text
+from gateway.edge.api.schemas import BOOLEAN, Count, Keyword, query, record, text
 from gateway.edge.server.runtime import Runtime
 
 ACCESSES = ("internal", "public")
@@ -61,7 +61,7 @@ async def list_conferences(runtime: Runtime, request: web.Request) -> web.Respon
         access=text(enum=list(ACCESSES)),
         mode=text(enum=list(MODES)),
         scheduled=BOOLEAN,
-        server=text(pattern=f"^({NAME})?$"),
+        server=text(pattern=f"^({ID_PATTERN})?$"),
     ),
     statuses=(409,),
 )
