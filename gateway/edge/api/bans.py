@@ -12,7 +12,8 @@ from gateway.core.admission.decision import DirectoryChange
 from gateway.core.admission.directory import Ban
 from gateway.core.formats import is_id
 from gateway.edge.api.acts import act, refuse
-from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, only, seconds, utc_text
+from gateway.edge.api.pages import PAGED, Page, listed
+from gateway.edge.api.responses import body, done, fail, field, only, seconds, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import DURATION, Time, record
 from gateway.edge.server.runtime import Runtime
@@ -28,7 +29,7 @@ class BanDocument(TypedDict):
 @Route("GET", "/api/bans", scope=READ, summary="Who is banned.", answer=Page[BanDocument], query=PAGED)
 async def list_bans(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    return listed(request, runtime.state.directory.bans, lambda _, ban: _document(ban))
+    return await listed(request, runtime.state.directory.bans, lambda _, ban: _document(ban))
 
 
 @Route(

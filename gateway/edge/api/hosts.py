@@ -11,7 +11,8 @@ from gateway.core.admission.commands import NameHost, ReleaseHost
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.pool import Lease, Pool
 from gateway.edge.api.acts import act, refuse
-from gateway.edge.api.responses import PAGED, Page, done, listed, named, utc_text
+from gateway.edge.api.pages import PAGED, Page, listed
+from gateway.edge.api.responses import done, named, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import Time
 from gateway.edge.server.runtime import Runtime
@@ -37,7 +38,7 @@ class HostDocument(TypedDict):
 async def list_hosts(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
     pool = _host_pool(runtime)
-    return listed(request, _hosts(pool), lambda account, lease: _document(pool, account, lease))
+    return await listed(request, _hosts(pool), lambda account, lease: _document(pool, account, lease))
 
 
 @Route(
