@@ -11,19 +11,17 @@ import inspect
 import json
 import re
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from config.reading import choices, write
 from config.settings import LicenseSettings, Settings
 from gateway.licensing import MODELS
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ConfigKey:
     """One key: its section and field, the kind of its value, its default, and what `config.values.setting` says of it.
 
     `help` explains it; `live` says that a running gateway takes a change of it over when it reads its file again.
@@ -52,19 +50,19 @@ def _sections() -> dict[str, type[Any]]:
     return found
 
 
-def _keys() -> dict[str, Key]:
-    found: dict[str, Key] = {}
+def _keys() -> dict[str, ConfigKey]:
+    found: dict[str, ConfigKey] = {}
     for section, owner in SECTIONS.items():
         kinds = get_type_hints(owner, include_extras=True)
         for each in fields(owner):
             if "help" in each.metadata:
-                key = Key(section, each.name, kinds[each.name], each.default, **each.metadata)
+                key = ConfigKey(section, each.name, kinds[each.name], each.default, **each.metadata)
                 found[key.name] = key
     return found
 
 
 SECTIONS: Mapping[str, type[Any]] = _sections()
-KEYS: Mapping[str, Key] = _keys()
+KEYS: Mapping[str, ConfigKey] = _keys()
 
 
 class Effect(NamedTuple):

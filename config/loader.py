@@ -10,19 +10,16 @@ from __future__ import annotations
 import re
 import ssl
 import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from config.keys import KEYS, SECTIONS, build
 from config.reading import nearest, parse, read
 from config.rules import RULES, ConfigFault
+from config.settings import Settings
 from config.values import File, KindError, quote
 from gateway.core.formats import is_hex
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from config.settings import Settings
 
 __all__ = ["ConfigError", "ConfigFault", "load"]
 

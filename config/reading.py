@@ -9,14 +9,12 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Callable, Iterable
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from config.values import Choice, Duration, File, Flaw, Form, KindError, Range, quote
 from gateway.core.formats import DURATION_FORM, read_duration, write_duration
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:

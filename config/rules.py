@@ -6,19 +6,15 @@ Pure: whether a file can be read is the loader's question.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
+from config.settings import Settings
 from config.values import quote
 from gateway.core.addresses import is_loopback
 from gateway.core.formats import endpoint, write_duration
 from gateway.licensing import MODELS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from config.settings import Settings
-    from gateway.licensing.model_info import ModelInfo, TermsRule
-
+from gateway.licensing.model_info import ModelInfo, TermsRule
 
 LONGEST_GRACE = 12 * 3600.0
 """Seconds that a license which needs the connection goes on without it (COUNTING.md, Registration)."""
@@ -36,7 +32,7 @@ class ConfigFault(NamedTuple):
         return f"{self.key}: {self.reason}" + (f' (did you mean "{self.nearest}"?)' if self.nearest else "")
 
 
-class Rule(NamedTuple):
+class SettingsRule(NamedTuple):
     """A rule: the keys it takes together, and the faults it finds."""
 
     keys: tuple[str, ...]
@@ -97,24 +93,24 @@ def _pinning(settings: Settings) -> Iterator[ConfigFault]:
             yield ConfigFault(f"registration.{field}", "has no effect without registration.tls = true")
 
 
-def _of_model(info: ModelInfo, rule: TermsRule) -> Rule:
+def _of_model(info: ModelInfo, rule: TermsRule) -> SettingsRule:
     """A rule that a license model has between its own settings."""
 
     def check(settings: Settings) -> Iterator[ConfigFault]:
         for field, reason in rule.check(settings.license.terms[info.name]):
             yield ConfigFault(f"license.{info.name}.{field}", reason)
 
-    return Rule(tuple(f"license.{info.name}.{field}" for field in rule.fields), check)
+    return SettingsRule(tuple(f"license.{info.name}.{field}" for field in rule.fields), check)
 
 
-RULES: tuple[Rule, ...] = (
-    Rule(("listen.host", "accounts.mode", "accounts.trust_claims"), _doors),
-    Rule(("listen.tcp", "listen.websocket", "listen.operator", "registrar.port", "registrar.enabled"), _ports),
-    Rule(("listen.tls_certificate", "listen.tls_key"), _tls),
-    Rule(("heartbeat.timeout", "heartbeat.interval"), _silence),
-    Rule(("registration.role", "registration.server", "registration.serial", "registration.key_file"), _agent),
-    Rule(("registration.grace",), _grace),
-    Rule(("registration.tls", "registration.tls_ca", "registration.tls_fingerprint"), _pinning),
+RULES: tuple[SettingsRule, ...] = (
+    SettingsRule(("listen.host", "accounts.mode", "accounts.trust_claims"), _doors),
+    SettingsRule(("listen.tcp", "listen.websocket", "listen.operator", "registrar.port", "registrar.enabled"), _ports),
+    SettingsRule(("listen.tls_certificate", "listen.tls_key"), _tls),
+    SettingsRule(("heartbeat.timeout", "heartbeat.interval"), _silence),
+    SettingsRule(("registration.role", "registration.server", "registration.serial", "registration.key_file"), _agent),
+    SettingsRule(("registration.grace",), _grace),
+    SettingsRule(("registration.tls", "registration.tls_ca", "registration.tls_fingerprint"), _pinning),
     *(_of_model(info, rule) for info in MODELS.values() for rule in info.rules),
 )
 

@@ -120,7 +120,7 @@ class ListenSettings:
         (),
         live=True,
         help='Origins whose pages may open a WebSocket, such as "https://example.org"; ["*"] for any. Without an '
-        "entry: pages of the same host only.",
+        "entry: pages of the same host only, which a browser on this machine must have reached by a local name.",
     )
     proxy_protocol_from: tuple[Network, ...] = setting(
         (),

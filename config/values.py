@@ -9,13 +9,11 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 from gateway.core.formats import ID_FORM, endpoint, is_hex, is_id
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MANY = 1_000_000_000
 """The largest number any setting takes: far above use, exact as a float, harmless to the kernel."""

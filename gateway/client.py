@@ -13,37 +13,36 @@ to requests by `id`, comes back with full jitter after a loss, resumes its sessi
 again where the gateway did not resume them. Whatever the gateway says unasked (`status`, `removed`, `closing`, `joined`
 after `waiting`, `welcome` after a reconnect) comes out of the asynchronous iterator, or goes to `on_message`.
 
-Underneath, a `Link` is one connection and nothing else; a program that holds thousands of them (`tallygate load`) uses
-it without `Client`.
+Underneath, a `ClientConnection` is one connection and nothing else; a program that holds thousands of them
+(`tallygate load`) uses it without `Client`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
-from gateway.client_connection import PORTS, ClientConnection, End, Message, ServerProtocolError, Transport, codec
+from gateway.client_connection import PORTS, ClientConnection, ConnectionEnd, ServerProtocolError, Transport, codec
 from gateway.core.wire import answers
 from gateway.core.wire.answers import Answer
 from gateway.core.wire.backoff import Backoff
 from gateway.core.wire.close_codes import ENDINGS
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
+from gateway.core.wire.json_lines import Message
 
 __all__ = [
     "Answer",
     "Backoff",
     "Client",
     "Closed",
+    "ConnectionEnd",
     "Denied",
-    "End",
     "Message",
     "RequestError",
     "ServerProtocolError",
@@ -61,7 +60,7 @@ class Denied(Exception):
     `pool`, `used` and `limit` are None where no pool was the reason; `retry_after` is in seconds, None where unknown.
     """
 
-    def __init__(self, message: answers.Denied) -> None:
+    def __init__(self, message: answers.DeniedAnswer) -> None:
         self.message = message
         self.request: str | None = message.get("request")
         self.reason: str = message.get("reason", "")
@@ -77,7 +76,7 @@ class Denied(Exception):
 class RequestError(Exception):
     """The gateway could not act upon a request: `code` and `detail` of its `error`, for a programmer."""
 
-    def __init__(self, message: answers.Error) -> None:
+    def __init__(self, message: answers.ErrorAnswer) -> None:
         self.message = message
         self.code: str = message.get("code", "")
         self.detail: str = message.get("detail", "")
@@ -87,7 +86,7 @@ class RequestError(Exception):
 class Closed(ConnectionError):
     """There is no connection, or it ended before the answer came: whether the request was done is unknown."""
 
-    def __init__(self, end: End) -> None:
+    def __init__(self, end: ConnectionEnd) -> None:
         super().__init__(f"connection ended: {end.reason}")
         self.end = end
 
@@ -181,8 +180,8 @@ class Client:
         self._unasked: deque[Answer] = deque(maxlen=KEPT)
         self._changed = asyncio.Event()
         self._online = False
-        self._end: End | None = None
-        self._lost = End()
+        self._end: ConnectionEnd | None = None
+        self._lost = ConnectionEnd()
         self._leaving = False
         self._failures = 0
         self._since = 0.0
@@ -202,7 +201,7 @@ class Client:
         return self._online
 
     @property
-    def end(self) -> End | None:
+    def end(self) -> ConnectionEnd | None:
         """How it ended; None while it is connected or coming back."""
         return self._end
 
@@ -321,8 +320,8 @@ class Client:
                         self._changed.clear()
                         await self._changed.wait()
             except TimeoutError:
-                self._drop(End(error=TimeoutError("the gateway did not close after bye")))
-        self._finish(self._end or End())
+                self._drop(ConnectionEnd(error=TimeoutError("the gateway did not close after bye")))
+        self._finish(self._end or ConnectionEnd())
 
     def abort(self) -> None:
         """Drop the connection without a word, as if the line was cut; the client then comes back by its settings."""
@@ -369,7 +368,7 @@ class Client:
         else:
             asked.answer.set_result(message)
 
-    def ended(self, link: ClientConnection, end: End) -> None:
+    def ended(self, link: ClientConnection, end: ConnectionEnd) -> None:
         """Fail what was asked, then come back or finish."""
         if link is not self._link:
             return
@@ -449,10 +448,10 @@ class Client:
             async with asyncio.timeout(self._timeouts.welcome):
                 return await self._welcome
         except BaseException:
-            self._drop(End())
+            self._drop(ConnectionEnd())
             raise
 
-    async def _recover(self, backoff: Backoff, end: End) -> None:
+    async def _recover(self, backoff: Backoff, end: ConnectionEnd) -> None:
         """Come back: attempt after attempt until one holds or the gateway says not to."""
         if self._clock() - self._since >= backoff.cap:
             self._failures = 0  # only a connection that stood for a while ends the row of failures
@@ -502,7 +501,7 @@ class Client:
             answer = refusal.message
         self._deliver(answer)
 
-    def _drop(self, end: End) -> None:
+    def _drop(self, end: ConnectionEnd) -> None:
         """Forget the link; what still waits for it fails."""
         link, self._link = self._link, None
         self._online, self._lost = False, end
@@ -518,19 +517,21 @@ class Client:
                 asked.answer.set_exception(Closed(end))
         self._changed.set()
 
-    def _finish(self, end: End) -> None:
+    def _finish(self, end: ConnectionEnd) -> None:
         if self._end is None:
             self._end = end
         self._changed.set()
 
 
-def _end_of(fault: Exception) -> End:
+def _end_of(fault: Exception) -> ConnectionEnd:
     """The end that a failed attempt amounts to."""
     match fault:
         case Denied():
-            return End(last=fault.message)
+            return ConnectionEnd(last=fault.message)
         case Closed():
             return fault.end
         case RequestError():
-            return End(ENDINGS["protocol_error"].code, fault.message, fault)  # the same hello would be refused again
-    return End(error=fault)
+            return ConnectionEnd(
+                ENDINGS["protocol_error"].code, fault.message, fault
+            )  # the same hello would be refused again
+    return ConnectionEnd(error=fault)

@@ -1,9 +1,9 @@
 """One connection to the gateway, from the client's side: messages out, messages in, how it ended.
 
-A `Link` is an `asyncio.Protocol` that owns no task, no timer and no queue: a program may hold thousands. Its `Codec`
-knows the bytes of a transport and no socket: `Lines` for TCP, `Frames` for WebSocket. What the link hears goes to its
-`Listener`; a lone literal `ack`, which is nearly all there is, is recognized by its bytes. `End` says why a connection
-is gone, and whether to come back (`PROTOCOL.md`, Closing).
+A `ClientConnection` is an `asyncio.Protocol` that owns no task, no timer and no queue: a program may hold thousands.
+Its `Codec` knows the bytes of a transport and no socket: `LineCodec` for TCP, `WebSocketCodec` for WebSocket. What it
+hears goes to its `ConnectionListener`; a lone literal `ack`, which is nearly all there is, is recognized by its bytes.
+`ConnectionEnd` says why a connection is gone, and whether to come back (`PROTOCOL.md`, Closing).
 """
 
 from __future__ import annotations
@@ -12,17 +12,14 @@ import asyncio
 import json
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from random import Random
+from typing import Literal, Protocol, cast
 
 from gateway.core.wire import json_lines, websocket_frames, websocket_handshake
-from gateway.core.wire.answers import Answer, Closing, Denied, Error
+from gateway.core.wire.answers import Answer, Closing, DeniedAnswer, ErrorAnswer
 from gateway.core.wire.close_codes import ENDINGS, ERRORS, FINAL_CODES, reconnects_after_denial
+from gateway.core.wire.json_lines import Message
 
-if TYPE_CHECKING:
-    from random import Random
-
-Message = dict[str, Any]
-"""A message to the gateway, as it stands on the wire."""
 Transport = Literal["tcp", "websocket"]
 
 PORTS: dict[Transport, int] = {"tcp": 4307, "websocket": 4308}
@@ -39,7 +36,7 @@ class ServerProtocolError(ConnectionError):
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ConnectionEnd:
     """How a connection ended: the WebSocket close code if one came, the gateway's last message, the fault if any."""
 
     code: int | None = None
@@ -47,7 +44,7 @@ class End:
     error: Exception | None = None
 
     @property
-    def _last_word(self) -> Closing | Denied | Error | None:
+    def _last_word(self) -> Closing | DeniedAnswer | ErrorAnswer | None:
         """The last message if it explains the end."""
         last = self.last
         if last is None:
@@ -245,7 +242,7 @@ def _refusal(head: bytes, key: str) -> ServerProtocolError | None:
 
 
 class ConnectionListener(Protocol):
-    """Who hears what a `Link` hears. Called from the event loop; must not block."""
+    """Who hears what a `ClientConnection` hears. Called from the event loop; must not block."""
 
     def opened(self, link: ClientConnection) -> None:
         """The connection stands; messages may be sent."""
@@ -256,7 +253,7 @@ class ConnectionListener(Protocol):
     def received(self, link: ClientConnection, message: Answer) -> None:
         """Any other message came."""
 
-    def ended(self, link: ClientConnection, end: End) -> None:
+    def ended(self, link: ClientConnection, end: ConnectionEnd) -> None:
         """The connection is gone; nothing follows."""
 
 
@@ -288,7 +285,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self, error: Exception | None = None) -> None:
-        """Drop the connection at once; `error` becomes that of its `End`."""
+        """Drop the connection at once; `error` becomes that of its `ConnectionEnd`."""
         self._error = self._error or error
         if self._transport is not None:
             self._transport.abort()
@@ -326,7 +323,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell how it ended, once."""
         self._transport = None
-        self._listener.ended(self, End(self._codec.code, self._last, self._error or error))
+        self._listener.ended(self, ConnectionEnd(self._codec.code, self._last, self._error or error))
 
     def _open_if_ready(self) -> None:
         if not self._open and self._codec.ready:

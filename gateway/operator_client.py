@@ -8,20 +8,20 @@ the machine could read it).
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import IO, Any, Self
 from urllib.parse import quote, urlsplit
 
 import aiohttp
 
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-    from typing import IO
-
-    Work = Callable[["Operator", argparse.Namespace], Awaitable[str]]
+Work = Callable[["Operator", argparse.Namespace], Awaitable[str]]
+"""What an action does: it asks the gateway, and returns what is to be printed."""
+Document = dict[str, Any]
+"""A JSON document of the operator port."""
 
 URL = "http://127.0.0.1:4311"
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,24 @@ def settings_of(**overrides: Any) -> Settings:
 
 
 hypothesis.register_profile("tallygate", deadline=None, derandomize=True, max_examples=60)
-hypothesis.load_profile("tallygate")
+hypothesis.register_profile("fast", hypothesis.get_profile("tallygate"), max_examples=15)
+hypothesis.load_profile("tallygate")  # unless --hypothesis-profile names another
+
+# No test trusts an authority of the public, and reading their certificates is a good part of the start of a process.
+os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+
+LAST_WORD = 120.0
+"""Seconds after which what follows a test ends the process: the limit of the test itself does not reach that far."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Ends a process that hangs after a test, such as in the fixture of one that was over its time."""
+    faulthandler.dump_traceback_later(LAST_WORD, exit=True)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 class House:

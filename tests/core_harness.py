@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 
 from gateway.core.admission import commands as c
 from gateway.core.admission.apply import apply
-from gateway.core.admission.decision import Change, Decision, LeaseChange, Message, Withdraw
+from gateway.core.admission.decision import Change, Decision, Withdraw
 from gateway.core.admission.directory import Group
 from gateway.core.admission.requests import read
 from gateway.core.admission.snapshot import PoolView, snapshot
 from gateway.core.admission.state import State
 from gateway.core.admission.terms import Terms
+from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import LicenseModel
 from gateway.core.counting.session import Instant, Session
+from gateway.core.wire.json_lines import Message
 from gateway.core.wire.messages import Request
 
 START = 1_800_000_000.0

@@ -7,15 +7,13 @@ import socket
 import ssl
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from gateway.client import Answer, Backoff, Client, Closed, Denied, RequestError, Timeouts, Transport
 from gateway.operator_client import Operator
-
-if TYPE_CHECKING:
-    from tests.conftest import House, Serve
+from tests.conftest import House, Serve
 
 QUICK = Backoff(base=0.01, cap=0.05)
 PATIENCE = 10.0

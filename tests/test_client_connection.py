@@ -15,7 +15,7 @@ from gateway.client_connection import (
     LIMIT,
     ClientConnection,
     Codec,
-    End,
+    ConnectionEnd,
     LineCodec,
     ServerProtocolError,
     WebSocketCodec,
@@ -36,7 +36,7 @@ class Heard:
         self.opens = 0
         self.acks = 0
         self.messages: list[Answer] = []
-        self.ends: list[End] = []
+        self.ends: list[ConnectionEnd] = []
 
     def opened(self, link: ClientConnection) -> None:  # noqa: ARG002
         self.opens += 1
@@ -47,13 +47,13 @@ class Heard:
     def received(self, link: ClientConnection, message: Answer) -> None:  # noqa: ARG002
         self.messages.append(message)
 
-    def ended(self, link: ClientConnection, end: End) -> None:  # noqa: ARG002
+    def ended(self, link: ClientConnection, end: ConnectionEnd) -> None:  # noqa: ARG002
         self.ends.append(end)
 
 
 def answer_to(request: bytes) -> bytes:
     """The gateway's own answer to an upgrade."""
-    judged = websocket_handshake.Upgrade(websocket_handshake.Origins()).feed(request)
+    judged = websocket_handshake.Upgrade(websocket_handshake.Origins(), "127.0.0.1").feed(request)
     assert isinstance(judged, websocket_handshake.Accepted)
     return judged.response
 
@@ -77,7 +77,7 @@ def fed(codec: Codec, data: bytes, cuts: list[int]) -> list[bytes]:
 
 def test_the_upgrade_is_one_that_the_gateway_accepts() -> None:
     codec = fresh_frames()
-    judged = websocket_handshake.Upgrade(websocket_handshake.Origins()).feed(codec.opening())
+    judged = websocket_handshake.Upgrade(websocket_handshake.Origins(), "127.0.0.1").feed(codec.opening())
     assert isinstance(judged, websocket_handshake.Accepted)
     assert judged.subprotocol == "tallygate.v1"
 
@@ -180,7 +180,7 @@ def test_what_is_no_message_ends_the_connection(line: bytes) -> None:
 
 @pytest.mark.parametrize("cause", [cause for cause, ending in ENDINGS.items() if ending.says])
 def test_the_last_word_of_the_gateway_decides(cause: str) -> None:
-    end = End(last=cast(Closing, farewell(cause, retry_after=2.5)))
+    end = ConnectionEnd(last=cast(Closing, farewell(cause, retry_after=2.5)))
     assert end.reason == cause
     assert end.reconnect is ENDINGS[cause].reconnect
     assert end.retry_after == (2.5 if end.reconnect else 0)
@@ -188,7 +188,7 @@ def test_the_last_word_of_the_gateway_decides(cause: str) -> None:
 
 @pytest.mark.parametrize("cause", [cause for cause in ENDINGS if cause not in {"closed", "bye"}])
 def test_without_a_word_the_code_decides(cause: str) -> None:
-    assert End(code=ENDINGS[cause].code).reconnect is ENDINGS[cause].reconnect
+    assert ConnectionEnd(code=ENDINGS[cause].code).reconnect is ENDINGS[cause].reconnect
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_without_a_word_the_code_decides(cause: str) -> None:
     ],
 )
 def test_a_refused_hello_is_repeated_only_when_time_can_help(reason: str, reconnect: bool) -> None:
-    end = End(last={"type": "denied", "request": "hello", "reason": reason, "retry_after_seconds": 3})
+    end = ConnectionEnd(last={"type": "denied", "request": "hello", "reason": reason, "retry_after_seconds": 3})
     assert (end.reason, end.reconnect, end.retry_after) == (reason, reconnect, 3)
 
 
@@ -225,22 +225,22 @@ def test_a_refused_hello_is_repeated_only_when_time_can_help(reason: str, reconn
     ],
 )
 def test_a_broken_client_does_not_come_back(code: str, reconnect: bool) -> None:
-    assert End(last={"type": "error", "code": code, "detail": ""}).reconnect is reconnect
+    assert ConnectionEnd(last={"type": "error", "code": code, "detail": ""}).reconnect is reconnect
 
 
 def test_a_refused_join_is_no_reason_to_stay_away() -> None:
-    end = End(last={"type": "denied", "request": "join", "reason": "not_allowed"})
+    end = ConnectionEnd(last={"type": "denied", "request": "join", "reason": "not_allowed"})
     assert end.reconnect
     assert end.reason == "closed"
 
 
 @pytest.mark.parametrize(("status", "reconnect"), [(403, False), (404, False), (429, True), (503, True)])
 def test_a_refused_upgrade_is_repeated_unless_it_is_our_fault(status: int, reconnect: bool) -> None:
-    assert End(error=ServerProtocolError("refused", status)).reconnect is reconnect
+    assert ConnectionEnd(error=ServerProtocolError("refused", status)).reconnect is reconnect
 
 
 def test_a_cut_line_is_a_reason_to_come_back() -> None:
-    end = End(error=ConnectionResetError(104, "Connection reset by peer"))
+    end = ConnectionEnd(error=ConnectionResetError(104, "Connection reset by peer"))
     assert end.reconnect
     assert "reset" in end.reason.lower()
 

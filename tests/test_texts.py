@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.admission.requests import REQUESTS
 from gateway.core.registration.messages import FIELDS as REGISTRATION
 from gateway.core.registration.messages import SPOKEN
 from gateway.core.wire.close_codes import DENIED, ENDINGS
-from gateway.core.wire.messages import FIELDS
 from gateway.licensing import MODELS
 from metrics.collector import REFUSALS
 from tests.texts import COUNTING, PROTOCOL, ROOT, anchor, headings, links, rows, section
@@ -83,16 +83,16 @@ def test_citations_are_seen_in_every_form() -> None:
     ]
 
 
-@pytest.mark.parametrize("type", [*FIELDS, *sorted(SPOKEN)])
+@pytest.mark.parametrize("type", [*REQUESTS, *sorted(SPOKEN)])
 def test_every_message_has_a_heading_and_every_field_stands_under_it(type: str) -> None:
     text = section(PROTOCOL.read_text(), type)
-    fields = FIELDS[type] if type in FIELDS else REGISTRATION[type]
+    fields = REQUESTS[type].fields if type in REQUESTS else REGISTRATION[type]
     assert [field for field in fields if f"`{field}`" not in text] == []
 
 
 def test_every_message_has_its_row_of_the_states() -> None:
     first = [cells[0] for cells in rows(section(PROTOCOL.read_text(), "States"))]
-    assert [type for type in FIELDS if first.count(f"`{type}`") != 1] == []
+    assert [type for type in REQUESTS if first.count(f"`{type}`") != 1] == []
 
 
 def test_every_denial_reason_is_explained_and_no_other() -> None:

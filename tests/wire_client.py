@@ -16,7 +16,7 @@ import aiohttp
 from tests.shapes import faults
 
 Message = dict[str, Any]
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds after which something expected has not happened."""
 
 

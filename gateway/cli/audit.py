@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway import operator_client
 from gateway.core.reporting import audit_chain
 from gateway.core.reporting.audit_chain import BEGINNING, AuditEntry, ChainBroken, ChainPosition
 from gateway.operator_client import Operator
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
 
 HELP = "Show the audit log, or verify that no entry of it was changed, removed or put in."
 EXAMPLES = """\

@@ -6,15 +6,12 @@ by half of a later one.
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gateway import operator_client
 from gateway.operator_client import Operator
-
-if TYPE_CHECKING:
-    import argparse
 
 HELP = "Copy the store of a running gateway into a file, while it goes on. A gateway can be started on the copy."
 EXAMPLES = """\

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from typing import TYPE_CHECKING
 
 from gateway import operator_client
 from gateway.cli.kick import duration
 from gateway.operator_client import Operator, part, table
-
-if TYPE_CHECKING:
-    import argparse
 
 HELP = "List, add and lift bans of accounts, and of addresses of guests. A ban closes nothing: see `kick --ban`."
 EXAMPLES = """\

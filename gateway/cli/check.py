@@ -6,24 +6,20 @@ said: the gateway whose file is being checked may be the one that holds it.
 
 from __future__ import annotations
 
-import contextlib
+import argparse
 import errno
 import resource
-import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from config.keys import document, effective
 from config.loader import ConfigError
 from config.rules import ConfigFault, warnings
+from config.settings import Settings
 from config.values import quote
 from gateway.cli.options import config_options, settings_from
-
-if TYPE_CHECKING:
-    import argparse
-
-    from config.settings import Settings
+from gateway.edge.server.listening_sockets import listening_sockets
 
 HELP = "Says whether a configuration is good: every fault at once, the settings, file limit and ports."
 EXAMPLES = """\
@@ -144,15 +140,8 @@ def _probe(listener: PortCheck) -> str | ConfigFault:
     """Whether the gateway could listen there now, tried the way it will; a fault if it never can."""
     place = f"[{listener.host}]:{listener.port}" if ":" in listener.host else f"{listener.host}:{listener.port}"
     try:
-        found = socket.getaddrinfo(listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            with contextlib.closing(socket.socket(family, kind, protocol)) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if listener.shared:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind(address)
+        for probe in listening_sockets(listener.host, listener.port, reuse_port=listener.shared):
+            probe.close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return f"{listener.port_key}: {place} is in use"

@@ -16,12 +16,14 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from config.loader import ConfigError, load
 from config.reading import read
+from config.settings import Settings
 from config.values import KindError, PositiveSeconds
 from gateway.cli.load import count
 from gateway.cli.serve import fast_loop, raise_file_limit, screen
@@ -39,11 +41,6 @@ from gateway.edge.storage.offline_store import offline_store
 from gateway.edge.storage.store import Store, StoreRefused, StoreUnavailable
 from gateway.licensing import MODELS
 from gateway.operator_client import Operator, OperatorError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from config.settings import Settings
 
 HELP = """\
 Runs a gateway with believable traffic: an office whose day passes in minutes, over and over, until Ctrl-C. Nothing is

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from typing import TYPE_CHECKING
 
 from gateway import operator_client
 from gateway.operator_client import Operator, part, table
-
-if TYPE_CHECKING:
-    import argparse
 
 HELP = "List, set, show and delete groups of accounts. Permanent licenses take effect at the next redistribution."
 EXAMPLES = """\

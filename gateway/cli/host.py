@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from typing import TYPE_CHECKING
 
 from gateway import operator_client
 from gateway.operator_client import Operator, part, table
-
-if TYPE_CHECKING:
-    import argparse
 
 HELP = "List, name and release the hosts of Nefsis licensing. A name stays taken until it is removed here."
 EXAMPLES = """\

@@ -15,18 +15,16 @@ import socket
 import sys
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway import operator_client
+from gateway.client_connection import Transport
 from gateway.core.addresses import ip_address, is_loopback
 from gateway.core.counting.session import KINDS
 from gateway.load.coordinator import Comparison, Coordinator, LoadError, LoadResult
+from gateway.load.histogram import LatencyHistogram
+from gateway.load.tally import Tally
 from gateway.load.worker import Plan
-
-if TYPE_CHECKING:
-    from gateway.client_connection import Transport
-    from gateway.load.histogram import LatencyHistogram
-    from gateway.load.tally import Tally
 
 HELP = """\
 Put load on a gateway: open connections, join conferences, beat, and compare the gateway's own counts with what is held.

@@ -14,14 +14,12 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Protocol, cast
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Protocol, cast
 
 
-class Command(Protocol):
+class CommandModule(Protocol):
     """What a command module has."""
 
     HELP: str
@@ -105,9 +103,9 @@ def _run(argv: list[str]) -> int:
     parser, commands = _parser()
     # Names stand before options of the command itself, so the first known word is the command.
     chosen = next((word for word in argv if word in commands), None)
-    command: Command | None = None
+    command: CommandModule | None = None
     if chosen is not None:
-        command = cast(Command, import_module(COMMANDS[chosen][0]))
+        command = cast(CommandModule, import_module(COMMANDS[chosen][0]))
         command.arguments(commands[chosen])
         commands[chosen].description = command.HELP
         commands[chosen].epilog = getattr(command, "EXAMPLES", None)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from config.loader import load
-
-if TYPE_CHECKING:
-    import argparse
-
-    from config.settings import Settings
+from config.settings import Settings
 
 
 def config_options(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from gateway import operator_client
+from gateway.operator_client import Document
 
 HELP = "Show use, denials and sizing of a running gateway over a time."
 EXAMPLES = """\
@@ -39,8 +40,6 @@ FIELDS = (
     "full_seconds", "grants", "denied", "true_denials", "seated", "needed", "erlang_b",
 )  # fmt: skip
 """The columns of `--csv`."""
-
-Document = dict[str, Any]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import argparse
 
 from gateway import operator_client
 from gateway.operator_client import Operator, part
-
-if TYPE_CHECKING:
-    import argparse
 
 HELP = "End the temporary PRO license of an account at once; it is taken out of the conferences that need it."
 EXAMPLES = """\

@@ -10,10 +10,10 @@ import asyncio
 import json
 import sys
 import textwrap
-from typing import Any
 
 from gateway import operator_client
 from gateway.core.formats import duration_text
+from gateway.operator_client import Document
 
 HELP = "Show pools, connections, conferences and the registration of a running gateway."
 EXAMPLES = """\
@@ -29,8 +29,6 @@ SEARCHED, HOLDERS = 200, 20
 WIDTH = 80
 _COLUMNS = ("used", "limit", "available", "reserved", "high water", "denied")
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN, _CLEAR = "\x1b[H", "\x1b[K", "\x1b[J", "\x1b[2J"
-
-Document = dict[str, Any]
 
 
 def seconds(text: str) -> float:

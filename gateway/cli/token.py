@@ -5,22 +5,19 @@ A secret is printed once and kept nowhere. A new one does not end the old ones: 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway import operator_client
+from gateway.core.admission.directory import Token
 from gateway.core.formats import is_id, utc
 from gateway.edge.storage.audit_log import RESERVED
 from gateway.edge.storage.offline_store import offline_store
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 from gateway.operator_client import Operator, part, table
-
-if TYPE_CHECKING:
-    import argparse
-
-    from gateway.core.admission.directory import Token
 
 HELP = "Make, list and revoke the tokens of operators, and of accounts with --account."
 EXAMPLES = """\

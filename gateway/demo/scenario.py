@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from random import Random
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from gateway.client_connection import Transport
+from gateway.client_connection import Transport
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 CURVE = ((0, 0.03), (6, 0.04), (7.5, 0.2), (9, 0.9), (10, 1.0), (11.5, 0.95), (12.5, 0.45), (14, 0.95), (15.5, 1.0),
@@ -71,7 +70,7 @@ class ScenarioStep(NamedTuple):
     host: bool = False
 
 
-class Limits(NamedTuple):
+class OfficeLimits(NamedTuple):
     """Seats with which such an office gets along, but not at its busiest."""
 
     online: int
@@ -117,7 +116,7 @@ class Office:
         self.rooms = [self._room(number) for number in range(max(2, round(clients * 0.03)))]
         self.guests = [self._guest(number) for number in range(max(3, round(clients * 0.12)))]
         phones = sum(worker.phone is not None for worker in self.workers)
-        self.limits = Limits(
+        self.limits = OfficeLimits(
             online=people + phones // 8,
             pro=max(3, round(people * 0.66)),
             guest=max(1, round(clients * 0.04)),

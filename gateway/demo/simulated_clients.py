@@ -10,13 +10,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from random import Random
-from typing import TYPE_CHECKING
 
-from gateway.client import Client, Denied, RequestError
-
-if TYPE_CHECKING:
-    from gateway.client import Answer, Transport
-    from gateway.demo.scenario import Actor, Office, ScenarioStep
+from gateway.client import Answer, Client, Denied, RequestError, Transport
+from gateway.demo.scenario import Actor, Office, ScenarioStep
 
 GOODBYE_TIMEOUT = 3.0
 """Seconds for everybody to say goodbye at the end."""

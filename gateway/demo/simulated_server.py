@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable, Mapping
 from importlib import metadata
-from typing import TYPE_CHECKING
 
 from gateway.core.registration.agent_protocol import AgentConversation, Phase, Verdict
 from gateway.core.registration.license_status import PACE
 from gateway.core.wire import json_lines
 from gateway.licensing import OFFERS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 AGAIN = 5.0
 """Seconds until a lost connection is tried again."""

@@ -50,7 +50,7 @@ class Gateway:
         self._trouble = ""
         self.runtime = Runtime(settings, clock or Clock(time.monotonic, time.time), files=files, clients=clients)
         self.runtime.registration.switch_doors = self._switch_doors
-        self.agent = RegistrationAgent(self.runtime, self.runtime.registration)
+        self.agent = RegistrationAgent(self.runtime.registration, self._used)
         self.operator = OperatorPort(self.runtime)
 
     async def open(self) -> None:
@@ -109,6 +109,10 @@ class Gateway:
             self.runtime.close_all("unregistered")
         self._tell_ports()
         return True
+
+    def _used(self) -> dict[str, int]:
+        """Return how many seats are held now in each pool of the primary model."""
+        return {name: pool.used for name, pool in self.runtime.state.primary.pools.items()}
 
     async def close(self, drain: float | None = None) -> None:
         """Send the clients away over `drain` seconds (the setting's, unless given), then close everything."""

@@ -9,19 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from asyncio.subprocess import Process
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.load.tally import Tally
-
-if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-    from collections.abc import Callable
-
-    from gateway.load.worker import Plan
-    from gateway.operator_client import Operator
+from gateway.load.worker import Plan
+from gateway.operator_client import Operator
 
 SETTLE = 3.0
 """Seconds the comparison may take to come out even: a scrape and a report are not of the same instant."""

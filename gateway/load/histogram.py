@@ -7,10 +7,7 @@ about 3 %, whatever its size. Only buckets in use are stored; two histograms add
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
 
 _BITS = 5
 _SPLIT = 1 << _BITS

@@ -15,16 +15,15 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gateway.client_connection import ClientConnection, End, Message, Transport, codec
+from gateway.client_connection import ClientConnection, ConnectionEnd, Transport, codec
 from gateway.core.wire.answers import Answer, Welcome
+from gateway.core.wire.json_lines import Message
 from gateway.load.tally import Tally
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PACE = 0.01
 """Seconds between two batches of new connections, or of farewells."""
@@ -167,7 +166,7 @@ class SimulatedPeer:
                 tally.removed[str(message.get("reason"))] += 1
                 self._leave()
 
-    def ended(self, link: ClientConnection, end: End) -> None:  # noqa: ARG002 - as above
+    def ended(self, link: ClientConnection, end: ConnectionEnd) -> None:  # noqa: ARG002 - as above
         """Count how it ended."""
         if self.link is None:
             return
@@ -292,7 +291,7 @@ class LoadWorker:
             async with asyncio.timeout(PATIENCE):
                 await self.loop.create_connection(lambda: link, self._plan.host, port, local_addr=source)
         except OSError as fault:
-            peer.ended(link, End(error=OSError(_sentence(fault))))
+            peer.ended(link, ConnectionEnd(error=OSError(_sentence(fault))))
         finally:
             self._slots.release()
 

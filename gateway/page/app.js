@@ -22,12 +22,15 @@ import { HistoryView } from "./history.js";
 import { LiveMark } from "./live_mark.js";
 import { showLogin } from "./login.js";
 import { ProView } from "./pro.js";
+import { RefusalsView } from "./refusals.js";
 import { RegistrationsView } from "./registrations.js";
 import { SummaryView } from "./summary.js";
 import { Theme } from "./theme.js";
 import { Toasts } from "./toasts.js";
 
-const VIEWS = [SummaryView, ProView, ConnectionsView, ConferencesView, HistoryView, RegistrationsView, AuditView];
+const VIEWS = [
+  SummaryView, ProView, ConnectionsView, ConferencesView, RefusalsView, HistoryView, RegistrationsView, AuditView,
+];
 const NOTHING_GRANTED = {
   unregistered: "The license has never been verified.",
   expired: "The license has run out.",

@@ -19,7 +19,7 @@ export class ConferencesView {
   open() {
     this.list = new ListView(this.app, {
       id: "conferences",
-      caption: "Conferences",
+      caption: "List of conferences",
       columns: this.columns(),
       key: (conference) => conference.id,
       placeholder: "id of a conference",

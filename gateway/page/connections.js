@@ -44,7 +44,7 @@ export class ConnectionsView {
     });
     this.list = new ListView(this.app, {
       id: "connections",
-      caption: "Connections",
+      caption: "List of connections",
       columns: this.columns(),
       key: (connection) => connection.id,
       placeholder: "account, device, address or kind",
@@ -82,12 +82,22 @@ export class ConnectionsView {
       { title: "Account", class: "who", cell: (connection) => this.detailsButton(connection) },
       { title: "Device", class: "wide-only", cell: (connection) => connection.device ?? "–" },
       { title: "Kind", class: "short", cell: kindCell },
-      { title: "Address", class: "", cell: (connection) => connection.address },
-      { title: "Since", class: "time", cell: (connection) => timeElement(connection.since) },
+      { title: "Address", class: "", cell: addressCell },
+      { title: "Since", class: "time", cell: (connection) => this.sinceCell(connection) },
       { title: "Conferences", class: "wide-only", cell: (connection) => connection.conferences.join(", ") || "–" },
-      { title: "Seats", class: "wide-only short", cell: (connection) => connection.seats.join(", ") || "–" },
+      { title: "Seats", class: "wide-only", cell: (connection) => this.seatsText(connection) || "–" },
       { title: "Act", class: "acts", cell: (connection) => this.kickButton(connection) },
     ];
+  }
+
+  seatsText({ seats }) {
+    return seats.map((pool) => poolTitle(pool, this.app.state)).join(", ");
+  }
+
+  /** The time of connecting, and on a card, where there is no column for them, the seats. */
+  sinceCell(connection) {
+    const seats = this.seatsText(connection);
+    return [timeElement(connection.since), seats ? el("span", { class: "narrow-only" }, ` · ${seats}`) : null];
   }
 
   detailsButton(connection) {
@@ -105,7 +115,6 @@ export class ConnectionsView {
     const { id, account, home, device, kind, client, address, transport, presence, since, conferences } = connection;
     const seconds = (this.app.now() - Date.parse(since)) / 1000;
     const heard = connection.last_heard;
-    const seats = connection.seats.map((pool) => poolTitle(pool, this.app.state));
     const facts = [
       ["Session", el("code", {}, id)],
       ["Account", account ?? `none: a ${roleOf(connection)}`],
@@ -118,7 +127,7 @@ export class ConnectionsView {
       ["Connected", [timeElement(since), ` (${formatDuration(seconds)})`]],
       ["Last heard", heard === null ? "the connection is lost; it may be resumed" : timeElement(heard)],
       ["Conferences", conferences.join(", ") || "none"],
-      ["Seats", seats.join(", ") || "none"],
+      ["Seats", this.seatsText(connection) || "none"],
     ];
     const kick = () => {
       hide();
@@ -221,6 +230,11 @@ function conferenceChip(conference) {
 
 function kindCell({ kind, presence }) {
   return [el("span", { class: "tag" }, kind), presence === "asleep" ? el("span", { class: "tag" }, "asleep") : null];
+}
+
+/** The address, and on a card, where there is no column for it, the device. */
+function addressCell({ address, device }) {
+  return [address, device === null ? null : el("span", { class: "narrow-only" }, ` · ${device}`)];
 }
 
 /** What somebody without an account is called. */

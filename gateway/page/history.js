@@ -10,6 +10,7 @@ import { el, setChildren } from "./dom.js";
 import { formatCount, formatDuration, formatMinute, formatPercent, modelTitle, poolTitle } from "./format.js";
 import { Panel } from "./panel.js";
 import { DAY, DAYS, formatMean, HOUR } from "./scale.js";
+import { Segments } from "./segments.js";
 import { SHADOW, sizingPanel } from "./sizing.js";
 
 const SPANS = [
@@ -73,10 +74,7 @@ export class HistoryView {
   build() {
     this.models = el("select", { id: "history-model", onchange: () => this.choose(this.models.value, "") });
     this.pools = el("select", { id: "history-pool", onchange: () => this.choose(this.model, this.pools.value) });
-    const spans = SPANS.map((each) =>
-      el("button", { type: "button", "data-act": `span-${each.id}`, onclick: () => this.chooseSpan(each) }, each.title),
-    );
-    this.spans = el("div", { class: "segments", role: "group", "aria-label": "Time" }, spans);
+    this.spans = new Segments("Time", SPANS.map(({ id, title }) => [id, title]), (id) => this.chooseSpan(id));
     this.shadow = el("p", { class: "note", hidden: true }, SHADOW);
     this.status = el("p", { class: "note", role: "status" });
     this.use = new Panel("Use over time");
@@ -90,7 +88,7 @@ export class HistoryView {
         { class: "toolbar" },
         el("div", { class: "field" }, el("label", { for: this.models.id }, "Model"), this.models),
         el("div", { class: "field" }, el("label", { for: this.pools.id }, "Pool"), this.pools),
-        this.spans,
+        this.spans.node,
       ),
       this.shadow,
       this.status,
@@ -106,8 +104,8 @@ export class HistoryView {
     this.load({ all: false, chosen: true });
   }
 
-  chooseSpan(span) {
-    this.span = span;
+  chooseSpan(id) {
+    this.span = SPANS.find((span) => span.id === id);
     this.sums = [];
     this.sizing = null;
     this.load({ chosen: true });
@@ -127,9 +125,7 @@ export class HistoryView {
     this.models.value = this.model;
     this.pools.value = this.pool;
     this.shadow.hidden = this.model === enforced;
-    for (const button of this.spans.children) {
-      button.setAttribute("aria-pressed", String(button.dataset.act === `span-${this.span.id}`));
-    }
+    this.spans.show(this.span.id);
     const path = [this.model, this.pool].map(encodeURIComponent).join("/");
     window.history.replaceState(null, "", `#/history/${path}?span=${this.span.id}`);
   }

@@ -17,12 +17,12 @@ const SERVER_COLUMNS = [
   { title: "Suspected clones" },
 ];
 const LICENSE_COLUMNS = [
-  { title: "Serial", class: "serial", isHeader: true },
-  { title: "Model" },
+  { title: "Serial", class: "one-line", isHeader: true },
+  { title: "Model", class: "one-line" },
   { title: "Limits" },
   { title: "State" },
   { title: "Valid until", class: "time" },
-  { title: "Connection" },
+  { title: "Connection", class: "one-line" },
   { title: "Act", class: "acts" },
 ];
 
@@ -64,21 +64,24 @@ export class RegistrationsView {
     const paths = ["api/registrations", "api/licenses"];
     const [servers, licenses] = await Promise.all(paths.map((path) => readAll(this.app, path, signal)));
     if (signal.aborted) return;
-    this.drawServers(servers);
+    const limits = new Map(licenses.items.map((license) => [license.serial, license.limits]));
+    this.drawServers(servers, limits);
     this.drawLicenses(licenses);
   }
 
-  drawServers({ items, more }) {
+  /** Draw the servers; `limits` are those of each license, by its serial. */
+  drawServers({ items, more }, limits) {
     const clones = items.reduce((sum, item) => sum + (item.clones_suspected ?? 0), 0);
     const connected = items.filter((item) => item.connected).length;
+    const oneLine = (kind, text) => el("span", { class: `one-line ${kind}` }, text);
     const rows = items.map((item) => ({
       key: item.server,
       cells: [
         nameOf(item.server),
-        [el("span", { class: "serial" }, item.serial), " ", el("span", { class: "soft" }, this.editionOf(item))],
+        [oneLine("", item.serial), " ", oneLine("soft", this.editionOf(item))],
         el("span", { class: item.connected ? "tag good" : "tag warn" }, item.connected ? "connected" : "away"),
         timeElement(item.last_verified),
-        this.poolsOf(item.model, item.used),
+        this.poolsText(item.model, item.used, limits.get(item.serial)),
         item.address || "–",
         item.version || "–",
         item.clones_suspected ? el("span", { class: "tag bad" }, formatCount(item.clones_suspected)) : "none",
@@ -107,7 +110,7 @@ export class RegistrationsView {
       cells: [
         item.serial,
         this.editionOf(item),
-        this.poolsOf(item.model, item.limits),
+        this.poolsText(item.model, item.limits),
         el("span", { class: item.state === "active" ? "tag good" : "tag bad" }, item.state),
         item.not_after ? timeElement(item.not_after) : "no end",
         item.needs_connection ? "needed all the time" : "not needed",
@@ -132,10 +135,13 @@ export class RegistrationsView {
     return [modelTitle(model, this.app.state), edition].filter(Boolean).join(" ");
   }
 
-  /** Pools and their numbers as a text; a pool and its number stay on one line. */
-  poolsOf(model, numbers) {
-    const texts = Object.entries(numbers ?? {}).map(([pool, number]) =>
-      `${poolTitle(pool, this.app.state, model)} ${formatCount(number)}`.replaceAll(" ", "\u00a0"));
+  /** Pools and their numbers as a text, with `limits` where they are known; a pool stays on one line. */
+  poolsText(model, numbers, limits = {}) {
+    const texts = Object.entries(numbers ?? {}).map(([pool, number]) => {
+      const limit = limits?.[pool] ?? null;
+      const of = limit === null ? "" : ` of ${formatCount(limit)}`;
+      return `${poolTitle(pool, this.app.state, model)} ${formatCount(number)}${of}`.replaceAll(" ", "\u00a0");
+    });
     return texts.join(", ") || "–";
   }
 

@@ -37,7 +37,6 @@ const RIGHTS = {
   internal_conference_collaboration: "Collaboration in internal conferences",
   instant_conference: "Instant conferences",
 };
-const RIGHTS_OF = [["pro", "PRO"], ["online", "Online"], ["guest", "Guest"]];
 
 /** The summary. */
 export class SummaryView {
@@ -70,8 +69,10 @@ export class SummaryView {
   update(state) {
     const { model, edition, models, enforce, extensions, registration, connections, conferences, started } = state;
     const pools = Object.keys(models[model].pools);
-    this.draw("license", [model, edition, enforce, pools], () => this.drawLicense(state));
-    for (const [name, meter] of this.meters) meter.update(models[model].pools[name]);
+    // In a bad state nothing is granted, whatever is free.
+    const granting = REGISTRATION[registration.state]?.[1] !== "bad";
+    this.draw("license", [model, edition, enforce, granting, pools], () => this.drawLicense(state, granting));
+    for (const [name, meter] of this.meters) meter.update(models[model].pools[name], granting);
     const others = Object.entries(models).filter(([name]) => name !== model);
     this.draw("others", others, () => this.drawOthers(others));
     this.draw("live", [connections, conferences, started], () => this.drawLive(state));
@@ -98,8 +99,11 @@ export class SummaryView {
 
   // -- the models -----------------------------------------------------------------------------------------------------
 
-  drawLicense(state) {
+  drawLicense(state, granting) {
     const { model, edition, enforce } = state;
+    const [mood, status] = !granting
+      ? ["bad", "nothing is granted"]
+      : enforce ? ["good", "enforced"] : ["warn", "counted, not enforced"];
     const names = Object.keys(state.models[model].pools);
     this.meters = new Map(names.map((name) => [name, new PoolMeter(name, poolTitle(name, state))]));
     const key = (kind, text) => [el("span", { class: `key ${kind}` }), ` ${text} `];
@@ -108,7 +112,7 @@ export class SummaryView {
       el("div", { class: "head" },
         el("h2", { id: "license-title" }, modelTitle(model, state)),
         edition ? el("span", { class: "tag", id: "edition" }, `edition ${edition}`) : null,
-        el("span", { class: enforce ? "tag good" : "tag warn" }, enforce ? "enforced" : "counted, not enforced")),
+        el("span", { class: `tag ${mood}`, id: "license-status" }, status)),
       [...this.meters.values()].map((meter) => meter.node),
       el("p", { class: "keys note", "aria-hidden": "true" },
         key("used", "used"), key("reserved", "of it reserved"), key("high", "high water")),
@@ -226,13 +230,15 @@ export class SummaryView {
     );
   }
 
-  drawRights({ rights, edition }) {
+  drawRights(state) {
+    const { rights, edition } = state;
     this.cards.rights.hidden = !rights;
     if (!rights) return;
-    const columns = [{ title: "Right", isHeader: true }, ...RIGHTS_OF.map(([, title]) => ({ title }))];
-    const order = [...new Set([...rights.online, ...rights.guest, ...rights.pro])];
-    const rows = order.map((right) => ({
-      cells: [RIGHTS[right] ?? right, ...RIGHTS_OF.map(([who]) => tick(rights[who].includes(right)))],
+    const pools = Object.keys(rights);
+    const columns = [{ title: "Right", isHeader: true }, ...pools.map((pool) => ({ title: poolTitle(pool, state) }))];
+    const names = [...new Set(Object.values(rights).flat())];
+    const rows = names.map((name) => ({
+      cells: [RIGHTS[name] ?? name, ...pools.map((pool) => tick(rights[pool].includes(name)))],
     }));
     setChildren(
       this.cards.rights,
@@ -252,13 +258,15 @@ class PoolMeter {
     this.high = el("div", { class: "high" });
     const attributes = { class: "bar", role: "meter", "aria-label": title, "aria-valuemin": "0" };
     this.bar = el("div", attributes, this.used, this.reserved, this.high);
-    this.words = el("p", { class: "note" });
+    this.words = el("span");
+    this.refused = el("a", { title: "Since the gateway was started" });
+    const note = el("p", { class: "note" }, this.words, " · ", this.refused);
     const head = el("div", { class: "head" }, el("h3", {}, title), this.figure);
-    this.node = el("div", { class: "pool", dataset: { pool: name } }, head, this.bar, this.words);
+    this.node = el("div", { class: "pool", dataset: { pool: name } }, head, this.bar, note);
   }
 
-  /** Show a pool as the state has it. */
-  update({ used, limit, reserved, high_water: high, denied, overdraft_used: over, available }) {
+  /** Show a pool as the state has it; `granting` says whether its seats are granted at all. */
+  update({ used, limit, reserved, high_water: high, denied, overdraft_used: over, available }, granting) {
     const scale = Math.max(limit ?? 0, used, high, 1);
     const share = limit === null ? null : limit === 0 ? (used ? 1 : 0) : used / limit;
     const figure = limit === null ? `${formatCount(used)} · no limit` : `${formatCount(used)} of ${formatCount(limit)}`;
@@ -273,14 +281,16 @@ class PoolMeter {
     this.high.hidden = high === 0;
     this.high.style.left = `${(high / scale) * 100}%`;
     const words = [
-      available === null ? null : `${formatCount(available)} available`,
+      available === null || !granting ? null : `${formatCount(available)} available`,
       reserved ? `${formatCount(reserved)} reserved` : null,
       `high water ${formatCount(high)}`,
-      denied ? `${formatCount(denied)} refused` : "none refused",
       over ? `${formatCount(over)} above the limit` : null,
       share === null || share < NEARLY_FULL ? null : formatPercent(share),
     ];
     setText(this.words, words.filter(Boolean).join(" · "));
+    setText(this.refused, denied ? `${formatCount(denied)} refused` : "none refused");
+    if (denied) this.refused.href = "#/refusals";
+    else this.refused.removeAttribute("href");
   }
 }
 

@@ -13,14 +13,15 @@ const PAUSE = 1000; // milliseconds
  * @param {App} app
  * @param {string} path Such as "api/groups".
  * @param {AbortSignal} signal
+ * @param {object} parameters Of every request.
  * @returns {Promise<{items: object[], more: boolean}>} At most about `MOST` items, and whether there are more.
  * @throws {ApiError}
  */
-export async function readAll(app, path, signal) {
+export async function readAll(app, path, signal, parameters = {}) {
   const items = [];
   let cursor = null;
   do {
-    const query = new URLSearchParams({ limit: PAGE, ...(cursor === null ? {} : { cursor }) });
+    const query = new URLSearchParams({ ...parameters, limit: PAGE, ...(cursor === null ? {} : { cursor }) });
     const page = await app.get(`${path}?${query}`, { signal });
     items.push(...page.items);
     cursor = page.next;

@@ -23,8 +23,9 @@ from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
 from gateway.core.admission.decisions import Admission
-from gateway.core.admission.lease_administration import LeaseAdministration
 from gateway.core.admission.outcome import GatewayRules
+
+from gateway.core.admission.lease_administration import LeaseAdministration
 from gateway.core.counting.session import Instant, Session
 from gateway.core.reporting.history import History
 from gateway.core.wire.messages import read

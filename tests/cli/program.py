@@ -9,13 +9,11 @@ import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, cast
 from unittest.mock import patch
 
 from gateway.cli.main import main
-
-if TYPE_CHECKING:
-    from tests.conftest import House
+from tests.conftest import House
 
 PATIENCE = 60.0
 

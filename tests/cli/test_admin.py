@@ -7,17 +7,13 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.cli.main import main
 from gateway.operator_client import table
 from tests.cli.program import Shell, run, run_here
-
-if TYPE_CHECKING:
-    from tests.conftest import Serve
-
+from tests.conftest import Serve
 
 # -- through the operator port -----------------------------------------------------------------------------------------
 

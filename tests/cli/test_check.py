@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 import resource
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from config.keys import KEYS, document
 from gateway.cli import check
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ANY_PORTS = ("--set", "listen.tcp=0", "--set", "listen.websocket=0", "--set", "listen.operator=0")
 

@@ -11,7 +11,7 @@ import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -19,10 +19,7 @@ from gateway.cli.main import main
 from gateway.core.registration.authentication import canonical, mac
 from gateway.core.registration.license_status import LicenseState
 from tests.cli.program import Shell, begin, end, run_here, said
-from tests.conftest import until
-
-if TYPE_CHECKING:
-    from tests.conftest import License, Serve
+from tests.conftest import License, Serve, until
 
 KEY = re.compile(r"[0-9a-f]{64}\n").fullmatch
 NOBODY = "127.0.0.1:1"

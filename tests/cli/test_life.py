@@ -23,6 +23,8 @@ import pytest
 from tests.cli.program import begin, run_here
 from tests.wire_client import WebSocketWire, Wire
 
+pytestmark = pytest.mark.timeout(180)
+
 T = TypeVar("T")
 
 PATIENCE = 45.0

@@ -8,7 +8,7 @@ import os
 import signal
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,9 +17,7 @@ from gateway.load.coordinator import Comparison, LoadError, LoadResult
 from gateway.load.tally import Tally
 from gateway.load.worker import Plan
 from tests.cli.program import begin, end, run, said
-
-if TYPE_CHECKING:
-    from tests.conftest import House, Serve
+from tests.conftest import House, Serve
 
 FILES = 20_000
 

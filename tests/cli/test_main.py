@@ -7,16 +7,13 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.cli import status
 from gateway.cli.main import COMMANDS, JsonLines, main
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture(autouse=True)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from gateway.cli.main import main
 from gateway.cli.report import FIELDS, render, rows
 from tests.cli.program import run_here
-
-if TYPE_CHECKING:
-    from tests.conftest import House, Serve
+from tests.conftest import House, Serve
 
 
 def use(model: str, pool: str, **more: Any) -> dict[str, Any]:

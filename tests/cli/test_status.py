@@ -8,16 +8,14 @@ import os
 import pty
 import signal
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from gateway.cli.main import main
 from gateway.cli.status import render
 from tests.cli.program import PATIENCE, begin, end, run_here, said
-
-if TYPE_CHECKING:
-    from tests.conftest import Serve
+from tests.conftest import Serve
 
 
 def pool(used: int, limit: int | None, **more: int) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def entries(name: str) -> list[str]:
     return re.findall(rf"(?m)^{name}=(.*)$", (EXAMPLES / "tallygate.service").read_text(encoding="utf-8"))
 
 
+@pytest.mark.debian
 async def test_systemd_has_no_complaint(tmp_path: Path) -> None:
     analyze = program("systemd-analyze", "systemd")
     unit = tmp_path / "tallygate.service"
@@ -50,6 +51,7 @@ async def test_systemd_has_no_complaint(tmp_path: Path) -> None:
     assert await outcome(analyze, "verify", str(unit)) == (0, "")
 
 
+@pytest.mark.debian
 async def test_the_unit_leaves_little_exposed() -> None:
     analyze = program("systemd-analyze", "systemd")
     unit = str(EXAMPLES / "tallygate.service")
@@ -237,6 +239,7 @@ class Desk:
             return answer.status, told.get("error", "")
 
 
+@pytest.mark.debian
 @pytest.mark.parametrize("proxy", PROXIES)
 async def test_a_proxy_has_no_complaint(proxy: str, tmp_path: Path) -> None:
     example = PROXIES[proxy]
@@ -247,6 +250,7 @@ async def test_a_proxy_has_no_complaint(proxy: str, tmp_path: Path) -> None:
     assert not re.search("warn|alert|emerg", told, re.IGNORECASE), told
 
 
+@pytest.mark.debian
 @pytest.mark.parametrize("proxy", PROXIES)
 @pytest.mark.parametrize("transport", ["tcp", "websocket"])
 async def test_a_client_comes_over_tls_and_is_known_by_its_own_address(
@@ -260,6 +264,7 @@ async def test_a_client_comes_over_tls_and_is_known_by_its_own_address(
         assert [(each["transport"], each["address"]) for each in listed["items"]] == [(transport, CLIENT)]
 
 
+@pytest.mark.debian
 @pytest.mark.parametrize("proxy", PROXIES)
 async def test_an_operator_comes_with_a_token_only(front: Front, trust: ssl.SSLContext) -> None:
     async with Desk(front, trust) as desk:
@@ -277,6 +282,7 @@ async def test_an_operator_comes_with_a_token_only(front: Front, trust: ssl.SSLC
         assert await stranger.ask("GET", "/readyz") == (200, "")
 
 
+@pytest.mark.debian
 @pytest.mark.parametrize("proxy", PROXIES)
 async def test_the_page_and_its_events_come_through_as_they_happen(front: Front, trust: ssl.SSLContext) -> None:
     async with Desk(front, trust, known=False) as stranger, stranger.session.get(stranger.url + "/") as page:
@@ -302,6 +308,7 @@ async def state(events: aiohttp.ClientResponse) -> dict[str, Any]:
     raise AssertionError("the stream of events ended")
 
 
+@pytest.mark.debian
 @pytest.mark.parametrize("proxy", ["haproxy"])
 async def test_haproxy_asks_the_operator_port_whether_the_doors_are_open(front: Front) -> None:
     assert front.folder.joinpath("admin.sock").is_socket()

@@ -26,6 +26,7 @@ WHERE = {"job": "tallygate", "instance": "gw"}
 POOL = {**WHERE, "model": "epop", "pool": "concurrent"}
 
 
+@pytest.mark.debian
 async def test_prometheus_accepts_its_example_and_finds_the_rules() -> None:
     code, told = await outcome(program("promtool", "prometheus"), "check", "config", str(PROMETHEUS))
     assert code == 0, told
@@ -42,11 +43,13 @@ def test_prometheus_scrapes_the_default_port_often_enough_for_every_peak() -> No
     assert f"timeInterval: {interval}s\n" in grafana
 
 
+@pytest.mark.debian
 async def test_alertmanager_accepts_its_example() -> None:
     code, told = await outcome(program("amtool", "prometheus-alertmanager"), "check-config", str(ALERTMANAGER))
     assert code == 0, told
 
 
+@pytest.mark.debian
 @pytest.mark.parametrize(("severity", "receiver"), [("critical", "pager"), ("warning", "desk")])
 async def test_alerts_go_out_by_severity(severity: str, receiver: str) -> None:
     amtool = program("amtool", "prometheus-alertmanager")
@@ -133,6 +136,7 @@ def alert(name: str, severity: str, **labels: str) -> dict[str, str]:
     return dict(sorted({"alertname": name, "severity": severity, **(labels or WHERE)}.items()))
 
 
+@pytest.mark.debian
 async def test_what_follows_from_another_alert_is_not_told(tmp_path: Path) -> None:
     pairs = [
         (alert("TallygatePoolFull", "warning", **POOL), alert("TallygatePoolNearLimit", "warning", **POOL)),

@@ -17,6 +17,8 @@ from tests.crash import powerloss, rounds
 from tests.crash.powerloss import Operation, disk
 from tests.wire_client import PATIENCE
 
+pytestmark = [pytest.mark.debian, pytest.mark.timeout(120)]
+
 ROUNDS = 3
 ENOUGH = 40
 """Rows after which the power fails."""
@@ -45,7 +47,7 @@ async def acknowledged(store: Path, record: Path, synchronous: str) -> list[int]
         stdout=PIPE, env={**os.environ, **powerloss.environment(store, record)},
     )  # fmt: skip
     assert process.stdout is not None
-    async with asyncio.timeout(4 * PATIENCE):
+    async with asyncio.timeout(2 * PATIENCE):
         told = [int(await process.stdout.readline()) for _ in range(ENOUGH)]
     process.kill()
     rest, _ = await process.communicate()

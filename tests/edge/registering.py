@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from gateway.core.registration.license_status import LicenseState
 from gateway.edge.machine import Clock
+from gateway.edge.server.ticker import TICK
 from tests.conftest import House, until
 from tests.edge.raw import Peer
 from tests.wire_client import PATIENCE
@@ -287,7 +288,9 @@ async def lost(house: House, caller: Caller, registrar: RawRegistrar) -> Caller:
 
 
 async def shows(house: House, state: LicenseState) -> dict[str, Any]:
-    """Look, and wait until the gateway shows a state; the whole document."""
+    """Look, once the ticker has seen that time has come on, and wait until the gateway shows a state; the document."""
+    ticker = house.runtime.ticker
+    await until(lambda: ticker._mono() - ticker._last < TICK)
     house.runtime.registration.poll()
     await until(lambda: house.runtime.registration.shown.state is state)
     _, told = await house.http("GET", "/api/registration")

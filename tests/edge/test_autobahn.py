@@ -19,6 +19,8 @@ from gateway.core.wire.websocket_frames import Event, ProtocolError
 from gateway.edge.server.websocket import WebSocketConnection
 from tests.conftest import Serve
 
+pytestmark = [pytest.mark.debian, pytest.mark.timeout(180)]
+
 EXPECTED = Path(__file__).with_name("autobahn_expected.json")
 VENV = Path(os.environ.get("TALLYGATE_AUTOBAHN", Path(__file__).parents[2] / ".venv-autobahn"))
 CASES = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]

@@ -83,7 +83,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                 await process.communicate()
 
             stack.push_async_callback(stop)
-            async with asyncio.timeout(4 * PATIENCE):
+            async with asyncio.timeout(2 * PATIENCE):
                 while not ready.exists():
                     assert process.returncode is None
                     await asyncio.sleep(0.02)

@@ -263,6 +263,7 @@ async def load(house: House) -> None:
     assert json.loads(ended.out), ended.err
 
 
+@pytest.mark.debian
 async def test_no_panel_and_no_rule_is_without_data(tmp_path: Path) -> None:
     """One gateway is the registrar of the other; at last it is closed, and the other one counts down."""
     async with contextlib.AsyncExitStack() as stack:

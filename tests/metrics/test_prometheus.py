@@ -6,9 +6,13 @@ import asyncio
 from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import House, Serve
 from tests.metrics.server import PATIENCE, prometheus
 from tests.programs import program
+
+pytestmark = pytest.mark.debian
 
 
 async def populated(serve: Serve) -> House:

@@ -22,12 +22,14 @@ ALERTS = [
 CASES = "".join(path.read_text(encoding="utf-8") for path in TESTS)
 
 
+@pytest.mark.debian
 async def test_prometheus_accepts_the_rules() -> None:
     promtool = program("promtool", "prometheus")
     code, told = await outcome(promtool, "check", "rules", "--lint=all", "--lint-fatal", *map(str, RULES))
     assert code == 0, told
 
 
+@pytest.mark.debian
 async def test_the_rules_pass_their_own_tests() -> None:
     promtool = program("promtool", "prometheus")
     code, told = await outcome(promtool, "test", "rules", *map(str, TESTS))

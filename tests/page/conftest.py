@@ -75,7 +75,7 @@ class Screen:
             await context.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A browser that runs; where it can be driven."""
     path = program("chromium", "chromium")

@@ -14,6 +14,8 @@ from tests.conftest import House, License, Serve, settings_of
 from tests.page.conftest import Screen
 from tests.programs import free_port
 
+pytestmark = pytest.mark.debian
+
 ROWS = "#connections-list tbody tr[data-key]"
 
 
@@ -116,6 +118,29 @@ async def test_a_lost_registration_counts_down(license: License, screen: Screen)
     await expect(left).to_have_text(re.compile("^in 11 h 59 min"))
     before = await left.inner_text()
     await expect(left).not_to_have_text(before)
+
+
+async def test_a_license_that_was_revoked_grants_nothing_and_looks_like_it(license: License, screen: Screen) -> None:
+    house = await license({"edition": "free"})
+    page = await screen.open(house)
+    pool, status = page.locator(".pool[data-pool=online]"), page.locator("#license-status")
+    await expect(status).to_have_text("enforced")
+    await expect(pool).to_contain_text("available")
+    assert house.registrar is not None
+    await house.registrar.http("POST", "/api/licenses/S-0/revoke")
+    await expect(status).to_have_text("nothing is granted")
+    await expect(pool).not_to_contain_text("available")
+    await expect(page.locator("#notice")).to_have_text("The license has been revoked. Nothing is granted.")
+    await expect(page.locator("#notice")).to_have_class("banner bad")
+    await expect(page).to_have_title(re.compile("^⚠ "))
+
+
+async def test_servers_show_their_use_beside_the_limits_of_their_license(license: License, screen: Screen) -> None:
+    house = await license({"edition": "server", "limits": {"pro": 2, "online": 10, "guest": 2, "gateway": 2}})
+    await house.welcomed(account="ann")
+    assert house.registrar is not None
+    page = await screen.open(house.registrar, "#/registrations")
+    await expect(page.locator("#servers-list tbody tr")).to_contain_text("Online users 1 of 10")
 
 
 # -- with and without the gateway ------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from playwright.async_api import Page, Route, expect
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
 
+pytestmark = pytest.mark.debian
+
 IMAGE = "<img src=x onerror=alert(1)>"
 SCRIPT = "<script>alert(2)</script>&lt;b&gt;"
 """A client's own name is free text; ids are of few characters, `<` is none of them."""
@@ -40,7 +42,7 @@ async def test_the_name_of_a_client(house: House, screen: Screen, text: str) -> 
 
 async def test_what_an_operator_searches_for(house: House, screen: Screen) -> None:
     page = await screen.open(house, "#/connections")
-    for view in ("connections", "conferences", "pro", "audit"):
+    for view in ("connections", "conferences", "pro", "refusals", "audit"):
         await page.locator(f"#tab-{view}").click()
         await page.get_by_role("searchbox").fill(IMAGE)
         await clean(page)
@@ -67,6 +69,16 @@ async def _hostile(route: Route) -> None:
     await route.fulfill(
         json={"items": [{**entry, "detail": {IMAGE: IMAGE}, "previous": "0" * 64, "hash": "1" * 64}], "next": None}
     )
+
+
+async def test_models_and_pools_have_the_titles_that_the_gateway_gives_them(house: House, screen: Screen) -> None:
+    _, license = await house.http("GET", "/api/license")
+    model = license["titles"][license["model"]]
+    page = await screen.open(house)
+    await expect(page.locator("#license-title")).to_have_text(model["title"])
+    await expect(page.locator("#gist")).to_contain_text(model["title"])
+    for pool, title in model["pools"].items():
+        await expect(page.locator(f".pool[data-pool={pool}] h3")).to_have_text(title)
 
 
 # -- times ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ from playwright.async_api import expect
 from tests.conftest import House, License
 from tests.page.conftest import Screen
 
-VIEWS = ("summary", "pro", "connections", "conferences", "history", "registrations", "audit")
+pytestmark = pytest.mark.debian
+
+VIEWS = ("summary", "pro", "connections", "conferences", "refusals", "history", "registrations", "audit")
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 LONG = "a.very.long.account.name.that.somebody.chose.and.that.does.not.break@department.of.long.names.example.org"
 NAMELESS = """[...document.querySelectorAll("button, a[href], input, select, summary")].filter((node) => {
@@ -21,6 +23,12 @@ UNTITLED = "[...document.querySelectorAll('table')].filter((table) => !table.cap
 TWICE = """(() => {
   const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
   return ids.filter((id, index) => ids.indexOf(id) !== index);
+})()"""
+REGIONS = """(() => {
+  const name = (node) => node.getAttribute("aria-label")
+    ?? document.getElementById(node.getAttribute("aria-labelledby"))?.textContent;
+  const regions = [...document.querySelectorAll("section, nav, [role=region]")];
+  return regions.filter((node) => node.checkVisibility()).map(name).filter(Boolean);
 })()"""
 JUMPS = """(() => {
   const levels = [...document.querySelectorAll("h1, h2, h3, h4")].filter((node) => node.checkVisibility())
@@ -59,6 +67,8 @@ async def test_a_view_is_whole(house: House, screen: Screen, view: str) -> None:
     assert await page.evaluate(UNTITLED) == []
     assert await page.evaluate(TWICE) == []
     assert await page.evaluate(JUMPS) == []
+    regions = await page.evaluate(REGIONS)
+    assert sorted(regions) == sorted(set(regions))
 
 
 @pytest.mark.parametrize("view", VIEWS)

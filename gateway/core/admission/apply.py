@@ -23,9 +23,9 @@ from gateway.core.admission.decision import Decision, Withdraw
 from gateway.core.admission.state import State
 from gateway.core.counting.session import Instant
 
-Handler = Callable[[State, Any, Instant], Decision]
+CommandHandler = Callable[[State, Any, Instant], Decision]
 
-HANDLERS: Mapping[type[Any], Handler] = {
+HANDLERS: Mapping[type[Any], CommandHandler] = {
     c.Hello: client_requests.hello,
     c.Resume: client_requests.resume,
     c.Join: conference_requests.join,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hmac import compare_digest
 
 from gateway.core.admission.commands import End, Hello, RequestPro, Resume, Sleep, Wake
-from gateway.core.admission.decision import Decision, Message
+from gateway.core.admission.decision import Decision
 from gateway.core.admission.directory import Ban
 from gateway.core.admission.refusals import is_enforced, rule_refusal, unregistered, with_retry
 from gateway.core.admission.replies import entitlements, finish, refuse, seats, session_id
@@ -19,6 +19,7 @@ from gateway.core.admission.withdrawal import withdrawal
 from gateway.core.counting.license_model import Attempt, Refusal
 from gateway.core.counting.session import ABRUPT, Instant, Session
 from gateway.core.formats import utc
+from gateway.core.wire.json_lines import Message
 
 # -- hello and the end -----------------------------------------------------------------------------------------------
 
@@ -42,13 +43,10 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
         return refuse(state, "hello", refusal)
     named = session.account is not None and terms.on_duplicate != "allow"
     old = state.sessions.same_device_session(session) if named else None
-    cause = "replaced"
     if old is not None:
         elsewhere = terms.accounts_mode == "open" and old.peer_address != session.address
-        lost = state.resumable.get(old.number)
-        if terms.on_duplicate == "reject" and lost is not None and old.peer_address == session.address:
-            cause = lost.cause  # a client that crashed is no duplicate of itself
-        elif terms.on_duplicate == "reject" or elsewhere:
+        crashed = old.number in state.resumable and old.peer_address == session.address
+        if elsewhere or (terms.on_duplicate == "reject" and not crashed):  # who crashed is no duplicate of itself
             return refuse(state, "hello", Refusal("duplicate"))
     session.seats = [()] * len(state.ledgers)
     attempt = Attempt("hello", session, len(state.conferences.live_groups), ())
@@ -63,7 +61,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
             state.conferences.leave(conference, old)
         state.sessions.remove(old)
         state.resumable.pop(old.number, None)
-        decision.closings.append((old.number, cause))
+        decision.closings.append((old.number, "replaced"))
     state.sessions.add(session)
     for ledger in state.ledgers if old is not None else state.at_sign_in:
         needed = required
@@ -73,7 +71,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
             if would is not None:
                 ledger.record_denial(would, session, now)
         if old is not None:
-            ledger.transfer(old, session, needed, cause, now)
+            ledger.transfer(old, session, needed, "replaced", now)
         elif needed:
             ledger.set_seats(session, needed, "closed", now)
     decision.answer = {"type": "welcome", "session": session_id(state, session), **entitlements(state, session)}

@@ -13,9 +13,7 @@ from gateway.core.admission.directory import Ban, Group, Token
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import Key
-
-Message = dict[str, Any]
-"""A message to a client, without the `id` that it may echo."""
+from gateway.core.wire.json_lines import Message
 
 
 class DirectoryChange(NamedTuple):

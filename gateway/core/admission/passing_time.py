@@ -37,17 +37,21 @@ def end_resumables(state: State, _: EndResumables, now: Instant) -> Decision:
 
 
 def set_terms(state: State, command: SetTerms, now: Instant) -> Decision:
-    """Take other terms: limits of the same models, which of them is enforced, the gateway's own rules."""
-    state.terms = terms = command.terms
+    """Take other terms: limits of the same models, which of them is enforced, the gateway's own rules.
+
+    Raises `KeyError`, and changes nothing, where the terms are not of the models that count.
+    """
+    terms = command.terms
     primary = state.ledger_of(terms.model)
+    models = [terms.license_model(ledger.model.name, state.catalog) for ledger in state.ledgers]
+    state.terms = terms
     for ledger in state.ledgers:
         ledger.is_primary = ledger is primary
         ledger.enforced = terms.enforce and ledger.is_primary
         if primary is not state.primary:
             ledger.status_changed.clear()
     state.primary = primary
-    for ledger in state.ledgers:
-        model = terms.license_model(ledger.model.name, state.catalog)
+    for ledger, model in zip(state.ledgers, models, strict=True):
         ledger.apply_terms(model, terms.overdraft, terms.high_water_window, now)
     state.history.apply_window(terms.true_denial_window)
     state.note_models()

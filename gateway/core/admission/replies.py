@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from gateway.core.admission.decision import Decision, Message
+from gateway.core.admission.decision import Decision
 from gateway.core.admission.state import State
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import Conference, Instant, Session
+from gateway.core.wire.json_lines import Message
 
 
 def entitlements(state: State, session: Session) -> Message:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.core.formats import is_hex
-from gateway.core.registration.messages import Message
+from gateway.core.wire.json_lines import Message
 
 KEY_BYTES = 32
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gateway.core.formats import instant, utc
-from gateway.core.registration.messages import Message
+from gateway.core.wire.json_lines import Message
 from gateway.core.wire.messages import RequestFault
 
 

@@ -20,8 +20,6 @@ LONGEST_EDITION = 32
 POOLS, EXTENSIONS = 16, 32
 """Entries of `limits` and `used`, and of `extensions`, at most."""
 
-Message = dict[str, Any]
-
 
 def _count(value: object) -> bool:
     return is_whole(value) and value <= MOST

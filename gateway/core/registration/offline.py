@@ -9,7 +9,8 @@ from gateway.core.formats import instant, utc
 from gateway.core.registration.authentication import canonical, mac, same
 from gateway.core.registration.grant import Grant, LicensableModel, granted
 from gateway.core.registration.license_status import ClockReading, LicenseStatus
-from gateway.core.registration.messages import Message, read
+from gateway.core.registration.messages import read
+from gateway.core.wire.json_lines import Message
 from gateway.core.wire.messages import RequestFault
 
 

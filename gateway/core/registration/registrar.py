@@ -15,7 +15,8 @@ from typing import NamedTuple
 from gateway.core.formats import utc
 from gateway.core.registration.authentication import canonical, genuine, mac, proof, same, sealed
 from gateway.core.registration.grant import Grant, LicensableModel, granted
-from gateway.core.registration.messages import Message, read
+from gateway.core.registration.messages import read
+from gateway.core.wire.json_lines import Message
 from gateway.core.wire.messages import RequestFault
 
 MAX_INSTALLATIONS = 64

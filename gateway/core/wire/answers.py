@@ -102,7 +102,7 @@ class Status(Entitlements):
     type: Literal["status"]
 
 
-class Denied(_Message):
+class DeniedAnswer(_Message):
     """A request is refused by a limit or a rule. `pool` is there with `pool_full`, `used` and `limit` with a limit."""
 
     type: Literal["denied"]
@@ -133,7 +133,7 @@ class Closing(TypedDict):
     retry_after_seconds: NotRequired[float]
 
 
-class Error(_Message):
+class ErrorAnswer(_Message):
     """A message could not be acted upon: a word for a program, and what is wrong for a programmer."""
 
     type: Literal["error"]
@@ -152,9 +152,9 @@ Answer = (
     | Awake
     | Granted
     | Status
-    | Denied
+    | DeniedAnswer
     | Removed
     | Closing
-    | Error
+    | ErrorAnswer
 )
 """Any message of the gateway."""

@@ -13,6 +13,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+Message = dict[str, Any]
+"""A message as it stands on the wire, before it is text or after it was."""
+
 LIMIT = 4096
 """Longest message, in bytes, without its line end."""
 DEPTH = 8

@@ -20,13 +20,10 @@ read was that frame: such a number equals itself shifted by one mask.
 
 from __future__ import annotations
 
-from codecs import getincrementaldecoder
-from typing import TYPE_CHECKING, Final, NamedTuple
+from codecs import IncrementalDecoder, getincrementaldecoder
+from typing import Final, NamedTuple
 
 from gateway.core.wire.json_lines import ACK, HEARTBEAT, LIMIT
-
-if TYPE_CHECKING:
-    from codecs import IncrementalDecoder
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -104,10 +101,11 @@ class Decoder:
     """Makes events of one peer's frames.
 
     `masked` says which peer: True for a client's frames (a server requires the mask), False for a server's (a client
-    refuses it). `limit` is what one message may have, in bytes, fragments together.
+    refuses it). `limit` is what one message may have, in bytes, fragments together. `close_code` is that of the peer's
+    Close frame, None before it.
     """
 
-    __slots__ = ("_done", "_fragments", "_limit", "_masked", "_need", "_partial")
+    __slots__ = ("_done", "_fragments", "_limit", "_masked", "_need", "_partial", "close_code")
 
     def __init__(self, *, masked: bool = True, limit: int = LIMIT) -> None:
         self._masked = masked
@@ -116,6 +114,7 @@ class Decoder:
         self._need = 0
         self._fragments: _Fragments | None = None
         self._done = False
+        self.close_code: int | None = None
 
     @property
     def idle(self) -> bool:
@@ -176,6 +175,7 @@ class Decoder:
                 events.append(event)
                 if event.opcode == CLOSE:
                     self._done = True
+                    self.close_code = event.code
                     return offset
         self._need = 2
         return offset

@@ -11,20 +11,21 @@ refused as soon as it is seen (RFC 9112, sections 2.2, 3.2, 5.1, 5.2). Then foll
 path, the method, the upgrade itself, the key and the Origin. Extensions offered are not taken up.
 
 An Origin is what a browser says about the page that opens the connection; other clients send none and are not bound by
-it. Without a list, a page may only reach the host it came from.
+it. Without a list, a page may only reach the host it came from; and from a browser on this machine, only if that host
+is a local name, for any name of the web can be made to mean 127.0.0.1 (DNS rebinding).
 """
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha1
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from gateway.core.addresses import is_loopback
 
 PATH: Final = "/ws"
 SUBPROTOCOL: Final = "tallygate.v1"
@@ -101,6 +102,7 @@ _BODY: Final = refuse(400, "the request must not have a body")
 _BAD_KEY: Final = refuse(400, "one Sec-WebSocket-Key of 16 bytes in base64 is required")
 _TWO_ORIGINS: Final = refuse(400, "more than one Origin")
 _FORBIDDEN: Final = refuse(403, "pages of this origin may not connect")
+_FOREIGN_HOST: Final = refuse(403, "from this machine, the Host must be a local name")
 _ELSEWHERE: Final = refuse(404, f"the path is {PATH}")
 _METHOD: Final = refuse(405, "the method is GET", "Allow: GET")
 _NO_UPGRADE: Final = refuse(426, "this is a WebSocket", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
@@ -113,11 +115,13 @@ _HTTP_MAJOR: Final = refuse(505, "HTTP/1.1 is required")
 class Origins:
     """Whose pages may connect: `allowed` lists origins ("https://app.example.org"), "*" any, nothing the same host."""
 
-    __slots__ = ("_allowed", "_any")
+    __slots__ = ("_allowed", "_any", "listed")
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
         origins = tuple(allowed)
         self._any = "*" in origins
+        self.listed = bool(origins)
+        """Whether it is said which origins may connect, so that the names of the host do not matter."""
         self._allowed = frozenset(map(_origin, origins))
 
     def permits(self, origin: str, host: str) -> bool:
@@ -133,13 +137,14 @@ class Origins:
 
 
 class Upgrade:
-    """Reads one connection's request."""
+    """Reads the request of one connection, which comes from `address`."""
 
-    __slots__ = ("_head", "_origins")
+    __slots__ = ("_address", "_head", "_origins")
 
-    def __init__(self, origins: Origins) -> None:
+    def __init__(self, origins: Origins, address: str) -> None:
         self._head = bytearray()
         self._origins = origins
+        self._address = address
 
     def feed(self, data: bytes) -> Accepted | Refused | None:
         """What has become of the request: None while it is unfinished; not to be called again after an answer."""
@@ -199,6 +204,8 @@ class Upgrade:
                 return _TWO_ORIGINS
             if not self._origins.permits(origins[0], host):
                 return _FORBIDDEN
+            if not self._origins.listed and is_loopback(self._address) and not is_loopback(_authority(host, "ws")[0]):
+                return _FOREIGN_HOST
         chosen = SUBPROTOCOL if SUBPROTOCOL in _items(headers, "sec-websocket-protocol") else None
         response = (
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

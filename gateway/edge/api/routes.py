@@ -22,7 +22,7 @@ from gateway.core.admission import directory
 from gateway.edge.api.schemas import Schema
 from gateway.edge.server.runtime import Runtime
 
-Handler = Callable[[Runtime, web.Request], Awaitable[web.StreamResponse]]
+RouteHandler = Callable[[Runtime, web.Request], Awaitable[web.StreamResponse]]
 
 OPEN = "open"
 """The scope of a route that everybody may ask, from anywhere."""
@@ -61,9 +61,9 @@ class Route:
     open_if: Callable[[Settings], bool] | None = None
     head: bool = True
     patterns: Mapping[str, str] = field(default_factory=dict)
-    handler: Handler = field(init=False)
+    handler: RouteHandler = field(init=False)
 
-    def __call__(self, handler: Handler) -> Route:
+    def __call__(self, handler: RouteHandler) -> Route:
         """Be the route that `handler` answers."""
         self.handler = handler
         return self

@@ -45,6 +45,9 @@ class ConnectionOwner(Protocol[C_contra]):
     def expired(self, connection: C_contra, cause: str) -> None:
         """Close a connection that was silent for too long."""
 
+    def hung_up(self, connection: C_contra, cause: str) -> None:
+        """The peer has ended it, or the network: `finish` the connection, once what it said before is acted upon."""
+
     def ended(self, connection: C_contra, cause: str) -> None:
         """A connection is over for `cause`, though its socket may be open for a moment."""
 
@@ -94,7 +97,8 @@ class Shared(Generic[C]):
 class BaseConnection(asyncio.Protocol):
     """A connection from accept to the end of its socket.
 
-    `key` is what its owner knows it by once its peer has said who it is; `cause` is why it is over, None before.
+    `key` is what its owner knows it by once its peer has said who it is; `cause` is why it is over, None before; `gone`
+    is whether its socket is.
     """
 
     __slots__ = (
@@ -104,6 +108,7 @@ class BaseConnection(asyncio.Protocol):
         "credit",
         "credited",
         "due",
+        "gone",
         "key",
         "last_heard_tick",
         "shared",
@@ -120,6 +125,7 @@ class BaseConnection(asyncio.Protocol):
         self.state = SessionState.PENDING
         self.key: Hashable = None
         self.cause: str | None = None
+        self.gone = False
         self.due = 0
         self.last_heard_tick = shared.tick
         self.credit = shared.limits.burst
@@ -144,18 +150,21 @@ class BaseConnection(asyncio.Protocol):
         self.close("slow_consumer")
 
     def eof_received(self) -> bool:
-        """The peer has shut its half; the transport closes after what is still to be sent."""
+        """The peer has shut its half; the transport stays open for what is still to be answered, but over TLS."""
         if self.cause is None:
-            self.lose("closed")
-            if self.transport.get_write_buffer_size():
-                self.linger()
-        return False
+            self.shared.owner.hung_up(self, "closed")
+        return self.cause is None and self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone."""
-        if self.cause is None:
-            self.lose("closed" if exc is None else "reset")
-        shared, cause = self.shared, self.cause or "closed"
+        """The socket is gone; the connection too, unless what its peer said before is still to be acted upon."""
+        self.gone = True
+        if self.cause is not None:
+            self._forget(self.cause)
+        else:
+            self.shared.owner.hung_up(self, "closed" if exc is None else "reset")
+
+    def _forget(self, cause: str) -> None:
+        shared = self.shared
         shared.wheel.drop(self)
         shared.connections.remove(self)
         shared.closed[cause] = shared.closed.get(cause, 0) + 1
@@ -204,8 +213,9 @@ class BaseConnection(asyncio.Protocol):
             self.shared.owner.flooded(self, again=True)
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send one message."""
-        self.write(json_lines.encode(message))
+        """Send one message; nobody hears it whose socket is gone."""
+        if not self.gone:
+            self.write(json_lines.encode(message))
 
     def write(self, payload: bytes) -> None:
         """Send the bytes of one message."""
@@ -218,11 +228,22 @@ class BaseConnection(asyncio.Protocol):
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def lose(self, cause: str) -> None:
-        """The peer has ended it, or the network."""
+        """It is over for `cause`."""
         self.cause = cause
         self.state = SessionState.CLOSED
         self.shared.connections.retire(self)
         self.shared.owner.ended(self, cause)
+        if self.gone:
+            self._forget(cause)
+
+    def finish(self, cause: str) -> None:
+        """What its peer said before it hung up for `cause` has been acted upon: it is over, if that did not end it."""
+        if self.cause is None:
+            self.lose(cause)
+        if not self.gone:
+            self.transport.close()
+            if self.transport.get_write_buffer_size():
+                self.linger()
 
     def close(self, cause: str, message: dict[str, Any] | None = None, code: int | None = None) -> None:
         """End it from here: `message` is the last one, `code` overrides that of the cause."""
@@ -230,6 +251,8 @@ class BaseConnection(asyncio.Protocol):
             return
         ending = ENDINGS[cause]
         self.lose(cause)
+        if self.gone:
+            return
         if ending.abort:
             self.transport.abort()
             return
@@ -284,7 +307,7 @@ class Connection(BaseConnection):
         shared.owner.received(self, payload)
 
     def lose(self, cause: str) -> None:
-        """The client has ended it, or the network."""
+        """It is over for `cause`."""
         self.ready = False
         super().lose(cause)
 

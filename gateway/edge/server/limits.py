@@ -21,7 +21,7 @@ LINGER_TICKS = 4
 PENDING_PARTS = 4
 """What is waiting at one listener takes no more of the connections than one of so many parts."""
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Limits:
     accept_rate: int
     max_pending: int
     origins: Origins
-    proxies: tuple[Network, ...]
+    proxies: tuple[IPNetwork, ...]
 
     @property
     def unmetered(self) -> bool:

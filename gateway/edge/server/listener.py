@@ -24,6 +24,7 @@ from typing import Generic, TypeVar
 from gateway.core.wire import proxy_protocol
 from gateway.edge.server.connection import BaseConnection, ConnectionOwner, Shared
 from gateway.edge.server.limits import Limits, SocketBudget
+from gateway.edge.server.listening_sockets import listening_sockets, plain_address
 from gateway.edge.server.timer_wheel import TimerWheel
 
 ACCEPT_BATCH = 64
@@ -69,9 +70,8 @@ class Listener(Generic[C]):
         self._make = make
         self._budget = budget
         self._word_refusal = word_refusal
-        self._server_socket: socket.socket | None = None
-        self._kind = 0, 0, 0
-        """Family, type and protocol of an accepted socket."""
+        self._server_sockets: list[socket.socket] = []
+        """What listens: one socket for each address of the host."""
         self._attaching: set[asyncio.Task[None]] = set()
         self._resume: asyncio.TimerHandle | None = None
         self._tokens = 0.0
@@ -97,50 +97,45 @@ class Listener(Generic[C]):
     @property
     def port(self) -> int | None:
         """The port that is listened on; None while it is closed."""
-        return int(self._server_socket.getsockname()[1]) if self._server_socket is not None else None
+        return int(self._server_sockets[0].getsockname()[1]) if self._server_sockets else None
 
     # -- opening and closing ---------------------------------------------------------------------------------------
 
     def open(self, host: str, port: int, *, reuse_port: bool = False) -> None:
-        """Listen.
+        """Listen on every address of the host.
 
-        Raises `OSError` where the address or the port cannot be had.
+        Raises `OSError` where an address or the port cannot be had.
         """
         try:
-            self._server_socket = self._listen(host, port, reuse_port=reuse_port)
+            self._server_sockets = listening_sockets(host, port, reuse_port=reuse_port)
+            for server_socket in self._server_sockets:
+                _set_options(server_socket)
+                server_socket.listen(BACKLOG)
         except OSError as fault:
+            self.close()
             reason = fault.strerror or str(fault)
             raise OSError(fault.errno, f"{self.transport} door on {host} port {port}: {reason}") from fault
         self.last_port = self.port
-        asyncio.get_running_loop().add_reader(self._server_socket, self._accept)
+        self._watch()
 
-    def _listen(self, host: str, port: int, *, reuse_port: bool) -> socket.socket:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # Protocol 0 is TCP all the same; asyncio then does not set again what the listening socket hands down.
-        self._kind = int(family), int(kind), 0
-        server_socket = socket.socket(family, kind, protocol)
-        try:
-            server_socket.setblocking(False)
-            server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if reuse_port:
-                server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            _set_options(server_socket)
-            server_socket.bind(address)
-            server_socket.listen(BACKLOG)
-        except BaseException:
-            server_socket.close()
-            raise
-        return server_socket
+    def _watch(self) -> None:
+        self._resume = None
+        for server_socket in self._server_sockets:
+            asyncio.get_running_loop().add_reader(server_socket, self._accept, server_socket)
+
+    def _unwatch(self) -> None:
+        for server_socket in self._server_sockets:
+            asyncio.get_running_loop().remove_reader(server_socket)
 
     def close(self) -> None:
         """Listen no more; those who are in stay."""
         if self._resume is not None:
             self._resume.cancel()
             self._resume = None
-        if self._server_socket is not None:
-            asyncio.get_running_loop().remove_reader(self._server_socket)
-            self._server_socket.close()
-            self._server_socket = None
+        self._unwatch()
+        for server_socket in self._server_sockets:
+            server_socket.close()
+        self._server_sockets = []
 
     async def finish(self) -> None:
         """Await the sockets that were being attached."""
@@ -154,18 +149,19 @@ class Listener(Generic[C]):
 
     # -- accepting -------------------------------------------------------------------------------------------------
 
-    def _accept(self) -> None:
+    def _accept(self, server_socket: socket.socket) -> None:
         """Take what waits in the kernel, up to a batch; room and rate are worked out once for all of it."""
-        loop, server_socket, budget = asyncio.get_running_loop(), self._server_socket, self._budget
+        loop, budget = asyncio.get_running_loop(), self._budget
         table, limits = self.connections, self.limits
         places, tokens = self._places(), self._refill()
         room = min(budget.room, places)
         scarce = table.waiting + ACCEPT_BATCH > places - ACCEPT_BATCH
         selective = scarce or budget.draining or budget.max_per_address > 0
         make = getattr(loop, "_make_socket_transport", None) if self.tls is None else None
-        for _ in range(ACCEPT_BATCH if server_socket is not None else 0):
+        kind = int(server_socket.family), int(socket.SOCK_STREAM)
+        for _ in range(ACCEPT_BATCH):
             try:
-                handle, peer = server_socket._accept()  # type: ignore[union-attr]  # noqa: SLF001 - see `_socket`
+                handle, peer = server_socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - see `_socket`
             except (BlockingIOError, InterruptedError):
                 break
             except ConnectionAbortedError:
@@ -173,8 +169,8 @@ class Listener(Generic[C]):
             except OSError as fault:
                 self._out_of_files(fault)
                 break
-            sock = self._socket(handle)
-            address = sys.intern(_plain(peer[0]))
+            sock = _socket(*kind, handle)
+            address = sys.intern(plain_address(peer[0]))
             proxied = bool(limits.proxies) and any(ipaddress.ip_address(address) in each for each in limits.proxies)
             if room <= 0 or tokens < 1 or selective:
                 refused = self._refused(room, tokens, None if proxied else address)
@@ -195,25 +191,14 @@ class Listener(Generic[C]):
             task.add_done_callback(self._attaching.discard)
         self._tokens = tokens
 
-    def _socket(self, handle: int) -> socket.socket:
-        """The socket of an accepted file. `socket.accept` would look its family and type up in enums, each time."""
-        sock = socket.socket(*self._kind, fileno=handle)
-        sock.setblocking(False)
-        return sock
-
     def _out_of_files(self, fault: OSError) -> None:
         """Accept nothing for a while: the socket stays readable, and would be tried again in every turn."""
-        if fault.errno not in OUT_OF_FILES or self._server_socket is None:
+        if fault.errno not in OUT_OF_FILES:
             raise fault
         log.error("%s door: out of files, not accepting for %g s: %s", self.transport, OUT_OF_FILES_PAUSE, fault)
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._server_socket)
-        self._resume = loop.call_later(OUT_OF_FILES_PAUSE, self._listen_again)
-
-    def _listen_again(self) -> None:
-        self._resume = None
-        if self._server_socket is not None:
-            asyncio.get_running_loop().add_reader(self._server_socket, self._accept)
+        self._unwatch()
+        if self._resume is None:
+            self._resume = asyncio.get_running_loop().call_later(OUT_OF_FILES_PAUSE, self._watch)
 
     def _refused(self, room: int, tokens: float, address: str | None) -> str | None:
         """Why a new socket is not let in; None if it is. `room` and `tokens` are how many still may."""
@@ -296,9 +281,14 @@ class Listener(Generic[C]):
             table.abandon(made)
 
 
-def _plain(address: str) -> str:
-    """An IPv4 address as itself, also where a socket of both families has written it as one of IPv6."""
-    return address.removeprefix("::ffff:") if "." in address else address
+def _socket(family: int, kind: int, handle: int) -> socket.socket:
+    """The socket of an accepted file. `socket.accept` would look its family and type up in enums, each time.
+
+    Protocol 0 is TCP all the same; asyncio then does not set again what the listening socket hands down.
+    """
+    sock = socket.socket(family, kind, 0, fileno=handle)
+    sock.setblocking(False)
+    return sock
 
 
 async def _proxied_address(sock: socket.socket) -> str | None:

@@ -66,6 +66,8 @@ class PendingReplies:
     ) -> None:
         self.deferred_input: dict[Connection, list[bytes]] = {}
         """What clients have said while an answer of theirs waits."""
+        self._hung_up: dict[Connection, str] = {}
+        """Connections that their clients have ended while input of theirs is deferred, and the cause."""
         self.deliver: Deliver = _not_yet
         self.receive: Callable[[Connection, bytes], None] = _not_yet
         self.follow_presence: Callable[[Connection], None] = _not_yet
@@ -102,6 +104,16 @@ class PendingReplies:
         session = asker.session if asker is not None else None
         self._waiting[done] = PendingReply(decision, asker, session, id, self._mono() + self._deadline)
         done.add_done_callback(self._settled)
+
+    def finish_later(self, connection: Connection, cause: str) -> bool:
+        """Return whether input of a client that has hung up is deferred; if so, it is finished after that.
+
+        What was said before the end counts: who said goodbye or left has done so.
+        """
+        if not self.deferred_input.get(connection):
+            return False
+        self._hung_up.setdefault(connection, cause)
+        return True
 
     def check_deadlines(self, mono: float) -> None:
         """Undo everything if the oldest pending reply is past its time, or a commit stalls in which there is none.
@@ -167,6 +179,8 @@ class PendingReplies:
             if asker is not None:
                 self.deferred_input.pop(asker, None)
                 asker.transport.abort()
+                if asker in self._hung_up:
+                    asker.finish(self._hung_up.pop(asker))  # its socket may be gone: nothing else would end it
 
     def _go_on(self, asker: Connection) -> None:
         said = self.deferred_input.pop(asker, [])
@@ -174,6 +188,8 @@ class PendingReplies:
             self.receive(asker, said.pop(0))
         if said and asker.cause is None:
             self.deferred_input[asker] += said
+        if asker not in self.deferred_input and asker in self._hung_up:
+            asker.finish(self._hung_up.pop(asker))
 
 
 def _not_yet(*_: object, **__: object) -> None:

@@ -138,6 +138,10 @@ class RegistrarService:
         """Hang up on who was silent for too long; an agent has no word for it."""
         connection.close(cause)
 
+    def hung_up(self, connection: AgentConnection, cause: str) -> None:
+        """The agent has ended it, or the network; what it said is acted upon at once."""
+        connection.finish(cause)
+
     def ended(self, connection: AgentConnection, cause: str) -> None:
         """A connection is over for `cause`."""
         if cause == "heartbeat_timeout":

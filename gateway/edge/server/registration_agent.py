@@ -13,20 +13,17 @@ import logging
 import random
 import secrets
 import ssl
+from collections.abc import Callable
 from importlib import metadata
-from typing import TYPE_CHECKING
 
+from config.settings import RegistrationSettings
 from gateway.core.addresses import is_loopback
 from gateway.core.formats import endpoint
 from gateway.core.registration.agent_protocol import AgentConversation, Phase, Received, Verdict
 from gateway.core.wire import json_lines
 from gateway.core.wire.backoff import Backoff
+from gateway.edge.server.registration import Registration
 from gateway.licensing import OFFERS
-
-if TYPE_CHECKING:
-    from config.settings import RegistrationSettings as Settings
-    from gateway.edge.server.registration import Registration
-    from gateway.edge.server.runtime import Runtime
 
 CONNECT_TIMEOUT = 10.0
 """Seconds until a connection with its TLS must stand, and again from there until the license must be confirmed."""
@@ -43,11 +40,15 @@ class CertificateMismatch(Exception):
 
 
 class RegistrationAgent:
-    """Keeps `runtime`'s gateway registered."""
+    """Keeps the gateway of `registration` registered.
 
-    def __init__(self, runtime: Runtime, registration: Registration) -> None:
-        self._runtime = runtime
+    `used` returns how many seats are held now in each pool of the primary model; the registration server is told so
+    with every verification.
+    """
+
+    def __init__(self, registration: Registration, used: Callable[[], dict[str, int]]) -> None:
         self._registration = registration
+        self._used = used
         self._backoff = Backoff()
         self._task: asyncio.Task[None] | None = None
         self._served = False
@@ -181,9 +182,6 @@ class RegistrationAgent:
     def _set_back(self) -> bool:
         return self._registration.status.rolled_back(self._registration.clock_reading())
 
-    def _used(self) -> dict[str, int]:
-        return {name: book.used for name, book in self._runtime.state.primary.pools.items()}
-
 
 def _ended(task: asyncio.Task[None]) -> None:
     fault = None if task.cancelled() else task.exception()
@@ -191,7 +189,7 @@ def _ended(task: asyncio.Task[None]) -> None:
         log.critical("the agent has failed; the license is verified no more", exc_info=fault)
 
 
-def _context(settings: Settings) -> ssl.SSLContext | None:
+def _context(settings: RegistrationSettings) -> ssl.SSLContext | None:
     """The client side of TLS; None where it is off. A fingerprint alone is enough to know the server by.
 
     Raises `OSError` or `ssl.SSLError`.
@@ -208,7 +206,7 @@ def _context(settings: Settings) -> ssl.SSLContext | None:
 def _look_at_certificate(writer: asyncio.StreamWriter, fingerprint: str) -> None:
     """Know the server by the fingerprint of its certificate, before a word is said to it.
 
-    Raises `Impostor`.
+    Raises `CertificateMismatch`.
     """
     if not fingerprint:
         return

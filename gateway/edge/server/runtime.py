@@ -268,6 +268,11 @@ class Runtime:
         """Close a connection that was silent for too long."""
         self.close(connection, cause)
 
+    def hung_up(self, connection: Connection, cause: str) -> None:
+        """The client has ended it, or the network: it is over when what it said before has been acted upon."""
+        if not self.pending_replies.finish_later(connection, cause):
+            connection.finish(cause)
+
     def ended(self, connection: Connection, cause: str) -> None:
         """A connection is over for `cause`: so is its session, unless it may be resumed."""
         session, connection.session = connection.session, None

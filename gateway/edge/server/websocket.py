@@ -25,7 +25,7 @@ class WebSocketConnection(Connection):
 
     def __init__(self, shared: Shared[Connection], address: str) -> None:
         super().__init__(shared, address)
-        self.upgrade: Upgrade | None = Upgrade(shared.limits.origins)
+        self.upgrade: Upgrade | None = Upgrade(shared.limits.origins, address)
         self.decoder: Decoder | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -76,10 +76,9 @@ class WebSocketConnection(Connection):
             shut_sending(self.transport)  # frames can no longer be told apart, so the client's Close would not be seen
         elif event.opcode == websocket_frames.CLOSE:
             if self.cause is None:
-                self.lose("closed")
-                self.transport.write(websocket_frames.close(event.code))
-                self.linger()
-            self.transport.close()
+                self.shared.owner.hung_up(self, "closed")
+            else:
+                self.transport.close()
         elif self.cause is not None:
             return
         elif event.opcode == websocket_frames.TEXT:
@@ -91,6 +90,13 @@ class WebSocketConnection(Connection):
                 self.last_heard_tick = self.shared.tick
             if event.opcode == websocket_frames.PING:
                 self.transport.write(websocket_frames.pong(event.payload))
+
+    def finish(self, cause: str) -> None:
+        """Answer the client's Close frame, if it sent one, and end it."""
+        code = self.decoder.close_code if self.decoder is not None else None
+        if code is not None and self.cause is None and not self.gone:
+            self.transport.write(websocket_frames.close(code))
+        super().finish(cause)
 
     def write(self, payload: bytes) -> None:
         """Send one text frame; nothing to a client that speaks HTTP still."""

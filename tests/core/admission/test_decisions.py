@@ -11,6 +11,8 @@ import math
 from typing import Any
 
 import pytest
+from gateway.core.admission.decisions import Admission
+from gateway.core.admission.outcome import Decision
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,8 +25,6 @@ from hypothesis.stateful import (
 )
 
 from gateway.core.admission.conferences import Declaration
-from gateway.core.admission.decisions import Admission
-from gateway.core.admission.outcome import Decision
 from gateway.core.admission.snapshot import PoolView, snapshot
 from gateway.core.counting.ledger import LeaseChange
 from gateway.core.counting.license_model import Refusal
@@ -600,4 +600,4 @@ class Life(RuleBasedStateMachine):
 @pytest.mark.parametrize("model", [*MODELS])
 def test_every_life_agrees_with_the_recount(model: str) -> None:
     life = type("Life", (Life,), {"enforced": model})
-    run_state_machine_as_test(life, settings=settings(max_examples=60, stateful_step_count=40))
+    run_state_machine_as_test(life, settings=settings(stateful_step_count=40))

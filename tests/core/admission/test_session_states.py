@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-
 from gateway.core.admission.session_states import INPUTS, MOVES, Action, IllegalMove, SessionState, check
+
 from gateway.core.wire.messages import FIELDS
 
 WELCOMED = (SessionState.AWAKE, SessionState.ASLEEP)

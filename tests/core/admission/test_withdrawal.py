@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from gateway.core.admission.outcome import Decision
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.admission.outcome import Decision
 from gateway.core.admission.snapshot import snapshot
 from gateway.core.counting.session import Session
 from gateway.licensing.epop import Epop, epop

@@ -20,7 +20,7 @@ from gateway.core.registration.agent_protocol import (
 )
 from gateway.core.registration.authentication import genuine, proof, sealed
 from gateway.core.registration.grant import Grant
-from gateway.core.registration.messages import Message
+from gateway.core.wire.json_lines import Message
 from gateway.licensing import OFFERS
 
 KEY = bytes(range(32))

@@ -31,8 +31,8 @@ from hypothesis.stateful import (
 from gateway.core.registration.agent_protocol import UNTRUSTED, AgentConversation, Phase, Received, Verdict
 from gateway.core.registration.authentication import sealed
 from gateway.core.registration.license_status import GRANTING, ClockReading, LicenseState, LicenseStatus
-from gateway.core.registration.messages import Message
 from gateway.core.registration.registrar import Registrar, RegistrarConversation, Reply
+from gateway.core.wire.json_lines import Message
 from gateway.licensing import OFFERS
 
 KEY = bytes(range(32))
@@ -499,4 +499,5 @@ class Life(RuleBasedStateMachine):
 
 
 def test_nobody_buys_time() -> None:
-    run_state_machine_as_test(Life, settings=settings(max_examples=250, stateful_step_count=40, deadline=None))
+    many = settings(max_examples=4 * settings().max_examples, stateful_step_count=40)
+    run_state_machine_as_test(Life, settings=many)

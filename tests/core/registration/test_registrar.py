@@ -14,7 +14,6 @@ from gateway.core.formats import utc
 from gateway.core.registration.agent_protocol import AgentConversation, Received, Verdict
 from gateway.core.registration.authentication import canonical, genuine, mac, proof, sealed
 from gateway.core.registration.grant import Grant
-from gateway.core.registration.messages import Message
 from gateway.core.registration.registrar import (
     MAX_INSTALLATIONS,
     ConversationStep,
@@ -23,6 +22,7 @@ from gateway.core.registration.registrar import (
     Reply,
     SoldLicense,
 )
+from gateway.core.wire.json_lines import Message
 from gateway.core.wire.messages import RequestFault
 from gateway.licensing import OFFERS
 

@@ -33,8 +33,8 @@ def request(line: str = "GET /ws HTTP/1.1", *extra: str, **changes: str | None) 
     return "\r\n".join((line, *headers, *extra, "", "")).encode("latin-1")
 
 
-def judge(data: bytes, *allowed: str) -> Accepted | Refused:
-    answer = Upgrade(Origins(allowed)).feed(data)
+def judge(data: bytes, *allowed: str, address: str = "192.0.2.1") -> Accepted | Refused:
+    answer = Upgrade(Origins(allowed), address).feed(data)
     assert answer is not None
     return answer
 
@@ -219,6 +219,28 @@ def test_who_names_no_origin_is_no_browser_and_may_connect() -> None:
     assert isinstance(judge(request(), "https://app.example"), Accepted)
 
 
+LOCAL = ["localhost", "LOCALHOST.", "localhost:4308", "127.0.0.1", "127.0.0.9:4308", "[::1]", "[::1]:4308"]
+FOREIGN = ["evil.example", "evil.example:4308", "localhost.evil.example", "192.0.2.1", "[2001:db8::1]:4308", "127.1"]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.9", "::1"])
+@pytest.mark.parametrize("host", LOCAL + FOREIGN)
+def test_a_page_in_a_browser_on_this_machine_must_have_named_it_by_a_local_name(host: str, address: str) -> None:
+    page = request(Host=host, Origin=f"http://{host}")
+    answer = judge(page, address=address)
+    assert isinstance(answer, Accepted if host in LOCAL else Refused)
+    if isinstance(answer, Refused):
+        assert answer.status == 403
+        assert b"local name" in answer.response
+    for let in (
+        judge(page, address="198.51.100.7"),
+        judge(request(Host=host), address=address),
+        judge(page, "*", address=address),
+        judge(page, f"http://{host}", address=address),
+    ):
+        assert isinstance(let, Accepted)
+
+
 def test_an_absolute_target_names_the_host() -> None:
     line = "GET http://gate.example/ws HTTP/1.1"
     assert isinstance(judge(request(line, Host="other.example", Origin="http://gate.example")), Accepted)
@@ -229,7 +251,7 @@ def test_an_absolute_target_names_the_host() -> None:
 def test_a_request_cut_anywhere_is_accepted_and_what_follows_is_kept(cuts: list[int], rest: bytes) -> None:
     data = request(Sec_WebSocket_Protocol="tallygate.v1")
     places = sorted(cut % len(data) for cut in cuts)
-    upgrade = Upgrade(Origins())
+    upgrade = Upgrade(Origins(), "192.0.2.1")
     for start, end in zip([0, *places], places, strict=False):
         assert upgrade.feed(data[start:end]) is None
     assert upgrade.feed(data[places[-1] if places else 0 :] + rest) == judge(data + rest)
@@ -240,7 +262,7 @@ def test_a_request_cut_anywhere_is_accepted_and_what_follows_is_kept(cuts: list[
 
 @given(st.lists(st.binary(max_size=80), max_size=5) | st.lists(st.sampled_from([request(), b"\r\n", b"a: b"])))
 def test_any_bytes_are_judged_or_wait(chunks: list[bytes]) -> None:
-    upgrade = Upgrade(Origins())
+    upgrade = Upgrade(Origins(), "192.0.2.1")
     for chunk in chunks:
         answer = upgrade.feed(chunk)
         assert answer is None or isinstance(answer, (Accepted, Refused))
@@ -252,7 +274,7 @@ def test_any_bytes_are_judged_or_wait(chunks: list[bytes]) -> None:
 def test_a_head_of_exactly_the_limit_passes_however_it_is_cut(filler: int, status: int | None) -> None:
     data = request(X_Filler="")
     data = request(X_Filler="x" * (HEAD_LIMIT - len(data) + filler))
-    upgrade = Upgrade(Origins())
+    upgrade = Upgrade(Origins(), "192.0.2.1")
     answers = [answer for byte in data[:HEAD_LIMIT] if (answer := upgrade.feed(bytes((byte,)))) is not None]
     whole = judge(data)
     assert answers == [whole]

@@ -64,6 +64,7 @@ def test_every_schema_is_used_and_every_one_used_is_there() -> None:
     assert references(told) == named
 
 
+@pytest.mark.timeout(150)
 async def test_the_gateway_keeps_what_the_document_says(serve: Serve, tmp_path: Path) -> None:
     if importlib.util.find_spec("schemathesis") is None:
         pytest.skip("schemathesis is not installed: it comes with the test extra")

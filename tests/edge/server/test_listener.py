@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import resource
 import socket
 import ssl
 import struct
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -280,7 +283,7 @@ async def test_a_door_that_closes_lets_go_of_sockets_that_were_on_their_way_in(s
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(each) for each in knocks(house.tcp, 3)]
         listener = house.runtime.tcp
-        listener._accept()
+        listener._accept(*listener._server_sockets)
         assert len(listener.connections.arriving) == 3
         listener.close()
         await listener.finish()
@@ -288,31 +291,72 @@ async def test_a_door_that_closes_lets_go_of_sockets_that_were_on_their_way_in(s
         assert [client.recv(1) for client in clients] == [b"", b"", b""]
 
 
+@contextlib.contextmanager
+def no_files_left() -> Iterator[None]:
+    """Let the process open no further file."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 async def test_out_of_files_the_door_pauses_and_comes_back(
-    serve: Serve, peer: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(listeners, "OUT_OF_FILES_PAUSE", 0.05)
     house = await serve()
     listener = house.runtime.tcp
-    server_socket = listener._server_socket
-    assert server_socket is not None
-
-    class Exhausted:
-        """A listening socket of a process that has no file left."""
-
-        def _accept(self) -> None:
-            raise OSError(24, "Too many open files")
-
-        def fileno(self) -> int:
-            return server_socket.fileno() if server_socket is not None else -1
-
-    monkeypatch.setattr(listener, "_server_socket", Exhausted())
-    waiting = await peer(house)
-    await until(lambda: listener._resume is not None)
-    monkeypatch.setattr(listener, "_server_socket", server_socket)
-    await waiting.say(HELLO)
-    assert (await waiting.hear())["type"] == "welcome"
+    (client,) = knocks(house.tcp, 1)
+    with client:
+        with no_files_left():
+            await until(lambda: listener._resume is not None)
+        await until(lambda: bool(listener.connections))
+        client.sendall(HELLO + b"\n")
+        await until(lambda: bool(listener.connections.connected))
     assert [record.message.count("out of files") for record in caplog.records] == [1]
+
+
+# -- addresses -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def localhost(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of this machine in both families, as it is on most."""
+    name, look_up = "localhost", socket.getaddrinfo
+
+    def both(host: str | None, *args: Any, **options: Any) -> Any:
+        hosts = ("::1", "127.0.0.1") if host == name else (host,)
+        return [found for each in hosts for found in look_up(each, *args, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    return name
+
+
+@pytest.mark.parametrize("host", ["localhost", "::"])
+async def test_every_port_is_open_at_every_address_of_its_host(host: str, serve: Serve, localhost: str) -> None:
+    key = {"accounts__trust_claims": "true"}
+    house = await serve(listen__host=host, registrar__host=host, listen__operator_host=localhost, **key)
+    ports = house.gateway.ports()
+    assert all(ports.values())
+    for port, address in product(ports.values(), ("127.0.0.1", "::1")):
+        socket.create_connection((address, port or 0), PATIENCE).close()
+    for address in ("127.0.0.1", "::1"):
+        reader, writer = await asyncio.open_connection(address, house.tcp)
+        writer.write(HELLO + b"\n")
+        await reader.readline()
+        _, listed = await house.http("GET", "/api/connections")
+        assert [each["address"] for each in listed["items"]] == [address]
+        writer.close()
+        await writer.wait_closed()
+        await until(lambda: not house.runtime.tcp.connections)
+    house.runtime.tcp.close()
+    for address in ("127.0.0.1", "::1"):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address, house.tcp), PATIENCE)
 
 
 # -- proxies -------------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ import pytest
 from gateway.edge.gateway import running
 from gateway.edge.storage import store as module
 from tests.conftest import House, Serve, settings_of, until
+from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Connect
 from tests.edge.disk import broken, counted, held, idle, leases, locked, recovered, stuck
 from tests.edge.mounts import fill, tmpfs
+from tests.edge.raw import CLOSE, Peer, frame
 from tests.rules.said import denied, said, silent
 
 EVERY = 0.02
@@ -399,6 +403,127 @@ async def test_a_goodbye_waits_for_the_answer(open_house: Open) -> None:
         await ann.say("bye")
         await stuck(house)
     assert [message["type"] for message in await ann.gone()] == ["joined"]
+
+
+Hang = Callable[[Peer], Awaitable[None]]
+
+
+async def shut(peer: Peer) -> None:
+    peer.writer.write_eof()
+
+
+async def reset(peer: Peer) -> None:
+    peer.reset()
+
+
+async def close_frame(peer: Peer) -> None:
+    await peer.send(frame(CLOSE, (1001).to_bytes(2)))
+
+
+WAYS: dict[str, tuple[str, Hang]] = {
+    "tcp, half of it": ("tcp", shut),
+    "tcp, by a reset": ("tcp", reset),
+    "websocket, by a Close frame": ("websocket", close_frame),
+    "websocket, half of it": ("websocket", shut),
+    "websocket, by a reset": ("websocket", reset),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("last", ["bye", "leave", "sleep"])
+async def test_what_was_said_before_the_connection_was_ended_counts(
+    last: str, way: str, open_house: Open, peer: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = await open_house(store__deadline="60s", heartbeat__resume_window="60s")
+    transport, hang_up = WAYS[way]
+    client: Peer = await peer(house, transport)
+    await client.say(b'{"type":"hello","protocol":1,"account":"ann","device":"pc"}')
+    assert (await client.hear())["type"] == "welcome"
+    said = [{"type": "join", "conference": "a"}, {"type": "leave", "conference": "a"}, {"type": "sleep"}]
+    (connection,) = house.runtime.connections()
+    sessions = house.runtime.state.sessions.by_number
+    async with broken(house, "stalled"):
+        for message in [*said[: {"bye": 1, "leave": 2, "sleep": 3}[last]], *[{"type": "bye"}] * (last == "bye")]:
+            await client.say(json.dumps(message).encode())
+        await until(lambda: bool(house.runtime.pending_replies.deferred_input.get(connection)))
+        await hang_up(client)
+        await until(lambda: connection in house.runtime.pending_replies._hung_up)
+        assert len(sessions) == 1
+    await recovered(house)
+    await until(lambda: connection.cause is not None)
+    assert connection.cause == ("bye" if last == "bye" else "reset" if hang_up is reset else "closed")
+    assert [session.awake for session in sessions.values()] == ([] if last == "bye" else [last != "sleep"])
+    assert await house.used("online") == (1 if last == "leave" else 0)
+    _, listed = await house.http("GET", "/api/conferences")
+    assert listed["items"] == []
+    await client.close()
+    await until(lambda: not any(listener.connections.held for listener in house.runtime.client_listeners))
+    listener = house.runtime.tcp if transport == "tcp" else house.runtime.websocket
+    assert listener.closed == {connection.cause: 1}
+    assert not house.runtime.pending_replies.deferred_input
+    assert not house.runtime.pending_replies._hung_up
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+
+
+async def test_what_was_said_before_the_end_counts_over_tls_too(
+    open_house: Open, peer: Connect, trust: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair = {"listen__tls_certificate": CERTIFICATE, "listen__tls_key": PRIVATE_KEY}
+    house = await open_house(store__deadline="60s", heartbeat__resume_window="60s", **pair)
+    client: Peer = await peer(house, tls=trust)
+    await client.say(b'{"type":"hello","protocol":1,"account":"ann"}')
+    assert (await client.hear())["type"] == "welcome"
+    async with broken(house, "stalled"):
+        await client.say(b'{"type":"join","conference":"a"}')
+        await client.say(b'{"type":"bye"}')
+        await until(lambda: any(house.runtime.pending_replies.deferred_input.values()))
+        await client.close()
+        await until(lambda: bool(house.runtime.pending_replies._hung_up))
+    await until(lambda: house.runtime.tcp.closed == {"bye": 1})
+    assert not house.runtime.tcp.connections.held
+    assert len(house.runtime.state.sessions) == 0
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+    await recovered(house)
+
+
+@pytest.mark.parametrize("way", ["tcp, half of it", "websocket, half of it", "websocket, by a Close frame"])
+async def test_who_still_listens_is_answered_before_the_end(way: str, open_house: Open, peer: Connect) -> None:
+    house = await open_house(store__deadline="60s")
+    transport, hang_up = WAYS[way]
+    client: Peer = await peer(house, transport)
+    async with broken(house, "stalled"):
+        await client.say(b'{"type":"hello","protocol":1,"account":"ann"}')
+        await client.say(b'{"type":"join","conference":"a"}')
+        await client.say(b'{"type":"leave","conference":"a"}')
+        await until(lambda: any(house.runtime.pending_replies.deferred_input.values()))
+        await hang_up(client)
+        await until(lambda: bool(house.runtime.pending_replies._hung_up))
+    heard = await client.gone()
+    assert [each["type"] for each in heard] == ["welcome", "joined", "left"]
+
+
+async def test_a_session_that_is_resumed_meanwhile_is_not_ended_with_its_old_connection(
+    open_house: Open, peer: Connect
+) -> None:
+    house = await open_house(store__deadline="60s")
+    client: Peer = await peer(house)
+    await client.say(b'{"type":"hello","protocol":1,"account":"ann"}')
+    token = (await client.hear())["resume"]
+    again = await house.connect("websocket")
+    async with broken(house, "stalled"):
+        await client.say(b'{"type":"join","conference":"a"}')
+        await client.say(b'{"type":"bye"}')
+        await until(lambda: any(house.runtime.pending_replies.deferred_input.values()))
+        client.reset()
+        await until(lambda: bool(house.runtime.pending_replies._hung_up))
+        await again.say("hello", protocol=1, resume=token)
+        await until(lambda: bool(house.runtime.websocket.connections.connected))
+        assert house.runtime.tcp.closed == {"replaced": 1}
+    said(await again.hear(), "welcome", conferences=["a"])
+    await recovered(house)
+    said(await again.ask("leave", conference="a"), "left")
+    assert house.runtime.pending_replies._hung_up == {}
+    await client.close()
 
 
 async def test_a_drain_does_not_wait_for_answers_and_keeps_what_was_granted(

@@ -56,7 +56,7 @@ edits = st.lists(
     st.builds(Edit, st.sampled_from(["flip", "cut", "double", "insert"]), places, inserted), min_size=1, max_size=5
 )
 chunks = st.lists(places, max_size=6)
-fuzz = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+fuzz = settings(max_examples=5 * settings().max_examples // 2, suppress_health_check=[HealthCheck.too_slow])
 
 
 def cut(stream: bytes, places: list[float]) -> Iterator[bytes]:

@@ -105,6 +105,26 @@ async def test_the_list_of_origins_decides_whose_pages_may_connect(
     assert (await client.upgrade(Origin=origin)).startswith(f"HTTP/1.1 {status} ")
 
 
+@pytest.mark.parametrize(
+    ("allowed", "status"), [("[]", 403), ('["http://evil.example:4308"]', 101), ('["http://elsewhere"]', 403)]
+)
+async def test_a_name_of_the_web_that_was_made_to_mean_this_machine_opens_nothing_to_its_pages(
+    allowed: str, status: int, serve: Serve, peer: Connect
+) -> None:
+    house = await serve(listen__allowed_origins=allowed)
+    client: WebSocketPeer = await peer(house, "websocket", bare=True)
+    head = await client.upgrade(Host="evil.example:4308", Origin="http://evil.example:4308")
+    assert head.startswith(f"HTTP/1.1 {status} ")
+
+
+async def test_a_page_that_came_through_a_proxy_has_its_own_name_for_the_host(serve: Serve, peer: Connect) -> None:
+    house = await serve(listen__proxy_protocol_from='["127.0.0.1/32"]')
+    client: WebSocketPeer = await peer(house, "websocket", bare=True)
+    await client.send(b"PROXY TCP4 203.0.113.7 198.51.100.1 40000 4308\r\n")
+    head = await client.upgrade(Host="gate.example", Origin="https://gate.example")
+    assert head.startswith("HTTP/1.1 101 ")
+
+
 async def test_the_first_frames_may_come_with_the_request(serve: Serve, peer: Connect) -> None:
     house = await serve()
     client: WebSocketPeer = await peer(house, "websocket", bare=True)
@@ -131,6 +151,7 @@ class Silent:
     def received(self, connection: Connection, payload: bytes) -> None: ...
     def flooded(self, connection: Connection, *, again: bool) -> None: ...
     def expired(self, connection: Connection, cause: str) -> None: ...
+    def hung_up(self, connection: Connection, cause: str) -> None: ...
     def ended(self, connection: Connection, cause: str) -> None: ...
     def write(self, data: bytes) -> None:
         self.written.append(data)

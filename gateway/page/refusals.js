@@ -1,0 +1,110 @@
+/* The view of refusals: who was refused what, when, why, and what became of it. */
+
+import { el, setChildren } from "./dom.js";
+import { formatCount, formatDuration, pluralize, poolTitle, timeElement } from "./format.js";
+import { ItemSource, ListView } from "./list_view.js";
+import { Segments } from "./segments.js";
+import { readAll, truncationNote, WatchedList } from "./watched_list.js";
+
+const SPANS = [["15m", "15 min"], ["1h", "1 h"], ["24h", "24 h"], ["7d", "7 days"]];
+
+/** Refusals of the enforced model. Those of the same asker that follow each other are one demand, and one row. */
+export class RefusalsView {
+  static id = "refusals";
+  static title = "Refusals";
+  static isShown = () => true;
+
+  constructor(app, root) {
+    this.app = app;
+    this.root = root;
+    this.span = "24h";
+    this.source = new ItemSource((demand) => this.textOf(demand));
+    this.watched = new WatchedList((signal) => this.load(signal), (error) => this.list.showFailure(error));
+  }
+
+  open() {
+    this.spans = new Segments("Time", SPANS, (span) => this.chooseSpan(span));
+    this.spans.show(this.span);
+    this.list = new ListView(this.app, {
+      id: "refusals",
+      caption: "Refusals, the latest first",
+      columns: this.columns(),
+      key: (demand) => `${demand.began} ${demand.pool} ${demand.reason} ${askerOf(demand)}`,
+      placeholder: "account, device, address, pool or reason",
+      source: this.source,
+      empty: (searching) => el("p", {}, searching ? "No refusal matches." : "Nobody was refused in this time."),
+      beside: this.spans.node,
+    });
+    this.truncation = el("div");
+    setChildren(this.root, this.list.nodes, this.truncation);
+  }
+
+  /** Refusals change with the counts of them; what became of them is known some time later. */
+  update({ models, model, generations }) {
+    const denied = Object.values(models[model].pools).map((pool) => pool.denied);
+    this.watched.update(`${denied} ${generations.history}`);
+  }
+
+  close() {
+    this.watched.close();
+    this.list.close();
+  }
+
+  chooseSpan(span) {
+    this.span = span;
+    this.spans.show(span);
+    this.watched.refresh();
+  }
+
+  async load(signal) {
+    const { items, more } = await readAll(this.app, "api/denials", signal, { since: this.span });
+    if (signal.aborted) return;
+    const total = (field) => items.reduce((sum, item) => sum + item[field], 0);
+    const counts = `${pluralize(total("refusals"), "refusal")} of ${pluralize(items.length, "demand")}`;
+    this.list.setFigures(`${counts}, ${formatCount(total("true_denials"))} truly denied`);
+    this.source.items = items.reverse();
+    this.list.refresh();
+    setChildren(this.truncation, truncationNote(items, more));
+  }
+
+  columns() {
+    return [
+      { title: "Who", class: "who", cell: (demand) => askerOf(demand) },
+      { title: "Outcome", class: "outcome", cell: outcomeCell },
+      { title: "Reason", class: "wide-only", cell: (demand) => reasonOf(demand) },
+      { title: "Pool", class: "", cell: (demand) => this.poolCell(demand) },
+      { title: "First", class: "wide-only time", cell: (demand) => timeElement(demand.began) },
+      { title: "Last", class: "time", cell: (demand) => timeElement(demand.last) },
+      { title: "Refusals", class: "wide-only number", cell: (demand) => formatCount(demand.refusals) },
+    ];
+  }
+
+  /** The pool, and on a card, where there are no columns for them, the reason and how often. */
+  poolCell(demand) {
+    const more = ` · ${reasonOf(demand)} · ${pluralize(demand.refusals, "time")}`;
+    return [this.poolTitleOf(demand), el("span", { class: "narrow-only" }, more)];
+  }
+
+  poolTitleOf({ pool, model }) {
+    return poolTitle(pool, this.app.state, model);
+  }
+
+  /** What a demand is found by. */
+  textOf(demand) {
+    return `${askerOf(demand)} ${this.poolTitleOf(demand)} ${reasonOf(demand)}`;
+  }
+}
+
+/** Who asked: by account, else device, else address. */
+function askerOf({ account, device, address }) {
+  return account ?? device ?? address;
+}
+
+function reasonOf({ reason }) {
+  return reason.replaceAll("_", " ");
+}
+
+function outcomeCell({ seated, undecided, seconds_to_seat: wait }) {
+  if (seated) return el("span", { class: "tag good" }, `seated after ${formatDuration(wait)}`);
+  return undecided ? el("span", { class: "tag" }, "not known yet") : el("span", { class: "tag bad" }, "truly denied");
+}
