@@ -38,6 +38,12 @@ class ListenSettings:
         "127.0.0.1", help="Address of the operator port. One that is not loopback needs operator tokens."
     )
     operator: Port = setting(4311, help="Port for operators: metrics, health, the API and the page.")
+    operator_require_token: bool = setting(
+        False,
+        help="Whether programs of this machine need an operator token too. Set it where a reverse proxy on this "
+        "machine leads others to the operator port: one that adds no forwarding header looks like a program of this "
+        "machine.",
+    )
     operator_max_connections: Positive = setting(
         24,
         help="Operators' connections at once; more are refused. Their files are not taken from the clients. Half of "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Collection
 from typing import TypedDict
 
 from aiohttp import web
@@ -10,7 +12,8 @@ from aiohttp import web
 from gateway.core.admission.commands import AddAccountToken, DeleteAccount, PutAccount, RevokeAccountToken
 from gateway.core.admission.directory import Directory, Token, digest
 from gateway.edge.api.acts import act
-from gateway.edge.api.responses import PAGED, Page, body, done, fail, listed, named, only, utc_text
+from gateway.edge.api.pages import PAGED, Page, keys_of_page
+from gateway.edge.api.responses import body, done, fail, named, only, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import NOTHING, Count, Id, Secret, Time
 from gateway.edge.server.runtime import Runtime
@@ -50,7 +53,11 @@ class NewAccountTokenDocument(TypedDict):
 )
 async def list_accounts(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    return listed(request, runtime.state.directory.accounts, lambda account, _: _document(runtime, account))
+    accounts = runtime.state.directory.accounts
+    keys, more = await keys_of_page(request, accounts)
+    groups = await _groups_of(runtime.state.directory, keys)
+    items = [_document(runtime, account, groups[account]) for account in keys if account in accounts]
+    return web.json_response(Page[AccountDocument](items=items, next=more))
 
 
 @Route(
@@ -64,8 +71,9 @@ async def list_accounts(runtime: Runtime, request: web.Request) -> web.Response:
 async def get_account(runtime: Runtime, request: web.Request) -> web.Response:
     """Show one."""
     account = named(request, "account", fold=True)
+    groups = await _groups_of(runtime.state.directory, [account])
     _check_registered(runtime, account)
-    return web.json_response(_document(runtime, account))
+    return web.json_response(_document(runtime, account, groups[account]))
 
 
 @Route(
@@ -82,7 +90,8 @@ async def put_account(runtime: Runtime, request: web.Request) -> web.Response:
     account = named(request, "account", fold=True)
     only(await body(request))
     await act(runtime, request, PutAccount(account))
-    return web.json_response(_document(runtime, account))
+    groups = await _groups_of(runtime.state.directory, [account])
+    return web.json_response(_document(runtime, account, groups[account]))
 
 
 @Route(
@@ -140,7 +149,7 @@ def _check_registered(runtime: Runtime, account: str) -> None:
         fail(404, "no_such_account", "no account of this name is registered")
 
 
-def _document(runtime: Runtime, account: str) -> AccountDocument:
+def _document(runtime: Runtime, account: str, groups: list[str]) -> AccountDocument:
     return {
         "account": account,
         "tokens": [
@@ -148,13 +157,19 @@ def _document(runtime: Runtime, account: str) -> AccountDocument:
             for token in runtime.state.directory.accounts.get(account, ())
         ],
         "connections": len(runtime.state.sessions.of_account(account)),
-        "groups": _groups_of(runtime.state.directory, account),
+        "groups": groups,
     }
 
 
 # -- what is read of the state -----------------------------------------------------------------------------------------
 
 
-def _groups_of(directory: Directory, account: str) -> list[str]:
-    """The groups that an account is in, in their order."""
-    return [name for name, group in directory.groups.items() if account in group.accounts]
+async def _groups_of(directory: Directory, accounts: Collection[str]) -> dict[str, list[str]]:
+    """The groups that each of these accounts is in, in their order; a turn of the loop comes after each group."""
+    found: dict[str, list[str]] = {account: [] for account in accounts}
+    sought = frozenset(accounts)
+    for name, group in tuple(directory.groups.items()):
+        for account in sought.intersection(group.accounts):
+            found[account].append(name)
+        await asyncio.sleep(0)
+    return found

@@ -7,7 +7,8 @@ from typing import Annotated, Any, TypedDict, cast
 from aiohttp import web
 
 from gateway.core.reporting import audit_chain
-from gateway.edge.api.responses import LIMIT, SINCE, Page, cursor, fail, limit, since
+from gateway.edge.api.pages import LIMIT, Page, cursor, limit
+from gateway.edge.api.responses import SINCE, fail, since
 from gateway.edge.api.routes import READ, Route
 from gateway.edge.api.schemas import Keyword, Time, query, text
 from gateway.edge.server.runtime import Runtime

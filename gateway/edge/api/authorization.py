@@ -5,11 +5,14 @@ for somebody else: a Host that is not a local name is a page of another site tha
 `Origin` or `Sec-Fetch-Site` say that another site sends the request. Such a page can send without asking only what a
 form can: so bodies are JSON, and nothing that a form sends is taken. There are no cookies.
 
-On any other address, and through a proxy (forwarding headers), a request needs an operator's token. A token has a
+On any other address, and through a proxy (forwarding headers), a request needs an operator's token. A proxy on this
+machine that adds none of these headers looks like its owner: `listen.operator_require_token` is for it. A token has a
 scope: `read` for looking, `admin` for everything; each route says which it needs (`routes.Route`), and whoever shows a
-token is held to its scope, on loopback too. Attempts that fail
-may be few from one address, in a table that cannot grow: more are answered 429. A token that is good is always taken,
-for behind a proxy or a NAT the honest share their address with others, and 256 random bits are not guessed.
+token is held to its scope, on loopback too.
+
+Attempts that fail may be few from one address, in a table that cannot grow: more are answered 429. A token that is good
+is always taken, for behind a proxy or a NAT the honest share their address with others, and 256 random bits are not
+guessed.
 
 The page's files are for everybody who may knock: they hold no secret, and from them the token is sent. Only a page of
 another site gets none of them, but a link to the page from there may be followed.
@@ -96,24 +99,29 @@ class Authorization:
         self._unsaid = 0
 
     @property
-    def _local(self) -> bool:
-        return is_loopback(self._runtime.settings.listen.operator_host)
+    def _trusts_loopback(self) -> bool:
+        """Whether a program of this machine needs no token."""
+        listen = self._runtime.settings.listen
+        return is_loopback(listen.operator_host) and not listen.operator_require_token
 
     def check(self) -> None:
         """Whether the port may be opened at all.
 
         Raises `OperatorTokenRequired`.
         """
-        if not self._local and not self._runtime.state.directory.operators:
+        if not self._trusts_loopback and not self._runtime.state.directory.operators:
+            listen, path = self._runtime.settings.listen, self._runtime.settings.store.path
+            reason = f"listen.operator_host {listen.operator_host} is not a loopback address"
+            if listen.operator_require_token:
+                reason = "listen.operator_require_token is true"
             raise OperatorTokenRequired(
-                f"listen.operator_host {self._runtime.settings.listen.operator_host} is not a loopback address and "
-                f"{self._runtime.settings.store.path} holds no operator token; make one first: "
-                f"tallygate token add NAME --scope admin --store {self._runtime.settings.store.path}"
+                f"{reason} and {path} holds no operator token; make one first: "
+                f"tallygate token add NAME --scope admin --store {path}"
             )
 
     def can_spare(self, name: str, fingerprint: str | None) -> bool:
         """Whether somebody could still administer this port if a token (None: all of a name's) were gone."""
-        return self._local or any(
+        return self._trusts_loopback or any(
             token.scope == ADMIN and (owner != name or (fingerprint is not None and token.fingerprint != fingerprint))
             for owner, tokens in self._runtime.state.directory.operators.items()
             for token in tokens
@@ -159,7 +167,7 @@ class Authorization:
             if found is not None:
                 return Caller(*found)
             self._fail(request, "bad_token", "no operator has this token", ', error="invalid_token"')
-        if not self._local:
+        if not self._trusts_loopback:
             self._fail(request, "token_required", "this port needs an operator token")
         if any(name in request.headers for name in FORWARDED):
             self._fail(request, "token_required", "requests through a proxy need an operator token")
@@ -176,7 +184,7 @@ class Authorization:
 
     def _check_page(self, request: web.Request, route: Route) -> None:
         """Refuse a file of the page to pages of other sites."""
-        direct = self._local and not any(name in request.headers for name in FORWARDED)
+        direct = self._trusts_loopback and not any(name in request.headers for name in FORWARDED)
         if direct and not local(request.headers.get(hdrs.HOST, "")):
             fail(403, "foreign_host", "the Host header must be a local name")
         if route.scope != LINK or request.headers.get("Sec-Fetch-Mode") != "navigate":

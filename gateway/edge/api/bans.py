@@ -8,12 +8,14 @@ from aiohttp import web
 
 from gateway.core.addresses import ip_address
 from gateway.core.admission.commands import LiftBan, PutBan
+from gateway.core.admission.decision import DirectoryChange
 from gateway.core.admission.directory import Ban
 from gateway.core.formats import is_id
 from gateway.edge.api.acts import act, refuse
-from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, only, seconds, utc_text
+from gateway.edge.api.pages import PAGED, Page, listed
+from gateway.edge.api.responses import body, done, fail, field, only, seconds, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
-from gateway.edge.api.schemas import DURATION, Time, record, text
+from gateway.edge.api.schemas import DURATION, Time, record
 from gateway.edge.server.runtime import Runtime
 
 
@@ -27,7 +29,7 @@ class BanDocument(TypedDict):
 @Route("GET", "/api/bans", scope=READ, summary="Who is banned.", answer=Page[BanDocument], query=PAGED)
 async def list_bans(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    return listed(request, runtime.state.directory.bans, lambda _, ban: _document(ban))
+    return await listed(request, runtime.state.directory.bans, lambda _, ban: _document(ban))
 
 
 @Route(
@@ -49,7 +51,7 @@ async def get_ban(runtime: Runtime, request: web.Request) -> web.Response:
     scope=ADMIN,
     summary="Keep an account or an address out.",
     answer=BanDocument,
-    body=record(**{"for": text('How long, such as "5m".', pattern=f"^{DURATION}$")}),
+    body=record(**{"for": {**DURATION, "description": 'How long, such as "5m".'}}),
     statuses=(503,),
 )
 async def put_ban(runtime: Runtime, request: web.Request) -> web.Response:
@@ -57,8 +59,9 @@ async def put_ban(runtime: Runtime, request: web.Request) -> web.Response:
     subject, told = _subject(request), await body(request)
     only(told, "for")
     span = seconds("for", field(told, "for", str, ""))
-    await act(runtime, request, PutBan(subject, span))
-    return web.json_response(_document(_found(runtime, subject)))
+    decision = await act(runtime, request, PutBan(subject, span))
+    values = [change.value for change in decision.changes if isinstance(change, DirectoryChange)]
+    return web.json_response(_document(next(value for value in values if isinstance(value, Ban))))
 
 
 @Route(

@@ -10,11 +10,12 @@ from gateway.core.admission.commands import EndConference, PutConference
 from gateway.core.admission.conferences import Conferences, Declaration
 from gateway.core.admission.replies import session_id
 from gateway.core.counting.session import Conference
-from gateway.core.formats import ID_FORM, is_id
+from gateway.core.formats import ID_FORM, ID_PATTERN, is_id
 from gateway.edge.api.acts import act
-from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, named, only
+from gateway.edge.api.pages import PAGED, Page, keys_of_page
+from gateway.edge.api.responses import body, done, fail, field, named, only
 from gateway.edge.api.routes import ADMIN, READ, Route
-from gateway.edge.api.schemas import BOOLEAN, NAME, Count, Keyword, query, record, text
+from gateway.edge.api.schemas import BOOLEAN, Count, Keyword, query, record, text
 from gateway.edge.server.runtime import Runtime
 
 ACCESSES = ("internal", "public")
@@ -44,10 +45,12 @@ class ConferenceDocument(TypedDict):
 )
 async def list_conferences(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    everything = _everything(runtime.state.conferences)
-    part = request.query.get("q", "").lower()
-    sought = {id: each for id, each in everything.items() if part in id.lower()} if part else everything
-    return listed(request, sought, lambda _, each: _document(runtime, each))
+    conferences, part = runtime.state.conferences, request.query.get("q", "").lower()
+    ids = (*conferences.by_id, *conferences.declared)
+    keys, more = await keys_of_page(request, ids, lambda name: part in name.lower())
+    found = [conference for id in keys if (conference := _found(conferences, id)) is not None]
+    items = [_document(runtime, conference) for conference in found]
+    return web.json_response(Page[ConferenceDocument](items=items, next=more))
 
 
 @Route(
@@ -61,7 +64,7 @@ async def list_conferences(runtime: Runtime, request: web.Request) -> web.Respon
         access=text(enum=list(ACCESSES)),
         mode=text(enum=list(MODES)),
         scheduled=BOOLEAN,
-        server=text(pattern=f"^({NAME})?$"),
+        server=text(pattern=f"^({ID_PATTERN})?$"),
     ),
     statuses=(409,),
 )
@@ -69,7 +72,8 @@ async def declare_conference(runtime: Runtime, request: web.Request) -> web.Resp
     """Declare a conference, or change what was declared of it."""
     id, declaration = named(request, "conference"), _read(await body(request), runtime.settings.accounts.home)
     await act(runtime, request, PutConference(id, declaration))
-    return web.json_response(_document(runtime, runtime.state.conferences.create(id, Declaration())))
+    declared = _document(runtime, runtime.state.conferences.create(id, declaration))
+    return web.json_response({**declared, "declared": True})
 
 
 def _read(told: dict[str, Any], home: str) -> Declaration:
@@ -103,10 +107,11 @@ async def end_conference(runtime: Runtime, request: web.Request) -> web.Response
 # -- what is read of the state -----------------------------------------------------------------------------------------
 
 
-def _everything(conferences: Conferences) -> dict[str, Conference]:
-    """Every conference by id; one that was declared and has no members is made up for the list."""
-    waiting = conferences.declared.keys() - conferences.by_id.keys()
-    return {**conferences.by_id, **{id: conferences.create(id, Declaration()) for id in waiting}}
+def _found(conferences: Conferences, id: str) -> Conference | None:
+    """A conference; one that was declared and has no members is made up for the list."""
+    if id in conferences.by_id or id not in conferences.declared:
+        return conferences.by_id.get(id)
+    return conferences.create(id, Declaration())
 
 
 def _document(runtime: Runtime, conference: Conference) -> ConferenceDocument:

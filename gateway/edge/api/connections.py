@@ -16,21 +16,8 @@ from gateway.core.admission.replies import seats, session_id
 from gateway.core.counting.session import KINDS, Session
 from gateway.core.formats import utc
 from gateway.edge.api.acts import act
-from gateway.edge.api.responses import (
-    BAN,
-    LIMIT,
-    OFFSET,
-    Page,
-    ban,
-    cursor,
-    done,
-    fail,
-    limit,
-    named,
-    offset,
-    page,
-    utc_text,
-)
+from gateway.edge.api.pages import LIMIT, OFFSET, PIECE, Page, cursor, limit, offset, page
+from gateway.edge.api.responses import BAN, ban, done, fail, named, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import Count, Keyword, Time, query, text
 from gateway.edge.server.runtime import Runtime
@@ -48,8 +35,6 @@ FILTERS: dict[str, Callable[[Session, str], bool]] = {
 }
 MENTIONED = "Only those with this somewhere in account, device, address or kind; case does not matter."
 FILTER_QUERY = tuple(query(name, text(), MENTIONED if name == "q" else "Only these.") for name in FILTERS)
-PIECE = 1000
-"""Sessions that are searched between two turns of the loop."""
 
 
 class ConnectionDocument(TypedDict):

@@ -10,7 +10,8 @@ from gateway.core.admission.commands import DeleteGroup, PutGroup
 from gateway.core.admission.directory import Group
 from gateway.core.formats import is_id
 from gateway.edge.api.acts import act
-from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, named, only
+from gateway.edge.api.pages import PAGED, Page, listed
+from gateway.edge.api.responses import body, done, fail, field, named, only
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import BOOLEAN, ID, Id, record, several
 from gateway.edge.server.runtime import Runtime
@@ -27,7 +28,7 @@ class GroupDocument(TypedDict):
 @Route("GET", "/api/groups", scope=READ, summary="The groups.", answer=Page[GroupDocument], query=PAGED)
 async def list_groups(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    return listed(request, runtime.state.directory.groups, _document)
+    return await listed(request, runtime.state.directory.groups, _document, lambda group: len(group.accounts))
 
 
 @Route(

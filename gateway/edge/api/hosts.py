@@ -8,9 +8,11 @@ from typing import NotRequired, TypedDict
 from aiohttp import web
 
 from gateway.core.admission.commands import NameHost, ReleaseHost
+from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.pool import Lease, Pool
 from gateway.edge.api.acts import act, refuse
-from gateway.edge.api.responses import PAGED, Page, done, listed, named, utc_text
+from gateway.edge.api.pages import PAGED, Page, listed
+from gateway.edge.api.responses import done, named, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import Time
 from gateway.edge.server.runtime import Runtime
@@ -36,7 +38,7 @@ class HostDocument(TypedDict):
 async def list_hosts(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
     pool = _host_pool(runtime)
-    return listed(request, _hosts(pool), lambda account, lease: _document(pool, account, lease))
+    return await listed(request, _hosts(pool), lambda account, lease: _document(pool, account, lease))
 
 
 @Route(
@@ -50,8 +52,11 @@ async def list_hosts(runtime: Runtime, request: web.Request) -> web.Response:
 async def put_host(runtime: Runtime, request: web.Request) -> web.Response:
     """Give an account a host's name, unless it has one."""
     account = named(request, "account", fold=True)
-    await act(runtime, request, NameHost(account))
-    return web.json_response(HostDocument(account=account, since=utc_text(_hosts(_host_pool(runtime))[account].since)))
+    before = _host_pool(runtime).leases.get(account)
+    decision = await act(runtime, request, NameHost(account))
+    made = [change.since for change in decision.changes if isinstance(change, LeaseChange) and change.key == account]
+    since = before.since if before is not None else made[0]
+    return web.json_response(HostDocument(account=account, since=utc_text(since)))
 
 
 @Route(

@@ -13,8 +13,9 @@ from gateway.core.registration.messages import EXTENSIONS, LONGEST_EDITION, MOST
 from gateway.core.registration.registrar import SoldLicense
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.api.authorization import record_act
+from gateway.edge.api.pages import PAGED, Page, listed
 from gateway.edge.api.registrations import AnswerDocument, GrantDocument, RequestDocument
-from gateway.edge.api.responses import PAGED, Page, body, done, fail, listed, named, only, refuse, utc_text
+from gateway.edge.api.responses import body, done, fail, named, only, refuse, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import (
     BOOLEAN,
@@ -85,7 +86,7 @@ TERMS: Schema = {"anyOf": [_terms(model, offer) for model, offer in OFFERS.items
 async def list_licenses(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
     now = runtime.clock.wall()
-    return listed(request, runtime.registrar.registrar.licenses, lambda _, sold: license_document(sold, now))
+    return await listed(request, runtime.registrar.registrar.licenses, lambda _, sold: license_document(sold, now))
 
 
 @Route(

@@ -10,7 +10,8 @@ from gateway.core.admission.commands import RevokeLease
 from gateway.core.counting.pool import Lease, Pool, Reservation
 from gateway.core.formats import utc
 from gateway.edge.api.acts import act
-from gateway.edge.api.responses import PAGED, Page, done, listed, named, page, utc_text
+from gateway.edge.api.pages import PAGED, Page, listed, page
+from gateway.edge.api.responses import done, named, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import Time
 from gateway.edge.server.runtime import Runtime
@@ -33,7 +34,7 @@ async def list_pro(runtime: Runtime, request: web.Request) -> web.Response:
     pool = pro_pool(runtime)
     if pool is None:
         return page(request, (), str, str)
-    return listed(
+    return await listed(
         request,
         {str(key): held for key, held in pool.holders().items()},
         lambda account, held: _document(pool, account, held),

@@ -10,7 +10,8 @@ from gateway.core.formats import utc
 from gateway.core.registration.license_status import LicenseState
 from gateway.core.registration.registrar import Installation, SoldLicense
 from gateway.core.wire.messages import RequestFault
-from gateway.edge.api.responses import PAGED, Page, body, listed, only, refuse
+from gateway.edge.api.pages import PAGED, Page, listed
+from gateway.edge.api.responses import body, only, refuse
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import NOTHING, Count, Id, Keyword, Time
 from gateway.edge.server.runtime import Runtime
@@ -163,8 +164,8 @@ def _registration(runtime: Runtime) -> RegistrationDocument:
 async def list_registrations(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them, by serial and server."""
     registrar = runtime.registrar.registrar
-    known = {f"{serial}/{server}": each for (serial, server), each in registrar.installations.items()}
-    return listed(request, known, lambda _, each: _installation(each, registrar.licenses.get(each.serial)))
+    known = {"/".join(key): each for key, each in registrar.installations.items()}
+    return await listed(request, known, lambda _, each: _installation(each, registrar.licenses.get(each.serial)))
 
 
 def _installation(each: Installation, license: SoldLicense | None) -> InstallationDocument:

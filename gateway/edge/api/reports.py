@@ -13,7 +13,8 @@ from typing import Annotated, NamedTuple, NotRequired, TypedDict, cast
 from aiohttp import web
 
 from gateway.core.counting.usage import HOUR, UsageSummary
-from gateway.edge.api.responses import LIMIT, SINCE, Page, cursor, fail, limit, since, utc_text
+from gateway.edge.api.pages import LIMIT, Page, cursor, limit
+from gateway.edge.api.responses import SINCE, fail, since, utc_text
 from gateway.edge.api.routes import READ, Route
 from gateway.edge.api.schemas import Count, Keyword, Time, query, text
 from gateway.edge.server.runtime import Runtime

@@ -1,27 +1,18 @@
-"""What the operator port says: JSON, pages of lists, and errors as JSON."""
+"""What requests to the operator port say, field by field, and what it answers: JSON, also for errors."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from http import HTTPStatus
-from itertools import islice
-from typing import Annotated, Any, Generic, NoReturn, TypedDict, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from aiohttp import web
 
-from config.reading import read
-from gateway.core.formats import is_id, utc
-from gateway.core.setting_kinds import Seconds
+from gateway.core.formats import DURATION_FORM, ID_FORM, is_id, read_duration, timestamp, utc
 from gateway.core.wire.messages import RequestFault
-from gateway.edge.api.schemas import DURATION, TIME, Schema, Time, query, text, whole
+from gateway.edge.api.schemas import DURATION, TIME, Time, query
 
-PAGE = 100
-"""Items of a page, unless `limit` says otherwise."""
-LONGEST_PAGE = 1000
-LARGEST_OFFSET = 9_999_999
 BODY_LIMIT = 1 << 20
 """Bytes of a request's body."""
 
@@ -40,27 +31,12 @@ ERRORS: Mapping[int, type[web.HTTPException]] = {
 }
 
 
-class Page(TypedDict, Generic[D]):
-    """One page of a list."""
-
-    items: list[D]
-    next: Annotated[str | None, "The `cursor` of the next page."]
-
-
-def cursor(pattern: str | None = None) -> Schema:
-    """The query parameter that says where a page begins."""
-    return query("cursor", text(pattern=pattern) if pattern else text(), "`next` of the page before.")
-
-
-LIMIT = query("limit", whole(minimum=1, maximum=LONGEST_PAGE, default=PAGE), "Items on a page.")
-OFFSET = query("offset", whole(maximum=LARGEST_OFFSET, default=0), "Items to leave out before the page.")
-PAGED = (LIMIT, OFFSET, cursor())
 SINCE = query(
     "since",
-    {"anyOf": [TIME, text(pattern=f"^{DURATION}$")]},
+    {"anyOf": [TIME, DURATION]},
     'From this instant on, or for so long until now, such as "30d".',
 )
-BAN = query("ban", text(pattern=f"^{DURATION}$"), 'And keep whom it was out for so long, such as "5m".')
+BAN = query("ban", DURATION, 'And keep whom it was out for so long, such as "5m".')
 
 
 def fail(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> NoReturn:
@@ -91,43 +67,11 @@ def utc_text(seconds: float) -> Time:
     return str(utc(seconds))
 
 
-def page(request: web.Request, found: Iterable[T], mark: Callable[[T], str], render: Callable[[T], D]) -> web.Response:
-    """One page of `found`: at most `limit` items, and the `cursor` of the next page, made by `mark` of the last one."""
-    size = limit(request)
-    items = list(islice(found, size + 1))
-    more = mark(items[size - 1]) if len(items) > size else None
-    return web.json_response(Page[D](items=[render(item) for item in items[:size]], next=more))
-
-
-def listed(request: web.Request, found: Mapping[str, T], render: Callable[[str, T], D]) -> web.Response:
-    """One page of a mapping, in order of its keys."""
-    after = request.query.get("cursor")
-    keys = [key for key in sorted(found) if after is None or key > after]
-    return page(request, keys[offset(request) :], str, lambda key: render(key, found[key]))
-
-
-def offset(request: web.Request) -> int:
-    """How many items come before the page, counted from its cursor."""
-    text = request.query.get("offset", "0")
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_OFFSET))):
-        fail(422, "bad_field", f"offset: expected an integer from 0 to {LARGEST_OFFSET}")
-    return int(text)
-
-
-def limit(request: web.Request) -> int:
-    """How many items a page may have."""
-    text = request.query.get("limit", str(PAGE))
-    size = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(LONGEST_PAGE)) else 0
-    if not 1 <= size <= LONGEST_PAGE:
-        fail(422, "bad_field", f"limit: expected an integer from 1 to {LONGEST_PAGE}")
-    return size
-
-
 def named(request: web.Request, name: str, *, fold: bool = False) -> str:
     """The id in the path; accounts are folded to lower case."""
     text = request.match_info[name]
     if not is_id(text):
-        fail(422, "bad_field", f"{name}: expected 1-128 characters of A-Z a-z 0-9 . _ @ : + -")
+        fail(422, "bad_field", f"{name}: expected {ID_FORM}")
     return text.lower() if fold else text
 
 
@@ -162,9 +106,10 @@ def only(told: Mapping[str, Any], *names: str) -> None:
 
 def seconds(name: str, text: str) -> float:
     """Seconds of a duration such as "5m"; `name` says where it stands."""
-    if not re.fullmatch(DURATION, text):
-        fail(422, "bad_field", f'{name}: expected a duration such as "5m"')
-    return float(read(Seconds, text))
+    try:
+        return read_duration(text)
+    except ValueError:
+        fail(422, "bad_field", f"{name}: expected {DURATION_FORM}")
 
 
 def ban(request: web.Request) -> float | None:
@@ -178,14 +123,7 @@ def since(request: web.Request, now: float) -> float:
     text = request.query.get("since")
     if text is None:
         return 0.0
-    if not _RFC_3339(text):
-        return max(now - seconds("since", text), 0.0)
     try:
-        return max(datetime.fromisoformat(text.upper()).astimezone(UTC).timestamp(), 0.0)
-    except (ValueError, OverflowError):
-        fail(422, "bad_field", "since: there is no such time")
-
-
-_RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-).fullmatch
+        return timestamp(text) if "-" in text else max(now - read_duration(text), 0.0)
+    except ValueError:
+        fail(422, "bad_field", f'since: expected {DURATION_FORM}, or a time such as "2026-11-21T12:00:00Z"')

@@ -25,10 +25,7 @@ from typing import (
     is_typeddict,
 )
 
-DURATION = r"([0-9]{1,9}(\.[0-9]{1,6})?(ms|s)|[0-9]{1,7}(\.[0-9]{1,6})?m|[0-9]{1,4}(\.[0-9]{1,6})?[hd])"
-"""A span of time in a request: at most 31 years."""
-NAME = r"(?!\.{1,2}$)[A-Za-z0-9._@:+-]{1,128}"
-"""An id in a request."""
+from gateway.core.formats import DURATION_PATTERN, ID_PATTERN
 
 Schema = dict[str, Any]
 
@@ -42,7 +39,7 @@ class Keyword(NamedTuple):
 
 Time = Annotated[str, Keyword("format", "date-time")]
 """RFC 3339 in UTC."""
-Id = Annotated[str, Keyword("pattern", f"^{NAME}$")]
+Id = Annotated[str, Keyword("pattern", f"^{ID_PATTERN}$")]
 """The name of an account, a group, a conference, an operator or a license."""
 Count = Annotated[int, Keyword("minimum", 0)]
 """A number of things."""
@@ -91,7 +88,9 @@ def record(*optional: str, **fields: Schema) -> Schema:
 
 BOOLEAN: Schema = {"type": "boolean"}
 TIME = text(format="date-time")
-ID = text(pattern=f"^{NAME}$")
+ID = text(pattern=f"^{ID_PATTERN}$")
+DURATION = text(pattern=f"^{DURATION_PATTERN}$")
+"""A span of time, such as "5m"."""
 NOTHING: Schema = {"type": "object", "maxProperties": 0}
 """The body of a request that has no field."""
 

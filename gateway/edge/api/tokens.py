@@ -11,7 +11,8 @@ from gateway.core.admission.commands import AddOperatorToken, RevokeOperatorToke
 from gateway.core.admission.directory import SCOPES, Token, digest
 from gateway.edge.api.acts import act
 from gateway.edge.api.authorization import AUTHORIZATION
-from gateway.edge.api.responses import PAGED, Page, body, done, fail, field, listed, named, only, utc_text
+from gateway.edge.api.pages import PAGED, Page, listed
+from gateway.edge.api.responses import body, done, fail, field, named, only, utc_text
 from gateway.edge.api.routes import ADMIN, Route
 from gateway.edge.api.schemas import Id, Keyword, Secret, Time, record, text
 from gateway.edge.server.runtime import Runtime
@@ -55,7 +56,7 @@ class NewOperatorTokenDocument(TypedDict):
 )
 async def list_operators(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    return listed(request, runtime.state.directory.operators, _document)
+    return await listed(request, runtime.state.directory.operators, _document)
 
 
 @Route(

@@ -88,6 +88,29 @@ async def test_an_account_that_is_deleted_before_it_is_durable_was_registered_al
 
 
 @pytest.mark.parametrize(
+    ("path", "told"), [("/api/hosts/ann", None), ("/api/bans/ann", {"for": "1h"}), ("/api/conferences/c", {})]
+)
+async def test_what_is_undone_before_it_is_durable_was_done_all_the_same(
+    path: str, told: dict[str, str] | None, serve: Serve, tmp_path: Path
+) -> None:
+    house = await serve(store__path=tmp_path / "t.db")
+    directory, conferences = house.runtime.state.directory, house.runtime.state.conferences
+    named = house.runtime.state.host_ledger()
+    assert named is not None
+    async with broken(house, "stalled"):
+        house.runtime.persistence.audit_log.write()
+        await stuck(house)
+        put = asyncio.create_task(house.http("PUT", path, json=told))
+        await until(lambda: bool(named.pools["hosts"].leases or directory.bans or conferences.declared))
+        delete = asyncio.create_task(house.http("DELETE", path))
+        await until(lambda: not (named.pools["hosts"].leases or directory.bans or conferences.declared))
+    status, shown = await put
+    assert status == 200, shown
+    assert shown.get("declared", True)
+    assert (await delete)[0] == 204
+
+
+@pytest.mark.parametrize(
     ("before", "method", "path"),
     [
         ("PUT /api/accounts/ann", "DELETE", "/api/accounts/ann"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from gateway.edge.storage.store import StoreRefused
 from tests.conftest import Serve, settings_of
 from tests.edge.api.operators import Port, outside
 
+PROVEN: dict[str, Any] = {"listen__operator_require_token": "true"}
 PROXY = {"X-Forwarded-For": "203.0.113.7"}
 
 
@@ -117,6 +119,28 @@ async def test_on_loopback_whoever_shows_a_token_is_held_to_it(serve: Serve, sto
     assert (await ask("PUT", "/api/accounts/ann"))[0] == 200
     assert (await ask("PUT", "/api/accounts/ann", reader))[0] == 403
     assert (await ask("GET", "/api/accounts/ann", "wrong"))[0] == 401
+
+
+async def test_where_loopback_needs_a_token_a_proxy_that_says_nothing_of_itself_opens_nothing(
+    serve: Serve, store: tuple[Path, str, str]
+) -> None:
+    path, admin, reader = store
+    ask = Port(await serve(store__path=path, **PROVEN))
+    status, headers, told = await ask("GET", "/api/license")
+    assert (status, told["error"]) == (401, "token_required")
+    assert headers["WWW-Authenticate"] == 'Bearer realm="tallygate"'
+    assert (await ask("PUT", "/api/accounts/ann"))[0] == 401
+    assert (await ask("PUT", "/api/accounts/ann", reader))[0] == 403
+    assert (await ask("PUT", "/api/accounts/ann", admin, headers={"Host": "gateway.example"}))[0] == 200
+    assert (await ask("GET", "/", headers={"Host": "gateway.example"}))[0] == 200
+    assert (await ask("GET", "/livez"))[0] == 200
+    assert (await ask("DELETE", "/api/tokens/ops", admin))[2]["error"] == "last_token"
+
+
+async def test_where_loopback_needs_a_token_there_must_be_one(tmp_path: Path) -> None:
+    gateway = Gateway(settings_of(store__path=tmp_path / "t.db", **PROVEN), files=1024)
+    with pytest.raises(OperatorTokenRequired, match=r"operator_require_token.*token add NAME --scope admin --store"):
+        await gateway.open()
 
 
 # -- failed attempts ---------------------------------------------------------------------------------------------------
