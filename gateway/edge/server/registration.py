@@ -243,7 +243,7 @@ class Registration:
         due = sum(left <= each for each in REMINDERS)
         if due > self._reminded and left:
             end = utc(self.status.shutdown_at(at))
-            log.warning("registration lost: service ends in %s (%s), unless verified before", duration_text(left), end)
+            log.warning("registration lost: service ends in %s, at %s, unless it comes back", duration_text(left), end)
         self._reminded = due
 
     def _warn_if_set_back(self, state: LicenseState, at: ClockReading) -> None:
