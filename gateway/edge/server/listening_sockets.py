@@ -11,7 +11,7 @@ ATTEMPTS = 16
 NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """What binding fails with where this machine lacks an address that a name has, such as `::1` without IPv6."""
 
-Address = tuple[socket.AddressFamily, tuple[object, ...]]
+SocketAddress = tuple[socket.AddressFamily, tuple[object, ...]]
 
 
 def listening_sockets(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socket]:
@@ -21,7 +21,7 @@ def listening_sockets(host: str, port: int, *, reuse_port: bool = False) -> list
     cannot be had with one of them.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    addresses: list[Address] = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+    addresses: list[SocketAddress] = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     for attempt in range(ATTEMPTS):
         try:
             return _bound(addresses, port, reuse_port=reuse_port)
@@ -31,7 +31,7 @@ def listening_sockets(host: str, port: int, *, reuse_port: bool = False) -> list
     raise OSError(errno.EADDRINUSE, f"no port is free with every address of {host}")
 
 
-def _bound(addresses: list[Address], port: int, *, reuse_port: bool) -> list[socket.socket]:
+def _bound(addresses: list[SocketAddress], port: int, *, reuse_port: bool) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     missing: OSError | None = None
     try:

@@ -190,15 +190,10 @@ class Tale:
 
     # -- what outlives sessions --------------------------------------------------------------------------------------
 
-    def keeps(self, cause: str) -> bool:
-        """Whether the seats of a session that ends for `cause` are kept for a while."""
-        return self.name == "floating" and bool(self.terms.linger) and cause in ABRUPT
-
-    def lost(self, mirror: Mirror, number: int, cause: str, mono: float, heir: int | None = None) -> None:
-        """A session is about to end; what `heir` holds too passes on to it."""
-        if self.keeps(cause):
-            passed = self.needed(mirror, heir) if heir is not None else set()
-            for _, key in self.needed(mirror, number) - passed:
+    def lost(self, mirror: Mirror, number: int, cause: str, mono: float) -> None:
+        """A session is about to end."""
+        if self.name == "floating" and self.terms.linger and cause in ABRUPT:
+            for _, key in self.needed(mirror, number):
                 self.lingering[key] = mono + self.terms.linger
 
     def arrived(self, mirror: Mirror, number: int) -> None:

@@ -203,9 +203,9 @@ class Life(RuleBasedStateMachine):
         numbers = sorted(self.mirror.people)
         return self.state.sessions.by_number[numbers[place % len(numbers)]]
 
-    def _ended(self, number: int, cause: str, heir: int | None = None) -> None:
+    def _ended(self, number: int, cause: str) -> None:
         for tale in self.tales.values():
-            tale.lost(self.mirror, number, cause, self.harness.now.mono, heir)
+            tale.lost(self.mirror, number, cause, self.harness.now.mono)
         self.mirror.gone(number)
 
     def _all_ended(self, decision: Decision, numbers: list[int], cause: str) -> None:
@@ -297,16 +297,14 @@ class Life(RuleBasedStateMachine):
             assert not self._unfounded(decision.refused, self.primary.needed(lone, 0), self._given_back(twins))
             return None
         assert number == last + 1
-        old = [each for each, _ in decision.closings]
-        assert old == (twins[-1:] if self.state.terms.on_duplicate != "allow" else [])
+        old = twins[-1:] if self.state.terms.on_duplicate != "allow" else []
+        assert self.state.terms.on_duplicate != "reject" or set(old) <= set(self.mirror.lost)
         self.mirror.people[number] = person
         fresh = [
             not (old and tale.needed(self.mirror, number) <= tale.needed(self.mirror, old[0]))
             for tale in self.tales.values()
         ]
-        for each, cause in decision.closings:
-            assert cause == (self.mirror.lost[each][1] if self.state.terms.on_duplicate == "reject" else "replaced")
-            self._ended(each, cause, number)
+        self._all_ended(decision, old, "replaced")
         for tale, arrives in zip(self.tales.values(), fresh, strict=True):
             if arrives:
                 tale.arrived(self.mirror, number)
@@ -318,8 +316,7 @@ class Life(RuleBasedStateMachine):
         policy = self.state.terms.on_duplicate
         if not twins or policy == "allow" or (policy == "reject" and twins[-1] not in self.mirror.lost):
             return set()
-        cause = "replaced" if policy == "takeover" else self.mirror.lost[twins[-1]][1]
-        return set() if self.primary.keeps(cause) else self.primary.needed(self.mirror, twins[-1])
+        return self.primary.needed(self.mirror, twins[-1])
 
     @precondition(lambda self: self.mirror.people)
     @rule(place=places, address=st.sampled_from(["192.0.2.1", "192.0.2.9"]))
