@@ -19,7 +19,20 @@ from gateway.core.registration.messages import SPOKEN
 from gateway.core.wire.close_codes import DENIED, ENDINGS
 from gateway.licensing import MODELS
 from metrics.collector import REFUSALS
-from tests.texts import COUNTING, DEVELOPMENT, PROTOCOL, ROOT, anchor, code, headings, links, mapped, rows, section
+from tests.texts import (
+    COUNTING,
+    DEVELOPMENT,
+    PROTOCOL,
+    ROOT,
+    anchor,
+    code,
+    file_links,
+    headings,
+    links,
+    mapped,
+    rows,
+    section,
+)
 
 SOURCE = ("gateway", "config", "metrics")
 MODULES = {".py", ".js", ".css", ".html", ".svg"}
@@ -27,6 +40,7 @@ TEXTS = {path.stem: path for path in (PROTOCOL, COUNTING)}
 PLACES = ("gateway", "metrics", "config", "tests", ".github")
 KINDS = {".py", ".md", ".toml", ".js", ".yml", ".yaml"}
 COLUMNS = 120
+WITH_LINKS = [ROOT / "README.md", *(ROOT / ".github").glob("*.md"), *(ROOT / "gateway").glob("*.md")]
 
 _BREAK = re.compile(r"\s*\n\s*(?:(?:#|\*|//)\s)?\s*")
 _CITATION = re.compile(r"(PROTOCOL|COUNTING)\.md`?, (?=([^)(\[\].:,\"'`|<>]+))")
@@ -63,6 +77,14 @@ def test_every_heading_stands_once(name: str) -> None:
 def test_links_lead_to_headings(path: Path) -> None:
     text = path.read_text()
     assert links(text) - set(map(anchor, headings(text))) == set()
+
+
+@pytest.mark.parametrize("path", WITH_LINKS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_and_their_headings(path: Path) -> None:
+    for name, place in file_links(path.read_text()):
+        target = path.parent / name
+        assert target.exists(), name
+        assert not place or place in map(anchor, headings(target.read_text())), f"{name}#{place}"
 
 
 @pytest.mark.parametrize("path", [*TEXTS.values(), DEVELOPMENT], ids=lambda path: path.stem)

@@ -13,6 +13,7 @@ DEVELOPMENT = ROOT / "gateway" / "README.md"
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
 _LINK = re.compile(r"\]\(#([^)]*)\)")
+_FILE_LINK = re.compile(r"\]\((?!\w+:)([^)#]+)(?:#([^)]*))?\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _FILE = re.compile(r"(?<![\w/])\w+\.(?:py|js|css|html|svg)\b")
 
@@ -53,6 +54,11 @@ def rows(text: str) -> list[list[str]]:
 def links(text: str) -> set[str]:
     """Returns the anchors that a text links to within itself."""
     return set(_LINK.findall(prose(text)))
+
+
+def file_links(text: str) -> list[tuple[str, str]]:
+    """Returns the files that a text links to, each with the anchor in it, empty for none."""
+    return _FILE_LINK.findall(prose(text))
 
 
 def anchor(heading: str) -> str:
