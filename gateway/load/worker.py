@@ -1,9 +1,9 @@
-"""One process of the load generator: opens its connections, beats for all of them, and says what it sees.
+"""One process of the load generator: opens its connections, sends all their heartbeats, and reports what it sees.
 
 It reads its `Plan` as one line of JSON from stdin and writes a report (`phase` and the tally) twice a second as a line
 of JSON to stdout. `stop`, or the end of stdin (whoever started it is gone), makes it say `bye` everywhere and end.
 
-No connection has a task or a timer: the beats of all are spread over a `Wheel`, one timer for the process.
+No connection has a task or a timer: a `HeartbeatSchedule` sends the heartbeats of all, with one timer for the process.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Plan:
 
 
 class HeartbeatSchedule:
-    """Beats for every peer once per interval, each at its own random point of it."""
+    """Sends a heartbeat for every peer once per interval, each at its own random point of the interval."""
 
     TICK = 0.02
 
@@ -86,11 +86,11 @@ class HeartbeatSchedule:
         self._timer = self._loop.call_later(self._tick, self._advance)
 
     def add(self, peer: SimulatedPeer) -> None:
-        """Beat for a peer until its link is gone."""
+        """Send heartbeats for a peer until its connection is gone."""
         self._random.choice(self._slots).append(peer)
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Send no more heartbeats."""
         self._timer.cancel()
 
     def _advance(self) -> None:
@@ -112,7 +112,7 @@ class HeartbeatSchedule:
 
 
 class SimulatedPeer:
-    """One client of the load; the listener of its link. Never comes back after a loss: a loss is counted."""
+    """One client of the load, which acts upon what its connection reports. It does not reconnect: a loss is counted."""
 
     __slots__ = ("_began", "_member", "_welcomed", "_worker", "beaten", "link", "number", "settled", "transport")
 
@@ -131,7 +131,7 @@ class SimulatedPeer:
         link.send(self._worker.hello(self.number))
 
     def acked(self, link: ClientConnection) -> None:  # noqa: ARG002 - a listener may have several links, a peer has one
-        """Take the time of a heartbeat."""
+        """Record how long the answer to a heartbeat took."""
         tally = self._worker.tally
         tally.acks += 1
         tally.ack.record(self._worker.loop.time() - self.beaten)
@@ -212,18 +212,18 @@ class LoadWorker:
         self._slots = asyncio.Semaphore(IN_FLIGHT)
 
     def hello(self, number: int) -> Message:
-        """What a peer says first."""
+        """Return the first message of a peer."""
         message: Message = {"type": "hello", "protocol": 1, "client": "tallygate-load/1", "kind": self._plan.kind}
         if self._plan.distinct_accounts:
             message |= {"account": f"load-{number}@load.invalid", "device": "load"}
         return message
 
     def conference(self, number: int) -> str | None:
-        """The conference a peer joins."""
+        """Return the conference that a peer joins; None for none."""
         return f"load-{number % self._plan.conferences}" if self._plan.conferences else None
 
     def beat_for(self, peer: SimulatedPeer, welcome: Welcome) -> None:
-        """Beat for a peer from now on; the first welcome states the interval."""
+        """Send heartbeats for a peer from now on; the first `welcome` states the interval."""
         if self._wheel is None:
             interval = self._plan.heartbeat or heartbeat_interval(welcome)
             self._wheel = HeartbeatSchedule(interval, self._random, self.tally)
@@ -298,14 +298,14 @@ class LoadWorker:
 
 
 def _sentence(fault: OSError) -> str:
-    """A fault without addresses and ports, so that equal ones are counted together."""
+    """Return a fault in words without addresses and ports, so that equal ones are counted together."""
     if isinstance(fault, TimeoutError):
         return "connecting took too long"
     return os.strerror(fault.errno) if fault.errno else type(fault).__name__
 
 
 def raise_limit() -> int:
-    """Raise the limit of open files as far as it goes; gives it."""
+    """Raise the limit of open files as far as possible, and return it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard

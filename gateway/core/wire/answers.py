@@ -1,7 +1,7 @@
 """What the gateway says to a client: one typed dict for each message (`PROTOCOL.md`, Gateway messages).
 
 `Answer` is any of them; `type` tells which. A client that talks to a newer gateway may hear other types and other
-fields: it leaves them alone.
+fields: it ignores them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal, NotRequired, TypedDict
 
 
 class Entitlements(TypedDict):
-    """What a session holds. `rights` and `pro_expires` (RFC 3339, UTC) are there under TrueConf only."""
+    """What a session holds. `rights` and `pro_expires` (RFC 3339, UTC) are present only under TrueConf."""
 
     seats: list[str]
     rights: NotRequired[list[str]]
@@ -23,7 +23,10 @@ class _Message(TypedDict):
 
 
 class Welcome(Entitlements, _Message):
-    """There is a session; `conferences` is there after a resume only. Times are in seconds."""
+    """Answers `hello`: the session that began, or goes on. Times are in seconds.
+
+    `conferences` is present only after a resume.
+    """
 
     type: Literal["welcome"]
     session: str
@@ -35,7 +38,7 @@ class Welcome(Entitlements, _Message):
 
 
 class Ack(_Message):
-    """A heartbeat was heard; `seq` is that of the heartbeat, if it had one."""
+    """Answers a heartbeat; `seq` repeats that of the heartbeat, if it had one."""
 
     type: Literal["ack"]
     seq: NotRequired[int]
@@ -69,7 +72,7 @@ class Started(Entitlements, _Message):
 
 
 class Left(Entitlements, _Message):
-    """The session is a member of the conference no more."""
+    """The session is no longer a member of the conference."""
 
     type: Literal["left"]
     conference: str
@@ -98,13 +101,16 @@ class Granted(_Message):
 
 
 class Status(Entitlements):
-    """The PRO license of the account has changed; it comes unasked."""
+    """The PRO license of the account has changed; the gateway sends it unasked."""
 
     type: Literal["status"]
 
 
 class DeniedAnswer(_Message):
-    """A request is refused by a limit or a rule. `pool` is there with `pool_full`, `used` and `limit` with a limit."""
+    """A request is refused by a limit or a rule.
+
+    `pool` is present with the reason `pool_full`, `used` and `limit` where a limit was reached.
+    """
 
     type: Literal["denied"]
     request: str
@@ -117,7 +123,7 @@ class DeniedAnswer(_Message):
 
 
 class Removed(Entitlements):
-    """The session was taken out of a conference; it comes unasked."""
+    """The session was taken out of a conference; the gateway sends it unasked."""
 
     type: Literal["removed"]
     conference: str

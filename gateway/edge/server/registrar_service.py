@@ -213,7 +213,7 @@ class RegistrarService:
     def issue(self, serial: str, terms: Mapping[str, object]) -> bool:
         """Sell a license, or change its terms; whether it is new. A connected server registers anew, and hears of it.
 
-        Raises `Fault`.
+        Raises `RequestFault`.
         """
         before = self.registrar.licenses.get(serial)
         fresh = self.registrar.issue(serial, terms, OFFERS, secrets.token_bytes(KEY_BYTES), self._wall())

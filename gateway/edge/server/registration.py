@@ -264,7 +264,7 @@ class Registration:
     async def request(self) -> dict[str, Any]:
         """Ask for a license that is installed by hand (PROTOCOL.md, Offline registration).
 
-        Raises `Fault` where there is no serial, and `StoreUnavailable`.
+        Raises `RequestFault` where there is no serial, and `StoreUnavailable`.
         """
         if not self.agent:
             raise RequestFault("no_serial", 'registration.role is not "agent": there is no serial to ask for')
@@ -275,7 +275,7 @@ class Registration:
     async def install(self, answer: Mapping[str, Any]) -> None:
         """Install a license that answers the last request made here.
 
-        Raises `Fault` where it does not or is not genuine, and `StoreUnavailable`.
+        Raises `RequestFault` where it does not or is not genuine, and `StoreUnavailable`.
         """
         if not self.agent:
             raise RequestFault("no_serial", 'registration.role is not "agent": there is no license to install for')
