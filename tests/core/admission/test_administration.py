@@ -1,4 +1,4 @@
-"""What operators decide: it is done, noted for the audit log, and told to the store; what is refused leaves no trace."""
+"""What operators decide is done, noted for the audit log, and told to the store; what is refused leaves no trace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.core.admission.decision import AuditNote, Decision, DirectoryChange
 from gateway.core.admission.directory import Ban, Group, Token
 from gateway.core.admission.state_json import digest
 from gateway.core.counting.license_model import Refusal
-from gateway.core.counting.session import utc
+from gateway.core.formats import utc
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.nefsis import NefsisNamed, nefsis_named
 from gateway.licensing.trueconf import TrueConf, trueconf
@@ -47,7 +47,7 @@ def done(house: CoreHarness, command: c.Command) -> Decision:
         (c.RevokeLease("ann"), Refusal("no_such_license")),
         (c.ReleaseHost("ann"), Refusal("no_such_host")),
         (c.PutConference("busy", Declaration()), Refusal("conference_under_way")),
-        (c.NameHost("ann"), Refusal("pool_full", "hosts", 1, 1)),
+        (c.NameHost("ann"), Refusal("pool_full", "hosts", 2, 1)),
     ],
     ids=lambda value: type(value).__name__,
 )

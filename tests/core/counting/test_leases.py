@@ -113,3 +113,46 @@ def test_a_name_lasts_until_the_operator_ends_it() -> None:
     harness.unname("ann")
     assert harness.used("hosts") == 0
     assert harness.lease_changes[-1].ended == "revoked"
+
+
+# -- from the last run -------------------------------------------------------------------------------------------------
+
+
+def restored(change: LeaseChange, alive_until: float) -> CoreHarness:
+    """A gateway that takes up what its last run, which lived until then, has written down."""
+    harness = CoreHarness(trueconf(TrueConf()), nefsis_named(NefsisNamed()))
+    harness.ledger(change.model).leases.restore(change, alive_until, harness.now)
+    return harness
+
+
+def test_a_lease_that_was_running_out_ends_when_it_was_to_end() -> None:
+    change = LeaseChange("trueconf", "pro", "ann", START - DAY, START + HOUR, False, None)
+    harness = restored(change, START - 60.0)
+    assert harness.expires("ann") == HOUR
+    harness.wait(HOUR)
+    assert harness.pro() == {}
+    assert harness.lease_changes == [change._replace(ended="expired", number=1)]
+
+
+def test_a_lease_that_was_in_use_runs_out_from_the_last_instant_of_that_run() -> None:
+    harness = restored(LeaseChange("trueconf", "pro", "ann", START - DAY, None, False, None), START - HOUR)
+    assert harness.expires("ann") == DAY - HOUR
+    harness.joined(harness.hello("ann"))
+    assert harness.expires("ann") is None
+
+
+def test_a_lease_of_a_deleted_account_and_a_reservation_are_what_they_were() -> None:
+    deleted = restored(LeaseChange("trueconf", "pro", "ann", START - DAY, START + 1.0, True, None), START)
+    assert deleted.pro() == {"ann": "deleted"}
+    assert deleted.state.is_deleted("ann")
+    deleted.wait(1.0)
+    assert deleted.lease_changes[-1].ended == "account_deleted"
+    permanent = restored(LeaseChange("trueconf", "pro", "ann", START - DAY, None, False, None, "permanent"), START)
+    permanent.wait(2 * DAY)
+    assert permanent.pro() == {"ann": "permanent"}
+
+
+def test_a_name_of_the_last_run_has_no_end() -> None:
+    harness = restored(LeaseChange("nefsis-named", "hosts", "ann", START - DAY, None, False, None), START)
+    harness.wait(400 * DAY)
+    assert harness.used("hosts", "nefsis-named") == 1
