@@ -52,6 +52,7 @@ async def test_what_stands_in_the_address(house: House, screen: Screen) -> None:
     for rest in (f"connections?conference={IMAGE}", f"history/{IMAGE}/{IMAGE}", IMAGE, "toString", "__proto__"):
         page = await screen.open(house, f"#/{rest}")
         await clean(page)
+        await page.context.close()
 
 
 async def test_what_the_gateway_is_told_by_a_stranger_stays_text(house: House, screen: Screen) -> None:

@@ -27,7 +27,7 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
     "extension_missing": (409, "this license has no permanent PRO licenses"),
     "permanent": (409, "a permanent PRO license cannot be revoked"),
     "account_deleted": (409, "the license of a deleted account cannot be revoked"),
-    "pool_full": (409, "all names are taken"),
+    "pool_full": (409, "all {limit} names are taken"),
     "unregistered": (409, "the registration lets nothing be granted"),
 }
 """The status and the words for each reason for which an act is refused."""
@@ -40,12 +40,12 @@ async def act(runtime: Runtime, request: web.Request, command: Command) -> Decis
     """
     decision = await runtime.act(command, request[CALLER].name)
     if decision.refused is not None:
-        refuse(decision.refused.reason, runtime)
+        refuse(decision.refused.reason, runtime, decision.refused.limit)
     return decision
 
 
-def refuse(reason: str, runtime: Runtime) -> NoReturn:
-    """Raise the HTTP error of a refusal."""
+def refuse(reason: str, runtime: Runtime, limit: int | None = None) -> NoReturn:
+    """Raise the HTTP error of a refusal; `limit` is that of a full pool."""
     status, words = REFUSALS[reason]
     why = runtime.registration.reason() if reason == "unregistered" else None
-    fail(status, reason, why or words)
+    fail(status, reason, why or words.format(limit=limit))
