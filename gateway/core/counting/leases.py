@@ -239,7 +239,7 @@ class Leases:
         seatless = sum(key not in pool.claims for key in chosen)
         evicted = temporary[: min(int(-free), seatless)] if free < 0 else []
         granted = former if free == math.inf else former[: max(int(free), 0)]
-        lost = [*evicted, *(key for key in former if key not in set(granted))]
+        lost = [*evicted, *former[len(granted) :]]
         return Redistribution(name, chosen, beyond, granted, lost)
 
     def redistribute(self, plan: Redistribution, now: Instant) -> None:
