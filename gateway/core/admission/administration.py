@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from gateway.core.admission.commands import (
     AddAccountToken,
     AddOperatorToken,
@@ -78,10 +81,7 @@ def lift_ban(state: State, command: LiftBan, _: Instant) -> Decision:
     """Let somebody in again."""
     if state.directory.bans.pop(command.subject, None) is None:
         return Decision(refused=Refusal("no_such_ban"))
-    decision = Decision()
-    decision.audit.append(AuditNote("ban.lifted", command.subject))
-    decision.changes.append(DirectoryChange("ban", command.subject, None))
-    return decision
+    return _changed("ban.lifted", DirectoryChange("ban", command.subject, None))
 
 
 # -- conferences -----------------------------------------------------------------------------------------------------
@@ -131,10 +131,8 @@ def add_account_token(state: State, command: AddAccountToken, now: Instant) -> D
     if account not in state.directory.accounts:
         return Decision(refused=Refusal("no_such_account"))
     token = state.directory.add_account_token(account, bytes.fromhex(command.digest), now.wall)
-    decision = Decision()
-    decision.audit.append(AuditNote("token.added", account, {"fingerprint": token.fingerprint}))
-    decision.changes.append(DirectoryChange("account", account, state.directory.accounts[account]))
-    return decision
+    tokens = state.directory.accounts[account]
+    return _changed("token.added", DirectoryChange("account", account, tokens), {"fingerprint": token.fingerprint})
 
 
 def revoke_account_token(state: State, command: RevokeAccountToken, _: Instant) -> Decision:
@@ -144,10 +142,11 @@ def revoke_account_token(state: State, command: RevokeAccountToken, _: Instant) 
         return Decision(refused=Refusal("no_such_account"))
     if not state.directory.remove_account_token(account, fingerprint):
         return Decision(refused=Refusal("no_such_token"))
-    decision = Decision()
-    decision.audit.append(AuditNote("token.revoked", account, {"fingerprint": fingerprint}))
-    decision.changes.append(DirectoryChange("account", account, state.directory.accounts[account]))
-    return decision
+    return _changed(
+        "token.revoked",
+        DirectoryChange("account", account, state.directory.accounts[account]),
+        {"fingerprint": fingerprint},
+    )
 
 
 def put_group(state: State, command: PutGroup, _: Instant) -> Decision:
@@ -158,20 +157,14 @@ def put_group(state: State, command: PutGroup, _: Instant) -> Decision:
     group = Group(tuple(dict.fromkeys(command.accounts)), command.permanent)
     state.directory.groups[command.group] = group
     detail = {"accounts": list(group.accounts), "permanent": group.permanent}
-    decision = Decision()
-    decision.audit.append(AuditNote("group.set", command.group, detail))
-    decision.changes.append(DirectoryChange("group", command.group, group))
-    return decision
+    return _changed("group.set", DirectoryChange("group", command.group, group), detail)
 
 
 def delete_group(state: State, command: DeleteGroup, _: Instant) -> Decision:
     """Forget a group."""
     if state.directory.groups.pop(command.group, None) is None:
         return Decision(refused=Refusal("no_such_group"))
-    decision = Decision()
-    decision.audit.append(AuditNote("group.deleted", command.group))
-    decision.changes.append(DirectoryChange("group", command.group, None))
-    return decision
+    return _changed("group.deleted", DirectoryChange("group", command.group, None))
 
 
 # -- operators -------------------------------------------------------------------------------------------------------
@@ -182,10 +175,9 @@ def add_operator_token(state: State, command: AddOperatorToken, now: Instant) ->
     digest = bytes.fromhex(command.digest)
     token = state.directory.add_operator_token(command.name, command.scope, digest, now.wall)
     detail = {"fingerprint": token.fingerprint, "scope": command.scope}
-    decision = Decision()
-    decision.audit.append(AuditNote("operator.added", command.name, detail))
-    decision.changes.append(DirectoryChange("operator", command.name, state.directory.operators[command.name]))
-    return decision
+    return _changed(
+        "operator.added", DirectoryChange("operator", command.name, state.directory.operators[command.name]), detail
+    )
 
 
 def revoke_operator_tokens(state: State, command: RevokeOperatorTokens, _: Instant) -> Decision:
@@ -196,7 +188,16 @@ def revoke_operator_tokens(state: State, command: RevokeOperatorTokens, _: Insta
     if not any(fingerprint in {None, each.fingerprint} for each in held):
         return Decision(refused=Refusal("no_such_token"))
     state.directory.remove_operator_tokens(name, fingerprint)
+    return _changed(
+        "operator.revoked",
+        DirectoryChange("operator", name, operators.get(name)),
+        {"fingerprint": fingerprint or "all"},
+    )
+
+
+def _changed(action: str, change: DirectoryChange, detail: Mapping[str, Any] | None = None) -> Decision:
+    """Return the decision that changed one entry of the directory, with the note of it."""
     decision = Decision()
-    decision.audit.append(AuditNote("operator.revoked", name, {"fingerprint": fingerprint or "all"}))
-    decision.changes.append(DirectoryChange("operator", name, operators.get(name)))
+    decision.audit.append(AuditNote(action, change.name, detail))
+    decision.changes.append(change)
     return decision
