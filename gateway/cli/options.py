@@ -12,13 +12,12 @@ from config.settings import Settings
 def config_options(parser: argparse.ArgumentParser) -> None:
     """Add `--config` and `--set`."""
     parser.add_argument("--config", metavar="FILE", type=Path, help="TOML file; without it, the built-in defaults")
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="overrides one key, such as license.model=trueconf or listen.tcp=0; may be given again",
-    )
+    set_option(parser, "overrides one key, such as license.model=trueconf or listen.tcp=0; may be given again")
+
+
+def set_option(parser: argparse.ArgumentParser, help: str) -> None:
+    """Adds `--set`, which may be given several times; `args.set` is a list of `KEY=VALUE`."""
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=help)
 
 
 def settings_from(args: argparse.Namespace) -> Settings:

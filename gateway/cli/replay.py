@@ -12,6 +12,7 @@ from typing import Any
 from config.keys import KEYS
 from config.reading import parse, read
 from config.values import KindError
+from gateway.cli.options import set_option
 from gateway.core.admission.recording import NotARecording, Replayed, replay
 from gateway.core.admission.snapshot import PoolView, snapshot
 from gateway.core.admission.terms import Terms
@@ -39,13 +40,7 @@ class UnusableChange(ValueError):
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `replay`."""
     parser.add_argument("file", metavar="FILE", type=Path, help="what `serve --record FILE` wrote")
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="decide under another setting, such as license.epop.users=20; may be given several times",
-    )
+    set_option(parser, "decide under another setting, such as license.epop.users=20; may be given several times")
     parser.add_argument("--json", action="store_true", help="one document")
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 from unittest.mock import patch
 
 from gateway.cli.main import main
+from tests import programs
 from tests.conftest import House
 
 PATIENCE = 60.0
@@ -41,13 +42,8 @@ async def begin(
 
 async def end(process: Process) -> Ended:
     """Waits for it; it is killed when it takes too long."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    return Ended(process.returncode or 0, (out or b"").decode(), err.decode())
+    out, err = await programs.said(process, PATIENCE)
+    return Ended(process.returncode or 0, out.decode(), err.decode())
 
 
 async def run(*argv: str) -> Ended:

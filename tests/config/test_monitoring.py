@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import re
 import time
-from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 import config
 import metrics
 from config.settings import Settings
-from tests.programs import free_port, outcome, program
+from tests.programs import free_port, outcome, program, serving
 
 EXAMPLES = Path(config.__file__).parent
 PROMETHEUS, ALERTMANAGER = EXAMPLES / "prometheus.yml", EXAMPLES / "alertmanager.yml"
@@ -80,35 +79,15 @@ async def alertmanager(place: Path) -> AsyncIterator[aiohttp.ClientSession]:
     silent = re.sub(r"(?m)^    email_configs:\n(      .*\n)+", "", ALERTMANAGER.read_text(encoding="utf-8"))
     (place / "alertmanager.yml").write_text(silent, encoding="utf-8")
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
+    async with serving(
         path,
         f"--config.file={place / 'alertmanager.yml'}",
         f"--storage.path={place / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--cluster.listen-address=",
-        stdout=DEVNULL,
-        stderr=DEVNULL,
-    )
-    try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-            async with asyncio.timeout(PATIENCE):
-                while not await ready(session):
-                    assert process.returncode is None, "the Alertmanager ended"
-                    await asyncio.sleep(0.1)  # it has no event to wait on
-            yield session
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def ready(session: aiohttp.ClientSession) -> bool:
-    """Whether it answers."""
-    try:
-        async with session.get("/-/ready") as response:
-            return response.status == 200
-    except aiohttp.ClientConnectionError:
-        return False
+        port=port,
+    ) as session:
+        yield session
 
 
 async def tell(session: aiohttp.ClientSession, *alerts: dict[str, str]) -> None:

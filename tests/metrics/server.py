@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from tests.programs import free_port, program
+from tests.programs import free_port, program, serving
 
 PATIENCE = 30.0
-"""Seconds for Prometheus to start, and to have seen what a test waits for."""
+"""Seconds for Prometheus to have seen what a test waits for."""
 
 
 class Prometheus:
@@ -50,30 +49,11 @@ async def prometheus(place: Path, config: str) -> AsyncIterator[Prometheus]:
     path = program("prometheus", "prometheus")
     (place / "prometheus.yml").write_text(config, encoding="utf-8")
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
+    async with serving(
         path,
         f"--config.file={place / 'prometheus.yml'}",
         f"--storage.tsdb.path={place / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
-        stdout=DEVNULL,
-        stderr=DEVNULL,
-    )
-    try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-            async with asyncio.timeout(PATIENCE):
-                while not await _ready(session):
-                    assert process.returncode is None, "prometheus ended"
-                    await asyncio.sleep(0.1)  # it has no event to wait on
-            yield Prometheus(session)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def _ready(session: aiohttp.ClientSession) -> bool:
-    try:
-        async with session.get("/-/ready") as response:
-            return response.status == 200
-    except aiohttp.ClientConnectionError:
-        return False
+        port=port,
+    ) as session:
+        yield Prometheus(session)

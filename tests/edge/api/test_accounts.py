@@ -12,24 +12,6 @@ from tests.conftest import Serve, until
 from tests.edge.disk import broken, stuck
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [
-        ("GET", "/api/accounts/nobody", 404, "no_such_account"),
-        ("DELETE", "/api/accounts/nobody", 404, "no_such_account"),
-        ("POST", "/api/accounts/nobody/token", 404, "no_such_account"),
-        ("PUT", "/api/accounts/a%20b", 422, "bad_field"),
-        ("GET", "/api/accounts?limit=0", 422, "bad_field"),
-    ],
-)
-async def test_what_is_not_there_or_not_allowed_says_so(
-    method: str, path: str, status: int, code: str, serve: Serve
-) -> None:
-    house = await serve(license__model="trueconf")
-    got, body = await house.http(method, path)
-    assert (got, body["error"]) == (status, code)
-
-
 async def test_an_account_is_registered_shown_and_deleted(serve: Serve) -> None:
     house = await serve()
     assert await house.http("PUT", "/api/accounts/Ann") == (

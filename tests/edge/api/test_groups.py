@@ -7,22 +7,6 @@ import pytest
 from tests.conftest import Serve
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [
-        ("GET", "/api/groups/none", 404, "no_such_group"),
-        ("DELETE", "/api/groups/none", 404, "no_such_group"),
-        ("PUT", "/api/groups/a%20b", 422, "bad_field"),
-    ],
-)
-async def test_what_is_not_there_or_not_allowed_says_so(
-    method: str, path: str, status: int, code: str, serve: Serve
-) -> None:
-    house = await serve(license__model="trueconf")
-    got, body = await house.http(method, path)
-    assert (got, body["error"]) == (status, code)
-
-
 async def test_a_group_is_put_shown_and_deleted(serve: Serve) -> None:
     house = await serve(license__model="trueconf")
     told = {"accounts": ["Ann", "bob", "ANN"], "permanent": True}

@@ -2,24 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.conftest import Serve
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [
-        ("DELETE", "/api/hosts/nobody", 404, "no_such_host"),
-        ("PUT", "/api/hosts/a%20b", 422, "bad_field"),
-    ],
-)
-async def test_what_is_not_there_or_not_allowed_says_so(
-    method: str, path: str, status: int, code: str, serve: Serve
-) -> None:
-    house = await serve(license__model="trueconf")
-    got, body = await house.http(method, path)
-    assert (got, body["error"]) == (status, code)
 
 
 async def test_without_the_model_no_host_has_a_name(serve: Serve) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
 import re
@@ -17,6 +16,7 @@ from gateway.edge.api.openapi import document
 from gateway.edge.api.routes import ADMIN, READ, routes_of
 from gateway.edge.api.server import RESOURCES
 from tests.conftest import Serve
+from tests.programs import outcome
 
 PATIENCE = 200.0
 OURS = ("get", "put", "post", "delete")
@@ -72,32 +72,25 @@ async def test_the_gateway_keeps_what_the_document_says(serve: Serve, tmp_path: 
     house = await serve(license__model="trueconf", store__path=tmp_path / "t.db")
     wire = await house.welcomed(account="ann", device="laptop", client="demo/1")
     await wire.ask("join", conference="weekly", access="public", host=True)
-    for method, path, told in (
+    for method, path, body in (
         ("PUT", "/api/accounts/ann", None),
         ("PUT", "/api/groups/staff", {"accounts": ["ann"], "permanent": True}),
         ("PUT", "/api/hosts/ann", None),
         ("PUT", "/api/bans/192.0.2.7", {"for": "5m"}),
         ("POST", "/api/tokens/ops", {"scope": "read"}),
     ):
-        assert (await house.http(method, path, json=told))[0] == 200
+        assert (await house.http(method, path, json=body))[0] == 200
     # Events never end; their own tests hold them to the document.
     arguments = f"{house.url}/openapi.json --exclude-path /api/events --seed 1 --no-shrink --no-color"
-    process = await asyncio.create_subprocess_exec(
-        Path(sys.executable).with_name("schemathesis"),
+    code, told = await outcome(
+        str(Path(sys.executable).with_name("schemathesis")),
         "run",
         *arguments.split(),
         f"--max-examples={max(settings().max_examples // 12, 1)}",
         "--warnings=off",
         "--suppress-health-check=all",
         "--continue-on-failure",
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
         cwd=tmp_path,
+        patience=PATIENCE,
     )
-    try:
-        async with asyncio.timeout(PATIENCE):
-            said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    assert process.returncode == 0, said.decode()[-4000:]
+    assert code == 0, told[-4000:]

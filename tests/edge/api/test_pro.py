@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.conftest import Serve, redistribute
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [
-        ("DELETE", "/api/pro/nobody", 404, "no_such_license"),
-    ],
-)
-async def test_what_is_not_there_or_not_allowed_says_so(
-    method: str, path: str, status: int, code: str, serve: Serve
-) -> None:
-    house = await serve(license__model="trueconf")
-    got, body = await house.http(method, path)
-    assert (got, body["error"]) == (status, code)
 
 
 async def test_pro_licenses_are_shown_and_a_temporary_one_is_revoked(serve: Serve) -> None:

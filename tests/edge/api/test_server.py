@@ -121,6 +121,17 @@ async def test_a_port_that_is_taken_is_named(serve: Serve) -> None:
         ("GET", f"/api/connections?limit={'1' * 5000}", 422, "bad_field"),
         ("GET", "/api/connections?cursor=x", 422, "bad_field"),
         ("DELETE", "/api/accounts/ann/connections?ban=soon", 422, "bad_field"),
+        ("GET", "/api/accounts/nobody", 404, "no_such_account"),
+        ("DELETE", "/api/accounts/nobody", 404, "no_such_account"),
+        ("POST", "/api/accounts/nobody/token", 404, "no_such_account"),
+        ("PUT", "/api/accounts/a%20b", 422, "bad_field"),
+        ("GET", "/api/accounts?limit=0", 422, "bad_field"),
+        ("GET", "/api/groups/none", 404, "no_such_group"),
+        ("DELETE", "/api/groups/none", 404, "no_such_group"),
+        ("PUT", "/api/groups/a%20b", 422, "bad_field"),
+        ("DELETE", "/api/hosts/nobody", 404, "no_such_host"),
+        ("PUT", "/api/hosts/a%20b", 422, "bad_field"),
+        ("DELETE", "/api/pro/nobody", 404, "no_such_license"),
     ],
 )
 async def test_every_error_is_json(method: str, path: str, status: int, code: str, serve: Serve) -> None:
