@@ -85,7 +85,7 @@ export class ConnectionsView {
       { title: "Address", class: "", cell: addressCell },
       { title: "Since", class: "time", cell: (connection) => this.sinceCell(connection) },
       { title: "Conferences", class: "wide-only", cell: (connection) => connection.conferences.join(", ") || "–" },
-      { title: "Seats", class: "wide-only", cell: (connection) => this.seatsText(connection) || "–" },
+      { title: "Seats", class: "wide-only seats", cell: (connection) => this.seatsText(connection) || "–" },
       { title: "Act", class: "acts", cell: (connection) => this.kickButton(connection) },
     ];
   }

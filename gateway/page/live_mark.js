@@ -54,7 +54,7 @@ export class LiveMark {
     const texts = {
       live: () => `live · ${timeOf(this.now())} UTC`,
       silent: () => `silent for ${formatDuration(silence / 1000)}`,
-      lost: () => `lost · as of ${timeOf(this.#heardAt)} UTC`,
+      lost: () => `lost at ${timeOf(this.#heardAt)} UTC`,
     };
     this.node.dataset.live = state;
     setText(this.node, texts[state]?.() ?? "");

@@ -177,7 +177,7 @@ async def test_what_was_known_stays_with_its_time_while_the_gateway_is_gone(tmp_
         await expect(mark).to_have_attribute("data-live", "live")
         await expect(page).to_have_title(f"{name} · Summary")
     await expect(view).to_have_class("stale")
-    await expect(mark).to_have_text(re.compile("^lost · as of [0-9:]{8} UTC$"))
+    await expect(mark).to_have_text(re.compile("^lost at [0-9:]{8} UTC$"))
     await expect(page.locator("#banner")).to_contain_text(re.compile("What is shown is as of [0-9-]{10} [0-9:]{8} UTC"))
     await expect(page.locator(".pool[data-pool=online]")).to_contain_text("0 of")
     for tab in ("Connections", "Audit", "Registrations", "History", "PRO licenses"):
