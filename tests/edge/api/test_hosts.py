@@ -21,7 +21,7 @@ async def test_hosts_are_named_until_the_names_are_gone(serve: Serve) -> None:
     assert (status, named["account"]) == (200, "ann")
     assert await house.http("PUT", "/api/hosts/ann") == (200, named)
     status, body = await house.http("PUT", "/api/hosts/bob")
-    assert (status, body["error"]) == (409, "pool_full")
+    assert (status, body) == (409, {"error": "pool_full", "detail": "all 1 names are taken"})
     assert (await wire.ask("join", conference="c", host=True))["type"] == "joined"
     _, listed = await house.http("GET", "/api/hosts")
     assert [(each["account"], each["hosting"]) for each in listed["items"]] == [("ann", True)]
