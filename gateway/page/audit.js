@@ -84,24 +84,27 @@ export class AuditView {
   }
 
   async loadOlder() {
-    this.more.disabled = true;
     try {
       await this.loadPages(this.source.items.length + SCREEN, this.requests.signal);
     } catch (error) {
       this.app.report(error);
     }
-    this.more.disabled = false;
   }
 
-  /** Load older entries until `wanted` are shown, but not more than a few pages. */
+  /** Load older entries until `wanted` are shown, but not more than a few pages; nobody can ask for more meanwhile. */
   async loadPages(wanted, signal) {
-    for (let page = 0; page < PAGES && this.next !== null && this.source.items.length < wanted; page += 1) {
-      const cursor = this.next;
-      const { items, next } = await this.request(PAGE, `&cursor=${cursor}`, signal);
-      if (cursor !== this.next) return;
-      this.entries = [...this.entries, ...items];
-      this.next = next;
-      this.draw();
+    this.more.disabled = true;
+    try {
+      for (let page = 0; page < PAGES && this.next !== null && this.source.items.length < wanted; page += 1) {
+        const cursor = this.next;
+        const { items, next } = await this.request(PAGE, `&cursor=${cursor}`, signal);
+        if (cursor !== this.next) return;
+        this.entries = [...this.entries, ...items];
+        this.next = next;
+        this.draw();
+      }
+    } finally {
+      this.more.disabled = false;
     }
   }
 

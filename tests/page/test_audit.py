@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
@@ -67,7 +69,17 @@ async def test_older_entries_are_loaded_when_they_are_asked_for(house: House, sc
     for number in range(5 * MANY):
         house.runtime.persistence.audit_log.add("gateway", "lease.granted", f"user-{number}", {"pool": "pro"})
     await house.runtime.persistence.audit_log.write()
-    page = await screen.open(house, "#/audit")
-    await expect(page.get_by_text("Every entry that is loaded is about a lease.")).to_be_visible()
-    await page.get_by_role("button", name="Load older entries").click()
+    page = await screen.open(house, "#/summary")
+    answered = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await answered.wait()
+        await route.continue_()
+
+    await page.route("**/api/audit?*cursor=*", hold)
+    await page.get_by_role("link", name="Audit").click()
+    more = page.get_by_role("button", name="Load older entries")
+    await expect(more).to_be_disabled()  # as long as the page itself loads some
+    answered.set()
+    await more.click()
     await expect(page.locator(ROWS).filter(has_text="ban.added")).to_be_visible()
