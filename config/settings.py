@@ -46,8 +46,8 @@ class ListenSettings:
     )
     operator_max_connections: Positive = setting(
         24,
-        help="Operators' connections at once; more are refused. Their files are not taken from the clients. Half of "
-        "them may be open pages.",
+        help="Operators' connections at once; another one takes the place of one that waits for its next request, or "
+        "is refused. Their files are not taken from the clients. Half of them may be open pages.",
     )
     operator_backlog: Positive = setting(
         8, help="Operators' connections that wait in the kernel to be accepted, and that are accepted at once."

@@ -2,7 +2,8 @@
 
 It is aiohttp's, with limits around it, since everybody who reaches the port may connect: so many connections at once,
 for each so long without a request, and so long for a client to take what it is sent (`listen.operator_...`). Their
-files are set apart from those of the clients' connections (`config.settings.ListenSettings.ceiling`).
+files are set apart from those of the clients' connections (`config.settings.ListenSettings.ceiling`). Where all are
+taken, one that is only kept for a next request makes room: browsers keep several each.
 
 A request that is malformed is the client's fault and known to it by its answer; the log has a line about it now and
 then, without a traceback.
@@ -44,6 +45,17 @@ class HttpServer:
         """Those that were let in and have not ended."""
         server = self._runner.server
         return [each for each in server.connections if isinstance(each, HttpConnection)] if server is not None else []
+
+    def has_room(self) -> bool:
+        """Whether one more may be let in; where all are taken, the one that has been idle longest is ended for it."""
+        staying = [each for each in self.connections if not each.ending]
+        if len(staying) < self.listen.operator_max_connections:
+            return True
+        idle = [each for each in staying if each.idle_since is not None]
+        if not idle:
+            return False
+        min(idle, key=lambda each: each.idle_since or 0.0).end()
+        return True
 
     async def open(self, host: str, port: int) -> int:
         """Listen; returns the port.
@@ -90,6 +102,15 @@ class HttpConnection(web.RequestHandler):
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self.idle_since: float | None = None
+        """When it was last answered (seconds of the loop); None before the first answer and while a request waits."""
+        self.ending = False
+        """Whether it is not kept for another request."""
+
+    def end(self) -> None:
+        """End it, although it might be kept."""
+        self.ending = True
+        self.force_close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless there are as many connections as there may be."""
@@ -98,7 +119,7 @@ class HttpConnection(web.RequestHandler):
         # Whatever is not taken counts as waiting, however little it is: then `pause_writing` begins at its first byte.
         self._transport.set_write_buffer_limits(high=0)
         _set_user_timeout(self._transport, listen.operator_write_timeout)
-        if len(self._owner.connections) < listen.operator_max_connections:
+        if self._owner.has_room():
             super().connection_made(transport)
             return
         line = f"{_peer(self._transport)} was refused: all {listen.operator_max_connections} connections are taken"
@@ -106,6 +127,19 @@ class HttpConnection(web.RequestHandler):
         self.force_close()  # what the client sends is not read
         self._transport.write(_refusal(listen.operator_idle_timeout))
         self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Something came: a request, or a part of one."""
+        self.idle_since = None
+        super().data_received(data)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer to its end."""
+        finished = await super().finish_response(request, resp, start_time)
+        self.idle_since = self._loop.time()
+        return finished
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""

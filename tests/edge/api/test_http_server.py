@@ -129,6 +129,19 @@ async def test_there_are_only_so_many_connections(serve: Serve, caplog: pytest.L
         assert (await house.http("GET", "/livez"))[0] == 200
 
 
+async def test_a_connection_that_is_only_kept_makes_room(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    house = await serve(listen__operator_max_connections=2)
+    server = house.gateway.operator.server
+    assert server is not None
+    async with await Peer.to(house.operator) as kept, await Peer.to(house.operator):
+        await kept.send(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await until(lambda: sum(each.idle_since is not None for each in server.connections) == 1)
+        assert len(server.connections) == 2
+        assert (await answered(house, b"GET /livez HTTP/1.1\r\n" + LOCAL + b"\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert (await kept.rest()).startswith(b"HTTP/1.1 200 ")  # and is closed
+    assert caplog.records == []
+
+
 async def test_a_connection_without_a_request_is_closed(serve: Serve) -> None:
     house = await serve(listen__operator_idle_timeout="100ms")
     for sent in (b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"):
