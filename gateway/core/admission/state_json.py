@@ -1,7 +1,8 @@
 """The state as plain data, and back, and a digest over it.
 
 A state that was written and read goes on the same way as one that was not. Whatever is a view of something else
-(sessions by account, live conferences, claims, the queue of expiries) is not written: it is made again.
+(sessions by account, live conferences, claims, the queue of expiries) is not written: it is made again. The digest is
+written with the state, so that one that was changed on the way is not taken for a state.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ class NotAState(ValueError):
 
 
 def to_json(state: State) -> dict[str, Any]:
-    """Return the state as plain data: lists, dictionaries, texts, numbers."""
+    """Return the state as plain data: lists, dictionaries, texts, numbers; and the digest of all of them."""
+    plain = _to_json(state)
+    return {**plain, "digest": _digest(plain)}
+
+
+def _to_json(state: State) -> dict[str, Any]:
     endings = {(each.model, each.name): (*each.ended, *each.pool.ended_intervals) for each in state.history.timelines}
     return {
         "format": FORMAT,
@@ -69,9 +75,9 @@ def from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
         raise NotAState("a state is a record")
     if plain.get("format") != FORMAT:
         raise NotAState(f"format {plain.get('format')!r}: this version reads {FORMAT}")
+    if plain.get("digest") != _digest({name: value for name, value in plain.items() if name != "digest"}):
+        raise NotAState("it was changed since it was written: its digest is another one")
     try:
-        if not all(map(math.isfinite, plain["at"])):
-            raise ValueError("its instant is no time")
         return _from_json(plain, catalog)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as fault:
         raise NotAState(f"{type(fault).__name__}: {fault}") from fault
@@ -79,7 +85,11 @@ def from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
 
 def digest(state: State) -> str:
     """Return a digest of the whole state, in hex; equal states have equal digests in every process."""
-    text = json.dumps(to_json(state), sort_keys=True, separators=(",", ":"), allow_nan=True)
+    return _digest(_to_json(state))
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -150,7 +160,7 @@ def _conference_from_json(told: Mapping[str, Any], sessions: Mapping[int, Sessio
     for name in CONFERENCE_AFTER:
         setattr(conference, name, told[name])
     conference.members = {sessions[number]: host for number, host in told["members"]}
-    conference.implied_host = sessions.get(told["implied_host"])
+    conference.implied_host = None if told["implied_host"] is None else sessions[told["implied_host"]]
     conference.released_hosts = tuple(sessions[number] for number in told["released_hosts"])
     return conference
 
