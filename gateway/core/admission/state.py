@@ -33,7 +33,7 @@ class State:
     the order of the terms; `primary` is the one that decides. `granting` says whether the registration lets anything be
     granted. `resumable` has the lost sessions by number, the earliest first. `permanent` are the accounts whose
     permanent licenses are in effect, in order; `redistribute_at` is the monotonic instant of the next redistribution.
-    `refusals` counts those that are no license's, by reason.
+    `refusals` counts, by reason, the refusals by rules of the gateway itself, not of a license model.
     """
 
     def __init__(self, terms: Terms, catalog: Catalog, at: Instant, run: str = "0") -> None:

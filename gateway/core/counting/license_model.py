@@ -64,7 +64,8 @@ class PoolTerms:
 class Refusal(NamedTuple):
     """Why something is not granted; a value, not a fault.
 
-    `pool` is the pool it is counted under, empty for refusals that are no license's. `retry_after` is in seconds.
+    `pool` is the pool that it is counted under; empty where a rule of the gateway itself refuses, not one of the model.
+    `retry_after` is in seconds.
     """
 
     reason: str

@@ -85,7 +85,7 @@ class Events:
                 return
             now, fields = self._runtime.clock.mono(), {**self._look(), **mine}
             changed = {name: value for name, value in fields.items() if told.get(name) != value}
-            message = ": still here\n\n" if now - spoke >= KEEPALIVE else ""
+            message = ": keepalive\n\n" if now - spoke >= KEEPALIVE else ""
             if changed:
                 changed["clock"] = json.dumps(utc(self._runtime.clock.wall()))
                 told = fields

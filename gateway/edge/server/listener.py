@@ -41,10 +41,11 @@ C = TypeVar("C", bound=BaseConnection)
 
 
 class Listener(Generic[C]):
-    """One transport's way in: `transport` is its name, `make` makes its connections, `owner` is whose they are.
+    """Accepts the connections of one transport.
 
-    `budget` is what all listeners together may hold. `word_refusal` says what a peer is told that is not let in, by
-    reason. `rejected` counts those, by reason; "handshake" is a PROXY header or a TLS handshake that failed.
+    `transport` is its name; `make` makes a connection; `owner` takes over what is accepted. `budget` is what all
+    listeners together may hold. `word_refusal` gives the words for a peer that is not let in, by reason. `rejected`
+    counts those peers, by reason; "handshake" is a PROXY header or a TLS handshake that failed.
     """
 
     def __init__(

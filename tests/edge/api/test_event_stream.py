@@ -113,7 +113,7 @@ async def test_where_nothing_changes_nothing_is_told_but_that_we_live(
     async with listening(house) as page:
         await page.hear()
         async with asyncio.timeout(PATIENCE):
-            assert await page.response.content.readuntil(b"\n\n") == b": still here\n\n"
+            assert await page.response.content.readuntil(b"\n\n") == b": keepalive\n\n"
 
 
 @pytest.mark.parametrize("mark", ["connections", "pro"])
