@@ -142,7 +142,7 @@ class Pool:
 
     def advance(self, now: float) -> None:
         """Account for the time since the last change; called before use changes."""
-        used = len(self.claims.keys)
+        used = len(self.claims)
         while now >= self.interval_end:
             self._charge(used, self.interval_end)
             self.start_interval(self.interval.start + HOUR, self.interval_end + HOUR)
@@ -220,7 +220,7 @@ class Pool:
         fresh = self.claims.add(key, claim)
         if fresh:
             self.grants += 1
-            used = len(self.claims.keys)
+            used = len(self.claims)
             second, highest = self.maxima[-1]
             if used > highest:
                 self.maxima[-1] = (second, used)

@@ -33,6 +33,11 @@ class Session:
     `home` is empty for accounts of this server. `address` is the client's IP address at `hello`, a fact like the
     others; `peer_address` is that of its present connection, which a resume may change; `generation` is how often it
     was resumed. `seats` has one entry per license model, in the order of the ledgers.
+
+    What follows from the facts is asked at every step, so it is worked out once: `identity` is the account, told apart
+    from its namesakes at other homes (None for guests); `user` and `guest` say that it is a client application of an
+    account of this server, or without an account; `endpoint` that it came over the SIP, H.323 or RTSP gateway;
+    `visitor` that it only looks on: it may not join and takes no seat in any model.
     """
 
     __slots__ = (
@@ -42,14 +47,19 @@ class Session:
         "client",
         "conferences",
         "device",
+        "endpoint",
         "generation",
+        "guest",
         "home",
+        "identity",
         "kind",
         "number",
         "peer_address",
         "seats",
         "since",
         "transport",
+        "user",
+        "visitor",
     )
 
     def __init__(
@@ -78,37 +88,16 @@ class Session:
         self.generation = 0
         self.conferences: tuple[Conference, ...] = ()
         self.seats: list[tuple[Seat, ...]] = []
-
-    @property
-    def identity(self) -> str | None:
-        """The account, told apart from its namesakes at other homes; None for guests."""
-        return f"{self.account}/{self.home}" if self.account and self.home else self.account
+        self.identity = f"{account}/{home}" if account and home else account
+        self.user = account is not None and not home and kind in CLIENTS
+        self.guest = account is None and kind in CLIENTS
+        self.endpoint = kind in ENDPOINTS
+        self.visitor = kind in VISITORS
 
     @property
     def device_key(self) -> tuple[str, str] | None:
         """The installation of a client; None for one that did not name itself within an account."""
-        identity = self.identity
-        return (identity, self.device) if identity and self.device else None
-
-    @property
-    def visitor(self) -> bool:
-        """Whether it only looks on: it may not join and takes no seat in any model."""
-        return self.kind in VISITORS
-
-    @property
-    def endpoint(self) -> bool:
-        """Whether it came over the SIP, H.323 or RTSP gateway."""
-        return self.kind in ENDPOINTS
-
-    @property
-    def user(self) -> bool:
-        """Whether it is a client application of an account of this server."""
-        return self.account is not None and not self.home and self.kind in CLIENTS
-
-    @property
-    def guest(self) -> bool:
-        """Whether it is a client application without an account."""
-        return self.account is None and self.kind in CLIENTS
+        return (self.identity, self.device) if self.identity and self.device else None
 
     @property
     def takes_part(self) -> bool:
@@ -122,15 +111,16 @@ class Session:
 class Conference:
     """A meeting. Members wait while it is scheduled and take part when it is live.
 
-    `number` tells it from others of its name. `members` maps each member to whether it joined as host, in order of
-    arrival; `hosted` says that one did. `implied_host` is the first member with an account, taken for the host by a
-    shadow model where nobody declared to be one; when it has left, or somebody declares to be the host, there is none
-    any more (`had_implied_host`). `released_hosts` are members whose host's name was taken away while
-    they hosted.
+    A `group` conference is no call: a call has two parties. `number` tells it from others of its name. `members` maps
+    each member to whether it joined as host, in order of arrival; `hosted` says that one did. `implied_host` is the
+    first member with an account, taken for the host by a shadow model where nobody declared to be one; when it has
+    left, or somebody declares to be the host, there is none any more (`had_implied_host`). `released_hosts` are members
+    whose host's name was taken away while they hosted.
     """
 
     __slots__ = (
         "access",
+        "group",
         "had_implied_host",
         "hosted",
         "id",
@@ -150,6 +140,7 @@ class Conference:
         self.id = id
         self.access = access
         self.mode = mode
+        self.group = mode == "group"
         self.server = server
         self.live = live
         self.since = 0.0
@@ -164,11 +155,6 @@ class Conference:
     def has_no_host(self) -> bool:
         """Whether nobody has been its host so far, declared or taken for one."""
         return not self.hosted and not self.had_implied_host
-
-    @property
-    def group(self) -> bool:
-        """Whether it is a group conference; a call has two parties."""
-        return self.mode == "group"
 
     @property
     def state(self) -> str:
