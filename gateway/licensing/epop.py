@@ -28,7 +28,10 @@ def epop(terms: Epop) -> LicenseModel:
 
 def one_line(session: Session, _: bool) -> tuple[Seat, ...]:
     """Return one seat for a connection that takes part in a live conference."""
-    return (("concurrent", session.number),) if session.takes_part else ()
+    for conference in session.conferences:
+        if conference.live:
+            return (("concurrent", session.number),)
+    return ()
 
 
 EPOP = ModelInfo(

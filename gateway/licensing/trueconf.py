@@ -21,7 +21,6 @@ from gateway.core.counting.license_model import (
     LicenseModel,
     PoolTerms,
     Refusal,
-    pools_held,
 )
 from gateway.core.counting.session import Seat, Session
 from gateway.core.formats import utc
@@ -155,15 +154,17 @@ def trueconf(terms: TrueConf) -> LicenseModel:
         return None
 
     def entitlements(session: Session, holdings: Holdings) -> dict[str, Any]:
-        told = pools_held(session, holdings)
+        pools = holdings.pools_held(session)
         account = session.account if session.user else None
-        held = account is not None and holdings.holds("pro", account)
-        if held and "pro" not in told["seats"]:
-            names = {*told["seats"], "pro"}
-            told["seats"] = [name for name in POOLS if name in names]
-        told["rights"] = _rights(session, pro=held or terms.edition == "enterprise")
-        told["pro_expires"] = utc(holdings.lease_expires("pro", account)) if account is not None else None
-        return told
+        held = account is not None and ("pro" in pools or holdings.holds("pro", account))
+        if held and "pro" not in pools:
+            pools = [name for name in POOLS if name == "pro" or name in pools]
+        expires = holdings.lease_expires("pro", account) if account is not None else None
+        return {
+            "seats": pools,
+            "rights": _rights(session, pro=held or terms.edition == "enterprise"),
+            "pro_expires": utc(expires) if expires is not None else None,
+        }
 
     return LicenseModel(
         "trueconf",
@@ -225,10 +226,15 @@ def seats(session: Session, _: bool) -> tuple[Seat, ...]:
         if session.takes_part:
             taken.append(("gateway", session.number))
     elif account is None:
-        if any(room.live and room.access == "public" for room in session.conferences):
-            taken.append(("guest", session.number))
-    elif not session.home and any(room.live and room.group for room in session.conferences):
-        taken.append(("pro", account))
+        for room in session.conferences:
+            if room.live and room.access == "public":
+                taken.append(("guest", session.number))
+                break
+    elif not session.home:
+        for room in session.conferences:
+            if room.live and room.group:
+                taken.append(("pro", account))
+                break
     return tuple(taken)
 
 

@@ -11,7 +11,7 @@ from hmac import compare_digest
 from gateway.core.admission.commands import End, Hello, RequestPro, Resume, Sleep, Wake
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.directory import Ban
-from gateway.core.admission.refusals import is_enforced, rule_refusal, unregistered, with_retry
+from gateway.core.admission.refusals import is_enforced, unregistered, with_retry
 from gateway.core.admission.replies import entitlements, finish, refuse, seats, session_id
 from gateway.core.admission.seat_changes import end_session, set_seats
 from gateway.core.admission.state import Resumable, State
@@ -38,7 +38,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
         transport=command.transport,
         since=now.wall,
     )
-    refusal = unregistered(state) or _unwanted(state, session, command.token, now)
+    refusal = _unwanted(state, session, command.token, now) if state.granting else unregistered(state)
     if refusal is not None:
         return refuse(state, "hello", refusal)
     named = session.account is not None and terms.on_duplicate != "allow"
@@ -51,7 +51,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
     session.seats = [()] * len(state.ledgers)
     attempt = Attempt("hello", session, len(state.conferences.live_groups), ())
     required = primary.required_seats(session)
-    refusal = rule_refusal(primary, attempt) or primary.first_full_pool(session, required, old)
+    refusal = primary.refusal(attempt) or primary.first_full_pool(session, required, old)
     if refusal is not None and is_enforced(state, refusal, session, now):
         return refuse(state, "hello", refusal, asker=session, now=now)
     state.numbers.sessions.take()
@@ -64,16 +64,15 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
         decision.closings.append((old.number, "replaced"))
     state.sessions.add(session)
     for ledger in state.ledgers if old is not None else state.at_sign_in:
-        needed = required
-        if ledger is not primary:
-            needed = ledger.required_seats(session)
-            would = rule_refusal(ledger, attempt) or ledger.first_full_pool(session, needed, old)
+        if old is not None:
+            would = (ledger.refusal(attempt) or ledger.pool_refusal(session, old)) if ledger is not primary else None
             if would is not None:
                 ledger.record_denial(would, session, now)
-        if old is not None:
-            ledger.transfer(old, session, needed, "replaced", now)
-        elif needed:
-            ledger.set_seats(session, needed, "closed", now)
+            ledger.transfer(old, session, ledger.required_seats(session), "replaced", now)
+        elif ledger is primary:
+            ledger.set_seats(session, required, "closed", now)
+        else:
+            ledger.admit(session, "closed", now, ledger.refusal(attempt))
     decision.answer = {"type": "welcome", "session": session_id(state, session), **entitlements(state, session)}
     return finish(state, decision, session)
 
@@ -148,33 +147,27 @@ def sleep(state: State, command: Sleep, now: Instant) -> Decision:
 def wake(state: State, command: Wake, now: Instant) -> Decision:
     """Let a session be online again, if there is room."""
     session, primary = state.sessions.by_number[command.session], state.primary
-    refusal = unregistered(state)
-    if refusal is not None:
-        return refuse(state, "wake", refusal)
+    if not state.granting:
+        return refuse(state, "wake", unregistered(state))
     if not session.awake:
         session.awake = True
         try:
-            refusal = primary.first_full_pool(session, primary.required_seats(session))
+            refusal = primary.pool_refusal(session)
         finally:
             session.awake = False
         if refusal is not None and is_enforced(state, refusal, session, now):
             return refuse(state, "wake", refusal, asker=session, now=now)
         state.sessions.set_awake(session, awake=True)
         for ledger in state.ledgers:
-            required = ledger.required_seats(session)
-            would = ledger.first_full_pool(session, required) if ledger is not primary else None
-            if would is not None:
-                ledger.record_denial(would, session, now)
-            ledger.set_seats(session, required, "asleep", now)
+            ledger.admit(session, "asleep", now, record=ledger is not primary)
     return finish(state, Decision({"type": "awake", **seats(state, session)}), session)
 
 
 def request_pro(state: State, command: RequestPro, now: Instant) -> Decision:
     """Give a user a lease without a conference (COUNTING.md, PRO leases 2)."""
     session, primary = state.sessions.by_number[command.session], state.primary
-    refusal = unregistered(state)
-    if refusal is not None:
-        return refuse(state, "request_pro", refusal)
+    if not state.granting:
+        return refuse(state, "request_pro", unregistered(state))
     account = session.account
     if not primary.model.allows_requests(session) or account is None:
         return refuse(state, "request_pro", Refusal("not_allowed"))

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from gateway.core.admission.commands import Join, Leave, Start
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decision import Decision
-from gateway.core.admission.refusals import conference_refusal, rule_refusal, unregistered, with_retry
+from gateway.core.admission.refusals import unregistered, with_retry
 from gateway.core.admission.replies import entitlements, finish, joined, refuse
 from gateway.core.admission.seat_changes import set_seats
 from gateway.core.admission.state import State
@@ -26,9 +26,8 @@ from gateway.core.counting.session import Conference, Instant, Session
 def join(state: State, command: Join, now: Instant) -> Decision:
     """Let a session become a member: it takes part, or waits where the conference is scheduled."""
     session, id = state.sessions.by_number[command.session], command.conference
-    refusal = unregistered(state)
-    if refusal is not None:
-        return refuse(state, "join", refusal, id)
+    if not state.granting:
+        return refuse(state, "join", unregistered(state), id)
     if session.visitor:
         return refuse(state, "join", Refusal("not_allowed"), id)
     conference = state.conferences.by_id.get(id)
@@ -44,8 +43,6 @@ def join(state: State, command: Join, now: Instant) -> Decision:
     refusal = _enter(state, conference, session, host=command.host, now=now)
     if refusal is not None:
         return refuse(state, "join", with_retry(state, refusal, now), id, asker=session, now=now)
-    if withdraw is not None:
-        withdraw = withdraw._replace(conference_number=conference.number)
     decision = Decision(joined(state, session, conference), withdraw=withdraw, session=session.number)
     return finish(state, decision, session)
 
@@ -53,9 +50,8 @@ def join(state: State, command: Join, now: Instant) -> Decision:
 def start(state: State, command: Start, now: Instant) -> Decision:
     """Make a scheduled conference live; everybody who waits is admitted in order of arrival, or denied."""
     session, id = state.sessions.by_number[command.session], command.conference
-    refusal = unregistered(state)
-    if refusal is not None:
-        return refuse(state, "start", refusal, id)
+    if not state.granting:
+        return refuse(state, "start", unregistered(state), id)
     conference = state.conferences.by_id.get(id)
     if conference is None or session not in conference.members:
         return refuse(state, "start", Refusal("not_member"), id)
@@ -128,28 +124,19 @@ def _enter(
         creates=not known and conference.id not in conferences.declared,
         opens=conference.live and not conference.members and not known,
     )
-    refusal = rule_refusal(primary, attempt) or conference_refusal(primary, attempt)
+    refusal = primary.refusal(attempt)
     if (refusal is None or not primary.enforced) and not conference.group and len(conference.members) >= 2:
         return Refusal("conference_full", "", 2, 2)
     if primary.enforced:
         refusal = refusal or _pool_refusal(primary, conference, session, host=host)
         if refusal is not None:
             return refusal
-    would = [
-        None
-        if ledger.enforced
-        else (not waited and rule_refusal(ledger, attempt)) or conference_refusal(ledger, attempt)
-        for ledger in state.ledgers
-    ]
+    would = {ledger: ledger.refusal(attempt, forbids=not waited) for ledger in state.with_rules if not ledger.enforced}
     displaced = conferences.enter(conference, session, host=host, now=now.mono)
-    state.sessions.set_awake(session, awake=True)
-    for ledger, refused in zip(state.ledgers, would, strict=True):
-        required = ledger.required_seats(session)
-        if not ledger.enforced:
-            denial = refused or ledger.first_full_pool(session, required)
-            if denial is not None and ledger not in recorded:
-                ledger.record_denial(denial, session, now)
-        ledger.set_seats(session, required, "left", now)
+    if not session.awake:
+        state.sessions.set_awake(session, awake=True)
+    for ledger in state.ledgers:
+        ledger.admit(session, "left", now, would.get(ledger), record=ledger not in recorded)
     if displaced is not None:
         set_seats(state, displaced, "left", now)
     return None
@@ -161,7 +148,7 @@ def _pool_refusal(ledger: Ledger, conference: Conference, session: Session, *, h
     session.awake, session.conferences = True, (*session.conferences, conference)
     conference.members[session] = host
     try:
-        return ledger.first_full_pool(session, ledger.required_seats(session))
+        return ledger.pool_refusal(session)
     finally:
         session.awake, session.conferences = before
         del conference.members[session]
@@ -177,7 +164,7 @@ def _open(state: State, conference: Conference, session: Session, now: Instant) 
     groups = len(state.conferences.live_groups)
     attempt = Attempt("start", session, groups, same_account, conference, host=True, opens=True)
     for ledger in state.ledgers:
-        refusal = (ledger.enforced and rule_refusal(ledger, attempt)) or conference_refusal(ledger, attempt)
+        refusal = ledger.refusal(attempt, forbids=ledger.enforced)
         if refusal is None and ledger.model.start_pool and session.identity is not None:
             needed = [*session.seats[ledger.index], (ledger.model.start_pool, session.identity)]
             required = tuple(dict.fromkeys(needed))

@@ -119,6 +119,6 @@ def release_host(state: State, command: ReleaseHost, now: Instant) -> Decision:
         for conference in session.conferences:
             if conference.live:
                 conference.released_hosts = (*conference.released_hosts, session)
-        ledger.set_seats(session, ledger.required_seats(session), "revoked", now)
+        ledger.follow(session, "revoked", now)
     ledger.leases.end(pool, account, "revoked", now)
     return finish(state, decision)

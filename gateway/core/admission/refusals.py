@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from gateway.core.admission.state import State
-from gateway.core.counting.ledger import Ledger
-from gateway.core.counting.license_model import Attempt, Refusal
+from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import Instant, Session
 
 
-def unregistered(state: State) -> Refusal | None:
-    """Return the refusal of a gateway whose registration lets nothing be granted."""
-    return None if state.granting else Refusal("unregistered", retry_after=state.terms.retry_after)
-
-
-def rule_refusal(ledger: Ledger, attempt: Attempt) -> Refusal | None:
-    """Return what the license forbids."""
-    rule = ledger.model.forbids
-    return rule(attempt, ledger) if rule is not None else None
-
-
-def conference_refusal(ledger: Ledger, attempt: Attempt) -> Refusal | None:
-    """Return what the license says against it about the conference as a whole."""
-    rule = ledger.model.conference_rule
-    return rule(attempt, ledger) if rule is not None else None
+def unregistered(state: State) -> Refusal:
+    """Return the refusal of a gateway whose registration lets nothing be granted (`State.granting`)."""
+    return Refusal("unregistered", retry_after=state.terms.retry_after)
 
 
 def is_enforced(state: State, refusal: Refusal, session: Session, now: Instant) -> bool:

@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 from gateway.core.admission.commands import Command, Join, Leave, RequestPro, Sleep, Start, Wake
 from gateway.core.counting.session import KINDS
 from gateway.core.formats import ID_FORM, is_id
-from gateway.core.wire.messages import VERSION, Field, Request, RequestFault, checked, is_integer, one_of, text
+from gateway.core.wire.messages import (
+    VERSION,
+    Field,
+    Request,
+    RequestFault,
+    checked,
+    is_boolean,
+    is_integer,
+    one_of,
+    text,
+)
 
 
 class SessionState(StrEnum):
@@ -32,7 +42,7 @@ WELCOMED = frozenset({SessionState.AWAKE, SessionState.ASLEEP})
 _NAME = f"an id of {ID_FORM}"
 _ID = Field(is_id, _NAME)
 _CONFERENCE = Field(is_id, _NAME, required=True)
-_FLAG = Field(lambda value: isinstance(value, bool), "true or false", default=False)
+_FLAG = Field(is_boolean, "true or false", default=False)
 
 
 class RequestType(NamedTuple):

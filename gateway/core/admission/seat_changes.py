@@ -11,7 +11,7 @@ from gateway.core.counting.session import Conference, Instant, Session
 def set_seats(state: State, session: Session, cause: str, now: Instant) -> None:
     """Let a session hold in every model what its facts give it; what it gives back is released for `cause`."""
     for ledger in state.ledgers:
-        ledger.set_seats(session, ledger.required_seats(session), cause, now)
+        ledger.follow(session, cause, now)
 
 
 def end_session(state: State, session: Session, cause: str, now: Instant) -> Decision:

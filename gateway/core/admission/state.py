@@ -85,8 +85,9 @@ class State:
 
     def note_models(self) -> None:
         """Note what the models come to: which have something to do when a session begins (the others count members
-        only), which pools are leased, and whether the primary model leases any.
+        only), which have rules beside their pools, which pools are leased, and whether the primary model leases any.
         """
+        self.with_rules = [each for each in self.ledgers if each.model.forbids or each.model.conference_rule]
         self.at_sign_in = [each for each in self.ledgers if each.model.forbids or not each.model.members_only]
         self.leased_pools = [
             (each.model.name, name, pool)

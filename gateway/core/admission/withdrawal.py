@@ -21,15 +21,15 @@ def withdrawal(state: State, request: str, session: Session, conference: Confere
         return None
     if conference is None:
         return Withdraw(request, session.number, leases=_leases_of(state, (session,)))
-    starts = request == "start"
-    members = tuple(conference.members) if starts else (session,)
+    waiting = conference.members if request == "start" else {}
+    members = tuple(waiting) or (session,)
     return Withdraw(
         request,
         session.number,
         conference.id,
-        conference.number,
-        asleep=tuple(each.number for each in members if not each.awake),
-        waiting=tuple((each.number, host) for each, host in conference.members.items()) if starts else (),
+        conference.number or state.numbers.conferences.last + 1,
+        asleep=tuple([each.number for each in members if not each.awake]),
+        waiting=tuple([(each.number, host) for each, host in waiting.items()]),
         hosted=conference.hosted,
         implied_host=conference.implied_host.number if conference.implied_host is not None else None,
         had_implied_host=conference.had_implied_host,
@@ -41,14 +41,12 @@ def withdrawal(state: State, request: str, session: Session, conference: Confere
 
 
 def _leases_of(state: State, sessions: tuple[Session, ...]) -> tuple[LeaseBefore, ...]:
-    accounts = dict.fromkeys(each.identity for each in sessions if each.identity is not None)
-    return tuple(
-        LeaseBefore(model, name, account, True, lease.expires)
-        if (lease := pool.leases.get(account)) is not None
-        else LeaseBefore(model, name, account, False, None)
-        for model, name, pool in state.leased_pools
-        for account in accounts
-    )
+    leases = []
+    for account in dict.fromkeys([each.identity for each in sessions if each.identity is not None]):
+        for model, name, pool in state.leased_pools:
+            lease = pool.leases.get(account)
+            leases.append(LeaseBefore(model, name, account, lease is not None, lease.expires if lease else None))
+    return tuple(leases)
 
 
 def withdraw(state: State, command: Withdraw, now: Instant) -> Decision:

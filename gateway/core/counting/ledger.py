@@ -1,7 +1,7 @@
 """The ledger of one license model: which session holds which seats of its pools.
 
-`first_full_pool` decides, `set_seats` acts: between the two nothing is awaited, so a decision is atomic. Seats that
-outlive their sessions are the business of `leases`.
+`refusal` and `first_full_pool` decide, `follow` and `admit` act: between the two nothing is awaited, so a decision is
+atomic. Seats that outlive their sessions are the business of `leases`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from gateway.core.counting.denials import asker_of
 from gateway.core.counting.leases import LeaseChange, Leases
-from gateway.core.counting.license_model import LicenseModel, Refusal
+from gateway.core.counting.license_model import Attempt, LicenseModel, Refusal
 from gateway.core.counting.numbers import Numbers
 from gateway.core.counting.pool import Linger, Pool
 from gateway.core.counting.session import ABRUPT, VISITORS, Instant, Key, Seat, Session
@@ -87,7 +87,19 @@ class Ledger:
         held = {pool for pool, _ in seats}
         return [name for name in self.pools if name in held]
 
-    # -- seats -------------------------------------------------------------------------------------------------------
+    # -- what speaks against a step ----------------------------------------------------------------------------------
+
+    def refusal(self, attempt: Attempt, *, forbids: bool = True) -> Refusal | None:
+        """Return what the license forbids, if `forbids`, or else what it has against the conference as a whole."""
+        model = self.model
+        refused = model.forbids(attempt, self) if forbids and model.forbids is not None else None
+        if refused is None and model.conference_rule is not None:
+            refused = model.conference_rule(attempt, self)
+        return refused
+
+    def pool_refusal(self, session: Session, leaving: Session | None = None) -> Refusal | None:
+        """Return the refusal of the first full pool, where the facts of `session` ask for more than it holds."""
+        return self.first_full_pool(session, self.required_seats(session), leaving)
 
     def required_seats(self, session: Session) -> Collection[Seat]:
         """Return the seats that the facts of `session` give it in this model."""
@@ -126,6 +138,30 @@ class Ledger:
             pool == name and (pool, key) not in seats and claims.has_only(key, leaving)
             for pool, key in leaving.seats[self.index]
         )
+
+    def record_denial(self, refusal: Refusal, session: Session, now: Instant) -> None:
+        """Record a denial of this model, and who was denied."""
+        asker = asker_of(session) if self.enforced else None
+        self.pools[refusal.pool].record_denial(refusal.reason, asker, now.mono)
+
+    # -- seats -------------------------------------------------------------------------------------------------------
+
+    def follow(self, session: Session, cause: str, now: Instant) -> None:
+        """Let `session` hold the seats that its facts give it; what it gives back is released for `cause`."""
+        self.set_seats(session, self.required_seats(session), cause, now)
+
+    def admit(
+        self, session: Session, cause: str, now: Instant, refused: Refusal | None = None, *, record: bool = True
+    ) -> None:
+        """Do so after a step that was granted. A model that refuses nobody records what it would have refused, if
+        `record`; `refused` is what its rules said before the step.
+        """
+        required = self.required_seats(session)
+        if record and not self.enforced:
+            refused = refused or self.first_full_pool(session, required)
+            if refused is not None:
+                self.record_denial(refused, session, now)
+        self.set_seats(session, required, cause, now)
 
     def set_seats(self, session: Session, seats: Collection[Seat], cause: str, now: Instant) -> None:
         """Let `session` hold exactly `seats`; what it gives back is released for `cause`."""
@@ -167,11 +203,6 @@ class Ledger:
         self.set_seats(old, (), cause, now)
         self.set_seats(new, seats, cause, now)
 
-    def record_denial(self, refusal: Refusal, session: Session, now: Instant) -> None:
-        """Record a denial of this model, and who was denied."""
-        asker = asker_of(session) if self.enforced else None
-        self.pools[refusal.pool].record_denial(refusal.reason, asker, now.mono)
-
     def end_lingering(self, now: Instant) -> None:
         """Release the seats that were kept after an abrupt loss, where nobody came back in time."""
         for pool in self.pools.values():
@@ -188,7 +219,7 @@ class Ledger:
         if pool.lingering and key in pool.lingering:
             linger = pool.lingering.pop(key)
             pool.remove(key, linger, linger.cause, now.mono)
-        if pool.terms.leased and key not in pool.reservations:
+        if pool.leased and key not in pool.reservations:
             self.leases.claimed(name, key, now)
         if fresh:
             self._mark_changed(name, key)
@@ -205,7 +236,7 @@ class Ledger:
             if before is not None:
                 pool.remove(key, before, cause, now.mono)
         pool.remove(key, session, cause, now.mono)
-        if pool.terms.leased:
+        if pool.leased:
             self.leases.released(name, key, now)
         if key not in pool.claims:
             self._mark_changed(name, key)

@@ -82,6 +82,7 @@ class Pool:
         "interval",
         "interval_end",
         "intervals",
+        "leased",
         "leases",
         "lingering",
         "maxima",
@@ -136,6 +137,7 @@ class Pool:
         self.terms = terms
         self._window = window
         self._limit = math.inf if terms.limit is None else terms.limit
+        self.leased = terms.leased
         self.seats_outlive_sessions = terms.leased or terms.linger > 0
 
     # -- time --------------------------------------------------------------------------------------------------------

@@ -52,6 +52,11 @@ def is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def is_boolean(value: object) -> bool:
+    """Return whether a value is true or false."""
+    return isinstance(value, bool)
+
+
 def text(limit: int | None = None) -> Callable[[object], bool]:
     """Return what accepts a text of at most `limit` characters."""
     return lambda value: isinstance(value, str) and (limit is None or len(value) <= limit)

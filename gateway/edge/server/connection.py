@@ -196,9 +196,10 @@ class BaseConnection(asyncio.Protocol):
 
         Those above it are charged too, so that it makes no difference how the bytes were cut on the way.
         """
-        limits, tick = self.shared.limits, self.shared.tick
-        if limits.unmetered:
+        shared = self.shared
+        if shared.unmetered:
             return count
+        limits, tick = shared.limits, shared.tick
         credit = min(self.credit + (tick - self.credited) * limits.refill, limits.burst)
         self.credited = tick
         self.credit = credit - count
