@@ -122,12 +122,11 @@ class Conferences:
                 live = True
             else:
                 waits = True
-        _put(self.taking_part, session, member=live)
-        _put(self.waiting, session, member=waits)
-
-
-def _put(view: dict[Session, None], session: Session, *, member: bool) -> None:
-    if member:
-        view[session] = None
-    else:
-        view.pop(session, None)
+        if live:
+            self.taking_part[session] = None
+        else:
+            self.taking_part.pop(session, None)
+        if waits:
+            self.waiting[session] = None
+        elif self.waiting:
+            self.waiting.pop(session, None)

@@ -114,8 +114,8 @@ class Pool:
         self.seat_seconds = 0.0
         self.full_seconds = 0.0
         self.accounted_until = now
-        self.maxima_second = -math.inf
-        self.maxima: deque[tuple[int, int]] = deque()
+        self.maxima_second = int(now)
+        self.maxima = deque([(self.maxima_second, 0)])
         """Highest use by monotonic second; a second in which nothing changed has none of its own."""
         self.intervals = intervals or NumberSequence()
         self.interval = UsageInterval()
@@ -217,7 +217,7 @@ class Pool:
 
     def add(self, key: Key, claim: Claim, now: float) -> bool:
         """Let `claim` hold `key` from the monotonic instant `now` on. Returns whether nobody held the key before."""
-        if key not in self.claims:
+        if now != self.accounted_until and key not in self.claims:
             self.advance(now)
         fresh = self.claims.add(key, claim)
         if fresh:
@@ -238,7 +238,8 @@ class Pool:
 
     def remove(self, key: Key, claim: Claim, cause: str, now: float) -> None:
         """Let `claim` hold `key` no longer; the key is released for `cause` if nobody else holds it."""
-        self.advance(now)
+        if now != self.accounted_until:
+            self.advance(now)
         if self.claims.discard(key, claim):
             self.releases[cause] = self.releases.get(cause, 0) + 1
             if self.held_since is not None:
