@@ -154,6 +154,17 @@ def test_a_conference_without_members_ends() -> None:
     assert house.join(house.hello())["reason"] == "host_not_named"
 
 
+def test_a_host_whose_name_was_taken_stays_without_one_when_others_leave() -> None:
+    house = harness(hosts=1)
+    ann, bob = house.hello("ann"), house.hello("bob")
+    house.joined(ann, host=True)
+    house.joined(bob)
+    house.unname("ann")
+    house.leave(bob)
+    assert house.used("hosts") == 0
+    house.joined(house.hello("cid"), "other", host=True)
+
+
 def test_a_second_host_of_a_live_conference_needs_a_name_of_its_own() -> None:
     house = harness(hosts=1)
     house.joined(house.hello("ann"), host=True)

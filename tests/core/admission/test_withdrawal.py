@@ -94,6 +94,17 @@ def test_a_join_that_made_its_conference_leaves_no_trace() -> None:
     assert kept(house) == held(house) == {}
 
 
+def test_a_host_that_joined_a_living_conference_is_forgotten_as_its_host() -> None:
+    house = harness()
+    house.joined(house.hello("bob"))
+    before = seen(house)
+    house.withdraw(house.decide_join(house.hello("ann"), host=True))
+    ann = house.state.sessions.by_number[max(house.state.sessions.by_number)]
+    house.end(ann)
+    assert {**seen(house), "views": None} == {**before, "views": None}
+    assert not house.state.conferences.by_id["room"].hosted
+
+
 def test_who_had_a_license_gets_it_back_with_its_end_and_it_does_end_then() -> None:
     house = harness()
     ann = house.hello("ann")

@@ -55,6 +55,17 @@ async def test_where_accounts_are_proven_only_the_token_opens(serve: Serve) -> N
     assert (await guest.hello())["type"] == "welcome"
 
 
+async def test_a_token_is_shown_when_it_is_durable(serve: Serve, tmp_path: Path) -> None:
+    house = await serve(store__path=tmp_path / "t.db")
+    await house.http("PUT", "/api/accounts/ann")
+    async with broken(house, "stalled"):
+        made = asyncio.create_task(house.http("POST", "/api/accounts/ann/token"))
+        await until(lambda: bool(house.runtime.state.directory.accounts["ann"]))
+        await stuck(house)
+        assert not made.done()
+    assert (await made)[0] == 200
+
+
 async def test_an_account_that_is_deleted_before_it_is_durable_was_registered_all_the_same(
     serve: Serve, tmp_path: Path
 ) -> None:

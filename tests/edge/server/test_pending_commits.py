@@ -249,6 +249,16 @@ async def test_heartbeats_are_answered_at_once_and_everything_else_in_its_order(
     assert heard[1]["pro_expires"] is not None
 
 
+async def test_what_rests_upon_no_commit_does_not_wait_for_one(open_house: Open) -> None:
+    house = await open_house(store__deadline="60s")
+    ann = await house.welcomed(account="ann")
+    await ann.ask("join", conference="a")
+    async with broken(house, "stalled"):
+        await house.welcomed(account="bob")
+        said(await ann.ask("join", conference="b"), "joined")  # it has its license since the first
+        said(await ann.ask("leave", conference="b"), "left")
+
+
 async def test_after_an_undone_join_what_was_said_meanwhile_is_answered_as_things_are(open_house: Open) -> None:
     house = await open_house()
     ann = await house.welcomed(account="ann")

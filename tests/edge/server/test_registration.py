@@ -71,6 +71,19 @@ async def test_the_whole_life(transport: str, run: Run, registrar: RawRegistrar,
         await second.close()
 
 
+async def test_who_waits_to_be_resumed_is_over_too(run: Run, registrar: RawRegistrar, time: Time) -> None:
+    async with run(heartbeat__resume_window="20h") as house:
+        caller = await registered(house, registrar)
+        client = await house.welcomed()
+        await client.close()
+        await until(lambda: bool(house.runtime.state.resumable))
+        await lost(house, caller, registrar)
+        time.go(GRACE)
+        await shows(house, LicenseState.EXPIRED)
+        await until(lambda: not house.runtime.state.resumable)
+        assert house.runtime.state.ledger_of("floating").pools["seats"].used == 0
+
+
 async def test_a_verified_answer_opens_the_same_doors_again(run: Run, registrar: RawRegistrar, time: Time) -> None:
     async with run() as house:
         ports = house.gateway.ports()

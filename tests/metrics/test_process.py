@@ -1,0 +1,20 @@
+"""What the process says of itself, against what the kernel says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from metrics.process import ProcessCollector
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("process_resident_memory_bytes", "VmRSS"), ("process_virtual_memory_bytes", "VmSize")]
+)
+def test_memory_is_what_the_kernel_says(name: str, field: str) -> None:
+    shown = {sample.name: sample.value for family in ProcessCollector().collect() for sample in family.samples}
+    found = re.search(rf"^{field}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    assert shown[name] == pytest.approx(int(found[1]) * 1024, rel=0.2)
