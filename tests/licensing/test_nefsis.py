@@ -161,8 +161,9 @@ def test_a_host_whose_name_was_taken_stays_without_one_when_others_leave() -> No
     house.joined(bob)
     house.unname("ann")
     house.leave(bob)
-    assert house.used("hosts") == 0
-    house.joined(house.hello("cid"), "other", host=True)
+    house.joined(bob, "other", host=True)
+    house.joined(ann, "other")
+    assert house.used("hosts") == 1
 
 
 def test_a_second_host_of_a_live_conference_needs_a_name_of_its_own() -> None:
