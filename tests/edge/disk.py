@@ -30,15 +30,24 @@ def locked(path: str | Path) -> Iterator[None]:
             other.execute("ROLLBACK")
 
 
+def patient(house: House, seconds: float = PATIENCE) -> None:
+    """Give commits so much time: a busy machine is no broken disk."""
+    house.runtime.pending_replies._deadline = house.runtime.persistence.store.patience = seconds
+
+
 @contextlib.asynccontextmanager
 async def broken(house: House, how: str) -> AsyncIterator[None]:
-    """No commit succeeds inside the block: `failing` ones fail at once, `stalled` ones do not end."""
+    """No commit succeeds inside the block: `failing` ones fail at once, `stalled` ones do not end. The deadline that is
+    configured holds inside the block only.
+    """
     store = house.runtime.persistence.store
     assert store._db is not None
     await store._db.execute(f"PRAGMA busy_timeout={0 if how == 'failing' else FOREVER}")
     await idle(store)
     with locked(store.path):
+        patient(house, house.runtime.settings.store.deadline)
         yield
+    patient(house)
 
 
 async def idle(store: Store) -> None:

@@ -16,7 +16,7 @@ from gateway.edge.gateway import running
 from gateway.edge.storage import store as module
 from tests.conftest import House, Serve, settings_of, until
 from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Connect
-from tests.edge.disk import broken, counted, held, idle, leases, locked, recovered, stuck
+from tests.edge.disk import broken, counted, held, idle, leases, locked, patient, recovered, stuck
 from tests.edge.mounts import fill, tmpfs
 from tests.edge.raw import CLOSE, Peer, frame
 from tests.rules.said import denied, said, silent
@@ -35,7 +35,9 @@ def open_house(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     async def open_one(**overrides: Any) -> House:
         given = {"license__model": "trueconf", "store__path": str(tmp_path / "store.db"), "store__deadline": "300ms"}
         given["license__trueconf__allow_pro_requests"] = "true"
-        return await serve(**{**given, **overrides})
+        house = await serve(**{**given, **overrides})
+        patient(house)
+        return house
 
     return open_one
 
