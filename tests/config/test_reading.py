@@ -63,6 +63,8 @@ def test_a_good_value_is_kept_in_its_canonical_form(kind: Any, given: object, ke
         (Count, [1], "expected an integer, found a list", None),
         (Count, -1, "must be at least 0, is -1", None),
         (Count, 10**9 + 1, "must be at most 1000000000, is 1000000001", None),
+        (Count, 10**18 - 1, f"must be at most 1000000000, is {10**18 - 1}", None),
+        (Count, 10**18, "must be at most 1000000000, is an integer of more than 18 digits", None),
         (Count, 10**4000, "must be at most 1000000000, is an integer of more than 18 digits", None),
         (Positive | None, {}, "expected an integer, found a section", None),
         (PositiveSeconds, "0s", 'must be at least "1ms", is "0s"', None),

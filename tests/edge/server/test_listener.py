@@ -91,12 +91,16 @@ async def test_max_connections_never_exceeds_the_open_files_less_a_reserve(serve
     assert house.runtime.budget.max_connections == 200 - 64
 
 
-async def test_exactly_max_connections_that_come_at_once_are_let_in(serve: Serve) -> None:
+@pytest.mark.parametrize(("batch", "before"), [(64, 17), (1, 19)])
+async def test_exactly_max_connections_that_come_at_once_are_let_in(
+    batch: int, before: int, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.edge.server.listener.ACCEPT_BATCH", batch)
     house = await serve(listen__max_connections=20)
-    for _ in range(17):
+    for _ in range(before):
         await house.welcomed()
     with contextlib.ExitStack() as stack:
-        for each in knocks(house.tcp, 4):
+        for each in knocks(house.tcp, 21 - before):
             stack.enter_context(each)
         await until(lambda: len(house.runtime.tcp.connections) + sum(rejected(house).values()) == 21)
         assert len(house.runtime.tcp.connections) == 20
