@@ -29,6 +29,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "gateway/licensing": ("gateway/core", "gateway/core/counting", "gateway/core/registration"),
     "config": ("gateway/core", "gateway/licensing"),
     "metrics": ("gateway/core", "gateway/core/wire", "gateway/core/counting", "gateway/core/admission"),
+    "gateway/edge/files.py": (),
     "gateway/edge/machine.py": ("gateway/core/registration",),
     "gateway/edge/terms.py": (
         "gateway/core/registration",
@@ -45,6 +46,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/licensing",
         "config",
         "metrics",
+        "gateway/edge/files.py",
         "gateway/edge/machine.py",
     ),
     "gateway/edge/server": (
@@ -75,6 +77,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "gateway/edge/gateway.py": (
         "config",
+        "gateway/edge/files.py",
         "gateway/edge/machine.py",
         "gateway/edge/storage",
         "gateway/edge/server",
@@ -120,6 +123,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/core/admission",
         "gateway/licensing",
         "config",
+        "gateway/edge/files.py",
         "gateway/edge/machine.py",
         "gateway/edge/storage",
         "gateway/edge/server",

@@ -19,9 +19,9 @@ async def write(path: str, synchronous: str) -> None:
     """Write until killed."""
     store = Store(path, tuple, time.monotonic)
     await store.open()
-    if store._db is None:
+    if store.file.db is None:
         raise AssertionError("the store is not open")
-    await store._db.execute(f"PRAGMA synchronous={synchronous}")
+    await store.file.db.execute(f"PRAGMA synchronous={synchronous}")
     for number in itertools.count():
         await store.write([Statement("INSERT INTO meta VALUES (?, ?)", (str(number), ""))])
         print(number, flush=True)

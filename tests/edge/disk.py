@@ -41,8 +41,8 @@ async def broken(house: House, how: str) -> AsyncIterator[None]:
     configured holds inside the block only.
     """
     store = house.runtime.persistence.store
-    assert store._db is not None
-    await store._db.execute(f"PRAGMA busy_timeout={0 if how == 'failing' else FOREVER}")
+    assert store.file.db is not None
+    await store.file.db.execute(f"PRAGMA busy_timeout={0 if how == 'failing' else FOREVER}")
     await idle(store)
     with locked(store.path):
         patient(house, house.runtime.settings.store.deadline)

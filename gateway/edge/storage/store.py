@@ -6,51 +6,39 @@ is in WAL mode with `synchronous=FULL`: what was committed survives a loss of po
 connection of their own, so a long report does not hold up a commit. A store in memory has one connection for all, which
 they use in turn: a backup queued between BEGIN and COMMIT would wait for ever for the COMMIT behind it.
 
-A write that fails (disk full, locked, read-only, taken away) fails everything that waits for it, and the store is
-unavailable. From then on memory is the truth: `retry` is asked for all of it, again and again, until a commit has made
-the file the same; what is written while that commit is on its way comes after it.
+A write that fails (disk full, locked, read-only) fails everything that waits for it, and the store is unavailable. So
+does one into a file that was taken away; where nothing is written, that is seen within `LOOK_EVERY`. From then on
+memory is the truth: `retry` is asked for all of it, again and again, until a commit has made the file the same; what is
+written while that commit is on its way comes after it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import aiosqlite
-
-from gateway.edge.storage.store_file import MEMORY, StoreRefused, hold, opened_or_anew, set_aside
+from gateway.edge.storage.store_connections import Statement, StoreConnections, StoreDamaged, StoreUnavailable
+from gateway.edge.storage.store_file import set_aside
+from gateway.edge.storage.store_lock import MEMORY, StoreRefused
 from metrics.histogram import Histogram
 
 __all__ = ["MEMORY", "Statement", "Store", "StoreDamaged", "StoreRefused", "StoreUnavailable"]
 
+LOOK_EVERY = 0.5
+"""Seconds between two looks at the file while nothing is written."""
 RETRY = 1.0
 """Seconds between two attempts to write again after a failure."""
-DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-"""What the library says of a file that does not hold what it should."""
 COMMITS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 """Buckets of the time a commit takes, in seconds."""
 
+FAULTS = (sqlite3.Error, OSError, StoreRefused, StoreUnavailable)
+"""Why nothing can be written."""
+
 log = logging.getLogger("tallygate.store")
-
-
-class Statement(NamedTuple):
-    """One SQL statement and its parameters."""
-
-    sql: str
-    values: tuple[Any, ...] = ()
-
-
-class StoreUnavailable(Exception):
-    """Statements were not written, or rows not read; the text says why."""
-
-
-class StoreDamaged(StoreUnavailable):
-    """The file does not hold what it should."""
 
 
 class _Waiting(NamedTuple):
@@ -75,6 +63,7 @@ class Store:
     ) -> None:
         self.path = path
         self.patience = patience
+        self.file = StoreConnections(path, patience)
         self.errors = 0
         self.commits = Histogram(COMMITS)
         self.available = True
@@ -86,13 +75,6 @@ class Store:
         self._began: float | None = None
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
-        self._db: aiosqlite.Connection | None = None
-        self._reader: aiosqlite.Connection | None = None
-        self._write_lock = asyncio.Lock()
-        """Held from BEGIN to COMMIT."""
-        self._read_lock = self._write_lock if path == MEMORY else asyncio.Lock()
-        """Held for a query or a backup."""
-        self._lock: IO[bytes] | None = None
         self._writer: asyncio.Task[None] | None = None
 
     @property
@@ -112,14 +94,8 @@ class Store:
 
         Raises `StoreRefused`.
         """
-        self._lock = hold(self.path)
-        try:
-            self._db = await opened_or_anew(self.path, self.patience)
-            self._reader = await self._reading(self._db)
-        except BaseException:
-            await self.close()
-            raise
-        self._writer = asyncio.create_task(self._write_all(self._db), name="store writer")
+        await self.file.open()
+        self._writer = asyncio.create_task(self._write_all(), name="store writer")
         self._writer.add_done_callback(_ended)
 
     async def begin_anew(self, why: str) -> None:
@@ -132,32 +108,13 @@ class Store:
         self._closing.clear()
         await self.open()
 
-    async def _reading(self, db: aiosqlite.Connection) -> aiosqlite.Connection:
-        """A connection for queries; a store in memory has only the one."""
-        if self.path == MEMORY:
-            return db
-        reader = await aiosqlite.connect(self.path, isolation_level=None)
-        await reader.execute("PRAGMA query_only=ON")
-        return reader
-
-    def _open_reader(self) -> aiosqlite.Connection:
-        if self._reader is None:
-            raise StoreUnavailable("the store is closed")
-        return self._reader
-
     async def close(self) -> None:
         """Write what waits, and close the file; a store that is unavailable is tried once more."""
         if self._writer is not None:
             self._closing.set()
             self._wake.set()
             await asyncio.wait({self._writer})
-        for db in dict.fromkeys((self._reader, self._db)):
-            if db is not None:
-                await db.close()
-        self._reader = self._db = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        await self.file.close()
         if self._writer is not None:
             writer, self._writer = self._writer, None
             await writer
@@ -182,13 +139,7 @@ class Store:
 
         Raises `StoreUnavailable`; `StoreDamaged` where trying again will not help.
         """
-        try:
-            async with self._read_lock, self._open_reader().execute(sql, tuple(values)) as cursor:
-                return [tuple(row) for row in await cursor.fetchall()]
-        except (sqlite3.Error, UnicodeError) as fault:
-            # Text that is no UTF-8 is an error without a code.
-            damaged = getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in DAMAGE
-            raise (StoreDamaged if damaged else StoreUnavailable)(str(fault)) from fault
+        return await self.file.read(sql, values)
 
     async def backup(self, target: str) -> None:
         """Copy the file as it is now, while it is in use.
@@ -196,10 +147,7 @@ class Store:
         Raises `StoreUnavailable`.
         """
         try:
-            async with aiosqlite.connect(target) as copy:
-                async with self._read_lock:
-                    await self._open_reader().backup(copy)
-                await copy.execute("PRAGMA journal_mode=DELETE")  # one file, which reading leaves alone
+            await self.file.copy(target)
         except sqlite3.Error as fault:
             raise StoreUnavailable(str(fault)) from fault
 
@@ -212,18 +160,31 @@ class Store:
         self._refuse()
         self._wake.set()
 
-    async def _write_all(self, db: aiosqlite.Connection) -> None:
+    async def _write_all(self) -> None:
         while self._waiting or not (self.available and self._closing.is_set()):
             if self.available and not self._waiting:
-                await self._wake.wait()
-                self._wake.clear()
+                await self._look_while_idle()
             elif self.available:
-                if not await self._commit(db):
+                if not await self._commit():
                     await self._pause()
-            elif not await self._rewrite(db):
+            elif not await self._rewrite():
                 if self._closing.is_set():
                     return
                 await self._pause()
+
+    async def _look_while_idle(self) -> None:
+        """Wait until there is something to do; what waits for the first time after that finds the file in place."""
+        try:
+            async with asyncio.timeout(LOOK_EVERY):
+                await self._wake.wait()
+        except TimeoutError:
+            try:
+                await self.file.look()
+            except OSError as fault:
+                self._lose(str(fault))
+                self._refuse()
+        else:
+            self._wake.clear()
 
     async def _pause(self) -> None:
         """Wait before the next attempt, unless the store is being closed."""
@@ -232,16 +193,15 @@ class Store:
             async with asyncio.timeout(RETRY):
                 await self._closing.wait()
 
-    async def _commit(self, db: aiosqlite.Connection) -> bool:
+    async def _commit(self) -> bool:
         batch, self._waiting = self._waiting, []
         self._under_way = batch
         began, self._began = self._clock(), asyncio.get_running_loop().time()
         try:
             first = [statement for waiting in batch for statement in waiting.statements]
             last = [statement for waiting in batch for statement in waiting.trail]
-            async with self._write_lock:
-                await _transaction(db, first + last)
-        except sqlite3.Error as fault:
+            await self.file.write(first + last)
+        except FAULTS as fault:
             self._lose(str(fault))
             _fail(batch, str(fault))
             self._refuse()
@@ -254,15 +214,14 @@ class Store:
                 waiting.done.set_result(None)
         return True
 
-    async def _rewrite(self, db: aiosqlite.Connection) -> bool:
-        """Make the file the same as memory is now."""
+    async def _rewrite(self) -> bool:
+        """Make the file the same as memory is now, and the file itself where it is gone."""
         self._refuse()
-        self._rewriting = True
-        everything = list(self._retry())
         try:
-            async with self._write_lock:
-                await _transaction(db, everything)
-        except sqlite3.Error as fault:
+            await self.file.make_again()
+            self._rewriting = True
+            await self.file.write(list(self._retry()))
+        except FAULTS as fault:
             self._rewriting = False
             self._lose(str(fault))
             self._refuse()
@@ -288,21 +247,6 @@ def _fail(batch: Iterable[_Waiting], why: str) -> None:
     for waiting in batch:
         if not waiting.done.done():
             waiting.done.set_exception(StoreUnavailable(why))
-
-
-async def _transaction(db: aiosqlite.Connection, statements: Sequence[Statement]) -> None:
-    """All statements or none; runs of the same statement with other values go to the library in one call."""
-    if not statements:
-        return
-    try:
-        await db.execute("BEGIN IMMEDIATE")
-        for sql, run in itertools.groupby(statements, key=lambda statement: statement.sql):
-            await db.executemany(sql, [statement.values for statement in run])
-        await db.execute("COMMIT")
-    except sqlite3.Error:
-        with contextlib.suppress(sqlite3.Error):  # there may be nothing to take back
-            await db.execute("ROLLBACK")
-        raise
 
 
 def _ended(writer: asyncio.Task[None]) -> None:

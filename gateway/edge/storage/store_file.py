@@ -1,54 +1,97 @@
 """Opens the file of the store, if it is a store, undamaged, of this schema or an older one, and held by nobody else.
 
-A file that is damaged or belongs to another program is set aside under another name, never overwritten. A lock file
-beside it keeps a second gateway from starting on it. A new file can be read by its owner only: it holds keys.
+A file that is damaged or belongs to another program is set aside under another name, never overwritten. A new file can
+be read by its owner only: it holds keys.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import fcntl
 import itertools
 import logging
 import os
 import sqlite3
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 import aiosqlite
 
+from gateway.edge.files import sync_folder
 from gateway.edge.storage.schema import APPLICATION, SCHEMA
+from gateway.edge.storage.store_lock import MEMORY, StoreLock, StoreRefused, hold, is_open_elsewhere
 
-MEMORY = ":memory:"
-"""The path of a store in memory, which ends with the process."""
+SUFFIXES = ("", "-wal", "-shm")
+"""What follows the name of an open store in the names of its files."""
+MAGIC = b"SQLite format 3\0"
+"""How a file of the library begins (https://www.sqlite.org/fileformat2.html, 1.3)."""
+HEADER_BYTES = 100
+PAGE_SIZE = slice(16, 18)
+"""Where the header says how long a page is, in bytes; a 1 stands for 65,536."""
+WRITE_VERSION = slice(18, 19)
+"""Where the header says which journal is used for writing."""
+WITH_WAL = b"\2"
+"""What it says of a file whose journal is `-wal`."""
 
 log = logging.getLogger("tallygate.store")
 
 
-class StoreRefused(Exception):
-    """The file cannot be used, and setting it aside would not help: another process holds it, it is newer than this
-    program, or it may not be read.
-    """
+Identity = tuple[tuple[int, int] | None, ...]
+"""Device and inode of each file of a store."""
 
 
-async def opened_or_anew(path: str, patience: float) -> aiosqlite.Connection:
-    """Return a connection that writes to the store at `path`; a file that is no store is set aside, and a new one made.
+class StoreFile(NamedTuple):
+    """An open store: the connection that writes, and what keeps other processes off."""
+
+    db: aiosqlite.Connection
+    lock: StoreLock
+
+
+async def open_store(path: str, patience: float) -> StoreFile:
+    """Open the store at `path`; a file that is no store is set aside, and a new one made.
 
     `patience` is how long it waits for somebody else's lock, in seconds. Raises `StoreRefused`.
     """
+    path = _real(path)
+    lock = await asyncio.to_thread(_taken, path)
     aside = _free_name(path)
     with contextlib.suppress(OSError):  # mostly there is none; the library deletes that of a file it cannot read
         os.link(f"{path}-wal", f"{aside}-wal")
     try:
-        return await _opened(path, patience)
-    except sqlite3.OperationalError as fault:
-        raise StoreRefused(f"{path}: {fault}") from fault
-    except (sqlite3.DatabaseError, UnicodeError) as fault:
-        set_aside(path, str(fault))
-        _touch(path)
-        return await _opened(path, patience)
+        try:
+            return StoreFile(await _opened(path, patience), lock)
+        except sqlite3.OperationalError as fault:
+            raise StoreRefused(f"{path}: {fault}") from fault
+        except (sqlite3.DatabaseError, UnicodeError) as fault:
+            lock.close()
+            set_aside(path, str(fault))
+            lock = hold(path)
+            return StoreFile(await _opened(path, patience), lock)
+    except BaseException:
+        lock.close()
+        raise
     finally:
         _forget_journal(aside)
+
+
+def _real(path: str) -> str:
+    return path if path == MEMORY else os.path.realpath(path)
+
+
+def _taken(path: str) -> StoreLock:
+    """Hold the store at `path`, and have nothing beside it that belongs to another.
+
+    Raises `StoreRefused`.
+    """
+    lock = hold(path)
+    try:
+        part_from_other_journals(path)
+    except BaseException:
+        lock.close()
+        raise
+    return lock
 
 
 async def _opened(path: str, patience: float) -> aiosqlite.Connection:
@@ -95,17 +138,31 @@ async def _value(db: aiosqlite.Connection, sql: str) -> Any:
         return row[0] if row is not None else None
 
 
-def _free_name(path: str) -> Path:
+def _free_name(path: str, why: str = "damaged", suffixes: Iterable[str] = ("",)) -> Path:
     """Return the first name beside `path` under which no other file was set aside."""
-    names = (Path(f"{path}.damaged-{number}") for number in itertools.count(1))
-    return next(name for name in names if not name.exists())
+    names = (f"{path}.{why}-{number}" for number in itertools.count(1))
+    return next(Path(name) for name in names if not any(os.path.lexists(f"{name}{suffix}") for suffix in suffixes))
 
 
 def set_aside(path: str, why: str) -> None:
     """Give the closed file at `path` another name, so that a new one can be begun."""
     aside = _free_name(path)
     log.error("%s is damaged or no store (%s); it was set aside as %s, and a new file is begun", path, why, aside)
-    for suffix in ("", "-wal", "-shm"):
+    _move(path, aside, SUFFIXES)
+
+
+def move_aside(path: str, why: str, suffixes: Iterable[str] = SUFFIXES) -> Path:
+    """Give files at `path` that are whole, but stand in the way, another name, and return it.
+
+    `why` becomes part of that name.
+    """
+    aside = _free_name(path, why, SUFFIXES)
+    _move(path, aside, suffixes)
+    return aside
+
+
+def _move(path: str, aside: Path, suffixes: Iterable[str]) -> None:
+    for suffix in suffixes:
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").replace(f"{aside}{suffix}")
 
@@ -116,30 +173,87 @@ def _forget_journal(aside: Path) -> None:
         Path(f"{aside}-wal").unlink(missing_ok=True)
 
 
-def hold(path: str) -> IO[bytes] | None:
-    """Hold the lock file of a store for as long as it is open; a store in memory needs none.
+def part_from_other_journals(path: str) -> None:
+    """Keep the library from mixing a copy of a store with what an earlier store at its place had not yet taken over.
 
-    Raises `StoreRefused`, also where the store itself cannot be opened: the library would say less.
+    A gateway's own file names the journal `-wal` in its header for as long as it lives; a backup does not. So a `-wal`
+    beside a file that does not name it belongs to another file, and is set aside (https://www.sqlite.org/howtocorrupt.html,
+    1.4). A journal of the other kind is left by another program only; the library would write it back.
+
+    Raises `StoreRefused`.
     """
     if path == MEMORY:
+        return
+    with open(path, "rb") as file:
+        header = file.read(HEADER_BYTES)
+    if header and not header.startswith(MAGIC):
+        return
+    page = int.from_bytes(header[PAGE_SIZE])
+    if os.path.getsize(path) > page and os.path.lexists(f"{path}-journal"):  # one page alone holds nothing yet
+        raise StoreRefused(f"{path}: {path}-journal stands beside it, which is of another program or another file")
+    if header[WRITE_VERSION] != WITH_WAL and os.path.lexists(f"{path}-wal"):
+        aside = move_aside(path, "other", ("-wal", "-shm"))
+        log.error("%s-wal does not belong to %s, which was put there; it was set aside as %s-wal", path, path, aside)
+
+
+def identity(path: str) -> Identity:
+    """Return device and inode of each file of the store at `path`; None for one that is not there.
+
+    Raises `OSError`.
+    """
+    real = os.path.realpath(path)
+    return tuple(_identity(f"{real}{suffix}") for suffix in SUFFIXES if path != MEMORY)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        lock = open(f"{os.path.realpath(path)}.lock", "ab")  # noqa: SIM115 - held until the store is closed
-    except OSError as fault:
-        raise StoreRefused(f"{path}: {fault.strerror}") from fault
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise StoreRefused(f"{path}: another gateway holds it") from None
-    try:
-        _touch(path)
-    except OSError as fault:
-        lock.close()
-        raise StoreRefused(f"{path}: {fault.strerror}") from fault
-    return lock
+    return found.st_dev, found.st_ino
 
 
-def _touch(path: str) -> None:
-    """Make the file where there is none; one that is there keeps its mode."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+def draft_beside(path: str) -> str:
+    """Make an empty file in which the store at `path` is to be made again, and return its name.
+
+    Raises `OSError`.
+    """
+    number, name = tempfile.mkstemp(prefix="tallygate-", suffix=".backup", dir=os.path.dirname(os.path.realpath(path)))
+    os.close(number)
+    return name
+
+
+def clear_place(path: str, ours: Identity) -> None:
+    """Set aside what stands at `path` and is not the open store, whose identity is `ours`.
+
+    Raises `OSError`, and `StoreRefused` where another process holds it.
+    """
+    real = os.path.realpath(path)
+    others = [
+        suffix
+        for suffix, own, found in zip(SUFFIXES, ours, identity(path), strict=True)
+        if found is not None and found != own
+    ]
+    if "" in others and is_open_elsewhere(real):
+        raise StoreRefused(f"{path}: another gateway holds it")
+    if others:
+        log.error(
+            "what stands at %s was not put there by this gateway: set aside as %s",
+            path,
+            move_aside(real, "other", others),
+        )
+
+
+def put_in_place(draft: str | None, path: str) -> None:
+    """Put a copy of the store, now closed, at its place; where none could be made, clear that place.
+
+    Raises `OSError`.
+    """
+    real = os.path.realpath(path)
+    if draft is None:
+        move_aside(real, "damaged")
+        return
+    for suffix in SUFFIXES[1:]:
+        Path(f"{real}{suffix}").unlink(missing_ok=True)  # what it held is in the copy
+    os.replace(draft, real)
+    sync_folder(Path(real).parent)

@@ -246,7 +246,7 @@ class Disk:
     async def away(self) -> None:
         """The disk goes, with all that was entered before on it."""
         await self._recorder.audit_log.write()
-        db = self._recorder.store._db
+        db = self._recorder.store.file.db
         assert db is not None
         await db.execute("PRAGMA query_only=ON")
         with pytest.raises(StoreUnavailable):
@@ -255,8 +255,8 @@ class Disk:
     async def back(self) -> None:
         """The disk comes back, and what waited is written."""
         store = self._recorder.store
-        assert store._db is not None
-        await store._db.execute("PRAGMA query_only=OFF")
+        assert store.file.db is not None
+        await store.file.db.execute("PRAGMA query_only=OFF")
         await until(lambda: store.available)
         await self._recorder.audit_log.write()
 
@@ -313,8 +313,8 @@ async def test_entries_that_waited_are_durable_soon_though_nothing_else_is_writt
     recorder = house.runtime.persistence
     disk = Disk(house)
     await disk.away()
-    assert recorder.store._db is not None
-    await recorder.store._db.execute("PRAGMA query_only=OFF")
+    assert recorder.store.file.db is not None
+    await recorder.store.file.db.execute("PRAGMA query_only=OFF")
     await until(lambda: recorder.store.available)
     recorder.record_alive(house.runtime.clock.mono())
     await until(lambda: not recorder.audit_log._queue)

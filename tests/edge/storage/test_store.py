@@ -8,8 +8,7 @@ import logging
 import os
 import sqlite3
 import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,57 +19,8 @@ from gateway.edge.storage.schema import APPLICATION, SCHEMA
 from gateway.edge.storage.store import MEMORY, Statement, Store, StoreRefused, StoreUnavailable
 from tests.conftest import until
 from tests.edge.mounts import fill, immutable, remount, tmpfs
+from tests.edge.storage.kept import PUT, Kept, Open, names, put, rows
 from tests.wire_client import PATIENCE
-
-PUT = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
-EVERY = 0.02
-"""Seconds between attempts to recover, in these tests."""
-
-
-def put(name: str, value: object = "") -> Statement:
-    return Statement(PUT, (name, str(value)))
-
-
-class Kept:
-    """A store and the memory that it has to keep."""
-
-    def __init__(self, path: str, patience: float) -> None:
-        self.memory: dict[str, str] = {}
-        self.store = Store(path, self.everything, time.monotonic, patience=patience)
-
-    def everything(self) -> Iterator[Statement]:
-        yield Statement("DELETE FROM meta")
-        yield from (put(name, value) for name, value in self.memory.items())
-
-    def write(self, name: str, value: object = "") -> asyncio.Future[None]:
-        self.memory[name] = str(value)
-        return self.store.write([put(name, value)])
-
-    async def names(self) -> set[str]:
-        return {name for (name,) in await self.store.read("SELECT name FROM meta")}
-
-    async def recovered(self) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not self.store.available:  # noqa: ASYNC110 - an attempt has no event of its own
-                await asyncio.sleep(EVERY)
-
-
-Open = Callable[..., Awaitable[Kept]]
-
-
-@pytest.fixture
-async def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Open]:
-    """Opens a store: `kept = await opened()`; a commit waits `patience` seconds for somebody else's lock."""
-    monkeypatch.setattr(module, "RETRY", EVERY)
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def open_store(path: str | None = None, patience: float = 0.0) -> Kept:
-            kept = Kept(path or str(tmp_path / "store.db"), patience)
-            await kept.store.open()
-            stack.push_async_callback(kept.store.close)
-            return kept
-
-        yield open_store
 
 
 @contextlib.contextmanager
@@ -80,16 +30,6 @@ def locked(path: str | Path) -> Iterator[None]:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
-
-
-def rows(path: str | Path) -> dict[str, str]:
-    """What is in the file, read by somebody else."""
-    with contextlib.closing(sqlite3.connect(path)) as other:
-        return dict(other.execute("SELECT name, value FROM meta"))
-
-
-def names(folder: Path) -> set[str]:
-    return {each.name for each in folder.iterdir()}
 
 
 def commits(store: Store) -> int:
@@ -107,9 +47,9 @@ async def test_what_was_written_is_in_the_file_when_it_is_said_to_be(opened: Ope
 
 async def test_the_file_is_synced_at_every_commit(opened: Open) -> None:
     kept = await opened()
-    assert kept.store._db is not None
-    assert await store_file._value(kept.store._db, "PRAGMA synchronous") == 2
-    assert await store_file._value(kept.store._db, "PRAGMA journal_mode") == "wal"
+    assert kept.store.file.db is not None
+    assert await store_file._value(kept.store.file.db, "PRAGMA synchronous") == 2
+    assert await store_file._value(kept.store.file.db, "PRAGMA journal_mode") == "wal"
 
 
 async def test_all_who_wait_share_one_commit_and_the_next_one_gathers_meanwhile(opened: Open) -> None:
@@ -221,7 +161,7 @@ async def test_a_store_in_memory_is_like_any_other_but_leaves_nothing(opened: Op
 async def test_a_backup_is_the_file_as_it_was_committed(opened: Open, tmp_path: Path) -> None:
     kept = await opened()
     await kept.write("a")
-    db = kept.store._db
+    db = kept.store.file.db
     assert db is not None
     await db.execute("BEGIN IMMEDIATE")
     await db.execute(PUT, ("not committed", ""))
@@ -242,8 +182,8 @@ async def mid_transaction(kept: Kept, name: str) -> AsyncIterator[None]:
         go_on.wait(PATIENCE)
         return ""
 
-    assert kept.store._db is not None
-    await kept.store._db.create_function("pause", 0, pause)
+    assert kept.store.file.db is not None
+    await kept.store.file.db.create_function("pause", 0, pause)
     kept.memory[name] = ""
     committed = kept.store.write([Statement("INSERT INTO meta VALUES (?, pause())", (name,))])
     await until(begun.is_set)
@@ -271,7 +211,7 @@ async def test_in_memory_a_backup_and_a_query_take_their_turn_after_the_commit_u
     async with mid_transaction(kept, "during"):
         names = asyncio.ensure_future(kept.names())
         backup = asyncio.ensure_future(kept.store.backup(str(tmp_path / "copy.db")))
-        await until(lambda: len(kept.store._write_lock._waiters or ()) == 2)
+        await until(lambda: len(kept.store.file.write_lock._waiters or ()) == 2)
     await backup
     assert await names == {"before", "during"}
     assert rows(tmp_path / "copy.db").keys() == {"before", "during"}
