@@ -1,16 +1,18 @@
 """`tallygate backup`: copies the store of a running gateway into a file.
 
 The copy is written beside its place under another name and put there whole, so that an earlier backup is never replaced
-by half of a later one.
+by half of a later one. A store that a gateway holds is never replaced, nor what belongs to it; a pipe is written to.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import sys
 from pathlib import Path
 
 from gateway import operator_client
+from gateway.edge.files import is_regular, written_whole
+from gateway.edge.storage.store_lock import held_store
 from gateway.operator_client import Operator
 
 HELP = "Copy the store of a running gateway into a file, while it goes on. A gateway can be started on the copy."
@@ -18,6 +20,7 @@ EXAMPLES = """\
 examples:
   tallygate backup tallygate-$(date +%F).db
   tallygate backup /var/backups/tallygate.db --operator http://127.0.0.1:4311
+  tallygate backup /dev/stdout | gzip > tallygate.db.gz
 """
 
 
@@ -37,14 +40,12 @@ def run(args: argparse.Namespace) -> int:
 
 async def _backup(gateway: Operator, args: argparse.Namespace) -> str:
     target: Path = args.file
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            size = await gateway.download("/api/backup", file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    finally:
-        if os.path.exists(draft):  # noqa: ASYNC240 - nothing else runs here
-            os.unlink(draft)
-    return f"{target}: {size} bytes"
+    store = held_store(str(target))
+    if store is not None:
+        raise SystemExit(f"{target}: it belongs to the store {store}, which a gateway holds")
+    whole = is_regular(target)
+    with written_whole(target, mode=0o600, durable=True) as file:
+        size = await gateway.download("/api/backup", file)
+    # Where the copy itself goes to stdout, nothing else may.
+    print(f"{target}: {size} bytes", file=sys.stdout if whole else sys.stderr)
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -180,6 +181,38 @@ async def test_a_backup_that_fails_leaves_the_earlier_one(serve: Serve, tmp_path
     assert ended.err == "tallygate: no gateway answers at http://127.0.0.1:1: is it running?\n"
     assert (os.listdir(tmp_path), target.read_text()) == (["b.db"], "an earlier one")
     assert "No such file or directory" in await shell.failed("backup", str(tmp_path / "none" / "b.db"))
+
+
+def inodes(folder: Path) -> dict[str, int]:
+    return {each.name: each.stat().st_ino for each in folder.iterdir()}
+
+
+async def test_a_backup_does_not_replace_the_store_that_it_copies(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    shell = Shell(await serve(store__path=path))
+    before = inodes(tmp_path)
+    assert before.keys() >= {"t.db", "t.db-wal", "t.db-shm", "t.db.lock"}
+    for name in before:
+        said = await shell.failed("backup", str(tmp_path / name))
+        assert said == f"tallygate: {tmp_path / name}: it belongs to the store {path}, which a gateway holds\n"
+    assert inodes(tmp_path) == before
+
+
+async def test_a_backup_into_a_pipe_leaves_stdout_alone(serve: Serve, tmp_path: Path) -> None:
+    shell, pipe = Shell(await serve(store__path=tmp_path / "t.db")), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert await shell.failed("backup", str(pipe)) == f"tallygate: {pipe}: nobody reads from this pipe\n"
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 1 << 20)  # room for all of it
+    ended = await shell("backup", str(pipe))
+    with os.fdopen(reader, "rb") as read:
+        copy = read.read()
+    assert (ended.code, ended.out, ended.err) == (0, "", f"{pipe}: {len(copy)} bytes\n")
+    assert copy.startswith(b"SQLite format 3")
+
+
+async def test_a_backup_to_a_folder_is_one_line(serve: Serve) -> None:
+    assert await Shell(await serve()).failed("backup", ".") == "tallygate: .: Is a directory\n"
 
 
 # -- on a file ---------------------------------------------------------------------------------------------------------
