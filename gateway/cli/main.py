@@ -48,6 +48,7 @@ COMMANDS = {
     "token": ("gateway.cli.token", "make, list and revoke tokens of operators and clients"),
     "audit": ("gateway.cli.audit", "show the audit log, or verify it"),
     "backup": ("gateway.cli.backup", "copy the store of a running gateway"),
+    "restore": ("gateway.cli.restore", "put a backup in the place of a store, while no gateway runs"),
     "demo": ("gateway.cli.demo", "run a gateway with believable traffic, to see every page alive"),
     "load": ("gateway.cli.load", "put load on a gateway and compare its counts with what is held"),
 }

@@ -257,3 +257,17 @@ def put_in_place(draft: str | None, path: str) -> None:
         Path(f"{real}{suffix}").unlink(missing_ok=True)  # what it held is in the copy
     os.replace(draft, real)
     sync_folder(Path(real).parent)
+
+
+def keep_aside(draft: str, path: str) -> Path | None:
+    """Put a copy of a store in the place of the closed one at `path`, which is kept under the name that is returned.
+
+    None if there was none, or an empty one. At no instant does no store stand at `path`. Raises `OSError`.
+    """
+    aside = _free_name(path, "replaced", SUFFIXES)
+    empty = os.path.getsize(path) == 0
+    if not empty:
+        os.link(path, aside)
+    os.replace(draft, path)
+    _move(path, aside, SUFFIXES[1:])
+    return None if empty else aside
