@@ -23,7 +23,10 @@ async def get_ready(runtime: Runtime, _: web.Request) -> web.Response:
     if reason is not None:
         return web.Response(status=503, text=f"{reason}\n")
     left = runtime.registration.left()
-    return web.Response(text="ready\n" if left is None else f"ready; registration lost, service ends in {left}\n")
+    lacking = [] if left is None else [f"registration lost, service ends in {left}"]
+    if not runtime.persistence.store.available:
+        lacking.append("the store is unavailable, no lease is granted")
+    return web.Response(text="; ".join(["ready", *lacking]) + "\n")
 
 
 def _not_ready(runtime: Runtime) -> str | None:

@@ -64,7 +64,10 @@ async def test_a_join_that_cannot_be_made_durable_is_undone_and_works_again_by_i
         unavailable(await ann.ask("join", conference="weekly"), conference="weekly")
         assert await counted(house) == before
         said(await ann.ask("heartbeat", seq=3), "ack", seq=3)
+        ready = (200, "ready; the store is unavailable, no lease is granted\n")
+        assert await house.http("GET", "/readyz") == ready
     await recovered(house)
+    assert await house.http("GET", "/readyz") == (200, "ready\n")
     assert leases(tmp_path / "store.db") == held(house) == {"bob": ("temporary", None)}
     said(await ann.ask("join", conference="daily"), "joined", seats=["online", "pro"])
     assert leases(tmp_path / "store.db") == held(house)
