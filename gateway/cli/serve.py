@@ -22,6 +22,8 @@ from gateway.core.admission.snapshot import PoolView
 from gateway.edge.api.authorization import OperatorTokenRequired
 from gateway.edge.gateway import Gateway
 from gateway.edge.machine import KeyRefused
+from gateway.edge.server.limits import LINGER_TICKS
+from gateway.edge.server.ticker import TICK
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 
@@ -34,12 +36,13 @@ examples:
   tallygate serve --set listen.tcp=0 --ready-file /run/tallygate.json
 
 signals:
-  SIGTERM, Ctrl-C   send the clients away over `listen.drain`, then end; a second one ends at once
+  SIGTERM, Ctrl-C   send the clients away over `listen.drain`, then end; a second one ends at once,
+                    and so it does when the store does not answer
   SIGHUP            read the configuration again: limits and certificates change, nobody is dropped
 """
 
 HURRY = 5.0
-"""Seconds that a close may take after a second signal."""
+"""Seconds that a close may take after a second signal, or beyond the drain and the time of its commits."""
 
 log = logging.getLogger("tallygate")
 
@@ -124,10 +127,10 @@ async def _serve(gateway: Gateway, args: argparse.Namespace, before: int, files:
     return 0
 
 
-async def _before(event: asyncio.Event, task: asyncio.Task[None]) -> bool:
-    """Whether a task is done before an event comes."""
+async def _before(event: asyncio.Event, task: asyncio.Task[None], seconds: float | None = None) -> bool:
+    """Whether a task is done before an event comes, or so many seconds have passed."""
     coming = asyncio.create_task(event.wait())
-    await asyncio.wait((coming, task), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((coming, task), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     coming.cancel()
     return task.done()
 
@@ -135,9 +138,12 @@ async def _before(event: asyncio.Event, task: asyncio.Task[None]) -> bool:
 async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
     """Drain and close; after a second signal without the drain, and without the disk if that does not answer."""
     held = sum(len(listener.connections) for listener in gateway.runtime.client_listeners)
-    _say(f"draining {held} connections over {gateway.settings.listen.drain:g} s")
+    drain = gateway.settings.listen.drain
+    _say(f"draining {held} connections over {drain:g} s")
+    # A commit may be under way, and what waits behind it is another.
+    patience = drain + LINGER_TICKS * TICK + 2 * gateway.settings.store.deadline + HURRY
     closing = asyncio.create_task(gateway.close())
-    if not await _before(at_once, closing):
+    if not await _before(at_once, closing, patience):
         closing.cancel()
         await asyncio.wait({closing}, timeout=HURRY)
         last = asyncio.create_task(gateway.close(drain=0))

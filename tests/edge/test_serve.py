@@ -17,7 +17,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.cli import serve as module
 from tests.cli.program import begin, end, run
+from tests.conftest import Serve
 from tests.wire_client import PATIENCE, Wire
 
 CONFIG = """
@@ -129,6 +131,21 @@ async def test_a_second_signal_ends_the_drain_at_once(start: Start) -> None:
     assert ended.code == 0
     assert time.monotonic() - began < PATIENCE
     assert {each[-1]["reason"] for each in heard} == {"drained"}
+
+
+async def test_one_signal_is_enough_where_the_store_does_not_answer(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house = await serve(listen__drain="0s", store__deadline="10ms")
+    codes: list[int] = []
+    monkeypatch.setattr(module, "HURRY", 0.01)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    with monkeypatch.context() as hangs, contextlib.suppress(asyncio.InvalidStateError):
+        hangs.setattr(house.runtime.persistence, "close", asyncio.Event().wait)
+        async with asyncio.timeout(PATIENCE):
+            await module._close(house.gateway, asyncio.Event())
+    assert codes == [1]
+    assert capsys.readouterr().err == "tallygate: the store does not answer; ended without it\n"
 
 
 async def test_sighup_reads_the_limits_again_and_a_bad_file_keeps_the_last_good_ones(start: Start) -> None:
