@@ -187,15 +187,16 @@ async def _steps(
 ) -> AsyncIterator[tuple[Place, UsageSummary]]:
     """Use in each step, in order of time, model and pool."""
     now = runtime.now()
-    start = max(begin, await runtime.history_store.first()) // step * step
-    while start <= now.wall + HOUR:
+    following = await runtime.history_store.first(begin // step * step)
+    while following is not None and following <= now.wall + HOUR:
+        start = following // step * step
         found: dict[Place, UsageSummary] = {}
         async for piece in runtime.history_store.pieces(start, start + step, now):
             if (piece.model, piece.pool) in wanted:
                 found.setdefault(Place(start, piece.model, piece.pool), UsageSummary()).add(piece.summary)
         for place in sorted(found):
             yield place, found[place]
-        start += step
+        following = await runtime.history_store.first(start + step)  # a clock that was wrong leaves gaps of years
 
 
 async def summaries(runtime: Runtime, begin: float) -> dict[tuple[str, str], Summary]:
@@ -212,7 +213,7 @@ async def summaries(runtime: Runtime, begin: float) -> dict[tuple[str, str], Sum
 
 async def _whole(runtime: Runtime, begin: float, wanted: set[tuple[str, str]]) -> list[FiguresDocument]:
     """Use over the whole time, of each pool that is wanted."""
-    start = max(begin // HOUR * HOUR, await runtime.history_store.first())
+    start = await runtime.history_store.first(begin // HOUR * HOUR) or begin // HOUR * HOUR
     found = await summaries(runtime, begin)
     return [
         {

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 from gateway.core.counting.denials import DenialEpisode
 from gateway.core.counting.session import Instant, Key
 from gateway.core.counting.usage import HOUR, UsageInterval, UsageSummary
-from gateway.core.reporting.history import History, PoolTimeline, UsagePiece, usage_piece
+from gateway.core.reporting.history import CLOCK_STEP, History, PoolTimeline, UsagePiece, usage_piece
 from gateway.edge.storage.store import Statement, Store
 
 PRESENT_HOUR_EVERY = 60.0
@@ -31,6 +31,11 @@ HOLDS_PER_BATCH = 2000
 """Ended holds that are written at once."""
 ROWS_FORGOTTEN_AT_ONCE = 8000
 """Rows beyond the time to keep that are deleted at once."""
+STEADY = 3600.0
+"""Seconds for which the wall clock must have gone evenly before anything is forgotten by it: one that is wrong after a
+start or a step is mostly set right before that."""
+HOUR_FORGOTTEN_EVERY = 600.0
+"""Seconds between two hours that are forgotten: a clock that stays wrong costs no more at once."""
 ROWS_PER_PAGE = 1000
 """Rows of one page of a query."""
 HOURS_PER_PAGE = 200
@@ -44,13 +49,13 @@ PUT_HOUR = "INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
 PUT_HOLDS = f"""INSERT OR REPLACE INTO hold
     SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(7))} FROM json_each(?)"""  # noqa: S608 - numbers
 PUT_DENIAL = "INSERT OR REPLACE INTO denial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-FORGET_HOURS = "DELETE FROM hour WHERE start < ?"
-FORGET_DENIALS = (
-    f"DELETE FROM denial WHERE number IN (SELECT number FROM denial WHERE began < ? LIMIT {ROWS_FORGOTTEN_AT_ONCE})"  # noqa: S608 - a number
-)
+# The oldest hour that is kept is the bound of all other rows too, so that they are forgotten as slowly.
+FORGET_HOUR = f"DELETE FROM hour WHERE start < min(?, (SELECT min(start) FROM hour) + {HOUR})"  # noqa: S608 - a number
+FORGET_DENIALS = f"""DELETE FROM denial WHERE number IN
+    (SELECT number FROM denial WHERE began < min(?, (SELECT min(start) FROM hour)) LIMIT {ROWS_FORGOTTEN_AT_ONCE})"""  # noqa: S608 - a number
 FORGET_HOLDS = f"""DELETE FROM hold WHERE (model, pool, ended, key) IN
-    (SELECT model, pool, ended, key FROM hold WHERE model = ? AND pool = ? AND ended < ?
-     LIMIT {ROWS_FORGOTTEN_AT_ONCE})"""  # noqa: S608 - a number
+    (SELECT model, pool, ended, key FROM hold
+     WHERE model = ? AND pool = ? AND ended < min(?, (SELECT min(start) FROM hour)) LIMIT {ROWS_FORGOTTEN_AT_ONCE})"""  # noqa: S608 - a number
 
 R = TypeVar("R")
 Ended = tuple[str, str, float, int, float, int | None, str]
@@ -96,7 +101,12 @@ class HistoryStore:
         self._holds: list[Ended] = []
         """Holds and episodes of the batch that is not known to be durable."""
         self._hours: list[tuple[PoolTimeline, UsageInterval]] = []
-        self._aged: Iterator[Statement] = iter(())
+        self._offset = math.nan
+        """Seconds from monotonic time to the wall clock, when that was last looked at."""
+        self._steady_since = -math.inf
+        """Since when, in monotonic seconds, the wall clock has gone evenly."""
+        self._hour_forgotten = -math.inf
+        self._places: Iterator[Statement] = iter(())
         self._pools: list[tuple[str, str]] = []
 
     async def open(self) -> None:
@@ -189,33 +199,41 @@ class HistoryStore:
         )  # fmt: skip
 
     def _forgotten(self, now: Instant) -> Iterator[Statement]:
-        """Yield one deletion of rows that are too old, each time of another table or pool."""
-        aged = next(self._aged, None)
+        """Yield deletions of what is too old: of one hour where that is due, and of rows of another table or pool each
+        time.
+        """
+        offset = now.wall - now.mono
+        if not abs(offset - self._offset) <= CLOCK_STEP:
+            self._steady_since = now.mono
+        self._offset = offset
+        if now.mono - self._steady_since < STEADY:
+            return
+        before = now.wall - self._keep
+        if now.mono - self._hour_forgotten >= HOUR_FORGOTTEN_EVERY:
+            self._hour_forgotten = now.mono
+            yield Statement(FORGET_HOUR, (before - HOUR,))
+        aged = next(self._places, None)
         if aged is None:
             places = dict.fromkeys(
                 [*self._pools, *((timeline.model, timeline.name) for timeline in self.history.timelines)]
             )
-            before = now.wall - self._keep
-            self._aged = iter(
-                [
-                    Statement(FORGET_HOURS, (before - HOUR,)),
-                    Statement(FORGET_DENIALS, (before,)),
-                    *(Statement(FORGET_HOLDS, (*place, before)) for place in places),
-                ]
-            )
-            aged = next(self._aged)
+            holds = [Statement(FORGET_HOLDS, (*place, before)) for place in places]
+            self._places = iter([Statement(FORGET_DENIALS, (before,)), *holds])
+            aged = next(self._places)
         yield aged
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    async def first(self) -> float:
-        """Return the beginning of the oldest hour there is, in seconds UTC.
+    async def first(self, since: float = 0.0) -> float | None:
+        """Return the beginning of the oldest hour that starts at `since` or later, in seconds UTC; None without any.
 
         Raises `StoreUnavailable`.
         """
-        ((oldest,),) = await self._store.read("SELECT min(start) FROM hour")
-        starts: list[float] = [timeline.pool.interval.start for timeline in self.history.timelines]
-        return min(starts if oldest is None else [*starts, oldest])
+        ((oldest,),) = await self._store.read("SELECT min(start) FROM hour WHERE start >= ?", (since,))
+        starts = [
+            hour.start for timeline in self.history.timelines for hour in (*timeline.ended, timeline.pool.interval)
+        ]
+        return min((start for start in (oldest, *starts) if start is not None and start >= since), default=None)
 
     async def pieces(self, since: float, until: float, now: Instant) -> AsyncIterator[UsagePiece]:
         """Yield the pieces of hours that start from `since` to before `until`, by time, then as they were recorded.

@@ -305,10 +305,112 @@ async def test_what_is_older_than_keep_is_deleted(serve: Serve) -> None:
         await look(house)
     read = house.runtime.persistence.store.read
     ((oldest,),) = await read("SELECT min(start) FROM hour")
-    turns = 2 + POOLS  # the hours, the denials and the holds of each pool are deleted in turn, one a look
-    assert oldest >= hands.wall - (48 + 1 + turns) * HOUR
+    assert oldest >= hands.wall - (48 + 2) * HOUR
     assert await read("SELECT * FROM denial") == []
     assert await read("SELECT * FROM hold") == []
+
+
+async def rows(house: House) -> dict[str, int]:
+    """How many rows of history the store has."""
+    found = {}
+    for table in ("hour", "hold", "denial"):
+        ((found[table],),) = await house.runtime.persistence.store.read(f"SELECT count(*) FROM {table}")  # noqa: S608
+    return found
+
+
+async def with_a_past(serve: Serve, hands: Hands, **settings: Any) -> House:
+    """A gateway with 30 hours of history, a hold and a denial in each."""
+    house = await serve(clock=hands.clock(), license__epop__users=1, **settings)
+    for _ in range(30):
+        ann = await house.welcomed(account="ann")
+        await ann.ask("join", conference="a")
+        await left_out(house)
+        hands.move(90)
+        await ann.close()
+        await until(lambda: not house.runtime.state.sessions.by_number)
+        hands.move(HOUR - 90)
+        await look(house)
+    return house
+
+
+async def left_out(house: House) -> None:
+    """Somebody asks for a seat and gets none."""
+    bob = await house.welcomed(account="bob")
+    assert (await bob.ask("join", conference="b"))["type"] == "denied"
+    await bob.close()
+
+
+@pytest.mark.parametrize("ahead", [2 * HOUR, 500 * 24 * HOUR])
+async def test_a_clock_that_is_ahead_for_an_hour_deletes_no_history(ahead: float, serve: Serve) -> None:
+    hands = Hands()
+    house = await with_a_past(serve, hands, history__keep="29h")
+    for _ in range(3):
+        hands.move(HOUR)
+        await look(house)
+    before = await rows(house)
+    hands.wall += ahead
+    for _ in range(50):
+        hands.move(60)
+        await look(house)
+    hands.wall -= ahead
+    await look(house)
+    after = await rows(house)
+    assert all(after[table] >= before[table] for table in before), (before, after)
+    assert before["hour"] >= 29 * POOLS
+
+
+async def test_a_clock_that_stays_ahead_deletes_one_hour_in_ten_minutes(serve: Serve) -> None:
+    hands = Hands()
+    house = await with_a_past(serve, hands)
+    read = house.runtime.persistence.store.read
+    ((first,),) = await read("SELECT min(start) FROM hour")
+    hands.wall += 500 * 24 * HOUR
+    for _ in range(60 + 40):
+        hands.move(60)
+        await look(house)
+    assert await read("SELECT min(start) FROM hour") == [(first + 4 * HOUR,)]
+    two = first + 2 * HOUR  # the holds of each pool are deleted in turn
+    assert await read("SELECT min(ended) BETWEEN ? AND ? FROM hold WHERE model = 'epop'", (two, two + HOUR * 3)) == [
+        (1,)
+    ]
+    assert await read("SELECT min(began) BETWEEN ? AND ? FROM denial", (two, two + HOUR * 3)) == [(1,)]
+
+
+async def test_a_wrong_clock_at_the_start_deletes_no_history(serve: Serve, tmp_path: Path) -> None:
+    hands = Hands()
+    house = await with_a_past(serve, hands, store__path=tmp_path / "t.db")
+    before = await rows(house)
+    await house.gateway.close(drain=0)
+    hands.wall += 500 * 24 * HOUR
+    again = await serve(clock=hands.clock(), store__path=tmp_path / "t.db")
+    for _ in range(50):
+        hands.move(60)
+        await look(again)
+    after = await rows(again)
+    assert all(after[table] >= before[table] for table in before), (before, after)
+
+
+async def test_a_gap_of_years_is_no_longer_than_one_of_an_hour(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    hands = Hands()
+    hands.wall = 0.0
+    house = await serve(clock=hands.clock())
+    hands.move(3)
+    await look(house)
+    hands.wall = START
+    hands.move(HOUR)
+    await look(house)
+    store = house.runtime.persistence.store
+    asked: list[str] = []
+    read = store.read
+
+    async def counted(sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        asked.append(sql)
+        return await read(sql, values)
+
+    monkeypatch.setattr(store, "read", counted)
+    found = await items(house, "/api/history?model=epop&pool=concurrent")
+    assert [each["start"] for each in found] == ["1970-01-01T00:00:00Z", "2027-01-15T09:00:00Z"]
+    assert len(asked) < 10
 
 
 async def test_a_long_report_leaves_room_for_heartbeats(serve: Serve) -> None:
