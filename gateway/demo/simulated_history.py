@@ -91,7 +91,7 @@ async def write(store: Store, office: Office, settings: Settings, days: int, unt
     """
     first = until // DAY * DAY - days * DAY
     month = SimulatedHistory(office, settings, first)
-    archive = HistoryStore(month.state.history, store, settings.history.keep)
+    archive = HistoryStore(month.state.history, store, settings.history)
     await archive.open()
     month.apply(Tick())
     looked = first

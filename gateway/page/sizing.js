@@ -63,7 +63,7 @@ function poolSentence(pool, allowed, license) {
     `${name}: with `,
     enough,
     ` at most ${allowed} of ${formatCount(demands)} demands would have been refused for good. `,
-    complete ? null : "Only the latest demands were replayed: there are more than fit. ",
+    complete ? null : "Not all demands were replayed: there are more than fit. ",
     demands ? note : "Nobody asked for a seat of this pool.",
   );
 }

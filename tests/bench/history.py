@@ -22,6 +22,7 @@ import time
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
+from config.settings import HistorySettings
 from gateway.core.admission.apply import apply
 from gateway.core.admission.commands import End, Hello, Join, Tick
 from gateway.core.admission.state import State
@@ -48,7 +49,7 @@ async def write(path: str, sessions: int) -> int:
     state = State(Terms(next(iter(MODELS)), licenses), MODELS, now)
     store = Store(path, lambda: (), time.monotonic)
     await store.open()
-    archive = HistoryStore(state.history, store, 400 * 86400.0)
+    archive = HistoryStore(state.history, store, HistorySettings())
     await archive.open()
     weights = [BUSY[int(hour % 24)] * (0.15 if hour // 24 % 7 > 4 else 1) for hour in range(DAYS * 24)]
     due: list[tuple[float, int, str, str]] = []

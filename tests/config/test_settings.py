@@ -89,6 +89,8 @@ DEFAULTS = {
     "store.path": '"tallygate.db"',
     "store.deadline": '"5s"',
     "history.keep": '"400d"',
+    "history.rows_per_name": "600",
+    "history.rows_per_pool": "20000",
     "history.true_denial_window": '"60s"',
     "metrics.high_water_window": '"180s"',
     "metrics.public": "false",

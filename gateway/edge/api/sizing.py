@@ -149,7 +149,7 @@ async def _seats(
     mean = use.seat_seconds / max(use.grants, 1)
     # All stay equally long, so the order of their beginnings is that of their ends.
     away = [(began, min(began + mean, now.wall)) for began in sorted(lost)]
-    demand, complete = Demand(), True
+    demand, complete = Demand(), not runtime.history_store.holds_quota.left_out[place]
     async for page in runtime.history_store.demand(*place, begin, now):
         holds = [(began, ended) for began, ended, _ in page]
         if holds and away and away[-1][1] >= holds[-1][1]:

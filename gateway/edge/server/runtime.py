@@ -73,7 +73,7 @@ class Runtime:
         self.persistence = Persistence(
             settings.store.path, self.state, registrar, self.now, deadline=settings.store.deadline
         )
-        self.history_store = HistoryStore(self.state.history, self.persistence.store, settings.history.keep)
+        self.history_store = HistoryStore(self.state.history, self.persistence.store, settings.history)
         limits = registrar_service.limits_of(settings, registrar.interval)
         self.registrar = RegistrarService(
             registrar, self.persistence, clock.wall, limits, self.budget, self.timer_wheel

@@ -19,10 +19,12 @@ import struct
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from config.settings import HistorySettings
 from gateway.core.counting.denials import DenialEpisode
 from gateway.core.counting.session import Instant, Key
 from gateway.core.counting.usage import HOUR, UsageInterval, UsageSummary
 from gateway.core.reporting.history import CLOCK_STEP, History, PoolTimeline, UsagePiece, usage_piece
+from gateway.edge.storage.history_quota import HistoryQuota
 from gateway.edge.storage.store import Statement, Store
 
 PRESENT_HOUR_EVERY = 60.0
@@ -87,12 +89,14 @@ class DenialRow(NamedTuple):
 
 
 class HistoryStore:
-    """Writes `history` into `store`, and keeps it there for `keep` seconds."""
+    """Writes `history` into `store`, as `settings` say what is kept, and how long."""
 
-    def __init__(self, history: History, store: Store, keep: float) -> None:
+    def __init__(self, history: History, store: Store, settings: HistorySettings) -> None:
         self.history = history
+        self.holds_quota = HistoryQuota("ended seats", settings.rows_per_name, settings.rows_per_pool)
+        self._denials_quota = HistoryQuota("refusals", settings.rows_per_name, settings.rows_per_pool)
         self._store = store
-        self._keep = keep
+        self._keep = settings.keep
         self._salt = secrets.token_bytes(16)
         """Makes the numbers of keys mean nothing outside this run."""
         self._written = dict.fromkeys(range(len(history.timelines)), -math.inf)
@@ -129,8 +133,8 @@ class HistoryStore:
 
     def _write(self, now: Instant, *, everything: bool) -> None:
         self._hours = list(self._due(now, everything=everything))
-        self._holds += self._ended(everything=everything)
-        self._fixed += self._decided()
+        self._holds += self._ended(now, everything=everything)
+        self._fixed += self._decided(now)
         if not self._hours and not self._fixed and not self._holds:
             return
         hours = []
@@ -169,7 +173,7 @@ class HistoryStore:
                 if not everything:
                     return
 
-    def _ended(self, *, everything: bool) -> Iterator[Ended]:
+    def _ended(self, now: Instant, *, everything: bool) -> Iterator[Ended]:
         room: float = math.inf if everything else HOLDS_PER_BATCH - len(self._holds)
         offset = self.history.offset
         for timeline in self.history.timelines:
@@ -177,6 +181,9 @@ class HistoryStore:
             while ended and room > 0:
                 key, began, end, cause = ended.popleft()
                 room -= 1
+                who = key[-1] if isinstance(key, tuple) else key
+                if not self.holds_quota.allows(now.mono, (timeline.model, timeline.name), who):
+                    continue
                 group = self._number(key[0]) if grouped and isinstance(key, tuple) else None
                 number = self._number(key)
                 yield timeline.model, timeline.name, end + offset, number, began + offset, group, cause
@@ -184,11 +191,13 @@ class HistoryStore:
     def _number(self, key: Key) -> int:
         return hash((self._salt, key))
 
-    def _decided(self) -> Iterator[Statement]:
+    def _decided(self, now: Instant) -> Iterator[Statement]:
         for timeline in self.history.timelines:
             finished = timeline.pool.denial_tracker.finished
             while finished:
-                yield Statement(PUT_DENIAL, self._denial(timeline, finished.popleft()))
+                episode = finished.popleft()
+                if self._denials_quota.allows(now.mono, (timeline.model, timeline.name), episode.asker):
+                    yield Statement(PUT_DENIAL, self._denial(timeline, episode))
 
     def _denial(self, timeline: PoolTimeline, episode: DenialEpisode) -> DenialRow:
         kind, name = episode.asker

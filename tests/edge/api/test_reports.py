@@ -390,6 +390,44 @@ async def test_a_wrong_clock_at_the_start_deletes_no_history(serve: Serve, tmp_p
     assert all(after[table] >= before[table] for table in before), (before, after)
 
 
+async def test_one_client_leaves_so_many_ended_seats_of_an_hour_and_all_are_added_up(serve: Serve) -> None:
+    hands = Hands()
+    house = await serve(clock=hands.clock(), history__rows_per_name=5, listen__message_burst=1000)
+    ann, bob = await house.welcomed(account="ann"), await house.welcomed(account="bob")
+    for number in range(12):
+        hands.move(1)
+        await ann.ask("join", conference=f"c-{number}")
+        await ann.ask("leave", conference=f"c-{number}")
+    await bob.ask("join", conference="b")
+    await bob.ask("leave", conference="b")
+    await look(house)
+    assert len(await demand(house)) == 5 + 1
+    (whole,) = await items(house, "/api/history?model=epop&step=all")
+    assert whole["grants"] == 13
+    _, sizing = await house.http("GET", "/api/sizing")
+    (pool,) = next(each["pools"] for each in sizing["items"] if each["model"] == "epop")
+    assert not pool["complete"]
+    hands.move(HOUR)
+    await ann.ask("join", conference="later")
+    await ann.ask("leave", conference="later")
+    await look(house)
+    assert len(await demand(house)) == 5 + 2
+
+
+async def test_names_that_are_made_up_leave_so_many_refusals_of_an_hour_and_all_are_counted(serve: Serve) -> None:
+    hands = Hands()
+    house = await serve(clock=hands.clock(), license__epop__users=0, history__rows_per_pool=5)
+    for number in range(12):
+        wire = await house.welcomed(account=f"made-up-{number}")
+        await wire.ask("join", conference="c")
+        await wire.close()
+    hands.move(90)
+    await look(house)
+    assert len(await items(house, "/api/denials")) == 5
+    (whole,) = await items(house, "/api/history?model=epop&step=all")
+    assert (whole["denied"], whole["true_denials"]) == (12, 12)
+
+
 async def test_a_gap_of_years_is_no_longer_than_one_of_an_hour(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     hands = Hands()
     hands.wall = 0.0
