@@ -27,6 +27,7 @@ from gateway.edge.storage import rows
 from gateway.edge.storage.audit_log import COMMAND, AuditLog
 from gateway.edge.storage.schema import APPLICATION
 from gateway.edge.storage.store import Store, StoreRefused
+from gateway.edge.storage.store_lock import is_held
 from gateway.licensing import OFFERS
 
 
@@ -164,6 +165,8 @@ async def offline_store(path: Path, *, new: bool = True) -> AsyncIterator[Offlin
 
 def _ours(path: Path, *, new: bool) -> None:
     """Refuse a file that is no store: a gateway would set it aside and make a new one, a command must not."""
+    if is_held(str(path)):  # under another name than this it would look empty
+        raise StoreRefused(f"{path}: another gateway holds it")
     if not path.exists() or not path.stat().st_size:
         if new:
             return

@@ -102,6 +102,8 @@ class StoreConnections:
         """
         if self.db is None:
             raise StoreUnavailable("the store is closed")
+        if not statements:
+            return
         async with self.write_lock:
             await _transaction(self.db, statements)
         await self.look()
@@ -182,8 +184,6 @@ class StoreConnections:
 
 async def _transaction(db: aiosqlite.Connection, statements: Sequence[Statement]) -> None:
     """All statements or none; runs of the same statement with other values go to the library in one call."""
-    if not statements:
-        return
     try:
         await db.execute("BEGIN IMMEDIATE")
         for sql, run in itertools.groupby(statements, key=lambda statement: statement.sql):
