@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 
 import aiosqlite
 
-from gateway.edge.storage.store_file import clear_place, draft_beside, identity, open_store, put_in_place
+from gateway.edge.storage.store_file import clear_place, draft_beside, identity, open_store, put_in_place, taken
 from gateway.edge.storage.store_lock import MEMORY, StoreLock
 
 DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -51,7 +52,7 @@ class StoreConnections:
     """
 
     def __init__(self, path: str, patience: float) -> None:
-        self.path = path
+        self.path = path if path == MEMORY else os.path.abspath(path)  # wherever the process goes, it stays there
         self.db: aiosqlite.Connection | None = None
         self.write_lock = asyncio.Lock()
         """Held from BEGIN to COMMIT."""
@@ -62,13 +63,23 @@ class StoreConnections:
         self._lock: StoreLock | None = None
         self._identity = identity(MEMORY)
 
+    def hold(self) -> StoreLock:
+        """Keep the file from every other process until it is closed, without opening it yet.
+
+        Raises `StoreRefused`.
+        """
+        if self._lock is None:
+            self._lock = taken(self.path)
+        return self._lock
+
     async def open(self) -> None:
         """Open the file, make it or bring its schema up to date.
 
         Raises `StoreRefused`.
         """
         try:
-            self.db, self._lock = await open_store(self.path, self._patience)
+            lock = await asyncio.to_thread(self.hold)
+            self.db, self._lock = await open_store(self.path, self._patience, lock)
             self._reader = await self._reading(self.db)
             self._identity = identity(self.path)
         except BaseException:

@@ -6,7 +6,6 @@ be read by its owner only: it holds keys.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import logging
@@ -49,13 +48,26 @@ class StoreFile(NamedTuple):
     lock: StoreLock
 
 
-async def open_store(path: str, patience: float) -> StoreFile:
-    """Open the store at `path`; a file that is no store is set aside, and a new one made.
+def taken(path: str) -> StoreLock:
+    """Hold the store at `path`, and have nothing beside it that belongs to another file.
 
-    `patience` is how long it waits for somebody else's lock, in seconds. Raises `StoreRefused`.
+    Raises `StoreRefused`.
+    """
+    lock = hold(path)
+    try:
+        part_from_other_journals(_real(path))
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+async def open_store(path: str, patience: float, lock: StoreLock) -> StoreFile:
+    """Open the store at `path`, which was `taken`; a file that is no store is set aside, and a new one made.
+
+    `patience` is how long it waits for somebody else's lock, in seconds. Raises `StoreRefused`, and gives up the lock.
     """
     path = _real(path)
-    lock = await asyncio.to_thread(_taken, path)
     aside = _free_name(path)
     with contextlib.suppress(OSError):  # mostly there is none; the library deletes that of a file it cannot read
         os.link(f"{path}-wal", f"{aside}-wal")
@@ -78,20 +90,6 @@ async def open_store(path: str, patience: float) -> StoreFile:
 
 def _real(path: str) -> str:
     return path if path == MEMORY else os.path.realpath(path)
-
-
-def _taken(path: str) -> StoreLock:
-    """Hold the store at `path`, and have nothing beside it that belongs to another.
-
-    Raises `StoreRefused`.
-    """
-    lock = hold(path)
-    try:
-        part_from_other_journals(path)
-    except BaseException:
-        lock.close()
-        raise
-    return lock
 
 
 async def _opened(path: str, patience: float) -> aiosqlite.Connection:

@@ -228,6 +228,29 @@ async def test_a_store_behind_a_link_is_made_again_where_it_was(place: Path, ope
     assert rows(place) == {"a": ""}
 
 
+async def test_a_path_that_is_relative_means_the_same_file_wherever_the_process_goes(
+    place: Path, opened: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(place.parent)
+    kept = await opened("store.db")
+    await kept.write("a")
+    monkeypatch.chdir(tmp_path)
+    await kept.store.file.look()
+    await kept.write("b")
+    assert rows(place) == {"a": "", "b": ""}
+
+
+async def test_a_store_that_is_held_can_be_opened_later_by_who_holds_it(place: Path) -> None:
+    kept = Kept(str(place), 0.0)
+    kept.store.hold()
+    with pytest.raises(StoreRefused, match="another gateway holds it"):
+        Kept(str(place), 0.0).store.hold()
+    await kept.store.open()
+    await kept.write("a")
+    await kept.store.close()
+    assert rows(place) == {"a": ""}
+
+
 async def test_a_store_in_memory_has_no_place(opened: Open) -> None:
     kept = await opened(MEMORY)
     await kept.store.file.look()
