@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from gateway import operator_client
+from gateway.cli.options import refuse_store
 from gateway.edge.files import is_regular, written_whole
-from gateway.edge.storage.store_lock import held_store
 from gateway.operator_client import Operator
 
 HELP = "Copy the store of a running gateway into a file, while it goes on. A gateway can be started on the copy."
@@ -40,9 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _backup(gateway: Operator, args: argparse.Namespace) -> str:
     target: Path = args.file
-    store = held_store(str(target))
-    if store is not None:
-        raise SystemExit(f"{target}: it belongs to the store {store}, which a gateway holds")
+    refuse_store(target)
     whole = is_regular(target)
     with written_whole(target, mode=0o600, durable=True) as file:
         size = await gateway.download("/api/backup", file)

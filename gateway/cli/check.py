@@ -18,7 +18,8 @@ from config.loader import ConfigError
 from config.rules import ConfigFault, warnings
 from config.settings import Settings
 from config.values import quote
-from gateway.cli.options import config_options, settings_from
+from gateway.cli.options import config_options, refuse_store, settings_from
+from gateway.edge.files import written_whole
 from gateway.edge.server.listening_sockets import listening_sockets
 
 HELP = "Says whether a configuration is good: every fault at once, the settings, file limit and ports."
@@ -96,8 +97,10 @@ def _write_defaults(file: str) -> int:
     if file == STDOUT:
         print(document(), end="")
         return 0
+    refuse_store(Path(file))
     try:
-        Path(file).write_text(document(), encoding="utf-8")
+        with written_whole(Path(file)) as target:
+            target.write(document().encode())
     except OSError as error:
         print(f"{file}: cannot be written: {error.strerror}", file=sys.stderr)
         return 1

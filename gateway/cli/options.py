@@ -7,6 +7,7 @@ from pathlib import Path
 
 from config.loader import load
 from config.settings import Settings
+from gateway.edge.storage.store_lock import belongs, held_store
 
 
 def config_options(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,13 @@ def config_options(parser: argparse.ArgumentParser) -> None:
 def set_option(parser: argparse.ArgumentParser, help: str) -> None:
     """Adds `--set`, which may be given several times; `args.set` is a list of `KEY=VALUE`."""
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=help)
+
+
+def refuse_store(path: Path, own: str | None = None) -> None:
+    """End the command where a file that is to be written belongs to a store: `own`, or one that a gateway holds."""
+    store = own if own is not None and belongs(str(path), own) else held_store(str(path))
+    if store is not None:
+        raise SystemExit(f"{path}: it belongs to the store {store} of a gateway")
 
 
 def settings_from(args: argparse.Namespace) -> Settings:

@@ -17,7 +17,7 @@ from typing import Any
 from config.loader import ConfigError
 from config.rules import warnings
 from config.settings import Settings
-from gateway.cli.options import config_options, settings_from
+from gateway.cli.options import config_options, refuse_store, settings_from
 from gateway.core.admission.snapshot import PoolView
 from gateway.edge.api.authorization import OperatorTokenRequired
 from gateway.edge.gateway import Gateway
@@ -68,6 +68,8 @@ def run(args: argparse.Namespace, *, clients: bool = True) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
+    if args.ready_file is not None:
+        refuse_store(args.ready_file, settings.store.path)
     before, files = raise_file_limit()
     with asyncio.Runner(loop_factory=fast_loop()) as runner:
         return runner.run(_serve(_gateway(settings, args, files, clients=clients), args, before, files))

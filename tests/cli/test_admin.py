@@ -194,7 +194,7 @@ async def test_a_backup_does_not_replace_the_store_that_it_copies(serve: Serve, 
     assert before.keys() >= {"t.db", "t.db-wal", "t.db-shm", "t.db.lock"}
     for name in before:
         said = await shell.failed("backup", str(tmp_path / name))
-        assert said == f"tallygate: {tmp_path / name}: it belongs to the store {path}, which a gateway holds\n"
+        assert said == f"tallygate: {tmp_path / name}: it belongs to the store {path} of a gateway\n"
     assert inodes(tmp_path) == before
 
 

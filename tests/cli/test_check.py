@@ -11,6 +11,8 @@ import pytest
 
 from config.keys import KEYS, document
 from gateway.cli import check
+from gateway.cli.main import main
+from tests.edge.storage.test_store_lock import held_elsewhere
 
 ANY_PORTS = ("--set", "listen.tcp=0", "--set", "listen.websocket=0", "--set", "listen.operator=0")
 
@@ -136,3 +138,13 @@ def test_a_key_file_holds_64_hex_digits(
     assert run(*ANY_PORTS, "--set", "registration.key_file=demo.key") == (0 if good else 1)
     said = 'registration.key_file: "demo.key" holds no key: a key is 64 hex digits\n'
     assert capsys.readouterr().err == ("" if good else said)
+
+
+def test_the_defaults_are_not_written_over_a_store_that_a_gateway_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with held_elsewhere(tmp_path / "t.db"):
+        assert main(["check", "--write-defaults", str(tmp_path / "t.db")]) == 1
+    path = tmp_path / "t.db"
+    assert capsys.readouterr().err == f"tallygate: {path}: it belongs to the store {path} of a gateway\n"
+    assert (tmp_path / "t.db").read_bytes() == b""

@@ -209,6 +209,17 @@ async def test_a_port_in_use_is_one_clear_line_and_code_one() -> None:
             assert ended.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["t.db", "t.db-wal", "t.db.lock"])
+async def test_a_ready_file_does_not_take_the_place_of_the_store(name: str, tmp_path: Path) -> None:
+    path, ready = tmp_path / "t.db", tmp_path / name
+    ready.write_bytes(b"as it was")
+    ended = await run("serve", "--set", f"store.path={path}", "--ready-file", str(ready))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == f"tallygate: {ready}: it belongs to the store {path} of a gateway\n"
+    assert ready.read_bytes() == b"as it was"
+    assert os.listdir(tmp_path) == [name]
+
+
 async def test_a_bad_setting_is_said_and_nothing_starts() -> None:
     ended = await run("serve", "--set", "listen.tpc=1")
     assert (ended.code, ended.out) == (1, "")

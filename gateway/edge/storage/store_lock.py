@@ -87,6 +87,14 @@ def held_store(path: str) -> str | None:
     return None
 
 
+def belongs(path: str, store: str) -> bool:
+    """Return whether the file at `path` is the store at `store`, or one that belongs to it; nothing is opened."""
+    own = [f"{os.path.realpath(store)}{suffix}" for suffix in OWN_SUFFIXES]
+    return os.path.realpath(path) in own or any(
+        os.path.exists(path) and os.path.exists(each) and os.path.samefile(path, each) for each in own
+    )
+
+
 def lock_file(path: str) -> Path:
     """Return the lock file of the store at `path`."""
     return Path(f"{os.path.realpath(path)}.lock")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.edge.storage.store_lock import MEMORY, StoreRefused, held_store, hold
+from gateway.edge.storage.store_lock import MEMORY, StoreRefused, belongs, held_store, hold
 
 HOLD = """
 import sys
@@ -81,6 +81,18 @@ def test_what_belongs_to_a_store_that_is_held_is_known(tmp_path: Path) -> None:
         for name in ("other.db", "t.db-old", "", "no/t.db"):
             assert held_store(str(tmp_path / name)) is None, name
     assert [held_store(str(tmp_path / name)) for name in names] == [None] * 5
+
+
+def test_what_belongs_to_a_store_is_known_without_opening_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    assert belongs(str(path), str(path))
+    path.touch()
+    os.link(path, tmp_path / "second.db")
+    (tmp_path / "link").symlink_to("t.db-wal")
+    for name in ("t.db", "t.db-wal", "t.db-shm", "t.db-journal", "t.db.lock", "second.db", "link"):
+        assert belongs(str(tmp_path / name), str(path)), name
+    for name in ("other.db", "t.db-old", ""):
+        assert not belongs(str(tmp_path / name), str(path)), name
 
 
 def test_a_pipe_is_not_asked_whether_it_is_a_store(tmp_path: Path) -> None:
