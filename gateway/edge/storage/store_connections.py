@@ -1,8 +1,8 @@
 """The connections to the file of a store: one that writes and one that reads, and whether the file is still in place.
 
-The library goes on writing into a file that was deleted, moved or replaced, and says nothing. So it is seen after each
-transaction whether the file and its journal still stand where they were opened. If not, the file can be made again from
-what only the open connections still read; what stands in its place meanwhile is set aside.
+The library goes on writing into a file that was deleted, moved or replaced, and says nothing. So it is seen after a
+transaction, and where there is none for a while, whether the file and its journal still stand where they were opened.
+If not, the file can be made again from what only the open connections still read; what stands there is set aside.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from gateway.edge.storage.store_lock import MEMORY, StoreLock
 
 DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 """What the library says of a file that does not hold what it should."""
+LOOKS_APART = 0.05
+"""Seconds between two looks at the file, at least: transactions that follow each other quickly share one."""
 UNREADABLE = (*DAMAGE, sqlite3.SQLITE_IOERR)
 """What it says of a file of which no copy will ever be made."""
 
@@ -62,6 +65,7 @@ class StoreConnections:
         self._reader: aiosqlite.Connection | None = None
         self._lock: StoreLock | None = None
         self._identity = identity(MEMORY)
+        self._looked = -math.inf
 
     def hold(self) -> StoreLock:
         """Keep the file from every other process until it is closed, without opening it yet.
@@ -107,7 +111,7 @@ class StoreConnections:
             self._lock = None
 
     async def write(self, statements: Sequence[Statement]) -> None:
-        """Write all statements or none, durably, into the file that stands in its place.
+        """Write all statements or none, durably, into the file that stands in its place (or did `LOOKS_APART` before).
 
         Raises `sqlite3.Error`, `OSError` or `StoreUnavailable`.
         """
@@ -117,13 +121,15 @@ class StoreConnections:
             return
         async with self.write_lock:
             await _transaction(self.db, statements)
-        await self.look()
+        if asyncio.get_running_loop().time() - self._looked >= LOOKS_APART:
+            await self.look()
 
     async def look(self) -> None:
         """See whether the file stands where it was opened; a thread does it, which a disk may keep waiting.
 
         Raises `FileNotFoundError` if it does not, `OSError` if that cannot be seen.
         """
+        self._looked = asyncio.get_running_loop().time()
         if await asyncio.to_thread(identity, self.path) != self._identity:
             raise FileNotFoundError(f"{self.path} or its journal was taken away or replaced")
 

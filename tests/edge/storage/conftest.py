@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.edge.storage import store as module
+from gateway.edge.storage import store_connections
 from tests.edge.storage.kept import EVERY, Kept, Open
 
 
@@ -17,6 +18,7 @@ async def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     """Opens a store: `kept = await opened()`; a commit waits `patience` seconds for somebody else's lock."""
     monkeypatch.setattr(module, "RETRY", EVERY)
     monkeypatch.setattr(module, "LOOK_EVERY", EVERY)
+    monkeypatch.setattr(store_connections, "LOOKS_APART", 0.0)
     async with contextlib.AsyncExitStack() as stack:
 
         async def open_store(path: str | None = None, patience: float = 0.0) -> Kept:

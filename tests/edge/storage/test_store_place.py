@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from gateway.edge.storage import store as module
+from gateway.edge.storage import store_connections
 from gateway.edge.storage.store import MEMORY, StoreRefused, StoreUnavailable
+from gateway.edge.storage.store_file import Identity
 from tests.conftest import until
 from tests.edge.mounts import tmpfs
 from tests.edge.storage.kept import Kept, Open, names, put, rows
@@ -249,6 +251,25 @@ async def test_a_store_that_is_held_can_be_opened_later_by_who_holds_it(place: P
     await kept.write("a")
     await kept.store.close()
     assert rows(place) == {"a": ""}
+
+
+async def test_transactions_that_follow_each_other_share_a_look(
+    place: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 60.0)
+    monkeypatch.setattr(store_connections, "LOOKS_APART", 60.0)
+    kept = await opened(str(place))
+    looks: list[str] = []
+    found = kept.store.file._identity
+
+    def look(path: str) -> Identity:
+        looks.append(path)
+        return found
+
+    monkeypatch.setattr(store_connections, "identity", look)
+    for number in range(5):
+        await kept.write(str(number))
+    assert looks == [str(place)]
 
 
 async def test_a_store_in_memory_has_no_place(opened: Open) -> None:
