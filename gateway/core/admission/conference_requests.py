@@ -39,7 +39,7 @@ def join(state: State, command: Join, now: Instant) -> Decision:
         conference = state.conferences.create(id, declaration)
     elif session in conference.members:
         return refuse(state, "join", Refusal("already_member"), id)
-    withdraw = withdrawal(state, "join", session, conference)
+    withdraw = withdrawal(state, "join", session, conference, host=command.host)
     refusal = _enter(state, conference, session, host=command.host, now=now)
     if refusal is not None:
         return refuse(state, "join", with_retry(state, refusal, now), id, asker=session, now=now)

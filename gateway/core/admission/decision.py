@@ -50,8 +50,8 @@ class Withdraw(NamedTuple):
 
     `conference_number` tells a conference from others of its name. `asleep` are the sessions that the decision woke,
     `waiting` those (with whether they joined as host) that waited before a `start`, `denied` those of them that it
-    denied; `hosted`, `implied_host` and `had_implied_host` are what was known of the conference's host,
-    `access`, `mode` and `server` what a conference was that a `start` left empty.
+    denied. `host` says whether the asker joined as host; `hosted`, `implied_host` and `had_implied_host` are what was
+    known of the conference's host, `access`, `mode` and `server` what a conference was that a `start` left empty.
     """
 
     request: str
@@ -61,6 +61,7 @@ class Withdraw(NamedTuple):
     asleep: tuple[int, ...] = ()
     waiting: tuple[tuple[int, bool], ...] = ()
     denied: tuple[int, ...] = ()
+    host: bool = False
     hosted: bool = False
     implied_host: int | None = None
     had_implied_host: bool = False

@@ -15,8 +15,13 @@ from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import Conference, Instant, Session
 
 
-def withdrawal(state: State, request: str, session: Session, conference: Conference | None) -> Withdraw | None:
-    """Return the command that undoes what is about to be decided; None where the primary model leases nothing."""
+def withdrawal(
+    state: State, request: str, session: Session, conference: Conference | None, *, host: bool = False
+) -> Withdraw | None:
+    """Return the command that undoes what is about to be decided; None where the primary model leases nothing.
+
+    `host` says whether a `join` is that of a host.
+    """
     if not state.primary_leases:
         return None
     if conference is None:
@@ -30,6 +35,7 @@ def withdrawal(state: State, request: str, session: Session, conference: Confere
         conference.number or state.numbers.conferences.last + 1,
         asleep=tuple([each.number for each in members if not each.awake]),
         waiting=tuple([(each.number, host) for each, host in waiting.items()]),
+        host=host,
         hosted=conference.hosted,
         implied_host=conference.implied_host.number if conference.implied_host is not None else None,
         had_implied_host=conference.had_implied_host,
@@ -93,7 +99,8 @@ def _put_back(state: State, command: Withdraw, now: Instant) -> dict[Session, No
         touched = _wait_again(state, command, conference, now)
     elif asker is not None and asker in conference.members:
         state.conferences.leave(conference, asker)
-    conference.hosted = command.hosted or any(conference.members.values())
+    if command.host or command.request == "start":  # else it changed nothing about it, and members may be many
+        conference.hosted = command.hosted or any(conference.members.values())
     host = sessions.get(command.implied_host or 0)
     if conference.implied_host is None and host is not None and host in conference.members and not conference.hosted:
         conference.implied_host = host

@@ -457,6 +457,42 @@ def test_withdrawing_many_joins_into_one_conference_touches_each_session_once(
     assert seen(house) == before
 
 
+@pytest.mark.parametrize("hosts", [0, 3])
+def test_withdrawing_many_joins_asks_the_other_members_for_a_host_once_at_most(
+    hosts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = CoreHarness(trueconf(TrueConf(pro=1000, online=1000)), nefsis_named(NefsisNamed(participants=1000)))
+    decisions = [house.decide_join(house.hello(f"user-{number}")) for number in range(100)]
+    decisions += [house.decide_join(house.hello(f"host-{number}"), host=True) for number in range(hosts)]
+    conference = house.state.conferences.by_id["room"]
+    asked = 0
+
+    class Members(dict[Session, bool]):
+        def values(self) -> Any:
+            nonlocal asked
+            asked += 1
+            return super().values()
+
+    monkeypatch.setattr(conference, "members", Members(conference.members))
+    for decision in reversed(decisions):
+        assert conference.hosted is any(conference.members[each] for each in conference.members)
+        house.withdraw(decision)
+    assert not house.state.conferences.by_id
+    assert asked == min(hosts, 1)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_host_whose_join_is_undone_has_not_hosted_though_it_is_gone(*, gone: bool) -> None:
+    house = CoreHarness(trueconf(TrueConf()), nefsis_named(NefsisNamed()))
+    ann, bob = house.hello("ann"), house.hello("bob")
+    house.joined(ann)
+    decision = house.decide_join(bob, host=True)
+    if gone:
+        house.end(bob)
+    house.withdraw(decision)
+    assert house.state.conferences.by_id["room"].hosted is False
+
+
 @pytest.mark.parametrize("joins", [10, 160])
 def test_what_is_noted_of_a_join_does_not_grow_with_its_conference(joins: int) -> None:
     house = CoreHarness(trueconf(TrueConf(pro=1000, online=1000)))
