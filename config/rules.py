@@ -18,6 +18,8 @@ from gateway.licensing.model_info import ModelInfo, TermsRule
 
 LONGEST_GRACE = 12 * 3600.0
 """Seconds that a license which needs the connection goes on without it (COUNTING.md, Registration)."""
+LONGEST_ID, REST_OF_WELCOME = 128 + 3, 1024
+"""Bytes that a conference takes in the `welcome` of a resume at most, and the rest of it (PROTOCOL.md, Limits)."""
 
 
 class ConfigFault(NamedTuple):
@@ -117,7 +119,7 @@ RULES: tuple[SettingsRule, ...] = (
 
 def warnings(settings: Settings) -> list[ConfigFault]:
     """Return what is allowed, and probably not what was meant."""
-    return [*_unregistered(settings), *_readable(settings), *_believed(settings)]
+    return [*_unregistered(settings), *_readable(settings), *_believed(settings), *_resumed(settings)]
 
 
 def _unregistered(settings: Settings) -> Iterator[ConfigFault]:
@@ -133,6 +135,13 @@ def _believed(settings: Settings) -> Iterator[ConfigFault]:
     if settings.listen.proxy_protocol_from and accounts.mode != "token" and not accounts.trust_claims:
         reason = "brings clients from elsewhere, and whatever account they claim is believed: see accounts.mode"
         yield ConfigFault("listen.proxy_protocol_from", reason)
+
+
+def _resumed(settings: Settings) -> Iterator[ConfigFault]:
+    welcome = settings.conferences.max_per_session * LONGEST_ID + REST_OF_WELCOME
+    if welcome > settings.listen.outbound_limit:
+        reason = f"a client that resumes is told all of them, up to {welcome} bytes: more than listen.outbound_limit"
+        yield ConfigFault("conferences.max_per_session", reason)
 
 
 def _readable(settings: Settings) -> Iterator[ConfigFault]:

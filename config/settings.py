@@ -170,6 +170,12 @@ class LicenseSettings:
     overdraft: Count = setting(
         0, live=True, help="Seats granted above each limit of the enforced model, reported apart."
     )
+    shadow_leases: Positive = setting(
+        10_000,
+        live=True,
+        help="Seats of each pool that a model in shadow, or one that is not enforced, keeps for accounts and devices "
+        "that are not connected; beyond, a seat ends with its session.",
+    )
     on_duplicate: Literal["takeover", "reject", "allow"] = setting(
         "takeover",
         help="A second connection of the same account and device replaces the first, is refused, or is let in "
@@ -185,10 +191,13 @@ class LicenseSettings:
 
 @dataclass(frozen=True, slots=True)
 class ConferenceSettings:
-    """Settings of `[conferences]`: who may make a conference."""
+    """Settings of `[conferences]`: who may make a conference, and be in how many."""
 
     declared_only: bool = setting(
         False, live=True, help="Whether only conferences that the operator port declared may be joined."
+    )
+    max_per_session: Positive = setting(
+        100, live=True, help="Conferences that one session may be a member of, or wait in, at once."
     )
 
 

@@ -31,6 +31,7 @@ REFUSALS = (
     "not_allowed",
     "no_such_conference",
     "conference_full",
+    "conference_limit",
     "bad_credential",
     "account_unknown",
     "duplicate",

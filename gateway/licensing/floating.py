@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.core.counting.license_model import CONNECTION_ENDS, LicenseModel, PoolTerms
+from gateway.core.counting.license_model import CONNECTION_ENDS, FORGOTTEN, LicenseModel, PoolTerms
 from gateway.core.counting.session import Key, Seat, Session
 from gateway.core.setting_kinds import Count, Seconds, setting
 from gateway.licensing.model_info import ModelInfo, PoolInfo, TermsRule
@@ -34,7 +34,7 @@ def floating(terms: Floating) -> LicenseModel:
         return (("seats", _key(terms.key, session)),)
 
     reserve = tuple(_reserved(terms.key, text) for text in terms.reserve)
-    causes = (*CONNECTION_ENDS, "redistributed") if reserve else CONNECTION_ENDS
+    causes = (*CONNECTION_ENDS, *(["redistributed"] if reserve else ()), *([FORGOTTEN] if terms.linger else ()))
     pool = PoolTerms("seats", terms.limit or None, causes, linger=terms.linger, reserve=reserve)
     return LicenseModel("floating", pools=(pool,), seats=seats)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.loader import ConfigError, ConfigFault, load
+from config.rules import warnings
 from config.settings import Settings
 from gateway.licensing import MODELS
 
@@ -233,6 +234,14 @@ def test_overrides_are_read_by_the_type_of_their_key() -> None:
 )
 def test_a_bad_override_is_refused_with_its_reason(override: str, fault: str) -> None:
     assert faults(None, override) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("most", "outbound", "warned"), [(100, 65536, False), (492, 65536, False), (493, 65536, True), (100, 1024, True)]
+)
+def test_a_welcome_that_no_client_could_read_is_warned_of(most: int, outbound: int, *, warned: bool) -> None:
+    settings = load(None, [f"conferences.max_per_session={most}", f"listen.outbound_limit={outbound}"])
+    assert [each.key for each in warnings(settings)] == (["conferences.max_per_session"] if warned else [])
 
 
 def test_a_fault_knows_its_key_reason_and_what_was_meant() -> None:

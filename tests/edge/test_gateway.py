@@ -67,6 +67,17 @@ async def test_limits_change_without_dropping_anybody(serve: Serve) -> None:
     assert (await (await house.connect()).hear())["reason"] == "too_many_connections"
 
 
+async def test_how_much_one_client_may_take_changes_without_dropping_anybody(serve: Serve) -> None:
+    house = await serve(license__model="epop")
+    wire = await house.welcomed(account="ann")
+    assert (await wire.ask("join", conference="a"))["type"] == "joined"
+    changed = house.gateway.reload(settings_of(conferences__max_per_session=1, license__shadow_leases=1))
+    assert {"conferences.max_per_session", "license.shadow_leases"} <= set(changed.live)
+    denied = await wire.ask("join", conference="b")
+    assert (denied["reason"], denied["used"], denied["limit"]) == ("conference_limit", 1, 1)
+    assert house.runtime.state.ledger_of("trueconf").leases.kept == 1
+
+
 async def test_the_limit_of_an_address_may_be_switched_on_while_its_connections_are_open(serve: Serve) -> None:
     house = await serve()
     first = await house.welcomed()

@@ -55,6 +55,18 @@ async def test_a_call_may_be_scheduled_for_two(model: str, serve: Serve) -> None
     said(await bob.hear(), "joined")
 
 
+@MODELS
+async def test_a_session_is_in_so_many_conferences_and_in_another_when_it_left_one(model: str, serve: Serve) -> None:
+    house = await serve(license__model=model, conferences__max_per_session=2)
+    ann = await house.welcomed("websocket", account="ann", device="pc")
+    said(await ann.ask("join", conference="a", host=True), "joined")
+    said(await ann.ask("join", conference="b", scheduled=True), "waiting")
+    denied(await ann.ask("join", conference="c", scheduled=True), "conference_limit", conference="c", used=2, limit=2)
+    assert set(await conferences(house)) == {"a", "b"}
+    said(await ann.ask("leave", conference="a"), "left")
+    said(await ann.ask("join", conference="c", scheduled=True), "waiting")
+
+
 async def test_only_the_join_that_creates_a_conference_decides_what_it_is(serve: Serve) -> None:
     house = await serve()
     first, second = await house.welcomed(), await house.welcomed()

@@ -107,7 +107,7 @@ def end_conference(state: State, command: EndConference, now: Instant) -> Decisi
     decision.audit.append(AuditNote("conference.ended", command.conference))
     for member in list(conference.members) if conference is not None else ():
         if conference is not None:
-            remove_member(state, member, conference, "conference_ended", decision, now)
+            remove_member(state, member, (conference,), "conference_ended", decision, now)
     return finish_removals(state, decision)
 
 

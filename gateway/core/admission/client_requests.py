@@ -57,8 +57,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
     state.numbers.sessions.take()
     decision = Decision(session=session.number)
     if old is not None:
-        for conference in old.conferences:
-            state.conferences.leave(conference, old)
+        state.conferences.leave_all(old.conferences, old)
         state.sessions.remove(old)
         state.resumable.pop(old.number, None)
         decision.closings.append((old.number, "replaced"))
@@ -178,6 +177,9 @@ def request_pro(state: State, command: RequestPro, now: Instant) -> Decision:
         refusal = primary.leases.refusal_if_full(pool, account)
         if refusal is not None and is_enforced(state, refusal, session, now):
             return refuse(state, "request_pro", with_retry(state, refusal, now), asker=session, now=now)
+        held = primary.pools[pool]
+        if account not in held.leases and not primary.leases.may_keep(held.unused_leases):
+            return refuse(state, "request_pro", Refusal("not_allowed"))
         expires = primary.leases.grant(pool, account, now).expires
     answer: Message = {"type": "granted", "pool": pool, "expires": utc(expires)}
     return finish(state, Decision(answer, withdraw=withdraw, session=session.number), session)

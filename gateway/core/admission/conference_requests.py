@@ -39,6 +39,9 @@ def join(state: State, command: Join, now: Instant) -> Decision:
         conference = state.conferences.create(id, declaration)
     elif session in conference.members:
         return refuse(state, "join", Refusal("already_member"), id)
+    memberships, most = len(session.conferences), state.terms.max_memberships
+    if memberships >= most:
+        return refuse(state, "join", Refusal("conference_limit", "", memberships, most), id)
     withdraw = withdrawal(state, "join", session, conference, host=command.host)
     refusal = _enter(state, conference, session, host=command.host, now=now)
     if refusal is not None:

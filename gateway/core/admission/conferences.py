@@ -6,6 +6,7 @@ removed. A refused join leaves no trace: `create` makes up a conference, and onl
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from gateway.core.counting.numbers import NumberSequence
@@ -63,14 +64,25 @@ class Conferences:
 
     def leave(self, conference: Conference, session: Session) -> None:
         """Let `session` be no member any more; an empty conference ends."""
+        others = len(session.conferences) > 1
+        session.conferences = tuple(each for each in session.conferences if each is not conference) if others else ()
+        self._update_views(session)
+        self._remove(conference, session)
+
+    def leave_all(self, left: Collection[Conference], session: Session) -> None:
+        """Let `session` be no member of any conference in `left` any more, at the price of one look at each."""
+        others = set(session.conferences).difference(left)
+        session.conferences = tuple(each for each in session.conferences if each in others) if others else ()
+        self._update_views(session)
+        for conference in left:
+            self._remove(conference, session)
+
+    def _remove(self, conference: Conference, session: Session) -> None:
         del conference.members[session]
         if conference.implied_host is session:
             conference.implied_host = None
         if conference.released_hosts:
             conference.released_hosts = tuple(each for each in conference.released_hosts if each is not session)
-        others = len(session.conferences) > 1
-        session.conferences = tuple(each for each in session.conferences if each is not conference) if others else ()
-        self._update_views(session)
         if not conference.members:
             self.end(conference)
 

@@ -59,9 +59,9 @@ def _take_out(state: State, account: str, ledger: Ledger, decision: Decision, no
     """Take an account out of the conferences in which it uses what it is about to lose."""
     seat = (ledger.model.account_pool, account)
     for session in state.sessions.of_account(account):
-        for conference in session.conferences:
-            if seat in session.seats[ledger.index] and conference.live and conference.group:
-                remove_member(state, session, conference, "license_withdrawn", decision, now)
+        if seat in session.seats[ledger.index]:
+            lost = [conference for conference in session.conferences if conference.live and conference.group]
+            remove_member(state, session, lost, "license_withdrawn", decision, now)
 
 
 def delete_account(state: State, command: DeleteAccount, now: Instant) -> Decision:
@@ -120,5 +120,6 @@ def release_host(state: State, command: ReleaseHost, now: Instant) -> Decision:
             if conference.live:
                 conference.released_hosts = (*conference.released_hosts, session)
         ledger.follow(session, "revoked", now)
-    ledger.leases.end(pool, account, "revoked", now)
+    if ledger.is_leased(pool, account):  # a shadow that keeps no more has let it go with the seat
+        ledger.leases.end(pool, account, "revoked", now)
     return finish(state, decision)

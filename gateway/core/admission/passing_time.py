@@ -52,7 +52,7 @@ def set_terms(state: State, command: SetTerms, now: Instant) -> Decision:
             ledger.status_changed.clear()
     state.primary = primary
     for ledger, model in zip(state.ledgers, models, strict=True):
-        ledger.apply_terms(model, terms.overdraft, terms.high_water_window, now)
+        ledger.apply_terms(model, terms.overdraft, terms.high_water_window, terms.shadow_leases, now)
     state.history.apply_window(terms.true_denial_window)
     state.note_models()
     return finish(state, Decision())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.replies import entitlements, finish
 from gateway.core.admission.state import State
@@ -16,8 +18,7 @@ def set_seats(state: State, session: Session, cause: str, now: Instant) -> None:
 
 def end_session(state: State, session: Session, cause: str, now: Instant) -> Decision:
     """End a session: everything it holds is released for `cause`. Whoever decides finishes the decision."""
-    for conference in session.conferences:
-        state.conferences.leave(conference, session)
+    state.conferences.leave_all(session.conferences, session)
     state.sessions.remove(session)
     state.resumable.pop(session.number, None)
     for ledger, held in zip(state.ledgers, session.seats, strict=True):
@@ -27,13 +28,14 @@ def end_session(state: State, session: Session, cause: str, now: Instant) -> Dec
 
 
 def remove_member(
-    state: State, session: Session, conference: Conference, reason: str, decision: Decision, now: Instant
+    state: State, session: Session, conferences: Collection[Conference], reason: str, decision: Decision, now: Instant
 ) -> None:
-    """Take a session out of a conference; `finish_removals` tells it when all has been taken."""
-    state.conferences.leave(conference, session)
+    """Take a session out of conferences; `finish_removals` tells it when all has been taken."""
+    state.conferences.leave_all(conferences, session)
+    for conference in conferences:
+        notice = {"type": "removed", "conference": conference.id, "reason": reason}
+        decision.notices.append((session.number, notice))
     set_seats(state, session, "removed", now)
-    notice = {"type": "removed", "conference": conference.id, "reason": reason}
-    decision.notices.append((session.number, notice))
 
 
 def finish_removals(state: State, decision: Decision) -> Decision:

@@ -62,6 +62,7 @@ class State:
                 now=at,
                 overdraft=terms.overdraft,
                 window=terms.high_water_window,
+                kept=terms.shadow_leases,
             )
             for index, name in enumerate(terms.licenses)
         ]

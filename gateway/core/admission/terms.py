@@ -37,7 +37,9 @@ class Terms:
     claims are believed, `token` where they are proven. `homes` are the other servers whose accounts are let in, `home`
     is this one. Times are in seconds: `retry_after` is named where no pool knows better, `resume_window` is how long a
     lost session waits, `high_water_window` and `true_denial_window` are those of the figures, `redistribute_every` is
-    the time between two redistributions. At most `max_resumable` lost sessions wait.
+    the time between two redistributions. At most `max_resumable` lost sessions wait. A model that is not enforced keeps
+    at most `shadow_leases` seats of each pool that no session holds; a session is a member of at most `max_memberships`
+    conferences.
     """
 
     model: str
@@ -45,11 +47,13 @@ class Terms:
     extensions: tuple[str, ...] = ()
     enforce: bool = True
     overdraft: int = 0
+    shadow_leases: int = 10_000
     on_duplicate: str = "takeover"
     accounts_mode: str = "open"
     home: str = ""
     homes: tuple[str, ...] = ()
     declared_only: bool = False
+    max_memberships: int = 100
     retry_after: float = 30.0
     resume_window: float = 0.0
     max_resumable: int = 10_000
@@ -107,11 +111,13 @@ SETTINGS = {
     "license.model": "model",
     "license.enforce": "enforce",
     "license.overdraft": "overdraft",
+    "license.shadow_leases": "shadow_leases",
     "license.on_duplicate": "on_duplicate",
     "accounts.mode": "accounts_mode",
     "accounts.home": "home",
     "federation.homes": "homes",
     "conferences.declared_only": "declared_only",
+    "conferences.max_per_session": "max_memberships",
     "heartbeat.interval": "retry_after",
     "heartbeat.resume_window": "resume_window",
     "metrics.high_water_window": "high_water_window",

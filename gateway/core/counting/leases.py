@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from gateway.core.counting.license_model import PoolTerms, Refusal
+from gateway.core.counting.license_model import FORGOTTEN, PoolTerms, Refusal
 from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.pool import Lease, Pool, Reservation
 from gateway.core.counting.session import Instant, Key
+
+MIN_STALE = 1000
+"""Entries of leases that ended which may stay in the queue however few leases there are."""
 
 
 class LeaseChange(NamedTuple):
@@ -51,7 +54,8 @@ class Leases:
     """The leases and reservations in the pools of the model `model`.
 
     `numbers` numbers the leases. `on_status_change` is told the (pool, key) of each key that came or went or became
-    permanent. `overdraft` is how many keys a pool may hold beyond its limit.
+    permanent. `overdraft` is how many keys a pool may hold beyond its limit, `kept` how many seats it may keep
+    that no session holds; None where the limit of the pool is the only bound.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Leases:
         on_status_change: Callable[[str, Key], None],
     ) -> None:
         self.overdraft = 0
+        self.kept: int | None = None
         self._model = model
         self._pools = pools
         self._changes = changes
@@ -79,6 +84,10 @@ class Leases:
             return None
         return Refusal("pool_full", name, pool.used, limit)
 
+    def may_keep(self, seats: Collection[Key]) -> bool:
+        """Return whether one more seat may be kept that no session holds, beside those in `seats`."""
+        return self.kept is None or len(seats) < self.kept
+
     # -- leases ------------------------------------------------------------------------------------------------------
 
     def begin(self, name: str, key: Key, now: Instant) -> Lease:
@@ -86,12 +95,16 @@ class Leases:
         pool = self._pools[name]
         pool.leases[key] = lease = Lease(now.wall, self._numbers.take())
         pool.add(key, lease, now.mono)
+        if not pool.in_use(key):
+            pool.unused_leases[key] = None
         self._record_change(name, key, lease)
         return lease
 
     def claimed(self, name: str, key: Key, now: Instant) -> None:
         """A session holds `key`: begin its lease, or keep the one it has from running out."""
-        lease = self._pools[name].leases.get(key)
+        pool = self._pools[name]
+        lease = pool.leases.get(key)
+        pool.unused_leases.pop(key, None)
         if lease is None:
             self.begin(name, key, now)
         elif lease.expires is not None:  # of a deleted account only in shadow, where its name is not refused
@@ -99,10 +112,18 @@ class Leases:
             self._record_change(name, key, lease)
 
     def released(self, name: str, key: Key, now: Instant) -> None:
-        """A session holds `key` no longer: its lease runs out from now on if no other session does."""
+        """A session holds `key` no longer: if no other session does, its lease runs out from now on, or ends where no
+        more are kept (COUNTING.md, Shadow models).
+        """
         pool = self._pools[name]
         lease = pool.leases.get(key)
-        if lease is not None and pool.terms.lease is not None and not lease.deleted and not pool.in_use(key):
+        if lease is None or lease.deleted or pool.in_use(key):
+            return
+        if not self.may_keep(pool.unused_leases):
+            self.end(name, key, FORGOTTEN, now)
+            return
+        pool.unused_leases[key] = None
+        if pool.terms.lease is not None:
             self._expire_at(name, key, lease, now.wall + pool.terms.lease)
 
     def grant(self, name: str, key: Key, now: Instant) -> Lease:
@@ -122,6 +143,7 @@ class Leases:
         """End the lease of `key`. Sessions that still hold the seat (in shadow nobody is taken out) begin a new one."""
         pool = self._pools[name]
         lease = pool.leases.pop(key)
+        pool.unused_leases.pop(key, None)
         pool.remove(key, lease, cause, now.mono)
         self._record_change(name, key, lease, cause)
         if key not in pool.claims:
@@ -150,6 +172,7 @@ class Leases:
             pool.remove(key, reservation, "account_deleted", now.mono)
             self._record_change(name, key, reservation, "account_deleted")
         lease.deleted = True
+        pool.unused_leases.pop(key, None)
         self._expire_at(name, key, lease, now.wall + pool.terms.lease)
 
     def expire(self, now: Instant) -> None:
@@ -178,10 +201,14 @@ class Leases:
         self._queue_expiry(name, key, lease)
 
     def _queue_expiry(self, name: str, key: Key, lease: Lease) -> None:
-        """Queue when a lease runs out: one entry for each at most, put back when it comes up early."""
+        """Queue when a lease runs out: one entry for each at most, put back when it comes up early. Entries of leases
+        that ended are dropped when there are more of them than leases.
+        """
         if not lease.queued and lease.expires is not None:
             lease.queued = True
             heapq.heappush(self._expiries, (lease.expires, lease.number, name, key))
+            if len(self._expiries) > 2 * sum(len(pool.leases) for pool in self._pools.values()) + MIN_STALE:
+                self.requeue_all()
 
     # -- reservations ------------------------------------------------------------------------------------------------
 
@@ -202,6 +229,7 @@ class Leases:
         fresh = key not in pool.claims
         pool.add(key, reservation, now.mono)
         lease = pool.leases.pop(key, None)
+        pool.unused_leases.pop(key, None)
         if lease is not None:
             pool.remove(key, lease, "redistributed", now.mono)
             self._record_change(name, key, lease, "redistributed")
@@ -286,6 +314,8 @@ class Leases:
             return
         lease = Lease(change.since, self._numbers.take(), change.expires, deleted=change.deleted)
         pool.leases[change.key] = lease
+        if not lease.deleted:
+            pool.unused_leases[change.key] = None
         pool.add(change.key, lease, now.mono)
         _hold_since(pool, change, now)
         if pool.terms.lease is None:
@@ -296,12 +326,18 @@ class Leases:
             self._queue_expiry(change.pool, change.key, lease)
 
     def requeue_all(self) -> None:
-        """Queue when each lease runs out, after the pools were filled from a saved state."""
+        """Queue when each lease runs out, and nothing else."""
         self._expiries.clear()
         for name, pool in self._pools.items():
             for key, lease in pool.leases.items():
                 lease.queued = False
                 self._queue_expiry(name, key, lease)
+
+    def restore_unused(self) -> None:
+        """Find out which leased keys no session holds, after the pools were filled from a saved state."""
+        for pool in self._pools.values():
+            leases = pool.leases.items()
+            pool.unused_leases = {key: None for key, each in leases if not each.deleted and not pool.in_use(key)}
 
 
 def _shortest_first(pool: Pool, now: Instant) -> list[Key]:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from gateway.core.counting.denials import asker_of
 from gateway.core.counting.leases import LeaseChange, Leases
-from gateway.core.counting.license_model import Attempt, LicenseModel, Refusal
+from gateway.core.counting.license_model import FORGOTTEN, Attempt, LicenseModel, Refusal
 from gateway.core.counting.numbers import Numbers
 from gateway.core.counting.pool import Linger, Pool
 from gateway.core.counting.session import ABRUPT, VISITORS, Instant, Key, Seat, Session
@@ -23,7 +23,8 @@ class Ledger:
     """All pools of one model. `index` is its place among the ledgers (and in `Session.seats`).
 
     `is_primary` says whether this is the model that decides, enforced or not; `changes` takes what a store must keep.
-    `overdraft` counts where the model is enforced; `window` (seconds) is that of the high-water mark.
+    `overdraft` counts where the model is enforced, `kept` (seats that no session holds) where it is not; `window`
+    (seconds) is that of the high-water mark.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Ledger:
         now: Instant,
         overdraft: int = 0,
         window: float = 180.0,
+        kept: int | None = None,
     ) -> None:
         self.index = index
         self.enforced = enforced
@@ -48,14 +50,15 @@ class Ledger:
         self.leases = Leases(model.name, self.pools, changes, numbers.leases, self._mark_changed)
         self.status_changed: list[Key] = []
         """Keys of the primary model's account pool that came or went since somebody last looked."""
-        self.apply_terms(model, overdraft, window, now)
+        self.apply_terms(model, overdraft, window, kept, now)
 
-    def apply_terms(self, model: LicenseModel, overdraft: int, window: float, now: Instant) -> None:
+    def apply_terms(self, model: LicenseModel, overdraft: int, window: float, kept: int | None, now: Instant) -> None:
         """Take the limits of the same model under other terms. A lowered limit drops nobody, but no key is reserved
         beyond it: a reservation is one of the seats, not one more.
         """
         self.model = model
         self.leases.overdraft = self.overdraft = overdraft if self.enforced else 0
+        self.leases.kept = None if self.enforced else kept
         self._limited = [terms.name for terms in model.pools if terms.limit is not None and terms.binding]
         for terms in model.pools:
             pool = self.pools[terms.name]
@@ -229,7 +232,10 @@ class Ledger:
         if not pool.seats_outlive_sessions:
             pool.remove(key, session, cause, now.mono)
             return
-        if pool.terms.linger and cause in ABRUPT:
+        lingers = pool.terms.linger and cause in ABRUPT
+        if lingers and key not in pool.lingering and not self.leases.may_keep(pool.lingering):
+            cause = FORGOTTEN
+        elif lingers:
             before = pool.lingering.pop(key, None)
             pool.lingering[key] = linger = Linger(now.mono + pool.terms.linger, cause)
             pool.add(key, linger, now.mono)

@@ -30,7 +30,9 @@ CONNECTION_ENDS = (
 """Why a seat that lasts as long as its session is released."""
 CONFERENCE_ENDS = (*CONNECTION_ENDS, "left", "removed")
 """Why a seat that lasts as long as a membership is released."""
-LEASE_ENDS = ("expired", "revoked", "redistributed", "account_deleted")
+FORGOTTEN = "forgotten"
+"""Why a seat is released that would outlive its sessions, if the model did not keep as many for nobody already."""
+LEASE_ENDS = ("expired", "revoked", "redistributed", "account_deleted", FORGOTTEN)
 """Why a leased seat is released (COUNTING.md, PRO leases 8)."""
 
 

@@ -92,6 +92,7 @@ class Pool:
         "seat_seconds",
         "seats_outlive_sessions",
         "terms",
+        "unused_leases",
     )
 
     def __init__(
@@ -106,6 +107,8 @@ class Pool:
         self.apply_terms(terms, window)
         self.claims: Multimap[Key, Claim] = Multimap()
         self.leases: dict[Key, Lease] = {}
+        self.unused_leases: dict[Key, None] = {}
+        """The leased keys that no session holds, without those of deleted accounts."""
         self.reservations: dict[Key, Reservation] = {}
         self.lingering: dict[Key, Linger] = {}
         self.grants = 0

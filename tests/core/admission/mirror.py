@@ -102,13 +102,16 @@ class Mirror:
 
 
 class Tale:
-    """One model, retold. `keys` are those of each pool after the latest `retell`."""
+    """One model, retold. `keys` are those of each pool after the latest `retell`; one that is not enforced keeps at
+    most `kept` of each pool for nobody.
+    """
 
-    def __init__(self, name: str, terms: Any, *, enforced: bool, overdraft: int, wall: float) -> None:
+    def __init__(self, name: str, terms: Any, *, enforced: bool, overdraft: int, wall: float, kept: int) -> None:
         self.name = name
         self.terms = terms
         self.enforced = enforced
         self.overdraft = overdraft if enforced else 0
+        self.kept = math.inf if enforced else kept
         self.names: set[str] = set()
         self.temporary: dict[str, float | None] = {}
         self.granted: dict[str, float] = {}
@@ -193,8 +196,11 @@ class Tale:
     def lost(self, mirror: Mirror, number: int, cause: str, mono: float) -> None:
         """A session is about to end."""
         if self.name == "floating" and self.terms.linger and cause in ABRUPT:
+            self.lingering = {key: until for key, until in self.lingering.items() if until > mono}
             for _, key in self.needed(mirror, number):
-                self.lingering[key] = mono + self.terms.linger
+                if len(self.lingering.keys() - {key}) < self.kept:
+                    self.lingering.pop(key, None)
+                    self.lingering[key] = mono + self.terms.linger
 
     def arrived(self, mirror: Mirror, number: int) -> None:
         """A session has begun."""
@@ -257,6 +263,19 @@ class Tale:
             reversed(self.temporary),
             key=lambda account: (self.temporary[account] or full, -self.since[account]),
         )
+
+    def unused(self, mirror: Mirror) -> set[Key]:
+        """What is leased, and used by nobody, apart from what deleted accounts held."""
+        used = {key for number in mirror.people for _, key in self.needed(mirror, number)}
+        return {key for key in (*self.names, *self.temporary) if key not in used}
+
+    def forgotten(self, key: str) -> None:
+        """A lease ended because as many were kept already."""
+        assert self.enforced is False
+        self.names.discard(key)
+        self.temporary.pop(key, None)
+        self.deleted.pop(key, None)
+        self.since.pop(key, None)
 
     def retell(self, mirror: Mirror, wall: float, mono: float) -> None:
         """Recount every pool."""

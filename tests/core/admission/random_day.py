@@ -53,6 +53,8 @@ def first_terms() -> Terms:
         resume_window=20.0,
         max_resumable=5,
         redistribute_every=6 * HOUR,
+        shadow_leases=5,
+        max_memberships=4,
     )
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from gateway.core.admission import commands as c
 from gateway.core.admission.conferences import Conferences, Declaration
 from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.session import Conference, Session
+from gateway.licensing.epop import Epop
+from gateway.licensing.nefsis import NefsisNamed
+from gateway.licensing.trueconf import TrueConf
+from tests.core.harnesses import LicensedHarness
 
 
 def none_yet() -> Conferences:
@@ -169,3 +178,69 @@ def test_nobody_stands_in_for_a_declared_host() -> None:
     conferences.enter(conference, bob, host=False, now=0.0)
     assert conference.implied_host is None
     assert conference.hosted
+
+
+def test_a_session_is_in_no_more_conferences_than_it_may_and_in_another_when_it_left_one() -> None:
+    harness = LicensedHarness("epop", {"epop": Epop(users=9)}, max_memberships=3)
+    ann = harness.hello("ann")
+    harness.joined(ann, "a")
+    harness.joined(ann, "b")
+    harness.joined(ann, "waits", scheduled=True)
+    denied = harness.join(ann, "d")
+    assert (denied["type"], denied["reason"], denied["used"], denied["limit"]) == ("denied", "conference_limit", 3, 3)
+    assert "d" not in harness.state.conferences.by_id
+    assert harness.state.refusals == {"conference_limit": 1}
+    assert sum(harness.denied("concurrent").values()) == 0  # the license refused nobody
+    assert harness.join(ann, "a")["reason"] == "already_member"
+    harness.leave(ann, "a")
+    harness.joined(ann, "d")
+    harness.joined(harness.hello("bob"), "d")
+
+
+def test_fewer_conferences_for_a_session_take_it_out_of_none() -> None:
+    harness = LicensedHarness("epop", {"epop": Epop(users=9)})
+    ann = harness.hello("ann")
+    for name in "abc":
+        harness.joined(ann, name)
+    harness.change_terms(max_memberships=1)
+    assert [each.id for each in ann.conferences] == ["a", "b", "c"]
+    harness.leave(ann, "a")
+    assert harness.join(ann, "a")["reason"] == "conference_limit"
+
+
+@pytest.mark.parametrize("how", ["end", "kick", "takeover", "delete", "resumable", "revoke"])
+def test_the_end_of_all_memberships_looks_at_each_conference_once(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = 400
+    harness = LicensedHarness(
+        "trueconf", {"trueconf": TrueConf(), "nefsis-named": NefsisNamed(), "epop": Epop()}, max_memberships=many,
+        resume_window=9.0 if how == "resumable" else 0.0,
+    )  # fmt: skip
+    ann = harness.hello("ann", "pc")
+    for number in range(many):
+        harness.joined(ann, f"room-{number}")
+    asked = 0
+    live: Any = vars(Conference)["live"]
+
+    def count(conference: Conference) -> bool:
+        nonlocal asked
+        asked += 1
+        return bool(live.__get__(conference))
+
+    monkeypatch.setattr(Conference, "live", property(count, live.__set__))
+    match how:
+        case "end":
+            harness.end(ann)
+        case "kick":
+            harness.apply(c.KickAccount("ann"))
+        case "takeover":
+            harness.hello("ann", "pc")
+        case "delete":
+            harness.forget("ann")
+        case "resumable":
+            harness.end(ann)
+            harness.wait(10.0)
+        case "revoke":
+            harness.revoke("ann")
+    assert not ann.conferences
+    assert not harness.state.conferences.by_id
+    assert asked <= 20 * many

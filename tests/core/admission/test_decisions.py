@@ -120,6 +120,8 @@ class Life(RuleBasedStateMachine):
         host_counts=flags,
         key=st.sampled_from(["connection", "device", "account", "address"]),
         edition=st.sampled_from(["server", "server", "server", "enterprise", "free"]),
+        kept=st.sampled_from([10_000, 10_000, 1, 2]),
+        memberships=st.sampled_from([100, 100, 1]),
         crowd=st.lists(st.tuples(persons, rooms, flags), min_size=3, max_size=6),
     )
     def open(
@@ -133,6 +135,8 @@ class Life(RuleBasedStateMachine):
         host_counts: bool,
         key: Any,
         edition: Any,
+        kept: int,
+        memberships: int,
         crowd: list[tuple[Person, str, bool]],
     ) -> None:
         reserve = {"device": ("ann/pc",), "address": ("192.0.2.1",), "account": ("ann",)}.get(key, ())
@@ -162,6 +166,8 @@ class Life(RuleBasedStateMachine):
             homes=("far",),
             resume_window=RESUME_WINDOW if resumable else 0.0,
             max_resumable=MAX_RESUMABLE,
+            shadow_leases=kept,
+            max_memberships=memberships,
         )
         self.state = self.harness.state
         self.mirror = Mirror()
@@ -172,11 +178,16 @@ class Life(RuleBasedStateMachine):
                 enforced=enforce and name == self.enforced,
                 overdraft=overdraft,
                 wall=self.harness.now.wall,
+                kept=kept,
             )
             for name in self.terms
         }
         self.primary = self.tales[self.enforced]
         self.granting = True
+        self.memberships = memberships
+        self.told_changes = 0
+        self.passing: dict[tuple[str, str], int] = {}
+        """How many seats a step has granted and not kept at most: the high water may have seen them."""
         self.registered: set[str] = set()
         self.configured: list[str] = []
         self.bans: dict[str, float] = {}
@@ -194,10 +205,26 @@ class Life(RuleBasedStateMachine):
     # -- what the machine knows ------------------------------------------------------------------------------------
 
     def _retell(self) -> None:
+        self._forget_leases()
         for tale in self.tales.values():
             tale.retell(self.mirror, self.harness.now.wall, self.harness.now.mono)
             for pool, keys in tale.keys.items():
                 self.history.setdefault((tale.name, pool), []).append((self.harness.now.mono, len(keys)))
+
+    def _forget_leases(self) -> None:
+        """Follow what models that refuse nobody no longer kept: only while they kept all that they may."""
+        changes = self.harness.lease_changes[self.told_changes :]
+        self.told_changes += len(changes)
+        latest = {(change.model, change.pool, str(change.key)): change for change in changes}
+        passing: dict[tuple[str, str], int] = {}
+        for (model, pool, key), change in latest.items():
+            if change.ended == "forgotten":
+                tale = self.tales[model]
+                tale.forgotten(key)
+                passing[model, pool] = passing.get((model, pool), 0) + 1
+                assert len(tale.unused(self.mirror)) >= tale.kept
+        for pair, number in passing.items():
+            self.passing[pair] = max(number, self.passing.get(pair, 0))
 
     def _session(self, place: int) -> Session:
         numbers = sorted(self.mirror.people)
@@ -349,6 +376,8 @@ class Life(RuleBasedStateMachine):
         self, session: Session, name: str, *, host: bool, public: bool, call: bool = False, scheduled: bool = False
     ) -> None:
         before = picture(self.state)
+        rooms = self.mirror.in_rooms(session.number)
+        too_many = self.granting and name not in rooms and len(rooms) >= self.memberships
         said = self.harness.join(
             session,
             name,
@@ -361,8 +390,13 @@ class Life(RuleBasedStateMachine):
             assert picture(self.state) == before
             assert said["reason"] != "pool_full" or said["used"] >= said["limit"]
             assert self.granting or said["reason"] == "unregistered"
+            if too_many:
+                assert (said["reason"], said["used"], said["limit"]) == ("conference_limit", len(rooms), len(rooms))
+            elif said["reason"] == "conference_limit":
+                assert self.primary.name == "trueconf"
             return
         assert self.granting
+        assert not too_many
         if name not in self.mirror.rooms:
             self.mirror.rooms[name] = Room(said["mode"] == "group", said["access"] == "public", said["state"] == "live")
             if name not in self.mirror.declared:
@@ -705,6 +739,7 @@ class Life(RuleBasedStateMachine):
         seen = [(end, used) for end, (_, used) in zip(until, points, strict=True)]
         least = max(used for end, used in seen if end >= now - WINDOW)
         most = max(used for end, used in seen if end >= now - WINDOW - 1)
+        most += self.passing.get((view.model, view.pool), 0)
         assert least <= view.high_water <= most, (view, points)
 
     @invariant()
@@ -712,6 +747,9 @@ class Life(RuleBasedStateMachine):
         tale, pool = self.tales["trueconf"], self.harness.ledger("trueconf").pools["pro"]
         assert {key: lease.expires for key, lease in pool.leases.items()} == {**tale.temporary, **tale.deleted}
         assert {key for key, lease in pool.leases.items() if lease.deleted} == set(tale.deleted)
+        for ledger in self.state.ledgers:
+            unused = {key for each in ledger.pools.values() for key in each.unused_leases}
+            assert unused == self.tales[ledger.model.name].unused(self.mirror)
         assert list(pool.reservations) == tale.permanent
         running = [end for end in (*tale.temporary.values(), *tale.deleted.values()) if end is not None]
         assert self.harness.ledger("trueconf").leases.next_expiry() == min(running, default=None)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from gateway.core.counting.leases import LeaseChange
+from typing import Any
+
+import pytest
+
+from gateway.core.admission.state_json import from_json, to_json
+from gateway.core.counting.leases import MIN_STALE, LeaseChange
+from gateway.licensing import MODELS
+from gateway.licensing.epop import Epop
 from gateway.licensing.floating import Floating
 from gateway.licensing.nefsis import NefsisNamed, nefsis_named
 from gateway.licensing.trueconf import TrueConf, trueconf
@@ -156,3 +163,114 @@ def test_a_name_of_the_last_run_has_no_end() -> None:
     harness = restored(LeaseChange("nefsis-named", "hosts", "ann", START - DAY, None, False, None), START)
     harness.wait(400 * DAY)
     assert harness.used("hosts", "nefsis-named") == 1
+
+
+def shadows(kept: int, **terms: Any) -> LicensedHarness:
+    """e/pop decides; the models that lease and linger watch, and keep so many seats for nobody."""
+    licenses = {
+        "epop": Epop(users=99),
+        "nefsis-named": NefsisNamed(hosts=2, participants=9),
+        "trueconf": TrueConf(pro=2, online=9),
+        "floating": Floating(limit=2, key="account", linger=HOUR),
+    }
+    return LicensedHarness("epop", licenses, shadow_leases=kept, **terms)
+
+
+def come_and_go(harness: LicensedHarness, *accounts: str, cause: str = "closed") -> None:
+    for account in accounts:
+        session = harness.hello(account)
+        harness.joined(session, account, host=True)
+        harness.end(session, cause)
+
+
+LEASING = [("trueconf", "pro"), ("nefsis-named", "hosts"), ("floating", "seats")]
+
+
+@pytest.mark.parametrize(("model", "pool"), LEASING)
+def test_a_shadow_keeps_so_many_seats_for_nobody_and_counts_what_it_does_not_keep(model: str, pool: str) -> None:
+    harness = shadows(kept=3)
+    come_and_go(harness, "ann", "bob", "cid")
+    assert harness.used(pool, model) == 3  # right up to the bound, above the limit too
+    come_and_go(harness, *[f"made-up-{number}" for number in range(20)])
+    view = harness.view(pool, model)
+    assert (view.used, view.grants, view.releases["forgotten"]) == (3, 23, 20)
+    assert set(harness.ledger(model).pools[pool].claims) == {"ann", "bob", "cid"}
+
+
+@pytest.mark.parametrize(("model", "pool"), LEASING)
+def test_a_shadow_counts_everybody_who_is_connected_whatever_it_keeps(model: str, pool: str) -> None:
+    harness = shadows(kept=1)
+    sessions = [harness.hello(f"user-{number}") for number in range(5)]
+    for number, session in enumerate(sessions):
+        harness.joined(session, f"room-{number}", host=True)
+    assert harness.used(pool, model) == 5
+    for session in sessions:
+        harness.end(session, "reset")
+    assert (harness.used(pool, model), harness.view(pool, model).releases["forgotten"]) == (1, 4)
+
+
+@pytest.mark.parametrize(("model", "pool"), LEASING)
+def test_a_seat_that_is_kept_stays_when_its_owner_comes_and_goes(model: str, pool: str) -> None:
+    harness = shadows(kept=2)
+    come_and_go(harness, "ann", "bob", "ann", "bob", "ann")
+    assert (harness.used(pool, model), harness.view(pool, model).releases["forgotten"]) == (2, 0)
+
+
+@pytest.mark.parametrize(("model", "pool"), LEASING)
+def test_what_a_shadow_does_not_keep_the_enforced_model_keeps(model: str, pool: str) -> None:
+    harness = shadows(kept=1)
+    limits: dict[str, Any] = {
+        "nefsis-named": NefsisNamed(hosts=9, participants=9),
+        "trueconf": TrueConf(pro=9, online=9),
+        "floating": Floating(limit=9, key="account", linger=HOUR),
+    }
+    harness.change_terms({model: limits[model]}, model=model)
+    come_and_go(harness, "ann", "bob", "cid", "dan")
+    assert (harness.used(pool, model), harness.view(pool, model).releases["forgotten"]) == (4, 0)
+    harness.change_terms(model="epop")
+    assert harness.used(pool, model) == 4  # nobody is dropped by new terms
+    come_and_go(harness, "eve", "ann")
+    assert harness.view(pool, model).releases["forgotten"] == 2
+
+
+def test_a_model_that_is_not_enforced_keeps_no_more_than_a_shadow() -> None:
+    licenses = {"trueconf": TrueConf(pro=1, online=1, allow_pro_requests=True)}
+    harness = LicensedHarness("trueconf", licenses, enforce=False, shadow_leases=2)
+    come_and_go(harness, "ann", "bob", "cid")
+    assert harness.used("pro") == 2
+    ann, dan = harness.hello("ann"), harness.hello("dan")
+    assert harness.request_pro(dan)["reason"] == "not_allowed"  # such a lease would be kept for nobody from the start
+    assert harness.request_pro(ann)["type"] == "granted"
+
+
+def test_who_deletes_accounts_or_names_hosts_is_not_bounded_by_what_a_shadow_keeps() -> None:
+    harness = shadows(kept=1)
+    come_and_go(harness, "ann")
+    harness.forget("ann")
+    come_and_go(harness, "bob")  # what a deleted account held is kept apart
+    assert harness.pro() == {"ann": "deleted", "bob": "temporary"}
+    assert harness.name_host("cid").refused is None
+    assert harness.ledger("nefsis-named").is_leased("hosts", "cid")
+
+
+def test_what_a_shadow_keeps_is_the_same_after_the_state_was_written_and_read() -> None:
+    harness = shadows(kept=2)
+    come_and_go(harness, "ann")
+    dan = harness.hello("dan")
+    harness.joined(dan, "dan", host=True)
+    harness.state = from_json(to_json(harness.state), MODELS)
+    come_and_go(harness, "bob", "cid")
+    assert [harness.used(pool, model) for model, pool in LEASING] == [3, 3, 3]
+    harness.end(harness.state.sessions.by_number[dan.number])
+    assert [harness.used(pool, model) for model, pool in LEASING] == [2, 2, 2]
+
+
+def test_what_waits_to_run_out_does_not_grow_with_leases_that_ended() -> None:
+    harness = shadows(kept=1)
+    for number in range(3000):
+        come_and_go(harness, f"made-up-{number}")
+        harness.revoke(f"made-up-{number}")
+    assert len(harness.ledger("trueconf").leases._expiries) <= MIN_STALE + 2
+    come_and_go(harness, "ann")
+    harness.wait(DAY)
+    assert harness.used("pro", "trueconf") == 0
