@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from gateway.client_connection import ClientConnection, Codec, ConnectionEnd
+from gateway.client_pacing import SILENCE, Pacing, PendingRequest
 from gateway.core.wire.answers import Answer, DeniedAnswer, ErrorAnswer, Welcome, seconds
 from gateway.core.wire.close_codes import ENDINGS
 from gateway.core.wire.json_lines import Message
@@ -89,17 +90,9 @@ class Timeouts:
     welcome: float = 10.0
     """From there to `welcome`, a WebSocket upgrade included."""
     answer: float = 15.0
-    """For the answer to a request; more than the gateway's own deadline for a commit."""
+    """For the answer to a request, once it was sent; more than the gateway's own deadline for a commit."""
     bye: float = 5.0
     """For the gateway to close after `bye`."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A request on its way."""
-
-    message: Message
-    answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class ClientConversation:
@@ -143,8 +136,9 @@ class ClientConversation:
         self._welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         # Nobody awaits it when the connection itself fails: its exception is nobody's then.
         self._welcome.add_done_callback(lambda welcome: welcome.cancelled() or welcome.exception())
-        self._pending: dict[int, _Pending] = {}
-        self._over = False
+        self._pacing = Pacing(self._connection.send, timeouts.answer)
+        self._over = self._leaving = False
+        self._farewell: asyncio.TimerHandle | None = None
         self._beats: asyncio.TimerHandle | None = None
         self._interval = self._silence = 0.0
         self._welcomed_at = self._heard_at = self._beaten_at = 0.0
@@ -171,22 +165,34 @@ class ClientConversation:
             raise
 
     async def request(self, message: Message) -> Answer:
-        """Send a request and return its answer; an `id` is added to it.
+        """Send a request and return its answer; an `id` is added to it. One that the gateway drops is sent again.
 
         Raises `Denied`, `RequestError`, `Closed` (lost before the answer) or `TimeoutError`.
         """
         number = next(self._numbers)
-        pending = self._pending[number] = _Pending({**message, "id": number})
-        self._connection.send(pending.message)
-        try:
-            async with asyncio.timeout(self._timeouts.answer):
+        async with asyncio.timeout(None) as limit:
+            pending = PendingRequest(number, {**message, "id": number}, limit)
+            self._pacing.ask(pending)
+            try:
                 return await pending.answer
-        finally:
-            self._pending.pop(number, None)
+            finally:
+                self._pacing.forget(pending)
 
     def bye(self) -> None:
         """Ask the gateway to end the session and close."""
-        self._connection.send({"type": "bye"})
+        self._leaving = True
+        self._pacing.finish()
+        self._say_bye()
+
+    def _say_bye(self) -> None:
+        delay = self._pacing.delay
+        if not delay:
+            self._connection.send({"type": "bye"})
+            delay = SILENCE
+        if self._farewell is not None:
+            self._farewell.cancel()
+        if self._pacing.slowed:  # it may be dropped without a word
+            self._farewell = asyncio.get_running_loop().call_later(delay, self._say_bye)
 
     def abort(self) -> None:
         """Cut the connection without a word; `on_end` follows."""
@@ -224,7 +230,13 @@ class ClientConversation:
                 self._welcome.set_exception(RequestError(message))
             return
         number = message.get("id")
-        pending = self._pending.pop(number, None) if isinstance(number, int) else None
+        pending = self._pacing.take(number) if isinstance(number, int) else None
+        if pending is None and isinstance(number, int) and self._pacing.is_repetition(number):
+            return
+        if message["type"] == "error" and message.get("code") == "too_fast" and number is None:
+            self._pacing.slow_down()
+            if self._leaving:
+                self._say_bye()
         self._on_message(message, pending.message if pending else None)
         if pending is None or pending.answer.done():
             return
@@ -264,10 +276,11 @@ class ClientConversation:
 
     def _stop(self, end: ConnectionEnd) -> None:
         self._over, self.online = True, False
-        if self._beats is not None:
-            self._beats.cancel()
+        for timer in (self._beats, self._farewell):
+            if timer is not None:
+                timer.cancel()
         if not self._welcome.done():
             self._welcome.set_exception(Closed(end))
-        for pending in self._pending.values():
+        for pending in self._pacing.stop():
             if not pending.answer.done():
                 pending.answer.set_exception(Closed(end))

@@ -183,3 +183,62 @@ async def test_who_is_told_to_stay_away_makes_no_attempt() -> None:
     reconnection.start(end, 0.0)
     await until(lambda: not reconnection.running)
     assert (attempts, given_up) == ([], [end])
+
+
+# -- within the rate ---------------------------------------------------------------------------------------------------
+
+
+@both
+async def test_a_member_of_more_conferences_than_may_be_joined_at_once_gets_back_into_all(
+    serve: Serve, transport: Transport
+) -> None:
+    house = await serve(listen__message_rate=40, listen__message_burst=6)
+    rooms = [f"room-{number}" for number in range(14)]
+    all_joined, again = asyncio.Event(), set[Any]()
+
+    def hear(message: Answer) -> None:
+        if message["type"] == "joined":
+            again.add(message.get("conference"))
+        if len(again) == len(rooms):
+            all_joined.set()
+
+    one = client(house, transport, backoff=AT_ONCE, on_message=hear)
+    async with one:
+        for room in rooms:
+            await one.join(room)
+        one.abort()
+        await comes(all_joined)
+        assert one.conferences == set(rooms)
+        (session,) = house.runtime.state.sessions.by_number.values()
+        assert [room.id for room in session.conferences] == rooms
+        assert house.runtime.state.numbers.sessions.last == 2  # it came back once, and stayed
+
+
+@both
+async def test_many_requests_at_once_are_all_answered_in_their_order(serve: Serve, transport: Transport) -> None:
+    house = await serve(listen__message_rate=40, listen__message_burst=20)
+    rooms = [f"room-{number}" for number in range(40)]
+    async with client(house, transport, backoff=None) as one:
+        async with asyncio.timeout(2 * PATIENCE):
+            answers = await asyncio.gather(*(one.join(room) for room in rooms))
+        assert [answer["conference"] for answer in answers] == rooms
+        assert one.conferences == set(rooms)
+        (session,) = house.runtime.state.sessions.by_number.values()
+        assert [room.id for room in session.conferences] == rooms
+        assert house.runtime.state.refusals == {}  # nothing was asked for twice that had been done
+
+
+@both
+async def test_a_bye_that_comes_while_the_client_slows_down_is_heard(serve: Serve, transport: Transport) -> None:
+    house = await serve(listen__message_rate=4, listen__message_burst=2)
+    one = client(house, transport, backoff=None)
+    await one.connect()
+    joins = [asyncio.create_task(one.join(room)) for room in ("a", "b", "c")]
+    async with asyncio.timeout(PATIENCE):
+        assert (await anext(one))["type"] == "error"
+        await one.bye()
+    await asyncio.wait(joins)
+    assert one.end is not None
+    assert one.end.error is None
+    assert sum(listener.closed.get("bye", 0) for listener in house.runtime.client_listeners) == 1
+    assert all(isinstance(join.exception(), Closed | None) for join in joins)

@@ -84,7 +84,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/edge/api",
     ),
     "gateway/client_connection.py": ("gateway/core/wire",),
-    "gateway/client_conversation.py": ("gateway/core/wire", "gateway/client_connection.py"),
+    "gateway/client_pacing.py": ("gateway/core/wire",),
+    "gateway/client_conversation.py": (
+        "gateway/core/wire",
+        "gateway/client_connection.py",
+        "gateway/client_pacing.py",
+    ),
     "gateway/client_reconnection.py": (
         "gateway/core/wire",
         "gateway/client_connection.py",

@@ -34,6 +34,8 @@ FAREWELLS = 200
 """Farewells in a batch."""
 PATIENCE = 15.0
 """Seconds that an answer, or a close after `bye`, may take."""
+AGAIN = 1.0
+"""Seconds after which a peer that was too fast asks for its conference again, twice as many each time."""
 REPORT = 0.5
 """Seconds between reports."""
 
@@ -114,12 +116,24 @@ class HeartbeatSchedule:
 class SimulatedPeer:
     """One client of the load, which acts upon what its connection reports. It does not reconnect: a loss is counted."""
 
-    __slots__ = ("_began", "_member", "_welcomed", "_worker", "beaten", "link", "number", "settled", "transport")
+    __slots__ = (
+        "_began",
+        "_member",
+        "_pause",
+        "_welcomed",
+        "_worker",
+        "beaten",
+        "link",
+        "number",
+        "settled",
+        "transport",
+    )
 
     def __init__(self, worker: LoadWorker, number: int, transport: Transport) -> None:
         self._worker = worker
         self._began = worker.loop.time()
         self._welcomed = self._member = self.settled = False
+        self._pause = AGAIN
         self.beaten = 0.0
         self.number = number
         self.transport: Transport = transport
@@ -136,7 +150,7 @@ class SimulatedPeer:
         tally.acks += 1
         tally.ack.record(self._worker.loop.time() - self.beaten)
 
-    def received(self, link: ClientConnection, message: Answer) -> None:
+    def received(self, link: ClientConnection, message: Answer) -> None:  # noqa: ARG002 - as above
         """Count what the gateway says, and ask for the next thing."""
         worker, tally = self._worker, self._worker.tally
         if message["type"] == "welcome":
@@ -145,11 +159,10 @@ class SimulatedPeer:
             tally.open[self.transport] += 1
             tally.welcome.record(worker.loop.time() - self._began)
             worker.beat_for(self, message)
-            conference = worker.conference(self.number)
-            if conference is None:
+            if worker.conference(self.number) is None:
                 self.settle()
             else:
-                link.send({"type": "join", "conference": conference})
+                self._ask()
             return
         match message["type"]:
             case "joined" | "waiting" if not self._member:
@@ -157,12 +170,18 @@ class SimulatedPeer:
                 tally.joined += 1
                 tally.members += 1
                 self.settle()
+            case "denied" if self._member and message.get("reason") == "already_member":
+                pass  # it was asked for again, and needed not be
             case "denied":
                 tally.denied[f"{message.get('request')} {message.get('reason')}"] += 1
                 self.settle()
             case "error":
                 tally.errors[str(message.get("code"))] += 1
-                self.settle()
+                if message.get("code") == "too_fast" and self._welcomed and not self.settled:
+                    worker.loop.call_later(self._pause, self._ask)
+                    self._pause *= 2
+                else:
+                    self.settle()
             case "removed":
                 tally.removed[str(message.get("reason"))] += 1
                 self._leave()
@@ -189,6 +208,10 @@ class SimulatedPeer:
             self.settled = True
             self._worker.tally.settled += 1
             self._worker.changed.set()
+
+    def _ask(self) -> None:
+        if self.link is not None and not self._member:
+            self.link.send({"type": "join", "conference": self._worker.conference(self.number)})
 
     def _leave(self) -> None:
         if self._member:

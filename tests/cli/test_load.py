@@ -245,6 +245,15 @@ async def test_being_denied_is_told_by_reason(serve: Serve) -> None:
     assert seen["lost"] == seen["errors"] == {}
 
 
+async def test_who_is_told_that_it_is_too_fast_asks_again(serve: Serve) -> None:
+    house = await serve(listen__message_rate=1, listen__message_burst=1, license__epop__users=9)
+    load = ("--connections", "4", "--transport", "mix", "--conferences", "2", "--duration", "0.1")
+    code, seen = await loaded(house, *load)
+    assert (seen["joined"], seen["members"], seen["denied"]) == (4, 4, {})
+    assert set(seen["errors"]) == {"too_fast"}
+    assert code == 1  # it is told, as every error of the gateway
+
+
 async def test_distinct_accounts_take_seats_of_their_own(serve: Serve) -> None:
     house = await serve(license__model="trueconf", license__trueconf__online=12)
     code, seen = await loaded(
