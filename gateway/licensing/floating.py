@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.core.addresses import ip_address
 from gateway.core.counting.license_model import CONNECTION_ENDS, FORGOTTEN, LicenseModel, PoolTerms
 from gateway.core.counting.session import Key, Seat, Session
+from gateway.core.formats import is_id
 from gateway.core.setting_kinds import Count, Seconds, setting
 from gateway.licensing.model_info import ModelInfo, PoolInfo, TermsRule
 
@@ -33,7 +35,7 @@ def floating(terms: Floating) -> LicenseModel:
     def seats(session: Session, _: bool) -> tuple[Seat, ...]:
         return (("seats", _key(terms.key, session)),)
 
-    reserve = tuple(_reserved(terms.key, text) for text in terms.reserve)
+    reserve = tuple(key for text in terms.reserve if (key := _reserved(terms.key, text)) is not None)
     causes = (*CONNECTION_ENDS, *(["redistributed"] if reserve else ()), *([FORGOTTEN] if terms.linger else ()))
     pool = PoolTerms("seats", terms.limit or None, causes, linger=terms.linger, reserve=reserve)
     return LicenseModel("floating", pools=(pool,), seats=seats)
@@ -49,13 +51,37 @@ def _key(key: str, session: Session) -> Key:
     return identity if key == "account" else (identity, session.device or session.number)
 
 
-def _reserved(key: str, text: str) -> Key:
-    account, slash, device = text.rpartition("/")
-    return (account.lower(), device) if key == "device" and slash else text.lower()
+RESERVABLE = {"account": "an account", "device": '"account/device"', "address": "an IP address"}
+"""What can be reserved, for people; the number of a connection is not known before it is there."""
+
+
+def _reserved(key: str, text: str) -> Key | None:
+    """Return the key that a text reserves, as sessions have it; None where none can have it.
+
+    An account of another home is written with its home, "ann/partner.example".
+    """
+    account, _, device = text.rpartition("/") if key == "device" else (text, "", "")
+    if key == "address":
+        try:
+            return str(ip_address(text))
+        except ValueError:
+            return None
+    if key == "connection" or account.count("/") > 1 or not all(is_id(part) for part in account.split("/")):
+        return None
+    if key == "account":
+        return account.lower()
+    return (account.lower(), device) if is_id(device) else None
 
 
 def _reserve_fits(terms: Floating) -> Iterator[tuple[str, str]]:
-    reserved = len(set(terms.reserve))
+    if terms.reserve and terms.key not in RESERVABLE:
+        yield "reserve", f'has keys, but with license.floating.key = "{terms.key}" none can be reserved'
+        return
+    keys = [_reserved(terms.key, text) for text in terms.reserve]
+    for text, key in zip(terms.reserve, keys, strict=True):
+        if key is None:
+            yield "reserve", f'"{text[:60]}" is not {RESERVABLE[terms.key]}, as license.floating.key asks'
+    reserved = len(set(keys))
     if terms.limit and reserved > terms.limit:
         yield "reserve", f"has {reserved} keys, license.floating.limit is {terms.limit}"
 
@@ -67,5 +93,5 @@ FLOATING = ModelInfo(
     floating,
     {"seats": PoolInfo("Seats", "seat", "seats", limit="limit")},
     product="floating",
-    rules=(TermsRule(("reserve", "limit"), _reserve_fits),),
+    rules=(TermsRule(("reserve", "limit", "key"), _reserve_fits),),
 )

@@ -80,8 +80,25 @@ BAD_FILES = {
     "[listen]\ntls_certificate = '/dev/null'": ["listen.tls_key: is missing, needed with listen.tls_certificate"],
     "[listen]\ntls_key = '/dev/null'": ["listen.tls_certificate: is missing, needed with listen.tls_key"],
     "[listen]\ntls_key = '/nowhere'": ['listen.tls_key: "/nowhere" cannot be read: No such file or directory'],
-    "[license.floating]\nlimit = 1\nreserve = ['a', 'b']": [
+    "[license.floating]\nlimit = 1\nkey = 'account'\nreserve = ['a', 'b']": [
         "license.floating.reserve: has 2 keys, license.floating.limit is 1"
+    ],
+    "[license.floating]\nreserve = ['a']": [
+        'license.floating.reserve: has keys, but with license.floating.key = "connection" none can be reserved'
+    ],
+    "[license.floating]\nkey = 'address'\nreserve = ['192.0.2.1', 'ann', '192.0.2.256']": [
+        'license.floating.reserve: "ann" is not an IP address, as license.floating.key asks',
+        'license.floating.reserve: "192.0.2.256" is not an IP address, as license.floating.key asks',
+    ],
+    "[license.floating]\nkey = 'device'\nreserve = ['ann', 'ann/', 'ann/pc', 'ann/far/pc', 'a/b/c/d']": [
+        'license.floating.reserve: "ann" is not "account/device", as license.floating.key asks',
+        'license.floating.reserve: "ann/" is not "account/device", as license.floating.key asks',
+        'license.floating.reserve: "a/b/c/d" is not "account/device", as license.floating.key asks',
+    ],
+    "[license.floating]\nkey = 'account'\nreserve = ['ann', 'a b', 'ann/far', 'a/b/c', '']": [
+        'license.floating.reserve: "a b" is not an account, as license.floating.key asks',
+        'license.floating.reserve: "a/b/c" is not an account, as license.floating.key asks',
+        'license.floating.reserve: "" is not an account, as license.floating.key asks',
     ],
     "[registration]\nrole = 'agent'": [
         'registration.server: is missing, needed with registration.role = "agent"',
@@ -109,8 +126,9 @@ GOOD_FILES = [
     "[listen]\nhost = 'localhost'",
     "[listen]\ntcp = 0\nwebsocket = 0\noperator = 0\n[registrar]\nport = 0",
     "[listen]\ntcp = 4310\n[registrar]\nenabled = false",
-    "[license.floating]\nlimit = 1\nreserve = ['a', 'a']",
-    "[license.floating]\nreserve = ['a', 'b']",
+    "[license.floating]\nlimit = 1\nkey = 'account'\nreserve = ['a', 'A']",
+    "[license.floating]\nkey = 'account'\nreserve = ['a', 'b/far']",
+    "[license.floating]\nlimit = 1\nkey = 'address'\nreserve = ['2001:DB8:0::9', '2001:db8::9']",
     "[license]\nshadow = []",
 ]
 

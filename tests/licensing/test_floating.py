@@ -155,6 +155,8 @@ def test_a_second_loss_begins_the_time_anew() -> None:
         ("device", "Boss/PC", {"account": "boss", "device": "PC"}),
         ("device", "boss/far/PC", {"account": "boss", "home": "far", "device": "PC"}),
         ("address", "192.0.2.9", {"address": "192.0.2.9"}),
+        ("address", "::ffff:192.0.2.9", {"address": "192.0.2.9"}),
+        ("address", "2001:DB8:0:0:0:0:0:9", {"address": "2001:db8::9"}),
     ],
 )
 def test_a_reserved_key_always_holds_its_seat(key: Key, reserve: str, facts: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from typing import Annotated, Literal, TypedDict
 
 from aiohttp import web
 
+from gateway.core.addresses import ip_address
 from gateway.core.admission.commands import KickAccount, KickSession
 from gateway.core.admission.replies import seats, session_id
 from gateway.core.counting.session import KINDS, Session
@@ -116,7 +118,7 @@ async def _matching(runtime: Runtime, request: web.Request, after: int = 0, most
 
     A conference, or an account that can only be ours, is looked up; anything else is searched for, in pieces.
     """
-    wanted = [(FILTERS[name], request.query[name]) for name in FILTERS if name in request.query]
+    wanted = [(FILTERS[name], _as_kept(name, request.query[name])) for name in FILTERS if name in request.query]
     sessions = runtime.state.sessions
     candidates: Iterable[Session] = sessions.by_number.values()
     if "conference" in request.query:
@@ -133,6 +135,14 @@ async def _matching(runtime: Runtime, request: web.Request, after: int = 0, most
         await asyncio.sleep(0)
         found = [session for session in found if session.number in sessions.by_number]
     return found[:most]
+
+
+def _as_kept(name: str, text: str) -> str:
+    """Return what a filter asks for as sessions have it: an address has one text, however it is written."""
+    if name == "address":
+        with contextlib.suppress(ValueError):
+            return str(ip_address(text))
+    return text
 
 
 def _document(runtime: Runtime, session: Session) -> ConnectionDocument:

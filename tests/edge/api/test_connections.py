@@ -173,3 +173,18 @@ async def test_all_connections_of_an_account_are_kicked_at_once(serve: Serve) ->
     assert (await other.ask("heartbeat"))["type"] == "ack"
     assert await house.http("DELETE", "/api/accounts/ann/connections") == (200, {"kicked": 0})
     assert (await (await house.connect()).hello(account="ann"))["reason"] == "banned"
+
+
+@pytest.mark.parametrize("written", ["::ffff:127.0.0.5", "::FFFF:7f00:5", "0:0:0:0:0:ffff:127.0.0.5"])
+async def test_an_address_is_one_however_an_operator_writes_it(written: str, serve: Serve) -> None:
+    house = await serve()
+    guest = await house.connect("tcp", "127.0.0.5")
+    assert (await guest.hello())["type"] == "welcome"
+    assert await house.http("GET", f"/api/connections/count?address={written}") == (200, {"count": 1})
+    assert await house.http("GET", "/api/connections/count?address=localhost") == (200, {"count": 0})
+    _, ban = await house.http("PUT", f"/api/bans/{written}", json={"for": "5m"})
+    assert ban["subject"] == "127.0.0.5"
+    denied = await (await house.connect("tcp", "127.0.0.5")).hello()
+    assert (denied["type"], denied["reason"]) == ("denied", "banned")
+    assert await house.http("DELETE", f"/api/bans/{written}") == (204, "")
+    assert (await (await house.connect("tcp", "127.0.0.5")).hello())["type"] == "welcome"
