@@ -103,8 +103,9 @@ class ListenSettings:
     allowed_origins: tuple[Origin, ...] = setting(
         (),
         live=True,
-        help='Origins whose pages may open a WebSocket, such as "https://example.org"; ["*"] for any. Without an '
-        "entry: pages of the same host only, which a browser on this machine must have reached by a local name.",
+        help='Origins whose pages may open a WebSocket, such as "https://example.org", or "capacitor://localhost" of a '
+        'packaged application; ["*"] for any. Without an entry: pages of the same host only, which a browser on this '
+        "machine must have reached by a local name.",
     )
     proxy_protocol_from: tuple[Network, ...] = setting(
         (),

@@ -79,12 +79,26 @@ def _network(text: str) -> str:
 def _origin(text: str) -> str:
     if text in {"*", "null"}:
         return text
-    found = re.fullmatch(r"(https?://[A-Za-z0-9._\-\[\]:]+)(/.*)?", text)
+    foreign = re.fullmatch(r"([a-z][a-z0-9+.\-]*://)([^/:\s]+)(:\d+)?/?", text, re.IGNORECASE)
+    if foreign is not None and not foreign[2].isascii():
+        reason = f"{quote(text)} is not what browsers send: they write the host in ASCII"
+        raise KindError(Flaw(reason, _ascii_origin(foreign[1], foreign[2], foreign[3] or "")))
+    found = re.fullmatch(r"(file://|[a-z][a-z0-9+.\-]*://[a-z0-9._\-\[\]:]+)(/.*)?", text, re.IGNORECASE)
     if found is None:
         raise ValueError(text)
     if found[2] is not None:  # browsers send no path: such an entry would never match
         raise KindError(Flaw(f"{quote(text)} has a path, an origin has none", found[1].lower()))
-    return text.lower()
+    origin = text.lower()
+    if origin.startswith(("ws://", "wss://")):
+        raise KindError(Flaw(f"{quote(text)} is a WebSocket's address, not the origin of a page", f"http{origin[2:]}"))
+    return origin
+
+
+def _ascii_origin(scheme: str, host: str, port: str) -> str | None:
+    try:
+        return f"{scheme}{host.encode('idna').decode()}{port}".lower()
+    except UnicodeError:
+        return None
 
 
 def _home(text: str) -> str:

@@ -71,7 +71,7 @@ class Conferences:
 
     def leave_all(self, left: Collection[Conference], session: Session) -> None:
         """Let `session` be no member of any conference in `left` any more, at the price of one look at each."""
-        others = set(session.conferences).difference(left)
+        others = set(session.conferences).difference(left) if left is not session.conferences else ()
         session.conferences = tuple(each for each in session.conferences if each in others) if others else ()
         self._update_views(session)
         for conference in left:

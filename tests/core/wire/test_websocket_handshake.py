@@ -205,6 +205,18 @@ def test_the_door_can_refuse_too() -> None:
         ("https://app.example:8443", "gate.example", ("https://app.example",), False),
         ("http://gate.example", "gate.example", ("https://app.example",), False),
         ("null", "gate.example", ("https://app.example",), False),
+        ("null", "gate.example", ("null",), True),
+        ("capacitor://localhost", "gate.example", ("capacitor://localhost",), True),
+        ("capacitor://localhost", "localhost", (), False),
+        ("ionic://localhost", "gate.example", ("capacitor://localhost",), False),
+        ("capacitor://localhost:8080", "gate.example", ("capacitor://localhost",), False),
+        ("chrome-extension://ABCdef", "gate.example", ("chrome-extension://abcdef",), True),
+        ("chrome-extension://abcdeg", "gate.example", ("chrome-extension://abcdef",), False),
+        ("file://", "gate.example", ("file://",), True),
+        ("file:///etc", "gate.example", ("file://",), False),
+        ("file:", "gate.example", ("file://",), False),
+        ("file://", "gate.example", ("https://app.example",), False),
+        ("app://.", "gate.example", ("app://.",), True),
     ],
 )
 def test_a_page_may_connect_as_the_origins_say(
