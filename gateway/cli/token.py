@@ -1,6 +1,7 @@
 """`tallygate token`: makes, lists and revokes the tokens by which operators and clients prove who they are.
 
-A secret is printed once and kept nowhere. A new one does not end the old ones: add, hand out, then revoke.
+A secret is printed once and kept nowhere. A new one does not end the old ones: add, hand out, then revoke. The sessions
+of a client end with the token that proved them.
 """
 
 from __future__ import annotations

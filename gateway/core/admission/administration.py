@@ -135,18 +135,22 @@ def add_account_token(state: State, command: AddAccountToken, now: Instant) -> D
     return _changed("token.added", DirectoryChange("account", account, tokens), {"fingerprint": token.fingerprint})
 
 
-def revoke_account_token(state: State, command: RevokeAccountToken, _: Instant) -> Decision:
-    """Take one token from an account."""
+def revoke_account_token(state: State, command: RevokeAccountToken, now: Instant) -> Decision:
+    """Take one token from an account, and end the sessions that it proved."""
     account, fingerprint = command.account, command.fingerprint
     if account not in state.directory.accounts:
         return Decision(refused=Refusal("no_such_account"))
     if not state.directory.remove_account_token(account, fingerprint):
         return Decision(refused=Refusal("no_such_token"))
-    return _changed(
+    proven = [session for session in state.sessions.of_account(account) if session.proven_by == fingerprint]
+    decision = _changed(
         "token.revoked",
         DirectoryChange("account", account, state.directory.accounts[account]),
-        {"fingerprint": fingerprint},
+        {"fingerprint": fingerprint, "sessions": len(proven)},
     )
+    for session in proven:
+        _end(state, decision, session, now)
+    return finish(state, decision)
 
 
 def put_group(state: State, command: PutGroup, _: Instant) -> Decision:

@@ -77,7 +77,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
 
 
 def _unwanted(state: State, session: Session, token: str | None, now: Instant) -> Refusal | None:
-    """Return what speaks against a new session before any license is asked."""
+    """Return what speaks against a new session before any license is asked; note by what it is proven."""
     account, directory = session.account, state.directory
     ban = directory.banned(session, session.peer_address, now.wall)
     if ban is not None:
@@ -89,8 +89,11 @@ def _unwanted(state: State, session: Session, token: str | None, now: Instant) -
     if state.terms.accounts_mode == "token":
         if account not in directory.accounts:
             return Refusal("account_unknown")
-        if not any(compare_digest(each.digest.hex(), token or "") for each in directory.accounts[account]):
+        tokens = directory.accounts[account]
+        proof = next((each for each in tokens if compare_digest(each.digest.hex(), token or "")), None)
+        if proof is None:
             return Refusal("bad_credential")
+        session.proven_by = proof.fingerprint
     return None
 
 

@@ -23,7 +23,7 @@ from gateway.core.counting.session import Conference, Instant, Session
 FORMAT = 1
 """The number of what is written; another one is not read."""
 SESSION = ("kind", "account", "device", "home", "client", "address", "transport", "since")
-SESSION_AFTER = ("peer_address", "awake", "generation")
+SESSION_AFTER = ("peer_address", "awake", "generation", "proven_by")
 CONFERENCE = ("access", "mode", "live", "server")
 CONFERENCE_AFTER = ("number", "since", "hosted", "had_implied_host")
 NUMBERS = ("sessions", "conferences", "leases", "intervals", "episodes")

@@ -32,7 +32,8 @@ class Session:
 
     `home` is empty for accounts of this server. `address` is the client's IP address at `hello`, a fact like the
     others; `peer_address` is that of its present connection, which a resume may change; `generation` is how often it
-    was resumed. `seats` has one entry per license model, in the order of the ledgers.
+    was resumed. `proven_by` is the fingerprint of the token that proved its account, empty where none did. `seats` has
+    one entry per license model, in the order of the ledgers.
 
     What follows from the facts is asked at every step, so it is worked out once: `identity` is the account, told apart
     from its namesakes at other homes (None for guests); `user` and `guest` say that it is a client application of an
@@ -55,6 +56,7 @@ class Session:
         "kind",
         "number",
         "peer_address",
+        "proven_by",
         "seats",
         "since",
         "transport",
@@ -83,6 +85,7 @@ class Session:
         self.client = client
         self.address = self.peer_address = address
         self.transport = transport
+        self.proven_by = ""
         self.since = since
         self.awake = True
         self.generation = 0

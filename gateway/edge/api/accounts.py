@@ -133,11 +133,11 @@ async def add_account_token(runtime: Runtime, request: web.Request) -> web.Respo
     "DELETE",
     "/api/accounts/{account}/token/{fingerprint}",
     scope=ADMIN,
-    summary="Revoke a token.",
+    summary="Revoke a token, and close the sessions that it proved.",
     statuses=(404, 503),
 )
 async def revoke_account_token(runtime: Runtime, request: web.Request) -> web.Response:
-    """Let a token prove nothing any more."""
+    """Let a token prove nothing any more, and end the sessions that it proved."""
     account, fingerprint = named(request, "account", fold=True), request.match_info["fingerprint"]
     _check_registered(runtime, account)
     await act(runtime, request, RevokeAccountToken(account, fingerprint))

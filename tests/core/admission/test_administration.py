@@ -14,10 +14,11 @@ from gateway.core.formats import utc
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.nefsis import NefsisNamed, nefsis_named
 from gateway.licensing.trueconf import TrueConf, trueconf
-from tests.core.harnesses import DIGEST
+from tests.core.harnesses import DIGEST, LicensedHarness, prove, proven_hello
 from tests.core_harness import HOUR, START, CoreHarness, told
 
 MARK = DIGEST[:12]
+OTHER = "07" * 32
 TOKEN = Token(bytes.fromhex(DIGEST), START)
 
 
@@ -166,8 +167,34 @@ def test_an_account_is_registered_once_and_keeps_its_tokens() -> None:
     assert again.audit == []
     assert again.changes == [DirectoryChange("account", "ann", (TOKEN,))]
     revoked = done(house, c.RevokeAccountToken("ann", MARK))
-    assert revoked.audit == [AuditNote("token.revoked", "ann", {"fingerprint": MARK})]
+    assert revoked.audit == [AuditNote("token.revoked", "ann", {"fingerprint": MARK, "sessions": 0})]
     assert revoked.changes == [DirectoryChange("account", "ann", ())]
+
+
+def test_a_token_that_is_revoked_ends_the_sessions_that_it_proved_and_no_others() -> None:
+    house = LicensedHarness("trueconf", {"trueconf": TrueConf()}, accounts_mode="token", resume_window=60.0)
+    prove(house, "ann", "bob")
+    done(house, c.AddAccountToken("ann", OTHER))
+    proven, lost, bob = (done(house, proven_hello(name, device)).session for name, device in
+                         (("ann", "pc"), ("ann", "tv"), ("bob", "pc")))  # fmt: skip
+    other = done(house, proven_hello("ann", "phone")._replace(token=OTHER)).session
+    for number in (proven, lost, bob, other):
+        assert number is not None
+        house.joined(house.state.sessions.by_number[number])
+    done(house, c.End(lost or 0, "closed"))
+    revoked = done(house, c.RevokeAccountToken("ann", MARK))
+    assert revoked.closings == [(proven, "kicked"), (lost, "kicked")]
+    assert revoked.audit == [AuditNote("token.revoked", "ann", {"fingerprint": MARK, "sessions": 2})]
+    assert set(house.state.sessions.by_number) == {bob, other}
+    assert house.state.resumable == {}
+    assert done(house, c.RevokeAccountToken("ann", OTHER[:12])).closings == [(other, "kicked")]
+
+
+def test_where_claims_are_believed_no_token_ends_a_session() -> None:
+    house = LicensedHarness("trueconf", {"trueconf": TrueConf()})
+    prove(house, "ann")
+    done(house, proven_hello("ann", "pc"))
+    assert done(house, c.RevokeAccountToken("ann", MARK)).closings == []
 
 
 def test_an_account_that_is_deleted_is_gone_from_its_groups_and_its_sessions_end() -> None:

@@ -68,6 +68,24 @@ async def test_a_token_is_shown_when_it_is_durable(serve: Serve, tmp_path: Path)
     assert (await made)[0] == 200
 
 
+@pytest.mark.parametrize("transport", ["tcp", "websocket"])
+async def test_a_token_that_is_revoked_lets_nobody_in_and_nobody_stay(serve: Serve, transport: str) -> None:
+    house = await serve(accounts__mode="token", heartbeat__resume_window="60s")
+    await house.http("PUT", "/api/accounts/ann")
+    (_, stolen), (_, good) = [await house.http("POST", "/api/accounts/ann/token") for _ in range(2)]
+    thief = await house.connect(transport)
+    welcome = await thief.hello(account="ann", device="other", token=stolen["token"])
+    ann = await house.welcomed(transport, account="ann", device="pc", token=good["token"])
+    assert await house.http("DELETE", f"/api/accounts/ann/token/{stolen['fingerprint']}") == (204, "")
+    (closing,) = await thief.gone()
+    assert (closing["reason"], closing["code"], closing["reconnect"]) == ("kicked", 4503, False)
+    for proof in ({"resume": welcome["resume"]}, {}):
+        denied = await (await house.connect(transport)).hello(account="ann", token=stolen["token"], **proof)
+        assert (denied["type"], denied["reason"]) == ("denied", "bad_credential")
+    assert (await ann.ask("join", conference="m"))["type"] == "joined"
+    assert (await house.http("GET", "/api/accounts/ann"))[1]["connections"] == 1
+
+
 async def test_an_account_that_is_deleted_before_it_is_durable_was_registered_all_the_same(
     serve: Serve, tmp_path: Path
 ) -> None:
