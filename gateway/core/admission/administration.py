@@ -91,7 +91,7 @@ def put_conference(state: State, command: PutConference, _: Instant) -> Decision
     """Say what a conference is before anybody joins it; a conference that is under way is not changed."""
     if command.conference in state.conferences.by_id:
         return Decision(refused=Refusal("conference_under_way"))
-    state.conferences.declared[command.conference] = command.declaration
+    state.conferences.declare(command.conference, command.declaration)
     decision = Decision()
     decision.audit.append(AuditNote("conference.declared", command.conference, command.declaration._asdict()))
     return decision
@@ -99,9 +99,9 @@ def put_conference(state: State, command: PutConference, _: Instant) -> Decision
 
 def end_conference(state: State, command: EndConference, now: Instant) -> Decision:
     """End a conference and forget what was declared of it."""
-    declared = state.conferences.declared.pop(command.conference, None)
+    declared = state.conferences.forget(command.conference)
     conference = state.conferences.by_id.get(command.conference)
-    if conference is None and declared is None:
+    if conference is None and not declared:
         return Decision(refused=Refusal("no_such_conference"))
     decision = Decision()
     decision.audit.append(AuditNote("conference.ended", command.conference))

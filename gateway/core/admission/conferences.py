@@ -23,17 +23,31 @@ class Declaration(NamedTuple):
 
 
 class Conferences:
-    """All conferences. `live`, `scheduled` and `live_groups` are views by state, `members` by what members do."""
+    """All conferences. `live`, `scheduled` and `live_groups` are views by state, `taking_part` and `waiting` by what
+    members do, `awaited` has the ids that are declared and have no members.
+    """
 
     def __init__(self, numbers: NumberSequence) -> None:
         self._numbers = numbers
         self.by_id: dict[str, Conference] = {}
         self.declared: dict[str, Declaration] = {}
+        self.awaited: dict[str, None] = {}
         self.live: dict[str, Conference] = {}
         self.scheduled: dict[str, Conference] = {}
         self.live_groups: dict[str, Conference] = {}
         self.taking_part: dict[Session, None] = {}
         self.waiting: dict[Session, None] = {}
+
+    def declare(self, id: str, declaration: Declaration) -> None:
+        """Say what a conference is before anybody joins it."""
+        self.declared[id] = declaration
+        if id not in self.by_id:
+            self.awaited[id] = None
+
+    def forget(self, id: str) -> bool:
+        """Forget what was declared of a conference; whether anything was."""
+        self.awaited.pop(id, None)
+        return self.declared.pop(id, None) is not None
 
     def create(self, id: str, declaration: Declaration) -> Conference:
         """Make up a conference; it is kept when somebody enters."""
@@ -91,6 +105,8 @@ class Conferences:
         for view in (self.by_id, self.live, self.scheduled, self.live_groups):
             if view.get(conference.id) is conference:
                 del view[conference.id]
+        if conference.id in self.declared and conference.id not in self.by_id:
+            self.awaited[conference.id] = None
 
     def restore(self, conference: Conference) -> None:
         """Take up a conference of a saved state, with its members."""
@@ -119,6 +135,7 @@ class Conferences:
         conference.released_hosts = ()
 
     def _index(self, conference: Conference) -> None:
+        self.awaited.pop(conference.id, None)
         self.scheduled.pop(conference.id, None)
         if not conference.live:
             self.scheduled[conference.id] = conference

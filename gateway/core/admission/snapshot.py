@@ -69,7 +69,7 @@ def snapshot(state: State, mono: float) -> Snapshot:
         devices=sessions.devices,
         conferences={
             "live": len(conferences.live),
-            "scheduled": len(conferences.scheduled) + sum(id not in conferences.by_id for id in conferences.declared),
+            "scheduled": len(conferences.scheduled) + len(conferences.awaited),
         },
         members={"live": len(conferences.taking_part), "scheduled": len(conferences.waiting)},
         refusals=dict(state.refusals),

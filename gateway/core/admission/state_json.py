@@ -100,7 +100,8 @@ def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
     state.redistribute_at = -math.inf if plain["redistribute_at"] is None else plain["redistribute_at"]
     state.refusals = dict(plain["refusals"])
     state.resumable = {number: Resumable(until, cause) for number, until, cause in plain["resumable"]}
-    state.conferences.declared = {id: Declaration(*each) for id, each in plain["declared"].items()}
+    for id, each in plain["declared"].items():
+        state.conferences.declare(id, Declaration(*each))
     _fill_directory(state.directory, plain["directory"])
     for ledger in state.ledgers:
         pools = plain["ledgers"][ledger.model.name]

@@ -151,7 +151,7 @@ def test_a_call_is_no_group_conference() -> None:
 
 def test_what_the_operator_declared_wins_over_what_a_client_says() -> None:
     conferences = none_yet()
-    conferences.declared["m"] = Declaration("public", "call", scheduled=True, server="far")
+    conferences.declare("m", Declaration("public", "call", scheduled=True, server="far"))
     conference = conferences.create("m", Declaration())
     assert (conference.access, conference.mode, conference.state, conference.server) == (
         "public",

@@ -798,6 +798,7 @@ class Life(RuleBasedStateMachine):
         assert {session.number for session in conferences.waiting} == waiting
         assert seen.members == {"live": len(taking), "scheduled": len(waiting)}
         idle = mirror.declared - set(rooms)
+        assert set(conferences.awaited) == idle
         assert seen.conferences == {"live": len(live), "scheduled": len(set(rooms) - live) + len(idle)}
 
     @invariant()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 
 from gateway.core.admission.commands import PutConference
@@ -98,3 +100,29 @@ def test_a_snapshot_does_not_change_with_what_happens_later() -> None:
     harness.end(ann, "reset")
     assert before.used == 1
     assert before.releases == releases
+
+
+def test_a_snapshot_looks_at_no_conference_that_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unread(dict[str, Declaration]):
+        def __iter__(self) -> NoReturn:
+            raise AssertionError("all that is declared is looked at")
+
+    harness = CoreHarness(epop(Epop()))
+    monkeypatch.setattr(harness.state.conferences, "declared", Unread())
+    for name in "abc":
+        harness.apply(PutConference(name, Declaration(scheduled=name == "c")))
+    ann = harness.hello("ann")
+
+    def seen() -> dict[str, int]:
+        return dict(snapshot(harness.state, harness.now.mono).conferences)
+
+    assert seen() == {"live": 0, "scheduled": 3}
+    harness.joined(ann, "a")
+    harness.joined(ann, "c", host=True)
+    assert seen() == {"live": 1, "scheduled": 2}
+    harness.leave(ann, "a")
+    harness.start(ann, "c")
+    assert seen() == {"live": 1, "scheduled": 2}
+    harness.dissolve("a")
+    harness.dissolve("c")
+    assert seen() == {"live": 0, "scheduled": 1}
