@@ -13,10 +13,11 @@ from gateway.core.admission.requests import SessionState
 from gateway.core.wire import json_lines
 from gateway.core.wire.websocket_handshake import Origins
 from gateway.edge.server.connection_table import ConnectionTable
-from gateway.edge.server.ticker import TICK
+from gateway.edge.server.ticker import MAX_CATCH_UP, TICK
 
-LINGER_TICKS = 4
-"""Ticks that a closed connection may take to close its own half."""
+LINGER_TICKS = 2 * MAX_CATCH_UP
+"""Ticks that a closed connection may take to close its own half: after a stall, for which one late look may make up
+`MAX_CATCH_UP`, there is a second left to read the last message."""
 
 PENDING_PARTS = 4
 """What is waiting at one listener takes no more of the connections than one of so many parts."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.edge.server.limits import LINGER_TICKS
 from tests.conftest import House, Serve, until
 from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Call
 from tests.edge.disk import broken
@@ -146,7 +147,7 @@ async def test_who_never_closes_its_half_is_aborted(serve: Serve, call: Call) ->
     await agent.say(b"{}")
     assert await agent.hear() == REFUSED
     assert len(house.runtime.registrar.listener.connections) == 1
-    house.runtime.advance(5)
+    house.runtime.advance(LINGER_TICKS + 1)
     await empty(house)
 
 

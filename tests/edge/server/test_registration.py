@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import sqlite3
@@ -48,14 +49,15 @@ async def test_the_whole_life(transport: str, run: Run, registrar: RawRegistrar,
         second = await house.welcomed(account="bob")
         assert (await client.ask("join", conference="c", access="public", host=True))["type"] == "joined"
 
+        farewells = [asyncio.create_task(wire.gone()) for wire in (client, second)]  # they read all the time
         time.go(1)
         assert await shows(house, LicenseState.EXPIRED) == told | {
             "state": "expired",
             "seconds_left": 0,
             "reason": "no answer of the registration server since 2027-01-15T08:00:00Z, and the grace is over",
         }
-        for wire in (client, second):
-            (last,) = await wire.gone()
+        for farewell in farewells:
+            (last,) = await farewell
             assert (last["type"], last["reason"], last["code"]) == ("closing", "unregistered", 4510)
         if transport == "websocket":
             assert client.code == 4510  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from gateway.core.counting.session import Session
 from gateway.core.wire.close_codes import ENDINGS
 from gateway.edge.machine import Clock
 from gateway.edge.server.connection import Connection
-from gateway.edge.server.ticker import TICK
+from gateway.edge.server.ticker import MAX_CATCH_UP, TICK
 from tests.conftest import House, Serve, until
 from tests.edge.conftest import Connect
 from tests.edge.raw import BEAT, HELLO, Peer, WebSocketPeer
@@ -95,6 +95,23 @@ async def test_heartbeats_keep_a_session_forever(transport: str, serve: Serve) -
         assert await wire.hear() == {"type": "ack"}
     house.runtime.advance(75 * SECOND)
     assert (await wire.gone())[-1]["reason"] == "heartbeat_timeout"
+
+
+@BOTH
+async def test_a_late_look_leaves_time_to_read_the_last_message(transport: str, serve: Serve) -> None:
+    """Whoever is sent away just before a stall of the process, like all clients at once, still hears why."""
+    house = await serve()
+    wire = await house.welcomed(transport, account="ann")
+    house.runtime.close_all("unregistered")
+    house.runtime.advance(MAX_CATCH_UP)
+    assert await house.http("GET", "/livez") == (200, "live\n")  # the loop goes on, and the client has not read yet
+    (last,) = await wire.gone()
+    assert (last["type"], last["reason"]) == ("closing", "unregistered")
+    await wire.close()
+    await until(lambda: empty(house))
+    assert listener_of(house, transport).closed == {"unregistered": 1}
+    if isinstance(wire, WebSocketWire):
+        assert wire.code == ENDINGS["unregistered"].code
 
 
 @BOTH

@@ -7,6 +7,7 @@ import ssl
 
 import pytest
 
+from gateway.edge.server.limits import LINGER_TICKS
 from gateway.edge.server.tcp import TcpConnection
 from tests.conftest import House, Serve, until
 from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Connect
@@ -314,7 +315,7 @@ async def test_a_client_that_shuts_its_half_and_does_not_read_is_held_for_the_li
     await until(lambda: connection.cause == "closed")
     assert len(house.runtime.state.sessions) == 0
     assert house.runtime.tcp.connections.held == 1
-    house.runtime.advance(6)
+    house.runtime.advance(LINGER_TICKS + 2)
     await until(lambda: not house.runtime.tcp.connections.held)
     assert not len(house.runtime.timer_wheel)
 
@@ -334,6 +335,6 @@ async def test_a_client_that_never_closes_its_half_is_aborted_after_the_linger(s
     await client.say(b'{"type":"bye"}')
     assert await client.rest() == b""
     assert len(house.runtime.tcp.connections) == 1
-    house.runtime.advance(6)
+    house.runtime.advance(LINGER_TICKS + 2)
     await until(lambda: not house.runtime.tcp.connections)
     assert house.runtime.tcp.closed == {"bye": 1}
