@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -18,3 +19,11 @@ def test_memory_is_what_the_kernel_says(name: str, field: str) -> None:
     found = re.search(rf"^{field}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     assert found is not None
     assert shown[name] == pytest.approx(int(found[1]) * 1024, rel=0.2)
+
+
+def test_time_is_that_of_the_program_and_of_the_kernel_for_it() -> None:
+    while os.times().system < 0.2:
+        Path("/proc/self/status").read_text()
+    shown = {sample.name: sample.value for family in ProcessCollector().collect() for sample in family.samples}
+    used = os.times()
+    assert shown["process_cpu_seconds_total"] == pytest.approx(used.user + used.system, abs=0.1)
