@@ -75,10 +75,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/edge/storage",
         "gateway/edge/server",
     ),
+    "gateway/edge/ready_file.py": ("gateway/edge/files.py",),
     "gateway/edge/gateway.py": (
         "config",
         "gateway/edge/files.py",
         "gateway/edge/machine.py",
+        "gateway/edge/ready_file.py",
         "gateway/edge/storage",
         "gateway/edge/server",
         "gateway/edge/api",

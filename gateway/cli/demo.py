@@ -99,7 +99,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="overrides one setting of the gateway, such as listen.operator=8080; may be given again",
     )
-    add("--ready-file", metavar="FILE", type=Path, help="written as JSON with the ports in use, once they are open")
+    add("--ready-file", metavar="FILE", type=Path, help="where the ports in use are written as JSON, once all are open")
 
 
 def run(args: argparse.Namespace) -> int:

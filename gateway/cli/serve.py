@@ -51,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `serve`."""
     config_options(parser)
     parser.add_argument(
-        "--ready-file", metavar="FILE", type=Path, help="written as JSON with the ports in use, once they are open"
+        "--ready-file", metavar="FILE", type=Path, help="where the ports in use are written as JSON, once all are open"
     )
     parser.add_argument(
         "--record",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
-import json
 import logging
 import ssl
 import time
@@ -16,6 +16,7 @@ from config import keys
 from config.settings import Settings
 from gateway.edge.api.server import OperatorPort
 from gateway.edge.machine import Clock
+from gateway.edge.ready_file import ReadyFile
 from gateway.edge.server.registration_agent import RegistrationAgent
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.audit_log import GATEWAY
@@ -31,7 +32,7 @@ log = logging.getLogger("tallygate")
 
 class Gateway:
     """Everything that `serve` runs. `files` is how many files the process may open; `ready` is the file in which the
-    ports are told, as soon as they are open and again when they close. Without `clients` it is a registrar alone.
+    ports are told, once all are open and again when doors close or open. Without `clients` it is a registrar alone.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Gateway:
         clients: bool = True,
     ) -> None:
         self.settings = settings
-        self._ready = ready
+        self._ready = ReadyFile(ready) if ready is not None else None
         self._recorder = CommandRecorder(record) if record is not None else None
         self._trouble = ""
         self.runtime = Runtime(settings, clock or Clock(time.monotonic, time.time), files=files, clients=clients)
@@ -57,13 +58,17 @@ class Gateway:
         """Open the operator port, then the doors.
 
         Raises `OSError` where a port or the ready file cannot be had, `Unguarded` where the operator port would be open
-        to everybody, `KeyRefused` where a license has no key; nothing stays open then.
+        to everybody, `KeyRefused` where a license has no key, `StoreRefused` or `StoreUnavailable`; nothing stays open
+        then.
         """
         listen = self.settings.listen
         gc.set_threshold(*GARBAGE)
         lean_buffers()
-        context = tls_context(listen.tls_certificate, listen.tls_key)
         try:
+            await asyncio.to_thread(self.runtime.persistence.store.hold)
+            if self._ready is not None:
+                self._ready.clear()
+            context = tls_context(listen.tls_certificate, listen.tls_key)
             await self.runtime.restore()
             if self._recorder is not None:
                 self._recorder.open(self.runtime.state)
@@ -76,7 +81,7 @@ class Gateway:
             if self.runtime.clients and not self.runtime.registration.shut:
                 self._open_doors()
             if self._ready is not None:
-                self.write_ready(self._ready)
+                self._ready.write(self.ports())
         except BaseException:
             await self.close(drain=0)
             raise
@@ -133,7 +138,7 @@ class Gateway:
     def _tell_ports(self) -> None:
         if self._ready is not None:
             try:
-                self.write_ready(self._ready)
+                self._ready.update(self.ports())
             except OSError as fault:
                 log.error("the ready file cannot be written: %s", fault)
 
@@ -167,12 +172,6 @@ class Gateway:
             "registrar": self.runtime.registrar.listener.port,
             "operator": self.operator.port,
         }
-
-    def write_ready(self, path: Path) -> None:
-        """Tell the ports in a file that is never seen half-written."""
-        draft = path.with_name(path.name + ".new")
-        draft.write_text(json.dumps(self.ports()) + "\n")
-        draft.replace(path)
 
 
 def tls_context(certificate: str, key: str) -> ssl.SSLContext | None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import gc
-import json
-import os
 import ssl
 from asyncio import sslproto
-from pathlib import Path
 
 import pytest
 
-from gateway.edge.gateway import READ_SIZE, Gateway, running, tls_context
+from gateway.edge.gateway import READ_SIZE, Gateway, tls_context
 from tests.conftest import Serve, settings_of, until
 from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Connect
 from tests.edge.raw import Peer
@@ -38,16 +35,6 @@ async def test_a_port_that_cannot_be_had_leaves_nothing_open(serve: Serve) -> No
     with pytest.raises(OSError, match="Address already in use"):
         await gateway.open()
     assert set(gateway.ports().values()) == {None}
-
-
-async def test_the_ready_file_holds_the_ports_and_is_never_half_written(tmp_path: Path) -> None:
-    ready = tmp_path / "ready.json"
-    async with running(settings_of()) as gateway:
-        gateway.write_ready(ready)
-        assert json.loads(ready.read_text()) == gateway.ports()
-    gateway.write_ready(ready)
-    assert json.loads(ready.read_text()) == {"tcp": None, "websocket": None, "registrar": None, "operator": None}
-    assert os.listdir(tmp_path) == ["ready.json"]
 
 
 async def test_limits_change_without_dropping_anybody(serve: Serve) -> None:
