@@ -26,7 +26,7 @@ from config.reading import read
 from config.settings import Settings
 from config.values import KindError
 from gateway.cli.load import count
-from gateway.cli.serve import fast_loop, raise_file_limit, screen
+from gateway.cli.serve import fast_loop, raise_file_limit, say, screen
 from gateway.core.admission.directory import Group
 from gateway.core.formats import utc
 from gateway.core.setting_kinds import PositiveSeconds
@@ -119,7 +119,7 @@ async def _until_told(args: argparse.Namespace, files: tuple[int, int]) -> int:
     try:
         await _demonstrate(args, files)
     except asyncio.CancelledError:
-        print("\nstopped; nothing is left behind", flush=True)
+        say("\nstopped; nothing is left behind")
     except (
         OSError,
         ConfigError,
@@ -138,10 +138,9 @@ async def _demonstrate(args: argparse.Namespace, files: tuple[int, int]) -> None
     async with contextlib.AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallygate-demo-")))
         settings = _settings(args, office, directory)
-        print(
+        say(
             f"A demonstration: about {args.clients} clients at the peak, {args.day:g} s a day, and a month of history."
-            f"\nIts store is in {directory} and is removed at the end.\n",
-            flush=True,
+            f"\nIts store is in {directory} and is removed at the end.\n"
         )
         keys = await _sell(settings, directory)
         await _fill(settings, office, speed)
@@ -153,9 +152,9 @@ async def _demonstrate(args: argparse.Namespace, files: tuple[int, int]) -> None
             office, _local(settings.listen.host), {"tcp": ports[0], "websocket": ports[1]}, speed, args.seed
         )
         stack.push_async_callback(crowd.dismiss)
-        print(screen(gateway, *files))
+        say(screen(gateway, *files))
         page = f"http://{_local(settings.listen.operator_host)}:{gateway.operator.port}/"
-        print(f"Open {page} in a browser. Ctrl-C ends the demonstration.\n", flush=True)
+        say(f"Open {page} in a browser. Ctrl-C ends the demonstration.\n")
         registrar = (_local(gateway.settings.registrar.host), gateway.settings.registrar.port)
         async with asyncio.TaskGroup() as group:
             group.create_task(_branches(page, registrar, keys, office, crowd))
@@ -322,8 +321,8 @@ async def _show(today: str, crowd: SimulatedClients) -> None:
         hour, rest = divmod(crowd.clock, HOUR)
         line = f"{today} {int(hour):02}:{int(rest / 60):02}, {crowd.connected} connected, {crowd.denied} refused so far"
         if terminal:
-            print(f"\r{line}\x1b[K", end="", flush=True)
+            say(f"\r{line}\x1b[K", end="")
         elif int(hour) != said:
             said = int(hour)
-            print(line, flush=True)
+            say(line)
         await asyncio.sleep(REDRAW)

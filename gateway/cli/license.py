@@ -75,6 +75,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="whether it runs out without the registrar (default: the free edition does)",
     )
+    add.set_defaults(once="if the license is new, its key is lost: `license remove` it and add it again")
     listed = actions.add("list", "list the licenses that were sold", _list, lists=True)
     show = actions.add("show", "show a license", _show)
     revoke = actions.add("revoke", "revoke a license; its server is told at once", _revoke)

@@ -4,7 +4,8 @@ A command is a module of this package with `HELP` (one sentence), `arguments(par
 `EXAMPLES` end its help. Only the module of the command that was asked for is imported, so that help is quick.
 
 Exit codes: 0 good; 1 a failure, said on stderr in one line; 2 usage; 130 ended by Ctrl-C. A command reports a failure
-by raising `SystemExit` with the sentence, or by printing it and returning 1.
+by raising `SystemExit` with the sentence, or by printing it and returning 1. One that prints a secret, which is shown
+once, has `once` in its arguments: what is to be done where it could not be printed.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import Protocol, cast
+
+from gateway.cli import streams
+from gateway.cli.streams import OutputFailed
 
 
 class CommandModule(Protocol):
@@ -82,6 +85,7 @@ class JsonLines(logging.Formatter):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of the process) and return its exit code."""
+    streams.prepare()
     try:
         try:
             return _run(sys.argv[1:] if argv is None else list(argv))
@@ -89,9 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader of the output is gone; what is still buffered must not fail again when it is flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OutputFailed as fault:
+        streams.discard_output()
+        if not fault.reader_gone:
+            print(f"tallygate: {fault}", file=sys.stderr)
         return 1
     except SystemExit as end:
         if isinstance(end.code, str):
@@ -115,7 +120,17 @@ def _run(argv: list[str]) -> int:
         parser.print_help(sys.stderr)
         return 2
     _log(args.verbose, args.log_format)
-    return command.run(args)
+    once: str | None = getattr(args, "once", None)
+    if once is None:
+        return command.run(args)
+    streams.check_output()
+    try:
+        code = command.run(args)
+        sys.stdout.flush()
+    except OutputFailed as fault:
+        streams.discard_output()
+        raise SystemExit(f"{fault}; {once}") from None
+    return code
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:

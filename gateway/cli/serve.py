@@ -18,6 +18,7 @@ from config.loader import ConfigError
 from config.rules import warnings
 from config.settings import Settings
 from gateway.cli.options import config_options, refuse_store, settings_from
+from gateway.cli.streams import OutputFailed, discard_output
 from gateway.core.admission.snapshot import PoolView
 from gateway.edge.api.authorization import OperatorTokenRequired
 from gateway.edge.gateway import Gateway
@@ -121,7 +122,7 @@ async def _serve(gateway: Gateway, args: argparse.Namespace, before: int, files:
         print(f"tallygate: cannot start: {getattr(fault, 'strerror', None) or fault}", file=sys.stderr)
         return 1
     try:
-        _say(screen(gateway, before, files))
+        say(screen(gateway, before, files))
         loop.add_signal_handler(signal.SIGHUP, _reloading(gateway, args))
         await stop.wait()
     finally:
@@ -141,7 +142,7 @@ async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
     """Drain and close; after a second signal without the drain, and without the disk if that does not answer."""
     held = sum(len(listener.connections) for listener in gateway.runtime.client_listeners)
     drain = gateway.settings.listen.drain
-    _say(f"draining {held} connections over {drain:g} s")
+    say(f"draining {held} connections over {drain:g} s")
     # A commit may be under way, and what waits behind it is another.
     patience = drain + LINGER_TICKS * TICK + 2 * gateway.settings.store.deadline + HURRY
     closing = asyncio.create_task(gateway.close())
@@ -156,15 +157,15 @@ async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
         last.result()
     else:
         closing.result()
-    _say("stopped")
+    say("stopped")
 
 
-def _say(text: str) -> None:
-    """Print, unless the terminal was closed: that must not keep the gateway from closing."""
+def say(text: str, end: str = "\n") -> None:
+    """Print, unless nobody can read it: that must not keep the gateway from running, nor from closing."""
     try:
-        print(text, flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(text, end=end, flush=True)
+    except OutputFailed:
+        discard_output()
 
 
 def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]:

@@ -40,6 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add = actions.add("add", "make a token and print it, once", _add)
     add.add_argument("name", nargs="?", help="name of the operator")
     add.add_argument("--scope", choices=("read", "admin"), help="what an operator's token is good for")
+    add.set_defaults(once="the new token is lost: make another, and revoke the lost one, the latest of `token list`")
     shown = actions.add("list", "list tokens by their fingerprints", _list, lists=True)
     revoke = actions.add("revoke", "revoke one token, or all of an operator", _revoke)
     revoke.add_argument("name", nargs="?", help="name of the operator; the fingerprint, with --account")
