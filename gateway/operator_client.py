@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
 import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, Self
 from urllib.parse import quote, urlsplit
@@ -41,19 +43,38 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         type=address,
         default=URL,
-        help="operator port of the gateway (default %(default)s); a token is read from TALLYGATE_TOKEN",
+        help="operator port of the gateway (default %(default)s); a token is read from TALLYGATE_TOKEN, the authorities"
+        " of https from SSL_CERT_FILE",
     )
 
 
 def address(text: str) -> str:
     """An http(s) address, without a slash at its end.
 
-    Raises `ValueError`.
+    Raises `argparse.ArgumentTypeError`, which says what is wrong.
     """
-    parts = urlsplit(text if "//" in text else f"http://{text}")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{text} is no http address")
+    try:
+        parts = urlsplit(text if "//" in text else f"http://{text}")
+        port = parts.port
+        (parts.hostname or "").encode("idna")
+    except UnicodeError:
+        raise argparse.ArgumentTypeError(f"{text} names no host") from None
+    except ValueError as fault:
+        raise argparse.ArgumentTypeError(f"{text}: {fault}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise argparse.ArgumentTypeError(f"{text} is no http address, such as {URL}")
     return parts.geturl().rstrip("/")
+
+
+def bearer() -> str | None:
+    """The token in `TALLYGATE_TOKEN`, without the line break that a file of it ends with; None where there is none.
+
+    Raises `OperatorError` where it cannot be one.
+    """
+    token = os.environ.get("TALLYGATE_TOKEN", "").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise OperatorError("TALLYGATE_TOKEN holds a line break or another character that no token has")
+    return token or None
 
 
 class Actions:
@@ -114,7 +135,7 @@ class Operator:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        token = os.environ.get("TALLYGATE_TOKEN")
+        token = bearer()
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=aiohttp.ClientTimeout(total=self._timeout),
@@ -204,11 +225,41 @@ class Operator:
         return answer.status, body
 
     def _failed(self, fault: Exception, when: str) -> OperatorError:
-        if isinstance(fault, aiohttp.ClientConnectorError):
-            return OperatorError(f"no gateway answers at {self.url}: is it running?")
-        if isinstance(fault, TimeoutError):
-            return OperatorError(f"the gateway at {self.url} did not answer {when}")
-        return OperatorError(f"the gateway at {self.url} broke off: {fault}")
+        return OperatorError(_reason(fault, self.url, when))
+
+
+def _reason(fault: Exception, url: str, when: str) -> str:
+    """Why a request to `url` came to nothing, as one line; `when` is how long an answer was waited for."""
+    if isinstance(fault, aiohttp.ClientConnectorCertificateError):
+        told = fault.certificate_error
+        why = getattr(told, "verify_message", None) or told
+        return f"the certificate of {url} is not trusted: {why}; SSL_CERT_FILE names a file of authorities to trust"
+    if isinstance(fault, aiohttp.ClientConnectorSSLError):
+        return f"no TLS with {url}: {_words(fault.os_error)}; a port without TLS is http://"
+    if isinstance(fault, aiohttp.ClientConnectorDNSError):
+        return f"the host of {url} cannot be found: {fault.os_error.strerror}"
+    if isinstance(fault, aiohttp.ClientConnectorError):
+        if fault.os_error.errno == errno.ECONNREFUSED:
+            return f"no gateway answers at {url}: is it running?"
+        return f"{url} cannot be reached: {_words(fault.os_error)}"
+    if isinstance(fault, TimeoutError):
+        return f"the gateway at {url} did not answer {when}"
+    if isinstance(fault, aiohttp.InvalidURL):
+        return f"{url} is no address of a gateway"
+    if isinstance(fault, aiohttp.TooManyRedirects):
+        return f"{url} answers with redirections only: is it a gateway?"
+    if isinstance(fault, aiohttp.ClientResponseError):
+        return f"{url} does not answer in HTTP: is it the operator port?"
+    if isinstance(fault, aiohttp.ClientPayloadError):
+        return f"the gateway at {url} broke off in the middle of its answer"
+    return f"{url} closed the connection without an answer: is it the operator port, and is that http:// or https://?"
+
+
+def _words(fault: OSError) -> str:
+    """What the system or the TLS library says, without the place in its source."""
+    if isinstance(fault, ssl.SSLError) and fault.reason:
+        return fault.reason.replace("_", " ").lower()
+    return os.strerror(fault.errno) if fault.errno else str(fault.strerror or fault)
 
 
 def _explain(status: int, body: bytes) -> str:

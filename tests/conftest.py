@@ -7,6 +7,7 @@ import contextlib
 import faulthandler
 import math
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,14 @@ class House:
         """Use of a pool, as the API says it."""
         _, license = await self.http("GET", "/api/license")
         return int(license["models"][model or license["model"]]["pools"][pool]["used"])
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
 
 
 Serve = Callable[..., Awaitable[House]]

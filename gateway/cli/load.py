@@ -70,6 +70,17 @@ def count_or_none(text: str) -> int:
     return count(text) if text != "0" else 0
 
 
+def port(text: str) -> int:
+    """A port that one can connect to.
+
+    Raises `ValueError`.
+    """
+    value = int(text)
+    if not 1 <= value <= 65535:
+        raise ValueError(text)
+    return value
+
+
 def positive(text: str) -> float:
     """A number above 0.
 
@@ -100,8 +111,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--accounts", choices=("none", "distinct"), default="none", help="accounts to claim (default %(default)s)")
     add("--kind", choices=sorted(KINDS), default="app", help="what the clients are (default %(default)s)")
     add("--host", default="127.0.0.1", help="the gateway; nothing else is ever contacted (default %(default)s)")
-    add("--tcp-port", metavar="PORT", type=int, default=4307, help="its TCP door (default %(default)s)")
-    add("--websocket-port", metavar="PORT", type=int, default=4308, help="its WebSocket door (default %(default)s)")
+    add("--tcp-port", metavar="PORT", type=port, default=4307, help="its TCP door (default %(default)s)")
+    add("--websocket-port", metavar="PORT", type=port, default=4308, help="its WebSocket door (default %(default)s)")
     add("--no-compare", action="store_true", help="do not ask the operator port, compare nothing")
     add("--seed", type=int, help="make the beats fall at the same points again")
     add("--json", action="store_true", help="the summary as JSON")
@@ -172,6 +183,18 @@ def _loopback(address: str) -> bool:
     return sys.platform == "linux" and ip_address(address).version == 4 and is_loopback(address)
 
 
+async def _address(host: str) -> str:
+    """An address of a host: it is looked up once, not for every connection.
+
+    Raises `LoadError` where it has none.
+    """
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as fault:
+        raise LoadError(f"the host {host} cannot be found: {getattr(fault, 'strerror', None) or fault}") from None
+    return str(found[0][4][0])
+
+
 async def _load(args: argparse.Namespace) -> LoadResult:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -183,16 +206,15 @@ async def _load(args: argparse.Namespace) -> LoadResult:
         stop.set()
 
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    # Once, not for every connection.
-    (found, *_) = await loop.getaddrinfo(args.host, None, type=socket.SOCK_STREAM)
-    todo = plans(args, sys.maxsize if files == resource.RLIM_INFINITY else files, str(found[4][0]))
+    todo = plans(args, sys.maxsize if files == resource.RLIM_INFINITY else files, await _address(args.host))
     loop.add_signal_handler(signal.SIGINT, interrupt)
     try:
         async with AsyncExitStack() as stack:
             gateway = None
             if not args.no_compare:
+                host = f"[{args.host}]" if ":" in args.host else args.host
                 gateway = await stack.enter_async_context(
-                    operator_client.Operator(args.operator or operator_client.address(f"{args.host}:4311"))
+                    operator_client.Operator(args.operator or f"http://{host}:4311")
                 )
             progress = Progress(args.connections, sys.stderr.isatty())
             outcome = await Coordinator(todo, gateway).run(args.duration, stop, progress.show)

@@ -51,6 +51,14 @@ def test_the_host_is_this_machine_unless_another_is_named() -> None:
     assert (plan.host, plan.ports) == ("192.0.2.7", {"tcp": 5000, "websocket": 4308})
 
 
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b"])
+async def test_a_host_that_cannot_be_found_is_said_to(host: str) -> None:
+    ended = await run("load", "--host", host, "--connections", "1")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith(f"tallygate load: the host {host} cannot be found: ")
+    assert ended.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(("connections", "processes"), [(1, 1), (8000, 1), (8001, 2), (15_000, 2), (40_000, 5)])
 def test_processes_follow_from_the_connections(connections: int, processes: int) -> None:
     made = planned("--connections", str(connections))

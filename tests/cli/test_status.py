@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import signal
-import socket
 from typing import Any
 
 import pytest
@@ -44,14 +43,6 @@ LICENSE: dict[str, Any] = {
     "registration": {"state": "off", "shutdown_at": None},
 }
 DOCUMENT = {"operator": "http://127.0.0.1:4311", "license": LICENSE, "connections": 15, "conferences": 2}
-
-
-@pytest.fixture
-def closed_port() -> int:
-    """A port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def test_the_enforced_model_comes_first_and_is_marked() -> None:
