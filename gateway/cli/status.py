@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shutil
 import sys
 import textwrap
 
@@ -50,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=2.0,
         type=seconds,
-        help="show it again every so many seconds (default 2) until Ctrl-C",
+        help="show it again every so many seconds (default 2) until Ctrl-C, through restarts of the gateway",
     )
     parser.add_argument("--json", action="store_true", help="the documents of the gateway, one line each time")
     operator_client.arguments(parser)
@@ -67,23 +68,52 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _show(args: argparse.Namespace) -> None:
-    redraw = args.watch is not None and not args.json and sys.stdout.isatty()
+    """Show it once, or again and again: then a gateway that does not answer for a while ends nothing."""
+    show = _redraw if args.watch is not None and not args.json and sys.stdout.isatty() else _print
     async with operator_client.Operator(args.operator) as gateway:
-        if redraw:
+        document = await gather(gateway)
+        if show is _redraw:
             sys.stdout.write(_CLEAR)
+        fault: str | None = None
         while True:
-            document = await gather(gateway)
-            if args.json:
-                print(json.dumps(document), flush=True)
-            elif redraw:
-                lines = (line + _REST_OF_LINE for line in render(document).splitlines())
-                sys.stdout.write(_HOME + "\n".join(lines) + "\n" + _REST_OF_SCREEN)
-                sys.stdout.flush()
-            else:
-                print(render(document), flush=True)
+            if fault is None:
+                show(json.dumps(document) if args.json else render(document))
             if args.watch is None:
                 return
             await asyncio.sleep(args.watch)
+            before = fault
+            try:
+                document, fault = await gather(gateway), None
+            except operator_client.OperatorError as error:
+                if error.status is not None and error.status < 500:
+                    raise
+                fault = str(error)
+            if fault is not None and fault != before:
+                _complain(fault, redraw=show is _redraw)
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
+
+
+def _redraw(text: str) -> None:
+    """Draw the text over the one before, cut to what the terminal can show."""
+    columns, lines = shutil.get_terminal_size()
+    shown = [line[:columns] for line in text.splitlines()]
+    if len(shown) >= lines:
+        shown[lines - 2 :] = [f"... {len(shown) - lines + 2} more lines"[:columns]]
+    sys.stdout.write(_HOME + "".join(f"{line}{_REST_OF_LINE}\n" for line in shown) + _REST_OF_SCREEN)
+    sys.stdout.flush()
+
+
+def _complain(fault: str, *, redraw: bool) -> None:
+    """Say that the gateway does not answer; on a terminal in the first line, above what was seen last."""
+    if redraw:
+        columns, _ = shutil.get_terminal_size()
+        sys.stdout.write(_HOME + fault[:columns] + _REST_OF_LINE)
+        sys.stdout.flush()
+    else:
+        print(f"tallygate status: {fault}", file=sys.stderr)
 
 
 async def gather(gateway: operator_client.Operator) -> Document:

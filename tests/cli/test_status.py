@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.cli import status
 from gateway.cli.main import main
 from gateway.cli.status import render
 from tests.cli.program import PATIENCE, begin, end, run_here, said
@@ -165,6 +166,36 @@ async def test_watching_goes_on_until_ctrl_c(serve: Serve) -> None:
     assert (ended.code, ended.err) == (130, "")
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+async def test_watching_goes_on_through_a_restart_of_the_gateway(form: tuple[str, ...], serve: Serve) -> None:
+    house = await serve()
+    watching = await begin("status", *form, "--watch", "0.1", "--operator", house.url)
+    await said(watching.stdout, "epop")
+    await house.gateway.operator.close()
+    await said(watching.stderr, f"tallygate status: no gateway answers at {house.url}: is it running?")
+    await house.welcomed()
+    await house.gateway.operator.open("127.0.0.1", house.operator)
+    await said(watching.stdout, '"connections": 1' if form else "connections 1 ")
+    watching.send_signal(signal.SIGINT)
+    ended = await end(watching)
+    assert (ended.code, ended.err) == (130, "")
+
+
+async def test_watching_begins_with_a_gateway_that_answers(closed_port: int) -> None:
+    ended = await run_here("status", "--watch", "--operator", f"http://127.0.0.1:{closed_port}")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize(("lines", "shown"), [(4, ["a", "bbbb", "c"]), (3, ["a", "... "]), (2, ["... "])])
+def test_what_is_redrawn_fits_the_terminal(
+    lines: int, shown: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "4")
+    monkeypatch.setenv("LINES", str(lines))
+    status._redraw("a\nbbbbbb\nc")
+    assert capsys.readouterr().out == "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in shown) + "\x1b[J"
+
+
 async def readable(file: int) -> bytes:
     """What can be read of a terminal, once something can."""
     loop = asyncio.get_running_loop()
@@ -193,6 +224,24 @@ async def test_on_a_terminal_it_redraws_in_place(serve: Serve) -> None:
         os.close(stdout)
         os.close(terminal)
     assert seen.count(b"\x1b[2J") == 1
+
+
+async def test_on_a_terminal_what_was_seen_last_stays_while_the_gateway_is_away(serve: Serve) -> None:
+    house = await serve()
+    terminal, stdout = pty.openpty()
+    try:
+        watching = await begin("status", "--watch", "0.1", "--operator", house.url, stdout=stdout)
+        seen = await readable(terminal)
+        await house.gateway.operator.close()
+        async with asyncio.timeout(PATIENCE):
+            while b"no gateway answers" not in seen:
+                seen += await readable(terminal)
+        watching.send_signal(signal.SIGINT)
+        assert (await end(watching)).err == ""
+    finally:
+        os.close(stdout)
+        os.close(terminal)
+    assert b"\x1b[J" not in seen[seen.rindex(b"\x1b[H") :]
 
 
 async def test_kicking_a_session(serve: Serve) -> None:
