@@ -157,7 +157,8 @@ class Upgrade:
         ):
             return _CONTROLS
         if end >= 0:
-            return self._judge(head[:end].decode("latin-1"), bytes(head[end + 4 :]))
+            # An empty line before the request is what some clients leave of an earlier one (RFC 9112, 2.2).
+            return self._judge(head[:end].decode("latin-1").removeprefix("\r\n"), bytes(head[end + 4 :]))
         return _TOO_LARGE if len(head) >= HEAD_LIMIT else None
 
     def _judge(self, head: str, rest: bytes) -> Accepted | Refused:

@@ -83,6 +83,7 @@ def test_the_subprotocol_is_chosen_if_offered(offered: list[str], chosen: str | 
     [
         pytest.param(request("GET /ws?token=1&x=/y HTTP/1.1"), id="a query"),
         pytest.param(request("GET http://gate.example.org:4308/ws HTTP/1.1"), id="a whole URL"),
+        pytest.param(b"\r\n" + request(), id="an empty line before it"),
         pytest.param(request("GET /ws HTTP/1.2"), id="a later HTTP/1"),
         pytest.param(request(Upgrade="WebSocket"), id="Upgrade in other case"),
         pytest.param(request(Upgrade="h2c, websocket"), id="Upgrade as a list"),
@@ -108,6 +109,7 @@ def test_what_is_good_http_is_accepted(data: bytes) -> None:
         pytest.param(b"GET /ws HTTP/1.1\n", 400, id="a bare LF, before the head is whole"),
         pytest.param(b'{"type":"hello"}\r\n\r\n', 400, id="JSON"),
         pytest.param(b"\r\n\r\n", 400, id="nothing"),
+        pytest.param(b"\r\n\r\n" + request(), 400, id="two empty lines before it"),
         pytest.param(request("GET  /ws HTTP/1.1"), 400, id="two spaces"),
         pytest.param(request("GET /ws"), 400, id="HTTP/0.9"),
         pytest.param(request("GET /ws HTTP/1.1 "), 400, id="a space at the end"),
