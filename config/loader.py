@@ -193,7 +193,7 @@ def _key(settings: Settings) -> Iterator[ConfigFault]:
     path = settings.registration.key_file
     if path:
         try:
-            text = Path(path).read_text(errors="replace").strip()
+            text = Path(path).read_text("utf-8-sig", errors="replace").strip()
         except OSError as error:
             yield ConfigFault("registration.key_file", f"{quote(path)} cannot be read: {error.strerror}")
             return

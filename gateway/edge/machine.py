@@ -23,7 +23,7 @@ def read_key(path: str) -> bytes:
     Raises `KeyRefused`.
     """
     try:
-        return key_of(Path(path).read_text(errors="replace").strip())
+        return key_of(Path(path).read_text("utf-8-sig", errors="replace").strip())
     except (OSError, ValueError) as fault:
         raise KeyRefused(f"registration.key_file {path}: {getattr(fault, 'strerror', None) or fault}") from fault
 

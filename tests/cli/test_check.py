@@ -122,6 +122,7 @@ def test_the_commented_default_file_can_be_written(tmp_path: Path, capsys: pytes
     [
         (b"0f" * 32, True),
         (b"  " + b"0F" * 32 + b"\n\n", True),
+        (b"\xef\xbb\xbf" + b"0f" * 32 + b"\r\n", True),
         (b"", False),
         (b"0f" * 31, False),
         (b"0f" * 33, False),
