@@ -117,6 +117,15 @@ RULES: tuple[SettingsRule, ...] = (
 )
 
 
+def too_few_files(settings: Settings, files: int) -> ConfigFault | None:
+    """Return the fault where a process that may open `files` files could hold no connection at all."""
+    if settings.listen.ceiling(files) > 0:
+        return None
+    spare = settings.listen.spare_files
+    reason = f"{files} leave none for connections, {spare} are kept for other uses: raise the limit (ulimit -n)"
+    return ConfigFault("open files", reason)
+
+
 def warnings(settings: Settings) -> list[ConfigFault]:
     """Return what is allowed, and probably not what was meant."""
     return [*_unregistered(settings), *_readable(settings), *_believed(settings), *_resumed(settings)]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from config.keys import document, effective
 from config.loader import ConfigError
-from config.rules import ConfigFault, warnings
+from config.rules import ConfigFault, too_few_files, warnings
 from config.settings import Settings
 from config.values import quote
 from gateway.cli.options import config_options, refuse_store, settings_from
@@ -80,6 +80,9 @@ def run(args: argparse.Namespace) -> int:
             faults.append(found)
         else:
             reports.append(found)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and (fault := too_few_files(settings, hard)):
+        faults.append(fault)
     if faults:
         print(*dict.fromkeys(faults), sep="\n", file=sys.stderr)
         return 1

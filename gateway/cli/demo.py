@@ -23,10 +23,11 @@ from typing import Any
 
 from config.loader import ConfigError, load
 from config.reading import read
+from config.rules import too_few_files
 from config.settings import Settings
 from config.values import KindError
 from gateway.cli.load import count
-from gateway.cli.serve import fast_loop, raise_file_limit, say, screen
+from gateway.cli.serve import fast_loop, raise_file_limit, reason, say, screen
 from gateway.core.admission.directory import Group
 from gateway.core.formats import utc
 from gateway.core.setting_kinds import PositiveSeconds
@@ -129,7 +130,7 @@ async def _until_told(args: argparse.Namespace, files: tuple[int, int]) -> int:
         OperatorTokenRequired,
         OperatorError,
     ) as fault:
-        raise SystemExit(f"cannot start: {getattr(fault, 'strerror', None) or fault}") from None
+        raise SystemExit(f"cannot start: {reason(fault)}") from None
     return 0
 
 
@@ -142,6 +143,8 @@ async def _demonstrate(args: argparse.Namespace, files: tuple[int, int]) -> None
             f"A demonstration: about {args.clients} clients at the peak, {args.day:g} s a day, and a month of history."
             f"\nIts store is in {directory} and is removed at the end.\n"
         )
+        if fault := too_few_files(settings, files[1]):
+            raise SystemExit(f"cannot start: {fault}")
         keys = await _sell(settings, directory)
         await _fill(settings, office, speed)
         gateway = Gateway(_registered(args, office, directory), files=files[1], ready=args.ready_file)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from config.loader import ConfigError
-from config.rules import warnings
+from config.rules import too_few_files, warnings
 from config.settings import Settings
 from gateway.cli.options import config_options, refuse_store, settings_from
 from gateway.cli.streams import OutputFailed, discard_output
@@ -72,6 +72,8 @@ def run(args: argparse.Namespace, *, clients: bool = True) -> int:
     if args.ready_file is not None:
         refuse_store(args.ready_file, settings.store.path)
     before, files = raise_file_limit()
+    if fault := too_few_files(settings, files):
+        raise SystemExit(f"cannot start: {fault}")
     with asyncio.Runner(loop_factory=fast_loop()) as runner:
         return runner.run(_serve(_gateway(settings, args, files, clients=clients), args, before, files))
 
@@ -101,6 +103,13 @@ def _files(limit: int) -> int:
     return 10**6 if limit == resource.RLIM_INFINITY else limit
 
 
+def reason(fault: Exception) -> str:
+    """Why the gateway cannot start, with the file that it is about."""
+    if isinstance(fault, OSError) and fault.strerror:
+        return f"{fault.filename}: {fault.strerror}" if fault.filename else fault.strerror
+    return str(fault)
+
+
 async def _serve(gateway: Gateway, args: argparse.Namespace, before: int, files: int) -> int:
     loop = asyncio.get_running_loop()
     stop, at_once = asyncio.Event(), asyncio.Event()
@@ -119,7 +128,7 @@ async def _serve(gateway: Gateway, args: argparse.Namespace, before: int, files:
     try:
         opening.result()
     except (OSError, KeyRefused, StoreRefused, StoreUnavailable, OperatorTokenRequired) as fault:
-        print(f"tallygate: cannot start: {getattr(fault, 'strerror', None) or fault}", file=sys.stderr)
+        print(f"tallygate: cannot start: {reason(fault)}", file=sys.stderr)
         return 1
     try:
         say(screen(gateway, before, files))

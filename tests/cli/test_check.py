@@ -92,6 +92,19 @@ def test_a_port_in_use_is_said_but_is_no_fault(capsys: pytest.CaptureFixture[str
     assert said.count("listen.websocket: picked at start on 127.0.0.1") == 2
 
 
+def test_a_file_limit_that_leaves_no_connection_is_a_fault(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    assert run(*ANY_PORTS) == 1
+    assert capsys.readouterr() == (
+        "",
+        "open files: 64 leave none for connections, 64 are kept for other uses: raise the limit (ulimit -n)\n",
+    )
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (65, 65))
+    assert run(*ANY_PORTS) == 0
+
+
 def test_an_address_of_another_machine_is_a_fault_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     # 192.0.2.0/24 is reserved for documentation: no machine has such an address.
     assert run(*ANY_PORTS, "--set", "listen.host=192.0.2.1", "--set", "accounts.trust_claims=true") == 1

@@ -8,8 +8,9 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
-from asyncio.subprocess import Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,30 @@ async def test_a_ready_file_does_not_take_the_place_of_the_store(name: str, tmp_
     assert ended.err == f"tallygate: {ready}: it belongs to the store {path} of a gateway\n"
     assert ready.read_bytes() == b"as it was"
     assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("command", ["serve", "registrar", "demo"])
+async def test_a_file_limit_that_leaves_no_connection_is_one_clear_line(command: str, tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    run_limited = ("bash", "-c", 'ulimit -n 64; exec "$@"', "bash", sys.executable, "-m", "gateway")
+    process = await asyncio.create_subprocess_exec(
+        *run_limited, command, "--ready-file", str(ready), stdout=PIPE, stderr=PIPE
+    )
+    ended = await end(process)
+    assert ended.code == 1
+    assert ended.err == (
+        "tallygate: cannot start: open files: 64 leave none for connections, 64 are kept for other uses:"
+        " raise the limit (ulimit -n)\n"
+    )
+    assert not ready.exists()
+
+
+async def test_a_place_where_the_ready_file_cannot_be_written_is_named(tmp_path: Path) -> None:
+    settings = [f"--set={key}=0" for key in ("listen.tcp", "listen.websocket", "listen.operator", "registrar.port")]
+    place = tmp_path / "none" / "ready.json"
+    ended = await run("serve", *settings, "--set=store.path=:memory:", "--ready-file", str(place))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == f"tallygate: cannot start: {place}: No such file or directory\n"
 
 
 async def test_a_bad_setting_is_said_and_nothing_starts() -> None:
