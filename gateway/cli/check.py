@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +23,7 @@ from config.values import quote
 from gateway.cli.options import config_options, refuse_store, settings_from
 from gateway.edge.files import written_whole
 from gateway.edge.server.listening_sockets import listening_sockets
+from gateway.edge.storage.store_lock import MEMORY
 
 HELP = "Says whether a configuration is good: every fault at once, the settings, file limit and ports."
 EXAMPLES = """\
@@ -83,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and (fault := too_few_files(settings, hard)):
         faults.append(fault)
+    if fault := _store(settings.store.path):
+        faults.append(fault)
     if faults:
         print(*dict.fromkeys(faults), sep="\n", file=sys.stderr)
         return 1
@@ -90,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     for key, text, default in effective(settings):
         if args.verbose or not default:
             print(f"  {key} = {text}" + ("  (default)" if default else ""))
-    for warning in warnings(settings):
+    for warning in (*warnings(settings), *_open_key(settings.registration.key_file)):
         print(f"warning: {warning}")
     print(*_files(settings), *reports, sep="\n")
     return 0
@@ -124,6 +129,27 @@ def _files(settings: Settings) -> list[str]:
             f"listen.max_connections {asked} does not fit: {settings.listen.spare_files} files are kept for other uses"
         )
     return lines
+
+
+def _store(path: str) -> ConfigFault | None:
+    """The fault of a store that could not be opened or made here, as far as that shows without doing it."""
+    if path == MEMORY:
+        return None
+    file = Path(path)
+    if file.exists() and not file.is_file():
+        return ConfigFault("store.path", f"{quote(path)} is no regular file")
+    if not file.parent.is_dir():
+        return ConfigFault("store.path", f"there is no directory {quote(str(file.parent))}")
+    for place, mode in ((file.parent, os.W_OK | os.X_OK), (file, os.R_OK | os.W_OK)):
+        if place.exists() and not os.access(place, mode):
+            return ConfigFault("store.path", f"{quote(str(place))} cannot be written to by this user")
+    return None
+
+
+def _open_key(path: str) -> Iterator[ConfigFault]:
+    """The warning about a key that other users of this machine can read."""
+    if path and Path(path).stat().st_mode & 0o077:
+        yield ConfigFault("registration.key_file", f"other users can read {quote(path)}: chmod 600 it")
 
 
 def _limit(files: int) -> str:

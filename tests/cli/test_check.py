@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import socket
 from pathlib import Path
@@ -103,6 +104,45 @@ def test_a_file_limit_that_leaves_no_connection_is_a_fault(
     )
     monkeypatch.setattr(resource, "getrlimit", lambda _: (65, 65))
     assert run(*ANY_PORTS) == 0
+
+
+def test_a_store_that_could_not_be_opened_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    for path, reason in (
+        ("none/t.db", 'there is no directory "none"'),
+        ("file/t.db", 'there is no directory "file"'),
+        (".", '"." is no regular file'),
+        ("/dev/null", '"/dev/null" is no regular file'),
+    ):
+        assert run(*ANY_PORTS, "--set", f"store.path={path}") == 1
+        assert capsys.readouterr() == ("", f"store.path: {reason}\n")
+
+
+@pytest.mark.parametrize("part", [".", "t.db"])
+def test_a_store_that_may_not_be_written_is_a_fault(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.db").touch()
+    monkeypatch.setattr(os, "access", lambda place, _: place != Path(part))  # root may write everywhere
+    assert run(*ANY_PORTS, "--set", "store.path=t.db") == 1
+    assert capsys.readouterr().err == f'store.path: "{part}" cannot be written to by this user\n'
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
+def test_a_key_that_others_can_read_is_warned_of(
+    mode: int, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    key = Path("license.key")
+    key.write_text("0f" * 32)
+    key.chmod(mode)
+    assert run(*ANY_PORTS, "--set", f"registration.key_file={key}") == 0
+    warning = f'warning: registration.key_file: other users can read "{key}": chmod 600 it'
+    assert (warning in capsys.readouterr().out.splitlines()) == warned
 
 
 def test_an_address_of_another_machine_is_a_fault_said_once(capsys: pytest.CaptureFixture[str]) -> None:
