@@ -207,7 +207,8 @@ async def _load(args: argparse.Namespace) -> LoadResult:
 
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     todo = plans(args, sys.maxsize if files == resource.RLIM_INFINITY else files, await _address(args.host))
-    loop.add_signal_handler(signal.SIGINT, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
     try:
         async with AsyncExitStack() as stack:
             gateway = None
@@ -225,7 +226,8 @@ async def _load(args: argparse.Namespace) -> LoadResult:
             raise KeyboardInterrupt from None
         raise
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
 
 
 class Progress:

@@ -360,7 +360,11 @@ async def _report(worker: LoadWorker) -> None:
 
 def _say(worker: LoadWorker) -> None:
     report: dict[str, Any] = {"phase": worker.phase, "tally": worker.tally.dump()}
-    print(json.dumps(report), flush=True)
+    try:
+        print(json.dumps(report), flush=True)
+    except BrokenPipeError:
+        # Who led the load was killed; the end of the input ends this process in order.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from gateway.load.coordinator import Comparison, LoadError, LoadResult
 from gateway.load.tally import Tally
 from gateway.load.worker import Plan
 from tests.cli.program import begin, end, run, said
-from tests.conftest import House, Serve
+from tests.conftest import House, Serve, until
 
 FILES = 20_000
 
@@ -305,16 +305,28 @@ async def test_a_count_that_is_not_the_loads_own_is_a_drift(serve: Serve) -> Non
     assert "drift 2 while holding" in ended.err  # one connection, one session
 
 
-async def test_ctrl_c_ends_it_in_order_and_with_a_summary(serve: Serve) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_in_order_and_with_a_summary(how: signal.Signals, serve: Serve) -> None:
     house = await serve()
     loading = await begin(*against(house, "--connections", "20", "--processes", "2", "--duration", "3600"))
     await said(loading.stderr, "holding")
-    loading.send_signal(signal.SIGINT)
+    loading.send_signal(how)
     ended = await end(loading)
+    assert "Traceback" not in ended.err
     seen = json.loads(ended.out)
     assert ended.code == 130
     assert (seen["interrupted"], seen["lost"], seen["after"]["drift"]) == (True, {}, 0)
     assert await house.http("GET", "/api/connections/count") == (200, {"count": 0})
+
+
+async def test_processes_whose_leader_was_killed_say_bye_and_end_quietly(serve: Serve) -> None:
+    house = await serve()
+    loading = await begin(*against(house, "--connections", "20", "--processes", "2", "--duration", "3600"))
+    await said(loading.stderr, "holding")
+    loading.kill()
+    ended = await end(loading)  # the processes hold its standard error until they end
+    assert "Traceback" not in ended.err
+    await until(lambda: not list(house.runtime.connections()))
 
 
 async def test_where_nobody_listens_every_connection_is_an_error(serve: Serve) -> None:
