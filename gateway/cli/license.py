@@ -98,9 +98,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     if args.store is None:
         return operator_client.act(args)
+    new = not args.store.exists()
     said = asyncio.run(_offline(args))
     if said:
-        print(said)
+        print(said, flush=True)
+    if new:
+        print(f"{args.store}: there was no store, a new one was made", file=sys.stderr)
     return 0
 
 
@@ -202,6 +205,8 @@ def _answered(answer: dict[str, Any]) -> str:
 
 
 def _sold(args: argparse.Namespace, made: dict[str, Any]) -> str:
+    if args.not_after is not None and instant(args.not_after) <= time.time():
+        print(f"{args.serial} is over already: it was good until {args.not_after}", file=sys.stderr)
     if args.json:
         return json.dumps(made)
     if "key" not in made:

@@ -151,7 +151,8 @@ async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
     """Drain and close; after a second signal without the drain, and without the disk if that does not answer."""
     held = sum(len(listener.connections) for listener in gateway.runtime.client_listeners)
     drain = gateway.settings.listen.drain
-    say(f"draining {held} connections over {drain:g} s")
+    if held:
+        say(f"draining {held} connection{'' if held == 1 else 's'} over {drain:g} s")
     # A commit may be under way, and what waits behind it is another.
     patience = drain + LINGER_TICKS * TICK + 2 * gateway.settings.store.deadline + HURRY
     closing = asyncio.create_task(gateway.close())
@@ -206,6 +207,7 @@ def screen(gateway: Gateway, before: int, files: int) -> str:
         *_registrar(gateway),
         "",
         *(_licensing(gateway) if runtime.clients else ()),
+        f"  store      {settings.store.path}",
         f"  capacity   {runtime.budget.max_connections:,} connections; open files {before:,} raised to {files:,}"
         + (", on uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else ""),
         *(f"  warning    {warning}" for warning in warnings(settings)),

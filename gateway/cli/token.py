@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     if args.store is None:
         return operator_client.act(args)
-    print(asyncio.run(_offline(args)))
+    new = not args.store.exists()
+    print(asyncio.run(_offline(args)), flush=True)
+    if new:
+        print(f"{args.store}: there was no store, a new one was made", file=sys.stderr)
     return 0
 
 
@@ -120,7 +124,7 @@ def _listing(args: argparse.Namespace, items: list[dict[str, Any]]) -> str:
 
 async def _offline(args: argparse.Namespace) -> str:
     try:
-        async with offline_store(args.store) as store:
+        async with offline_store(args.store, new=args.work is _add) as store:
             if args.work is _add:
                 if not is_id(args.name) or args.name in RESERVED:
                     raise SystemExit(f"{args.name}: no name for an operator")

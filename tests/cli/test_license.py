@@ -26,6 +26,9 @@ NOBODY = "127.0.0.1:1"
 """A registration server that does not answer."""
 
 
+NEW = "{}: there was no store, a new one was made\n"
+
+
 class File:
     """Commands for a store that no gateway holds, run in this process."""
 
@@ -36,7 +39,7 @@ class File:
     def __call__(self, *words: str) -> tuple[int, str, str]:
         code = main(["license", *words, "--store", str(self.path)])
         told = self._capsys.readouterr()
-        return code, told.out, told.err
+        return code, told.out, told.err.removesuffix(NEW.format(self.path))
 
     def said(self, *words: str) -> str:
         """What a command that succeeds prints."""
@@ -55,6 +58,25 @@ class File:
 def vendor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> File:
     """The store of a registrar."""
     return File(tmp_path / "vendor.db", capsys)
+
+
+@pytest.mark.parametrize("words", [("license", "add", "A"), ("token", "add", "ops", "--scope", "read")])
+def test_a_store_that_was_not_there_is_said_to_be_new(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = str(tmp_path / "typo.db")
+    assert main([*words, "--store", store]) == 0
+    assert capsys.readouterr().err == NEW.format(store)
+    assert main([*words, "--store", store]) == 0
+    assert "new" not in capsys.readouterr().err
+
+
+def test_a_store_is_not_made_to_list_or_revoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "typo.db"
+    for words in (("license", "list"), ("token", "list"), ("token", "revoke", "ops")):
+        assert main([*words, "--store", str(store)]) == 1
+        assert capsys.readouterr() == ("", f"tallygate: {store}: there is no store\n")
+    assert not store.exists()
 
 
 # -- selling, through the operator port --------------------------------------------------------------------------------
@@ -233,7 +255,7 @@ async def test_a_license_is_asked_for_answered_and_installed_on_files(
 
     made = await on(vendor, "add", "DEMO-1", "--limit", "pro=7", "--not-after", "2099-12-31")
     asked = await on(ours, "request", "--config", str(config))
-    assert (asked[0], asked[2]) == (0, "")
+    assert (asked[0], asked[2]) == (0, NEW.format(ours.path))
     request.write_text(asked[1])
     answered = await on(vendor, "answer", str(request))
     assert (answered[0], answered[2]) == (0, "")
@@ -299,7 +321,8 @@ def test_a_file_that_is_no_document_is_one_line(content: bytes | None, fault: st
 
 
 def test_a_request_that_is_none_says_what_is_wrong_with_it(vendor: File) -> None:
-    vendor.said("add", "A", "--not-after", "2020-01-01")
+    code, _, err = vendor("add", "A", "--not-after", "2020-01-01")
+    assert (code, err) == (0, "A is over already: it was good until 2020-01-01T23:59:59Z\n")
     request = vendor.path.with_name("request.json")
     for fields, fault in (
         ({"serial": "A"}, "server: required, 1-128 characters of A-Z a-z 0-9 . _ @ : + -"),
@@ -364,10 +387,10 @@ async def test_its_screen_tells_of_no_clients_and_it_is_ready(tmp_path: Path) ->
     process = await begin("registrar", *free, "--set=store.path=:memory:", "--ready-file", str(ready))
     try:
         assert process.stdout is not None
-        screen = [(await process.stdout.readline()).decode().split() for _ in range(6)]
+        screen = [(await process.stdout.readline()).decode().split() for _ in range(7)]
         words = {line[0]: line for line in screen if line}
         ports = json.loads(ready.read_text())
-        assert list(words) == ["tallygate", "operators", "registrar", "capacity"]
+        assert list(words) == ["tallygate", "operators", "registrar", "store", "capacity"]
         assert words["registrar"][2:4] == [f"127.0.0.1:{ports['registrar']}", "(0"]
         status = await run_here("status", "--operator", f"http://127.0.0.1:{ports['operator']}")
         assert "connections 0" in status.out
