@@ -81,7 +81,7 @@ class Actions:
     """The actions of a command, each with its own arguments."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._choices = parser.add_subparsers(metavar="action", title="actions", required=True)
+        self._choices = parser.add_subparsers(title="actions", required=True)
 
     def add(self, name: str, does: str, work: Work, *, lists: bool = False) -> argparse.ArgumentParser:
         """One action: `work` does it and gives what is to be printed; one that `lists` can do so as JSON."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import operator_client
+from gateway.cli.argument_kinds import entry_hash
 from gateway.core.reporting import audit_chain
 from gateway.core.reporting.audit_chain import BEGINNING, AuditEntry, ChainBroken, ChainPosition
 from gateway.operator_client import Operator
@@ -39,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="one JSON object per line")
     verify = actions.add("verify", "walk the chain of hashes from the first entry to the last", _verify)
     verify.add_argument("--store", metavar="FILE", type=Path, help="read this file, not a running gateway")
-    verify.add_argument("--has", metavar="HASH", help="fail if no entry has this hash")
+    verify.add_argument("--has", metavar="HASH", type=entry_hash, help="fail if no entry has this hash")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,7 +90,10 @@ def _verify_file(path: Path, wanted: str | None) -> str:
 
 
 class Walk:
-    """Verifies the chain page by page, and looks for an entry of a hash (None: of none). Raises `ChainBroken`."""
+    """Verifies the chain page by page, and looks for an entry of a hash (None: of none).
+
+    Raises `ChainBroken`, and `SystemExit` where no entry has the hash.
+    """
 
     def __init__(self, wanted: str | None) -> None:
         self._wanted = wanted
@@ -104,7 +108,8 @@ class Walk:
     def end(self) -> str:
         """Return what was found, for a person."""
         if not self._found:
-            raise ChainBroken(self._last.seq, f"no entry has the hash {self._wanted}")
+            raise SystemExit(f"no entry has the hash {self._wanted}: its end was cut off, or this is another log")
         if self._last == BEGINNING:
             return "the audit log is empty"
-        return f"the audit log holds: {self._last.seq} entries, the last has the hash {self._last.hash}"
+        entries = "1 entry" if self._last.seq == 1 else f"{self._last.seq} entries"
+        return f"the audit log holds: {entries}, the last has the hash {self._last.hash}"

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from gateway import operator_client
-from gateway.cli.kick import duration
+from gateway.cli.argument_kinds import duration
 from gateway.operator_client import Operator, part, table
 
 HELP = "List, add and lift bans of accounts, and of addresses of guests. A ban closes nothing: see `kick --ban`."

@@ -22,15 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from config.loader import ConfigError, load
-from config.reading import read
 from config.rules import too_few_files
 from config.settings import Settings
-from config.values import KindError
-from gateway.cli.load import count
+from gateway.cli.argument_kinds import count, seconds
 from gateway.cli.serve import fast_loop, raise_file_limit, reason, say, screen
 from gateway.core.admission.directory import Group
 from gateway.core.formats import utc
-from gateway.core.setting_kinds import PositiveSeconds
 from gateway.demo import simulated_history
 from gateway.demo.scenario import DAY, HOUR, Office, bustle
 from gateway.demo.simulated_clients import SimulatedClients
@@ -76,21 +73,10 @@ PATIENCE = 20.0
 REDRAW = 0.5
 
 
-def duration(text: str) -> float:
-    """Seconds of a text such as 10m.
-
-    Raises `ValueError`.
-    """
-    try:
-        return float(read(PositiveSeconds, text))
-    except KindError:
-        raise ValueError(text) from None
-
-
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `demo`."""
     add = parser.add_argument
-    add("--day", metavar="TIME", type=duration, default=600.0, help="how long a day takes (default 10m)")
+    add("--day", metavar="TIME", type=seconds, default=600.0, help="how long a day takes (default 10m)")
     add("--clients", metavar="N", type=count, default=300, help="clients at the peak (default %(default)s)")
     add("--seed", metavar="N", type=int, default=1, help="another number, another office (default %(default)s)")
     add(

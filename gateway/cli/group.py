@@ -46,7 +46,9 @@ async def _list(gateway: Operator, args: argparse.Namespace) -> str:
 async def _set(gateway: Operator, args: argparse.Namespace) -> str:
     told = {"accounts": args.accounts, "permanent": args.permanent}
     made = await gateway.json("PUT", f"/api/groups/{part(args.group)}", told)
-    return f"set {made['group']}: {len(made['accounts'])} accounts, {_kind(made['permanent'])} licenses"
+    number = len(made["accounts"])
+    accounts = "1 account" if number == 1 else f"{number} accounts"
+    return f"set {made['group']}: {accounts}, {_kind(made['permanent'])} licenses"
 
 
 async def _show(gateway: Operator, args: argparse.Namespace) -> str:

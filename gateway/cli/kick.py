@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 import sys
 from urllib.parse import quote
 
 from gateway import operator_client
+from gateway.cli.argument_kinds import duration
 
 HELP = "Close a session, or all sessions of an account. The client is told `kicked` and does not come back by itself."
 EXAMPLES = """\
@@ -17,16 +17,6 @@ examples:
   tallygate kick --account ann@example.org
   tallygate kick --account ann@example.org --ban 5m
 """
-
-
-def duration(text: str) -> str:
-    """A duration as the gateway takes it: a number and `s`, `m`, `h` or `d`.
-
-    Raises `ValueError`.
-    """
-    if not re.fullmatch(r"\d+(\.\d+)?[smhd]", text):
-        raise ValueError(f"{text} is no duration such as 30s, 5m, 24h, 7d")
-    return text
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,4 +52,6 @@ async def _kick(args: argparse.Namespace) -> str:
             return f"closed session {args.session}{banned}"
         answer = await gateway.json("DELETE", f"/api/accounts/{quote(args.account, safe='')}/connections", ban=args.ban)
         number = answer if isinstance(answer, int) else next((n for n in (answer or {}).values()), 0)
+        if not number and args.ban is None:
+            raise operator_client.OperatorError(f"nobody is connected as {args.account}")
         return f"closed {number} session{'' if number == 1 else 's'} of {args.account}{banned}"

@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from gateway import operator_client
+from gateway.cli.argument_kinds import count, count_or_none, port, positive
 from gateway.client_connection import Transport
 from gateway.core.addresses import ip_address, is_loopback
 from gateway.core.counting.session import KINDS
@@ -49,47 +50,6 @@ _TRANSPORTS: dict[str, list[Transport]] = {
     "websocket": ["websocket"],
     "mix": ["tcp", "websocket"],
 }
-
-
-def count(text: str) -> int:
-    """A number from 1.
-
-    Raises `ValueError`.
-    """
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
-
-
-def count_or_none(text: str) -> int:
-    """A number from 0.
-
-    Raises `ValueError`.
-    """
-    return count(text) if text != "0" else 0
-
-
-def port(text: str) -> int:
-    """A port that one can connect to.
-
-    Raises `ValueError`.
-    """
-    value = int(text)
-    if not 1 <= value <= 65535:
-        raise ValueError(text)
-    return value
-
-
-def positive(text: str) -> float:
-    """A number above 0.
-
-    Raises `ValueError`.
-    """
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError(text)
-    return value
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ import sys
 import textwrap
 
 from gateway import operator_client
+from gateway.cli.argument_kinds import pause
 from gateway.core.formats import duration_text
 from gateway.operator_client import Document
 
@@ -32,17 +33,6 @@ _COLUMNS = ("used", "limit", "available", "reserved", "high water", "denied")
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN, _CLEAR = "\x1b[H", "\x1b[K", "\x1b[J", "\x1b[2J"
 
 
-def seconds(text: str) -> float:
-    """A number of seconds, at least 0.1.
-
-    Raises `ValueError`.
-    """
-    value = float(text)
-    if not 0.1 <= value <= 86400:
-        raise ValueError(text)
-    return value
-
-
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `status`."""
     parser.add_argument(
@@ -50,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         nargs="?",
         const=2.0,
-        type=seconds,
+        type=pause,
         help="show it again every so many seconds (default 2) until Ctrl-C, through restarts of the gateway",
     )
     parser.add_argument("--json", action="store_true", help="the documents of the gateway, one line each time")

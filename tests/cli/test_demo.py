@@ -15,7 +15,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.cli import demo
 from tests.cli.program import end, run
 
 PATIENCE = 60.0
@@ -110,12 +109,6 @@ async def test_the_history_has_a_month_with_denials(running: Demo) -> None:
 def _pools(license: dict[str, Any]) -> dict[str, Any]:
     pools: dict[str, Any] = license["models"]["trueconf"]["pools"]
     return pools
-
-
-@pytest.mark.parametrize("text", ["", "soon", "0s", "-1m", "10"])
-def test_a_day_is_a_time(text: str) -> None:
-    with pytest.raises(ValueError, match=f"^{text}$"):
-        demo.duration(text)
 
 
 async def test_what_is_wrong_is_said_in_one_line() -> None:

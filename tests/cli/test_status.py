@@ -266,6 +266,14 @@ async def test_kicking_an_account_for_a_while(serve: Serve) -> None:
     assert (refused["type"], refused["reason"]) == ("denied", "banned")
 
 
+async def test_kicking_an_account_of_which_nobody_is_connected_is_a_failure_unless_it_is_banned(serve: Serve) -> None:
+    house = await serve()
+    kicked = await run_here("kick", "--account", "nobody", "--operator", house.url)
+    assert kicked == (1, "", "tallygate kick: nobody is connected as nobody\n")
+    banned = await run_here("kick", "--account", "ann", "--ban", "5m", "--operator", house.url)
+    assert banned == (0, "closed 0 sessions of ann, banned for 5m\n", "")
+
+
 def test_who_holds_seats_is_told_a_screenful_at_most() -> None:
     ann = {"account": "ann", "device": "pc", "address": "::1", "since": "2026-11-21T20:00:00Z", "seats": ["online"]}
     ann["kind"] = "app"

@@ -1,0 +1,87 @@
+"""Kinds of values that options of commands have. What is wrong with a value is said with what is expected.
+
+Every function raises `argparse.ArgumentTypeError`.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from gateway.core.formats import DURATION_FORM, is_hex, read_duration
+
+HASH_DIGITS = 64
+
+
+def count(text: str) -> int:
+    """A number from 1."""
+    return _whole(text, 1)
+
+
+def count_or_none(text: str) -> int:
+    """A number from 0."""
+    return _whole(text, 0)
+
+
+def port(text: str) -> int:
+    """The number of a port that one can connect to."""
+    return _whole(text, 1, 65535)
+
+
+def _whole(text: str, low: int, high: int | None = None) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if value < low or (high is not None and value > high):
+        upper = "" if high is None else f" to {high}"
+        raise argparse.ArgumentTypeError(f"expected a number from {low}{upper}, found {text!r}")
+    return value
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
+    return value
+
+
+def pause(text: str) -> float:
+    """Seconds between two looks, from 0.1 to a day."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"expected seconds from 0.1 to 86400, found {text!r}")
+    return value
+
+
+def duration(text: str) -> str:
+    """A span of time as the gateway takes it, such as 5m."""
+    seconds(text)
+    return text
+
+
+def seconds(text: str) -> float:
+    """The seconds of a span of time such as 5m; more than none."""
+    try:
+        value = read_duration(text)
+    except ValueError:
+        value = 0.0
+    if value <= 0:
+        meant = f" (did you mean {text}s?)" if text.isascii() and text.isdigit() and int(text) else ""
+        raise argparse.ArgumentTypeError(f"expected {DURATION_FORM}, found {text!r}{meant}")
+    return value
+
+
+def entry_hash(text: str) -> str:
+    """The hash of an entry of the audit log."""
+    if not is_hex(text, HASH_DIGITS):
+        raise argparse.ArgumentTypeError(
+            f"expected a hash of {HASH_DIGITS} hex digits, as `audit verify` prints it, found {text!r}"
+        )
+    return text.lower()
