@@ -22,9 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from config.settings import ListenSettings
 from gateway.edge.server.listening_sockets import listening_sockets, plain_address
-
-LINE_PAUSE = 10.0
-"""Seconds between two lines of the log of the same kind, whoever does however much."""
+from gateway.edge.server.paced_log import PacedLog
 
 log = logging.getLogger("tallygate.operator")
 
@@ -35,8 +33,8 @@ class HttpServer:
     def __init__(self, app: web.Application, listen: ListenSettings) -> None:
         self.app = app
         self.listen = listen
-        self.malformed = PacedLog()
-        self.refused = PacedLog()
+        self.malformed = PacedLog(log)
+        self.refused = PacedLog(log)
         self._runner = web.AppRunner(app, shutdown_timeout=2.0)
         self._servers: list[asyncio.Server] = []
 
@@ -189,22 +187,6 @@ class HttpConnection(web.RequestHandler):
         answer = web.json_response({"error": code, "detail": detail}, status=status)
         answer.force_close()
         return answer
-
-
-class PacedLog:
-    """Warnings of one kind: a line in `LINE_PAUSE` seconds at most, with how many others there were before it."""
-
-    def __init__(self) -> None:
-        self._others = 0
-        self._said = -math.inf
-
-    def record(self, line: str, now: float) -> None:
-        """Something happened at the monotonic instant `now`."""
-        if now - self._said < LINE_PAUSE:
-            self._others += 1
-            return
-        log.warning("%s; %d others before it", line, self._others)
-        self._said, self._others = now, 0
 
 
 def _peer(transport: asyncio.Transport | None) -> str:

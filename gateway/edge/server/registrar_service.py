@@ -29,6 +29,7 @@ from gateway.core.wire import json_lines
 from gateway.edge.server.connection import BaseConnection, Shared, shut_sending
 from gateway.edge.server.limits import Limits, SocketBudget, ticks
 from gateway.edge.server.listener import Listener
+from gateway.edge.server.paced_log import PacedLog
 from gateway.edge.server.tcp import feed_lines
 from gateway.edge.server.timer_wheel import TimerWheel
 from gateway.edge.storage.audit_log import GATEWAY
@@ -108,6 +109,7 @@ class RegistrarService:
         self.registrar = registrar
         self.listener = Listener("registrar", AgentConnection, self, limits, budget, wheel, refusal)
         self.results = dict.fromkeys(RESULTS, 0)
+        self._unproven = PacedLog(log)
         self._persistence = persistence
         self._wall = wall
         self._promised: dict[asyncio.Future[None], tuple[AgentConnection, Reply]] = {}
@@ -159,6 +161,10 @@ class RegistrarService:
     def _carry_out(self, connection: AgentConnection, reply: Reply) -> None:
         if reply.result:
             self.results[reply.result] += 1
+        if reply.result == "bad_credential":
+            serial = connection.conversation.register["serial"]
+            line = f"{connection.address} has not proven {serial}: no such license is sold here, or the key is another"
+            self._unproven.record(line, asyncio.get_running_loop().time())
         if (old := self._connection(reply.replaced)) is not None:
             old.close("replaced")
         if reply.clone and reply.changed is not None:

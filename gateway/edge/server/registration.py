@@ -80,6 +80,8 @@ class Registration:
         self.boot_id = boot_id()
         self.checks = dict.fromkeys(RESULTS, 0)
         self.clone_suspected = False
+        self.trouble = ""
+        """What kept the agent from having the license verified the last time, for a person."""
         self.skew: int | None = None
         self.switch_doors: ClientDoors | None = None
         self._open = True
@@ -121,7 +123,12 @@ class Registration:
         """Why nothing is granted, for a person; None where something is."""
         at = self.clock_reading()
         state = self.status.state(at)
-        return None if state in GRANTING else f"registration {state}: {self.status.reason(at)}"
+        return None if state in GRANTING else f"registration {state}: {self._why(state, at)}"
+
+    def _why(self, state: LicenseState, at: ClockReading) -> str | None:
+        """Why the license is in a state, for a person; before the first answer, also what kept it from coming."""
+        why = self.status.reason(at)
+        return f"{why} ({self.trouble})" if state is LicenseState.UNREGISTERED and self.trouble else why
 
     def left(self) -> str | None:
         """How long service goes on without the registrar, for a person; None where no countdown runs."""
@@ -311,7 +318,7 @@ class Registration:
         return {
             "role": self.settings.role,
             "state": shown.state,
-            "reason": standing.reason(at),
+            "reason": self._why(standing.state(at), at),
             "shutdown_at": utc(shown.shutdown_at),
             "seconds_left": None if left == math.inf else math.ceil(left),
             "lost_at": utc(standing.accepted) if lost and not standing.by_hand(at) else None,

@@ -31,6 +31,8 @@ CLOCK_CHECK_EVERY = 1.0
 """Seconds after which the agent looks up from waiting: a clock that was set back has itself verified at once."""
 FINAL_VERDICTS = frozenset({Verdict.TURNED_AWAY, Verdict.REFUSED, Verdict.REVOKED})
 """What ends a conversation."""
+REASONS = {"bad_credential": "bad_credential, the serial is not one that it sold, or the key is another"}
+"""What a reason of the registration server means, where its word alone would not help a person."""
 
 log = logging.getLogger("tallygate.agent")
 
@@ -90,7 +92,7 @@ class RegistrationAgent:
             failures = 0 if self._served else failures + 1
             if why != self._said:  # what stays the same is said once
                 log.warning("registration server %s port %d: %s", host, port, why)
-            self._said = "" if self._served else why
+            self._said = self._registration.trouble = "" if self._served else why
             await asyncio.sleep(self._backoff.delay(failures, random.uniform))
 
     async def _once(self, host: str, port: int, context: ssl.SSLContext | None) -> tuple[str, str]:
@@ -152,14 +154,15 @@ class RegistrationAgent:
             if heard.verdict in {Verdict.REGISTERED, Verdict.VERIFIED}:
                 if registration.clock_reading().boot - asked.boot > max(CONNECT_TIMEOUT, registration.status.window):
                     raise TimeoutError  # the machine slept meanwhile
-                self._served = True
+                self._served, registration.trouble = True, ""
                 registration.checks["accepted"] += 1
                 registration.receive(heard)
                 due = loop.time() + registration.status.pause
             elif heard.verdict in FINAL_VERDICTS:
                 if heard.verdict is not Verdict.TURNED_AWAY:
                     registration.receive(heard)
-                return "refused", f"{heard.verdict.replace('_', ' ')}: {heard.reason}"
+                why = REASONS.get(heard.reason, heard.reason)
+                return "refused", f"{heard.verdict.replace('_', ' ')}: {why}"
             if conversation.too_many_untrusted:
                 return "", "too much of what it says cannot be believed"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import ListenSettings
-from gateway.edge.api.http_server import LINE_PAUSE, HttpConnection, PacedLog
+from gateway.edge.api.http_server import HttpConnection
 from tests.conftest import FREE_PORTS, House, Serve, until
 from tests.edge.raw import Peer
 from tests.wire_client import Wire
@@ -97,14 +97,6 @@ async def test_a_body_may_be_compressed(serve: Serve) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     status, shown = await house.http("PUT", "/api/groups/staff", data=told, headers=headers)
     assert (status, shown["accounts"]) == (200, ["ann"])
-
-
-def test_a_flood_is_a_line_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
-    paced = PacedLog()
-    for number in range(1000):
-        paced.record("a first", 100.0 + number * LINE_PAUSE / 1000)
-    paced.record("a last", 100.0 + LINE_PAUSE)
-    assert caplog.messages == ["a first; 0 others before it", "a last; 999 others before it"]
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------

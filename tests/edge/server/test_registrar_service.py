@@ -92,7 +92,7 @@ async def test_nonces_of_challenges_are_never_the_same(serve: Serve, call: Call)
     assert len({(await (await call(house, key)).challenged())["nonce"] for _ in range(20)}) == 20
 
 
-async def test_who_has_no_key_learns_nothing(serve: Serve, call: Call) -> None:
+async def test_who_has_no_key_learns_nothing(serve: Serve, call: Call, caplog: pytest.LogCaptureFixture) -> None:
     house = await serve()
     await sold(house, "ACTIVE")
     await sold(house, "EXPIRED", not_after="2001-01-01")
@@ -107,6 +107,8 @@ async def test_who_has_no_key_learns_nothing(serve: Serve, call: Call) -> None:
     (answer,) = answers
     assert json.loads(answer) == {"type": "refused", "reason": "bad_credential"}
     assert counted(house) == {"bad_credential": 4}
+    (line,) = [each for each in caplog.messages if "has not proven" in each]
+    assert line.startswith("127.0.0.1 has not proven ACTIVE: no such license is sold here, or the key is another")
     _, shown = await house.http("GET", "/api/registrations")
     assert shown["items"] == []
 

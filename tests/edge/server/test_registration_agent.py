@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ import pytest
 from gateway.core.registration import license_status
 from gateway.core.registration.license_status import LicenseState
 from gateway.core.wire import json_lines
+from gateway.core.wire.backoff import Backoff
 from gateway.edge.server import registration_agent
-from tests.conftest import House, until
+from tests.conftest import House, License, until
 from tests.edge.conftest import Run
 from tests.edge.registering import KEY, Caller, Message, RawRegistrar, Time, lost, registered, shows
 
@@ -316,3 +318,26 @@ async def test_clients_notice_nothing_of_a_registrar_that_is_mad(run: Run, regis
                 assert await client.hear() == {"type": "ack", "seq": turn}
         assert house.runtime.registration.state is LicenseState.GRACE
         assert (await clients[0].ask("join", conference="c", host=True))["type"] == "joined"
+
+
+async def test_what_kept_the_license_from_being_verified_is_told_until_it_is(
+    license: License, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration_agent, "Backoff", lambda: Backoff(0.01, 0.01))
+    key = tmp_path / "another.key"
+    key.write_text("00" * 32)
+    house = await license({"edition": "server"}, registered=False, registration__key_file=key)
+    await until(lambda: house.runtime.registration.trouble != "")
+    _, told = await house.http("GET", "/api/registration")
+    assert told["reason"] == (
+        "no registration server has confirmed the license yet"
+        " (turned away: bad_credential, the serial is not one that it sold, or the key is another)"
+    )
+    status, ready = await house.http("GET", "/readyz")
+    assert (status, ready) == (503, f"registration unregistered: {told['reason']}\n")
+    registrar = house.registrar
+    assert registrar is not None
+    house.runtime.registration.key = registrar.runtime.registrar.registrar.licenses["S-0"].key
+    await until(lambda: house.runtime.registration.state is LicenseState.REGISTERED)
+    assert house.runtime.registration.trouble == ""
+    assert (await house.http("GET", "/api/registration"))[1]["reason"] is None
