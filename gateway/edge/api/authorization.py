@@ -42,6 +42,8 @@ FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Pr
 LOOKING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 """What a page of another site can send without being asked first (Fetch standard, CORS-safelisted)."""
+FOREIGN_HOST = "without a token this port answers under a local name only, such as http://127.0.0.1 or http://localhost"
+"""What a person is told who opens the page under another name of this machine."""
 ATTEMPTS, PAUSE = 10, 6.0
 """Failed attempts of one address at once, and seconds until it may fail once more."""
 ADDRESSES = 4096
@@ -172,7 +174,7 @@ class Authorization:
         if any(name in request.headers for name in FORWARDED):
             self._fail(request, "token_required", "requests through a proxy need an operator token")
         if not local(request.headers.get(hdrs.HOST, "")):
-            fail(403, "foreign_host", "the Host header must be a local name")
+            fail(403, "foreign_host", FOREIGN_HOST)
         return Caller(LOOPBACK, ADMIN)
 
     def remains(self, request: web.Request) -> bool:
@@ -186,7 +188,7 @@ class Authorization:
         """Refuse a file of the page to pages of other sites."""
         direct = self._trusts_loopback and not any(name in request.headers for name in FORWARDED)
         if direct and not local(request.headers.get(hdrs.HOST, "")):
-            fail(403, "foreign_host", "the Host header must be a local name")
+            fail(403, "foreign_host", FOREIGN_HOST)
         if route.scope != LINK or request.headers.get("Sec-Fetch-Mode") != "navigate":
             _same_site(request)
 

@@ -39,6 +39,7 @@ async def test_another_host_is_another_site_that_found_a_way_here(host: str, pat
     house = await serve()
     status, body = await house.http("GET", path, headers={"Host": host})
     assert (status, body["error"]) == (403, "foreign_host")
+    assert "such as http://127.0.0.1" in body["detail"]
 
 
 @pytest.mark.parametrize("name", authorization.FORWARDED)
