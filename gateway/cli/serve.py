@@ -17,14 +17,13 @@ from typing import Any
 from config.loader import ConfigError
 from config.rules import too_few_files, warnings
 from config.settings import Settings
+from gateway.cli.log_writer import log_written_apart
 from gateway.cli.options import config_options, refuse_store, settings_from
 from gateway.cli.streams import OutputFailed, discard_output
 from gateway.core.admission.snapshot import PoolView
 from gateway.edge.api.authorization import OperatorTokenRequired
 from gateway.edge.gateway import Gateway
 from gateway.edge.machine import KeyRefused
-from gateway.edge.server.limits import LINGER_TICKS
-from gateway.edge.server.ticker import TICK
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 
@@ -42,8 +41,11 @@ signals:
   SIGHUP            read the configuration again: limits and certificates change, nobody is dropped
 """
 
-HURRY = 5.0
-"""Seconds that a close may take after a second signal, or beyond the drain and the time of its commits."""
+LAST_COMMITS = 3.5
+"""Seconds beyond the drain in which everything is written and closed; then it goes on as after a second signal."""
+STOP_WRITING, HURRY = 0.5, 1.0
+"""Seconds that are given, after a second signal, to what is under way and to the close without it. All of this is 5
+seconds beyond the drain: a disk that hangs keeps no gateway from ending."""
 
 log = logging.getLogger("tallygate")
 
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace, *, clients: bool = True) -> int:
     before, files = raise_file_limit()
     if fault := too_few_files(settings, files):
         raise SystemExit(f"cannot start: {fault}")
-    with asyncio.Runner(loop_factory=fast_loop()) as runner:
+    with log_written_apart(), asyncio.Runner(loop_factory=fast_loop()) as runner:
         return runner.run(_serve(_gateway(settings, args, files, clients=clients), args, before, files))
 
 
@@ -153,12 +155,10 @@ async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
     drain = gateway.settings.listen.drain
     if held:
         say(f"draining {held} connection{'' if held == 1 else 's'} over {drain:g} s")
-    # A commit may be under way, and what waits behind it is another.
-    patience = drain + LINGER_TICKS * TICK + 2 * gateway.settings.store.deadline + HURRY
     closing = asyncio.create_task(gateway.close())
-    if not await _before(at_once, closing, patience):
+    if not await _before(at_once, closing, drain + LAST_COMMITS):
         closing.cancel()
-        await asyncio.wait({closing}, timeout=HURRY)
+        await asyncio.wait({closing}, timeout=STOP_WRITING)
         last = asyncio.create_task(gateway.close(drain=0))
         _, late = await asyncio.wait({last}, timeout=HURRY)
         if late:

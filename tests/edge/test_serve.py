@@ -139,7 +139,8 @@ async def test_one_signal_is_enough_where_the_store_does_not_answer(
 ) -> None:
     house = await serve(listen__drain="0s", store__deadline="10ms")
     codes: list[int] = []
-    monkeypatch.setattr(module, "HURRY", 0.01)
+    for name in ("LAST_COMMITS", "STOP_WRITING", "HURRY"):
+        monkeypatch.setattr(module, name, 0.01)
     monkeypatch.setattr(os, "_exit", codes.append)
     with monkeypatch.context() as hangs, contextlib.suppress(asyncio.InvalidStateError):
         hangs.setattr(house.runtime.persistence, "close", asyncio.Event().wait)

@@ -1,0 +1,88 @@
+"""Log lines of a gateway, written by a thread: who does not read the log does not stop the gateway.
+
+A pipe that nobody reads is full after some hundred lines, and whoever writes into it waits. So lines wait here instead,
+and where too many wait the newest are dropped; their number is logged as soon as somebody reads again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+
+WAITING_LINES = 10_000
+"""Lines that wait at most."""
+LAST_LINES = 1.0
+"""Seconds in which what waits is written at the end."""
+
+
+class LogWriter(logging.Handler):
+    """Writes records to the file descriptor `fd`. `waiting_lines` may wait at once."""
+
+    def __init__(self, fd: int, waiting_lines: int = WAITING_LINES) -> None:
+        super().__init__()
+        self._fd = fd
+        self._lines: queue.Queue[bytes | None] = queue.Queue(waiting_lines)
+        self._dropped = 0
+        # The process may end while somebody's full pipe keeps the thread.
+        self._thread = threading.Thread(target=self._write_all, name="log writer", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Let a line be written; drop it where too many wait."""
+        try:
+            self._lines.put_nowait((self.format(record) + "\n").encode(errors="backslashreplace"))
+        except queue.Full:
+            self._dropped += 1
+        except Exception:  # a record that cannot be formatted, as `logging.StreamHandler` treats it
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Write what waits, as far as somebody reads it."""
+        if self._thread.is_alive():
+            try:
+                self._lines.put(None, timeout=LAST_LINES)
+            except queue.Full:
+                return super().close()
+            self._thread.join(LAST_LINES)
+        return super().close()
+
+    def _write_all(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._write(line)
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                self._write(b"%d lines of the log were dropped: nobody read it\n" % dropped)
+
+    def _write(self, line: bytes) -> None:
+        try:
+            while line:
+                line = line[os.write(self._fd, line) :]
+        except OSError:
+            # The file is gone or full, and there is nowhere else to say so.
+            self._dropped += 1
+
+
+@contextlib.contextmanager
+def log_written_apart() -> Iterator[None]:
+    """Inside the block a thread writes what is logged to standard error, in the form that was set up."""
+    root = logging.getLogger()
+    direct = [each for each in root.handlers if isinstance(each, logging.StreamHandler) and each.stream is sys.stderr]
+    writers = []
+    for each in direct:
+        writer = LogWriter(2)
+        writer.setFormatter(each.formatter)
+        root.removeHandler(each)
+        root.addHandler(writer)
+        writers.append(writer)
+    try:
+        yield
+    finally:
+        for each, writer in zip(direct, writers, strict=True):
+            root.removeHandler(writer)
+            root.addHandler(each)
+            writer.close()
