@@ -286,7 +286,7 @@ class HistorySettings:
         600,
         help="Ended seats, and refusals, of a name in a pool that are kept of an hour one by one; all are added up.",
     )
-    rows_per_pool: Positive = setting(20_000, help="The same of one pool, whatever the names.")
+    rows_per_pool: Positive = setting(50_000, help="The same of one pool, whatever the names.")
     true_denial_window: Seconds = setting(
         60.0, help="A refusal followed by a grant within this time was no true denial."
     )

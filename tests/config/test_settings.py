@@ -92,7 +92,7 @@ DEFAULTS = {
     "store.deadline": '"5s"',
     "history.keep": '"400d"',
     "history.rows_per_name": "600",
-    "history.rows_per_pool": "20000",
+    "history.rows_per_pool": "50000",
     "history.true_denial_window": '"60s"',
     "metrics.high_water_window": '"180s"',
     "metrics.public": "false",

@@ -181,10 +181,11 @@ class HistoryStore:
             while ended and room > 0:
                 key, began, end, cause = ended.popleft()
                 room -= 1
-                who = key[-1] if isinstance(key, tuple) else key
-                if not self.holds_quota.allows(now.mono, (timeline.model, timeline.name), who):
+                # A pair is an account and its device, or a conference and a session in it.
+                first, last = key if isinstance(key, tuple) else (key, key)
+                if not self.holds_quota.allows(now.mono, (timeline.model, timeline.name), last if grouped else first):
                     continue
-                group = self._number(key[0]) if grouped and isinstance(key, tuple) else None
+                group = self._number(first) if grouped else None
                 number = self._number(key)
                 yield timeline.model, timeline.name, end + offset, number, began + offset, group, cause
 

@@ -56,9 +56,9 @@ async def items(house: House, path: str) -> list[dict[str, Any]]:
         cursor = f"{'&' if '?' in path else '?'}cursor={page['next']}"
 
 
-async def demand(house: House) -> list[tuple[float, float, int | None]]:
-    """The holds of the pool of e/pop, as sizing gets them."""
-    pages = house.runtime.history_store.demand("epop", "concurrent", 0.0, house.runtime.now())
+async def demand(house: House, model: str = "epop", pool: str = "concurrent") -> list[tuple[float, float, int | None]]:
+    """The holds of a pool, as sizing gets them."""
+    pages = house.runtime.history_store.demand(model, pool, 0.0, house.runtime.now())
     return [hold async for page in pages for hold in page]
 
 
@@ -412,6 +412,18 @@ async def test_one_client_leaves_so_many_ended_seats_of_an_hour_and_all_are_adde
     await ann.ask("leave", conference="later")
     await look(house)
     assert len(await demand(house)) == 5 + 2
+
+
+async def test_devices_of_the_same_name_are_not_one_client(serve: Serve) -> None:
+    hands = Hands()
+    house = await serve(clock=hands.clock(), license__model="trueconf", history__rows_per_name=2)
+    for number in range(6):
+        hands.move(1)
+        wire = await house.welcomed(account=f"user-{number}", device="laptop")
+        await wire.close()
+    await until(lambda: not len(house.runtime.state.sessions))
+    await look(house)
+    assert len(await demand(house, "trueconf", "online")) == 6
 
 
 async def test_names_that_are_made_up_leave_so_many_refusals_of_an_hour_and_all_are_counted(serve: Serve) -> None:
