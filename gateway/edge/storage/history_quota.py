@@ -9,9 +9,13 @@ beyond that is left out, and only added up.
 from __future__ import annotations
 
 import logging
+from array import array
 from collections import Counter
 
 from gateway.core.counting.usage import HOUR
+
+BUCKETS = 65_536
+"""Counts of names; names that fall into the same one share its rows, so that the counts do not grow with the names."""
 
 log = logging.getLogger("tallygate.history")
 
@@ -26,7 +30,7 @@ class HistoryQuota:
         self._of_name = of_name
         self._of_pool = of_pool
         self._hour = 0
-        self._names: Counter[tuple[str, str, object]] = Counter()
+        self._names = array("L", [0]) * BUCKETS
         self._pools: Counter[tuple[str, str]] = Counter()
         self._told: set[tuple[str, str]] = set()
 
@@ -34,14 +38,15 @@ class HistoryQuota:
         """Return whether another row of a (model, pool) may be written, and count it; `now` is in monotonic seconds."""
         if now // HOUR != self._hour:
             self._hour = int(now // HOUR)
-            self._names.clear()
+            self._names = array("L", [0]) * BUCKETS
             self._pools.clear()
             self._told.clear()
-        if self._pools[place] >= self._of_pool or self._names[*place, name] >= self._of_name:
+        bucket = hash((place, name)) % BUCKETS
+        if self._pools[place] >= self._of_pool or self._names[bucket] >= self._of_name:
             self._leave_out(place)
             return False
         self._pools[place] += 1
-        self._names[*place, name] += 1
+        self._names[bucket] += 1
         return True
 
     def _leave_out(self, place: tuple[str, str]) -> None:
