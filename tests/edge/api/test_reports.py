@@ -414,6 +414,19 @@ async def test_one_client_leaves_so_many_ended_seats_of_an_hour_and_all_are_adde
     assert len(await demand(house)) == 5 + 2
 
 
+async def test_who_was_turned_away_before_anybody_had_a_seat_is_demand_too(serve: Serve) -> None:
+    hands = Hands()
+    house = await serve(clock=hands.clock(), license__epop__users=0)
+    for account in ("ann", "bob"):
+        wire = await house.welcomed(account=account)
+        await wire.ask("join", conference="c")
+    hands.move(90)
+    await look(house)
+    _, sizing = await house.http("GET", "/api/sizing")
+    (pool,) = next(each["pools"] for each in sizing["items"] if each["model"] == "epop")
+    assert (pool["turned_away"], pool["demands"]) == (2, 2)
+
+
 async def test_devices_of_the_same_name_are_not_one_client(serve: Serve) -> None:
     hands = Hands()
     house = await serve(clock=hands.clock(), license__model="trueconf", history__rows_per_name=2)
