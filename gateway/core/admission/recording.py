@@ -105,6 +105,8 @@ def read(lines: Iterable[str], catalog: Catalog) -> tuple[State, Iterator[Entry]
 
 def _entries(numbered: Iterable[tuple[int, str]], catalog: Catalog) -> Iterator[Entry]:
     for number, line in numbered:
+        if not line.endswith("\n"):  # the process was killed while it wrote its last line
+            return
         try:
             mono, wall, plain, session, digest = json.loads(line)
             yield Entry(Instant(mono, wall), commands.from_json(plain, catalog), session, digest)
