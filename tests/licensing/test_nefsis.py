@@ -120,6 +120,22 @@ def test_who_lost_the_name_is_no_longer_busy() -> None:
     assert house.used("hosts") == 1
 
 
+def test_a_name_that_hosts_on_many_devices_is_noted_once_for_each_and_nothing_is_copied() -> None:
+    house = harness(participants=9)
+    devices = [house.hello("ann", f"device-{number}") for number in range(5)]
+    for device in devices:
+        house.joined(device, "a", host=True)
+    conference = house.state.conferences.by_id["a"]
+    released = conference.released_hosts
+    house.unname("ann")
+    assert conference.released_hosts is released
+    assert list(released) == devices
+    house.leave(devices[1], "a")
+    house.end(devices[0])
+    assert conference.released_hosts is released
+    assert list(released) == devices[2:]
+
+
 # -- one meeting for each host -----------------------------------------------------------------------------------------
 
 

@@ -95,8 +95,7 @@ class Conferences:
         del conference.members[session]
         if conference.implied_host is session:
             conference.implied_host = None
-        if conference.released_hosts:
-            conference.released_hosts = tuple(each for each in conference.released_hosts if each is not session)
+        conference.released_hosts.pop(session, None)
         if not conference.members:
             self.end(conference)
 
@@ -132,7 +131,7 @@ class Conferences:
         self.end(conference)
         conference.live = conference.hosted = conference.had_implied_host = False
         conference.implied_host = None
-        conference.released_hosts = ()
+        conference.released_hosts.clear()
 
     def _index(self, conference: Conference) -> None:
         self.awaited.pop(conference.id, None)

@@ -118,7 +118,7 @@ def release_host(state: State, command: ReleaseHost, now: Instant) -> Decision:
     for session in state.sessions.of_account(account):
         for conference in session.conferences:
             if conference.live:
-                conference.released_hosts = (*conference.released_hosts, session)
+                conference.released_hosts[session] = None
         ledger.follow(session, "revoked", now)
     if ledger.is_leased(pool, account):  # a shadow that keeps no more has let it go with the seat
         ledger.leases.end(pool, account, "revoked", now)

@@ -163,7 +163,7 @@ def _conference_from_json(told: Mapping[str, Any], sessions: Mapping[int, Sessio
         setattr(conference, name, told[name])
     conference.members = {sessions[number]: host for number, host in told["members"]}
     conference.implied_host = None if told["implied_host"] is None else sessions[told["implied_host"]]
-    conference.released_hosts = tuple(sessions[number] for number in told["released_hosts"])
+    conference.released_hosts = dict.fromkeys(sessions[number] for number in told["released_hosts"])
     return conference
 
 

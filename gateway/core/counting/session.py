@@ -152,7 +152,7 @@ class Conference:
         self.hosted = False
         self.implied_host: Session | None = None
         self.had_implied_host = False
-        self.released_hosts: tuple[Session, ...] = ()
+        self.released_hosts: dict[Session, None] = {}
 
     @property
     def has_no_host(self) -> bool:
