@@ -175,7 +175,7 @@ class LicenseSettings:
         10_000,
         live=True,
         help="Seats of each pool that a model in shadow, or one that is not enforced, keeps for accounts and devices "
-        "that are not connected; beyond, a seat ends with its session.",
+        "that are not connected; beyond, the one that has been idle longest is forgotten.",
     )
     on_duplicate: Literal["takeover", "reject", "allow"] = setting(
         "takeover",

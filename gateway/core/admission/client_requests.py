@@ -180,9 +180,6 @@ def request_pro(state: State, command: RequestPro, now: Instant) -> Decision:
         refusal = primary.leases.refusal_if_full(pool, account)
         if refusal is not None and is_enforced(state, refusal, session, now):
             return refuse(state, "request_pro", with_retry(state, refusal, now), asker=session, now=now)
-        held = primary.pools[pool]
-        if account not in held.leases and not primary.leases.may_keep(held.unused_leases):
-            return refuse(state, "request_pro", Refusal("not_allowed"))
         expires = primary.leases.grant(pool, account, now).expires
     answer: Message = {"type": "granted", "pool": pool, "expires": utc(expires)}
     return finish(state, Decision(answer, withdraw=withdraw, session=session.number), session)

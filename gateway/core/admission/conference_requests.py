@@ -138,10 +138,10 @@ def _enter(
     displaced = conferences.enter(conference, session, host=host, now=now.mono)
     if not session.awake:
         state.sessions.set_awake(session, awake=True)
-    for ledger in state.ledgers:
-        ledger.admit(session, "left", now, would.get(ledger), record=ledger not in recorded)
     if displaced is not None:
         set_seats(state, displaced, "left", now)
+    for ledger in state.ledgers:
+        ledger.admit(session, "left", now, would.get(ledger), record=ledger not in recorded)
     return None
 
 

@@ -12,7 +12,7 @@ from gateway.core.admission.replies import finish
 from gateway.core.admission.seat_changes import end_session, finish_removals, remove_member
 from gateway.core.admission.state import State
 from gateway.core.counting.ledger import Ledger
-from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.license_model import REVOKED, Refusal
 from gateway.core.counting.session import Instant
 
 
@@ -30,7 +30,7 @@ def revoke_lease(state: State, command: RevokeLease, now: Instant) -> Decision:
     decision.audit.append(AuditNote("license.revoked", account, {"model": ledger.model.name}))
     if ledger.enforced:
         _take_out(state, account, ledger, decision, now)
-    ledger.leases.end(ledger.model.account_pool, account, "revoked", now)
+    ledger.leases.end(ledger.model.account_pool, account, REVOKED, now)
     return finish_removals(state, decision)
 
 
@@ -78,12 +78,12 @@ def delete_account(state: State, command: DeleteAccount, now: Instant) -> Decisi
             left = tuple(each for each in group.accounts if each != account)
             directory.groups[name] = Group(left, group.permanent)
             decision.changes.append(DirectoryChange("group", name, directory.groups[name]))
+    for ledger in state.ledgers:  # before its sessions let go of it: no other lease is forgotten for it
+        if ledger.model.account_pool:
+            ledger.leases.bind_deleted_account(ledger.model.account_pool, account, now)
     for session in state.sessions.of_account(account):
         end_session(state, session, "account_deleted", now)
         decision.closings.append((session.number, "account_deleted"))
-    for ledger in state.ledgers:
-        if ledger.model.account_pool:
-            ledger.leases.bind_deleted_account(ledger.model.account_pool, account, now)
     return finish(state, decision)
 
 
@@ -119,7 +119,7 @@ def release_host(state: State, command: ReleaseHost, now: Instant) -> Decision:
         for conference in session.conferences:
             if conference.live:
                 conference.released_hosts[session] = None
-        ledger.follow(session, "revoked", now)
-    if ledger.is_leased(pool, account):  # a shadow that keeps no more has let it go with the seat
-        ledger.leases.end(pool, account, "revoked", now)
+        ledger.follow(session, REVOKED, now)
+    if ledger.is_leased(pool, account):  # no session held it
+        ledger.leases.end(pool, account, REVOKED, now)
     return finish(state, decision)

@@ -122,7 +122,6 @@ def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
         state.conferences.restore(conference)
     for ledger in state.ledgers:
         ledger.leases.requeue_all()
-        ledger.leases.restore_unused()
     state.history.offset = plain["offset"]
     for name in NUMBERS:
         getattr(state.numbers, name).last = plain["numbers"][name]

@@ -11,7 +11,7 @@ from gateway.core.admission.decision import Decision, LeaseBefore, Withdraw
 from gateway.core.admission.replies import finish, refuse
 from gateway.core.admission.seat_changes import set_seats
 from gateway.core.admission.state import State
-from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.license_model import REVOKED, Refusal
 from gateway.core.counting.session import Conference, Instant, Session
 
 
@@ -73,7 +73,7 @@ def withdraw(state: State, command: Withdraw, now: Instant) -> Decision:
         if before.existed:
             ledger.leases.restore_expiry(before.pool, before.key, before.expires)
         else:
-            ledger.leases.end(before.pool, before.key, "revoked", now)
+            ledger.leases.end(before.pool, before.key, REVOKED, now)
     denial = refuse(state, command.request, Refusal("store_unavailable"), command.conference)
     return finish(state, denial, *touched)
 

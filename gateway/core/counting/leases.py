@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from gateway.core.counting.license_model import FORGOTTEN, PoolTerms, Refusal
+from gateway.core.counting.license_model import FORGOTTEN, REVOKED, PoolTerms, Refusal
 from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.pool import Lease, Pool, Reservation
 from gateway.core.counting.session import Instant, Key
@@ -84,10 +84,6 @@ class Leases:
             return None
         return Refusal("pool_full", name, pool.used, limit)
 
-    def may_keep(self, seats: Collection[Key]) -> bool:
-        """Return whether one more seat may be kept that no session holds, beside those in `seats`."""
-        return self.kept is None or len(seats) < self.kept
-
     # -- leases ------------------------------------------------------------------------------------------------------
 
     def begin(self, name: str, key: Key, now: Instant) -> Lease:
@@ -111,17 +107,19 @@ class Leases:
             lease.expires, lease.deleted = None, False
             self._record_change(name, key, lease)
 
-    def released(self, name: str, key: Key, now: Instant) -> None:
-        """A session holds `key` no longer: if no other session does, its lease runs out from now on, or ends where no
-        more are kept (COUNTING.md, Shadow models).
+    def released(self, name: str, key: Key, cause: str, now: Instant) -> None:
+        """A session holds `key` no longer: if no other session does, its lease runs out from now on. Where as many are
+        kept already, the one that has been idle longest is forgotten for it (COUNTING.md, Shadow models). One that is
+        revoked ends at once.
         """
         pool = self._pools[name]
         lease = pool.leases.get(key)
         if lease is None or lease.deleted or pool.in_use(key):
             return
-        if not self.may_keep(pool.unused_leases):
-            self.end(name, key, FORGOTTEN, now)
+        if cause == REVOKED:
+            self.end(name, key, cause, now)
             return
+        self._forget_idle(name, now, room=1)
         pool.unused_leases[key] = None
         if pool.terms.lease is not None:
             self._expire_at(name, key, lease, now.wall + pool.terms.lease)
@@ -130,6 +128,11 @@ class Leases:
         """Grant, or renew, a lease without a session (COUNTING.md, PRO leases 2)."""
         pool = self._pools[name]
         lease = pool.leases.get(key)
+        if not pool.in_use(key) and (lease is None or not lease.deleted):
+            pool.unused_leases.pop(key, None)
+            self._forget_idle(name, now, room=1)
+            if lease is not None:
+                pool.unused_leases[key] = None
         if lease is None:
             fresh = key not in pool.claims
             lease = self.begin(name, key, now)
@@ -150,6 +153,12 @@ class Leases:
             self._on_status_change(name, key)
         elif pool.in_use(key):
             self.begin(name, key, now)
+
+    def _forget_idle(self, name: str, now: Instant, *, room: int = 0) -> None:
+        """End the leases that have been idle longest, until no more are kept than may be, less `room`."""
+        unused = self._pools[name].unused_leases
+        while self.kept is not None and unused and len(unused) > self.kept - room:
+            self.end(name, next(iter(unused)), FORGOTTEN, now)
 
     def restore_expiry(self, name: str, key: Key, expires: float | None) -> None:
         """Let the lease of `key` run out when it did before a decision that is undone, if no session holds it."""
@@ -285,6 +294,9 @@ class Leases:
                 self._expire_at(plan.pool, key, lease, now.wall + pool.terms.lease)
                 self._on_status_change(plan.pool, key)
         for key in plan.permanent:
+            pool.unused_leases.pop(key, None)
+        self._forget_idle(plan.pool, now)
+        for key in plan.permanent:
             if key not in pool.reservations:
                 self._reserve(plan.pool, key, now)
                 self._record_change(plan.pool, key, pool.reservations[key])
@@ -333,11 +345,14 @@ class Leases:
                 lease.queued = False
                 self._queue_expiry(name, key, lease)
 
-    def restore_unused(self) -> None:
-        """Find out which leased keys no session holds, after the pools were filled from a saved state."""
+    def order_restored(self) -> None:
+        """Put the leases that a store had in the order of their becoming idle, as far as it is known: those that run
+        out first were let go first. Where they do not run out it is the order of the grants.
+        """
         for pool in self._pools.values():
-            leases = pool.leases.items()
-            pool.unused_leases = {key: None for key, each in leases if not each.deleted and not pool.in_use(key)}
+            restored = [(pool.leases[key], key) for key in pool.unused_leases]
+            restored.sort(key=lambda item: (item[0].expires or 0.0, item[0].number))
+            pool.unused_leases = dict.fromkeys(key for _, key in restored)
 
 
 def _shortest_first(pool: Pool, now: Instant) -> list[Key]:

@@ -233,19 +233,26 @@ class Ledger:
             pool.remove(key, session, cause, now.mono)
             return
         lingers = pool.terms.linger and cause in ABRUPT
-        if lingers and key not in pool.lingering and not self.leases.may_keep(pool.lingering):
-            cause = FORGOTTEN
-        elif lingers:
+        if lingers:
             before = pool.lingering.pop(key, None)
             pool.lingering[key] = linger = Linger(now.mono + pool.terms.linger, cause)
             pool.add(key, linger, now.mono)
             if before is not None:
                 pool.remove(key, before, cause, now.mono)
         pool.remove(key, session, cause, now.mono)
+        if lingers:
+            self._forget_lingering(pool, now)
         if pool.leased:
-            self.leases.released(name, key, now)
+            self.leases.released(name, key, cause, now)
         if key not in pool.claims:
             self._mark_changed(name, key)
+
+    def _forget_lingering(self, pool: Pool, now: Instant) -> None:
+        """Release the seats that have lingered longest, where more linger than are kept."""
+        kept = self.leases.kept
+        while kept is not None and len(pool.lingering) > kept:
+            key = next(iter(pool.lingering))
+            pool.remove(key, pool.lingering.pop(key), FORGOTTEN, now.mono)
 
     def _mark_changed(self, name: str, key: Key) -> None:
         if self.is_primary and name == self.model.account_pool:

@@ -31,8 +31,10 @@ CONNECTION_ENDS = (
 CONFERENCE_ENDS = (*CONNECTION_ENDS, "left", "removed")
 """Why a seat that lasts as long as a membership is released."""
 FORGOTTEN = "forgotten"
-"""Why a seat is released that would outlive its sessions, if the model did not keep as many for nobody already."""
-LEASE_ENDS = ("expired", "revoked", "redistributed", "account_deleted", FORGOTTEN)
+"""Why a seat is released that no session has held for longest, where a model keeps no more such seats."""
+REVOKED = "revoked"
+"""Why a leased seat is released that the operator takes away."""
+LEASE_ENDS = ("expired", REVOKED, "redistributed", "account_deleted", FORGOTTEN)
 """Why a leased seat is released (COUNTING.md, PRO leases 8)."""
 
 

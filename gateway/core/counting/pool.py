@@ -108,9 +108,12 @@ class Pool:
         self.claims: Multimap[Key, Claim] = Multimap()
         self.leases: dict[Key, Lease] = {}
         self.unused_leases: dict[Key, None] = {}
-        """The leased keys that no session holds, without those of deleted accounts."""
+        """The leased keys that no session holds, the one that has been idle longest first, without those of deleted
+        accounts.
+        """
         self.reservations: dict[Key, Reservation] = {}
         self.lingering: dict[Key, Linger] = {}
+        """The seats kept after an abrupt loss, the earliest loss first."""
         self.grants = 0
         self.releases: dict[str, int] = dict.fromkeys(terms.causes, 0)
         self.denial_counts: dict[str, int] = dict.fromkeys(terms.reasons, 0)

@@ -46,6 +46,7 @@ def pool_to_json(pool: Pool, ended: Iterable[UsageInterval]) -> dict[str, Any]:
         "leases": [
             [key, lease.since, lease.number, lease.expires, lease.deleted] for key, lease in pool.leases.items()
         ],
+        "unused_leases": list(pool.unused_leases),
         "reservations": [[key, each.since] for key, each in pool.reservations.items()],
         "lingering": [[key, each.until, each.cause] for key, each in pool.lingering.items()],
         "held_since": None if pool.held_since is None else [list(each) for each in pool.held_since.items()],
@@ -68,6 +69,7 @@ def fill_pool(pool: Pool, plain: Mapping[str, Any]) -> list[UsageInterval]:
     pool.maxima_second = plain["maxima_second"]
     for key, since, number, expires, deleted in plain["leases"]:
         pool.leases[key_from_json(key)] = Lease(since, number, expires, deleted=deleted)
+    pool.unused_leases = dict.fromkeys(key_from_json(key) for key in plain["unused_leases"])
     for key, since in plain["reservations"]:
         pool.reservations[key_from_json(key)] = Reservation(since)
     for key, until, cause in plain["lingering"]:

@@ -118,6 +118,8 @@ class Persistence:
             for ledger in state.ledgers:
                 if ledger.model.name == change.model and change.pool in ledger.pools:
                     ledger.leases.restore(change, stored.alive_until, now)
+        for ledger in state.ledgers:
+            ledger.leases.order_restored()
         state.numbers.intervals.last = stored.last_interval
         state.numbers.episodes.last = stored.last_episode
         state.history.begin(now)

@@ -103,7 +103,7 @@ class Mirror:
 
 class Tale:
     """One model, retold. `keys` are those of each pool after the latest `retell`; one that is not enforced keeps at
-    most `kept` of each pool for nobody.
+    most `kept` of each pool for nobody. `idle` are the leases that no session uses, the longest idle first.
     """
 
     def __init__(self, name: str, terms: Any, *, enforced: bool, overdraft: int, wall: float, kept: int) -> None:
@@ -118,6 +118,10 @@ class Tale:
         self.deleted: dict[str, float] = {}
         self.permanent: list[str] = []
         self.lingering: dict[Key, float] = {}
+        self.idle: dict[str, None] = {}
+        self.used: set[str] = set()
+        self.opening: str | None = None
+        """Who uses a name to open a conference."""
         self.since: dict[str, float] = {}
         self.keys: dict[str, set[Key]] = {pool: set() for pool in self.limits}
         self.wall = wall
@@ -196,11 +200,11 @@ class Tale:
     def lost(self, mirror: Mirror, number: int, cause: str, mono: float) -> None:
         """A session is about to end."""
         if self.name == "floating" and self.terms.linger and cause in ABRUPT:
-            self.lingering = {key: until for key, until in self.lingering.items() if until > mono}
             for _, key in self.needed(mirror, number):
-                if len(self.lingering.keys() - {key}) < self.kept:
-                    self.lingering.pop(key, None)
-                    self.lingering[key] = mono + self.terms.linger
+                self.lingering.pop(key, None)
+                self.lingering[key] = mono + self.terms.linger
+                while len(self.lingering) > self.kept:
+                    del self.lingering[next(iter(self.lingering))]
 
     def arrived(self, mirror: Mirror, number: int) -> None:
         """A session has begun."""
@@ -212,21 +216,73 @@ class Tale:
         identity = mirror.people[starter].identity
         if self.name == "nefsis-named" and identity and not busy:
             self.names.add(identity)
+            self.opening = identity
+
+    def watch(self, mirror: Mirror) -> None:
+        """Somebody has come into a conference, or is in one no more: follow who uses what is leased."""
+        pool = {"nefsis-named": "hosts", "trueconf": "pro"}.get(self.name)
+        used = {str(key) for number in mirror.people for name, key in self.needed(mirror, number) if name == pool}
+        if self.opening is not None:
+            used.add(self.opening)
+        for key in used - self.used:
+            if pool == "hosts":
+                self.names.add(key)
+            elif key not in self.permanent:
+                self.temporary.setdefault(key, None)
+                self.deleted.pop(key, None)
+        for key in used:
+            self.idle.pop(key, None)
+        for key in sorted(self.used - used):
+            if key in self.names or key in self.temporary:
+                self._make_room()
+                self.idle[key] = None
+        self.used = used
+
+    def _make_room(self) -> None:
+        """One more lease becomes idle: those that have been so longest are forgotten for it."""
+        while self.idle and len(self.idle) >= self.kept:
+            self._forget_longest_idle()
+
+    def _forget_longest_idle(self) -> None:
+        longest = next(iter(self.idle))
+        del self.idle[longest]
+        self.names.discard(longest)
+        self.temporary.pop(longest, None)
+        self.granted.pop(longest, None)
+        self.since.pop(longest, None)
+
+    def name_host(self, account: str) -> None:
+        """The operator has named a host."""
+        if account not in self.names:
+            self._make_room()
+            self.idle[account] = None
+        self.names.add(account)
+
+    def unname(self, account: str) -> None:
+        """The operator has taken a host's name away."""
+        self.names.remove(account)
+        self.idle.pop(account, None)
 
     def request(self, account: str) -> None:
         """A lease was granted without a conference."""
         if account not in self.permanent:
             self.granted[account] = self.wall + LEASE
+            if account not in self.used:
+                self.idle.pop(account, None)
+                self._make_room()
+                self.idle[account] = None
 
     def revoke(self, account: str) -> None:
         """A temporary lease was ended by the operator."""
         del self.temporary[account], self.since[account]
+        self.idle.pop(account, None)
 
     def forget(self, account: str) -> None:
-        """An account was deleted; its sessions are gone already."""
+        """An account was deleted; its sessions are about to go."""
         if account in self.temporary or account in self.permanent or account in self.deleted:
             self.deleted[account] = self.wall + LEASE
             self.temporary.pop(account, None)
+            self.idle.pop(account, None)
             self.permanent = [each for each in self.permanent if each != account]
 
     def redistribute(self, configured: list[str]) -> list[str]:
@@ -239,6 +295,7 @@ class Tale:
         self.permanent = [each for each in former if each in chosen] + [each for each in chosen if each not in former]
         for account in self.permanent:
             self.temporary.pop(account, None)
+            self.idle.pop(account, None)
         lost = []
         for _ in [account for account in self.permanent if account not in before]:
             if len(self.deleted) + len(self.permanent) + len(self.temporary) <= self.cap("pro"):
@@ -246,14 +303,19 @@ class Tale:
             if self.temporary:
                 lost.append(self._shortest())
                 del self.temporary[lost[-1]]
+                self.idle.pop(lost[-1], None)
         for account in former:
             if account in self.permanent:
                 continue
             if len(self.deleted) + len(self.permanent) + len(self.temporary) < self.cap("pro"):
                 self.temporary[account] = self.wall + LEASE
                 self.since[account] = self.wall
+                if account not in self.used:
+                    self.idle[account] = None
             else:
                 lost.append(account)
+        while len(self.idle) > self.kept:
+            self._forget_longest_idle()
         return lost
 
     def _shortest(self) -> str:
@@ -264,33 +326,27 @@ class Tale:
             key=lambda account: (self.temporary[account] or full, -self.since[account]),
         )
 
-    def unused(self, mirror: Mirror) -> set[Key]:
-        """What is leased, and used by nobody, apart from what deleted accounts held."""
-        used = {key for number in mirror.people for _, key in self.needed(mirror, number)}
-        return {key for key in (*self.names, *self.temporary) if key not in used}
-
-    def forgotten(self, key: str) -> None:
-        """A lease ended because as many were kept already."""
-        assert self.enforced is False
-        self.names.discard(key)
-        self.temporary.pop(key, None)
-        self.deleted.pop(key, None)
-        self.since.pop(key, None)
-
-    def retell(self, mirror: Mirror, wall: float, mono: float) -> None:
-        """Recount every pool."""
+    def pass_time(self, wall: float, mono: float) -> None:
+        """It is later: what has run out ends."""
         self.wall = wall
+        kept = self.temporary.items()
+        self.temporary = {account: expires for account, expires in kept if expires is None or expires > wall}
+        self.deleted = {account: expires for account, expires in self.deleted.items() if expires > wall}
+        self.idle = {key: None for key in self.idle if key in self.names or key in self.temporary}
+        self.lingering = {key: until for key, until in self.lingering.items() if until > mono}
+
+    def retell(self, mirror: Mirror) -> None:
+        """Recount every pool."""
+        self.watch(mirror)
         seats = [seat for number in mirror.people for seat in self.needed(mirror, number)]
         self.keys = {pool: {key for name, key in seats if name == pool} for pool in self.limits}
         if self.name == "nefsis-named":
-            self.names |= {str(key) for key in self.keys["hosts"]}
             self.keys["hosts"] |= self.names
         if self.name == "trueconf":
             arrived = [mirror.people[number].account or "" for room in mirror.rooms.values() for number in room.members]
             self._retell_leases([account for account in arrived if account in self.keys["pro"]])
             self.keys["pro"] |= {*self.permanent, *self.temporary, *self.deleted}
         if self.name == "floating":
-            self.lingering = {key: until for key, until in self.lingering.items() if until > mono}
             self.keys["seats"] |= {*self.lingering, *self.reserved()}
 
     def reserved(self) -> list[Key]:
@@ -310,7 +366,4 @@ class Tale:
         for account, expires in self.temporary.items():
             if expires is None and account not in present:
                 self.temporary[account] = self.wall + LEASE
-        kept = self.temporary.items()
-        self.temporary = {account: expires for account, expires in kept if expires is None or expires > self.wall}
-        self.deleted = {account: expires for account, expires in self.deleted.items() if expires > self.wall}
         self.since = {account: self.since.get(account, self.wall) for account in self.temporary}

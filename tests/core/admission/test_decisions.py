@@ -185,9 +185,6 @@ class Life(RuleBasedStateMachine):
         self.primary = self.tales[self.enforced]
         self.granting = True
         self.memberships = memberships
-        self.told_changes = 0
-        self.passing: dict[tuple[str, str], int] = {}
-        """How many seats a step has granted and not kept at most: the high water may have seen them."""
         self.registered: set[str] = set()
         self.configured: list[str] = []
         self.bans: dict[str, float] = {}
@@ -205,26 +202,22 @@ class Life(RuleBasedStateMachine):
     # -- what the machine knows ------------------------------------------------------------------------------------
 
     def _retell(self) -> None:
-        self._forget_leases()
         for tale in self.tales.values():
-            tale.retell(self.mirror, self.harness.now.wall, self.harness.now.mono)
+            tale.retell(self.mirror)
             for pool, keys in tale.keys.items():
                 self.history.setdefault((tale.name, pool), []).append((self.harness.now.mono, len(keys)))
 
-    def _forget_leases(self) -> None:
-        """Follow what models that refuse nobody no longer kept: only while they kept all that they may."""
-        changes = self.harness.lease_changes[self.told_changes :]
-        self.told_changes += len(changes)
-        latest = {(change.model, change.pool, str(change.key)): change for change in changes}
-        passing: dict[tuple[str, str], int] = {}
-        for (model, pool, key), change in latest.items():
-            if change.ended == "forgotten":
-                tale = self.tales[model]
-                tale.forgotten(key)
-                passing[model, pool] = passing.get((model, pool), 0) + 1
-                assert len(tale.unused(self.mirror)) >= tale.kept
-        for pair, number in passing.items():
-            self.passing[pair] = max(number, self.passing.get(pair, 0))
+    def _watch(self) -> None:
+        for tale in self.tales.values():
+            tale.watch(self.mirror)
+
+    def _enter(self, name: str, number: int, *, host: bool) -> None:
+        self.mirror.enter(name, number, host=host)
+        self._watch()
+
+    def _leave(self, name: str, number: int) -> None:
+        self.mirror.leave(name, number)
+        self._watch()
 
     def _session(self, place: int) -> Session:
         numbers = sorted(self.mirror.people)
@@ -234,6 +227,7 @@ class Life(RuleBasedStateMachine):
         for tale in self.tales.values():
             tale.lost(self.mirror, number, cause, self.harness.now.mono)
         self.mirror.gone(number)
+        self._watch()
 
     def _all_ended(self, decision: Decision, numbers: list[int], cause: str) -> None:
         assert decision.closings == [(number, cause) for number in numbers]
@@ -243,7 +237,7 @@ class Life(RuleBasedStateMachine):
     def _removed(self, decision: Decision) -> None:
         for number, message in decision.notices:
             if message["type"] == "removed":
-                self.mirror.leave(message["conference"], number)
+                self._leave(message["conference"], number)
         for number, message in decision.notices:
             if message["type"] == "removed":
                 session = self.state.sessions.by_number[number]
@@ -402,7 +396,7 @@ class Life(RuleBasedStateMachine):
             if name not in self.mirror.declared:
                 assert (said["mode"] == "call", said["access"] == "public") == (call, public)
                 assert said["type"] == ("waiting" if scheduled else "joined")
-        self.mirror.enter(name, session.number, host=host)
+        self._enter(name, session.number, host=host)
         self._retell()
 
     @precondition(lambda self: self.mirror.people)
@@ -443,8 +437,13 @@ class Life(RuleBasedStateMachine):
         answered = [(each, message) for each, message in decision.notices if message["type"] in {"joined", "denied"}]
         assert [each for each, _ in answered] == list(waited)
         for each, message in answered:
+            if each == session.number:
+                for tale in self.tales.values():
+                    tale.opening = None
             if message["type"] == "joined":
-                self.mirror.enter(name, each, host=waited[each])
+                self._enter(name, each, host=waited[each])
+            else:
+                self._watch()
         if not room.members:
             del self.mirror.rooms[name]
         self._retell()
@@ -459,7 +458,7 @@ class Life(RuleBasedStateMachine):
             assert picture(self.state) == before
             assert name not in self.mirror.in_rooms(session.number)
             return
-        self.mirror.leave(name, session.number)
+        self._leave(name, session.number)
         self._retell()
 
     @precondition(lambda self: self.mirror.people)
@@ -586,10 +585,10 @@ class Life(RuleBasedStateMachine):
             assert decision.refused == Refusal("no_such_account")
             assert picture(self.state) == before
             return
+        self.tales["trueconf"].forget(account)
         self._all_ended(decision, sessions, "account_deleted")
         self.registered.discard(account)
         self.configured = [each for each in self.configured if each != account]
-        self.tales["trueconf"].forget(account)
         self._retell()
 
     def _register(self, account: str) -> None:
@@ -606,7 +605,7 @@ class Life(RuleBasedStateMachine):
             assert not self.granting or len(tale.names) >= self.terms["nefsis-named"].hosts
             return
         assert self.granting
-        tale.names.add(account)
+        tale.name_host(account)
         self._retell()
 
     def _unname(self, account: str) -> None:
@@ -617,7 +616,7 @@ class Life(RuleBasedStateMachine):
             assert decision.refused == Refusal("no_such_host")
             assert picture(self.state) == before
             return
-        tale.names.remove(account)
+        tale.unname(account)
         for number in self.mirror.of(account):
             for room in self.mirror.live(number):
                 room.unnamed.add(number)
@@ -680,6 +679,13 @@ class Life(RuleBasedStateMachine):
         self.terms[name] = self.tales[name].terms = terms
         self._retell()
 
+    @rule(kept=st.sampled_from([1, 2, 3, 10_000]))
+    def keep(self, kept: int) -> None:
+        """Models that refuse nobody keep another number of seats; none of them ends by that."""
+        self.harness.change_terms(shadow_leases=kept)
+        for tale in self.tales.values():
+            tale.kept = math.inf if tale.enforced else kept
+
     @rule(stopped=seldom)
     def registration(self, stopped: bool) -> None:
         """The registration lets things be granted, or does not."""
@@ -695,6 +701,8 @@ class Life(RuleBasedStateMachine):
                 full = limit is not None and len(keys) >= limit
                 self.full_seconds[name] = self.full_seconds.get(name, 0.0) + full * seconds
         assert self.harness.wait(seconds).closings == []
+        for tale in self.tales.values():
+            tale.pass_time(self.harness.now.wall, self.harness.now.mono)
         for number, (until, cause) in list(self.mirror.lost.items()):
             if until <= self.harness.now.mono:
                 self._ended(number, cause)
@@ -739,7 +747,6 @@ class Life(RuleBasedStateMachine):
         seen = [(end, used) for end, (_, used) in zip(until, points, strict=True)]
         least = max(used for end, used in seen if end >= now - WINDOW)
         most = max(used for end, used in seen if end >= now - WINDOW - 1)
-        most += self.passing.get((view.model, view.pool), 0)
         assert least <= view.high_water <= most, (view, points)
 
     @invariant()
@@ -747,12 +754,16 @@ class Life(RuleBasedStateMachine):
         tale, pool = self.tales["trueconf"], self.harness.ledger("trueconf").pools["pro"]
         assert {key: lease.expires for key, lease in pool.leases.items()} == {**tale.temporary, **tale.deleted}
         assert {key for key, lease in pool.leases.items() if lease.deleted} == set(tale.deleted)
-        for ledger in self.state.ledgers:
-            unused = {key for each in ledger.pools.values() for key in each.unused_leases}
-            assert unused == self.tales[ledger.model.name].unused(self.mirror)
         assert list(pool.reservations) == tale.permanent
         running = [end for end in (*tale.temporary.values(), *tale.deleted.values()) if end is not None]
         assert self.harness.ledger("trueconf").leases.next_expiry() == min(running, default=None)
+
+    @invariant()
+    def what_is_kept_for_nobody_is_kept_in_the_order_of_becoming_idle(self) -> None:
+        for ledger in self.state.ledgers:
+            tale = self.tales[ledger.model.name]
+            assert [key for pool in ledger.pools.values() for key in pool.unused_leases] == list(tale.idle)
+            assert [key for pool in ledger.pools.values() for key in pool.lingering] == list(tale.lingering)
 
     @invariant()
     def the_changes_tell_the_present_leases(self) -> None:

@@ -339,7 +339,7 @@ def test_the_rich_state_has_something_of_everything() -> None:
     conference = {key for each in plain["conferences"] for key, value in each.items() if value}
     assert conference >= {"members", "implied_host", "released_hosts", "hosted", "live"}
     pools = [pool for ledger in plain["ledgers"].values() for pool in ledger.values()]
-    for name in ("maxima", "leases", "reservations", "lingering", "held_since", "ended"):
+    for name in ("maxima", "leases", "unused_leases", "reservations", "lingering", "held_since", "ended"):
         assert any(pool[name] for pool in pools), name
     assert any(pool["denials"]["episodes"] and pool["denials"]["open"] for pool in pools)
 

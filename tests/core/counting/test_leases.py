@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -165,6 +166,25 @@ def test_a_name_of_the_last_run_has_no_end() -> None:
     assert harness.used("hosts", "nefsis-named") == 1
 
 
+@pytest.mark.parametrize(
+    ("model", "pool", "ends", "order"),
+    [
+        ("trueconf", "pro", {"ann": HOUR, "bob": None, "cid": 3 * HOUR, "dan": 2 * HOUR}, ["ann", "dan", "cid", "bob"]),
+        ("nefsis-named", "hosts", dict.fromkeys(("ann", "bob", "cid")), ["ann", "bob", "cid"]),
+    ],
+)
+def test_after_a_restart_whose_lease_runs_out_first_has_been_idle_longest(
+    model: str, pool: str, ends: dict[str, float | None], order: list[str]
+) -> None:
+    harness = CoreHarness(trueconf(TrueConf()), nefsis_named(NefsisNamed()))
+    leases = harness.ledger(model).leases
+    for key, end in ends.items():
+        expires = None if end is None else START + end
+        leases.restore(LeaseChange(model, pool, key, START - DAY, expires, False, None), START, harness.now)
+    leases.order_restored()
+    assert list(harness.ledger(model).pools[pool].unused_leases) == order
+
+
 def shadows(kept: int, **terms: Any) -> LicensedHarness:
     """e/pop decides; the models that lease and linger watch, and keep so many seats for nobody."""
     licenses = {
@@ -187,14 +207,36 @@ LEASING = [("trueconf", "pro"), ("nefsis-named", "hosts"), ("floating", "seats")
 
 
 @pytest.mark.parametrize(("model", "pool"), LEASING)
-def test_a_shadow_keeps_so_many_seats_for_nobody_and_counts_what_it_does_not_keep(model: str, pool: str) -> None:
+def test_a_shadow_keeps_so_many_seats_for_nobody_and_forgets_the_longest_idle(model: str, pool: str) -> None:
     harness = shadows(kept=3)
     come_and_go(harness, "ann", "bob", "cid")
     assert harness.used(pool, model) == 3  # right up to the bound, above the limit too
     come_and_go(harness, *[f"made-up-{number}" for number in range(20)])
     view = harness.view(pool, model)
     assert (view.used, view.grants, view.releases["forgotten"]) == (3, 23, 20)
-    assert set(harness.ledger(model).pools[pool].claims) == {"ann", "bob", "cid"}
+    assert view.high_water == 4  # of whom one was connected
+    assert list(harness.ledger(model).pools[pool].claims) == ["made-up-17", "made-up-18", "made-up-19"]
+
+
+@pytest.mark.parametrize(("model", "pool"), LEASING)
+def test_who_came_back_is_not_the_one_that_was_idle_longest(model: str, pool: str) -> None:
+    harness = shadows(kept=3)
+    come_and_go(harness, "ann", "bob", "cid", "ann", "dan", "ann", "eve")
+    assert set(harness.ledger(model).pools[pool].claims) == {"dan", "ann", "eve"}
+    assert harness.view(pool, model).releases["forgotten"] == 2
+
+
+@pytest.mark.parametrize(("model", "pool"), LEASING)
+def test_a_lowered_number_ends_nothing_until_the_next_seat_is_let_go(model: str, pool: str) -> None:
+    harness = shadows(kept=4)
+    come_and_go(harness, "ann", "bob", "cid", "dan")
+    harness.change_terms(shadow_leases=2)
+    eve = harness.hello("eve")
+    harness.joined(eve, "eve", host=True)
+    assert (harness.used(pool, model), harness.view(pool, model).releases["forgotten"]) == (5, 0)
+    harness.end(eve, "closed")
+    assert set(harness.ledger(model).pools[pool].claims) == {"dan", "eve"}
+    assert harness.view(pool, model).releases["forgotten"] == 3
 
 
 @pytest.mark.parametrize(("model", "pool"), LEASING)
@@ -229,8 +271,9 @@ def test_what_a_shadow_does_not_keep_the_enforced_model_keeps(model: str, pool: 
     assert (harness.used(pool, model), harness.view(pool, model).releases["forgotten"]) == (4, 0)
     harness.change_terms(model="epop")
     assert harness.used(pool, model) == 4  # nobody is dropped by new terms
-    come_and_go(harness, "eve", "ann")
-    assert harness.view(pool, model).releases["forgotten"] == 2
+    come_and_go(harness, "eve")
+    assert harness.view(pool, model).releases["forgotten"] == 4
+    assert set(harness.ledger(model).pools[pool].claims) == {"eve"}
 
 
 def test_a_model_that_is_not_enforced_keeps_no_more_than_a_shadow() -> None:
@@ -238,19 +281,56 @@ def test_a_model_that_is_not_enforced_keeps_no_more_than_a_shadow() -> None:
     harness = LicensedHarness("trueconf", licenses, enforce=False, shadow_leases=2)
     come_and_go(harness, "ann", "bob", "cid")
     assert harness.used("pro") == 2
-    ann, dan = harness.hello("ann"), harness.hello("dan")
-    assert harness.request_pro(dan)["reason"] == "not_allowed"  # such a lease would be kept for nobody from the start
-    assert harness.request_pro(ann)["type"] == "granted"
+    assert harness.pro() == {"bob": "temporary", "cid": "temporary"}
+    bob, dan = harness.hello("bob"), harness.hello("dan")
+    assert harness.request_pro(bob)["type"] == "granted"  # one that was renewed has not been idle longest
+    assert harness.request_pro(dan)["type"] == "granted"
+    assert harness.pro() == {"bob": "temporary", "dan": "temporary"}
+    view = harness.view("pro")
+    assert (view.releases["forgotten"], view.high_water) == (2, 3)
 
 
-def test_who_deletes_accounts_or_names_hosts_is_not_bounded_by_what_a_shadow_keeps() -> None:
+def test_a_redistribution_leaves_no_more_for_nobody_than_a_shadow_keeps() -> None:
+    harness = shadows(kept=2)
+    harness.redistribute(["ann", "bob", "cid", "dan"])
+    assert harness.used("pro", "trueconf") == 4
+    harness.redistribute(["dan", "eve"])
+    assert harness.pro() == {"bob": "temporary", "cid": "temporary", "dan": "permanent", "eve": "permanent"}
+    view = harness.view("pro", "trueconf")
+    assert (view.releases["forgotten"], view.high_water) == (1, 4)
+
+
+def test_what_a_deleted_account_held_is_kept_apart() -> None:
     harness = shadows(kept=1)
     come_and_go(harness, "ann")
     harness.forget("ann")
-    come_and_go(harness, "bob")  # what a deleted account held is kept apart
+    come_and_go(harness, "bob")
     assert harness.pro() == {"ann": "deleted", "bob": "temporary"}
+    cid = harness.hello("cid")
+    harness.joined(cid, "cid", host=True)
+    harness.forget("cid")  # and takes nobody's place while its sessions end
+    assert harness.pro() == {"ann": "deleted", "bob": "temporary", "cid": "deleted"}
+
+
+def test_a_host_that_is_named_takes_the_place_of_the_one_that_was_idle_longest() -> None:
+    harness = shadows(kept=2)
+    harness.change_terms({"nefsis-named": NefsisNamed(hosts=3, participants=9)})
+    come_and_go(harness, "ann", "bob")
     assert harness.name_host("cid").refused is None
-    assert harness.ledger("nefsis-named").is_leased("hosts", "cid")
+    assert harness.name_host("bob").refused is None  # it is one, which changes nothing
+    assert list(harness.ledger("nefsis-named").pools["hosts"].claims) == ["bob", "cid"]
+    view = harness.view("hosts", "nefsis-named")
+    assert (view.releases["forgotten"], view.high_water) == (1, 2)
+
+
+def test_a_name_that_is_taken_away_takes_nobody_elses_place() -> None:
+    harness = shadows(kept=2)
+    come_and_go(harness, "ann", "bob")
+    cid = harness.hello("cid")
+    harness.joined(cid, "cid", host=True)
+    assert harness.unname("cid").refused is None
+    view = harness.view("hosts", "nefsis-named")
+    assert (view.used, view.releases["revoked"], view.releases["forgotten"]) == (2, 1, 0)
 
 
 def test_what_a_shadow_keeps_is_the_same_after_the_state_was_written_and_read() -> None:
@@ -263,6 +343,29 @@ def test_what_a_shadow_keeps_is_the_same_after_the_state_was_written_and_read() 
     assert [harness.used(pool, model) for model, pool in LEASING] == [3, 3, 3]
     harness.end(harness.state.sessions.by_number[dan.number])
     assert [harness.used(pool, model) for model, pool in LEASING] == [2, 2, 2]
+
+
+def test_the_order_of_becoming_idle_is_written_and_read() -> None:
+    harness = shadows(kept=3)
+    come_and_go(harness, "ann", "bob", "cid", "ann")
+    harness.state = from_json(json.loads(json.dumps(to_json(harness.state))), MODELS)
+    come_and_go(harness, "dan")
+    for model, pool in LEASING:
+        assert set(harness.ledger(model).pools[pool].claims) == {"cid", "ann", "dan"}
+
+
+def test_states_that_differ_in_the_order_of_becoming_idle_have_other_digests() -> None:
+    harnesses = [shadows(kept=3), shadows(kept=3)]
+    for harness, order in zip(harnesses, (("ann", "bob"), ("bob", "ann")), strict=True):
+        sessions = {name: harness.hello(name) for name in ("ann", "bob")}
+        for name, session in sessions.items():
+            harness.joined(session, name, host=True)
+        for name in order:
+            harness.end(sessions[name])
+    states = [to_json(harness.state) for harness in harnesses]
+    assert states[0]["ledgers"]["trueconf"]["pro"]["unused_leases"] == ["ann", "bob"]
+    assert states[1]["ledgers"]["trueconf"]["pro"]["unused_leases"] == ["bob", "ann"]
+    assert states[0]["digest"] != states[1]["digest"]
 
 
 def test_what_waits_to_run_out_does_not_grow_with_leases_that_ended() -> None:
