@@ -18,6 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from gateway.core.admission.snapshot import Snapshot
+from gateway.core.counting.license_model import FORGOTTEN
 from gateway.core.counting.session import KINDS
 from gateway.core.wire.close_codes import ENDINGS
 from metrics.histogram import Histogram
@@ -360,6 +361,16 @@ def _license(snapshot: Snapshot) -> Iterator[Metric]:
         {(*key, reason): count for key, pool in at.items() for reason, count in pool.true_denials.items()},
     )
     enforced = snapshot.model if snapshot.enforce else None
+    yield _counter(
+        "license_shadow_forgotten",
+        "Seats that a model that refuses nobody has forgotten, beyond license.shadow_leases; its use may be too low.",
+        label,
+        {
+            key: pool.releases[FORGOTTEN]
+            for key, pool in at.items()
+            if pool.model != enforced and FORGOTTEN in pool.releases
+        },
+    )
     yield _gauge(
         "license_enforced",
         "1 for the enforced model, 0 for the others.",

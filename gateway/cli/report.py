@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from gateway import operator_client
+from gateway.core.counting.license_model import FORGOTTEN
 from gateway.operator_client import Document
 
 HELP = "Show use, denials and sizing of a running gateway over a time."
@@ -37,7 +38,7 @@ READING = (
 )
 FIELDS = (
     "model", "pool", "enforced", "start", "limit", "seconds", "seat_seconds", "mean", "max", "p50", "p95", "p99",
-    "full_seconds", "grants", "denied", "true_denials", "seated", "needed", "erlang_b",
+    "full_seconds", "grants", "denied", "true_denials", "seated", "forgotten", "needed", "erlang_b",
 )  # fmt: skip
 """The columns of `--csv`."""
 
@@ -101,7 +102,13 @@ def rows(document: Document) -> Iterator[Document]:
             if use["model"] == model["model"]:
                 found = sized[use["pool"]]
                 needed = found.get("seats_each") if found["seats"] is None else found["seats"]
-                yield {**use, "enforced": model["enforced"], "needed": needed, "erlang_b": found.get("erlang_b")}
+                yield {
+                    **use,
+                    "enforced": model["enforced"],
+                    "forgotten": use["releases"].get(FORGOTTEN, 0),
+                    "needed": needed,
+                    "erlang_b": found.get("erlang_b"),
+                }
 
 
 def render(document: Document) -> str:
@@ -113,6 +120,9 @@ def render(document: Document) -> str:
     head = ("", "limit", "peak", "mean", "p50", "p95", "p99", "full", "denied", "true")
     lines += _table(head, use, _use)
     lines += ["", *textwrap.wrap(READING, WIDTH)]
+    for row in use:
+        if row["forgotten"]:
+            lines += textwrap.wrap(f"{row['model']} {row['pool']}: {_forgotten(row)}", WIDTH)
     for row in use:
         if row["enforced"] and row["max"]:
             lines += ["", *_week(row)]
@@ -151,6 +161,12 @@ def _use(row: Document) -> tuple[str, ...]:
         str(row["denied"]),
         str(row["true_denials"]),
     )
+
+
+def _forgotten(row: Document) -> str:
+    number = row["forgotten"]
+    seats = "1 seat that nobody held was" if number == 1 else f"{number} seats that nobody held were"
+    return f"{seats} forgotten, beyond license.shadow_leases: its use may be too low."
 
 
 def _pools(document: Document) -> Iterator[Document]:

@@ -31,6 +31,7 @@ def use(model: str, pool: str, **more: Any) -> dict[str, Any]:
         "p99": 10,
         "full_seconds": 2592.0,
         "grants": 4000,
+        "releases": {"bye": 3990},
         "denied": 12,
         "true_denials": 7,
         "seated": 5,
@@ -108,6 +109,20 @@ def test_high_use_is_told_in_percent_of_the_busiest_hour() -> None:
 
 def test_shadows_are_told_to_see_only_admitted_traffic() -> None:
     assert "A shadow sees only admitted traffic" in " ".join(render(DOCUMENT).split())
+
+
+def test_what_a_shadow_has_forgotten_is_told_where_it_has() -> None:
+    forgetful = use("floating", "seats", limit=None, releases={"closed": 5, "forgotten": 1200})
+    once = use("nefsis-named", "participants", releases={"forgotten": 1})
+    document = DOCUMENT | {"use": [once, DOCUMENT["use"][1], forgetful]}
+    said = " ".join(render(document).split())
+    assert (
+        "floating seats: 1200 seats that nobody held were forgotten, beyond license.shadow_leases: its use may be"
+        " too low." in said
+    )
+    assert "nefsis-named participants: 1 seat that nobody held was forgotten," in said
+    assert [row["forgotten"] for row in rows(document)] == [0, 1, 1200]
+    assert "forgotten" not in render(DOCUMENT)
 
 
 def test_sizing_has_the_replay_beside_erlang_and_why_they_differ() -> None:

@@ -41,6 +41,7 @@ METRICS: dict[str, tuple[str, set[str]]] = {
     "license_denials_total": ("counter", {"model", "pool", "reason"}),
     "license_true_denials_total": ("counter", {"model", "pool", "reason"}),
     "license_leases": ("gauge", {"model", "pool", "kind"}),
+    "license_shadow_forgotten_total": ("counter", {"model", "pool"}),
     "license_enforced": ("gauge", {"model"}),
     "registration_state": ("gauge", {"state"}),
     "registration_checks_total": ("counter", {"result"}),
@@ -268,6 +269,20 @@ async def test_seat_seconds_are_the_exact_integral_of_use(serve: Serve) -> None:
     seen = await values(house)
     assert seen.one("license_seat_seconds_total", model="epop", pool="concurrent") == 60
     assert seen.one("license_full_seconds_total", model="epop", pool="concurrent") == 60
+
+
+async def test_what_a_shadow_has_forgotten_is_counted_for_models_that_refuse_nobody(serve: Serve) -> None:
+    house = await serve(license__model="nefsis-named", license__shadow_leases=1)
+    for account in ("ann", "bob", "cid"):
+        wire = await house.welcomed("tcp", account=account)
+        await wire.ask("join", conference=account, host=True)
+        await wire.ask("leave", conference=account)
+    seen = await values(house)
+    assert seen.one("license_shadow_forgotten_total", model="trueconf", pool="pro") == 2
+    assert seen.all("license_shadow_forgotten_total", model="nefsis-named") == []
+    assert seen.all("license_shadow_forgotten_total", model="epop") == []  # it keeps no seat for anybody
+    house = await serve(license__model="trueconf", license__enforce="false")
+    assert (await values(house)).one("license_shadow_forgotten_total", model="trueconf", pool="pro") == 0
 
 
 async def test_openmetrics_is_spoken_to_those_who_ask(serve: Serve) -> None:
