@@ -36,21 +36,26 @@ class HistoryQuota:
 
     def allows(self, now: float, place: tuple[str, str], name: object) -> bool:
         """Return whether another row of a (model, pool) may be written, and count it; `now` is in monotonic seconds."""
-        if now // HOUR != self._hour:
-            self._hour = int(now // HOUR)
-            self._names = array("L", [0]) * BUCKETS
-            self._pools.clear()
-            self._told.clear()
         bucket = hash((place, name)) % BUCKETS
-        if self._pools[place] >= self._of_pool or self._names[bucket] >= self._of_name:
-            self._leave_out(place)
+        if self.is_used_up(now, place) or self._names[bucket] >= self._of_name:
+            self.leave_out(place)
             return False
         self._pools[place] += 1
         self._names[bucket] += 1
         return True
 
-    def _leave_out(self, place: tuple[str, str]) -> None:
-        self.left_out[place] += 1
+    def is_used_up(self, now: float, place: tuple[str, str]) -> bool:
+        """Return whether no more rows of a (model, pool) may be written in this hour, whatever their names."""
+        if now // HOUR != self._hour:
+            self._hour = int(now // HOUR)
+            self._names = array("L", [0]) * BUCKETS
+            self._pools.clear()
+            self._told.clear()
+        return self._pools[place] >= self._of_pool
+
+    def leave_out(self, place: tuple[str, str], rows: int = 1) -> None:
+        """Count rows of a (model, pool) that are not written, and say so once in an hour."""
+        self.left_out[place] += rows
         if place not in self._told:
             self._told.add(place)
             log.warning("more %s of the pool %s of %s than are kept of an hour: the others are only added up",

@@ -21,16 +21,20 @@ from typing import Any, NamedTuple, TypeVar
 
 from config.settings import HistorySettings
 from gateway.core.counting.denials import DenialEpisode
+from gateway.core.counting.pool import MAX_FINISHED_HOLDS
 from gateway.core.counting.session import Instant, Key
 from gateway.core.counting.usage import HOUR, UsageInterval, UsageSummary
 from gateway.core.reporting.history import CLOCK_STEP, History, PoolTimeline, UsagePiece, usage_piece
 from gateway.edge.storage.history_quota import HistoryQuota
 from gateway.edge.storage.store import Statement, Store
+from gateway.edge.storage.waiting_holds import WaitingHolds
 
 PRESENT_HOUR_EVERY = 60.0
 """Seconds between two writes of the present hour of a pool."""
 HOLDS_PER_BATCH = 2000
 """Ended holds that are written at once."""
+HOLDS_PER_LOOK = 2000
+"""Ended holds of a pool that are looked at in a second: more at once would keep the event loop from heartbeats."""
 ROWS_FORGOTTEN_AT_ONCE = 8000
 """Rows beyond the time to keep that are deleted at once."""
 STEADY = 3600.0
@@ -102,6 +106,11 @@ class HistoryStore:
         self._written = dict.fromkeys(range(len(history.timelines)), -math.inf)
         self._under_way: asyncio.Future[None] | None = None
         self._fixed: list[Statement] = []
+        self._allowed = {
+            (each.model, each.name): WaitingHolds(self._number, rooms=not each.pool.terms.binding)
+            for each in history.timelines
+        }
+        """Holds of each pool that may be written, and are in no batch yet."""
         self._holds: list[Ended] = []
         """Holds and episodes of the batch that is not known to be durable."""
         self._hours: list[tuple[PoolTimeline, UsageInterval]] = []
@@ -122,18 +131,20 @@ class HistoryStore:
 
     def poll(self, now: Instant) -> None:
         """Write what is due; called once a second."""
+        self._take_holds(now, HOLDS_PER_LOOK)
         if self._under_way is None and self._store.available:
             self._write(now, everything=False)
 
     def close(self, now: Instant) -> None:
         """Write all there is; the store is about to be closed."""
+        self._take_holds(now, MAX_FINISHED_HOLDS)
         self._write(now, everything=True)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def _write(self, now: Instant, *, everything: bool) -> None:
         self._hours = list(self._due(now, everything=everything))
-        self._holds += self._ended(now, everything=everything)
+        self._holds += self._ended(everything=everything)
         self._fixed += self._decided(now)
         if not self._hours and not self._fixed and not self._holds:
             return
@@ -173,21 +184,31 @@ class HistoryStore:
                 if not everything:
                     return
 
-    def _ended(self, now: Instant, *, everything: bool) -> Iterator[Ended]:
+    def _take_holds(self, now: Instant, most: int) -> None:
+        """Take from each pool at most so many holds that have ended, and keep those that may be written: made-up names
+        would fill the memory otherwise, faster than a batch a second empties it.
+        """
+        quota = self.holds_quota
+        for timeline in self.history.timelines:
+            ended, place = timeline.pool.finished_holds, (timeline.model, timeline.name)
+            if ended and quota.is_used_up(now.mono, place):
+                quota.leave_out(place, len(ended))
+                ended.clear()
+            # A pair is an account and its device, or a conference and a session in it.
+            named, allowed = 0 if timeline.pool.terms.binding else -1, self._allowed[place]
+            for _ in range(min(len(ended), most)):
+                hold = ended.popleft()
+                key = hold[0]
+                if quota.allows(now.mono, place, key[named] if isinstance(key, tuple) else key):
+                    allowed.add(hold)
+
+    def _ended(self, *, everything: bool) -> Iterator[Ended]:
         room: float = math.inf if everything else HOLDS_PER_BATCH - len(self._holds)
         offset = self.history.offset
-        for timeline in self.history.timelines:
-            ended, grouped = timeline.pool.finished_holds, not timeline.pool.terms.binding
-            while ended and room > 0:
-                key, began, end, cause = ended.popleft()
+        for (model, pool), allowed in self._allowed.items():
+            for began, ended, number, group, cause in allowed.take(room):
                 room -= 1
-                # A pair is an account and its device, or a conference and a session in it.
-                first, last = key if isinstance(key, tuple) else (key, key)
-                if not self.holds_quota.allows(now.mono, (timeline.model, timeline.name), last if grouped else first):
-                    continue
-                group = self._number(first) if grouped else None
-                number = self._number(key)
-                yield timeline.model, timeline.name, end + offset, number, began + offset, group, cause
+                yield model, pool, ended + offset, number, began + offset, group, cause
 
     def _number(self, key: Key) -> int:
         return hash((self._salt, key))
@@ -310,6 +331,7 @@ class HistoryStore:
         memory = [(began + offset, now.wall, self._room(key)) for key, began in held]
         fixed = [each for each in self._holds if each[:2] == (model, pool)]
         recent = [(values[4], values[2], values[5]) for values in fixed]
+        recent += [(each.began + offset, each.ended + offset, each.room) for each in self._allowed[model, pool]]
         recent += [
             (began + offset, ended + offset, self._room(key))
             for key, began, ended, _ in self.history.finished_holds(model, pool)
