@@ -132,11 +132,11 @@ def trueconf(terms: TrueConf) -> LicenseModel:
             return _refusal("extension_missing", attempt)
         if room is None:
             return None
-        if attempt.creates and not session.user:
+        if attempt.creates and session.role != "user":
             return _refusal("no_such_conference", attempt)
-        if session.guest and (room.access == "internal" or not room.group):
+        if session.role == "guest" and (room.access == "internal" or not room.group):
             return _refusal("not_allowed", attempt)
-        if free and room.server and session.user:
+        if free and room.server and session.role == "user":
             return _refusal("extension_missing", attempt)
         return None
 
@@ -155,7 +155,7 @@ def trueconf(terms: TrueConf) -> LicenseModel:
 
     def entitlements(session: Session, holdings: Holdings) -> dict[str, Any]:
         pools = holdings.pools_held(session)
-        account = session.account if session.user else None
+        account = session.account if session.role == "user" else None
         held = account is not None and ("pro" in pools or holdings.holds("pro", account))
         if held and "pro" not in pools:
             pools = [name for name in POOLS if name == "pro" or name in pools]
@@ -208,7 +208,7 @@ def trueconf(terms: TrueConf) -> LicenseModel:
         entitlements=entitlements,
         account_pool="pro",
         allows_reservations=not free,
-        allows_requests=lambda session: terms.allow_pro_requests and session.user,
+        allows_requests=lambda session: terms.allow_pro_requests and session.role == "user",
         edition=terms.edition,
         extensions=_extensions(terms),
     )
@@ -222,7 +222,7 @@ def seats(session: Session, _: bool) -> tuple[Seat, ...]:
     taken: list[Seat] = []
     if account is not None and not session.home and session.awake:
         taken.append(("online", (account, session.device or session.number)))
-    if session.endpoint:
+    if session.role == "endpoint":
         if session.takes_part:
             taken.append(("gateway", session.number))
     elif account is None:
@@ -248,7 +248,7 @@ def _refusal(reason: str, attempt: Attempt) -> Refusal:
 
 def _pool_of(session: Session, request: str) -> str:
     """Return the pool under which a refusal without a pool is counted: the one that the session would need."""
-    if session.endpoint:
+    if session.role == "endpoint":
         return "gateway"
     if session.account is None:
         return "guest"
@@ -257,9 +257,9 @@ def _pool_of(session: Session, request: str) -> str:
 
 def _rights(session: Session, *, pro: bool) -> list[str]:
     """Return the rights in the vendor's table, which names only client applications of users and guests."""
-    if session.user:
+    if session.role == "user":
         return [*USER_RIGHTS, *(PUBLIC_RIGHTS + INTERNAL_RIGHTS if pro else ())]
-    return list(PUBLIC_RIGHTS) if session.guest else []
+    return list(PUBLIC_RIGHTS) if session.role == "guest" else []
 
 
 def rights(edition: str | None) -> dict[str, list[str]]:

@@ -48,7 +48,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
         crashed = old.number in state.resumable and old.peer_address == session.address
         if elsewhere or (terms.on_duplicate == "reject" and not crashed):  # who crashed is no duplicate of itself
             return refuse(state, "hello", Refusal("duplicate"))
-    session.seats = [()] * len(state.ledgers)
+    session.seats = state.no_seats
     attempt = Attempt("hello", session, len(state.conferences.live_groups), ())
     required = primary.required_seats(session)
     refusal = primary.refusal(attempt) or primary.first_full_pool(session, required, old)

@@ -28,7 +28,7 @@ def join(state: State, command: Join, now: Instant) -> Decision:
     session, id = state.sessions.by_number[command.session], command.conference
     if not state.granting:
         return refuse(state, "join", unregistered(state), id)
-    if session.visitor:
+    if session.role == "visitor":
         return refuse(state, "join", Refusal("not_allowed"), id)
     conference = state.conferences.by_id.get(id)
     if conference is None:

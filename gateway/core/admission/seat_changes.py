@@ -24,6 +24,7 @@ def end_session(state: State, session: Session, cause: str, now: Instant) -> Dec
     for ledger, held in zip(state.ledgers, session.seats, strict=True):
         if held:
             ledger.release_all(session, cause, now)
+    session.seats = state.no_seats
     return Decision()
 
 

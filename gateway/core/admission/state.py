@@ -15,7 +15,7 @@ from gateway.core.admission.terms import Catalog, Terms
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.numbers import Numbers
-from gateway.core.counting.session import Instant
+from gateway.core.counting.session import Instant, Seat
 from gateway.core.reporting.history import History
 
 
@@ -88,6 +88,7 @@ class State:
         """Note what the models come to: which have something to do when a session begins (the others count members
         only), which have rules beside their pools, which pools are leased, and whether the primary model leases any.
         """
+        self.no_seats: tuple[tuple[Seat, ...], ...] = ((),) * len(self.ledgers)
         self.with_rules = [each for each in self.ledgers if each.model.forbids or each.model.conference_rule]
         self.at_sign_in = [each for each in self.ledgers if each.model.forbids or not each.model.members_only]
         self.leased_pools = [

@@ -141,7 +141,7 @@ def _session_from_json(told: Mapping[str, Any]) -> Session:
     session = Session(told["number"], **{name: told[name] for name in SESSION})
     for name in SESSION_AFTER:
         setattr(session, name, told[name])
-    session.seats = [tuple((pool, key_from_json(key)) for pool, key in seats) for seats in told["seats"]]
+    session.seats = tuple(tuple((pool, key_from_json(key)) for pool, key in seats) for seats in told["seats"])
     return session
 
 

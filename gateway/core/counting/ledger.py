@@ -182,17 +182,16 @@ class Ledger:
             for name, key in seats:
                 if (name, key) not in had:
                     self._claim(name, key, session, now)
-        session.seats[self.index] = tuple(seats)
+        session.hold(self.index, tuple(seats))
 
     def release_all(self, session: Session, cause: str, now: Instant) -> None:
-        """Let `session`, which is over, hold nothing any more."""
+        """Release whatever `session`, which is over, holds; its `seats` are taken from it for all models at once."""
         for name, key in session.seats[self.index]:
             pool = self.pools[name]
             if pool.seats_outlive_sessions:
                 self._release(name, key, session, cause, now)
             else:
                 pool.remove(key, session, cause, now.mono)
-        session.seats[self.index] = ()
 
     def transfer(self, old: Session, new: Session, seats: Collection[Seat], cause: str, now: Instant) -> None:
         """Let `new` take over from `old`: what both hold passes on without a gap, nothing is held by both at once."""
@@ -201,8 +200,8 @@ class Ledger:
             pool = self.pools[name]
             pool.add(key, new, now.mono)
             pool.remove(key, old, cause, now.mono)
-        old.seats[self.index] = tuple(seat for seat in old.seats[self.index] if seat not in seats)
-        new.seats[self.index] = tuple(shared)
+        old.hold(self.index, tuple(seat for seat in old.seats[self.index] if seat not in seats))
+        new.hold(self.index, tuple(shared))
         self.set_seats(old, (), cause, now)
         self.set_seats(new, seats, cause, now)
 

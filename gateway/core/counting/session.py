@@ -6,7 +6,7 @@ else; they never see sockets, clocks or counters.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 CLIENTS = frozenset({"app", "browser", "room", "videobar", "kiosk", "tv", "sdk"})
 """Kinds of client applications."""
@@ -18,6 +18,12 @@ KINDS = CLIENTS | ENDPOINTS | VISITORS
 
 ABRUPT = frozenset({"closed", "reset", "heartbeat_timeout", "slow_consumer"})
 """Causes by which a connection is lost without anybody having ended the session."""
+
+
+Role = Literal["user", "guest", "federated", "endpoint", "visitor"]
+"""What a session is to the rules: a client application of an account of this server, of none, or of an account of
+another server; one that came over the SIP, H.323 or RTSP gateway; one that only looks on, may not join and takes no
+seat in any model."""
 
 
 class Instant(NamedTuple):
@@ -36,9 +42,7 @@ class Session:
     one entry per license model, in the order of the ledgers.
 
     What follows from the facts is asked at every step, so it is worked out once: `identity` is the account, told apart
-    from its namesakes at other homes (None for guests); `user` and `guest` say that it is a client application of an
-    account of this server, or without an account; `endpoint` that it came over the SIP, H.323 or RTSP gateway;
-    `visitor` that it only looks on: it may not join and takes no seat in any model.
+    from its namesakes at other homes (None for guests), and `role` says what it is to the rules.
     """
 
     __slots__ = (
@@ -48,20 +52,17 @@ class Session:
         "client",
         "conferences",
         "device",
-        "endpoint",
         "generation",
-        "guest",
         "home",
         "identity",
         "kind",
         "number",
         "peer_address",
         "proven_by",
+        "role",
         "seats",
         "since",
         "transport",
-        "user",
-        "visitor",
     )
 
     def __init__(
@@ -90,12 +91,13 @@ class Session:
         self.awake = True
         self.generation = 0
         self.conferences: tuple[Conference, ...] = ()
-        self.seats: list[tuple[Seat, ...]] = []
+        self.seats: tuple[tuple[Seat, ...], ...] = ()
         self.identity = f"{account}/{home}" if account and home else account
-        self.user = account is not None and not home and kind in CLIENTS
-        self.guest = account is None and kind in CLIENTS
-        self.endpoint = kind in ENDPOINTS
-        self.visitor = kind in VISITORS
+        self.role = _role(kind, account, home)
+
+    def hold(self, index: int, seats: tuple[Seat, ...]) -> None:
+        """Hold these seats, and no others, in the model of that index."""
+        self.seats = (*self.seats[:index], seats, *self.seats[index + 1 :])
 
     @property
     def device_key(self) -> tuple[str, str] | None:
@@ -109,6 +111,16 @@ class Session:
             if conference.live:
                 return True
         return False
+
+
+def _role(kind: str, account: str | None, home: str) -> Role:
+    if kind in VISITORS:
+        return "visitor"
+    if kind in ENDPOINTS:
+        return "endpoint"
+    if account is None:
+        return "guest"
+    return "federated" if home else "user"
 
 
 class Conference:

@@ -122,9 +122,9 @@ def test_a_setting_that_no_decision_depends_on_cannot_be_changed() -> None:
         (["x"], "line 1: .*no recording"),
         (['{"recording":99}'], "line 1: format 99"),
         (["[]"], "line 1"),
-        ([next(record(3, 0)), "nonsense"], "line 2"),
-        ([next(record(3, 0)), '[1,2,["Fly",1],null,"0"]'], "line 2"),
-        ([next(record(3, 0)), '[1,2,["Leave",77,"x"],null,"0"]'], "command 1: Leave of 77"),
+        ([next(record(3, 0)), "nonsense\n"], "line 2"),
+        ([next(record(3, 0)), '[1,2,["Fly",1],null,"0"]\n'], "line 2"),
+        ([next(record(3, 0)), '[1,2,["Leave",77,"x"],null,"0"]\n'], "command 1: Leave of 77"),
     ],
 )
 def test_what_is_no_recording_is_told_with_its_line(lines: list[str], why: str) -> None:
