@@ -162,11 +162,14 @@ class Dispatcher:
 
         Returns what is waited for; None where nothing is.
         """
-        self._close_ended(decision)
+        if decision.closings:
+            self._close_ended(decision)
         if asker is not None and asker.session is None and decision.session is not None:
             self._sign_in.attach(asker, decision)
-        done = self._persistence.commit(decision, actor)
-        if done is None and asker is not None and self._pending_replies.covers(asker):
+        # Most decisions change nothing that is kept, while no answer waits: no call for those.
+        done = self._persistence.commit(decision, actor) if decision.changes or decision.audit else None
+        waiting = len(self._pending_replies) > 0
+        if done is None and waiting and asker is not None and self._pending_replies.covers(asker):
             self._pending_replies.add(self._persistence.barrier(), decision, asker, id)
         elif done is not None:
             self._pending_replies.add(done, decision, asker, id)

@@ -257,7 +257,8 @@ class Runtime:
 
     def received(self, connection: Connection, payload: bytes) -> None:
         """Act upon one message of a client."""
-        self.follow_registration()
+        if self.registration.grants is not self.state.granting:
+            self.follow_registration()
         self.dispatcher.receive(connection, payload)
 
     def flooded(self, connection: Connection, *, again: bool) -> None:
