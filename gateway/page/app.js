@@ -176,8 +176,8 @@ class App {
     this.#connected = connected;
     document.documentElement.dataset.connected = connected ? "yes" : "no";
     byId("view").classList.toggle("stale", !connected && this.state !== null);
-    // The banner says it.
-    this.#toasts.remove(UNREACHABLE);
+    // The banner says it; what an act failed of meanwhile stays, however often the stream tries again.
+    if (connected !== before) this.#toasts.remove(UNREACHABLE);
     clearTimeout(this.#bannerTimer);
     if (!connected) {
       this.#live.lost();
