@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from hypothesis import settings as hypothesis
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from config.loader import load
 from config.settings import Settings
@@ -32,6 +33,7 @@ def settings_of(**overrides: Any) -> Settings:
     return load(None, [*FREE_PORTS, *given])
 
 
+set_hypothesis_home_dir(Path(__file__).parents[1] / ".cache" / "hypothesis")
 hypothesis.register_profile("tallygate", deadline=None, derandomize=True, max_examples=60)
 hypothesis.register_profile("fast", hypothesis.get_profile("tallygate"), max_examples=15)
 hypothesis.load_profile("tallygate")  # unless --hypothesis-profile names another

@@ -10,6 +10,7 @@ import socket
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NoReturn
 
 import aiohttp
 import pytest
@@ -20,15 +21,16 @@ START = 30.0
 """Seconds until a server must be ready."""
 
 
+def missing(words: str) -> NoReturn:
+    """Something that a test needs is not here: the test is skipped and says so; on a CI machine it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(words)
+    pytest.skip(words)
+
+
 def program(name: str, package: str) -> str:
-    """The path of a program of a Debian package; without it the test is skipped, on a CI machine it fails."""
-    found = shutil.which(name)
-    if found is None:
-        words = f"{name} is not installed (Debian: apt-get install {package})"
-        if os.environ.get("CI"):
-            pytest.fail(words)
-        pytest.skip(words)
-    return found
+    """The path of a program of a Debian package; a test without it is skipped."""
+    return shutil.which(name) or missing(f"{name} is not installed (Debian: apt-get install {package})")
 
 
 def free_port() -> int:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.crash import powerloss, rounds
 from tests.crash.powerloss import Operation, disk
+from tests.programs import missing
 from tests.wire_client import PATIENCE
 
 pytestmark = [pytest.mark.debian, pytest.mark.timeout(120)]
@@ -29,8 +30,8 @@ def compiled() -> None:
     """The library that records writes; skips where it cannot be made."""
     try:
         powerloss.shim()
-    except powerloss.Missing as missing:
-        pytest.skip(f"writes cannot be recorded here: {missing}")
+    except powerloss.Missing as fault:
+        missing(f"writes cannot be recorded here: {fault}")
 
 
 async def test_what_was_acknowledged_is_there_once_after_a_loss_of_power(tmp_path: Path) -> None:

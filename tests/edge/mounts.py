@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.programs import missing
 
 
 @contextlib.contextmanager
@@ -16,10 +16,10 @@ def tmpfs(folder: Path, size: str = "1m") -> Iterator[Path]:
     """A tmpfs of so many bytes, mounted on `folder`; skips the test where that is not permitted."""
     folder.mkdir()
     if os.geteuid() != 0:
-        pytest.skip("mounting a tmpfs needs root")
+        missing("mounting a tmpfs needs root")
     made = _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
     if made.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {made.stderr.strip()}")
+        missing(f"a tmpfs cannot be mounted here: {made.stderr.strip()}")
     try:
         yield folder
     finally:
@@ -47,7 +47,7 @@ def immutable(*files: Path) -> Iterator[None]:
     for file in files:
         done = subprocess.run(["chattr", "+i", str(file)], capture_output=True, text=True, check=False)
         if done.returncode:
-            pytest.skip(f"files cannot be made immutable here: {done.stderr.strip()}")
+            missing(f"files cannot be made immutable here: {done.stderr.strip()}")
     try:
         yield
     finally:

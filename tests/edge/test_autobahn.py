@@ -18,6 +18,7 @@ from gateway.core.wire import websocket_frames
 from gateway.core.wire.websocket_frames import Event, ProtocolError
 from gateway.edge.server.websocket import WebSocketConnection
 from tests.conftest import Serve
+from tests.programs import missing
 
 pytestmark = [pytest.mark.debian, pytest.mark.timeout(180)]
 
@@ -69,7 +70,7 @@ async def report(wstest: Path, url: str, folder: Path) -> dict[str, Any]:
 async def test_the_fuzzing_client_finds_nothing_but_the_recorded_deviations(serve: Serve, tmp_path: Path) -> None:
     wstest = VENV / "bin" / "wstest"
     if not wstest.exists():
-        pytest.skip(f"the Autobahn suite is not installed in {VENV}: bash tests/edge/autobahn.sh {VENV.name}")
+        missing(f"the Autobahn suite is not installed in {VENV}: bash tests/edge/autobahn.sh {VENV.name}")
     # The suite's messages and pace are above what a client is allowed, and it never says hello.
     house = await serve(
         listen__message_rate=0, listen__outbound_limit=16 << 20, heartbeat__hello_deadline="1h", listen__accept_rate=0

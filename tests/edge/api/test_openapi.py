@@ -16,7 +16,7 @@ from gateway.edge.api.openapi import document
 from gateway.edge.api.routes import ADMIN, READ, routes_of
 from gateway.edge.api.server import RESOURCES
 from tests.conftest import Serve
-from tests.programs import outcome
+from tests.programs import missing, outcome
 
 PATIENCE = 200.0
 OURS = ("get", "put", "post", "delete")
@@ -68,7 +68,7 @@ def test_every_schema_is_used_and_every_one_used_is_there() -> None:
 @pytest.mark.timeout(220)
 async def test_the_gateway_keeps_what_the_document_says(serve: Serve, tmp_path: Path) -> None:
     if importlib.util.find_spec("schemathesis") is None:
-        pytest.skip("schemathesis is not installed: it comes with the test extra")
+        missing("schemathesis is not installed: it comes with the test extra")
     house = await serve(license__model="trueconf", store__path=tmp_path / "t.db")
     wire = await house.welcomed(account="ann", device="laptop", client="demo/1")
     await wire.ask("join", conference="weekly", access="public", host=True)

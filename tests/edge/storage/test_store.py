@@ -20,6 +20,7 @@ from gateway.edge.storage.store import MEMORY, Statement, Store, StoreRefused, S
 from tests.conftest import until
 from tests.edge.mounts import fill, immutable, remount, tmpfs
 from tests.edge.storage.kept import PUT, Kept, Open, names, put, rows
+from tests.programs import missing
 from tests.wire_client import PATIENCE
 
 
@@ -480,7 +481,7 @@ async def test_a_full_disk_is_unavailable_until_there_is_room(opened: Open, tmp_
 
 async def test_files_that_may_not_be_written_to_are_unavailable_until_they_may(opened: Open, tmp_path: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("making a file immutable needs root")
+        missing("making a file immutable needs root")
     kept = await opened()
     await kept.write("before")
     with immutable(*(tmp_path / f"store.db{suffix}" for suffix in ("", "-wal"))):
