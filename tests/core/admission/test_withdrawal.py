@@ -514,15 +514,21 @@ STEPS = st.lists(
 )
 
 
+def acted(steps: list[tuple[str, int, str, bool]], pro: int) -> tuple[CoreHarness, list[Session]]:
+    """A core in which three accounts with four devices have done something, and their sessions."""
+    house = harness(pro)
+    people = [house.hello("ann", "pc"), house.hello("ann", "phone"), house.hello("bob"), house.hello("cid")]
+    for what, who, where, flag in steps:
+        _act(house, people[who], what, where, flag)
+    return house, people
+
+
 @settings(max_examples=600)
 @given(before=STEPS, pending=STEPS, pro=st.integers(0, 3))
 def test_decisions_undone_the_last_first_leave_what_was_before_them(
     before: list[tuple[str, int, str, bool]], pending: list[tuple[str, int, str, bool]], pro: int
 ) -> None:
-    house = harness(pro)
-    people = [house.hello("ann", "pc"), house.hello("ann", "phone"), house.hello("bob"), house.hello("cid")]
-    for what, who, where, flag in before:
-        _act(house, people[who], what, where, flag)
+    house, people = acted(before, pro)
     before_all = seen(house)
     decisions = []
     for what, who, where, flag in pending:
@@ -564,10 +570,7 @@ def _act(house: CoreHarness, session: Session, what: str, where: str, flag: bool
 def test_whatever_happened_meanwhile_members_sessions_and_seats_agree_after_a_withdrawal(
     before: list[tuple[str, int, str, bool]], pending: list[tuple[str, int, str, bool]], pro: int
 ) -> None:
-    house = harness(pro)
-    people = [house.hello("ann", "pc"), house.hello("ann", "phone"), house.hello("bob"), house.hello("cid")]
-    for what, who, where, flag in before:
-        _act(house, people[who], what, where, flag)
+    house, people = acted(before, pro)
     decisions = [_act(house, people[who], what, where, flag) for what, who, where, flag in pending]
     inside = {(session.number, each.number) for session in _present(house) for each in session.conferences}
     for decision in reversed(decisions):
