@@ -28,6 +28,7 @@ class LogWriter(logging.Handler):
         self._fd = fd
         self._lines: queue.Queue[bytes | None] = queue.Queue(waiting_lines)
         self._dropped = 0
+        self._dropped_and_told = 0
         # The process may end while somebody's full pipe keeps the thread.
         self._thread = threading.Thread(target=self._write_all, name="log writer", daemon=True)
         self._thread.start()
@@ -54,17 +55,16 @@ class LogWriter(logging.Handler):
     def _write_all(self) -> None:
         while (line := self._lines.get()) is not None:
             self._write(line)
-            if self._dropped:
-                dropped, self._dropped = self._dropped, 0
-                self._write(b"%d lines of the log were dropped: nobody read it\n" % dropped)
+            dropped = self._dropped
+            if dropped > self._dropped_and_told:
+                self._write(b"%d lines of the log were dropped: nobody read it\n" % (dropped - self._dropped_and_told))
+                self._dropped_and_told = dropped
 
     def _write(self, line: bytes) -> None:
-        try:
+        # Where the file is gone or full, there is nowhere else to say so.
+        with contextlib.suppress(OSError):
             while line:
                 line = line[os.write(self._fd, line) :]
-        except OSError:
-            # The file is gone or full, and there is nowhere else to say so.
-            self._dropped += 1
 
 
 @contextlib.contextmanager
