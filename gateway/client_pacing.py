@@ -23,6 +23,8 @@ SHORTEST_GAP = 0.01
 """Seconds below which requests are not spread any more."""
 RECOVERY = 0.95
 """What is left of the gap after an answer."""
+REPEATED = 1000
+"""Repeated requests that are remembered; answers to older ones have come or will not."""
 SILENCE = 2.0
 """Seconds after which a slowed request without an answer is repeated, twice as many each time: what is dropped soon
 after a `too_fast` is dropped without a word."""
@@ -51,8 +53,8 @@ class Pacing:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[PendingRequest] = deque()
         self._under_way: dict[int, PendingRequest] = {}
-        self._repeated: set[int] = set()
-        """Requests that were sent more than once, so that several answers may come."""
+        self._repeated: deque[int] = deque(maxlen=REPEATED)
+        """The latest that were sent more than once, so that several answers may come."""
         self._gap = 0.0
         self._silence = SILENCE
         self._next_at = 0.0
@@ -140,7 +142,7 @@ class Pacing:
         self._advance()
 
     def _repeat(self) -> None:
-        self._repeated.update(self._under_way)
+        self._repeated.extend(self._under_way)
         self._waiting.extendleft(reversed(self._under_way.values()))
         self._under_way.clear()
 
