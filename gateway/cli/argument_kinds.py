@@ -6,6 +6,7 @@ Every function raises `argparse.ArgumentTypeError`.
 from __future__ import annotations
 
 import argparse
+import math
 
 from gateway.core.formats import DURATION_FORM, is_hex, read_duration
 
@@ -40,24 +41,26 @@ def _whole(text: str, low: int, high: int | None = None) -> int:
 
 def positive(text: str) -> float:
     """A number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
+    value = _number(text)
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
     return value
 
 
 def pause(text: str) -> float:
     """Seconds between two looks, from 0.1 to a day."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    value = _number(text)
     if not 0.1 <= value <= 86400:
         raise argparse.ArgumentTypeError(f"expected seconds from 0.1 to 86400, found {text!r}")
     return value
+
+
+def _number(text: str) -> float:
+    """Return a number; one that is in no range where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def duration(text: str) -> str:

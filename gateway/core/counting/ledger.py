@@ -156,8 +156,8 @@ class Ledger:
     def admit(
         self, session: Session, cause: str, now: Instant, refused: Refusal | None = None, *, record: bool = True
     ) -> None:
-        """Do so after a step that was granted. A model that refuses nobody records what it would have refused, if
-        `record`; `refused` is what its rules said before the step.
+        """Let `session` hold the seats that its facts give it after a step that was granted. A model that refuses
+        nobody records what it would have refused, if `record`; `refused` is what its rules said before the step.
         """
         required = self.required_seats(session)
         if record and not self.enforced:

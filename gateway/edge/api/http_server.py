@@ -106,7 +106,7 @@ class HttpConnection(web.RequestHandler):
         """Whether it is not kept for another request."""
 
     def end(self) -> None:
-        """End it, although it might be kept."""
+        """Close it, whose last request was answered, rather than keep it for another one."""
         self.ending = True
         self.force_close()
 
