@@ -430,7 +430,10 @@ async def test_its_screen_tells_of_no_clients_and_it_is_ready(tmp_path: Path) ->
         "registrar now",
     ],
 )
-def test_wrong_usage_has_code_two(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_has_code_two(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # in a checkout that is tried out the default store stands
     assert main(line.split()) == 2
     assert "usage: tallygate" in capsys.readouterr().err
-    assert not os.path.exists("tallygate.db")
+    assert os.listdir(tmp_path) == []
