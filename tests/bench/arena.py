@@ -2,7 +2,7 @@
 
 Turns alternate in short windows, forwards and backwards (floor, subject, twin, twin, subject, floor ...), so that
 whatever else the machine does falls on all three alike. The twin is the floor against itself: where its ratio leaves
-0.93 to 1.07 the machine was too restless, and `steady` measures again, three times at most, and says so.
+0.95 to 1.05 the machine was too restless, and `steady` measures again, a few times at most, and says so.
 """
 
 import sys
@@ -17,8 +17,7 @@ from .table import Ratio
 
 T = TypeVar("T")
 
-TWIN_BOUNDS = (0.93, 1.07)
-ATTEMPTS = 3
+TWIN_BOUNDS = (0.95, 1.05)
 
 
 @dataclass(slots=True)
@@ -84,12 +83,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def steady(what: str, measure: Callable[[], dict[str, Ratio]], key: str) -> tuple[dict[str, Ratio], str]:
+def steady(what: str, measure: Callable[[], dict[str, Ratio]], key: str, attempts: int) -> tuple[dict[str, Ratio], str]:
     """`measure` until the twin of `key` is within bounds; the ratios and a note on the attempts it took."""
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, attempts + 1):
         ratios = measure()
         twin = ratios[key].twin
         if TWIN_BOUNDS[0] <= twin <= TWIN_BOUNDS[1]:
             return ratios, "" if attempt == 1 else f"attempt {attempt}"
-        say(f"  {what}: floor/floor {twin:.2f}, rejected ({attempt} of {ATTEMPTS})")
+        say(f"  {what}: floor/floor {twin:.2f}, rejected ({attempt} of {attempts})")
     return ratios, "restless machine"

@@ -1,6 +1,6 @@
 /* The load side of the benchmark: one thread, one epoll, tens of thousands of connections to one server.
  *
- *     client PORT tcp|websocket|mqtt [--accounts] [--join K] [--source N]
+ *     client PORT tcp|websocket|mqtt [--accounts] [--join K] [--resume] [--source N]
  *
  * Commands come on stdin (a pipe), one line each, and every one is answered by one line of JSON; between commands all
  * connections are held idle, but read, so that one set of connections serves many phases.
@@ -12,6 +12,7 @@
  *         joins     let the connections there are join conferences of ten, one after the other, `W` of them unanswered
  *         seconds   how long; 0 = until all of `open` and `joins` are done, at most `limit` (60) seconds
  *     close [N]     close the N newest connections (all)
+ *     reset         reset all connections; with --resume, those that are opened next resume their sessions
  *     stat          connections held, connections lost since the start
  *
  * A connection is open when it is welcomed: `welcome` after the hello (on WebSocket after a real upgrade), `joined` with
@@ -33,7 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CAPACITY = 20000, EVENTS = 512, MASKS = 256, SAMPLES = 1 << 22, BUFFER = 65536 };
+enum { CAPACITY = 20000, EVENTS = 512, MASKS = 256, SAMPLES = 1 << 22, BUFFER = 65536, TOKEN = 96 };
 enum { TCP, WEBSOCKET, MQTT };
 enum { GONE, DIALING, UPGRADING, GREETING, JOINING, OPEN };
 
@@ -63,6 +64,7 @@ static long joining, joined, joiner; /* unanswered, answered, the connection tha
 static uint32_t *latency, *welcome_time, *join_time;
 static uint64_t *dialed_at;
 static char first_refusal[256];
+static char (*tokens)[TOKEN]; /* with --resume: what continues the session of each connection */
 
 static uint64_t now(void) {
     struct timespec t;
@@ -90,6 +92,19 @@ static void drop(Connection *c) {
     free(c->held);
     c->held = NULL, c->held_size = 0, c->stage = GONE;
     close(c->fd);
+}
+
+/* Note the secret that `welcome` hands out; true when it continues a session that has joined already. */
+static int welcomed(Connection *c, const char *text, size_t size) {
+    static const char field[] = "\"resume\":\"";
+    if (!tokens) return 0;
+    char *token = tokens[c - connections], *from = memmem(text, size, field, sizeof field - 1);
+    int resumed = token[0] != 0;
+    if (!from) return resumed;
+    from += sizeof field - 1;
+    char *end = memchr(from, '"', size - (size_t)(from - text));
+    if (end && end - from < TOKEN) memcpy(token, from, (size_t)(end - from)), token[end - from] = 0;
+    return resumed;
 }
 
 /* The connection ended though nobody here asked for it. */
@@ -146,7 +161,8 @@ static void greet(Connection *c) {
         int id = snprintf(out + 14, 32, "bench-%d-%ld", source, i);
         out[1] = (char)(12 + id), out[13] = (char)id;
         send_bytes(c, out, 14 + (size_t)id);
-    } else if (accounts)
+    } else if (tokens && tokens[i][0]) say(c, "{\"type\":\"hello\",\"protocol\":1,\"resume\":\"%s\"}", tokens[i]);
+    else if (accounts)
         say(c, "{\"type\":\"hello\",\"protocol\":1,\"account\":\"user%ld@example.org\",\"device\":\"device-%ld\"}", i, i);
     else say(c, "{\"type\":\"hello\",\"protocol\":1}");
 }
@@ -208,7 +224,7 @@ static int is(const char *text, size_t size, const char *type) {
 static void heard(Connection *c, const char *text, size_t size) {
     if (is(text, size, "\"ack\"")) acknowledged(c);
     else if (c->stage == GREETING && is(text, size, "\"welcome\"")) {
-        if (!per_conference) { open_now(c); return; }
+        if (welcomed(c, text, size) || !per_conference) { open_now(c); return; }
         c->stage = JOINING;
         say(c, "{\"type\":\"join\",\"conference\":\"c%ld\",\"access\":\"public\"}", (c - connections) / per_conference);
     } else if (c->stage == JOINING && is(text, size, "\"joined\"")) open_now(c);
@@ -405,14 +421,25 @@ static void close_newest(long n) {
     }
 }
 
+static void reset_all(void) {
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    for (; count; count--) {
+        Connection *c = &connections[count - 1];
+        if (c->stage != GONE) setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        drop(c);
+    }
+}
+
 int main(int argc, char **argv) {
     char line[512];
-    if (argc < 3) return fprintf(stderr, "usage: client PORT tcp|websocket|mqtt [--accounts] [--join K] [--source N]\n"), 2;
+    if (argc < 3) return fprintf(stderr, "usage: client PORT tcp|websocket|mqtt [--accounts] [--join K] [--resume] [--source N]\n"), 2;
     port = (uint16_t)atoi(argv[1]);
     transport = !strcmp(argv[2], "tcp") ? TCP : !strcmp(argv[2], "websocket") ? WEBSOCKET : MQTT;
     for (int i = 3; i < argc; i++) {
         if (!strcmp(argv[i], "--accounts")) accounts = 1;
-        else if (!strcmp(argv[i], "--join") && i + 1 < argc) per_conference = atoi(argv[++i]);
+        else if (!strcmp(argv[i], "--resume")) {
+            if (!(tokens = calloc(CAPACITY, TOKEN))) fatal("calloc");
+        } else if (!strcmp(argv[i], "--join") && i + 1 < argc) per_conference = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--source") && i + 1 < argc) source = atoi(argv[++i]);
     }
     for (int i = 0; i < MASKS; i++) {
@@ -431,7 +458,8 @@ int main(int argc, char **argv) {
         if (!fgets(line, sizeof line, stdin)) return 0;
         if (!strncmp(line, "run", 3)) run(line);
         else {
-            if (!strncmp(line, "close", 5)) close_newest(line[5] == ' ' ? atol(line + 6) : CAPACITY);
+            if (!strncmp(line, "reset", 5)) reset_all();
+            else if (!strncmp(line, "close", 5)) close_newest(line[5] == ' ' ? atol(line + 6) : CAPACITY);
             printf("{\"held\":%ld,\"lost\":%ld}\n", held, lost);
         }
     }

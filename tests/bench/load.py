@@ -48,10 +48,16 @@ class Fault(Exception):
 
 
 class Load:
-    """A load program connected to `port`, speaking `transport`; `join` puts so many clients into each conference."""
+    """A load program connected to `port`, speaking `transport`; `join` puts so many clients into each conference.
 
-    def __init__(self, port: int, transport: str, *, join: int = 0, accounts: bool = False, source: int = 1) -> None:
+    With `resume` the clients that connect after a `reset` resume the sessions they had.
+    """
+
+    def __init__(
+        self, port: int, transport: str, *, join: int = 0, accounts: bool = False, resume: bool = False, source: int = 1
+    ) -> None:
         command = [cache.client(), str(port), transport, "--source", str(source)]
+        command += ["--resume"] if resume else []
         command += ["--join", str(join)] if join else []
         command += ["--accounts"] if accounts else []
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -95,6 +101,11 @@ class Load:
         if self.held > size:
             self._ask(f"close {self.held - size}")
             self.held = size
+
+    def reset(self) -> None:
+        """Reset every connection."""
+        self._ask("reset")
+        self.held = 0
 
     def kill(self) -> None:
         """SIGKILL the program: the kernel closes its connections."""
