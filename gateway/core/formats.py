@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeGuard
 
 ID_PATTERN = r"(?!\.{1,2}$)[A-Za-z0-9._@:+-]{1,128}"
@@ -56,7 +57,12 @@ def is_hex(text: str, digits: int) -> bool:
 
 def utc(seconds: float | None) -> str | None:
     """RFC 3339 in UTC, whole seconds, of seconds UTC; None for None."""
-    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if seconds is None else _utc(int(seconds))
+
+
+@lru_cache(maxsize=256)  # what many are told within a second is the same
+def _utc(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def timestamp(text: str) -> float:

@@ -26,7 +26,7 @@ def epop(terms: Epop) -> LicenseModel:
     return LicenseModel("epop", pools=(pool,), seats=one_line, members_only=True)
 
 
-def one_line(session: Session, _: bool) -> tuple[Seat, ...]:
+def one_line(session: Session) -> tuple[Seat, ...]:
     """Return one seat for a connection that takes part in a live conference."""
     for conference in session.conferences:
         if conference.live:

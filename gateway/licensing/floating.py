@@ -32,7 +32,7 @@ class Floating:
 def floating(terms: Floating) -> LicenseModel:
     """Return the model: one seat for each `key` that has a session, in a conference or not."""
 
-    def seats(session: Session, _: bool) -> tuple[Seat, ...]:
+    def seats(session: Session) -> tuple[Seat, ...]:
         return (("seats", _key(terms.key, session)),)
 
     reserve = tuple(key for text in terms.reserve if (key := _reserved(terms.key, text)) is not None)

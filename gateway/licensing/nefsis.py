@@ -19,6 +19,7 @@ from gateway.core.counting.license_model import (
     LicenseModel,
     PoolTerms,
     Refusal,
+    SeatRule,
 )
 from gateway.core.counting.session import Conference, Seat, Session
 from gateway.core.setting_kinds import Count, Positive, setting
@@ -56,18 +57,21 @@ def nefsis_concurrent(terms: NefsisConcurrent) -> LicenseModel:
 def nefsis_named(terms: NefsisNamed) -> LicenseModel:
     """Return the model: N named hosts, each with one live conference at a time of at most M connections."""
 
-    def seats(session: Session, enforced: bool) -> tuple[Seat, ...]:
-        if not session.conferences:
-            return ()
-        taken: list[Seat] = []
-        for conference in session.conferences:
-            if not conference.live:
-                continue
-            if session.identity is not None and _hosts(session, conference, enforced):
-                taken.append(("hosts", session.identity))
-            if terms.host_is_participant or not conference.members[session]:
-                taken.append(("participants", (conference.id, session.number)))
-        return tuple(dict.fromkeys(taken))
+    def seats_where(*, enforced: bool) -> SeatRule:
+        def seats(session: Session) -> tuple[Seat, ...]:
+            taken: list[Seat] = []
+            identity, hosts = session.identity, False
+            for conference in session.conferences:
+                if not conference.live:
+                    continue
+                if identity is not None and not hosts and _hosts(session, conference, enforced):
+                    hosts = True
+                    taken.append(("hosts", identity))
+                if terms.host_is_participant or not conference.members[session]:
+                    taken.append(("participants", (conference.id, session.number)))
+            return tuple(taken)
+
+        return seats
 
     def conference(attempt: Attempt, holdings: Holdings) -> Refusal | None:
         room = attempt.conference
@@ -111,7 +115,8 @@ def nefsis_named(terms: NefsisNamed) -> LicenseModel:
                 binding=False,
             ),
         ),
-        seats=seats,
+        seats=seats_where(enforced=True),
+        shadow_seats=seats_where(enforced=False),
         conference_rule=conference,
         start_pool="hosts",
         members_only=True,

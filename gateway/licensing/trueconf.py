@@ -144,13 +144,12 @@ def trueconf(terms: TrueConf) -> LicenseModel:
         room = attempt.conference
         if room is None or not room.group:
             return None
-        pool = _pool_of(attempt.session, attempt.request)
-        live = attempt.live_groups
-        if attempt.opens and max_conferences and live >= max_conferences:
-            return Refusal("conference_limit", pool, live, max_conferences)
+        live, members = attempt.live_groups, len(room.members)
+        if max_conferences and attempt.opens and live >= max_conferences:
+            return Refusal("conference_limit", _pool_of(attempt.session, attempt.request), live, max_conferences)
         joins = attempt.request == "join" and (room.live or attempt.opens)
-        if joins and max_participants and len(room.members) >= max_participants:
-            return Refusal("conference_full", pool, len(room.members), max_participants)
+        if max_participants and joins and members >= max_participants:
+            return Refusal("conference_full", _pool_of(attempt.session, attempt.request), members, max_participants)
         return None
 
     def entitlements(session: Session, holdings: Holdings) -> dict[str, Any]:
@@ -204,7 +203,7 @@ def trueconf(terms: TrueConf) -> LicenseModel:
         ),
         seats=seats,
         forbids=forbids,
-        conference_rule=conference,
+        conference_rule=conference if max_conferences or max_participants else None,
         entitlements=entitlements,
         account_pool="pro",
         allows_reservations=not free,
@@ -214,28 +213,22 @@ def trueconf(terms: TrueConf) -> LicenseModel:
     )
 
 
-def seats(session: Session, _: bool) -> tuple[Seat, ...]:
+def seats(session: Session) -> tuple[Seat, ...]:
     """Return the seats of a session; federated visitors take none (COUNTING.md, TrueConf)."""
-    account = session.account
-    if account is None and not session.conferences:
-        return ()
-    taken: list[Seat] = []
-    if account is not None and not session.home and session.awake:
-        taken.append(("online", (account, session.device or session.number)))
+    account = session.account if not session.home else None
+    online: tuple[Seat, ...] = ()
+    if account is not None and session.awake:
+        online = (("online", session.device_key or (account, session.number)),)
     if session.role == "endpoint":
-        if session.takes_part:
-            taken.append(("gateway", session.number))
-    elif account is None:
-        for room in session.conferences:
-            if room.live and room.access == "public":
-                taken.append(("guest", session.number))
-                break
-    elif not session.home:
-        for room in session.conferences:
-            if room.live and room.group:
-                taken.append(("pro", account))
-                break
-    return tuple(taken)
+        return (*online, ("gateway", session.number)) if session.takes_part else online
+    for room in session.conferences:
+        if not room.live:
+            continue
+        if account is not None and room.group:
+            return (*online, ("pro", account))
+        if session.account is None and room.access == "public":
+            return (("guest", session.number),)
+    return online
 
 
 def _or(value: int | None, default: int) -> int:

@@ -11,9 +11,9 @@ from hmac import compare_digest
 from gateway.core.admission.commands import End, Hello, RequestPro, Resume, Sleep, Wake
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.directory import Ban
-from gateway.core.admission.refusals import is_enforced, unregistered, with_retry
+from gateway.core.admission.refusals import against, is_enforced, unregistered, with_retry
 from gateway.core.admission.replies import entitlements, finish, refuse, seats, session_id
-from gateway.core.admission.seat_changes import end_session, set_seats
+from gateway.core.admission.seat_changes import admit, end_session, required_seats, set_seats
 from gateway.core.admission.state import Resumable, State
 from gateway.core.admission.withdrawal import withdrawal
 from gateway.core.counting.license_model import Attempt, Refusal
@@ -62,18 +62,22 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
         state.resumable.pop(old.number, None)
         decision.closings.append((old.number, "replaced"))
     state.sessions.add(session)
-    for ledger in state.ledgers if old is not None else state.at_sign_in:
-        if old is not None:
-            would = (ledger.refusal(attempt) or ledger.pool_refusal(session, old)) if ledger is not primary else None
-            if would is not None:
-                ledger.record_denial(would, session, now)
-            ledger.transfer(old, session, ledger.required_seats(session), "replaced", now)
-        elif ledger is primary:
-            ledger.set_seats(session, required, "closed", now)
-        else:
-            ledger.admit(session, "closed", now, ledger.refusal(attempt))
+    if old is not None:
+        _pass_on(state, old, session, attempt, now)
+    elif state.at_sign_in:
+        admit(state, session, "closed", now, against(state, attempt), recorded=(primary,))
     decision.answer = {"type": "welcome", "session": session_id(state, session), **entitlements(state, session)}
     return finish(state, decision, session)
+
+
+def _pass_on(state: State, old: Session, session: Session, attempt: Attempt, now: Instant) -> None:
+    """Let a session take over what an older one of its device holds."""
+    for ledger, required in zip(state.ledgers, required_seats(state, session), strict=True):
+        if ledger is not state.primary:
+            refusal = ledger.refusal(attempt) or ledger.first_full_pool(session, required, old)
+            if refusal is not None:
+                ledger.record_denial(refusal, session, now)
+        ledger.transfer(old, session, required, "replaced", now)
 
 
 def _unwanted(state: State, session: Session, token: str | None, now: Instant) -> Refusal | None:
@@ -160,8 +164,7 @@ def wake(state: State, command: Wake, now: Instant) -> Decision:
         if refusal is not None and is_enforced(state, refusal, session, now):
             return refuse(state, "wake", refusal, asker=session, now=now)
         state.sessions.set_awake(session, awake=True)
-        for ledger in state.ledgers:
-            ledger.admit(session, "asleep", now, record=ledger is not primary)
+        admit(state, session, "asleep", now, recorded=(primary,))
     return finish(state, Decision({"type": "awake", **seats(state, session)}), session)
 
 

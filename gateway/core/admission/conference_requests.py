@@ -13,9 +13,9 @@ from collections.abc import Collection
 from gateway.core.admission.commands import Join, Leave, Start
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decision import Decision
-from gateway.core.admission.refusals import unregistered, with_retry
+from gateway.core.admission.refusals import against, unregistered, with_retry
 from gateway.core.admission.replies import entitlements, finish, joined, refuse
-from gateway.core.admission.seat_changes import set_seats
+from gateway.core.admission.seat_changes import admit, set_seats
 from gateway.core.admission.state import State
 from gateway.core.admission.withdrawal import withdrawal
 from gateway.core.counting.ledger import Ledger
@@ -124,8 +124,8 @@ def _enter(
         state.sessions.same_account_sessions(session),
         conference,
         host,
-        creates=not known and conference.id not in conferences.declared,
-        opens=conference.live and not conference.members and not known,
+        not known and conference.id not in conferences.declared,
+        not known and conference.live and not conference.members,
     )
     refusal = primary.refusal(attempt)
     if (refusal is None or not primary.enforced) and not conference.group and len(conference.members) >= 2:
@@ -134,14 +134,13 @@ def _enter(
         refusal = refusal or _pool_refusal(primary, conference, session, host=host)
         if refusal is not None:
             return refusal
-    would = {ledger: ledger.refusal(attempt, forbids=not waited) for ledger in state.with_rules if not ledger.enforced}
+    refused = against(state, attempt, forbids=not waited)
     displaced = conferences.enter(conference, session, host=host, now=now.mono)
     if not session.awake:
         state.sessions.set_awake(session, awake=True)
     if displaced is not None:
         set_seats(state, displaced, "left", now)
-    for ledger in state.ledgers:
-        ledger.admit(session, "left", now, would.get(ledger), record=ledger not in recorded)
+    admit(state, session, "left", now, refused, recorded)
     return None
 
 
@@ -174,6 +173,7 @@ def _open(state: State, conference: Conference, session: Session, now: Instant) 
             refusal = ledger.first_full_pool(session, required)
             if refusal is None or not ledger.enforced:
                 ledger.set_seats(session, required, "left", now)
+                session.hold(ledger.index, required)
         if refusal is None:
             continue
         if ledger.enforced:

@@ -73,7 +73,7 @@ class Conferences:
         elif conference.has_no_host and session.account is not None:
             conference.implied_host = session
             conference.had_implied_host = True
-        self._update_views(session)
+        (self.taking_part if conference.live else self.waiting)[session] = None
         return displaced
 
     def leave(self, conference: Conference, session: Session) -> None:

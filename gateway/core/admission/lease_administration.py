@@ -119,7 +119,9 @@ def release_host(state: State, command: ReleaseHost, now: Instant) -> Decision:
         for conference in session.conferences:
             if conference.live:
                 conference.released_hosts[session] = None
-        ledger.follow(session, REVOKED, now)
+        required = ledger.required_seats(session)
+        ledger.set_seats(session, required, REVOKED, now)
+        session.hold(ledger.index, required)
     if ledger.is_leased(pool, account):  # no session held it
         ledger.leases.end(pool, account, REVOKED, now)
     return finish(state, decision)

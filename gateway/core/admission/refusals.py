@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gateway.core.admission.state import State
-from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.ledger import Ledger
+from gateway.core.counting.license_model import Attempt, Refusal
 from gateway.core.counting.session import Instant, Session
 
 
@@ -18,6 +19,18 @@ def is_enforced(state: State, refusal: Refusal, session: Session, now: Instant) 
         return True
     state.primary.record_denial(refusal, session, now)
     return False
+
+
+def against(state: State, attempt: Attempt, *, forbids: bool = True) -> dict[Ledger, Refusal]:
+    """Return what the rules of models that refuse nobody have against an attempt; if not `forbids`, only what they have
+    against the conference as a whole.
+    """
+    found = {}
+    for ledger in state.with_rules:
+        refusal = None if ledger.enforced else ledger.refusal(attempt, forbids=forbids)
+        if refusal is not None:
+            found[ledger] = refusal
+    return found
 
 
 def with_retry(state: State, refusal: Refusal, now: Instant) -> Refusal:

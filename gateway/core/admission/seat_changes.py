@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.replies import entitlements, finish
 from gateway.core.admission.state import State
-from gateway.core.counting.session import Conference, Instant, Session
+from gateway.core.counting.ledger import Ledger
+from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.session import VISITORS, Conference, Instant, Seat, Session
+
+
+def required_seats(state: State, session: Session) -> tuple[tuple[Seat, ...], ...]:
+    """Return the seats that the facts of a session give it, in each model; models that agree share them."""
+    if session.kind in VISITORS:
+        return state.no_seats
+    found = [rule(session) for rule in state.seat_rules]
+    return tuple([found[place] for place in state.rule_of_ledger])
 
 
 def set_seats(state: State, session: Session, cause: str, now: Instant) -> None:
     """Let a session hold in every model what its facts give it; what it gives back is released for `cause`."""
-    for ledger in state.ledgers:
-        ledger.follow(session, cause, now)
+    held, required = session.seats, required_seats(state, session)
+    for ledger, before, seats in zip(state.ledgers, held, required, strict=True):
+        if seats != before:
+            ledger.set_seats(session, seats, cause, now)
+    session.seats = required
+
+
+def admit(
+    state: State,
+    session: Session,
+    cause: str,
+    now: Instant,
+    refused: Mapping[Ledger, Refusal] | None = None,
+    recorded: Collection[Ledger] = (),
+) -> None:
+    """Let a session hold what its facts give it after a step that was granted.
+
+    A model that refuses nobody records what it would have refused; `refused` has what its rules said before the step.
+    Those in `recorded` have recorded all that they have against it.
+    """
+    held, required = session.seats, required_seats(state, session)
+    for ledger, before, seats in zip(state.ledgers, held, required, strict=True):
+        refusal = refused.get(ledger) if refused else None
+        if refusal is not None and ledger not in recorded:
+            ledger.record_denial(refusal, session, now)
+        if seats != before:
+            overfull = ledger.set_seats(session, seats, cause, now)
+            if overfull and not (refusal or ledger.enforced or ledger in recorded):
+                ledger.record_denial(Refusal("pool_full", overfull), session, now)
+    session.seats = required
 
 
 def end_session(state: State, session: Session, cause: str, now: Instant) -> Decision:
@@ -23,7 +61,7 @@ def end_session(state: State, session: Session, cause: str, now: Instant) -> Dec
     state.resumable.pop(session.number, None)
     for ledger, held in zip(state.ledgers, session.seats, strict=True):
         if held:
-            ledger.release_all(session, cause, now)
+            ledger.release(session, held, cause, now)
     session.seats = state.no_seats
     return Decision()
 

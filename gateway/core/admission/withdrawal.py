@@ -25,34 +25,43 @@ def withdrawal(
     if not state.primary_leases:
         return None
     if conference is None:
-        return Withdraw(request, session.number, leases=_leases_of(state, (session,)))
-    waiting = conference.members if request == "start" else {}
-    members = tuple(waiting) or (session,)
+        return Withdraw(request, session.number, leases=_leases_of(state, session.identity))
+    if request == "start":
+        waiting = tuple([(each.number, host) for each, host in conference.members.items()])
+        asleep = tuple([each.number for each in conference.members if not each.awake])
+        accounts = dict.fromkeys([each.identity for each in conference.members])
+        leases = tuple([lease for account in accounts for lease in _leases_of(state, account)])
+    else:
+        waiting, asleep = (), () if session.awake else (session.number,)
+        leases = _leases_of(state, session.identity)
     return Withdraw(
         request,
         session.number,
         conference.id,
         conference.number or state.numbers.conferences.last + 1,
-        asleep=tuple([each.number for each in members if not each.awake]),
-        waiting=tuple([(each.number, host) for each, host in waiting.items()]),
-        host=host,
-        hosted=conference.hosted,
-        implied_host=conference.implied_host.number if conference.implied_host is not None else None,
-        had_implied_host=conference.had_implied_host,
-        access=conference.access,
-        mode=conference.mode,
-        server=conference.server,
-        leases=_leases_of(state, members),
+        asleep,
+        waiting,
+        (),
+        host,
+        conference.hosted,
+        conference.implied_host.number if conference.implied_host is not None else None,
+        conference.had_implied_host,
+        conference.access,
+        conference.mode,
+        conference.server,
+        leases,
     )
 
 
-def _leases_of(state: State, sessions: tuple[Session, ...]) -> tuple[LeaseBefore, ...]:
-    leases = []
-    for account in dict.fromkeys([each.identity for each in sessions if each.identity is not None]):
-        for model, name, pool in state.leased_pools:
-            lease = pool.leases.get(account)
-            leases.append(LeaseBefore(model, name, account, lease is not None, lease.expires if lease else None))
-    return tuple(leases)
+def _leases_of(state: State, account: str | None) -> tuple[LeaseBefore, ...]:
+    if account is None:
+        return ()
+    found = []
+    for model, name, leases in state.leases:
+        lease = leases.get(account)
+        before = (False, None) if lease is None else (True, lease.expires)
+        found.append(LeaseBefore(model, name, account, *before))
+    return tuple(found)
 
 
 def withdraw(state: State, command: Withdraw, now: Instant) -> Decision:

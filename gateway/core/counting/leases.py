@@ -73,6 +73,7 @@ class Leases:
         self._changes = changes
         self._numbers = numbers
         self._on_status_change = on_status_change
+        self._all_leases = [pool.leases for pool in pools.values()]
         self._expiries: list[tuple[float, int, str, Key]] = []
         """When leases run out, as a heap: instant, number of the lease, pool and key; entries may be out of date."""
 
@@ -86,13 +87,13 @@ class Leases:
 
     # -- leases ------------------------------------------------------------------------------------------------------
 
-    def begin(self, name: str, key: Key, now: Instant) -> Lease:
-        """Begin a lease of `key` that does not run out yet."""
+    def begin(self, name: str, key: Key, now: Instant, *, in_use: bool) -> Lease:
+        """Begin a lease of `key`, which a session holds if `in_use`, that does not run out yet."""
         pool = self._pools[name]
         pool.leases[key] = lease = Lease(now.wall, self._numbers.take())
-        pool.add(key, lease, now.mono)
-        if not pool.in_use(key):
+        if not in_use:
             pool.unused_leases[key] = None
+            pool.add(key, lease, now.mono)
         self._record_change(name, key, lease)
         return lease
 
@@ -100,10 +101,11 @@ class Leases:
         """A session holds `key`: begin its lease, or keep the one it has from running out."""
         pool = self._pools[name]
         lease = pool.leases.get(key)
-        pool.unused_leases.pop(key, None)
         if lease is None:
-            self.begin(name, key, now)
-        elif lease.expires is not None:  # of a deleted account only in shadow, where its name is not refused
+            self.begin(name, key, now, in_use=True)
+            return
+        pool.unused_leases.pop(key, None)
+        if lease.expires is not None:  # of a deleted account only in shadow, where its name is not refused
             lease.expires, lease.deleted = None, False
             self._record_change(name, key, lease)
 
@@ -135,7 +137,7 @@ class Leases:
                 pool.unused_leases[key] = None
         if lease is None:
             fresh = key not in pool.claims
-            lease = self.begin(name, key, now)
+            lease = self.begin(name, key, now, in_use=pool.in_use(key))
             if fresh:
                 self._on_status_change(name, key)
         if pool.terms.lease is not None and not pool.in_use(key):
@@ -152,7 +154,7 @@ class Leases:
         if key not in pool.claims:
             self._on_status_change(name, key)
         elif pool.in_use(key):
-            self.begin(name, key, now)
+            self.begin(name, key, now, in_use=True)
 
     def _forget_idle(self, name: str, now: Instant, *, room: int = 0) -> None:
         """End the leases that have been idle longest, until no more are kept than may be, less `room`."""
@@ -176,7 +178,7 @@ class Leases:
         if pool.terms.lease is None or (lease is None and reservation is None):
             return
         if lease is None:
-            lease = self.begin(name, key, now)
+            lease = self.begin(name, key, now, in_use=pool.in_use(key))
         if reservation is not None:
             pool.remove(key, reservation, "account_deleted", now.mono)
             self._record_change(name, key, reservation, "account_deleted")
@@ -216,7 +218,7 @@ class Leases:
         if not lease.queued and lease.expires is not None:
             lease.queued = True
             heapq.heappush(self._expiries, (lease.expires, lease.number, name, key))
-            if len(self._expiries) > 2 * sum(len(pool.leases) for pool in self._pools.values()) + MIN_STALE:
+            if len(self._expiries) > 2 * sum(map(len, self._all_leases)) + MIN_STALE:
                 self.requeue_all()
 
     # -- reservations ------------------------------------------------------------------------------------------------
@@ -288,7 +290,7 @@ class Leases:
             else:
                 self._unreserve(plan.pool, key, now)
         for key in plan.granted:
-            lease = self.begin(plan.pool, key, now)
+            lease = self.begin(plan.pool, key, now, in_use=pool.in_use(key))
             self._unreserve(plan.pool, key, now)
             if not pool.in_use(key) and pool.terms.lease is not None:
                 self._expire_at(plan.pool, key, lease, now.wall + pool.terms.lease)
@@ -308,7 +310,7 @@ class Leases:
         if isinstance(claim, Reservation):
             return LeaseChange(self._model, name, key, claim.since, None, False, ended, "permanent")
         return LeaseChange(
-            self._model, name, key, claim.since, claim.expires, claim.deleted, ended, number=claim.number
+            self._model, name, key, claim.since, claim.expires, claim.deleted, ended, "temporary", claim.number
         )
 
     def _record_change(self, name: str, key: Key, claim: Lease | Reservation, ended: str | None = None) -> None:

@@ -1,12 +1,12 @@
 """The ledger of one license model: which session holds which seats of its pools.
 
-`refusal` and `first_full_pool` decide, `follow` and `admit` act: between the two nothing is awaited, so a decision is
-atomic. Seats that outlive their sessions are the business of `leases`.
+`refusal` and `first_full_pool` decide, `set_seats` and `transfer` act: between the two nothing is awaited, so a
+decision is atomic. Seats that outlive their sessions are the business of `leases`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from gateway.core.counting.denials import asker_of
 from gateway.core.counting.leases import LeaseChange, Leases
@@ -59,11 +59,12 @@ class Ledger:
         self.model = model
         self.leases.overdraft = self.overdraft = overdraft if self.enforced else 0
         self.leases.kept = None if self.enforced else kept
+        self.seat_rule = model.seats if self.enforced or model.shadow_seats is None else model.shadow_seats
         self._limited = [terms.name for terms in model.pools if terms.limit is not None and terms.binding]
         for terms in model.pools:
             pool = self.pools[terms.name]
             pool.advance(now.mono)
-            pool.apply_terms(terms, window)
+            pool.apply_terms(terms, window, self.overdraft)
             if terms.reserve:
                 self.leases.reserve_configured(terms, now)
 
@@ -104,12 +105,12 @@ class Ledger:
         """Return the refusal of the first full pool, where the facts of `session` ask for more than it holds."""
         return self.first_full_pool(session, self.required_seats(session), leaving)
 
-    def required_seats(self, session: Session) -> Collection[Seat]:
+    def required_seats(self, session: Session) -> tuple[Seat, ...]:
         """Return the seats that the facts of `session` give it in this model."""
-        return self.model.seats(session, self.enforced) if session.kind not in VISITORS else ()
+        return self.seat_rule(session) if session.kind not in VISITORS else ()
 
     def first_full_pool(
-        self, session: Session, seats: Collection[Seat], leaving: Session | None = None
+        self, session: Session, seats: tuple[Seat, ...], leaving: Session | None = None
     ) -> Refusal | None:
         """Return the refusal of the first pool, in the model's order, that cannot hold the keys `seats` adds to those
         that `session` holds; None if all fit. Keys that only `leaving` holds, and would give back, count as free.
@@ -117,22 +118,22 @@ class Ledger:
         held = session.seats[self.index]
         if not seats or seats == held or not self._limited:
             return None
+        pools = self.pools
         if len(seats) == 1 and leaving is None:  # nearly always
-            ((name, key),) = seats
-            pool = self.pools[name]
-            limit = pool.terms.limit if pool.terms.binding else None
-            if limit is None or key in pool.claims or pool.used < limit + self.overdraft:
-                return None
-            return Refusal("pool_full", name, pool.used, limit)
-        had = _searchable(held)
-        new = [seat for seat in seats if seat not in had and seat[1] not in self.pools[seat[0]].claims]
+            name, key = seats[0]
+            return None if key in pools[name].claims else pools[name].refusal()
+        new, had = [], _searchable(held)
+        for seat in seats:
+            name, key = seat
+            if seat not in had and key not in pools[name].claims:
+                new.append(name)
+        if len(new) == 1 and leaving is None:  # nearly always
+            return pools[new[0]].refusal()
         for name in self._limited if new else ():
-            pool = self.pools[name]
-            count = sum(each == name for each, _ in new)
+            pool, count = pools[name], new.count(name)
             freed = self._freed(name, leaving, seats) if leaving is not None else 0
-            limit = pool.terms.limit
-            if count > freed and limit is not None and pool.used - freed + count > limit + self.overdraft:
-                return Refusal("pool_full", name, pool.used, limit)
+            if count > freed and pool.used - freed + count > pool.granted_below:
+                return Refusal("pool_full", name, pool.used, pool.terms.limit)
         return None
 
     def _freed(self, name: str, leaving: Session, seats: Collection[Seat]) -> int:
@@ -149,61 +150,50 @@ class Ledger:
 
     # -- seats -------------------------------------------------------------------------------------------------------
 
-    def follow(self, session: Session, cause: str, now: Instant) -> None:
-        """Let `session` hold the seats that its facts give it; what it gives back is released for `cause`."""
-        self.set_seats(session, self.required_seats(session), cause, now)
+    def set_seats(self, session: Session, seats: tuple[Seat, ...], cause: str, now: Instant) -> str | None:
+        """Let `session` hold exactly `seats`, what it gives back is released for `cause`; whoever calls it notes that
+        in `Session.seats`.
 
-    def admit(
-        self, session: Session, cause: str, now: Instant, refused: Refusal | None = None, *, record: bool = True
-    ) -> None:
-        """Let `session` hold the seats that its facts give it after a step that was granted. A model that refuses
-        nobody records what it would have refused, if `record`; `refused` is what its rules said before the step.
+        Returns the first pool, in the model's order, that holds more than it may grant by a key that came to it; None
+        where there is none.
         """
-        required = self.required_seats(session)
-        if record and not self.enforced:
-            refused = refused or self.first_full_pool(session, required)
-            if refused is not None:
-                self.record_denial(refused, session, now)
-        self.set_seats(session, required, cause, now)
-
-    def set_seats(self, session: Session, seats: Collection[Seat], cause: str, now: Instant) -> None:
-        """Let `session` hold exactly `seats`; what it gives back is released for `cause`."""
         held = session.seats[self.index]
-        if held == seats:
-            return
-        if not held:
-            for name, key in seats:
-                self._claim(name, key, session, now)
-        else:
-            kept, had = _searchable(seats), _searchable(held)
-            for name, key in held:
-                if (name, key) not in kept:
-                    self._release(name, key, session, cause, now)
-            for name, key in seats:
-                if (name, key) not in had:
-                    self._claim(name, key, session, now)
-        session.hold(self.index, tuple(seats))
+        if held:
+            self.release(session, _without(held, seats), cause, now)
+            seats = _without(seats, held)
+        overfull: str | None = None
+        for name, key in seats:
+            pool = self.pools[name]
+            if pool.seats_outlive_sessions or pool.lingering:
+                fresh = self._claim(name, key, session, now)
+            else:
+                fresh = pool.add(key, session, now.mono)
+            if fresh and len(pool.claims) > pool.granted_below and overfull is None:
+                overfull = name
+        return overfull
 
-    def release_all(self, session: Session, cause: str, now: Instant) -> None:
-        """Release whatever `session`, which is over, holds; its `seats` are taken from it for all models at once."""
-        for name, key in session.seats[self.index]:
+    def release(self, session: Session, seats: Iterable[Seat], cause: str, now: Instant) -> None:
+        """Release seats that `session` holds; whoever calls it notes that the session holds them no longer."""
+        for name, key in seats:
             pool = self.pools[name]
             if pool.seats_outlive_sessions:
                 self._release(name, key, session, cause, now)
             else:
                 pool.remove(key, session, cause, now.mono)
 
-    def transfer(self, old: Session, new: Session, seats: Collection[Seat], cause: str, now: Instant) -> None:
+    def transfer(self, old: Session, new: Session, seats: tuple[Seat, ...], cause: str, now: Instant) -> None:
         """Let `new` take over from `old`: what both hold passes on without a gap, nothing is held by both at once."""
-        shared = [seat for seat in old.seats[self.index] if seat in seats]
+        shared = tuple(seat for seat in old.seats[self.index] if seat in seats)
         for name, key in shared:
             pool = self.pools[name]
             pool.add(key, new, now.mono)
             pool.remove(key, old, cause, now.mono)
         old.hold(self.index, tuple(seat for seat in old.seats[self.index] if seat not in seats))
-        new.hold(self.index, tuple(shared))
+        new.hold(self.index, shared)
         self.set_seats(old, (), cause, now)
+        old.hold(self.index, ())
         self.set_seats(new, seats, cause, now)
+        new.hold(self.index, seats)
 
     def end_lingering(self, now: Instant) -> None:
         """Release the seats that were kept after an abrupt loss, where nobody came back in time."""
@@ -215,22 +205,24 @@ class Ledger:
                 del pool.lingering[key]
                 pool.remove(key, linger, linger.cause, now.mono)
 
-    def _claim(self, name: str, key: Key, session: Session, now: Instant) -> None:
+    def _claim(self, name: str, key: Key, session: Session, now: Instant) -> bool:
         pool = self.pools[name]
         fresh = pool.add(key, session, now.mono)
         if pool.lingering and key in pool.lingering:
             linger = pool.lingering.pop(key)
             pool.remove(key, linger, linger.cause, now.mono)
-        if pool.leased and key not in pool.reservations:
-            self.leases.claimed(name, key, now)
-        if fresh:
-            self._mark_changed(name, key)
+        if pool.leased:
+            if key not in pool.reservations:
+                self.leases.claimed(name, key, now)
+            if fresh:
+                self._mark_changed(name, key)
+        return fresh
 
     def _release(self, name: str, key: Key, session: Session, cause: str, now: Instant) -> None:
         pool = self.pools[name]
-        if not pool.seats_outlive_sessions:
-            pool.remove(key, session, cause, now.mono)
-            return
+        lease = pool.leases.get(key)
+        if lease is not None and pool.claims.has_only(key, session):
+            pool.claims.add(key, lease)
         lingers = pool.terms.linger and cause in ABRUPT
         if lingers:
             before = pool.lingering.pop(key, None)
@@ -256,6 +248,15 @@ class Ledger:
     def _mark_changed(self, name: str, key: Key) -> None:
         if self.is_primary and name == self.model.account_pool:
             self.status_changed.append(key)
+
+
+def _without(seats: tuple[Seat, ...], others: tuple[Seat, ...]) -> tuple[Seat, ...]:
+    """Return the seats that are not among others; nearly always either begin with the other."""
+    common = min(len(seats), len(others))
+    if seats[:common] == others[:common]:
+        return seats[common:]
+    known = _searchable(others)
+    return tuple([seat for seat in seats if seat not in known])
 
 
 def _searchable(seats: Collection[Seat]) -> Collection[Seat]:

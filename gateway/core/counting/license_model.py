@@ -116,6 +116,8 @@ class Attempt(NamedTuple):
     opens: bool = False
 
 
+SeatRule = Callable[[Session], tuple[Seat, ...]]
+"""The seats that the facts of a session give it."""
 Rule = Callable[[Attempt, Holdings], Refusal | None]
 """What a model has against an attempt; its holdings tell who is named and whether the model is enforced."""
 
@@ -138,17 +140,19 @@ class Extension(NamedTuple):
 class LicenseModel:
     """A license model: `seats` is the function, the rest is data.
 
-    `forbids` is asked first, `conference_rule` after it, the pools last. `entitlements` is what sessions are told with
-    every answer. `account_pool` names the pool that is leased to accounts: groups may reserve it, the operator may
-    revoke it and its holders are told by `status`. `start_pool` names the pool of which the starter of a scheduled
-    conference needs a seat before anybody is admitted. `allows_requests` says whether a session may ask for a lease of
-    the account pool without joining. `members_only` says that only members of a conference can hold seats. `extensions`
-    are all there are.
+    `seats` returns no seat twice; `shadow_seats` takes its place where the model is not enforced and counts otherwise
+    then. Models that have the same function agree on every seat. `forbids` is asked first, `conference_rule` after it,
+    the pools last. `entitlements` is what sessions are told with every answer. `account_pool` names the pool that is
+    leased to accounts: groups may reserve it, the operator may revoke it and its holders are told by `status`.
+    `start_pool` names the pool of which the starter of a scheduled conference needs a seat before anybody is admitted.
+    `allows_requests` says whether a session may ask for a lease of the account pool without joining. `members_only`
+    says that only members of a conference can hold seats. `extensions` are all there are.
     """
 
     name: str
     pools: tuple[PoolTerms, ...]
-    seats: Callable[[Session, bool], Collection[Seat]]
+    seats: SeatRule
+    shadow_seats: SeatRule | None = None
     forbids: Rule | None = None
     conference_rule: Rule | None = None
     entitlements: Callable[[Session, Holdings], dict[str, Any]] = pools_held

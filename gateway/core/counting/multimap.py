@@ -11,20 +11,23 @@ from typing import TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V", bound=Hashable)
+FEW = 4
+"""Things of a key that are kept in a tuple, which is small; more are kept in a dictionary."""
 
 
 class Multimap(dict[K, V | None]):
     """Keys and the things that have them, by identity or equality of the thing, in order of arrival.
 
-    To ask whether somebody has a key, and for the number of keys, is to ask a dictionary. It is changed by `add` and
-    `discard` only; a key with many things has None in the dictionary.
+    To ask whether somebody has a key, and for the number of keys, is to ask a dictionary. A key that nobody has may be
+    set, and one that one thing has may be deleted, as in one; whatever else changes goes through `add` and `discard`. A
+    key with many things has None in the dictionary.
     """
 
     __slots__ = ("_many",)
 
     def __init__(self) -> None:
         super().__init__()
-        self._many: dict[K, dict[V, None]] = {}
+        self._many: dict[K, tuple[V, ...] | dict[V, None]] = {}
 
     @property
     def surplus(self) -> int:
@@ -36,7 +39,8 @@ class Multimap(dict[K, V | None]):
         thing = self.get(key)
         if thing is not None:
             return (thing,)
-        return self._many[key].keys() if key in self._many else ()
+        many = self._many.get(key, ())
+        return many if isinstance(many, tuple) else many.keys()
 
     def has_only(self, key: K, thing: V) -> bool:
         """Whether `thing` alone has `key`."""
@@ -49,11 +53,19 @@ class Multimap(dict[K, V | None]):
             return True
         first = self[key]
         if first is None:
-            self._many[key][thing] = None
+            self._add_to_many(key, thing)
         elif first is not thing:
             self[key] = None
-            self._many[key] = {first: None, thing: None}
+            self._many[key] = (first, thing)
         return False
+
+    def _add_to_many(self, key: K, thing: V) -> None:
+        many = self._many[key]
+        if isinstance(many, dict):
+            many[thing] = None
+        elif thing not in many:
+            many = (*many, thing)
+            self._many[key] = many if len(many) <= FEW else dict.fromkeys(many)
 
     def discard(self, key: K, thing: V) -> bool:
         """Let `thing` have `key` no more; whether the key is gone with it."""
@@ -62,9 +74,13 @@ class Multimap(dict[K, V | None]):
             del self[key]
             return True
         many = self._many.get(key)
-        if many is not None:
+        if many is None:
+            return False
+        if isinstance(many, dict):
             many.pop(thing, None)
-            if len(many) == 1:
-                del self._many[key]
-                self[key] = next(iter(many))
+        else:
+            self._many[key] = many = tuple([each for each in many if each is not thing])
+        if len(many) == 1:
+            del self._many[key]
+            self[key] = next(iter(many))
         return False

@@ -15,7 +15,7 @@ import math
 from collections import deque
 
 from gateway.core.counting.denials import Asker, DenialTracker
-from gateway.core.counting.license_model import PoolTerms
+from gateway.core.counting.license_model import PoolTerms, Refusal
 from gateway.core.counting.multimap import Multimap
 from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.session import Key, Session
@@ -26,8 +26,10 @@ MAX_FINISHED_HOLDS = 100_000
 
 
 class Lease:
-    """A seat that outlives its session. `since` and `expires` are seconds UTC; `expires` None: not while in use, or
-    never. `number` tells the order in which leases were granted.
+    """A seat that outlives its session: it claims its key when the last session lets go, at the latest.
+
+    `since` and `expires` are seconds UTC; `expires` None: not while in use, or never. `number` tells the order in which
+    leases were granted.
     """
 
     __slots__ = ("deleted", "expires", "number", "queued", "since")
@@ -77,6 +79,7 @@ class Pool:
         "ended_intervals",
         "finished_holds",
         "full_seconds",
+        "granted_below",
         "grants",
         "held_since",
         "interval",
@@ -89,6 +92,7 @@ class Pool:
         "maxima_second",
         "releases",
         "reservations",
+        "same_second_until",
         "seat_seconds",
         "seats_outlive_sessions",
         "terms",
@@ -121,6 +125,8 @@ class Pool:
         self.full_seconds = 0.0
         self.accounted_until = now
         self.maxima_second = int(now)
+        self.same_second_until = -math.inf
+        """The monotonic instant until which neither a second nor the interval ends, as far as `advance` has seen."""
         self.maxima = deque([(self.maxima_second, 0)])
         """Highest use by monotonic second; a second in which nothing changed has none of its own."""
         self.intervals = intervals or NumberSequence()
@@ -138,11 +144,15 @@ class Pool:
         """Distinct keys."""
         return len(self.claims)
 
-    def apply_terms(self, terms: PoolTerms, window: float) -> None:
-        """Take the terms of the license, and the seconds over which the high-water mark goes."""
+    def apply_terms(self, terms: PoolTerms, window: float, overdraft: int = 0) -> None:
+        """Take the terms of the license, the seconds over which the high-water mark goes, and how many keys may be
+        granted beyond the limit.
+        """
         self.terms = terms
         self._window = window
         self._limit = math.inf if terms.limit is None else terms.limit
+        self.granted_below = self._limit + overdraft if terms.binding else math.inf
+        """How many keys may be held before no new one is granted."""
         self.leased = terms.leased
         self.seats_outlive_sessions = terms.leased or terms.linger > 0
 
@@ -166,6 +176,7 @@ class Pool:
             self.maxima.append((self.maxima_second, used))
             while self.maxima[0][0] + 1 <= self.maxima_second - self._window:
                 self.maxima.popleft()
+        self.same_second_until = min(self.maxima_second + 1, self.interval_end)
 
     def _charge(self, used: int, now: float) -> None:
         span = now - self.accounted_until
@@ -183,6 +194,7 @@ class Pool:
         self.ended_intervals.append(self.interval)
         self.interval = UsageInterval(start, self.intervals.take(), self.used, totals)
         self.interval_end = end
+        self.same_second_until = -math.inf
 
     # -- what is read ------------------------------------------------------------------------------------------------
 
@@ -213,7 +225,15 @@ class Pool:
 
     def in_use(self, key: Key) -> bool:
         """Return whether a session claims `key`."""
-        return any(isinstance(claim, Session) for claim in self.claims.values_of(key))
+        for claim in self.claims.values_of(key):  # noqa: SIM110 - asked at every change, and a generator costs more
+            if isinstance(claim, Session):
+                return True
+        return False
+
+    def refusal(self) -> Refusal | None:
+        """Return the refusal of a pool that is full; None if one more key may be granted."""
+        used = len(self.claims)
+        return None if used < self.granted_below else Refusal("pool_full", self.terms.name, used, self.terms.limit)
 
     def holders(self) -> dict[Key, Lease | Reservation]:
         """Return the keys that hold a seat whether somebody is connected or not, leased ones first."""
@@ -223,16 +243,27 @@ class Pool:
 
     def add(self, key: Key, claim: Claim, now: float) -> bool:
         """Let `claim` hold `key` from the monotonic instant `now` on. Returns whether nobody held the key before."""
-        if now != self.accounted_until and key not in self.claims:
-            self.advance(now)
-        fresh = self.claims.add(key, claim)
-        if fresh:
+        claims = self.claims
+        fresh = key not in claims
+        if not fresh:
+            claims.add(key, claim)
+        else:
+            used, interval, span = len(claims), self.interval, now - self.accounted_until
+            if now >= self.same_second_until:
+                self.advance(now)
+                interval = self.interval
+            elif span > 0:  # as `_charge` does, without the price of a call
+                self.accounted_until = now
+                self.seat_seconds += used * span
+                interval.levels[used] += span
+                if used >= self._limit:
+                    self.full_seconds += span
+            claims[key] = claim
             self.grants += 1
-            used = len(self.claims)
+            used += 1
             second, highest = self.maxima[-1]
             if used > highest:
                 self.maxima[-1] = (second, used)
-            interval = self.interval
             if used > interval.peak:
                 interval.peak = used
                 interval.levels.append(0.0)
@@ -244,12 +275,23 @@ class Pool:
 
     def remove(self, key: Key, claim: Claim, cause: str, now: float) -> None:
         """Let `claim` hold `key` no longer; the key is released for `cause` if nobody else holds it."""
-        if now != self.accounted_until:
+        claims, span = self.claims, now - self.accounted_until
+        if now >= self.same_second_until:
             self.advance(now)
-        if self.claims.discard(key, claim):
-            self.releases[cause] = self.releases.get(cause, 0) + 1
-            if self.held_since is not None:
-                self.finished_holds.append((key, self.held_since.pop(key, now), now, cause))
+        elif span > 0:  # as `_charge` does, without the price of a call
+            used = len(claims)
+            self.accounted_until = now
+            self.seat_seconds += used * span
+            self.interval.levels[used] += span
+            if used >= self._limit:
+                self.full_seconds += span
+        if claims.get(key) is not claim:
+            claims.discard(key, claim)
+            return
+        del claims[key]
+        self.releases[cause] = self.releases.get(cause, 0) + 1
+        if self.held_since is not None:
+            self.finished_holds.append((key, self.held_since.pop(key, now), now, cause))
 
     def record_denial(self, reason: str, asker: Asker | None, now: float) -> None:
         """Count a denial; `asker` None says that who asked was let in all the same."""

@@ -6,6 +6,7 @@ episodes are not written either: they wait for the store and change no decision.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -67,6 +68,7 @@ def fill_pool(pool: Pool, plain: Mapping[str, Any]) -> list[UsageInterval]:
         setattr(pool, name, dict(value) if isinstance(value, dict) else value)
     pool.maxima = deque((second, used) for second, used in plain["maxima"])
     pool.maxima_second = plain["maxima_second"]
+    pool.same_second_until = -math.inf
     for key, since, number, expires, deleted in plain["leases"]:
         pool.leases[key_from_json(key)] = Lease(since, number, expires, deleted=deleted)
     pool.unused_leases = dict.fromkeys(key_from_json(key) for key in plain["unused_leases"])

@@ -42,7 +42,8 @@ class Session:
     one entry per license model, in the order of the ledgers.
 
     What follows from the facts is asked at every step, so it is worked out once: `identity` is the account, told apart
-    from its namesakes at other homes (None for guests), and `role` says what it is to the rules.
+    from its namesakes at other homes (None for guests), `device_key` the installation of a client (None for one that
+    did not name itself within an account), and `role` says what it is to the rules.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Session:
         "client",
         "conferences",
         "device",
+        "device_key",
         "generation",
         "home",
         "identity",
@@ -92,17 +94,13 @@ class Session:
         self.generation = 0
         self.conferences: tuple[Conference, ...] = ()
         self.seats: tuple[tuple[Seat, ...], ...] = ()
-        self.identity = f"{account}/{home}" if account and home else account
+        self.identity = identity = f"{account}/{home}" if account and home else account
+        self.device_key = (identity, device) if identity and device else None
         self.role = _role(kind, account, home)
 
     def hold(self, index: int, seats: tuple[Seat, ...]) -> None:
         """Hold these seats, and no others, in the model of that index."""
         self.seats = (*self.seats[:index], seats, *self.seats[index + 1 :])
-
-    @property
-    def device_key(self) -> tuple[str, str] | None:
-        """The installation of a client; None for one that did not name itself within an account."""
-        return (self.identity, self.device) if self.identity and self.device else None
 
     @property
     def takes_part(self) -> bool:
