@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import functools
 import math
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,11 @@ def settings_of(**overrides: Any) -> Settings:
 
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".cache" / "hypothesis")
 hypothesis.register_profile("tallygate", deadline=None, derandomize=True, max_examples=60)
-hypothesis.register_profile("fast", hypothesis.get_profile("tallygate"), max_examples=15)
+hypothesis.register_profile("fast", hypothesis.get_profile("tallygate"), max_examples=10)
 hypothesis.load_profile("tallygate")  # unless --hypothesis-profile names another
 
+# Reading what is installed is a good part of the start of a gateway, and of those there are hundreds.
+setattr(metadata, "version", functools.cache(metadata.version))  # noqa: B010 - mypy takes functions for constants
 # No test trusts an authority of the public, and reading their certificates is a good part of the start of a process.
 os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 

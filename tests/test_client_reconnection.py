@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway import client_pacing
 from gateway.client import Answer, Backoff, Client, Closed, Transport
 from gateway.client_connection import ConnectionEnd
 from gateway.client_reconnection import Reconnection
@@ -190,9 +191,10 @@ async def test_who_is_told_to_stay_away_makes_no_attempt() -> None:
 
 @both
 async def test_a_member_of_more_conferences_than_may_be_joined_at_once_gets_back_into_all(
-    serve: Serve, transport: Transport
+    serve: Serve, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await serve(listen__message_rate=40, listen__message_burst=6)
+    monkeypatch.setattr(client_pacing, "FIRST_GAP", 0.02)
+    house = await serve(listen__message_rate=400, listen__message_burst=6)
     rooms = [f"room-{number}" for number in range(14)]
     all_joined, again = asyncio.Event(), set[Any]()
 
@@ -215,8 +217,11 @@ async def test_a_member_of_more_conferences_than_may_be_joined_at_once_gets_back
 
 
 @both
-async def test_many_requests_at_once_are_all_answered_in_their_order(serve: Serve, transport: Transport) -> None:
-    house = await serve(listen__message_rate=40, listen__message_burst=20)
+async def test_many_requests_at_once_are_all_answered_in_their_order(
+    serve: Serve, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_pacing, "FIRST_GAP", 0.02)
+    house = await serve(listen__message_rate=400, listen__message_burst=20)
     rooms = [f"room-{number}" for number in range(40)]
     async with client(house, transport, backoff=None) as one:
         async with asyncio.timeout(2 * PATIENCE):

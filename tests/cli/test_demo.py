@@ -64,7 +64,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Demo]:
             await process.wait()
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sign", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 async def test_it_ends_cleanly_and_leaves_nothing(running: Demo, sign: signal.Signals) -> None:
     await running.until("/api/connections/count", lambda found: found["count"])
     running.process.send_signal(sign)
@@ -74,6 +74,7 @@ async def test_it_ends_cleanly_and_leaves_nothing(running: Demo, sign: signal.Si
     assert list(running.temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 async def test_every_page_is_alive(running: Demo) -> None:
     async with running.http.get("/") as page:
         assert page.status == 200

@@ -23,7 +23,7 @@ import pytest
 from tests.cli.program import begin, run_here
 from tests.wire_client import WebSocketWire, Wire
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 T = TypeVar("T")
 

@@ -254,7 +254,7 @@ async def test_being_denied_is_told_by_reason(serve: Serve) -> None:
 
 
 async def test_who_is_told_that_it_is_too_fast_asks_again(serve: Serve) -> None:
-    house = await serve(listen__message_rate=1, listen__message_burst=1, license__epop__users=9)
+    house = await serve(listen__message_rate=10, listen__message_burst=1, license__epop__users=9)
     load = ("--connections", "4", "--transport", "mix", "--conferences", "2", "--duration", "0.1")
     code, seen = await loaded(house, *load)
     assert (seen["joined"], seen["members"], seen["denied"]) == (4, 4, {})

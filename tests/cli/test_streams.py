@@ -16,6 +16,12 @@ import pytest
 from tests.cli.program import PATIENCE
 from tests.conftest import Serve
 
+
+def slow(value: object) -> object:
+    """One more of a kind: each of these tests starts many processes."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 FREE_PORTS = ("listen.tcp=0", "listen.websocket=0", "listen.operator=0", "registrar.port=0", "listen.drain=0s")
 CLOSED = "standard output cannot be written: Bad file descriptor"
 FULL = "standard output cannot be written: No space left on device"
@@ -40,7 +46,7 @@ def run(
 
 
 @pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full"])
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("loop", [slow("asyncio"), "uvloop"])
 async def test_a_gateway_runs_and_ends_well_with_whatever_streams(streams: str, loop: str, tmp_path: Path) -> None:
     if loop == "asyncio":
         (tmp_path / "uvloop.py").write_text("raise ModuleNotFoundError\n")
@@ -69,7 +75,10 @@ async def test_a_gateway_runs_and_ends_well_with_whatever_streams(streams: str, 
             process.kill()
 
 
-@pytest.mark.parametrize("words", [("--version",), ("--help",), ("license", "--help"), ("check",), ("check", "-v")])
+@pytest.mark.parametrize(
+    "words",
+    [("--version",), ("check", "-v"), *(slow(words) for words in (("--help",), ("license", "--help"), ("check",)))],
+)
 def test_what_cannot_be_printed_is_one_line_and_code_one(words: tuple[str, ...], tmp_path: Path) -> None:
     for streams, why in ((">&-", CLOSED), (">/dev/full", FULL)):
         ended = run(*words, streams=streams, folder=tmp_path)
@@ -82,7 +91,12 @@ def test_what_cannot_be_printed_is_one_line_and_code_one(words: tuple[str, ...],
 
 
 @pytest.mark.parametrize(
-    "words", [("status",), ("report",), ("audit", "show"), ("license", "list"), ("load", "--json")]
+    "words",
+    [
+        ("status",),
+        ("load", "--json"),
+        *(slow(words) for words in (("report",), ("audit", "show"), ("license", "list"))),
+    ],
 )
 async def test_so_it_is_with_what_a_gateway_answered(words: tuple[str, ...], serve: Serve, tmp_path: Path) -> None:
     house = await serve()
@@ -134,7 +148,7 @@ def test_a_reader_of_a_secret_who_has_gone_is_told_on_standard_error(tmp_path: P
     assert b"Broken pipe; the new token is lost" in ended.stderr
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "koi8-r", "cp1251"])
+@pytest.mark.parametrize("encoding", ["ascii", slow("koi8-r"), slow("cp1251")])
 async def test_what_the_terminal_cannot_show_is_escaped(encoding: str, serve: Serve, tmp_path: Path) -> None:
     house = await serve()
     environment = {"PYTHONIOENCODING": encoding}

@@ -169,6 +169,7 @@ async def test_sighup_reads_the_limits_again_and_a_bad_file_keeps_the_last_good_
         await each.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 async def test_clients_that_beat_while_the_process_is_stopped_are_not_reaped(
     loop: str, start: Start, tmp_path: Path

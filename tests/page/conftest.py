@@ -75,6 +75,12 @@ class Screen:
             await context.close()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Whatever needs the browser needs a package of Debian."""
+    if "chromium" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.debian)
+
+
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A browser that runs; where it can be driven."""

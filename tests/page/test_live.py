@@ -14,8 +14,6 @@ from tests.conftest import House, License, Serve, settings_of
 from tests.page.conftest import Screen
 from tests.programs import free_port
 
-pytestmark = pytest.mark.debian
-
 ROWS = "#connections-list tbody tr[data-key]"
 
 

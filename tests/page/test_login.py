@@ -14,8 +14,6 @@ from gateway.core.admission.directory import ADMIN, READ, digest
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
 
-pytestmark = pytest.mark.debian
-
 AWAY: dict[str, Any] = {"extra_http_headers": {"X-Forwarded-For": "203.0.113.7"}}
 UNTOLD = r"status of 401"
 """The browser itself tells the console of a request that was refused."""

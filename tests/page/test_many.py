@@ -9,8 +9,6 @@ from gateway.core.admission.commands import Hello
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
 
-pytestmark = pytest.mark.debian
-
 MANY = 15_000
 HOLDERS = 2_000
 IN_SIGHT = 200

@@ -13,8 +13,6 @@ from playwright.async_api import Page, Route, expect
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
 
-pytestmark = pytest.mark.debian
-
 IMAGE = "<img src=x onerror=alert(1)>"
 SCRIPT = "<script>alert(2)</script>&lt;b&gt;"
 """A client's own name is free text; ids are of few characters, `<` is none of them."""

@@ -8,8 +8,6 @@ from playwright.async_api import expect
 from tests.conftest import House, License
 from tests.page.conftest import Screen
 
-pytestmark = pytest.mark.debian
-
 VIEWS = ("summary", "pro", "connections", "conferences", "refusals", "history", "registrations", "audit")
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 LONG = "a.very.long.account.name.that.somebody.chose.and.that.does.not.break@department.of.long.names.example.org"

@@ -214,6 +214,8 @@ class UsageSummary:
 
 
 def _difference(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    if now == before:  # as in most hours, of which a long sleep of the machine has many
+        return {}
     return {word: more for word, number in now.items() if (more := number - before.get(word, 0))}
 
 

@@ -843,4 +843,4 @@ class Life(RuleBasedStateMachine):
 @pytest.mark.parametrize("model", [*MODELS])
 def test_every_life_agrees_with_the_recount(model: str) -> None:
     life = type("Life", (Life,), {"enforced": model})
-    run_state_machine_as_test(life, settings=settings(max_examples=60, stateful_step_count=40))
+    run_state_machine_as_test(life, settings=settings(stateful_step_count=40))

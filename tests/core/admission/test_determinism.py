@@ -67,11 +67,12 @@ def test_the_day_has_every_command_and_is_long(day: Path) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 def test_every_decision_is_the_same_under_another_hash_seed(day: Path, digests: list[str], seed: int) -> None:
     assert run(sys.executable, seed, str(day)).splitlines() == digests
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("python", pythons()[1:])
 def test_every_decision_is_the_same_under_another_python(day: Path, digests: list[str], python: str) -> None:

@@ -224,7 +224,7 @@ def declared(harness: LicensedHarness, what: str, place: int, room: str, flag: b
 
 
 @pytest.mark.parametrize("after", MODELS)
-@settings(max_examples=100)
+@settings(max_examples=5 * settings().max_examples // 3)
 @given(before=st.sampled_from(sorted(MODELS)), first=STEPS, then=STEPS, overdraft=st.sampled_from([0, 0, 1]))
 def test_the_steps_that_follow_are_decided_as_if_it_had_been_the_law_from_the_start(
     after: str, before: str, first: list[Any], then: list[Any], overdraft: int

@@ -234,7 +234,7 @@ def read_of(state: State, mono: float) -> Any:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=40)
+@settings(max_examples=2 * settings().max_examples // 3)
 @given(before=steps, then=steps)
 def test_a_state_that_was_written_down_goes_on_the_same_way(model: str, before: list[Step], then: list[Step]) -> None:
     course = Course(terms_of(model))

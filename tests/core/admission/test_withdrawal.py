@@ -523,7 +523,7 @@ def acted(steps: list[tuple[str, int, str, bool]], pro: int) -> tuple[CoreHarnes
     return house, people
 
 
-@settings(max_examples=600)
+@settings(max_examples=10 * settings().max_examples)
 @given(before=STEPS, pending=STEPS, pro=st.integers(0, 3))
 def test_decisions_undone_the_last_first_leave_what_was_before_them(
     before: list[tuple[str, int, str, bool]], pending: list[tuple[str, int, str, bool]], pro: int
@@ -565,7 +565,7 @@ def _act(house: CoreHarness, session: Session, what: str, where: str, flag: bool
     return Decision()
 
 
-@settings(max_examples=600)
+@settings(max_examples=10 * settings().max_examples)
 @given(before=STEPS, pending=STEPS, pro=st.integers(0, 3))
 def test_whatever_happened_meanwhile_members_sessions_and_seats_agree_after_a_withdrawal(
     before: list[tuple[str, int, str, bool]], pending: list[tuple[str, int, str, bool]], pro: int

@@ -65,6 +65,7 @@ def test_every_schema_is_used_and_every_one_used_is_there() -> None:
     assert references(told) == named
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(220)
 async def test_the_gateway_keeps_what_the_document_says(serve: Serve, tmp_path: Path) -> None:
     if importlib.util.find_spec("schemathesis") is None:
