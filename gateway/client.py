@@ -31,6 +31,7 @@ from typing import Any, Literal, Self, cast
 from gateway.client_connection import PORTS, ConnectionEnd, ServerProtocolError, Transport, codec
 from gateway.client_conversation import ClientConversation, Closed, Denied, RequestError, Timeouts, end_of
 from gateway.client_reconnection import Participation, Reconnection
+from gateway.client_trace import Trace, TracedCodec
 from gateway.core.wire import answers
 from gateway.core.wire.answers import Answer
 from gateway.core.wire.backoff import Backoff
@@ -81,6 +82,7 @@ class Client:
         backoff: Backoff | None = Backoff(),  # noqa: B008 - as above
         rejoin: bool = True,
         on_message: Callable[[Answer], None] | None = None,
+        trace: Trace | None = None,
         random: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -88,7 +90,7 @@ class Client:
 
         `heartbeat` overrides the interval the gateway states (seconds); `backoff` None never reconnects; `rejoin` joins
         the conferences again after a reconnect that was not resumed; `on_message` takes the unasked messages instead of
-        the iterator.
+        the iterator; `trace` is told every message as it is on the wire, but for the token.
         """
         self.host = host
         self.port = PORTS[transport] if port is None else port
@@ -107,6 +109,7 @@ class Client:
         self._timeouts = timeouts
         self._rejoin = rejoin
         self._on_message = on_message
+        self._trace = trace
         self._random = random or SystemRandom()
         self._clock = clock
 
@@ -182,6 +185,12 @@ class Client:
                 raise Closed(self._end)
             await self._change()
 
+    async def lost(self) -> ConnectionEnd:
+        """Wait until there is no connection, and return how the last one ended."""
+        while self.connected:
+            await self._change()
+        return self._end or self._lost
+
     async def join(
         self,
         conference: str,
@@ -254,9 +263,10 @@ class Client:
 
     async def _attempt(self) -> answers.Welcome:
         """Connect once and be welcomed."""
+        plain = codec(self.transport, self.host, self.port, self._random)
         conversation = self._conversation = ClientConversation(
             self._hello | ({"resume": self._resume} if self._resume else {}),
-            codec(self.transport, self.host, self.port, self._random),
+            plain if self._trace is None else TracedCodec(plain, self._trace),
             numbers=self._numbers,
             heartbeat=self._heartbeat,
             timeouts=self._timeouts,

@@ -93,12 +93,18 @@ class Codec(Protocol):
 
     ack: bytes
     """The literal `ack`, as it arrives when it arrives alone."""
-    ready: bool
-    """Whether messages may be sent."""
-    code: int | None
-    """The close code of the other side; None until it closed."""
-    fault: ServerProtocolError | None
-    """What the other side did against the protocol; nothing is read after it."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether messages may be sent."""
+
+    @property
+    def code(self) -> int | None:
+        """The close code of the other side; None until it closed."""
+
+    @property
+    def fault(self) -> ServerProtocolError | None:
+        """What the other side did against the protocol; nothing is read after it."""
 
     def opening(self) -> bytes:
         """What is sent before anything else."""

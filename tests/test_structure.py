@@ -97,11 +97,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/client_connection.py",
         "gateway/client_conversation.py",
     ),
+    "gateway/client_trace.py": ("gateway/client_connection.py",),
     "gateway/client.py": (
         "gateway/core/wire",
         "gateway/client_connection.py",
         "gateway/client_conversation.py",
         "gateway/client_reconnection.py",
+        "gateway/client_trace.py",
     ),
     "gateway/operator_client.py": (),
     "gateway/load": (
@@ -137,6 +139,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/edge/api",
         "gateway/edge/gateway.py",
         "gateway/client_connection.py",
+        "gateway/client.py",
         "gateway/operator_client.py",
         "gateway/load",
         "gateway/demo",

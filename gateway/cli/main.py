@@ -53,6 +53,7 @@ COMMANDS = {
     "backup": ("gateway.cli.backup", "copy the store of a running gateway"),
     "restore": ("gateway.cli.restore", "put a backup in the place of a store, while no gateway runs"),
     "demo": ("gateway.cli.demo", "run a gateway with believable traffic, to see every page alive"),
+    "connect": ("gateway.cli.connect", "speak to a gateway as a client, line by line"),
     "load": ("gateway.cli.load", "put load on a gateway and compare its counts with what is held"),
 }
 """Each command: its module and what it does, in the order of the help."""
