@@ -58,20 +58,21 @@ def nefsis_named(terms: NefsisNamed) -> LicenseModel:
     """Return the model: N named hosts, each with one live conference at a time of at most M connections."""
 
     def seats_where(*, enforced: bool) -> SeatRule:
-        def seats(session: Session) -> tuple[Seat, ...]:
-            taken: list[Seat] = []
-            identity, hosts = session.identity, False
-            for conference in session.conferences:
-                if not conference.live:
-                    continue
-                if identity is not None and not hosts and _hosts(session, conference, enforced):
-                    hosts = True
-                    taken.append(("hosts", identity))
-                if terms.host_is_participant or not conference.members[session]:
-                    taken.append(("participants", (conference.id, session.number)))
-            return tuple(taken)
+        def seats_of(session: Session) -> tuple[Seat, ...]:
+            number, all_count = session.number, terms.host_is_participant
+            seats: list[Seat] = [
+                ("participants", (each.id, number))
+                for each in session.conferences
+                if each.live and (all_count or not each.members[session])
+            ]
+            if session.identity is not None:
+                for each in session.conferences:
+                    hosting = each.members[session] or (not enforced and each.implied_host is session)
+                    if hosting and each.live and session not in each.released_hosts:
+                        return (("hosts", session.identity), *seats)
+            return tuple(seats)
 
-        return seats
+        return seats_of
 
     def conference(attempt: Attempt, holdings: Holdings) -> Refusal | None:
         room = attempt.conference

@@ -79,14 +79,14 @@ class Conferences:
     def leave(self, conference: Conference, session: Session) -> None:
         """Let `session` be no member any more; an empty conference ends."""
         others = len(session.conferences) > 1
-        session.conferences = tuple(each for each in session.conferences if each is not conference) if others else ()
+        session.conferences = tuple([each for each in session.conferences if each is not conference]) if others else ()
         self._update_views(session)
         self._remove(conference, session)
 
     def leave_all(self, left: Collection[Conference], session: Session) -> None:
         """Let `session` be no member of any conference in `left` any more, at the price of one look at each."""
         others = set(session.conferences).difference(left) if left is not session.conferences else ()
-        session.conferences = tuple(each for each in session.conferences if each in others) if others else ()
+        session.conferences = tuple([each for each in session.conferences if each in others]) if others else ()
         self._update_views(session)
         for conference in left:
             self._remove(conference, session)
