@@ -303,3 +303,21 @@ async def test_each_format_says_which_it_is(serve: Serve) -> None:
             assert response.headers["Content-Type"].startswith("text/plain; version=")
         async with session.get(house.url + "/metrics", headers=OPENMETRICS) as response:
             assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=")
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        ("store_commit_seconds", (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)),
+        ("connection_duration_seconds", (1, 10, 60, 600, 3600, 21_600, 86_400)),
+        ("event_loop_lag_seconds", (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)),
+    ],
+)
+async def test_the_bounds_of_a_histogram_stay_so_that_its_past_can_be_compared(
+    name: str, bounds: tuple[float, ...], serve: Serve
+) -> None:
+    house = await serve()
+    _, text = await house.http("GET", "/metrics")
+    (family,) = (each for each in text_string_to_metric_families(text) if each.name == f"tallygate_{name}")
+    found = dict.fromkeys(sample.labels["le"] for sample in family.samples if sample.name.endswith("_bucket"))
+    assert [*map(float, found)] == [*bounds, float("inf")]

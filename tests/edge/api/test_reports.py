@@ -107,6 +107,17 @@ async def test_days_and_the_whole_time_are_added_up_from_the_hours(serve: Serve)
     assert whole["busiest_hour"] == 1.0
 
 
+async def test_times_are_told_to_the_microsecond(serve: Serve) -> None:
+    hands = Hands()
+    house = await serve(clock=hands.clock(), license__epop__users=1)
+    await left(house, None, 10 / 3, hands)
+    hands.move(HOUR)
+    await look(house)
+    (whole,) = await items(house, "/api/history?model=epop&step=all")
+    assert (whole["full_seconds"], whole["seat_seconds"]) == (3.333333, 3.333333)
+    assert (whole["seconds"], whole["mean"]) == (3603.333333, 0.000925)
+
+
 async def test_pages_go_on_where_the_last_one_ended(serve: Serve) -> None:
     hands = Hands()
     house = await serve(clock=hands.clock())

@@ -17,6 +17,7 @@ from gateway.edge.gateway import Gateway, running
 from gateway.edge.machine import Clock
 from gateway.edge.storage import audit_log
 from gateway.edge.storage.store import Store, StoreUnavailable
+from gateway.edge.storage.store_connections import Statement
 from tests.conftest import House, Serve, settings_of, until
 
 
@@ -319,3 +320,14 @@ async def test_entries_that_waited_are_durable_soon_though_nothing_else_is_writt
     recorder.record_alive(house.runtime.clock.mono())
     await until(lambda: not recorder.audit_log._queue)
     assert [entry.action for entry in stored(tmp_path / "t.db")] == ["start", "lost"]
+
+
+async def test_entries_of_the_largest_numbers_are_read_from_either_end(serve: Serve) -> None:
+    house = await serve()
+    log = house.runtime.persistence.audit_log
+    await log.write()
+    (first,) = await log.read(1)
+    last = first._replace(seq=(1 << 63) - 2)
+    await house.runtime.persistence.store.write([Statement(audit_log.PUT_ENTRY, tuple(last))])
+    assert await log.read(9, newest_first=True) == [last, first]
+    assert await log.read(9) == [first, last]
