@@ -195,7 +195,7 @@ async def test_a_member_of_more_conferences_than_may_be_joined_at_once_gets_back
 ) -> None:
     monkeypatch.setattr(client_pacing, "FIRST_GAP", 0.02)
     house = await serve(listen__message_rate=400, listen__message_burst=6)
-    rooms = [f"room-{number}" for number in range(14)]
+    rooms = [f"room-{number}" for number in range(9)]
     all_joined, again = asyncio.Event(), set[Any]()
 
     def hear(message: Answer) -> None:
@@ -222,7 +222,7 @@ async def test_many_requests_at_once_are_all_answered_in_their_order(
 ) -> None:
     monkeypatch.setattr(client_pacing, "FIRST_GAP", 0.02)
     house = await serve(listen__message_rate=400, listen__message_burst=20)
-    rooms = [f"room-{number}" for number in range(40)]
+    rooms = [f"room-{number}" for number in range(26)]
     async with client(house, transport, backoff=None) as one:
         async with asyncio.timeout(2 * PATIENCE):
             answers = await asyncio.gather(*(one.join(room) for room in rooms))

@@ -293,6 +293,7 @@ async def test_a_connection_that_is_lost_is_a_failure(serve: Serve) -> None:
     assert (seen["lost"], seen["open"], seen["holding"]["drift"]) == ({"kicked": 1}, {"tcp": 4}, 0)
 
 
+@pytest.mark.slow
 async def test_a_count_that_is_not_the_loads_own_is_a_drift(serve: Serve) -> None:
     house = await serve()
     loading = await begin(*against(house, "--connections", "5", "--duration", "0.2"))
