@@ -141,8 +141,8 @@ def measure(sessions: int, rounds: int) -> Iterable[Costs]:
     for model in ENFORCED:
         for shadows in (0, len(MODELS) - 1):
             turns = [timed(model, shadows, sessions) for _ in range(rounds)]
-            yield Costs(model, shadows, *(min(turn) for turn in zip(*turns, strict=True)),
-                        allocated(model, shadows, 15 * sessions))  # fmt: skip
+            hello, join, leave, end = (min(turn) for turn in zip(*turns, strict=True))
+            yield Costs(model, shadows, hello, join, leave, end, allocated(model, shadows, 15 * sessions))
 
 
 def main() -> int:
