@@ -159,8 +159,10 @@ class Ledger:
         """
         held = session.seats[self.index]
         if held:
-            self.release(session, _without(held, seats), cause, now)
-            seats = _without(seats, held)
+            given_back = _without(held, seats)
+            self.release(session, given_back, cause, now)
+            kept = len(held) - len(given_back)
+            seats = _without(seats, held) if kept < len(seats) else ()
         overfull: str | None = None
         for name, key in seats:
             pool = self.pools[name]
