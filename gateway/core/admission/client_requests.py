@@ -72,18 +72,22 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
 
 def _pass_on(state: State, old: Session, session: Session, attempt: Attempt, now: Instant) -> None:
     """Let a session take over what an older one of its device holds."""
-    for ledger, required in zip(state.ledgers, required_seats(state, session), strict=True):
+    held, required = old.seats, required_seats(state, session)
+    refused = against(state, attempt)
+    for ledger, before, after in zip(state.ledgers, held, required, strict=True):
         if ledger is not state.primary:
-            refusal = ledger.refusal(attempt) or ledger.first_full_pool(session, required, old)
+            refusal = refused.get(ledger) or (ledger.first_full_pool(session, after, old) if after != before else None)
             if refusal is not None:
                 ledger.record_denial(refusal, session, now)
-        ledger.transfer(old, session, required, "replaced", now)
+        if before or after:
+            ledger.transfer(old, session, after, "replaced", now)
+    old.seats, session.seats = state.no_seats, required
 
 
 def _unwanted(state: State, session: Session, token: str | None, now: Instant) -> Refusal | None:
     """Return what speaks against a new session before any license is asked; note by what it is proven."""
     account, directory = session.account, state.directory
-    ban = directory.banned(session, session.peer_address, now.wall)
+    ban = directory.banned(session, session.peer_address, now.wall) if directory.bans else None
     if ban is not None:
         return _banned(ban, now)
     if account is None or session.home:

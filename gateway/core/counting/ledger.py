@@ -118,17 +118,11 @@ class Ledger:
         held = session.seats[self.index]
         if not seats or seats == held or not self._limited:
             return None
-        pools = self.pools
-        if len(seats) == 1 and leaving is None:  # nearly always
-            name, key = seats[0]
+        pools, added = self.pools, _without(seats, held)
+        if len(added) == 1 and leaving is None:  # nearly always
+            name, key = added[0]
             return None if key in pools[name].claims else pools[name].refusal()
-        new, had = [], _searchable(held)
-        for seat in seats:
-            name, key = seat
-            if seat not in had and key not in pools[name].claims:
-                new.append(name)
-        if len(new) == 1 and leaving is None:  # nearly always
-            return pools[new[0]].refusal()
+        new = [name for name, key in added if key not in pools[name].claims]
         for name in self._limited if new else ():
             pool, count = pools[name], new.count(name)
             freed = self._freed(name, leaving, seats) if leaving is not None else 0
@@ -152,17 +146,21 @@ class Ledger:
 
     def set_seats(self, session: Session, seats: tuple[Seat, ...], cause: str, now: Instant) -> str | None:
         """Let `session` hold exactly `seats`, what it gives back is released for `cause`; whoever calls it notes that
-        in `Session.seats`.
-
-        Returns the first pool, in the model's order, that holds more than it may grant by a key that came to it; None
-        where there is none.
+        in `Session.seats`. Returns what `claim` does.
         """
         held = session.seats[self.index]
-        if held:
-            given_back = _without(held, seats)
-            self.release(session, given_back, cause, now)
-            kept = len(held) - len(given_back)
-            seats = _without(seats, held) if kept < len(seats) else ()
+        if not held:
+            return self.claim(session, seats, now)
+        given_back = _without(held, seats)
+        self.release(session, given_back, cause, now)
+        kept = len(held) - len(given_back)
+        return self.claim(session, _without(seats, held), now) if kept < len(seats) else None
+
+    def claim(self, session: Session, seats: Iterable[Seat], now: Instant) -> str | None:
+        """Claim seats that `session` does not hold; whoever calls it notes that it holds them.
+
+        Returns the first pool that holds more than it may grant by a key that came to it; None where there is none.
+        """
         overfull: str | None = None
         for name, key in seats:
             pool = self.pools[name]
@@ -184,18 +182,17 @@ class Ledger:
                 pool.remove(key, session, cause, now.mono)
 
     def transfer(self, old: Session, new: Session, seats: tuple[Seat, ...], cause: str, now: Instant) -> None:
-        """Let `new` take over from `old`: what both hold passes on without a gap, nothing is held by both at once."""
-        shared = tuple(seat for seat in old.seats[self.index] if seat in seats)
+        """Let `new`, which is to hold `seats`, take over from `old`, which is over: what both hold passes on without a
+        gap, the rest is released for `cause`. Whoever calls it notes that in `Session.seats`.
+        """
+        held = old.seats[self.index]
+        shared = [seat for seat in seats if seat in held]
         for name, key in shared:
-            pool = self.pools[name]
-            pool.add(key, new, now.mono)
-            pool.remove(key, old, cause, now.mono)
-        old.hold(self.index, tuple(seat for seat in old.seats[self.index] if seat not in seats))
-        new.hold(self.index, shared)
-        self.set_seats(old, (), cause, now)
-        old.hold(self.index, ())
-        self.set_seats(new, seats, cause, now)
-        new.hold(self.index, seats)
+            self.pools[name].pass_on(key, old, new, now.mono)
+        if len(shared) < len(held):
+            self.release(old, [seat for seat in held if seat not in shared], cause, now)
+        if len(shared) < len(seats):
+            self.claim(new, [seat for seat in seats if seat not in shared], now)
 
     def end_lingering(self, now: Instant) -> None:
         """Release the seats that were kept after an abrupt loss, where nobody came back in time."""
@@ -224,7 +221,7 @@ class Ledger:
         pool = self.pools[name]
         lease = pool.leases.get(key)
         if lease is not None and pool.claims.has_only(key, session):
-            pool.claims.add(key, lease)
+            pool.claims[key] = lease
         lingers = pool.terms.linger and cause in ABRUPT
         if lingers:
             before = pool.lingering.pop(key, None)
@@ -254,6 +251,8 @@ class Ledger:
 
 def _without(seats: tuple[Seat, ...], others: tuple[Seat, ...]) -> tuple[Seat, ...]:
     """Return the seats that are not among others; nearly always either begin with the other."""
+    if not seats or not others:
+        return seats
     common = min(len(seats), len(others))
     if seats[:common] == others[:common]:
         return seats[common:]

@@ -18,9 +18,9 @@ FEW = 4
 class Multimap(dict[K, V | None]):
     """Keys and the things that have them, by identity or equality of the thing, in order of arrival.
 
-    To ask whether somebody has a key, and for the number of keys, is to ask a dictionary. A key that nobody has may be
-    set, and one that one thing has may be deleted, as in one; whatever else changes goes through `add` and `discard`. A
-    key with many things has None in the dictionary.
+    To ask whether somebody has a key, and for the number of keys, is to ask a dictionary. A key that nobody or only one
+    thing has may be set and deleted as in one; whatever else changes goes through `add` and `discard`. A key with many
+    things has None in the dictionary.
     """
 
     __slots__ = ("_many",)

@@ -273,6 +273,18 @@ class Pool:
             self.denial_tracker.record_grant(claim, key, now)
         return fresh
 
+    def pass_on(self, key: Key, old: Claim, new: Claim, now: float) -> None:
+        """Let `new` hold `key` in place of `old`, without a gap."""
+        if now != self.accounted_until:
+            self.advance(now)
+        if self.claims.has_only(key, old):
+            self.claims[key] = new
+        else:
+            self.claims.add(key, new)
+            self.claims.discard(key, old)
+        if self.denial_tracker.open_episodes:
+            self.denial_tracker.record_grant(new, key, now)
+
     def remove(self, key: Key, claim: Claim, cause: str, now: float) -> None:
         """Let `claim` hold `key` no longer; the key is released for `cause` if nobody else holds it."""
         claims, span = self.claims, now - self.accounted_until
