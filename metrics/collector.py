@@ -87,6 +87,7 @@ class View(NamedTuple):
 
     snapshot: Snapshot
     listeners: Sequence[ListenerView]
+    connections_limit: int
     store: StoreView
     registration: RegistrationView
     lag: Histogram
@@ -167,6 +168,12 @@ def _listeners(view: View) -> Iterator[Metric]:
             for listener in listeners
             for state, value in (("pending", listener.pending), ("open", listener.open))
         },
+    )
+    yield _gauge(
+        "connections_limit",
+        "Connections of clients and agents that there may be at once.",
+        (),
+        {(): view.connections_limit},
     )
     yield _counter(
         "connections_accepted",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,8 +20,8 @@ class ReadyFile:
     """The ready file at `path`.
 
     A regular file is replaced, so that it is never seen half-written; if `path` is a link, it is the one that the link
-    leads to. A pipe, a device or a file that is open already (/dev/stdout, /dev/fd/3) is written to, a line each time.
-    Everything raises `OSError`.
+    leads to. A pipe, a device or a file that is open already (/dev/stdout, /dev/fd/3) is written to, a line each time,
+    and never waited for. Everything raises `OSError`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,23 +39,27 @@ class ReadyFile:
         self._written = True
 
     def update(self, ports: Mapping[str, int | None]) -> None:
-        """Say which ports there are now, if any were told before; a pipe that nobody reads any more is left alone."""
+        """Say which ports there are now, if any were told before; a pipe that nobody reads, or reads any more, is left
+        alone.
+        """
         if not self._written:
             return
         try:
             self._write(ports)
         except OSError as fault:
-            if fault.errno not in {errno.ENXIO, errno.EPIPE}:
+            if fault.errno not in {errno.ENXIO, errno.EPIPE, errno.EAGAIN}:
                 raise
 
     def _write(self, ports: Mapping[str, int | None]) -> None:
         line = json.dumps(ports).encode() + b"\n"
         number = self._number()
         if number is not None:
+            _check_room(number)
             os.write(number, line)  # opened a second time, it would be written from its start
             return
         try:
             with written_whole(self.path) as file:
+                _check_room(file.fileno())
                 file.write(line)
         except OSError as fault:
             raise OSError(fault.errno, fault.strerror, str(self.path)) from fault
@@ -68,3 +73,14 @@ class ReadyFile:
                 return int(name)
             link = os.path.join(folder, os.readlink(link))
         return None
+
+
+def _check_room(number: int) -> None:
+    """Look whether an open file takes a line without waiting for its reader, who may never come.
+
+    Its flags are left as they are: others may have it open too. Raises `BlockingIOError`.
+    """
+    poll = select.poll()
+    poll.register(number, select.POLLOUT)
+    if not poll.poll(0):
+        raise BlockingIOError(errno.EAGAIN, "nobody reads from this pipe, and it is full")

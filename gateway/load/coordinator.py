@@ -80,6 +80,21 @@ async def read_gauges(gateway: Operator) -> Gauges:
     return gauges
 
 
+async def read_room(gateway: Operator) -> tuple[int, int]:
+    """Return how many more connections the gateway would take now, and how many it takes at all.
+
+    Raises `OperatorError`.
+    """
+    limit, taken = sys.maxsize, 0
+    for family in text_string_to_metric_families(await gateway.text("/metrics")):
+        for sample in family.samples:
+            if sample.name == "tallygate_connections_limit":
+                limit = int(sample.value)
+            elif sample.name == "tallygate_connections":
+                taken += int(sample.value)
+    return limit - taken, limit
+
+
 class Coordinator:
     """The workers of one load. `run` once."""
 
@@ -97,13 +112,16 @@ class Coordinator:
         """Ramp up, hold for `duration` seconds, compare, say `bye`, compare again.
 
         `stop` ends the first two early. `show` is told the phase and the sum of all tallies as reports come.
-        Raises `OperatorError`, or `LoadError` when a worker died.
+        Raises `OperatorError`, or `LoadError` when the gateway has too few connections left or a worker died.
         """
         outcome = LoadResult()
         loop = asyncio.get_running_loop()
         began = loop.time()
         if self._gateway is not None:
             self._before = await read_gauges(self._gateway)
+            wanted, (room, limit) = sum(plan.connections for plan in self._plans), await read_room(self._gateway)
+            if wanted > room:
+                raise LoadError(f"{wanted} connections are wanted, and the gateway has room for {room} of its {limit}")
         listeners: list[asyncio.Task[None]] = []
         try:
             for number, plan in enumerate(self._plans):
@@ -154,14 +172,16 @@ class Coordinator:
 
     async def _listen(self, number: int, worker: Process) -> None:
         """Keep the last report of a worker."""
-        async for line in cast(asyncio.StreamReader, worker.stdout):
-            report = json.loads(line)
-            self._reports[number] = Tally.load(report["tally"])
-            self._phases[number] = report["phase"]
-            self._reported.set()
-        if self._phases.get(number) != "done":
-            self._phases[number] = "died"
-            self._reported.set()
+        try:
+            async for line in cast(asyncio.StreamReader, worker.stdout):
+                report = json.loads(line)
+                self._reports[number] = Tally.load(report["tally"])
+                self._phases[number] = report["phase"]
+                self._reported.set()
+        finally:
+            if self._phases.get(number) != "done":
+                self._phases[number] = "died"
+                self._reported.set()
 
     async def _next_report(self, stop: asyncio.Event | None = None, seconds: float | None = None) -> None:
         """Wait for any report, for `stop`, or for some seconds."""

@@ -343,7 +343,11 @@ async def _main() -> None:
     worker = LoadWorker(Plan.load(await commands.readline()))
     reporting = asyncio.create_task(_report(worker))
     ramping = asyncio.create_task(worker.ramp())
-    await commands.readline()
+    stopped = asyncio.create_task(commands.readline())
+    done, _ = await asyncio.wait({reporting, ramping, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()  # a fault ends this process, and so the load: whoever leads it waits for its reports
+    await stopped
     worker.halt()
     await ramping
     await worker.farewell()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -13,10 +15,10 @@ from typing import Any
 import pytest
 
 from gateway.cli import load
-from gateway.load.coordinator import Comparison, LoadError, LoadResult
+from gateway.load.coordinator import Comparison, Coordinator, LoadError, LoadResult
 from gateway.load.tally import Tally
 from gateway.load.worker import Plan
-from tests.cli.program import begin, end, run, said
+from tests.cli.program import PATIENCE, begin, end, run, said
 from tests.conftest import House, Serve, until
 
 FILES = 20_000
@@ -335,6 +337,25 @@ async def test_where_nobody_listens_every_connection_is_an_error(serve: Serve) -
     code, seen = await loaded(house, "--tcp-port", "1", "--connections", "3", "--duration", "0.1")
     assert code == 1
     assert seen["errors"] == {"Connection refused": 3}
+
+
+async def test_more_connections_than_the_gateway_takes_are_refused_before_one_is_made(serve: Serve) -> None:
+    house = await serve(listen__max_connections=10)
+    await house.welcomed()
+    ended = await run(*against(house, "--connections", "10", "--duration", "0.1"))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "tallygate load: 10 connections are wanted, and the gateway has room for 9 of its 10\n"
+    assert house.runtime.tcp.accepted == 1
+    code, seen = await loaded(house, "--connections", "1", "--duration", "0.1")
+    assert (code, seen["open"]) == (0, {"tcp": 1})
+
+
+async def test_a_process_whose_ramp_fails_ends_the_load() -> None:
+    (plan,) = planned("--connections", "1")
+    wrong = dataclasses.replace(plan, ports={})
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(LoadError, match="a process of the load died"):
+            await Coordinator([wrong], None).run(3600, asyncio.Event(), lambda *_: None)
 
 
 def children(pid: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -122,6 +123,36 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
     ready.update(NONE)  # nobody reads it any more
     assert pipe.is_fifo()
     assert os.listdir(tmp_path) == ["ready"]
+
+
+def fill(pipe: int) -> None:
+    """Write into a pipe until it takes no more."""
+    os.set_blocking(pipe, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(pipe, bytes(4096))
+    os.set_blocking(pipe, True)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_pipe_that_is_full_is_not_waited_for(opened: bool, tmp_path: Path) -> None:
+    pipe = tmp_path / "ready"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY)
+    try:
+        fill(writer)
+        ready = ReadyFile(Path(f"/dev/fd/{writer}") if opened else pipe)
+        with pytest.raises(BlockingIOError, match="nobody reads from this pipe, and it is full"):
+            ready.write(PORTS)
+        os.read(reader, 1 << 20)
+        ready.write(PORTS)
+        fill(writer)
+        ready.update(NONE)
+        assert json.loads(os.read(reader, 1 << 20).split(b"\n")[0]) == PORTS
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def test_a_file_that_is_open_already_is_written_to(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ METRICS: dict[str, tuple[str, set[str]]] = {
     "devices_connected": ("gauge", set()),
     "conferences": ("gauge", {"state"}),
     "conference_members": ("gauge", {"state"}),
+    "connections_limit": ("gauge", set()),
     "connections_accepted_total": ("counter", {"transport"}),
     "connections_rejected_total": ("counter", {"transport", "reason"}),
     "connections_closed_total": ("counter", {"transport", "cause"}),

@@ -17,8 +17,8 @@ import math
 import socket
 from typing import Any, cast
 
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from config.settings import ListenSettings
 from gateway.edge.server.listening_sockets import listening_sockets, plain_address
@@ -183,8 +183,17 @@ class HttpConnection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what could not even be read, or not be answered, as JSON; the connection is closed after it."""
         super().handle_error(request, status, exc, message)
-        code, detail = ("malformed", "this is no HTTP/1.1 request") if status == 400 else ("internal", "see the log")
-        answer = web.json_response({"error": code, "detail": detail}, status=status)
+        headers = None
+        if isinstance(exc, ContentEncodingError) and "install" in exc.message:  # there is no decoder
+            status, headers = 415, {hdrs.ACCEPT_ENCODING: "gzip, deflate"}  # RFC 9110, 15.5.16
+            code, detail = "unsupported_encoding", "the body is encoded in a way that is not understood here"
+        elif isinstance(exc, ContentEncodingError):
+            code, detail = "malformed", "the body is not what its headers say"
+        elif status == 400:
+            code, detail = "malformed", "this is no HTTP/1.1 request"
+        else:
+            code, detail = "internal", "see the log"
+        answer = web.json_response({"error": code, "detail": detail}, status=status, headers=headers)
         answer.force_close()
         return answer
 

@@ -64,6 +64,7 @@ def _view(runtime: Runtime, version: str) -> View:
             )
             for listener in runtime.client_listeners
         ],
+        connections_limit=runtime.budget.max_connections,
         store=StoreView(store.commits, store.pending, store.errors),
         registration=_registration(runtime),
         lag=runtime.ticker.lag,

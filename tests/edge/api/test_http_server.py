@@ -45,8 +45,8 @@ async def answered(house: House, data: bytes) -> bytes:
         (b'GET /page/app.js HTTP/1.1\r\nIf-None-Match: ""W/,\xff\r\n' + LOCAL, 200),
         (PUT + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", 400),
         (PUT + b"Content-Encoding: deflate\r\nContent-Length: 4\r\n\r\nabcd", 400),
-        (PUT + b"Content-Encoding: br\r\nContent-Length: 4\r\n\r\nabcd", 400),
-        (PUT + b"Content-Encoding: zstd\r\nContent-Length: 4\r\n\r\nabcd", 400),
+        (PUT + b"Content-Encoding: br\r\nContent-Length: 4\r\n\r\nabcd", 415),
+        (PUT + b"Content-Encoding: zstd\r\nContent-Length: 4\r\n\r\nabcd", 415),
         (PUT + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
@@ -90,6 +90,21 @@ async def test_who_breaks_off_is_no_news(data: bytes, serve: Serve, caplog: pyte
         client.reset()
         await until(lambda: len(server.connections) == 0)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("encoding", [b"br", b"zstd"])
+async def test_a_body_in_another_encoding_is_told_which_there_are(encoding: bytes, serve: Serve) -> None:
+    house = await serve()
+    answer = await answered(house, PUT + b"Content-Encoding: " + encoding + b"\r\nContent-Length: 4\r\n\r\nabcd")
+    assert answer.split(b" ", 2)[1] == b"415"
+    assert b"\r\nAccept-Encoding: gzip, deflate\r\n" in answer
+    assert b'{"error": "unsupported_encoding", ' in answer
+
+
+async def test_a_body_that_does_not_fit_its_encoding_is_told_to(serve: Serve) -> None:
+    house = await serve()
+    answer = await answered(house, PUT + b"Content-Encoding: deflate\r\nContent-Length: 4\r\n\r\nabcd")
+    assert b'{"error": "malformed", "detail": "the body is not what its headers say"}' in answer
 
 
 async def test_a_body_may_be_compressed(serve: Serve) -> None:
