@@ -1,7 +1,7 @@
 """`tallygate check`: says whether a configuration is good, and what a gateway started with it would do here.
 
-A configuration that is at fault, or names an address this machine cannot listen on, is an error. A port in use is only
-reported: the gateway whose file is being checked may be the one that holds it.
+A configuration that is at fault, or names an address this machine cannot listen on or a certificate that is over, is an
+error. A port in use is only reported: the gateway whose file is being checked may be the one that holds it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import os
 import resource
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from config.rules import ConfigFault, too_few_files, warnings
 from config.settings import Settings
 from config.values import quote
 from gateway.cli.options import config_options, refuse_store, settings_from
+from gateway.core.certificates import ends_of
+from gateway.core.formats import utc
 from gateway.edge.files import written_whole
 from gateway.edge.server.listening_sockets import listening_sockets
 from gateway.edge.storage.store_lock import MEMORY
@@ -33,6 +36,8 @@ examples:
   tallygate check --write-defaults gateway.toml       a file to start from; replaces one of that name
 """
 
+RENEWAL = 30 * 86400.0
+"""Seconds before the end of a certificate from which on it is time for another: authorities give some for 90 days."""
 STDOUT = "-"
 """Stands for standard output where a file is named."""
 
@@ -77,8 +82,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     reports: list[str] = []
     faults: list[ConfigFault] = []
-    for listener in _doors(settings):
-        found = _probe(listener)
+    for found in (*map(_probe, _doors(settings)), *_certificates(settings, time.time())):
         if isinstance(found, ConfigFault):
             faults.append(found)
         else:
@@ -150,6 +154,30 @@ def _open_key(path: str) -> Iterator[ConfigFault]:
     """The warning about a key that other users of this machine can read."""
     if path and Path(path).stat().st_mode & 0o077:
         yield ConfigFault("registration.key_file", f"other users can read {quote(path)}: chmod 600 it")
+
+
+def _certificates(settings: Settings, now: float) -> Iterator[str | ConfigFault]:
+    """Until when the certificates are good, seen at `now` (seconds UTC); a fault of those that are over.
+
+    A chain ends with the first certificate of it, authorities with the last one.
+    """
+    for key, path, one in (
+        ("listen.tls_certificate", settings.listen.tls_certificate, min),
+        ("registration.tls_ca", settings.registration.tls_ca, max),
+    ):
+        try:
+            ends = ends_of(Path(path).read_text(errors="replace")) if path else []
+        except ValueError as fault:
+            yield ConfigFault(key, f"{quote(path)}: {fault}")
+            continue
+        if ends:  # there is another way to write one, which ssl reads too
+            end = one(ends)
+            if end <= now:
+                yield ConfigFault(key, f"{quote(path)} ended at {utc(end)}")
+            elif end - now < RENEWAL:
+                yield f"warning: {key}: {quote(path)} ends in {(end - now) / 86400:.0f} days, at {utc(end)}"
+            else:
+                yield f"{key}: good until {utc(end)}"
 
 
 def _limit(files: int) -> str:

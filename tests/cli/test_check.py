@@ -6,11 +6,14 @@ import argparse
 import os
 import resource
 import socket
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from config.keys import KEYS, document
+from config.values import quote
 from gateway.cli import check
 from gateway.cli.main import main
 from tests.edge.storage.test_store_lock import held_elsewhere
@@ -72,6 +75,56 @@ def test_the_file_limit_bounds_the_connections(
     assert run(*ANY_PORTS, "--set", "listen.max_connections=30000") == 0
     lines = capsys.readouterr().out.splitlines()
     assert "listen.max_connections 30000 does not fit: 64 files are kept for other uses" in lines
+
+
+CERTIFICATE = Path(__file__).parents[1] / "config" / "tls" / "certificate.pem"
+END = datetime(2126, 10, 28, 19, 2, 52, tzinfo=UTC).timestamp()
+OF_CLIENTS = f"--set=listen.tls_certificate={CERTIFICATE}", f"--set=listen.tls_key={CERTIFICATE.with_name('key.pem')}"
+OF_THE_REGISTRAR = (
+    *("--set=registration.role=agent", "--set=registration.server=registrar.example:4310"),
+    *("--set=registration.serial=S-1", "--set=registration.tls=true", f"--set=registration.tls_ca={CERTIFICATE}"),
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "key"), [(OF_CLIENTS, "listen.tls_certificate"), (OF_THE_REGISTRAR, "registration.tls_ca")]
+)
+def test_the_end_of_a_certificate_is_told_warned_of_and_then_a_fault(
+    words: tuple[str, ...],
+    key: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("00" * 32)
+    secret.chmod(0o600)
+    if key.startswith("registration"):
+        words = (*words, f"--set=registration.key_file={secret}")
+    told = "2126-10-28T19:02:52Z"
+    for left, line in (
+        (30 * 86400, f"{key}: good until {told}"),
+        (30 * 86400 - 1, f"warning: {key}: {quote(str(CERTIFICATE))} ends in 30 days, at {told}"),
+        (2 * 86400, f"warning: {key}: {quote(str(CERTIFICATE))} ends in 2 days, at {told}"),
+    ):
+        monkeypatch.setattr(time, "time", lambda left=left: END - left)
+        assert run(*ANY_PORTS, *words) == 0
+        assert [each for each in capsys.readouterr().out.splitlines() if told in each] == [line]
+    monkeypatch.setattr(time, "time", lambda: END)
+    assert run(*ANY_PORTS, *words) == 1
+    assert capsys.readouterr().err == f"{key}: {quote(str(CERTIFICATE))} ended at {told}\n"
+
+
+def test_a_certificate_that_is_none_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key, authority = tmp_path / "key", tmp_path / "ca.pem"
+    key.write_text("00" * 32)
+    authority.write_text("-----BEGIN CERTIFICATE-----MIIB-----END CERTIFICATE-----")
+    words = (*OF_THE_REGISTRAR[:-1], f"--set=registration.tls_ca={authority}", f"--set=registration.key_file={key}")
+    assert run(*ANY_PORTS, *words) == 1
+    said = capsys.readouterr().err
+    assert said == f"registration.tls_ca: {quote(str(authority))}: a certificate does not say when it ends\n"
+    authority.write_text(CERTIFICATE.read_text().replace(" CERTIFICATE", " TRUSTED CERTIFICATE"))
+    assert run(*ANY_PORTS, *words) == 0
 
 
 def test_without_a_file_limit_there_is_none_to_say(

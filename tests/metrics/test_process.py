@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metrics.process import ProcessCollector
+from metrics.process import ProcessCollector, open_files
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,15 @@ def test_time_is_that_of_the_program_and_of_the_kernel_for_it() -> None:
     shown = {sample.name: sample.value for family in ProcessCollector().collect() for sample in family.samples}
     used = os.times()
     assert shown["process_cpu_seconds_total"] == pytest.approx(used.user + used.system, abs=0.1)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_open_files_are_those_of_the_process(told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not told:  # by kernels before Linux 6.2
+        monkeypatch.setattr(os, "stat", lambda _: os.stat_result([0] * 10))
+    elif not os.stat("/proc/self/fd").st_size:
+        pytest.skip("this kernel does not tell it")
+    before = open_files()
+    with Path(os.devnull).open():
+        assert open_files() == before + 1 == len(os.listdir("/proc/self/fd")) - 1
+    assert open_files() == before
