@@ -13,6 +13,7 @@ is not lost to a reset by data still under way.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Hashable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -28,6 +29,8 @@ from metrics.histogram import Histogram
 
 DURATIONS = (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600)
 """Buckets of connection durations, in seconds."""
+
+log = logging.getLogger("tallygate.connection")
 
 C = TypeVar("C", bound="BaseConnection")
 C_contra = TypeVar("C_contra", bound="BaseConnection", contravariant=True)
@@ -144,6 +147,7 @@ class BaseConnection(asyncio.Protocol):
         shared.accepted += 1
         shared.connections.add(self)
         shared.wheel.put(self, self.last_heard_tick + limits.silence[SessionState.PENDING])
+        log.info("%s: %s connected", shared.transport, self.address)
 
     def pause_writing(self) -> None:
         """More waits for the peer than the outbound limit: it does not read, and is cut off."""
@@ -168,7 +172,9 @@ class BaseConnection(asyncio.Protocol):
         shared.wheel.drop(self)
         shared.connections.remove(self)
         shared.closed[cause] = shared.closed.get(cause, 0) + 1
-        shared.durations.observe((shared.wheel.tick - self.accepted) * TICK)
+        seconds = (shared.wheel.tick - self.accepted) * TICK
+        shared.durations.observe(seconds)
+        log.info("%s: %s closed after %g s: %s", shared.transport, self.address, seconds, cause)
 
     # -- messages --------------------------------------------------------------------------------------------------
 

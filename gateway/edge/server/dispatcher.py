@@ -8,6 +8,7 @@ others. Nothing is awaited on the way: what must wait for the disk is left to `p
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,8 @@ from gateway.edge.server.sequencer import Sequencer
 from gateway.edge.server.sign_in import SignIn
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.edge.storage.persistence import Persistence
+
+log = logging.getLogger("tallygate.dispatcher")
 
 
 class Dispatcher:
@@ -189,6 +192,11 @@ class Dispatcher:
         """Send the answer to who asked, and the notices to the others."""
         answer = decision.answer
         if asker is not None and answer is not None and asker.cause is None:
+            if decision.refused is not None:
+                refused = " of ".join(filter(None, (decision.refused.reason, decision.refused.pool)))
+                log.info(
+                    "%s: %s was refused %s: %s", asker.shared.transport, asker.address, answer.get("request"), refused
+                )
             if id is not None:
                 answer = {"type": answer["type"], "id": id, **answer}
             if decision.refused is not None and asker.state is SessionState.PENDING:

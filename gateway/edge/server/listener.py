@@ -176,7 +176,7 @@ class Listener(Generic[C]):
             if room <= 0 or tokens < 1 or selective:
                 refused = self._refused(room, tokens, None if proxied else address)
                 if refused is not None:
-                    self._turn_away(sock, refused)
+                    self._turn_away(sock, address, refused)
                     continue
             room -= 1
             tokens -= 1
@@ -235,9 +235,10 @@ class Listener(Generic[C]):
         since, self._filled = self._filled, now
         return min(self._tokens + (now - since) * rate, float(rate))
 
-    def _turn_away(self, sock: socket.socket, reason: str) -> None:
+    def _turn_away(self, sock: socket.socket, address: str, reason: str) -> None:
         """Say why, as far as it can be said without waiting, and hang up."""
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
+        log.info("%s: %s was not let in: %s", self.transport, address, reason)
         with sock:
             try:
                 if self.tls is None:
@@ -264,14 +265,14 @@ class Listener(Generic[C]):
                     address = await _proxied_address(sock) or address
                 reason = self._crowded(address)
                 if reason is not None:
-                    self._turn_away(sock, reason)
+                    self._turn_away(sock, address, reason)
                     return
                 table.arrive(sock, address)
             await loop.connect_accepted_socket(
                 make, sock, ssl=self.tls, ssl_handshake_timeout=deadline if self.tls is not None else None
             )
         except (OSError, TimeoutError, proxy_protocol.NotProxied) as fault:
-            log.info("%s listener: %s did not get in: %s", self.transport, address, fault or "timeout")
+            log.info("%s: %s was not let in: %s", self.transport, address, fault or "timeout")
             self.rejected["handshake"] = self.rejected.get("handshake", 0) + 1
             sock.close()
         except asyncio.CancelledError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -528,3 +529,30 @@ async def test_answers_keep_the_order_of_requests(serve: Serve, greet: Connect) 
     for number, word in enumerate(words):
         await client.say(json.dumps({"type": word, "conference": "c", "id": number}).encode())
     assert [(await client.hear())["id"] for _ in words] == list(range(len(words)))
+
+
+# -- what is logged ----------------------------------------------------------------------------------------------------
+
+
+async def test_of_each_connection_it_is_logged_when_it_comes_when_it_goes_and_what_it_was_refused(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    house = await serve(license__epop__users=1, listen__max_connections=2)
+    first, second = await house.welcomed(address="127.0.0.2"), await house.welcomed("websocket", "127.0.0.3")
+    await first.ask("join", conference="c")
+    assert (await second.ask("join", conference="c"))["reason"] == "pool_full"
+    assert [each["reason"] for each in await (await house.connect(address="127.0.0.4")).gone()] == [
+        "too_many_connections"
+    ]
+    await second.say("bye")
+    await second.gone()
+    await second.close()
+    await until(lambda: len(house.runtime.websocket.connections) == 0)
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.INFO] == [
+        "tcp: 127.0.0.2 connected",
+        "websocket: 127.0.0.3 connected",
+        "websocket: 127.0.0.3 was refused join: pool_full of concurrent",
+        "tcp: 127.0.0.4 was not let in: too_many_connections",
+        "websocket: 127.0.0.3 closed after 0 s: bye",
+    ]
