@@ -68,6 +68,10 @@ def withdraw(state: State, command: Withdraw, now: Instant) -> Decision:
     """Put back memberships, presence and leases; the answer denies the request that was granted."""
     sessions = state.sessions.by_number
     asker = sessions.get(command.session)
+    for ledger in state.ledgers:
+        ledger.leases.undone = frozenset(
+            (each.pool, each.key) for each in command.leases if each.model == ledger.model.name and not each.existed
+        )
     touched = _put_back(state, command, now)
     if asker is not None:
         touched[asker] = None
@@ -75,6 +79,8 @@ def withdraw(state: State, command: Withdraw, now: Instant) -> Decision:
         if session.number in command.asleep and not session.conferences:
             state.sessions.set_awake(session, awake=False)
         set_seats(state, session, "left", now)
+    for ledger in state.ledgers:
+        ledger.leases.undone = frozenset()
     for before in command.leases:
         ledger = state.ledger_of(before.model)
         if before.key not in ledger.pools[before.pool].leases:

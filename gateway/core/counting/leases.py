@@ -55,7 +55,8 @@ class Leases:
 
     `numbers` numbers the leases. `on_status_change` is told the (pool, key) of each key that came or went or became
     permanent. `overdraft` is how many keys a pool may hold beyond its limit, `kept` how many seats it may keep
-    that no session holds; None where the limit of the pool is the only bound.
+    that no session holds; None where the limit of the pool is the only bound. `undone` are the (pool, key) of leases
+    whose beginning is being undone: they end with their last session, and no other is forgotten for them.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Leases:
     ) -> None:
         self.overdraft = 0
         self.kept: int | None = None
+        self.undone: frozenset[tuple[str, Key]] = frozenset()
         self._model = model
         self._pools = pools
         self._changes = changes
@@ -112,14 +114,14 @@ class Leases:
     def released(self, name: str, key: Key, cause: str, now: Instant) -> None:
         """A session holds `key` no longer: if no other session does, its lease runs out from now on. Where as many are
         kept already, the one that has been idle longest is forgotten for it (COUNTING.md, Shadow models). One that is
-        revoked ends at once.
+        revoked or undone ends at once.
         """
         pool = self._pools[name]
         lease = pool.leases.get(key)
         if lease is None or lease.deleted or pool.in_use(key):
             return
-        if cause == REVOKED:
-            self.end(name, key, cause, now)
+        if cause == REVOKED or (name, key) in self.undone:
+            self.end(name, key, REVOKED, now)
             return
         self._forget_idle(name, now, room=1)
         pool.unused_leases[key] = None

@@ -429,6 +429,24 @@ def test_withdrawing_a_join_of_a_dead_conference_leaves_a_living_one_of_its_name
     living(house, bob, ann)
 
 
+def test_withdrawing_a_join_forgets_no_idle_lease_of_a_shadow_that_keeps_as_many_as_it_may() -> None:
+    house = CoreHarness(trueconf(TrueConf(pro=9)), nefsis_named(NefsisNamed(hosts=9)), shadow_leases=2)
+    for name in ("ann", "bob"):
+        host = house.hello(name)
+        house.joined(host, host=True)
+        house.leave(host)
+    cid = house.hello("cid")
+    idle = house.ledger("nefsis-named").pools["hosts"].unused_leases
+    assert list(idle) == ["ann", "bob"]
+    decision = house.decide_join(cid, host=True)
+    house.withdraw(decision)
+    assert list(idle) == ["ann", "bob"]
+    assert house.used("hosts", "nefsis-named") == 2
+    house.joined(cid, host=True)
+    house.leave(cid)
+    assert list(idle) == ["bob", "cid"]
+
+
 # -- many at once ------------------------------------------------------------------------------------------------------
 
 
