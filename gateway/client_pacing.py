@@ -24,7 +24,8 @@ SHORTEST_GAP = 0.01
 RECOVERY = 0.95
 """What is left of the gap after an answer."""
 REPEATED = 1000
-"""Repeated requests that are remembered; answers to older ones have come or will not."""
+"""Repeated requests that are remembered; answers to older ones have come or will not. No setting: no more than
+`MAX_UNDER_WAY` are repeated at once."""
 SILENCE = 2.0
 """Seconds after which a slowed request without an answer is repeated, twice as many each time: what is dropped soon
 after a `too_fast` is dropped without a word."""

@@ -15,7 +15,8 @@ import threading
 from collections.abc import Iterator
 
 WAITING_LINES = 10_000
-"""Lines that wait at most."""
+"""Lines that wait at most. No setting: they are a few megabytes, and where so many wait nobody reads at all, so that no
+other number would lose less."""
 LAST_LINES = 1.0
 """Seconds in which what waits is written at the end."""
 

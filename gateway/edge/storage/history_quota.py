@@ -15,7 +15,8 @@ from collections import Counter
 from gateway.core.counting.usage import HOUR
 
 BUCKETS = 65_536
-"""Counts of names; names that fall into the same one share its rows, so that the counts do not grow with the names."""
+"""Counts of names; names that fall into the same one share its rows, so that the counts do not grow with the names. No
+setting: half a megabyte for each table, and more names than that in an hour meet `of_pool` first."""
 
 log = logging.getLogger("tallygate.history")
 
