@@ -206,8 +206,11 @@ async def test_a_proxy_is_no_crowd_but_the_client_that_it_names_may_be_one(serve
 
 
 @BOTH
-async def test_above_the_accept_rate_clients_are_told_to_come_back_soon(transport: str, serve: Serve) -> None:
-    house = await serve(listen__accept_rate=1)
+@pytest.mark.parametrize("per_address", [0, 100])
+async def test_above_the_accept_rate_clients_are_told_to_come_back_soon(
+    per_address: int, transport: str, serve: Serve
+) -> None:
+    house = await serve(listen__accept_rate=1, listen__max_connections_per_address=per_address)
     port = house.tcp if transport == "tcp" else house.websocket
     with contextlib.ExitStack() as stack:
         for each in knocks(port, 3):
