@@ -121,9 +121,11 @@ class TypedLines:
         except EOFError:
             print()
             return None
-        except (ReadingEnded, KeyboardInterrupt):
+        except (ReadingEnded, KeyboardInterrupt, SystemError):
             print()
-            raise
+            if self._cause is None:
+                raise
+            raise self._cause from None  # `input` makes a SystemError of two signals at once
         finally:
             self._prompted = False
 

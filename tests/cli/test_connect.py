@@ -233,10 +233,13 @@ class Terminal:
 
     async def shows(self, text: str) -> None:
         """Wait until a text stands on it that was not waited for before, and forget all up to there."""
-        async with asyncio.timeout(PATIENCE):
-            while text not in self.shown:
-                self._changed.clear()
-                await self._changed.wait()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while text not in self.shown:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"{text!r} is not shown: {self.shown!r}") from None
         self.shown = self.shown.partition(text)[2]
 
     async def ends(self) -> int:
@@ -316,6 +319,7 @@ async def test_a_line_is_edited_called_back_and_completed(serve: Serve) -> None:
         await screen.shows("join weekly")
         screen.type("\x15le\tw\t\n")
         await screen.shows("left weekly")
+        await screen.shows("> ")
         screen.type("\x04")
         assert await screen.ends() == 0
 
@@ -333,6 +337,7 @@ async def test_what_comes_unasked_stands_above_what_is_being_typed(serve: Serve)
         await screen.shows("\r\x1b[K* removed weekly: conference_ended; seats: none\r\n> leave wee")
         screen.type("kly\n")
         await screen.shows("denied leave weekly: not_member")
+        await screen.shows("> ")
         screen.type("\x04")
         assert await screen.ends() == 0
 
