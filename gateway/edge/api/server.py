@@ -41,7 +41,7 @@ from gateway.edge.api.metrics import REGISTRY, registry_of
 from gateway.edge.api.responses import BODY_LIMIT, code_of, fail
 from gateway.edge.api.routes import add_routes, routes_of
 from gateway.edge.api.sizing import SIZING
-from gateway.edge.api.static_files import FILES
+from gateway.edge.api.static_files import CLIENT_FILE, FILES
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.store import StoreUnavailable
 
@@ -105,6 +105,7 @@ class OperatorPort:
         app[AUTHORIZATION] = self.authorization
         app[EVENTS] = self.events
         app[FILES] = static_files.read()
+        app[CLIENT_FILE] = static_files.read_client()
         app[REGISTRY] = self._registry
         app[SIZING] = asyncio.Lock()
         add_routes(app, self._runtime, routes_of(RESOURCES))

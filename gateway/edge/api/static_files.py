@@ -1,4 +1,4 @@
-"""The operator's page: a fixed set of files beside the code, read once.
+"""The operator's page, and the client for JavaScript: a fixed set of files beside the code, read once.
 
 What the browser may do with them is said with every one: run and show what comes from here and nothing else, speak to
 here and nowhere else, and be in nobody's frame. The files hold no secret; what they show comes through the API, which
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
-from gateway.edge.api.routes import LINK, PAGE, Route
+from gateway.edge.api.routes import LINK, OPEN, PAGE, Route
 from gateway.edge.server.runtime import Runtime
 
 FOLDER = resources.files("gateway") / "page"
@@ -25,6 +26,8 @@ KINDS = {
 }
 """What a file is, by how its name ends; others are not served."""
 FRONT = "index.html"
+CLIENT = "client.js"
+"""The client for JavaScript, which stands beside that for Python."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -38,6 +41,8 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 """Said with every file. A browser may keep it, and asks each time whether it is still the same."""
+FOR_ALL = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
+"""Said with what pages of other sites may use too."""
 
 
 class StaticFile(NamedTuple):
@@ -49,7 +54,9 @@ class StaticFile(NamedTuple):
 
 
 FILES: web.AppKey[dict[str, StaticFile]] = web.AppKey("files", dict)
-"""The files, read once."""
+"""The files of the page, read once."""
+CLIENT_FILE: web.AppKey[StaticFile] = web.AppKey("client_file", StaticFile)
+"""The client for JavaScript, read once."""
 
 
 @Route("GET", "/", scope=LINK, summary="The page.", media=(KINDS[".html"],))
@@ -74,15 +81,32 @@ async def get_file(_: Runtime, request: web.Request) -> web.Response:
     return _answer(request, found)
 
 
+@Route("GET", "/client.js", scope=OPEN, summary="The client for JavaScript.", media=(KINDS[".js"],))
+async def get_client(_: Runtime, request: web.Request) -> web.Response:
+    """Give the client to whoever writes an application."""
+    answer = _answer(request, request.app[CLIENT_FILE])
+    answer.headers.update(FOR_ALL)
+    return answer
+
+
 def read() -> dict[str, StaticFile]:
     """Every file of the page, by name."""
-    leaves = {}
-    for file in sorted(FOLDER.iterdir(), key=lambda each: each.name):
-        kind = KINDS.get(file.name[file.name.rfind(".") :])
-        if kind is not None:
-            body = file.read_bytes()
-            leaves[file.name] = StaticFile(body, kind, hashlib.sha256(body).hexdigest()[:32])
-    return leaves
+    files = sorted(FOLDER.iterdir(), key=lambda each: each.name)
+    return {file.name: _read(file) for file in files if _ending(file) in KINDS}
+
+
+def read_client() -> StaticFile:
+    """The client for JavaScript."""
+    return _read(resources.files("gateway") / CLIENT)
+
+
+def _ending(file: Traversable) -> str:
+    return file.name[file.name.rfind(".") :]
+
+
+def _read(file: Traversable) -> StaticFile:
+    body = file.read_bytes()
+    return StaticFile(body, KINDS[_ending(file)], hashlib.sha256(body).hexdigest()[:32])
 
 
 def _answer(request: web.Request, leaf: StaticFile) -> web.Response:

@@ -161,3 +161,19 @@ async def test_through_a_proxy_the_page_is_shown_and_the_api_asks_for_a_token(se
     assert (await told(house, "/page/app.js", **through))[0] == 200
     assert (await told(house, "/api/license", **through))[0] == 401
     assert (await told(house, "/api/events", **through))[0] == 401
+
+
+async def test_the_client_for_javascript_is_for_everybody(serve: Serve) -> None:
+    house = await serve()
+    foreign = {"Host": "gateway.example", "Origin": "https://app.example", "Sec-Fetch-Site": "cross-site"}
+    for given in ({}, foreign):
+        status, headers, body = await told(house, "/client.js", **given)
+        assert (status, headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
+        assert body == static_files.read_client().body
+        assert headers["Access-Control-Allow-Origin"] == "*"
+        assert headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert (await told(house, "/client.js", **{"If-None-Match": headers["ETag"]}))[0] == 304
+
+
+def test_the_client_for_javascript_needs_no_other_file() -> None:
+    assert re.findall(r"^import |import\(|require\(", static_files.read_client().body.decode(), re.M) == []
