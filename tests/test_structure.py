@@ -76,6 +76,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/edge/server",
     ),
     "gateway/edge/ready_file.py": ("gateway/edge/files.py",),
+    "gateway/edge/service_manager.py": (),
     "gateway/edge/gateway.py": (
         "config",
         "gateway/edge/files.py",
@@ -138,6 +139,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/edge/server",
         "gateway/edge/api",
         "gateway/edge/gateway.py",
+        "gateway/edge/service_manager.py",
         "gateway/client_connection.py",
         "gateway/client.py",
         "gateway/operator_client.py",

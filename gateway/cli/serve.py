@@ -24,6 +24,7 @@ from gateway.core.admission.snapshot import PoolView
 from gateway.edge.api.authorization import OperatorTokenRequired
 from gateway.edge.gateway import Gateway
 from gateway.edge.machine import KeyRefused
+from gateway.edge.service_manager import ServiceManager
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 
@@ -132,12 +133,16 @@ async def _serve(gateway: Gateway, args: argparse.Namespace, before: int, files:
     except (OSError, KeyRefused, StoreRefused, StoreUnavailable, OperatorTokenRequired) as fault:
         print(f"tallygate: cannot start: {reason(fault)}", file=sys.stderr)
         return 1
+    manager = ServiceManager.from_environment(os.environ, gateway.status)
     try:
         say(screen(gateway, before, files))
-        loop.add_signal_handler(signal.SIGHUP, _reloading(gateway, args))
+        loop.add_signal_handler(signal.SIGHUP, _reloading(gateway, args, manager))
+        manager.ready()
         await stop.wait()
     finally:
+        manager.stopping()
         await _close(gateway, at_once)
+        manager.close()
     return 0
 
 
@@ -178,8 +183,15 @@ def say(text: str, end: str = "\n") -> None:
         discard_output()
 
 
-def _reloading(gateway: Gateway, args: argparse.Namespace) -> Callable[[], None]:
+def _reloading(gateway: Gateway, args: argparse.Namespace, manager: ServiceManager) -> Callable[[], None]:
     def reload() -> None:
+        manager.reloading()
+        try:
+            read_again()
+        finally:
+            manager.ready()
+
+    def read_again() -> None:
         try:
             changed = gateway.reload(settings_from(args))
         except (ConfigError, OSError) as fault:

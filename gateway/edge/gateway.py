@@ -115,6 +115,21 @@ class Gateway:
         self._tell_ports()
         return True
 
+    def status(self) -> str:
+        """Return how it stands, as one line for people."""
+        runtime = self.runtime
+        if not runtime.clients:
+            return f"{len(runtime.registrar.registrar.licenses)} licenses sold"
+        if runtime.registration.shut:
+            return f"clients are not let in: {runtime.registration.reason()}"
+        held = sum(len(listener.connections) for listener in runtime.client_listeners)
+        pools = (
+            f"{name} {pool.used}" if pool.terms.limit is None else f"{name} {pool.used} of {pool.terms.limit}"
+            for name, pool in runtime.state.primary.pools.items()
+        )
+        what = "draining, " if runtime.draining else ""
+        return f"{what}{held} connection{'' if held == 1 else 's'}; {', '.join(pools)}"
+
     def _used(self) -> dict[str, int]:
         """Return how many seats are held now in each pool of the primary model."""
         return {name: pool.used for name, pool in self.runtime.state.primary.pools.items()}
