@@ -64,7 +64,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
     state.sessions.add(session)
     if old is not None:
         _pass_on(state, old, session, attempt, now)
-    elif state.at_sign_in:
+    elif state.acts_at_sign_in:
         admit(state, session, "closed", now, against(state, attempt), recorded=(primary,))
     decision.answer = {"type": "welcome", "session": session_id(state, session), **entitlements(state, session)}
     return finish(state, decision, session)

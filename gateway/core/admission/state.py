@@ -86,14 +86,14 @@ class State:
 
     def note_models(self) -> None:
         """Note what the models come to: which functions give seats, and which of them is that of each ledger; which
-        have something to do when a session begins (the others count members only), which have rules beside their pools,
-        which pools are leased, and whether the primary model leases any.
+        have rules beside their pools, and whether any has something to do when a session begins (the others count
+        members only); which pools are leased, and whether the primary model leases any.
         """
         self.no_seats: tuple[tuple[Seat, ...], ...] = ((),) * len(self.ledgers)
         self.seat_rules = list(dict.fromkeys(each.seat_rule for each in self.ledgers))
         self.rule_of_ledger = [self.seat_rules.index(each.seat_rule) for each in self.ledgers]
         self.with_rules = [each for each in self.ledgers if each.model.forbids or each.model.conference_rule]
-        self.at_sign_in = [each for each in self.ledgers if each.model.forbids or not each.model.members_only]
+        self.acts_at_sign_in = any(each.model.forbids or not each.model.members_only for each in self.ledgers)
         self.leases = [
             (each.model.name, name, pool.leases)
             for each in self.ledgers

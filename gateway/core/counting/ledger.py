@@ -101,9 +101,9 @@ class Ledger:
             refused = model.conference_rule(attempt, self)
         return refused
 
-    def pool_refusal(self, session: Session, leaving: Session | None = None) -> Refusal | None:
+    def pool_refusal(self, session: Session) -> Refusal | None:
         """Return the refusal of the first full pool, where the facts of `session` ask for more than it holds."""
-        return self.first_full_pool(session, self.required_seats(session), leaving)
+        return self.first_full_pool(session, self.required_seats(session))
 
     def required_seats(self, session: Session) -> tuple[Seat, ...]:
         """Return the seats that the facts of `session` give it in this model."""
@@ -256,10 +256,5 @@ def _without(seats: tuple[Seat, ...], others: tuple[Seat, ...]) -> tuple[Seat, .
     common = min(len(seats), len(others))
     if seats[:common] == others[:common]:
         return seats[common:]
-    known = _searchable(others)
+    known = others if len(others) <= LINEAR_SEARCH_LIMIT else frozenset(others)
     return tuple([seat for seat in seats if seat not in known])
-
-
-def _searchable(seats: Collection[Seat]) -> Collection[Seat]:
-    """Return seats to look others up in: a few are searched faster than they are hashed."""
-    return seats if len(seats) <= LINEAR_SEARCH_LIMIT else frozenset(seats)
