@@ -114,7 +114,10 @@ async def test_so_it_is_with_what_a_gateway_answered(words: tuple[str, ...], ser
     [
         (("token", "add", "ops", "--scope", "admin"), ("token", "list"), "make another, and revoke the lost one"),
         (("license", "add", "ACME-1"), ("license", "list"), "`license remove` it and add it again"),
-        (("license", "add", "ACME-1", "--json"), ("license", "list"), "`license remove` it and add it again"),
+        pytest.param(
+            *(("license", "add", "ACME-1", "--json"), ("license", "list"), "`license remove` it and add it again"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_secret_that_cannot_be_printed_is_not_made_or_it_is_said_what_to_do(
