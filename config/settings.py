@@ -12,7 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from config.values import Choice, Endpoint, FilePath, Fingerprint, Home, HomeOrNone, Host, Network, Origin, Path, Port
+from config.values import (
+    Choice,
+    Endpoint,
+    FilePath,
+    Fingerprint,
+    Home,
+    HomeOrNone,
+    Host,
+    NameOrNone,
+    Network,
+    Origin,
+    Path,
+    Port,
+)
 from gateway.core.setting_kinds import Count, Positive, PositiveSeconds, Range, Seconds, setting
 from gateway.licensing import MODELS
 
@@ -236,11 +249,11 @@ class RegistrationSettings:
         help='Whether this gateway registers ("agent"); what the server answers then replaces the limits in this file.',
     )
     server: Endpoint = setting("", help='The registration server, "host:4310".')
-    serial: str = setting("", help="Serial of the license, as the registration server knows it.")
+    serial: NameOrNone = setting("", help="Serial of the license, as the registration server knows it.")
     key_file: FilePath = setting(
         "", help="File with the secret key of the license, 64 hex digits, as `tallygate license add` prints it once."
     )
-    installation: str = setting(
+    installation: NameOrNone = setting(
         "", help="Identity of this installation; without one it is made once and kept in the store."
     )
     grace: Seconds = setting(

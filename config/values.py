@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-from gateway.core.formats import ID_FORM, endpoint, is_hex, is_id
+from gateway.core.formats import endpoint, is_hex
+from gateway.core.names import NAME_FORM, folded, is_account, is_name, normalized
 from gateway.core.setting_kinds import Range
 
 
@@ -102,9 +103,15 @@ def _ascii_origin(scheme: str, host: str, port: str) -> str | None:
 
 
 def _home(text: str) -> str:
-    if not is_id(text):
+    if not is_account(text):
         raise ValueError(text)
-    return text.lower()
+    return folded(text)
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(text)
+    return normalized(text)
 
 
 def _endpoint(text: str) -> str:
@@ -129,8 +136,9 @@ Port = Annotated[int, Range(0, 65535)]
 Host = Annotated[str, Form("an address or a host name", _host)]
 Network = Annotated[str, Form('a network such as "10.0.0.0/8"', _network)]
 Origin = Annotated[str, Form('an origin such as "https://example.org"', _origin)]
-Home = Annotated[str, Form(ID_FORM, _home)]
-HomeOrNone = Annotated[str, Form(ID_FORM, _home, optional=True)]
+Home = Annotated[str, Form(NAME_FORM, _home)]
+HomeOrNone = Annotated[str, Form(NAME_FORM, _home, optional=True)]
+NameOrNone = Annotated[str, Form(NAME_FORM, _name, optional=True)]
 Endpoint = Annotated[str, Form('"host:port"', _endpoint, optional=True)]
 Fingerprint = Annotated[str, Form("64 hex digits", _fingerprint, optional=True)]
 Path = Annotated[str, Form("a path", _filled)]

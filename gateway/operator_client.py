@@ -110,9 +110,27 @@ def act(args: argparse.Namespace, work: Work | None = None) -> int:
     return 0
 
 
+def home_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--home`."""
+    parser.add_argument(
+        "--home", metavar="H", help="the other server that the account belongs to; without it, this one"
+    )
+
+
+def who(account: str, home: str | None) -> str:
+    """An account as people are told of it, with its home where that is another server."""
+    return f"{account} of {home}" if home else account
+
+
 def part(text: str) -> str:
-    """A text as one step of a path."""
-    return quote(text, safe="")
+    """A text as one step of a path.
+
+    Raises `OperatorError` where it is none, but bytes of the command line that are not UTF-8.
+    """
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise OperatorError(f"{text!a} is not written in UTF-8") from None
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], none: str) -> str:

@@ -21,7 +21,7 @@ from gateway.cli.typed_requests import HELP_WORDS, NotUnderstood, completions, h
 from gateway.client import Client, Closed, Denied, RequestError
 from gateway.client_connection import ConnectionEnd, ServerProtocolError, Transport
 from gateway.core.counting.session import KINDS
-from gateway.core.formats import ID_FORM, is_id
+from gateway.core.names import NAME_FORM, is_name
 
 HELP = """\
 Speak to a gateway as a client: type what to say, read what it answers. Hello and heartbeats are said by themselves, and
@@ -60,9 +60,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a client port of the gateway, or the address of its WebSocket such as ws://HOST:4308/ws "
         "(default 127.0.0.1, with port 4307, or 4308 for --websocket)",
     )
-    add("--account", metavar="ID", type=_id, help="who you are (default: a guest)")
-    add("--device", metavar="ID", type=_id, help="which installation of a client this is (default: one of its own)")
-    add("--home", metavar="ID", type=_id, help="the server that the account belongs to")
+    add("--account", metavar="NAME", type=_name, help="who you are (default: a guest)")
+    add("--device", metavar="NAME", type=_name, help="which installation of a client this is (default: one of its own)")
+    add("--home", metavar="NAME", type=_name, help="the server that the account belongs to")
     add("--kind", choices=sorted(KINDS), help="what the client is (default: app)")
     add(
         "--token-file",
@@ -239,9 +239,9 @@ def address(text: str) -> ClientPort:
     raise wrong
 
 
-def _id(text: str) -> str:
-    if not is_id(text):
-        raise argparse.ArgumentTypeError(f"expected {ID_FORM}, found {text!r}")
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise argparse.ArgumentTypeError(f"expected {NAME_FORM}, found {text!r}")
     return text
 
 

@@ -17,7 +17,8 @@ from typing import Any
 from config.loader import ConfigError
 from gateway import operator_client
 from gateway.cli.options import config_options, settings_from
-from gateway.core.formats import ID_FORM, instant, is_id, utc
+from gateway.core.formats import instant, utc
+from gateway.core.names import NAME_FORM, is_name, normalized
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.api.licenses import license_document
 from gateway.edge.machine import KeyRefused
@@ -108,9 +109,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serial(text: str) -> str:
-    if not is_id(text):
-        raise argparse.ArgumentTypeError(f"a serial is {ID_FORM}")
-    return text
+    if not is_name(text):
+        raise argparse.ArgumentTypeError(f"a serial has {NAME_FORM}")
+    return normalized(text)
 
 
 def _limit(text: str) -> tuple[str, int]:
@@ -150,7 +151,7 @@ def _document(args: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit(f"{args.file}: {fault.strerror}") from None
     except (ValueError, RecursionError):
         raise SystemExit(f"{args.file}: no JSON") from None
-    if not isinstance(told, dict) or not is_id(told.get("serial")):
+    if not isinstance(told, dict) or not is_name(told.get("serial")):
         raise SystemExit(f"{args.file}: neither a request nor an answer, it names no serial")
     return told
 

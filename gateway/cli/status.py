@@ -153,7 +153,7 @@ def _holders(sessions: list[Document], connections: int) -> list[str]:
         return []
     rows = (
         (
-            each["account"] or f"({each['kind']})",
+            operator_client.who(each["account"], each["home"]) if each["account"] else f"({each['kind']})",
             each["device"] or each["address"],
             each["since"],
             " ".join(each["seats"]),

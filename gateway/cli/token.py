@@ -15,7 +15,8 @@ from typing import Any
 
 from gateway import operator_client
 from gateway.core.admission.directory import Token
-from gateway.core.formats import is_id, utc
+from gateway.core.formats import utc
+from gateway.core.names import is_name, normalized
 from gateway.edge.storage.audit_log import RESERVED
 from gateway.edge.storage.offline_store import offline_store
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
@@ -126,12 +127,12 @@ async def _offline(args: argparse.Namespace) -> str:
     try:
         async with offline_store(args.store, new=args.work is _add) as store:
             if args.work is _add:
-                if not is_id(args.name) or args.name in RESERVED:
+                if not is_name(args.name) or args.name in RESERVED:
                     raise SystemExit(f"{args.name}: no name for an operator")
-                return await store.appoint(args.name, args.scope)
+                return await store.appoint(normalized(args.name), args.scope)
             if args.work is _list:
                 return _listing(args, [_shown(*each) for each in sorted(store.directory.operators.items())])
-            if not await store.dismiss(args.name, args.fingerprint):
+            if not await store.dismiss(normalized(args.name), args.fingerprint):
                 raise SystemExit("no operator has this token")
             return f"revoked {args.fingerprint or 'every token'} of {args.name}"
     except (StoreRefused, StoreUnavailable, OSError) as fault:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TypeGuard
 
 ID_PATTERN = r"(?!\.{1,2}$)[A-Za-z0-9._@:+-]{1,128}"
-"""Pattern of an id: an account, a device, a conference, a server or a serial; never a step of a path."""
+"""Pattern of an id: what a license names, such as a model or a pool; never a step of a path."""
 ID_FORM = "1-128 characters of A-Z a-z 0-9 . _ @ : + -"
 """What an id looks like, for a person."""
 
@@ -43,7 +43,7 @@ _endpoint = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):([0-9]{1,5})").fullmatch
 
 
 def is_id(text: object) -> bool:
-    """Whether `text` may name an account, a device, a conference or a server (`ID_FORM`, never a path step)."""
+    """Whether `text` may name what a license names, such as a model or a pool (`ID_FORM`, never a path step)."""
     return isinstance(text, str) and _id(text) is not None
 
 

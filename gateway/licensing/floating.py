@@ -11,8 +11,8 @@ from typing import Literal
 
 from gateway.core.addresses import ip_address
 from gateway.core.counting.license_model import CONNECTION_ENDS, FORGOTTEN, LicenseModel, PoolTerms
-from gateway.core.counting.session import Key, Seat, Session
-from gateway.core.formats import is_id
+from gateway.core.counting.session import Key, Seat, Session, identity
+from gateway.core.names import folded, is_account, is_name, normalized, split_names
 from gateway.core.setting_kinds import Count, Seconds, setting
 from gateway.licensing.model_info import ModelInfo, PoolInfo, TermsRule
 
@@ -25,7 +25,9 @@ class Floating:
     key: Literal["connection", "device", "account", "address"] = setting("connection", help="What takes one seat.")
     linger: Seconds = setting(0.0, help="How long a seat is kept for its key after an abrupt loss of the connection.")
     reserve: tuple[str, ...] = setting(
-        (), help="Keys that always hold a seat: account, `account/device` or address, as `key` says."
+        (),
+        help="Keys that always hold a seat: account, `account/device` or address, as `key` says. An account of another "
+        "server is `account/home`; within a name `/` is `%2F`, and `%` is `%25`.",
     )
 
 
@@ -43,12 +45,12 @@ def floating(terms: Floating) -> LicenseModel:
 
 def _key(key: str, session: Session) -> Key:
     """Return what is counted once; a session without an account counts by its connection."""
-    identity = session.identity
+    who = session.identity
     if key == "address":
         return session.address
-    if identity is None or key == "connection":
+    if who is None or key == "connection":
         return session.number
-    return identity if key == "account" else (identity, session.device or session.number)
+    return who if key == "account" else (who, session.device or session.number)
 
 
 RESERVABLE = {"account": "an account", "device": '"account/device"', "address": "an IP address"}
@@ -58,19 +60,23 @@ RESERVABLE = {"account": "an account", "device": '"account/device"', "address": 
 def _reserved(key: str, text: str) -> Key | None:
     """Return the key that a text reserves, as sessions have it; None where none can have it.
 
-    An account of another home is written with its home, "ann/partner.example".
+    An account of another home is written with its home, "ann/partner.example", and its device comes last.
     """
-    account, _, device = text.rpartition("/") if key == "device" else (text, "", "")
     if key == "address":
         try:
             return str(ip_address(text))
         except ValueError:
             return None
-    if key == "connection" or account.count("/") > 1 or not all(is_id(part) for part in account.split("/")):
+    try:
+        *names, device = split_names(text) if key == "device" else (*split_names(text), "")
+    except ValueError:
         return None
+    if key == "connection" or not 1 <= len(names) <= 2 or not all(map(is_account, names)):
+        return None
+    who = identity(folded(names[0]), folded(names[1]) if len(names) > 1 else "")
     if key == "account":
-        return account.lower()
-    return (account.lower(), device) if is_id(device) else None
+        return who
+    return (who, normalized(device)) if is_name(device) else None
 
 
 def _reserve_fits(terms: Floating) -> Iterator[tuple[str, str]]:

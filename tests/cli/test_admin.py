@@ -67,7 +67,7 @@ async def test_hosts(serve: Serve) -> None:
 async def test_bans(serve: Serve) -> None:
     house = await serve()
     shell = Shell(house)
-    assert (await shell.said("ban", "add", "Ann", "--for", "2h")).startswith("ann is banned until 2")
+    assert (await shell.said("ban", "add", "Ann", "--for", "2h")).startswith("account ann is banned until 2")
     assert (await (await house.connect()).hello(account="ann"))["reason"] == "banned"
     assert (await shell.said("ban", "list")).splitlines()[1].startswith("ann ")
     assert await shell.said("ban", "lift", "ann") == "ann is no longer banned\n"

@@ -275,7 +275,14 @@ async def test_kicking_an_account_of_which_nobody_is_connected_is_a_failure_unle
 
 
 def test_who_holds_seats_is_told_a_screenful_at_most() -> None:
-    ann = {"account": "ann", "device": "pc", "address": "::1", "since": "2026-11-21T20:00:00Z", "seats": ["online"]}
+    ann = {
+        "account": "ann",
+        "home": None,
+        "device": "pc",
+        "address": "::1",
+        "since": "2026-11-21T20:00:00Z",
+        "seats": ["online"],
+    }
     ann["kind"] = "app"
     guest = ann | {"account": None, "device": None, "seats": ["guest"]}
     idle = ann | {"account": "bob", "seats": []}

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.cli.typed_requests import BY_ITSELF, NotUnderstood, completions, help_text, request_of, usage
 from gateway.core.admission.requests import REQUESTS
+from gateway.core.names import NAME_FORM
 
 NOWHERE: frozenset[str] = frozenset()
 
@@ -39,7 +40,7 @@ def test_a_line_becomes_a_message(line: str, message: dict[str, Any]) -> None:
         ("42", "'42' is no request; `help` shows what there is"),
         ("hello", "hello is said without being asked for; `help` shows what can be typed"),
         ("heartbeat", "heartbeat is said without being asked for; `help` shows what can be typed"),
-        ("leave", "conference: required, an id of 1-128 characters of A-Z a-z 0-9 . _ @ : + -: leave CONFERENCE"),
+        ("leave", f"conference: required, a name of {NAME_FORM}: leave CONFERENCE"),
         ("leave a b", "'b' is not expected here: leave CONFERENCE"),
         ("leave a conference=b", "conference was said before 'conference=b': leave CONFERENCE"),
         ("{", "this is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),

@@ -95,9 +95,9 @@ BAD_FILES = {
         'license.floating.reserve: "ann/" is not "account/device", as license.floating.key asks',
         'license.floating.reserve: "a/b/c/d" is not "account/device", as license.floating.key asks',
     ],
-    "[license.floating]\nkey = 'account'\nreserve = ['ann', 'a b', 'ann/far', 'a/b/c', '']": [
-        'license.floating.reserve: "a b" is not an account, as license.floating.key asks',
+    "[license.floating]\nkey = 'account'\nreserve = ['ann', 'a b', 'ann/far', 'a%2Fb', 'a/b/c', '50%', '']": [
         'license.floating.reserve: "a/b/c" is not an account, as license.floating.key asks',
+        'license.floating.reserve: "50%" is not an account, as license.floating.key asks',
         'license.floating.reserve: "" is not an account, as license.floating.key asks',
     ],
     "[registration]\nrole = 'agent'": [

@@ -150,7 +150,12 @@ def test_a_good_value_is_kept_in_its_canonical_form(kind: Any, given: object, ke
             'expected an origin such as "https://example.org", found the string "example.org"',
             None,
         ),
-        (Home, "..", 'expected 1-128 characters of A-Z a-z 0-9 . _ @ : + -, found the string ".."', None),
+        (
+            Home,
+            "..",
+            'expected 1-128 printable characters, no space at the ends, not . or .., found the string ".."',
+            None,
+        ),
         (Endpoint, "example.org", 'expected "host:port", found the string "example.org"', None),
         (Endpoint, "example.org:0", 'expected "host:port", found the string "example.org:0"', None),
         (Fingerprint, "ab", 'expected 64 hex digits, found the string "ab"', None),

@@ -31,6 +31,7 @@ PURE = (
     "operator",
     "re",
     "typing",
+    "unicodedata",
     "__future__",
 )
 """What of the standard library the pure part may import: nothing that has a clock, a file, a socket, a task or luck."""

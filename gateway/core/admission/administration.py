@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.core.admission.bans import Ban, BanSubject, account_subject, subject_of_session
 from gateway.core.admission.commands import (
     AddAccountToken,
     AddOperatorToken,
@@ -21,7 +22,7 @@ from gateway.core.admission.commands import (
     RevokeOperatorTokens,
 )
 from gateway.core.admission.decision import AuditNote, Decision, DirectoryChange
-from gateway.core.admission.directory import Group, ban_subject
+from gateway.core.admission.directory import Group
 from gateway.core.admission.replies import finish, session_id
 from gateway.core.admission.seat_changes import end_session, finish_removals, remove_member
 from gateway.core.admission.state import State
@@ -33,14 +34,16 @@ from gateway.core.formats import utc
 
 
 def kick_session(state: State, command: KickSession, now: Instant) -> Decision:
-    """End a session, connected or not, and ban its account, or a guest's address, where that is asked for."""
+    """End a session, connected or not, and ban its account, or the guests of its address, where that is asked for."""
     session = state.sessions.by_number.get(command.session)
     if session is None:
         return Decision(refused=Refusal("no_such_session"))
     decision = Decision()
     if command.ban_seconds is not None:
-        _ban(state, decision, ban_subject(session), command.ban_seconds, now)
-    detail = {"account": session.identity, "address": session.peer_address}
+        _ban(state, decision, subject_of_session(session), command.ban_seconds, now)
+    detail: dict[str, Any] = {"account": session.account, "address": session.peer_address}
+    if session.home:
+        detail["home"] = session.home
     decision.audit.append(AuditNote("session.kicked", session_id(state, session), detail))
     _end(state, decision, session, now)
     return finish(state, decision)
@@ -51,9 +54,9 @@ def kick_account(state: State, command: KickAccount, now: Instant) -> Decision:
     account = command.account
     decision = Decision()
     if command.ban_seconds is not None:
-        _ban(state, decision, account, command.ban_seconds, now)
+        _ban(state, decision, account_subject(account), command.ban_seconds, now)
     sessions = state.sessions.of_account(account)
-    decision.audit.append(AuditNote("account.kicked", account, {"sessions": len(sessions)}))
+    decision.audit.append(AuditNote.of("account.kicked", account, sessions=len(sessions)))
     for session in sessions:
         _end(state, decision, session, now)
     return finish(state, decision)
@@ -65,23 +68,35 @@ def _end(state: State, decision: Decision, session: Session, now: Instant) -> No
 
 
 def put_ban(state: State, command: PutBan, now: Instant) -> Decision:
-    """Keep an account or an address out for a while."""
+    """Keep an account, an address or a network out for a while, and end the sessions there are of it."""
     decision = Decision()
-    _ban(state, decision, command.subject, command.seconds, now)
-    return decision
+    bound = state.directory.bans.bound(command.subject, state.sessions.by_number.values())
+    _ban(state, decision, command.subject, command.seconds, now, sessions=len(bound))
+    for session in bound:
+        _end(state, decision, session, now)
+    return finish(state, decision)
 
 
-def _ban(state: State, decision: Decision, subject: str, seconds: float, now: Instant) -> None:
-    ban = state.directory.ban(subject, now.wall + seconds)
-    decision.audit.append(AuditNote("ban.added", subject, {"until": utc(ban.until)}))
+def _ban(state: State, decision: Decision, subject: BanSubject, seconds: float, now: Instant, **detail: object) -> None:
+    ban = Ban(subject, now.wall + seconds)
+    state.directory.bans.put(ban)
+    decision.audit.append(_ban_note("ban.added", subject, until=utc(ban.until), **detail))
     decision.changes.append(DirectoryChange("ban", subject, ban))
+
+
+def _ban_note(action: str, subject: BanSubject, **detail: object) -> AuditNote:
+    home = {"home": subject.home} if subject.home else {}
+    return AuditNote(action, subject.name, {"kind": subject.kind, **home, **detail})
 
 
 def lift_ban(state: State, command: LiftBan, _: Instant) -> Decision:
     """Let somebody in again."""
-    if state.directory.bans.pop(command.subject, None) is None:
+    if not state.directory.bans.lift(command.subject):
         return Decision(refused=Refusal("no_such_ban"))
-    return _changed("ban.lifted", DirectoryChange("ban", command.subject, None))
+    decision = Decision()
+    decision.audit.append(_ban_note("ban.lifted", command.subject))
+    decision.changes.append(DirectoryChange("ban", command.subject, None))
+    return decision
 
 
 # -- conferences -----------------------------------------------------------------------------------------------------
@@ -202,6 +217,6 @@ def revoke_operator_tokens(state: State, command: RevokeOperatorTokens, _: Insta
 def _changed(action: str, change: DirectoryChange, detail: Mapping[str, Any] | None = None) -> Decision:
     """Return the decision that changed one entry of the directory, with the note of it."""
     decision = Decision()
-    decision.audit.append(AuditNote(action, change.name, detail))
+    decision.audit.append(AuditNote(action, str(change.name), detail))
     decision.changes.append(change)
     return decision

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from hmac import compare_digest
 
+from gateway.core.admission.bans import Ban
 from gateway.core.admission.commands import End, Hello, RequestPro, Resume, Sleep, Wake
 from gateway.core.admission.decision import Decision
-from gateway.core.admission.directory import Ban
 from gateway.core.admission.refusals import against, is_enforced, unregistered, with_retry
 from gateway.core.admission.replies import entitlements, finish, refuse, seats, session_id
 from gateway.core.admission.seat_changes import admit, end_session, required_seats, set_seats
@@ -87,7 +87,8 @@ def _pass_on(state: State, old: Session, session: Session, attempt: Attempt, now
 def _unwanted(state: State, session: Session, token: str | None, now: Instant) -> Refusal | None:
     """Return what speaks against a new session before any license is asked; note by what it is proven."""
     account, directory = session.account, state.directory
-    ban = directory.banned(session, session.peer_address, now.wall) if directory.bans else None
+    bans = directory.bans
+    ban = bans.of(session, session.peer_address, now.wall) if bans.by_subject else None
     if ban is not None:
         return _banned(ban, now)
     if account is None or session.home:
@@ -112,7 +113,7 @@ def _banned(ban: Ban, now: Instant) -> Refusal:
 def resume(state: State, command: Resume, now: Instant) -> Decision:
     """Let a session go on with another connection: same facts, memberships and seats (PROTOCOL.md, Resume)."""
     session = state.sessions.by_number[command.session]
-    ban = state.directory.banned(session, command.address, now.wall)
+    ban = state.directory.bans.of(session, command.address, now.wall)
     if ban is not None:
         return refuse(state, "hello", _banned(ban, now))
     lost = state.resumable.pop(session.number, None)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from gateway.core.admission.bans import BanSubject
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decision import LeaseBefore, Withdraw
 from gateway.core.admission.terms import Catalog, Terms
+from gateway.core.counting.session import Identity
 
 # -- clients ---------------------------------------------------------------------------------------------------------
 
@@ -18,7 +20,8 @@ from gateway.core.admission.terms import Catalog, Terms
 class Hello(NamedTuple):
     """A new session, by what a client says of itself and what its connection shows.
 
-    `account` and `home` are in lower case; `token` is the SHA-256 digest of the client's secret in hex, if it gave one.
+    Names are normalized, `account` and `home` also folded (`core/names.py`): no decision depends on the Unicode of the
+    Python it is made by. `token` is the SHA-256 digest of the client's secret in hex, if it gave one.
     """
 
     kind: str
@@ -118,7 +121,7 @@ class SetGranting(NamedTuple):
 
 
 class KickSession(NamedTuple):
-    """End a session; `ban_seconds` keeps its account, or a guest's address, out as long."""
+    """End a session; `ban_seconds` keeps its account, or the guests of its address, out as long."""
 
     session: int
     ban_seconds: float | None = None
@@ -127,21 +130,21 @@ class KickSession(NamedTuple):
 class KickAccount(NamedTuple):
     """End every session of an account; `ban_seconds` keeps it out as long."""
 
-    account: str
+    account: Identity
     ban_seconds: float | None = None
 
 
 class PutBan(NamedTuple):
-    """Keep an account or an address out for so many seconds."""
+    """Keep somebody out for so many seconds, and end the sessions that this binds."""
 
-    subject: str
+    subject: BanSubject
     seconds: float
 
 
 class LiftBan(NamedTuple):
     """Let somebody in again."""
 
-    subject: str
+    subject: BanSubject
 
 
 class PutConference(NamedTuple):
@@ -200,19 +203,19 @@ class DeleteGroup(NamedTuple):
 class RevokeLease(NamedTuple):
     """End an account's temporary lease at once."""
 
-    account: str
+    account: Identity
 
 
 class NameHost(NamedTuple):
     """Give an account a host's name."""
 
-    account: str
+    account: Identity
 
 
 class ReleaseHost(NamedTuple):
     """Free the name of a host."""
 
-    account: str
+    account: Identity
 
 
 class AddOperatorToken(NamedTuple):
@@ -292,6 +295,10 @@ def _from_json(plain: list[Any], catalog: Catalog) -> Command:
         return SetTerms(Terms.from_json(told[0], catalog))
     if name == "PutConference":
         return PutConference(told[0], Declaration(*told[1]))
+    if name in {"PutBan", "LiftBan"}:
+        subject, *rest = told
+        banning: Command = COMMANDS[name](BanSubject(*subject), *rest)
+        return banning
     if name == "Withdraw":
         return _withdraw(told)
     values = (tuple(value) if isinstance(value, list) else value for value in told)

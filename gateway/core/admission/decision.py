@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from gateway.core.admission.directory import Ban, Group, Token
+from gateway.core.admission.bans import Ban, BanSubject
+from gateway.core.admission.directory import Group, Token
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.license_model import Refusal
-from gateway.core.counting.session import Key
+from gateway.core.counting.session import Key, account_and_home
 from gateway.core.wire.json_lines import Message
 
 
@@ -20,7 +21,7 @@ class DirectoryChange(NamedTuple):
     """What a store must keep of the directory: an entry of `table` as it is now, None where there is none any more."""
 
     table: Literal["account", "group", "ban", "operator"]
-    name: str
+    name: str | BanSubject
     value: tuple[Token, ...] | Group | Ban | None
 
 
@@ -33,6 +34,12 @@ class AuditNote(NamedTuple):
     action: str
     subject: str
     detail: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, action: str, identity: Key, **detail: object) -> AuditNote:
+        """Return a note about an account; its home stands in the detail, where that is another server."""
+        name, home = account_and_home(identity)
+        return cls(action, name, ({"home": home} if home else {}) | detail or None)
 
 
 class LeaseBefore(NamedTuple):

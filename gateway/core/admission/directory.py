@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from gateway.core.counting.session import Session
+from gateway.core.admission.bans import Bans
 
 READ, ADMIN = "read", "admin"
 SCOPES = (READ, ADMIN)
@@ -49,13 +49,6 @@ class Group(NamedTuple):
     permanent: bool
 
 
-class Ban(NamedTuple):
-    """Whom not to let in, until an instant in seconds UTC. `subject` is an account or an address."""
-
-    subject: str
-    until: float
-
-
 class Directory:
     """What is known of accounts, groups and bans."""
 
@@ -65,7 +58,7 @@ class Directory:
         self.operators: dict[str, tuple[Token, ...]] = {}
         """The tokens of each operator; who has none is no operator."""
         self.groups: dict[str, Group] = {}
-        self.bans: dict[str, Ban] = {}
+        self.bans = Bans()
 
     def add_account_token(self, account: str, digest: bytes, created: float) -> Token:
         """Let a secret prove `account` from now on, beside those that do (rotation without downtime)."""
@@ -108,29 +101,6 @@ class Directory:
         """The accounts configured for permanent licenses: in order of group, then name (COUNTING.md, PRO leases 5)."""
         names = sorted(name for name, group in self.groups.items() if group.permanent)
         return list(dict.fromkeys(account for name in names for account in sorted(self.groups[name].accounts)))
-
-    def banned(self, session: Session, address: str, wall: float) -> Ban | None:
-        """The ban that keeps a session out at an instant: an account's own, or a guest's by its address.
-
-        Many accounts may share an address; a guest's ban does not reach them.
-        """
-        ban = self.bans.get(session.identity or address) if self.bans else None
-        return ban if ban is not None and ban.until > wall else None
-
-    def ban(self, subject: str, until: float) -> Ban:
-        """Keep out an account or an address."""
-        self.bans[subject] = ban = Ban(subject, until)
-        return ban
-
-    def forget_bans(self, wall: float) -> None:
-        """Drop the bans that are over."""
-        for subject in [subject for subject, ban in self.bans.items() if ban.until <= wall]:
-            del self.bans[subject]
-
-
-def ban_subject(session: Session) -> str:
-    """Under what somebody is kept out: its account, or the address of a guest."""
-    return session.identity or session.peer_address
 
 
 def digest(secret: str) -> bytes:

@@ -13,7 +13,7 @@ from gateway.core.admission.seat_changes import end_session, finish_removals, re
 from gateway.core.admission.state import State
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import REVOKED, Refusal
-from gateway.core.counting.session import Instant
+from gateway.core.counting.session import Identity, Instant
 
 
 def revoke_lease(state: State, command: RevokeLease, now: Instant) -> Decision:
@@ -27,7 +27,7 @@ def revoke_lease(state: State, command: RevokeLease, now: Instant) -> Decision:
     if pool.leases[account].deleted:
         return Decision(refused=Refusal("account_deleted"))
     decision = Decision()
-    decision.audit.append(AuditNote("license.revoked", account, {"model": ledger.model.name}))
+    decision.audit.append(AuditNote.of("license.revoked", account, model=ledger.model.name))
     if ledger.enforced:
         _take_out(state, account, ledger, decision, now)
     ledger.leases.end(ledger.model.account_pool, account, REVOKED, now)
@@ -55,7 +55,7 @@ def redistribute(state: State, decision: Decision, now: Instant) -> None:
         ledger.leases.redistribute(plan, now)
 
 
-def _take_out(state: State, account: str, ledger: Ledger, decision: Decision, now: Instant) -> None:
+def _take_out(state: State, account: Identity, ledger: Ledger, decision: Decision, now: Instant) -> None:
     """Take an account out of the conferences in which it uses what it is about to lose."""
     seat = (ledger.model.account_pool, account)
     for session in state.sessions.of_account(account):
@@ -101,7 +101,7 @@ def name_host(state: State, command: NameHost, now: Instant) -> Decision:
         if refusal is not None:
             return Decision(refused=refusal)
         ledger.leases.grant(pool, account, now)
-        decision.audit.append(AuditNote("host.named", account))
+        decision.audit.append(AuditNote.of("host.named", account))
     return finish(state, decision)
 
 
@@ -114,7 +114,7 @@ def release_host(state: State, command: ReleaseHost, now: Instant) -> Decision:
     if not ledger.is_leased(pool, account):
         return Decision(refused=Refusal("no_such_host"))
     decision = Decision()
-    decision.audit.append(AuditNote("host.released", account))
+    decision.audit.append(AuditNote.of("host.released", account))
     for session in state.sessions.of_account(account):
         for conference in session.conferences:
             if conference.live:

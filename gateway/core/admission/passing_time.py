@@ -21,7 +21,7 @@ def tick(state: State, _: Tick, now: Instant) -> Decision:
         redistribute(state, decision, now)
     finish_removals(state, decision)
     state.history.advance(now)
-    state.directory.forget_bans(now.wall)
+    state.directory.bans.forget_ended(now.wall)
     for number, lost in list(state.resumable.items()):
         if lost.until > now.mono:
             break

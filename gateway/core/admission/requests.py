@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gateway.core.admission.commands import Command, Join, Leave, RequestPro, Sleep, Start, Wake
 from gateway.core.counting.session import KINDS
-from gateway.core.formats import ID_FORM, is_id
+from gateway.core.names import NAME_FORM, folded, is_account, is_name, normalized
 from gateway.core.wire.messages import (
     VERSION,
     Field,
@@ -39,9 +39,9 @@ class SessionState(StrEnum):
 
 
 WELCOMED = frozenset({SessionState.AWAKE, SessionState.ASLEEP})
-_NAME = f"an id of {ID_FORM}"
-_ID = Field(is_id, _NAME)
-_CONFERENCE = Field(is_id, _NAME, required=True)
+_NAME = Field(is_name, f"a name of {NAME_FORM}", kept=normalized)
+_ACCOUNT = Field(is_account, f"a name of {NAME_FORM}", kept=folded)
+_CONFERENCE = _NAME._replace(required=True)
 _FLAG = Field(is_boolean, "true or false", default=False)
 
 
@@ -64,7 +64,7 @@ def _join(session: int, fields: Mapping[str, Any]) -> Join:
         fields["access"],
         fields["mode"],
         fields["scheduled"],
-        (fields["server"] or "").lower(),
+        fields["server"] or "",
     )
 
 
@@ -74,9 +74,9 @@ REQUESTS: dict[str, RequestType] = {
             "protocol": Field(is_integer, "the integer 1", required=True),
             "client": Field(text(64), "a text of at most 64 characters", default=""),
             "kind": Field(one_of(*sorted(KINDS)), "one of " + ", ".join(sorted(KINDS))),
-            "account": _ID,
-            "device": _ID,
-            "home": _ID,
+            "account": _ACCOUNT,
+            "device": _NAME,
+            "home": _ACCOUNT,
             "token": Field(text(), "a text"),
             "resume": Field(text(), "a text"),
         },
@@ -90,7 +90,7 @@ REQUESTS: dict[str, RequestType] = {
             "access": Field(one_of("internal", "public"), '"internal" or "public"', default="internal"),
             "mode": Field(one_of("group", "call"), '"group" or "call"', default="group"),
             "scheduled": _FLAG,
-            "server": _ID,
+            "server": _ACCOUNT,
         },
         command=_join,
     ),

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from gateway.core.counting.multimap import Multimap
-from gateway.core.counting.session import Session
+from gateway.core.counting.session import Identity, Session
 
 
 class Sessions:
@@ -17,8 +17,8 @@ class Sessions:
 
     def __init__(self) -> None:
         self.by_number: dict[int, Session] = {}
-        self.by_account: Multimap[str, Session] = Multimap()
-        self.by_device: Multimap[tuple[str, str], Session] = Multimap()
+        self.by_account: Multimap[Identity, Session] = Multimap()
+        self.by_device: Multimap[tuple[Identity, str], Session] = Multimap()
         self.by_presence: defaultdict[tuple[str, bool], dict[Session, None]] = defaultdict(dict)
 
     def __len__(self) -> int:
@@ -60,7 +60,7 @@ class Sessions:
             session.awake = awake
             self.by_presence[session.kind, awake][session] = None
 
-    def of_account(self, identity: str) -> tuple[Session, ...]:
+    def of_account(self, identity: Identity) -> tuple[Session, ...]:
         """The sessions of an account, as they are now."""
         return tuple(self.by_account.values_of(identity))
 

@@ -13,14 +13,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.core.admission.bans import Ban, BanSubject
 from gateway.core.admission.conferences import Declaration
-from gateway.core.admission.directory import Ban, Directory, Group, Token
+from gateway.core.admission.directory import Directory, Group, Token
 from gateway.core.admission.state import Resumable, State
 from gateway.core.admission.terms import Catalog, Terms
 from gateway.core.counting.pool_json import fill_pool, key_from_json, pool_to_json
 from gateway.core.counting.session import Conference, Instant, Session
 
-FORMAT = 1
+FORMAT = 2
 """The number of what is written; another one is not read."""
 SESSION = ("kind", "account", "device", "home", "client", "address", "transport", "since")
 SESSION_AFTER = ("peer_address", "awake", "generation", "proven_by")
@@ -171,7 +172,7 @@ def _directory_to_json(directory: Directory) -> dict[str, Any]:
         "accounts": {name: [each.to_json() for each in tokens] for name, tokens in directory.accounts.items()},
         "operators": {name: [each.to_json() for each in tokens] for name, tokens in directory.operators.items()},
         "groups": {name: [list(group.accounts), group.permanent] for name, group in directory.groups.items()},
-        "bans": {subject: ban.until for subject, ban in directory.bans.items()},
+        "bans": [[*ban.subject, ban.until] for ban in directory.bans],
     }
 
 
@@ -182,5 +183,5 @@ def _fill_directory(directory: Directory, plain: Mapping[str, Any]) -> None:
         directory.operators[name] = tuple(Token.from_json(each) for each in tokens)
     for name, (accounts, permanent) in plain["groups"].items():
         directory.groups[name] = Group(tuple(accounts), permanent)
-    for subject, until in plain["bans"].items():
-        directory.bans[subject] = Ban(subject, until)
+    for *subject, until in plain["bans"]:
+        directory.bans.put(Ban(BanSubject(*subject), until))

@@ -12,7 +12,7 @@ from gateway.core.admission.replies import finish, refuse
 from gateway.core.admission.seat_changes import set_seats
 from gateway.core.admission.state import State
 from gateway.core.counting.license_model import REVOKED, Refusal
-from gateway.core.counting.session import Conference, Instant, Session
+from gateway.core.counting.session import Conference, Identity, Instant, Session
 
 
 def withdrawal(
@@ -53,7 +53,7 @@ def withdrawal(
     )
 
 
-def _leases_of(state: State, account: str | None) -> tuple[LeaseBefore, ...]:
+def _leases_of(state: State, account: Identity | None) -> tuple[LeaseBefore, ...]:
     if account is None:
         return ()
     found = []

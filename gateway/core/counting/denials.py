@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 
 from gateway.core.counting.numbers import NumberSequence
-from gateway.core.counting.session import Key, Session
+from gateway.core.counting.session import Identity, Session
 from gateway.core.counting.usage import UsageInterval
 
 MAX_OPEN_DENIALS = 20_000
@@ -24,8 +24,8 @@ MAX_OPEN_DENIALS = 20_000
 MAX_FINISHED_EPISODES = 50_000
 """Episodes of a pool that are kept for the store while it is away; the oldest beyond that are forgotten."""
 
-Asker = tuple[str, str]
-"""What kind of name (`account`, `device` or `address`), and the name."""
+Asker = tuple[str, Identity]
+"""What kind of name (`account`, `device` or `address`), and the name; of an account who it is."""
 
 
 def asker_of(session: Session) -> Asker:
@@ -98,9 +98,8 @@ class DenialTracker:
         interval.open_denials += 1
         self.open_denials.append((now, episode))
 
-    def record_grant(self, claim: object, key: Key, now: float) -> None:
-        """Record a grant of `key` to `claim`: a session, or what an account holds without one."""
-        asker = asker_of(claim) if isinstance(claim, Session) else ("account", str(key))
+    def record_grant(self, asker: Asker, now: float) -> None:
+        """Record a grant to somebody."""
         if asker not in self.open_episodes:
             return
         self.settle_older_than_window(now)

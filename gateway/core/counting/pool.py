@@ -14,11 +14,11 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from gateway.core.counting.denials import Asker, DenialTracker
+from gateway.core.counting.denials import Asker, DenialTracker, asker_of
 from gateway.core.counting.license_model import PoolTerms, Refusal
 from gateway.core.counting.multimap import Multimap
 from gateway.core.counting.numbers import NumberSequence
-from gateway.core.counting.session import Key, Session
+from gateway.core.counting.session import Key, Session, account_and_home
 from gateway.core.counting.usage import HOUR, PoolTotals, UsageInterval, UsageSummary
 
 MAX_FINISHED_HOLDS = 100_000
@@ -270,7 +270,9 @@ class Pool:
             if self.held_since is not None:
                 self.held_since[key] = now
         if self.denial_tracker.open_episodes:
-            self.denial_tracker.record_grant(claim, key, now)
+            asker = _asker(claim, key)
+            if asker is not None:
+                self.denial_tracker.record_grant(asker, now)
         return fresh
 
     def pass_on(self, key: Key, old: Claim, new: Claim, now: float) -> None:
@@ -314,3 +316,12 @@ class Pool:
             self.denial_tracker.count_true_denial(reason, self.interval)
         else:
             self.denial_tracker.record_denial(asker, reason, now, self.interval)
+
+
+def _asker(claim: Claim, key: Key) -> Asker | None:
+    """Return who is granted `key`: a session, or the account that holds it without one; None where it is no account."""
+    if isinstance(claim, Session):
+        return asker_of(claim)
+    if isinstance(key, str):
+        return ("account", key)
+    return ("account", account_and_home(key)) if isinstance(claim, Lease) else None  # else it may be a device

@@ -14,7 +14,6 @@ from typing import Any
 
 from gateway.core.counting.denials import DenialEpisode, DenialTracker
 from gateway.core.counting.pool import Lease, Linger, Pool, Reservation
-from gateway.core.counting.session import Key
 from gateway.core.counting.usage import PoolTotals, UsageInterval
 
 INTERVAL = (
@@ -33,9 +32,9 @@ POOL = ("grants", "releases", "denial_counts", "seat_seconds", "full_seconds", "
 EPISODE = ("began", "last", "denials", "true_denials", "granted", "wait_seconds")
 
 
-def key_from_json(plain: Any) -> Key:
-    """Return the key that was written: a list was a tuple."""
-    return tuple(plain) if isinstance(plain, list) else plain
+def key_from_json(plain: Any) -> Any:
+    """Return the `Key` that was written: a list was a tuple."""
+    return tuple(map(key_from_json, plain)) if isinstance(plain, list) else plain
 
 
 def pool_to_json(pool: Pool, ended: Iterable[UsageInterval]) -> dict[str, Any]:
@@ -134,7 +133,7 @@ def _fill_tracker(tracker: DenialTracker, plain: Mapping[str, Any], intervals: M
     episodes: dict[int | None, DenialEpisode] = {None: settled}
     forgotten = UsageInterval()
     for number, (kind, name), reason, denials, *values in plain["episodes"]:
-        episode = episodes[number] = DenialEpisode(number, (kind, name), reason, 0.0)
+        episode = episodes[number] = DenialEpisode(number, (kind, key_from_json(name)), reason, 0.0)
         for field, value in zip(EPISODE, values, strict=True):
             setattr(episode, field, value)
         episode.open_denials = deque((at, intervals.get(interval, forgotten)) for at, interval in denials)

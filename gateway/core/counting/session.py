@@ -26,6 +26,27 @@ another server; one that came over the SIP, H.323 or RTSP gateway; one that only
 seat in any model."""
 
 
+Identity = str | tuple[str, str]
+"""Who somebody is: an account of this server by its name, one of another server by its name and its home. Two texts
+joined could be those of somebody else, whose name has the sign between them."""
+Key = str | int | tuple[Identity, str | int]
+"""What is counted once: a session's number, an identity, (identity, device), (conference, session) or an address."""
+Seat = tuple[str, Key]
+"""A (pool, key) pair."""
+
+
+def identity(account: str, home: str) -> Identity:
+    """Return who an account is; `home` is empty for those of this server."""
+    return (account, home) if home else account
+
+
+def account_and_home(identity: Key) -> tuple[str, str]:
+    """Return the account and the home of an identity; the home is empty for those of this server."""
+    if isinstance(identity, tuple):
+        return str(identity[0]), str(identity[1])
+    return str(identity), ""
+
+
 class Instant(NamedTuple):
     """An instant: `mono` in monotonic seconds (heartbeats, counting), `wall` in seconds UTC (leases)."""
 
@@ -41,9 +62,9 @@ class Session:
     was resumed. `proven_by` is the fingerprint of the token that proved its account, empty where none did. `seats` has
     one entry per license model, in the order of the ledgers.
 
-    What follows from the facts is asked at every step, so it is worked out once: `identity` is the account, told apart
-    from its namesakes at other homes (None for guests), `device_key` the installation of a client (None for one that
-    did not name itself within an account), and `role` says what it is to the rules.
+    What follows from the facts is asked at every step, so it is worked out once: `identity` is who it is (None for
+    guests), `device_key` the installation of a client (None for one that did not name itself within an account), and
+    `role` says what it is to the rules.
     """
 
     __slots__ = (
@@ -94,8 +115,8 @@ class Session:
         self.generation = 0
         self.conferences: tuple[Conference, ...] = ()
         self.seats: tuple[tuple[Seat, ...], ...] = ()
-        self.identity = identity = f"{account}/{home}" if account and home else account
-        self.device_key = (identity, device) if identity and device else None
+        self.identity = who = (account, home) if account and home else account
+        self.device_key = (who, device) if who and device else None
         self.role = _role(kind, account, home)
 
     def hold(self, index: int, seats: tuple[Seat, ...]) -> None:
@@ -173,9 +194,3 @@ class Conference:
     def state(self) -> str:
         """`live` or `scheduled`."""
         return "live" if self.live else "scheduled"
-
-
-Key = str | int | tuple[str | int, str | int]
-"""What is counted once: a session's number, an account, (account, device), (conference, session) or an address."""
-Seat = tuple[str, Key]
-"""A (pool, key) pair."""

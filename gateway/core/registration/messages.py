@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.core.formats import ID_FORM, instant, is_hex, is_id, is_whole
+from gateway.core.names import NAME_FORM, is_name, normalized
 from gateway.core.wire.messages import Field, RequestFault
 
 VERSION = 1
@@ -35,6 +36,11 @@ def _names(value: object) -> bool:
     return isinstance(value, list) and len(value) <= EXTENSIONS and all(map(is_id, value))
 
 
+def _serial(value: object) -> bool:
+    """Return whether a value is a name as it is kept: a registrar and an agent prove to each other what they wrote."""
+    return isinstance(value, str) and is_name(value) and normalized(value) == value
+
+
 def _time(value: object) -> bool:
     try:
         instant(value)
@@ -53,6 +59,7 @@ def _must(field: Field) -> Field:
 
 
 _NAME = Field(is_id, ID_FORM)
+_SERIAL = Field(_serial, f"{NAME_FORM}, in the normalization form C")
 _NONCE = Field(lambda value: isinstance(value, str) and is_hex(value, 32), "32 hex digits")
 _COUNTS = Field(_counts, "whole numbers by pool")
 _FLAG = Field(lambda value: isinstance(value, bool), "true or false")
@@ -73,8 +80,8 @@ FIELDS: dict[str, dict[str, Field]] = {
     "terms": TERMS,
     "register": {
         "protocol": _must(Field(lambda value: _count(value) and value == VERSION, f"the integer {VERSION}")),
-        "server": _must(_NAME),
-        "serial": _must(_NAME),
+        "server": _must(_SERIAL),
+        "serial": _must(_SERIAL),
         "version": _word(64),
         "nonce": _must(_NONCE),
         "ticket": _word(128),
@@ -96,11 +103,11 @@ FIELDS: dict[str, dict[str, Field]] = {
     "verify": {"seq": _must(_SEQ), "used": _COUNTS, "mac": _must(_word(64))},
     "verified": {"seq": _must(_SEQ), "time": _ANY, "ticket": _must(_word(128)), "mac": _must(_word(64))},
     "revoked": {"reason": _must(_word(64)), "mac": _must(_word(64))},
-    "request": {"server": _must(_NAME), "serial": _must(_NAME), "nonce": _must(_NONCE), "time": _ANY},
+    "request": {"server": _must(_SERIAL), "serial": _must(_SERIAL), "nonce": _must(_NONCE), "time": _ANY},
     "answer": {
         **TERMS,
-        "server": _must(_NAME),
-        "serial": _must(_NAME),
+        "server": _must(_SERIAL),
+        "serial": _must(_SERIAL),
         "nonce": _must(_NONCE),
         "issued_at": _must(_WHEN),
         "mac": _must(_word(64)),

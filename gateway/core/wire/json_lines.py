@@ -82,7 +82,7 @@ def parse(line: bytes) -> dict[str, Any]:
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """Write one message, compact, without a line end."""
+    """Write one message, compact, without a line end; in UTF-8, where a name of any script is at most 512 bytes."""
     return "".join(_encode(message, 0)).encode()
 
 
@@ -120,11 +120,11 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant,
 
 def _encoder() -> Callable[[Any, int], Iterable[str]]:
     """Return what `json.JSONEncoder` makes for each message, made once; it is undocumented, and may be missing."""
-    encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+    encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False, ensure_ascii=False)
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return lambda message, _: encoder.iterencode(message)
-    escape = json.encoder.encode_basestring_ascii
+    escape = json.encoder.encode_basestring
     encode: Callable[[Any, int], Iterable[str]]
     encode = make(None, encoder.default, escape, None, ":", ",", False, False, False)
     return encode

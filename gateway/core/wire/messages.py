@@ -39,12 +39,13 @@ class Request(NamedTuple):
 
 
 class Field(NamedTuple):
-    """One field: what it accepts, the words for that, and its value when it is not given."""
+    """One field: what it accepts, the words for that, its value when it is not given, and how a value is kept."""
 
     accepts: Callable[[object], bool]
     expected: str
     default: Any = None
     required: bool = False
+    kept: Callable[[Any], Any] | None = None
 
 
 def is_integer(value: object) -> bool:
@@ -91,5 +92,7 @@ def checked(message: Mapping[str, Any], known_types: Mapping[str, Mapping[str, F
             value = field.default
         elif not field.accepts(value):
             raise RequestFault("bad_field", f"{name}: expected {field.expected}", id, hello=hello)
+        elif field.kept is not None:
+            value = field.kept(value)
         fields[name] = value
     return Request(type, fields, id)

@@ -13,7 +13,7 @@ from gateway.core.admission.commands import AddAccountToken, DeleteAccount, PutA
 from gateway.core.admission.directory import Directory, Token, digest
 from gateway.edge.api.acts import act
 from gateway.edge.api.pages import PAGED, Page, keys_of_page
-from gateway.edge.api.responses import body, done, fail, named, only, utc_text
+from gateway.edge.api.responses import body, done, fail, named_account, only, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import NOTHING, Count, Id, Secret, Time
 from gateway.edge.server.runtime import Runtime
@@ -70,7 +70,7 @@ async def list_accounts(runtime: Runtime, request: web.Request) -> web.Response:
 )
 async def get_account(runtime: Runtime, request: web.Request) -> web.Response:
     """Show one."""
-    account = named(request, "account", fold=True)
+    account = named_account(request)
     groups = await _groups_of(runtime.state.directory, [account])
     _check_registered(runtime, account)
     return web.json_response(_document(runtime, account, groups[account]))
@@ -87,7 +87,7 @@ async def get_account(runtime: Runtime, request: web.Request) -> web.Response:
 )
 async def put_account(runtime: Runtime, request: web.Request) -> web.Response:
     """Register it, unless it is."""
-    account = named(request, "account", fold=True)
+    account = named_account(request)
     only(await body(request))
     await act(runtime, request, PutAccount(account))
     groups = await _groups_of(runtime.state.directory, [account])
@@ -103,7 +103,7 @@ async def put_account(runtime: Runtime, request: web.Request) -> web.Response:
 )
 async def delete_account(runtime: Runtime, request: web.Request) -> web.Response:
     """Delete it, wherever it is known."""
-    account = named(request, "account", fold=True)
+    account = named_account(request)
     await act(runtime, request, DeleteAccount(account))
     return done()
 
@@ -119,7 +119,7 @@ async def delete_account(runtime: Runtime, request: web.Request) -> web.Response
 )
 async def add_account_token(runtime: Runtime, request: web.Request) -> web.Response:
     """Make a token, and show its secret this once."""
-    account = named(request, "account", fold=True)
+    account = named_account(request)
     only(await body(request))
     secret = secrets.token_urlsafe(32)
     _check_registered(runtime, account)
@@ -138,7 +138,7 @@ async def add_account_token(runtime: Runtime, request: web.Request) -> web.Respo
 )
 async def revoke_account_token(runtime: Runtime, request: web.Request) -> web.Response:
     """Let a token prove nothing any more, and end the sessions that it proved."""
-    account, fingerprint = named(request, "account", fold=True), request.match_info["fingerprint"]
+    account, fingerprint = named_account(request), request.match_info["fingerprint"]
     _check_registered(runtime, account)
     await act(runtime, request, RevokeAccountToken(account, fingerprint))
     return done()

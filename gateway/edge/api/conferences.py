@@ -10,12 +10,12 @@ from gateway.core.admission.commands import EndConference, PutConference
 from gateway.core.admission.conferences import Conferences, Declaration
 from gateway.core.admission.replies import session_id
 from gateway.core.counting.session import Conference
-from gateway.core.formats import ID_FORM, ID_PATTERN, is_id
+from gateway.core.names import folded
 from gateway.edge.api.acts import act
 from gateway.edge.api.pages import PAGED, Page, keys_of_page
-from gateway.edge.api.responses import body, done, fail, field, named, only
+from gateway.edge.api.responses import account, body, done, fail, field, named, only
 from gateway.edge.api.routes import ADMIN, READ, Route
-from gateway.edge.api.schemas import BOOLEAN, Count, Keyword, query, record, text
+from gateway.edge.api.schemas import BOOLEAN, ID, Count, Keyword, query, record, text
 from gateway.edge.server.runtime import Runtime
 
 ACCESSES = ("internal", "public")
@@ -45,9 +45,9 @@ class ConferenceDocument(TypedDict):
 )
 async def list_conferences(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    conferences, part = runtime.state.conferences, request.query.get("q", "").lower()
+    conferences, part = runtime.state.conferences, folded(request.query.get("q", ""))
     ids = (*conferences.by_id, *conferences.declared)
-    keys, more = await keys_of_page(request, ids, lambda name: part in name.lower())
+    keys, more = await keys_of_page(request, ids, lambda name: part in folded(name))
     found = [conference for id in keys if (conference := _found(conferences, id)) is not None]
     items = [_document(runtime, conference) for conference in found]
     return web.json_response(Page[ConferenceDocument](items=items, next=more))
@@ -64,7 +64,7 @@ async def list_conferences(runtime: Runtime, request: web.Request) -> web.Respon
         access=text(enum=list(ACCESSES)),
         mode=text(enum=list(MODES)),
         scheduled=BOOLEAN,
-        server=text(pattern=f"^({ID_PATTERN})?$"),
+        server={"anyOf": [ID, text(maxLength=0)]},
     ),
     statuses=(409,),
 )
@@ -84,9 +84,8 @@ def _read(told: dict[str, Any], home: str) -> Declaration:
         fail(422, "bad_field", 'access: expected "internal" or "public"')
     if mode not in MODES:
         fail(422, "bad_field", 'mode: expected "group" or "call"')
-    server = field(told, "server", str, "").lower()
-    if server and not is_id(server):
-        fail(422, "bad_field", f"server: expected {ID_FORM}")
+    server = field(told, "server", str, "")
+    server = account("server", server) if server else ""
     return Declaration(access, mode, field(told, "scheduled", bool, False), "" if server == home else server)
 
 

@@ -15,28 +15,48 @@ from aiohttp import web
 from gateway.core.addresses import ip_address
 from gateway.core.admission.commands import KickAccount, KickSession
 from gateway.core.admission.replies import seats, session_id
-from gateway.core.counting.session import KINDS, Session
+from gateway.core.counting.session import KINDS, Session, identity
 from gateway.core.formats import utc
+from gateway.core.names import folded, normalized
 from gateway.edge.api.acts import act
 from gateway.edge.api.pages import LIMIT, OFFSET, PIECE, Page, cursor, limit, offset, page
-from gateway.edge.api.responses import BAN, ban, done, fail, named, utc_text
+from gateway.edge.api.responses import BAN, HOME, ban, done, fail, named_identity, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
-from gateway.edge.api.schemas import Count, Keyword, Time, query, text
+from gateway.edge.api.schemas import Count, HomeOrNull, Keyword, Time, query, text
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.server.ticker import TICK
 
 SESSION = r"s-[0-9a-f]{1,16}-[0-9a-f]{1,15}"
 """The id of a session, of this run or another."""
+
+
+def _mentions(session: Session, part: str) -> bool:
+    """Whether an account, a device, an address or a kind has `part`, folded, somewhere in it."""
+    account, device = session.account, session.device
+    return (
+        (account is not None and part in account)
+        or part in session.peer_address
+        or part in session.kind
+        or (device is not None and part in folded(device))
+    )
+
+
 FILTERS: dict[str, Callable[[Session, str], bool]] = {
-    "account": lambda session, text: session.account == text.lower(),
+    "account": lambda session, text: session.account == text,
+    "home": lambda session, text: session.home == text,
     "device": lambda session, text: session.device == text,
     "address": lambda session, text: session.peer_address == text,
     "kind": lambda session, text: session.kind == text,
     "conference": lambda session, text: any(each.id == text for each in session.conferences),
-    "q": lambda session, text: _mentions(session, text.lower()),
+    "q": _mentions,
 }
 MENTIONED = "Only those with this somewhere in account, device, address or kind; case does not matter."
-FILTER_QUERY = tuple(query(name, text(), MENTIONED if name == "q" else "Only these.") for name in FILTERS)
+ABOUT = {
+    "q": MENTIONED,
+    "account": "Only this one, of this server unless there is a home.",
+    "home": "Only of this one.",
+}
+FILTER_QUERY = tuple(query(name, text(), ABOUT.get(name, "Only these.")) for name in FILTERS)
 
 
 class ConnectionDocument(TypedDict):
@@ -47,7 +67,7 @@ class ConnectionDocument(TypedDict):
     address: str
     kind: Annotated[str, Keyword("enum", tuple(sorted(KINDS)))]
     account: str | None
-    home: Annotated[str | None, "Another server that the account belongs to."]
+    home: HomeOrNull
     device: str | None
     client: str | None
     presence: Literal["awake", "asleep"]
@@ -116,16 +136,20 @@ async def count_connections(runtime: Runtime, request: web.Request) -> web.Respo
 async def _matching(runtime: Runtime, request: web.Request, after: int = 0, most: int = sys.maxsize) -> list[Session]:
     """The first `most` sessions beyond number `after` that match the filters, by number.
 
-    A conference, or an account that can only be ours, is looked up; anything else is searched for, in pieces.
+    A conference or an account is looked up; anything else is searched for, in pieces.
     """
-    wanted = [(FILTERS[name], _as_kept(name, request.query[name])) for name in FILTERS if name in request.query]
+    own_home = runtime.settings.accounts.home
+    asked = {name: _as_kept(name, request.query[name], own_home) for name in FILTERS if name in request.query}
+    if "account" in asked:
+        asked.setdefault("home", "")
+    wanted = [(FILTERS[name], text) for name, text in asked.items()]
     sessions = runtime.state.sessions
     candidates: Iterable[Session] = sessions.by_number.values()
-    if "conference" in request.query:
-        conference = runtime.state.conferences.by_id.get(request.query["conference"])
+    if "conference" in asked:
+        conference = runtime.state.conferences.by_id.get(asked["conference"])
         candidates = sorted(conference.members, key=_number) if conference is not None else ()
-    elif "account" in request.query and not runtime.settings.federation.homes:
-        candidates = sorted(sessions.of_account(request.query["account"].lower()), key=_number)
+    elif "account" in asked:
+        candidates = sorted(sessions.of_account(identity(asked["account"], asked["home"])), key=_number)
     beyond = (session for session in tuple(candidates) if session.number > after)
     found: list[Session] = []
     while piece := tuple(islice(beyond, PIECE)):
@@ -137,12 +161,16 @@ async def _matching(runtime: Runtime, request: web.Request, after: int = 0, most
     return found[:most]
 
 
-def _as_kept(name: str, text: str) -> str:
-    """Return what a filter asks for as sessions have it: an address has one text, however it is written."""
+def _as_kept(name: str, text: str, own_home: str) -> str:
+    """Return what a filter asks for as sessions have it: an address has one text, however it is written; names are
+    normalized, and `own_home` is the name of this server.
+    """
     if name == "address":
         with contextlib.suppress(ValueError):
             return str(ip_address(text))
-    return text
+    if name == "home":
+        return "" if folded(text) == own_home else folded(text)
+    return folded(text) if name in {"account", "q"} else normalized(text)
 
 
 def _document(runtime: Runtime, session: Session) -> ConnectionDocument:
@@ -166,17 +194,6 @@ def _document(runtime: Runtime, session: Session) -> ConnectionDocument:
         "conferences": [each.id for each in session.conferences],
         "seats": seats(runtime.state, session)["seats"],
     }
-
-
-def _mentions(session: Session, part: str) -> bool:
-    """Whether an account, a device, an address or a kind has `part`, in lower case, somewhere in it."""
-    account, device = session.account, session.device
-    return (
-        (account is not None and part in account)
-        or part in session.peer_address
-        or part in session.kind
-        or (device is not None and part in device.lower())
-    )
 
 
 def _number(session: Session) -> int:
@@ -208,11 +225,11 @@ async def kick(runtime: Runtime, request: web.Request) -> web.Response:
     scope=ADMIN,
     summary="Close every session of an account.",
     answer=KickedDocument,
-    query=(BAN,),
+    query=(HOME, BAN),
     statuses=(503,),
 )
 async def kick_account(runtime: Runtime, request: web.Request) -> web.Response:
     """End the sessions of an account, and keep it out for a while if asked to."""
-    account, span = named(request, "account", fold=True), ban(request)
-    decision = await act(runtime, request, KickAccount(account, span))
+    who, span = named_identity(request, runtime.settings.accounts.home), ban(request)
+    decision = await act(runtime, request, KickAccount(who, span))
     return web.json_response(KickedDocument(kicked=len(decision.closings)))

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.core.admission.commands import DeleteGroup, PutGroup
 from gateway.core.admission.directory import Group
-from gateway.core.formats import is_id
+from gateway.core.names import folded, is_account
 from gateway.edge.api.acts import act
 from gateway.edge.api.pages import PAGED, Page, listed
 from gateway.edge.api.responses import body, done, fail, field, named, only
@@ -65,13 +65,13 @@ async def put_group(runtime: Runtime, request: web.Request) -> web.Response:
 
 
 def _read(told: dict[str, Any]) -> Group:
-    """The group that a body describes, each account once and in lower case."""
+    """The group that a body describes, each account once and without case."""
     only(told, "accounts", "permanent")
     accounts: list[Any] = field(told, "accounts", list, [])
-    if not all(is_id(account) for account in accounts):
+    if not all(is_account(account) for account in accounts):
         fail(422, "bad_field", "accounts: expected a list of account names")
     permanent = field(told, "permanent", bool, False)
-    return Group(tuple(dict.fromkeys(account.lower() for account in accounts)), permanent)
+    return Group(tuple(dict.fromkeys(folded(account) for account in accounts)), permanent)
 
 
 @Route(

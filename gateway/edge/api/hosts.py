@@ -10,11 +10,13 @@ from aiohttp import web
 from gateway.core.admission.commands import NameHost, ReleaseHost
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.pool import Lease, Pool
+from gateway.core.counting.session import Key, account_and_home
+from gateway.core.names import join_names
 from gateway.edge.api.acts import act, refuse
 from gateway.edge.api.pages import PAGED, Page, listed
-from gateway.edge.api.responses import done, named, utc_text
+from gateway.edge.api.responses import HOME, done, named_identity, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
-from gateway.edge.api.schemas import Time
+from gateway.edge.api.schemas import HomeOrNull, Time
 from gateway.edge.server.runtime import Runtime
 
 
@@ -22,6 +24,7 @@ class HostDocument(TypedDict):
     """An account that is named as a host; `hosting` is there in lists."""
 
     account: str
+    home: HomeOrNull
     since: Time
     hosting: NotRequired[bool]
 
@@ -38,7 +41,7 @@ class HostDocument(TypedDict):
 async def list_hosts(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
     pool = _host_pool(runtime)
-    return await listed(request, _hosts(pool), lambda account, lease: _document(pool, account, lease))
+    return await listed(request, _hosts(pool), lambda _, host: _document(pool, *host))
 
 
 @Route(
@@ -47,16 +50,18 @@ async def list_hosts(runtime: Runtime, request: web.Request) -> web.Response:
     scope=ADMIN,
     summary="Name a host.",
     answer=HostDocument,
+    query=(HOME,),
     statuses=(404, 409, 503),
 )
 async def put_host(runtime: Runtime, request: web.Request) -> web.Response:
     """Give an account a host's name, unless it has one."""
-    account = named(request, "account", fold=True)
-    before = _host_pool(runtime).leases.get(account)
-    decision = await act(runtime, request, NameHost(account))
-    made = [change.since for change in decision.changes if isinstance(change, LeaseChange) and change.key == account]
+    who = named_identity(request, runtime.settings.accounts.home)
+    before = _host_pool(runtime).leases.get(who)
+    decision = await act(runtime, request, NameHost(who))
+    made = [change.since for change in decision.changes if isinstance(change, LeaseChange) and change.key == who]
     since = before.since if before is not None else made[0]
-    return web.json_response(HostDocument(account=account, since=utc_text(since)))
+    account, home = account_and_home(who)
+    return web.json_response(HostDocument(account=account, home=home or None, since=utc_text(since)))
 
 
 @Route(
@@ -64,12 +69,12 @@ async def put_host(runtime: Runtime, request: web.Request) -> web.Response:
     "/api/hosts/{account}",
     scope=ADMIN,
     summary="Free the name of a host.",
+    query=(HOME,),
     statuses=(404, 503),
 )
 async def delete_host(runtime: Runtime, request: web.Request) -> web.Response:
     """Let an account be a host no longer; its conferences go on."""
-    account = named(request, "account", fold=True)
-    await act(runtime, request, ReleaseHost(account))
+    await act(runtime, request, ReleaseHost(named_identity(request, runtime.settings.accounts.home)))
     return done()
 
 
@@ -84,10 +89,11 @@ def _host_pool(runtime: Runtime) -> Pool:
     return ledger.pools[ledger.model.start_pool]
 
 
-def _hosts(pool: Pool) -> Mapping[str, Lease]:
-    """The name of each host, and since when it is one."""
-    return {str(key): lease for key, lease in pool.leases.items()}
+def _hosts(pool: Pool) -> Mapping[str, tuple[Key, Lease]]:
+    """The hosts in the order of a list, by account and home: who each is, and since when it is a host."""
+    return {join_names(*account_and_home(key)): (key, lease) for key, lease in pool.leases.items()}
 
 
-def _document(pool: Pool, account: str, lease: Lease) -> HostDocument:
-    return {"account": account, "since": utc_text(lease.since), "hosting": pool.in_use(account)}
+def _document(pool: Pool, key: Key, lease: Lease) -> HostDocument:
+    account, home = account_and_home(key)
+    return {"account": account, "home": home or None, "since": utc_text(lease.since), "hosting": pool.in_use(key)}

@@ -52,6 +52,10 @@ class KeyedLicenseDocument(SoldLicenseDocument):
     key: NotRequired[Annotated[str, "The key of a new license. It is shown this once."]]
 
 
+EDITION: Schema = {"anyOf": [text(format="name", minLength=1, maxLength=LONGEST_EDITION), text(maxLength=0)]}
+"""An edition of a model that has none of its own."""
+
+
 def _terms(model: str, offer: LicensableModel) -> Schema:
     """What a license of a model can be sold with; what is null has its default."""
     end = {
@@ -59,7 +63,7 @@ def _terms(model: str, offer: LicensableModel) -> Schema:
         "description": "Its last moment.",
     }
     fields = {
-        "edition": text(enum=["", *offer.editions]) if offer.editions else text(maxLength=LONGEST_EDITION),
+        "edition": text(enum=["", *offer.editions]) if offer.editions else EDITION,
         "limits": record(*offer.pools, **{pool: whole(maximum=MOST) for pool in offer.pools}),
         "extensions": {
             **several(text(enum=list(offer.extensions)) if offer.extensions else ID),

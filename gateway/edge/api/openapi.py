@@ -46,7 +46,7 @@ PARAMETERS: Mapping[str, Schema] = {
     "conference": {"schema": ID},
     "name": {"schema": ID, "description": "Name of an operator."},
     "session": {"schema": text(), "description": "Id of a session, as the list of connections shows it."},
-    "subject": {"schema": ID, "description": "An account, or an address of guests."},
+    "subject": {"schema": ID, "description": "An account, an address or a network."},
     "file": {"schema": text()},
     "fingerprint": {"schema": text(), "description": "Which token, as lists show it."},
     "serial": {"schema": ID},
@@ -119,7 +119,7 @@ def _answers(route: Route, path: list[Schema], named: dict[str, Schema]) -> Sche
     statuses = {*REFUSALS[route.scope], *route.statuses}
     if route.body is not None:
         statuses |= TOLD
-    if route.query or any("pattern" in each["schema"] for each in path):
+    if route.query or any({"format", "pattern"}.intersection(each["schema"]) for each in path):
         statuses |= {422}
     return answers | {str(status): _failure(status, route, named) for status in sorted(statuses)}
 

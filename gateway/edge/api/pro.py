@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from aiohttp import web
 
@@ -11,7 +11,7 @@ from gateway.core.counting.pool import Lease, Pool, Reservation
 from gateway.core.formats import utc
 from gateway.edge.api.acts import act
 from gateway.edge.api.pages import PAGED, Page, listed, page
-from gateway.edge.api.responses import done, named, utc_text
+from gateway.edge.api.responses import HOME, done, named_identity, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
 from gateway.edge.api.schemas import Time
 from gateway.edge.server.runtime import Runtime
@@ -21,6 +21,7 @@ class ProDocument(TypedDict):
     """The PRO license of an account."""
 
     account: str
+    home: Annotated[None, "An account of another server has no PRO license."]
     kind: Literal["permanent", "temporary"]
     since: Time
     expires: Time | None
@@ -46,12 +47,12 @@ async def list_pro(runtime: Runtime, request: web.Request) -> web.Response:
     "/api/pro/{account}",
     scope=ADMIN,
     summary="Revoke a temporary PRO license.",
+    query=(HOME,),
     statuses=(404, 409, 503),
 )
 async def revoke_pro(runtime: Runtime, request: web.Request) -> web.Response:
     """End a temporary license at once."""
-    account = named(request, "account", fold=True)
-    await act(runtime, request, RevokeLease(account))
+    await act(runtime, request, RevokeLease(named_identity(request, runtime.settings.accounts.home)))
     return done()
 
 
@@ -68,6 +69,7 @@ def _document(pool: Pool, account: str, held: Lease | Reservation) -> ProDocumen
     lease = held if isinstance(held, Lease) else None
     return {
         "account": account,
+        "home": None,
         "kind": "permanent" if lease is None else "temporary",
         "since": utc_text(held.since),
         "expires": utc(lease.expires) if lease is not None else None,

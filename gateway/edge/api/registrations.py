@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypedDict, cast
 from aiohttp import web
 
 from gateway.core.formats import utc
+from gateway.core.names import join_names
 from gateway.core.registration.license_status import LicenseState
 from gateway.core.registration.registrar import Installation, SoldLicense
 from gateway.core.wire.messages import RequestFault
@@ -164,7 +165,7 @@ def _registration(runtime: Runtime) -> RegistrationDocument:
 async def list_registrations(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them, by serial and server."""
     registrar = runtime.registrar.registrar
-    known = {"/".join(key): each for key, each in registrar.installations.items()}
+    known = {join_names(*key): each for key, each in registrar.installations.items()}
     return await listed(request, known, lambda _, each: _installation(each, registrar.licenses.get(each.serial)))
 
 

@@ -69,6 +69,7 @@ class DenialDocument(TypedDict):
     pool: str
     reason: str
     account: NotRequired[Annotated[str, "Who was refused: one of these three says it."]]
+    home: NotRequired[Annotated[str, "The other server that the account belongs to."]]
     device: NotRequired[str]
     address: NotRequired[str]
     refusals: Annotated[int, Keyword("minimum", 1)]
@@ -305,5 +306,5 @@ def _denial(denial: DenialRow) -> DenialDocument:
         "undecided": denial.undecided,
         "seconds_to_seat": None if denial.wait_seconds is None else round(denial.wait_seconds, 3),
     }
-    who = {denial.kind: denial.name}
+    who = {denial.kind: denial.name} | ({"home": denial.home} if denial.home else {})
     return {**shown, **cast(DenialDocument, who)}

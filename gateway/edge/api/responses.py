@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import unquote
 
 from aiohttp import web
 
-from gateway.core.formats import DURATION_FORM, ID_FORM, is_id, read_duration, timestamp, utc
+from gateway.core.counting.session import Identity, identity
+from gateway.core.formats import DURATION_FORM, read_duration, timestamp, utc
+from gateway.core.names import NAME_FORM, folded, is_account, is_name, normalized
 from gateway.core.wire.messages import RequestFault
-from gateway.edge.api.schemas import DURATION, TIME, Time, query
+from gateway.edge.api.schemas import DURATION, ID, TIME, Time, query
 
 BODY_LIMIT = 1 << 20
 """Bytes of a request's body."""
@@ -36,6 +39,7 @@ SINCE = query(
     {"anyOf": [TIME, DURATION]},
     'From this instant on, or for so long until now, such as "30d".',
 )
+HOME = query("home", ID, "The other server that the account belongs to; without it this one.")
 BAN = query("ban", DURATION, 'And keep whom it was out for so long, such as "5m".')
 
 
@@ -67,12 +71,45 @@ def utc_text(seconds: float) -> Time:
     return str(utc(seconds))
 
 
-def named(request: web.Request, name: str, *, fold: bool = False) -> str:
-    """The id in the path; accounts are folded to lower case."""
-    text = request.match_info[name]
-    if not is_id(text):
-        fail(422, "bad_field", f"{name}: expected {ID_FORM}")
-    return text.lower() if fold else text
+def step(request: web.Request, name: str) -> str:
+    """A step of the path, which is written in UTF-8."""
+    try:
+        unquote(request.rel_url.raw_path, errors="strict")
+    except UnicodeDecodeError:
+        fail(422, "bad_field", f"{name}: expected UTF-8")
+    return request.match_info[name]
+
+
+def named(request: web.Request, name: str) -> str:
+    """The name in the path, as it is kept."""
+    text = step(request, name)
+    if not is_name(text):
+        fail(422, "bad_field", f"{name}: expected {NAME_FORM}")
+    return normalized(text)
+
+
+def named_account(request: web.Request) -> str:
+    """The account in the path, as it is kept."""
+    return account("account", step(request, "account"))
+
+
+def named_identity(request: web.Request, own_home: str) -> Identity:
+    """Who the account in the path and the home in the query are; `own_home` is the name of this server."""
+    return identity(named_account(request), home(request, own_home) or "")
+
+
+def home(request: web.Request, own_home: str) -> str | None:
+    """The home of `?home=`, empty for this server; None where it is not asked for."""
+    text = request.query.get("home")
+    found = None if text is None else account("home", text)
+    return "" if found == own_home else found
+
+
+def account(name: str, text: str) -> str:
+    """An account or a home as it is kept; `name` says where it stands."""
+    if not is_account(text):
+        fail(422, "bad_field", f"{name}: expected {NAME_FORM}")
+    return folded(text)
 
 
 async def body(request: web.Request) -> dict[str, Any]:
@@ -81,12 +118,18 @@ async def body(request: web.Request) -> dict[str, Any]:
     if not raw:
         return {}
     try:
-        told = json.loads(raw)
+        told = json.loads(raw, parse_float=_number)
     except (ValueError, RecursionError):
         fail(400, "malformed", "the body is not JSON")
     if not isinstance(told, dict):
         fail(422, "bad_field", "expected a JSON object")
     return told
+
+
+def _number(text: str) -> float:
+    """A number of a body; 5.0 is the whole number 5, as JSON Schema has it."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def field(told: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:

@@ -25,7 +25,8 @@ from typing import (
     is_typeddict,
 )
 
-from gateway.core.formats import DURATION_PATTERN, ID_PATTERN
+from gateway.core.formats import DURATION_PATTERN
+from gateway.core.names import LONGEST_NAME
 
 Schema = dict[str, Any]
 
@@ -39,8 +40,9 @@ class Keyword(NamedTuple):
 
 Time = Annotated[str, Keyword("format", "date-time")]
 """RFC 3339 in UTC."""
-Id = Annotated[str, Keyword("pattern", f"^{ID_PATTERN}$")]
+Id = Annotated[str, Keyword("format", "name"), Keyword("minLength", 1), Keyword("maxLength", LONGEST_NAME)]
 """The name of an account, a group, a conference, an operator or a license."""
+HomeOrNull = Annotated[str | None, "The other server that the account belongs to; null for this one."]
 Count = Annotated[int, Keyword("minimum", 0)]
 """A number of things."""
 Secret = Annotated[str, "The secret. It is shown this once."]
@@ -88,7 +90,8 @@ def record(*optional: str, **fields: Schema) -> Schema:
 
 BOOLEAN: Schema = {"type": "boolean"}
 TIME = text(format="date-time")
-ID = text(pattern=f"^{ID_PATTERN}$")
+ID = text(format="name", minLength=1, maxLength=LONGEST_NAME)
+"""A name (PROTOCOL.md, Limits): no pattern can tell which characters are printable."""
 DURATION = text(pattern=f"^{DURATION_PATTERN}$")
 """A span of time, such as "5m"."""
 NOTHING: Schema = {"type": "object", "maxProperties": 0}

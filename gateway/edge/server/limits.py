@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.settings import ListenSettings, Settings
+from gateway.core.addresses import IPNetwork
 from gateway.core.admission.requests import SessionState
 from gateway.core.wire import json_lines
 from gateway.core.wire.websocket_handshake import Origins
@@ -21,8 +22,6 @@ LINGER_TICKS = 2 * MAX_CATCH_UP
 
 PENDING_PARTS = 4
 """What is waiting at one listener takes no more of the connections than one of so many parts."""
-
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,21 +64,20 @@ class SignIn:
         session = self._resumable(fields["resume"]) if fields["resume"] is not None else None
         if session is not None:
             for name in ("account", "device", "kind"):
-                given = fields[name].lower() if name == "account" and fields[name] else fields[name]
-                if given is not None and given != getattr(session, name):
+                if fields[name] is not None and fields[name] != getattr(session, name):
                     return RequestFault("bad_field", f"{name}: differs from the resumed session's", request.id)
         if self._is_draining():
             return self.refuse("hello", Refusal("draining", retry_after=self._sequencer.state.terms.retry_after))
         address, transport = connection.address, connection.shared.transport
         if session is not None:
             return self._sequencer.submit(Resume(session.number, session.generation, address, transport))
-        account, token = fields["account"], fields["token"]
+        token = fields["token"]
         return self._sequencer.submit(
             Hello(
                 fields["kind"] or "app",
-                account.lower() if account is not None else None,
+                fields["account"],
                 fields["device"],
-                (fields["home"] or "").lower(),
+                fields["home"] or "",
                 fields["client"],
                 address,
                 transport,

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 from config.settings import HistorySettings
 from gateway.core.counting.denials import DenialEpisode
 from gateway.core.counting.pool import MAX_FINISHED_HOLDS
-from gateway.core.counting.session import Instant, Key
+from gateway.core.counting.session import Instant, Key, account_and_home
 from gateway.core.counting.usage import HOUR, UsageInterval, UsageSummary
 from gateway.core.reporting.history import CLOCK_STEP, History, PoolTimeline, UsagePiece, usage_piece
 from gateway.edge.storage.history_quota import HistoryQuota
@@ -54,7 +54,7 @@ PUT_HOUR = "INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
 # for each of them, just when a thousand connections end at once.
 PUT_HOLDS = f"""INSERT OR REPLACE INTO hold
     SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(7))} FROM json_each(?)"""  # noqa: S608 - numbers
-PUT_DENIAL = "INSERT OR REPLACE INTO denial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PUT_DENIAL = "INSERT OR REPLACE INTO denial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 # The oldest hour that is kept is the bound of all other rows too, so that they are forgotten as slowly.
 FORGET_HOUR = f"DELETE FROM hour WHERE start < min(?, (SELECT min(start) FROM hour) + {HOUR})"  # noqa: S608 - a number
 FORGET_DENIALS = f"""DELETE FROM denial WHERE number IN
@@ -85,6 +85,7 @@ class DenialRow(NamedTuple):
     true_denials: int
     granted: int
     wait_seconds: float | None
+    home: str
 
     @property
     def undecided(self) -> int:
@@ -222,11 +223,11 @@ class HistoryStore:
                     yield Statement(PUT_DENIAL, self._denial(timeline, episode))
 
     def _denial(self, timeline: PoolTimeline, episode: DenialEpisode) -> DenialRow:
-        kind, name = episode.asker
+        kind, (name, home) = episode.asker[0], account_and_home(episode.asker[1])
         offset = self.history.offset
         return DenialRow(
             episode.number, timeline.model, timeline.name, episode.began + offset, episode.last + offset, kind, name,
-            episode.reason, episode.denials, episode.true_denials, episode.granted, episode.wait_seconds,
+            episode.reason, episode.denials, episode.true_denials, episode.granted, episode.wait_seconds, home,
         )  # fmt: skip
 
     def _forgotten(self, now: Instant) -> Iterator[Statement]:

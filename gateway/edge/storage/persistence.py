@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any, NamedTuple
 
-from gateway.core.admission.decision import Decision
-from gateway.core.admission.directory import Ban, Group, Token
+from gateway.core.admission.bans import Ban
+from gateway.core.admission.decision import AuditNote, Decision
+from gateway.core.admission.directory import Group, Token
 from gateway.core.admission.state import State
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.session import Instant, Key
@@ -37,7 +38,7 @@ class StoredState(NamedTuple):
     accounts: dict[str, tuple[Token, ...]]
     operators: dict[str, tuple[Token, ...]]
     groups: dict[str, Group]
-    bans: dict[str, Ban]
+    bans: list[Ban]
     leases: list[LeaseChange]
     licenses: dict[str, SoldLicense]
     installations: dict[tuple[str, str], Installation]
@@ -111,7 +112,8 @@ class Persistence:
         directory.accounts.update(stored.accounts)
         directory.operators.update(stored.operators)
         directory.groups.update(stored.groups)
-        directory.bans.update(stored.bans)
+        for ban in stored.bans:
+            directory.bans.put(ban)
         self.audit_log.write([Statement(rows.FORGET_BANS, (now.wall,))])
         for change in stored.leases:
             self._audited.add((change.model, change.pool, change.key, change.kind))
@@ -176,10 +178,13 @@ class Persistence:
         detail = {"model": change.model, "pool": change.pool, "kind": change.kind}
         if change.ended is None and lease not in self._audited:
             self._audited.add(lease)
-            self.audit_log.add(GATEWAY, "lease.granted", str(change.key), detail | {"expires": utc(change.expires)})
+            note = AuditNote.of("lease.granted", change.key, **detail, expires=utc(change.expires))
         elif change.ended is not None and lease in self._audited:
             self._audited.discard(lease)
-            self.audit_log.add(GATEWAY, "lease.ended", str(change.key), detail | {"cause": change.ended})
+            note = AuditNote.of("lease.ended", change.key, **detail, cause=change.ended)
+        else:
+            return
+        self.audit_log.add(GATEWAY, *note)
 
     def follow_primary(self) -> None:
         """Take the leases of the model that decides from now on for entered in the audit log."""
@@ -224,7 +229,7 @@ class Persistence:
         yield from map(rows.put_lease, self._leases())
         yield from (rows.put_account(name, tokens) for name, tokens in directory.accounts.items())
         yield from (rows.put_group(name, group) for name, group in directory.groups.items())
-        yield from map(rows.put_ban, directory.bans.values())
+        yield from map(rows.put_ban, directory.bans)
         for name, tokens in directory.operators.items():
             yield from (rows.put_operator_token(name, token) for token in tokens)
         yield from self.audit_log.backlog()

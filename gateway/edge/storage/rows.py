@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from gateway.core.admission.bans import Ban, BanSubject
 from gateway.core.admission.decision import Change
-from gateway.core.admission.directory import Ban, Group, Token
+from gateway.core.admission.directory import Group, Token
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.pool_json import key_from_json
 from gateway.core.registration.authentication import key_of
@@ -101,13 +102,13 @@ async def read_groups(store: Store) -> dict[str, Group]:
 
 def put_ban(ban: Ban) -> Statement:
     """Write a ban."""
-    return Statement("INSERT OR REPLACE INTO ban VALUES (?, ?)", tuple(ban))
+    return Statement("INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?)", (*ban.subject, ban.until))
 
 
-async def read_bans(store: Store, wall: float) -> dict[str, Ban]:
+async def read_bans(store: Store, wall: float) -> list[Ban]:
     """Read the bans that are not over at an instant in seconds UTC."""
-    rows = await store.read("SELECT subject, until FROM ban WHERE until > ?", (wall,))
-    return {subject: Ban(subject, until) for subject, until in rows}
+    rows = await store.read("SELECT kind, name, home, until FROM ban WHERE until > ? ORDER BY kind, name", (wall,))
+    return [Ban(BanSubject(kind, name, home), until) for kind, name, home, until in rows]
 
 
 # -- operator: one row for each token --------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ async def read_installations(store: Store) -> dict[tuple[str, str], Installation
 END: Mapping[str, str] = {
     "account": "DELETE FROM account WHERE name = ?",
     "group": "DELETE FROM team WHERE name = ?",
-    "ban": "DELETE FROM ban WHERE subject = ?",
+    "ban": "DELETE FROM ban WHERE kind = ? AND name = ? AND home = ?",
     "operator": "DELETE FROM operator WHERE name = ?",
 }
 """The statement that deletes an entry of the directory, by its table."""
@@ -210,11 +211,13 @@ def change_statements(change: Change) -> list[Statement]:
     """Write what a decision changed."""
     if isinstance(change, LeaseChange):
         return [put_lease(change)]
-    value = change.value
-    if value is None:
-        return [Statement(END[change.table], (change.name,))]
-    if isinstance(value, Group):
-        return [put_group(change.name, value)]
+    name, value = change.name, change.value
     if isinstance(value, Ban):
         return [put_ban(value)]
-    return [put_account(change.name, value)] if change.table == "account" else put_operator(change.name, value)
+    if isinstance(name, BanSubject):
+        return [Statement(END[change.table], name)]
+    if value is None:
+        return [Statement(END[change.table], (name,))]
+    if isinstance(value, Group):
+        return [put_group(name, value)]
+    return [put_account(name, value)] if change.table == "account" else put_operator(name, value)

@@ -62,4 +62,24 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
         # The order in which leases were granted: of equal remaining time the later grant loses first.
         "ALTER TABLE lease ADD COLUMN number INTEGER NOT NULL DEFAULT 0",
     ),
+    (
+        # Who somebody is of another server: a name and a home, no longer one text. The names of before had no `/`.
+        """UPDATE OR REPLACE lease SET key = '["' || substr(key, 2, instr(key, '/') - 2) || '", "' ||
+            substr(key, instr(key, '/') + 1, length(key) - instr(key, '/') - 1) || '"]' WHERE key LIKE '"%/%"'""",
+        "ALTER TABLE denial ADD COLUMN home TEXT NOT NULL DEFAULT ''",
+        """UPDATE denial SET home = substr(who, instr(who, '/') + 1), who = substr(who, 1, instr(who, '/') - 1)
+            WHERE kind = 'account' AND instr(who, '/')""",
+        # A ban of an address was one of its guests.
+        "ALTER TABLE ban RENAME TO ban_before",
+        """CREATE TABLE ban (
+            kind TEXT NOT NULL, name TEXT NOT NULL, home TEXT NOT NULL, until REAL NOT NULL,
+            PRIMARY KEY (kind, name, home)) WITHOUT ROWID""",
+        """INSERT INTO ban SELECT
+            CASE WHEN subject NOT GLOB '*[^0-9.]*' AND subject GLOB '*.*.*.*'
+                OR subject NOT GLOB '*[^0-9a-f:.]*' AND subject GLOB '*:*:*' THEN 'guests' ELSE 'account' END,
+            CASE WHEN instr(subject, '/') THEN substr(subject, 1, instr(subject, '/') - 1) ELSE subject END,
+            CASE WHEN instr(subject, '/') THEN substr(subject, instr(subject, '/') + 1) ELSE '' END,
+            until FROM ban_before""",
+        "DROP TABLE ban_before",
+    ),
 )

@@ -37,7 +37,7 @@ WITH_WAL = b"\2"
 log = logging.getLogger("tallygate.store")
 
 
-Identity = tuple[tuple[int, int] | None, ...]
+FileIdentity = tuple[tuple[int, int] | None, ...]
 """Device and inode of each file of a store."""
 
 
@@ -194,7 +194,7 @@ def part_from_other_journals(path: str) -> None:
         log.error("%s-wal does not belong to %s, which was put there; it was set aside as %s-wal", path, path, aside)
 
 
-def identity(path: str) -> Identity:
+def identity(path: str) -> FileIdentity:
     """Return device and inode of each file of the store at `path`; None for one that is not there.
 
     Raises `OSError`.
@@ -221,7 +221,7 @@ def draft_beside(path: str) -> str:
     return name
 
 
-def clear_place(path: str, ours: Identity) -> None:
+def clear_place(path: str, ours: FileIdentity) -> None:
     """Set aside what stands at `path` and is not the open store, whose identity is `ours`.
 
     Raises `OSError`, and `StoreRefused` where another process holds it.

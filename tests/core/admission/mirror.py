@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.core.counting.session import Key
+from gateway.core.counting.session import Identity, Key
 
 CLIENTS = {"app", "browser", "sdk"}
 ENDPOINTS = {"sip"}
@@ -32,8 +32,8 @@ class Person:
     """The address of its present connection."""
 
     @property
-    def identity(self) -> str | None:
-        return f"{self.account}/{self.home}" if self.account and self.home else self.account
+    def identity(self) -> Identity | None:
+        return (self.account, self.home) if self.account and self.home else self.account
 
     @property
     def user(self) -> bool:
@@ -97,7 +97,7 @@ class Mirror:
     def live(self, number: int) -> list[Room]:
         return [room for room in self.rooms.values() if room.live and number in room.members]
 
-    def of(self, identity: str) -> list[int]:
+    def of(self, identity: Identity) -> list[int]:
         return [number for number, person in self.people.items() if person.identity == identity]
 
 
@@ -112,17 +112,17 @@ class Tale:
         self.enforced = enforced
         self.overdraft = overdraft if enforced else 0
         self.kept = math.inf if enforced else kept
-        self.names: set[str] = set()
-        self.temporary: dict[str, float | None] = {}
-        self.granted: dict[str, float] = {}
-        self.deleted: dict[str, float] = {}
+        self.names: set[Identity] = set()
+        self.temporary: dict[Identity, float | None] = {}
+        self.granted: dict[Identity, float] = {}
+        self.deleted: dict[Identity, float] = {}
         self.permanent: list[str] = []
         self.lingering: dict[Key, float] = {}
-        self.idle: dict[str, None] = {}
-        self.used: set[str] = set()
-        self.opening: str | None = None
+        self.idle: dict[Identity, None] = {}
+        self.used: set[Identity] = set()
+        self.opening: Identity | None = None
         """Who uses a name to open a conference."""
-        self.since: dict[str, float] = {}
+        self.since: dict[Identity, float] = {}
         self.keys: dict[str, set[Key]] = {pool: set() for pool in self.limits}
         self.wall = wall
 
@@ -221,7 +221,8 @@ class Tale:
     def watch(self, mirror: Mirror) -> None:
         """Somebody has come into a conference, or is in one no more: follow who uses what is leased."""
         pool = {"nefsis-named": "hosts", "trueconf": "pro"}.get(self.name)
-        used = {str(key) for number in mirror.people for name, key in self.needed(mirror, number) if name == pool}
+        needed = [seat for number in mirror.people for seat in self.needed(mirror, number)]
+        used: set[Any] = {key for name, key in needed if name == pool}
         if self.opening is not None:
             used.add(self.opening)
         for key in used - self.used:
@@ -232,7 +233,7 @@ class Tale:
                 self.deleted.pop(key, None)
         for key in used:
             self.idle.pop(key, None)
-        for key in sorted(self.used - used):
+        for key in sorted(self.used - used, key=str):
             if key in self.names or key in self.temporary:
                 self._make_room()
                 self.idle[key] = None
@@ -318,7 +319,7 @@ class Tale:
             self._forget_longest_idle()
         return lost
 
-    def _shortest(self) -> str:
+    def _shortest(self) -> Any:
         """The temporary holder with the shortest time remaining; of equals the one granted last."""
         full = self.wall + LEASE
         return min(
@@ -359,11 +360,11 @@ class Tale:
             if account not in self.permanent:
                 self.temporary[account] = None
                 self.deleted.pop(account, None)
-        for account, end in self.granted.items():
-            if account not in present:
-                self.temporary[account] = end
+        for holder, end in self.granted.items():
+            if holder not in present:
+                self.temporary[holder] = end
         self.granted = {}
-        for account, expires in self.temporary.items():
-            if expires is None and account not in present:
-                self.temporary[account] = self.wall + LEASE
+        for holder, expires in self.temporary.items():
+            if expires is None and holder not in present:
+                self.temporary[holder] = self.wall + LEASE
         self.since = {account: self.since.get(account, self.wall) for account in self.temporary}

@@ -16,17 +16,18 @@ from random import Random
 from gateway.core.admission import commands as c
 from gateway.core.admission import state_json
 from gateway.core.admission.apply import apply
+from gateway.core.admission.bans import BanSubject
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decision import Decision, Withdraw
 from gateway.core.admission.recording import Recording, RollingDigest, read
 from gateway.core.admission.state import State
 from gateway.core.admission.terms import Terms
-from gateway.core.counting.session import Instant
+from gateway.core.counting.session import Instant, identity
 from gateway.licensing import MODELS
 
 START = 1_800_000_000.0
 HOUR = 3600.0
-ACCOUNTS = [f"user{number}" for number in range(60)]
+ACCOUNTS = [*(f"user{number}" for number in range(54)), "o'brien@ex.ie", "jörg", "домен\\имя", "user1/partner.example"]
 CONFERENCES = [f"room{number}" for number in range(12)]
 ADDRESSES = [f"192.0.2.{number}" for number in range(1, 30)]
 GROUPS = ["board", "sales"]
@@ -163,15 +164,24 @@ class RandomDay:
         acts: list[c.Command] = [
             c.KickSession(self.session() or 0, random.choice([None, 30.0])),
             c.KickAccount(account, random.choice([None, 60.0])),
-            c.PutBan(random.choice([account, random.choice(ADDRESSES)]), 120.0),
-            c.LiftBan(account),
+            c.PutBan(self.banned(account), 120.0),
+            c.LiftBan(self.banned(account)),
             c.RevokeLease(account),
-            c.NameHost(account),
-            c.ReleaseHost(account),
+            c.NameHost(identity(account, random.choice(["", "partner.example"]))),
+            c.ReleaseHost(identity(account, random.choice(["", "partner.example"]))),
             c.PutConference(random.choice(CONFERENCES), Declaration("public", "group", random.random() < 0.5, "")),
             c.EndConference(random.choice(CONFERENCES)),
         ]
         return random.choice(acts)
+
+    def banned(self, account: str) -> BanSubject:
+        random = self.random
+        subjects = [
+            BanSubject("account", account, random.choice(["", "partner.example"])),
+            BanSubject(random.choice(["guests", "address"]), random.choice(ADDRESSES)),
+            BanSubject("network", random.choice(["192.0.2.4/30", "2001:db8::/32"])),
+        ]
+        return random.choice(subjects)
 
     def administer(self) -> c.Command:
         random, account = self.random, self.random.choice(ACCOUNTS)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.admission import commands as c
+from gateway.core.admission.bans import Ban, BanSubject
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decision import AuditNote, Decision, DirectoryChange
-from gateway.core.admission.directory import Ban, Group, Token
+from gateway.core.admission.directory import Group, Token
 from gateway.core.admission.state_json import digest
 from gateway.core.counting.license_model import Refusal
 from gateway.core.formats import utc
@@ -19,6 +20,7 @@ from tests.core_harness import HOUR, START, CoreHarness, told
 
 MARK = DIGEST[:12]
 OTHER = "07" * 32
+ANN = BanSubject("account", "ann")
 TOKEN = Token(bytes.fromhex(DIGEST), START)
 
 
@@ -37,7 +39,7 @@ def done(house: CoreHarness, command: c.Command) -> Decision:
     ("command", "refused"),
     [
         (c.KickSession(7, 60.0), Refusal("no_such_session")),
-        (c.LiftBan("ann"), Refusal("no_such_ban")),
+        (c.LiftBan(ANN), Refusal("no_such_ban")),
         (c.EndConference("room"), Refusal("no_such_conference")),
         (c.DeleteAccount("ann"), Refusal("no_such_account")),
         (c.AddAccountToken("ann", DIGEST), Refusal("no_such_account")),
@@ -80,10 +82,10 @@ def test_a_session_that_is_kicked_ends_and_its_account_is_kept_out() -> None:
     until = house.now.wall + 60.0
     assert decision.closings == [(ann.number, "kicked")]
     assert decision.audit == [
-        AuditNote("ban.added", "ann", {"until": utc(until)}),
+        AuditNote("ban.added", "ann", {"kind": "account", "until": utc(until)}),
         AuditNote("session.kicked", "s-0-1", {"account": "ann", "address": "192.0.2.1"}),
     ]
-    assert decision.changes == [DirectoryChange("ban", "ann", Ban("ann", until))]
+    assert decision.changes == [DirectoryChange("ban", ANN, Ban(ANN, until))]
     assert list(house.state.sessions.by_number.values()) == [other]
     assert house.knock("ann")[1].refused == Refusal("banned", retry_after=60.0)
     assert house.view("online").releases["kicked"] == 1
@@ -94,7 +96,7 @@ def test_a_guest_that_is_kicked_is_kept_out_by_the_address_of_its_present_connec
     guest = house.hello(address="192.0.2.1")
     house.apply(c.Resume(guest.number, 0, "192.0.2.9", "tcp"))
     done(house, c.KickSession(guest.number, 60.0))
-    assert set(house.state.directory.bans) == {"192.0.2.9"}
+    assert [ban.subject for ban in house.state.directory.bans] == [BanSubject("guests", "192.0.2.9")]
 
 
 def test_an_account_is_kicked_with_all_its_sessions() -> None:
@@ -105,7 +107,7 @@ def test_an_account_is_kicked_with_all_its_sessions() -> None:
     decision = done(house, c.KickAccount("ann"))
     assert decision.closings == [(1, "kicked"), (2, "kicked")]
     assert decision.audit == [AuditNote("account.kicked", "ann", {"sessions": 2})]
-    assert house.state.directory.bans == {}
+    assert not list(house.state.directory.bans)
     assert list(house.state.sessions.by_number) == [3]
     nobody = done(house, c.KickAccount("nobody", 30.0))
     assert [note.action for note in nobody.audit] == ["ban.added", "account.kicked"]
@@ -114,14 +116,49 @@ def test_an_account_is_kicked_with_all_its_sessions() -> None:
 
 def test_a_ban_is_put_replaced_and_lifted() -> None:
     house = harness()
-    done(house, c.PutBan("ann", 60.0))
-    longer = done(house, c.PutBan("ann", 120.0))
-    assert house.state.directory.bans == {"ann": Ban("ann", house.now.wall + 120.0)}
-    assert longer.audit == [AuditNote("ban.added", "ann", {"until": utc(house.now.wall + 120.0)})]
-    lifted = done(house, c.LiftBan("ann"))
-    assert lifted.changes == [DirectoryChange("ban", "ann", None)]
-    assert lifted.audit == [AuditNote("ban.lifted", "ann")]
-    assert house.state.directory.bans == {}
+    done(house, c.PutBan(ANN, 60.0))
+    longer = done(house, c.PutBan(ANN, 120.0))
+    assert list(house.state.directory.bans) == [Ban(ANN, house.now.wall + 120.0)]
+    detail = {"kind": "account", "until": utc(house.now.wall + 120.0), "sessions": 0}
+    assert longer.audit == [AuditNote("ban.added", "ann", detail)]
+    lifted = done(house, c.LiftBan(ANN))
+    assert lifted.changes == [DirectoryChange("ban", ANN, None)]
+    assert lifted.audit == [AuditNote("ban.lifted", "ann", {"kind": "account"})]
+    assert not list(house.state.directory.bans)
+
+
+@pytest.mark.parametrize(
+    ("subject", "gone"),
+    [
+        (BanSubject("account", "ann"), {1}),
+        (BanSubject("account", "ann", "far"), {2}),
+        (BanSubject("guests", "192.0.2.1"), {4}),
+        (BanSubject("address", "192.0.2.1"), {1, 4}),
+        (BanSubject("network", "192.0.2.0/30"), {1, 2, 4}),
+        (BanSubject("network", "2001:db8::/32"), {5}),
+    ],
+)
+def test_who_is_inside_is_sent_away_by_a_ban(subject: BanSubject, gone: set[int]) -> None:
+    house = CoreHarness(trueconf(TrueConf()), homes=("far",))
+    house.hello("ann", address="192.0.2.1")
+    house.hello("ann", address="192.0.2.2", home="far")
+    house.hello("ann/far", address="192.0.2.9")
+    house.hello(address="192.0.2.1")
+    house.hello("bob", address="2001:db8::1")
+    decision = done(house, c.PutBan(subject, 60.0))
+    assert decision.closings == [(number, "kicked") for number in sorted(gone)]
+    assert set(house.state.sessions.by_number) == {1, 2, 3, 4, 5} - gone
+    assert decision.audit[0].detail is not None
+    assert decision.audit[0].detail["sessions"] == len(gone)
+
+
+def test_what_is_noted_of_an_account_of_another_server_names_its_home_apart() -> None:
+    house = CoreHarness(nefsis_named(NefsisNamed(hosts=1)), homes=("far",))
+    house.hello("ann", home="far")
+    assert done(house, c.NameHost(("ann", "far"))).audit == [AuditNote("host.named", "ann", {"home": "far"})]
+    assert done(house, c.ReleaseHost(("ann", "far"))).audit == [AuditNote("host.released", "ann", {"home": "far"})]
+    kicked = done(house, c.KickAccount(("ann", "far"), 60.0)).audit
+    assert [note.detail and note.detail["home"] for note in kicked] == ["far", "far"]
 
 
 # -- conferences -------------------------------------------------------------------------------------------------------

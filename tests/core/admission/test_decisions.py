@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from hypothesis.stateful import (
 )
 
 from gateway.core.admission import commands as c
+from gateway.core.admission.bans import BanSubject
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.replies import entitlements
@@ -44,9 +46,18 @@ WINDOW = 90.0
 RESUME_WINDOW = 60.0
 MAX_RESUMABLE = 2
 BAN = 7 * 3600.0
-ACCOUNTS = ["ann", "bob", "cid", "dan"]
-ROOMS = ["a", "b"]
+ACCOUNTS = ["ann", "o'brien@ex.ie", "jörg müller", "ann/far"]
+"""One could be ann of the home `far`, were the two joined to one text."""
+ROOMS = ["a", "wöchentlich / b"]
 CAUSES = ["bye", "closed", "reset", "heartbeat_timeout", "kicked"]
+
+BANNED = [
+    BanSubject("account", "ann", "far"),
+    BanSubject("guests", "192.0.2.1"),
+    BanSubject("address", "192.0.2.1"),
+    BanSubject("network", "192.0.2.2/31"),
+    BanSubject("network", "192.0.0.0/16"),
+]
 
 accounts = st.sampled_from(ACCOUNTS)
 rooms = st.sampled_from(ROOMS)
@@ -57,7 +68,7 @@ persons = st.builds(
     Person,
     kind=st.sampled_from(["app"] * 8 + ["sip", "sdk", "console"]),
     account=st.sampled_from([*ACCOUNTS, *ACCOUNTS, None]),
-    device=st.sampled_from(["pc", "tv", None]),
+    device=st.sampled_from(["pc", "tv/2", None]),
     home=st.sampled_from([""] * 8 + ["far", "unknown"]),
     address=st.sampled_from(["192.0.2.1", "192.0.2.1", "192.0.2.2"]),
 )
@@ -100,7 +111,7 @@ def picture(state: State) -> Any:
         [set(view) for view in (state.conferences.taking_part, state.conferences.waiting)],
         dict(state.conferences.declared),
         {presence: len(found) for presence, found in state.sessions.by_presence.items()},
-        [dict(state.directory.accounts), dict(state.directory.groups), dict(state.directory.bans)],
+        [dict(state.directory.accounts), dict(state.directory.groups), list(state.directory.bans)],
         [sequence.last for sequence in (state.numbers.sessions, state.numbers.conferences, state.numbers.leases)],
     )
 
@@ -187,7 +198,7 @@ class Life(RuleBasedStateMachine):
         self.memberships = memberships
         self.registered: set[str] = set()
         self.configured: list[str] = []
-        self.bans: dict[str, float] = {}
+        self.bans: dict[BanSubject, float] = {}
         self.seat_seconds: dict[tuple[str, str], float] = {}
         self.full_seconds: dict[tuple[str, str], float] = {}
         self.history: dict[tuple[str, str], list[tuple[float, int]]] = {}
@@ -244,7 +255,20 @@ class Life(RuleBasedStateMachine):
                 assert message["seats"] == entitlements(self.state, session)["seats"]
 
     def _banned(self, person: Person, address: str) -> bool:
-        return self.bans.get(person.identity or address, -math.inf) > self.harness.now.wall
+        return any(
+            until > self.harness.now.wall and self._binds(subject, person, address)
+            for subject, until in self.bans.items()
+        )
+
+    def _binds(self, subject: BanSubject, person: Person, address: str) -> bool:
+        """Whether a ban is one of a person who comes from an address."""
+        match subject.kind:
+            case "account":
+                return (person.account, person.home) == subject[1:]
+            case "guests":
+                return person.account is None and address == subject.name
+            case _:
+                return ip_address(address) in ip_network(subject.name)
 
     def _unwanted(self, person: Person) -> str | None:
         """Why a new session is refused before any license is asked."""
@@ -623,13 +647,30 @@ class Life(RuleBasedStateMachine):
         self._retell()
 
     def _ban(self, account: str) -> None:
-        self.harness.apply(c.PutBan(account, BAN))
-        self.bans[account] = self.harness.now.wall + BAN
+        self._put_ban(BanSubject("account", account), BAN)
+
+    def _put_ban(self, subject: BanSubject, seconds: float) -> None:
+        people = self.mirror.people.items()
+        bound = [number for number, person in people if self._binds(subject, person, person.peer)]
+        decision = self.harness.apply(c.PutBan(subject, seconds))
+        self.bans[subject] = self.harness.now.wall + seconds
+        self._all_ended(decision, bound, "kicked")
+        self._retell()
 
     def _lift(self, account: str) -> None:
-        decision = self.harness.apply(c.LiftBan(account))
-        in_force = self.bans.pop(account, -math.inf) > self.harness.now.wall
+        self._lift_ban(BanSubject("account", account))
+
+    def _lift_ban(self, subject: BanSubject) -> None:
+        decision = self.harness.apply(c.LiftBan(subject))
+        in_force = self.bans.pop(subject, -math.inf) > self.harness.now.wall
         assert decision.refused == (None if in_force else Refusal("no_such_ban"))
+
+    @rule(subject=st.sampled_from(BANNED), seconds=st.sampled_from([30.0, 100.0]), lifted=flags)
+    def ban_some(self, subject: BanSubject, seconds: float, lifted: bool) -> None:
+        """Somebody of another server, an address or a network is kept out, and perhaps let in again at once."""
+        self._put_ban(subject, seconds)
+        if lifted:
+            self._lift_ban(subject)
 
     def _kick(self, account: str) -> None:
         sessions = self.mirror.of(account)
@@ -643,7 +684,9 @@ class Life(RuleBasedStateMachine):
         person = self.mirror.people[number]
         decision = self.harness.apply(c.KickSession(number, BAN if banned else None))
         if banned:
-            self.bans[person.identity or person.peer] = self.harness.now.wall + BAN
+            guests = BanSubject("guests", person.peer)
+            subject = guests if person.account is None else BanSubject("account", person.account, person.home)
+            self.bans[subject] = self.harness.now.wall + BAN
         self._all_ended(decision, [number], "kicked")
         assert self.harness.apply(c.KickSession(number)).refused == Refusal("no_such_session")
         self._retell()
@@ -818,7 +861,7 @@ class Life(RuleBasedStateMachine):
             (number, *lost) for number, lost in self.mirror.lost.items()
         ]
         wall = self.harness.now.wall
-        bans = {subject: ban.until for subject, ban in self.state.directory.bans.items() if ban.until > wall}
+        bans = {ban.subject: ban.until for ban in self.state.directory.bans if ban.until > wall}
         assert bans == {subject: until for subject, until in self.bans.items() if until > wall}
 
     def teardown(self) -> None:

@@ -105,7 +105,7 @@ def test_under_other_terms_more_seats_turn_nobody_away() -> None:
 
 
 def test_under_the_same_terms_nothing_is_left_out_but_what_undoes() -> None:
-    lines = list(record(5, 2000))
+    lines = list(record(1, 2000))
     replayed = replay(lines, MODELS, lambda terms: terms)
     undone = sum('["Withdraw"' in line for line in lines)
     assert (replayed.applied, replayed.skipped) == (2000 - undone, undone)

@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from gateway.core.admission.directory import Directory, Group, Token, ban_subject, digest
-from gateway.core.counting.session import Session
+from gateway.core.admission.directory import Directory, Group, Token, digest
 
 
 def test_a_token_proves_the_account_it_was_made_for_and_no_other() -> None:
@@ -59,30 +58,6 @@ def test_permanent_accounts_come_in_order_of_group_then_name_each_once() -> None
         "all": Group(("dan", "ann"), permanent=False),
     }
     assert directory.permanent_accounts() == ["bob", "cid", "ann", "zoe"]
-
-
-def test_an_account_is_banned_at_its_own_home_only() -> None:
-    directory = Directory()
-    directory.ban(ban_subject(Session(1, account="ann", address="192.0.2.1")), 100.0)
-    assert directory.banned(Session(2, account="ann"), "192.0.2.2", 99.0)
-    assert not directory.banned(Session(3, account="ann", home="far"), "192.0.2.1", 99.0)
-    assert not directory.banned(Session(4), "192.0.2.1", 99.0)
-
-
-def test_a_guest_is_banned_by_address() -> None:
-    directory = Directory()
-    directory.ban(ban_subject(Session(1, address="192.0.2.1")), 100.0)
-    assert directory.banned(Session(2), "192.0.2.1", 0.0)
-    assert not directory.banned(Session(3), "192.0.2.2", 0.0)
-
-
-def test_a_ban_ends_at_its_instant_and_is_then_forgotten() -> None:
-    directory, ann = Directory(), Session(1, account="ann")
-    directory.ban(ban_subject(ann), 100.0)
-    directory.ban("bob", 200.0)
-    assert not directory.banned(ann, ann.peer_address, 100.0)
-    directory.forget_bans(100.0)
-    assert set(directory.bans) == {"bob"}
 
 
 def test_a_token_is_taken_from_an_account_by_its_fingerprint() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.core.admission import commands as c
 from gateway.core.admission.apply import HANDLERS, apply
+from gateway.core.admission.bans import BanSubject
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decision import Decision, LeaseBefore, Withdraw
 from gateway.core.admission.snapshot import snapshot
@@ -29,7 +30,7 @@ from gateway.licensing.trueconf import TrueConf
 from tests.core.harnesses import DIGEST
 from tests.core_harness import DAY, HOUR, START
 
-ACCOUNTS = ("ann", "bob", "cid", "dan")
+ACCOUNTS = ("ann", "o'brien", "jörg m", "ann/far")
 ADDRESSES = ("192.0.2.1", "192.0.2.2")
 DEVICES = ("pc", "tv", None)
 ROOMS = ("a", "b", "c")
@@ -110,8 +111,10 @@ def put_conference(step: Step, _: str) -> c.PutConference:
     return c.PutConference(ROOMS[step.who % 3], declaration)
 
 
-def subject(step: Step, account: str) -> str:
-    return account if step.flag else ADDRESSES[step.other]
+def subject(step: Step, account: str) -> BanSubject:
+    if step.flag:
+        return BanSubject("account", account, "far" if step.other else "")
+    return BanSubject("network", "192.0.2.2/31") if step.what % 2 else BanSubject("address", ADDRESSES[step.other])
 
 
 ABOUT_ACCOUNTS: dict[str, Callable[[Step, str], c.Command]] = {
@@ -276,7 +279,7 @@ def rich() -> State:
         c.AddAccountToken("ann", DIGEST),
         c.AddOperatorToken("ops", "admin", DIGEST),
         c.PutGroup("board", ("eve",), True),
-        c.PutBan("mallory", DAY),
+        c.PutBan(BanSubject("account", "mallory"), DAY),
         c.PutConference("tomorrow", Declaration("public", "group", True, "far")),
     ):
         assert course.apply(command).refused is None
@@ -421,7 +424,7 @@ EXAMPLES: list[c.Command] = [
         implied_host=8,
         leases=(
             LeaseBefore("trueconf", "pro", "ann", True, START),
-            LeaseBefore("floating", "seats", ("ann", "pc"), False, None),
+            LeaseBefore("nefsis-named", "hosts", ("ann", "far"), False, None),
         ),
     ),
     Withdraw("request_pro", 7),
@@ -431,8 +434,9 @@ EXAMPLES: list[c.Command] = [
     c.KickSession(7, 30.5),
     c.KickSession(7),
     c.KickAccount("ann", 30.5),
-    c.PutBan("192.0.2.1", 60.0),
-    c.LiftBan("ann"),
+    c.KickAccount(("ann", "far"), 30.5),
+    c.PutBan(BanSubject("address", "192.0.2.1"), 60.0),
+    c.LiftBan(BanSubject("account", "ann", "far")),
     c.PutConference("room", Declaration("public", "call", True, "far")),
     c.EndConference("room"),
     c.PutAccount("ann"),

@@ -49,6 +49,7 @@ def test_a_field_that_is_missing_or_null(type: str, field: str) -> None:
 
 
 NO_NAME = ["", "a" * 129, "a b", "a/b", "..", "ä", 5, True, ["a"], {"a": 1}]
+NO_SERIAL = ["", "a" * 129, " a", "..", "a\u0308", "a\u200d", 5, True, ["a"], {"a": 1}]
 NO_NONCE = ["", "0" * 31, "0" * 33, "g" * 32, "0" * 31 + "\n", 5, False, ["0" * 32]]
 NO_COUNTS = [[], "1", 1, {"a": -1}, {"a": 10**9 + 1}, {"a": True}, {"a": None}, {"a": "1"}, {"a b": 1}]
 TOO_MANY = [{f"p{number}": 1 for number in range(17)}]
@@ -70,8 +71,8 @@ WRONG: dict[str, list[object]] = {
     "needs_connection": NO_FLAG,
     "not_after": NO_TIME,
     "protocol": [0, 2, -1, True, "1", [1]],
-    "server": NO_NAME,
-    "serial": NO_NAME,
+    "server": NO_SERIAL,
+    "serial": NO_SERIAL,
     "version": too_long(64),
     "nonce": NO_NONCE,
     "ticket": too_long(128),

@@ -101,10 +101,13 @@ def test_unknown_keys_are_ignored(type: str) -> None:
 
 
 @pytest.mark.parametrize(("type", "name"), IDS)
-def test_ids_have_1_to_128_plain_characters(type: str, name: str) -> None:
-    for good in ("a", "A-Za-z0-9._@:+-", "x" * 128, "...", "0"):
+def test_names_are_read_as_they_are_kept_accounts_and_homes_without_case(type: str, name: str) -> None:
+    folded = name in {"account", "home", "server"}
+    for good in ("a", "a-za-z0-9._@:+-", "x" * 128, "...", "0", "o'brien", "a b", "a/b", "\u00e4"):
         assert say(type, **{name: good}).fields[name] == good
-    wrong: list[Any] = ["", "x" * 129, ".", "..", "a b", "a/b", "ä", "a\n", "a\0", 1, True, [], {}]
+    for given in ("\u00c4", "A\u0308"):
+        assert say(type, **{name: given}).fields[name] == ("\u00e4" if folded else "\u00c4")
+    wrong: list[Any] = ["", "x" * 129, ".", "..", " a", "a\n", "a\0", "a\u200db", "a\u0378", 1, True, [], {}]
     for bad in wrong:
         assert refuses(type, **{name: bad})
 

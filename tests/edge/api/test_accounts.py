@@ -114,9 +114,9 @@ async def test_what_is_undone_before_it_is_durable_was_done_all_the_same(
         house.runtime.persistence.audit_log.write()
         await stuck(house)
         put = asyncio.create_task(house.http("PUT", path, json=told))
-        await until(lambda: bool(named.pools["hosts"].leases or directory.bans or conferences.declared))
+        await until(lambda: bool(named.pools["hosts"].leases or list(directory.bans) or conferences.declared))
         delete = asyncio.create_task(house.http("DELETE", path))
-        await until(lambda: not (named.pools["hosts"].leases or directory.bans or conferences.declared))
+        await until(lambda: not (named.pools["hosts"].leases or list(directory.bans) or conferences.declared))
     status, shown = await put
     assert status == 200, shown
     assert shown.get("declared", True)

@@ -17,6 +17,7 @@ from gateway.edge.api.routes import ADMIN, READ, routes_of
 from gateway.edge.api.server import RESOURCES
 from tests.conftest import Serve
 from tests.programs import missing, outcome
+from tests.sources import ROOT
 
 PATIENCE = 200.0
 OURS = ("get", "put", "post", "delete")
@@ -67,7 +68,9 @@ def test_every_schema_is_used_and_every_one_used_is_there() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(220)
-async def test_the_gateway_keeps_what_the_document_says(serve: Serve, tmp_path: Path) -> None:
+async def test_the_gateway_keeps_what_the_document_says(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if importlib.util.find_spec("schemathesis") is None:
         missing("schemathesis is not installed: it comes with the test extra")
     house = await serve(license__model="trueconf", store__path=tmp_path / "t.db")
@@ -82,6 +85,8 @@ async def test_the_gateway_keeps_what_the_document_says(serve: Serve, tmp_path: 
     ):
         assert (await house.http(method, path, json=body))[0] == 200
     # Events never end; their own tests hold them to the document.
+    monkeypatch.setenv("SCHEMATHESIS_HOOKS", "tests.edge.api.schemathesis_hooks")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     arguments = f"{house.url}/openapi.json --exclude-path /api/events --seed 1 --no-shrink --no-color"
     code, told = await outcome(
         str(Path(sys.executable).with_name("schemathesis")),

@@ -292,7 +292,7 @@ async def test_bans_last_until_they_are_over(end: End, runs: Runs) -> None:
         wire = await house.connect()
         denied(await wire.hello(account="bob"), "banned", "hello")
         await written(house.runtime.persistence)
-        assert len(await house.runtime.persistence.store.read("SELECT subject FROM ban")) == 1
+        assert len(await house.runtime.persistence.store.read("SELECT name FROM ban")) == 1
 
 
 @ENDS

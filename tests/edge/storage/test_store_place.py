@@ -17,7 +17,7 @@ import pytest
 from gateway.edge.storage import store as module
 from gateway.edge.storage import store_connections
 from gateway.edge.storage.store import MEMORY, StoreRefused, StoreUnavailable
-from gateway.edge.storage.store_file import Identity
+from gateway.edge.storage.store_file import FileIdentity
 from tests.conftest import until
 from tests.edge.mounts import tmpfs
 from tests.edge.storage.kept import Kept, Open, names, put, rows
@@ -262,7 +262,7 @@ async def test_transactions_that_follow_each_other_share_a_look(
     looks: list[str] = []
     found = kept.store.file._identity
 
-    def look(path: str) -> Identity:
+    def look(path: str) -> FileIdentity:
         looks.append(path)
         return found
 
