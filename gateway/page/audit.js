@@ -8,7 +8,7 @@ Leases that are granted and end by themselves are most of what is noted: they ar
 
 import { showDetails } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
-import { formatCount, pluralize, timeElement } from "./format.js";
+import { formatCount, isolated, pluralize, timeElement } from "./format.js";
 import { ItemSource, ListView } from "./list_view.js";
 import { Segments } from "./segments.js";
 import { WatchedList } from "./watched_list.js";
@@ -150,7 +150,7 @@ export class AuditView {
       { title: "Time", class: "time", cell: (entry) => timeElement(entry.time) },
       { title: "Actor", class: "actor", cell: (entry) => entry.actor },
       { title: "Action", class: "action", cell: (entry) => detailsButton(entry) },
-      { title: "Subject", class: "subject", cell: (entry) => entry.subject },
+      { title: "Subject", class: "subject", cell: (entry) => isolated(entry.subject) },
       { title: "Detail", class: "soft", cell: (entry) => detailText(entry.detail) },
     ];
   }
@@ -171,7 +171,7 @@ function showEntry({ seq, time, actor, action, subject, detail, previous, hash }
     ["No.", formatCount(seq)],
     ["Time", timeElement(time)],
     ["Actor", actor],
-    ["Subject", subject || "–"],
+    ["Subject", isolated(subject || "–")],
     ...Object.entries(detail).map(([name, value]) => [name, valueText(value)]),
     ["Hash", el("code", {}, hash)],
     ["Follows", el("code", {}, previous)],

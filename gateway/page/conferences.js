@@ -2,7 +2,7 @@
 
 import { confirmDialog } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
-import { formatCount, pluralize } from "./format.js";
+import { formatCount, isolated, pluralize } from "./format.js";
 import { ApiSource, ListView } from "./list_view.js";
 
 /** All conferences, searched by id. */
@@ -86,9 +86,9 @@ const NONE = () => [
 ];
 
 function nameCell({ id, members }) {
-  if (!members) return id;
+  if (!members) return isolated(id);
   const address = `#/connections?conference=${encodeURIComponent(id)}`;
-  return el("a", { href: address, title: "Show the connections in it" }, id);
+  return el("a", { href: address, title: "Show the connections in it" }, isolated(id));
 }
 
 function stateCell({ state }) {

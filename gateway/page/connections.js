@@ -2,7 +2,7 @@
 
 import { confirmDialog, showDetails } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
-import { formatCount, formatDuration, pluralize, poolTitle, timeElement } from "./format.js";
+import { formatCount, formatDuration, isolated, pluralize, poolTitle, timeElement, whoIs } from "./format.js";
 import { ApiSource, ListView } from "./list_view.js";
 import { table } from "./table.js";
 
@@ -80,7 +80,7 @@ export class ConnectionsView {
   columns() {
     return [
       { title: "Account", class: "who", cell: (connection) => this.detailsButton(connection) },
-      { title: "Device", class: "wide-only", cell: (connection) => connection.device ?? "–" },
+      { title: "Device", class: "wide-only", cell: (connection) => isolated(connection.device ?? "–") },
       { title: "Kind", class: "short", cell: kindCell },
       { title: "Address", class: "", cell: addressCell },
       { title: "Since", class: "time", cell: (connection) => this.sinceCell(connection) },
@@ -117,9 +117,9 @@ export class ConnectionsView {
     const heard = connection.last_heard;
     const facts = [
       ["Session", el("code", {}, id)],
-      ["Account", account ?? `none: a ${roleOf(connection)}`],
-      ["Home server", home ?? "this one"],
-      ["Device", device ?? "–"],
+      ["Account", account === null ? `none: a ${roleOf(connection)}` : isolated(account)],
+      ["Home server", isolated(home ?? "this one")],
+      ["Device", isolated(device ?? "–")],
       ["Kind", kind],
       ["Client", client || "–"],
       ["Address", `${address} by ${transport === "tcp" ? "TCP" : "WebSocket"}`],
@@ -153,18 +153,17 @@ export class ConnectionsView {
       {},
       el("p", {}, `The connection of ${name} from ${address} is closed at once, and its seats are free.`),
       el("fieldset", {}, el("legend", { class: "visually-hidden" }, "What to do"), choices.map(radio)),
-      // Who belongs to another server is known there, not here.
-      account === null || home !== null ? null
-        : el("label", { class: "choice" }, every, `Every connection of ${account}`),
+      account === null ? null : el("label", { class: "choice" }, every, `Every connection of ${name}`),
     );
     if (!(await confirmDialog({ title: `Kick ${name}?`, text, act: "Kick", danger: true }))) return;
     const ban = text.querySelector("input[name=ban]:checked").value;
     const query = ban ? `?ban=${ban}` : "";
+    const ofHome = home === null ? query : `${query || "?"}${query && "&"}home=${encodeURIComponent(home)}`;
     await this.app.attempt(async () => {
       if (every.checked) {
-        const path = `api/accounts/${encodeURIComponent(account)}/connections${query}`;
+        const path = `api/accounts/${encodeURIComponent(account)}/connections${ofHome}`;
         const { kicked } = await this.app.send("DELETE", path);
-        return `${pluralize(kicked, "connection")} of ${account} closed.`;
+        return `${pluralize(kicked, "connection")} of ${name} closed.`;
       }
       await this.app.send("DELETE", `api/connections/${encodeURIComponent(id)}${query}`);
       return `${name} is kicked${ban ? " and kept out" : ""}.`;
@@ -180,8 +179,8 @@ export class ConnectionsView {
       const { items, next } = await this.app.get("api/bans?limit=100", { signal });
       this.bans.hidden = items.length === 0;
       const rows = items.map((ban) => ({
-        key: ban.subject,
-        cells: [ban.subject, timeElement(ban.until), this.liftButton(ban.subject)],
+        key: JSON.stringify([ban.kind, ban.subject, ban.home]),
+        cells: [bannedName(ban), timeElement(ban.until), this.liftButton(ban)],
       }));
       setChildren(
         this.bans,
@@ -193,16 +192,17 @@ export class ConnectionsView {
     }
   }
 
-  liftButton(subject) {
-    const label = `Let ${subject} in again`;
-    const attributes = { class: "small", "aria-label": label, onclick: () => this.liftBan(subject) };
+  liftButton(ban) {
+    const label = `Let ${bannedName(ban)} in again`;
+    const attributes = { class: "small", "aria-label": label, onclick: () => this.liftBan(ban) };
     return this.app.actionButton("lift", attributes, "Let in");
   }
 
-  async liftBan(subject) {
+  async liftBan(ban) {
+    const home = ban.home === null ? "" : `&home=${encodeURIComponent(ban.home)}`;
     await this.app.attempt(async () => {
-      await this.app.send("DELETE", `api/bans/${encodeURIComponent(subject)}`);
-      return `${subject} is let in again.`;
+      await this.app.send("DELETE", `api/bans/${encodeURIComponent(ban.subject)}?kind=${ban.kind}${home}`);
+      return `${bannedName(ban)} is let in again.`;
     });
     this.loadBans();
   }
@@ -234,7 +234,7 @@ function kindCell({ kind, presence }) {
 
 /** The address, and on a card, where there is no column for it, the device. */
 function addressCell({ address, device }) {
-  return [address, device === null ? null : el("span", { class: "narrow-only" }, ` · ${device}`)];
+  return [address, device === null ? null : el("span", { class: "narrow-only" }, ` · ${isolated(device)}`)];
 }
 
 /** What somebody without an account is called. */
@@ -245,5 +245,9 @@ function roleOf({ kind }) {
 function nameOf(connection) {
   const { account, home } = connection;
   if (account === null) return roleOf(connection);
-  return home ? `${account} (${home})` : account;
+  return whoIs(account, home);
+}
+
+function bannedName({ kind, subject, home }) {
+  return kind === "guests" ? `guests from ${subject}` : whoIs(subject, home);
 }

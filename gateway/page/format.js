@@ -71,3 +71,15 @@ export function formatDuration(seconds, exact = false) {
   const shown = parts.slice(first, last).filter(([number], index) => exact || number > 0 || index === 0);
   return shown.map(([number, unit]) => `${number} ${unit}`).join(" ");
 }
+
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+/** A name within a text; one that is written from right to left leaves the order of what is around it alone. */
+export function isolated(name) {
+  return RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name;
+}
+
+/** An account, with its home where that is another server. */
+export function whoIs(account, home) {
+  return home ? `${isolated(account)} (${isolated(home)})` : isolated(account);
+}

@@ -2,7 +2,9 @@
 
 import { confirmDialog } from "./dialog.js";
 import { el, setChildren, setText } from "./dom.js";
-import { formatCount, formatDuration, formatTime, pluralize, timeElement, toMilliseconds } from "./format.js";
+import {
+  formatCount, formatDuration, formatTime, isolated, pluralize, timeElement, toMilliseconds,
+} from "./format.js";
 import { ItemSource, ListView } from "./list_view.js";
 import { table } from "./table.js";
 import { WatchedList, readAll, truncationNote } from "./watched_list.js";
@@ -157,7 +159,7 @@ const NONE = () => [
 ];
 
 function accountCell({ account, deleted }) {
-  return [account, " ", deleted ? el("span", { class: "tag warn" }, "deleted") : null];
+  return [isolated(account), " ", deleted ? el("span", { class: "tag warn" }, "deleted") : null];
 }
 
 function kindCell({ kind, in_conference: inConference }) {
@@ -176,7 +178,7 @@ function conferenceCell({ in_conference: inConference }) {
 /** The cells of a group; `holding` are the accounts whose permanent license is in effect. */
 function groupCells({ group, accounts, permanent }, holding) {
   const rest = accounts.length - NAMED;
-  const first = accounts.slice(0, NAMED).join(", ");
+  const first = accounts.slice(0, NAMED).map(isolated).join(", ");
   const names = rest > 0 ? `${first} and ${formatCount(rest)} more` : first || "none";
   const waiting = accounts.filter((account) => !holding.has(account)).length;
   const effect = waiting ? `${pluralize(waiting, "account")} not yet: next redistribution` : "in effect";

@@ -1,7 +1,7 @@
 /* The view of refusals: who was refused what, when, why, and what became of it. */
 
 import { el, setChildren } from "./dom.js";
-import { formatCount, formatDuration, pluralize, poolTitle, timeElement } from "./format.js";
+import { formatCount, formatDuration, isolated, pluralize, poolTitle, timeElement, whoIs } from "./format.js";
 import { ItemSource, ListView } from "./list_view.js";
 import { Segments } from "./segments.js";
 import { readAll, truncationNote, WatchedList } from "./watched_list.js";
@@ -96,8 +96,8 @@ export class RefusalsView {
 }
 
 /** Who asked: by account, else device, else address. */
-function askerOf({ account, device, address }) {
-  return account ?? device ?? address;
+function askerOf({ account, home, device, address }) {
+  return account === undefined ? isolated(device ?? address) : whoIs(account, home);
 }
 
 function reasonOf({ reason }) {

@@ -75,6 +75,29 @@ async def test_bans(serve: Serve) -> None:
     assert "nobody of this name is banned" in await shell.failed("ban", "lift", "ann")
 
 
+async def test_a_network_and_an_account_of_another_server_are_banned(serve: Serve) -> None:
+    house = await serve(federation__homes=["partner.example"])
+    shell = Shell(house)
+    await house.welcomed(account="ann", home="partner.example")
+    said = await shell.said("ban", "add", "Ann", "--home", "Partner.Example", "--for", "2h")
+    assert said.startswith("account ann of partner.example is banned until 2")
+    assert said.endswith("; closed 1 session\n")
+    assert (await shell.said("ban", "add", "127.0.0.0/8", "--for", "2h")).startswith("network 127.0.0.0/8 is banned")
+    assert (await (await house.connect()).hello())["reason"] == "banned"
+    rows = [line.split() for line in (await shell.said("ban", "list")).splitlines()[1:]]
+    assert [row[:-1] for row in rows] == [["127.0.0.0/8", "network"], ["ann", "of", "partner.example", "account"]]
+    assert "looks like an address or a network, and is none" in await shell.failed("ban", "add", "10/8", "--for", "2h")
+    assert await shell.said("ban", "lift", "127.0.0.0/8") == "127.0.0.0/8 is no longer banned\n"
+    assert "nobody of this name is banned" in await shell.failed("ban", "lift", "ann")
+    lifted = await shell.said("ban", "lift", "ann", "--home", "partner.example")
+    assert lifted == "ann of partner.example is no longer banned\n"
+    await house.welcomed(account="ann", home="partner.example")
+    await shell.said("kick", "--account", "ann", "--home", "partner.example")
+    assert "nobody is connected as ann of" in await shell.failed(
+        "kick", "--account", "ann", "--home", "partner.example"
+    )
+
+
 async def test_a_pro_license_is_revoked(serve: Serve) -> None:
     house = await serve(license__model="trueconf")
     wire = await house.welcomed(account="ann")
