@@ -203,3 +203,21 @@ async def test_shrinking_a_limit_drops_nobody_and_grants_nothing_until_use_falls
             await wire.ask("leave", conference=conference)
     said(await wires[3].ask("join", conference="m"), "joined")
     await pools(house, concurrent=2)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "websocket"])
+async def test_a_conference_on_a_server_that_is_not_listed_is_refused_as_its_visitors_are(
+    transport: str, serve: Serve
+) -> None:
+    house = await serve(license__model="trueconf", accounts__home="here.org", federation__homes=["there.org"])
+    wire = await house.connect(transport)
+    said(await wire.hello(account="ann"), "welcome")
+    denied(await wire.ask("join", conference="m", server="elsewhere.org"), "not_allowed", conference="m")
+    assert (await house.http("GET", "/api/conferences"))[1]["items"] == []
+    said(await wire.ask("join", conference="m", server="There.ORG"), "joined")
+    said(await wire.ask("join", conference="n", server="HERE.org"), "joined")
+    other = await house.welcomed(account="bob")
+    said(await other.ask("join", conference="m", server="elsewhere.org"), "joined")  # it is there already
+    status, told = await house.http("PUT", "/api/conferences/o", json={"server": "elsewhere.org"})
+    assert (status, told["error"]) == (409, "not_allowed")
+    assert (await house.http("PUT", "/api/conferences/o", json={"server": "there.org"}))[0] == 200

@@ -99,9 +99,26 @@ async def test_the_soonest_lease_to_end_says_when_to_ask_again_at_a_start_too(se
     await meet(bob)
     said(await ann.ask("join", conference="m"), "joined")
     said(await cat.ask("join", conference="n", scheduled=True, host=True), "waiting")
-    said(await cat.ask("start", conference="n"), "started")
-    refused = full(await cat.hear(), "pro", 2, 2)
+    refused = full(await cat.ask("start", conference="n"), "pro", 2, 2, "start")
     assert 23 * 3600 + 1800 < refused["retry_after_seconds"] <= DAY
+
+
+async def test_who_cannot_take_part_is_not_told_that_it_has_started_anything(serve: Serve) -> None:
+    house = await serving(serve, Hands(), pro=1)
+    ann, bob, cat = await users(house, "ann", "bob", "cat")
+    said(await bob.ask("join", conference="n", scheduled=True, host=True), "waiting")
+    said(await cat.ask("join", conference="n"), "waiting")
+    said(await ann.ask("join", conference="m"), "joined")
+    full(await bob.ask("start", conference="n"), "pro", 1, 1, "start")
+    _, conferences = await house.http("GET", "/api/conferences")
+    assert [(each["id"], each["state"], each["members"]) for each in conferences["items"]] == [
+        ("m", "live", 1),
+        ("n", "scheduled", 2),
+    ]
+    said(await bob.ask("leave", conference="n"), "left")
+    said(await ann.ask("join", conference="n", host=True), "waiting")
+    said(await ann.ask("start", conference="n"), "started")
+    full(await cat.hear(), "pro", 1, 1)
 
 
 async def test_pro_may_be_requested_without_a_conference_where_the_operator_allows_it(serve: Serve) -> None:

@@ -106,6 +106,8 @@ def put_conference(state: State, command: PutConference, _: Instant) -> Decision
     """Say what a conference is before anybody joins it; a conference that is under way is not changed."""
     if command.conference in state.conferences.by_id:
         return Decision(refused=Refusal("conference_under_way"))
+    if command.declaration.server and command.declaration.server not in state.terms.homes:
+        return Decision(refused=Refusal("not_allowed"))
     state.conferences.declare(command.conference, command.declaration)
     decision = Decision()
     decision.audit.append(AuditNote("conference.declared", command.conference, command.declaration._asdict()))

@@ -37,6 +37,8 @@ def join(state: State, command: Join, now: Instant) -> Decision:
         server = "" if command.server == state.terms.home else command.server
         declaration = Declaration(command.access, command.mode, command.scheduled, server)
         conference = state.conferences.create(id, declaration)
+        if conference.server and conference.server not in state.terms.homes:
+            return refuse(state, "join", Refusal("not_allowed"), id)
     elif session in conference.members:
         return refuse(state, "join", Refusal("already_member"), id)
     memberships, most = len(session.conferences), state.terms.max_memberships
@@ -65,7 +67,7 @@ def start(state: State, command: Start, now: Instant) -> Decision:
     withdraw = withdrawal(state, "start", session, conference)
     recorded = _open(state, conference, session, now)
     if isinstance(recorded, Refusal):
-        return refuse(state, "start", recorded, id, asker=session, now=now)
+        return refuse(state, "start", with_retry(state, recorded, now), id, asker=session, now=now)
     decision = Decision(session=session.number)
     told, denied = [], []
     for member, host in state.conferences.start(conference):
@@ -156,6 +158,18 @@ def _pool_refusal(ledger: Ledger, conference: Conference, session: Session, *, h
         del conference.members[session]
 
 
+def _account_refusal(ledger: Ledger, conference: Conference, session: Session) -> Refusal | None:
+    """Return the refusal of the pool leased to accounts, where the starter would be a member no more once the
+    conference is live: it is not told that it has started anything.
+    """
+    conference.live = True
+    try:
+        needed = [seat for seat in ledger.required_seats(session) if seat[0] == ledger.model.account_pool]
+    finally:
+        conference.live = False
+    return ledger.first_full_pool(session, tuple(dict.fromkeys([*session.seats[ledger.index], *needed])))
+
+
 def _open(state: State, conference: Conference, session: Session, now: Instant) -> Refusal | list[Ledger]:
     """Decide whether a scheduled conference may go live, and give the starter the seat that opening it needs.
 
@@ -167,6 +181,8 @@ def _open(state: State, conference: Conference, session: Session, now: Instant) 
     attempt = Attempt("start", session, groups, same_account, conference, host=True, opens=True)
     for ledger in state.ledgers:
         refusal = ledger.refusal(attempt, forbids=ledger.enforced)
+        if refusal is None and ledger.enforced and ledger.model.account_pool:
+            refusal = _account_refusal(ledger, conference, session)
         if refusal is None and ledger.model.start_pool and session.identity is not None:
             needed = [*session.seats[ledger.index], (ledger.model.start_pool, session.identity)]
             required = tuple(dict.fromkeys(needed))

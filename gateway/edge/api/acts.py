@@ -23,6 +23,7 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
     "no_such_license": (404, "the account is unknown or has no PRO license"),
     "no_such_host": (404, "no host has this name"),
     "no_named_hosts": (404, "no license model with named hosts is enforced or in shadow"),
+    "not_allowed": (409, "federation.homes does not list that server"),
     "conference_under_way": (409, "the conference has members"),
     "extension_missing": (409, "this license has no permanent PRO licenses"),
     "permanent": (409, "a permanent PRO license cannot be revoked"),

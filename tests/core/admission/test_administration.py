@@ -165,7 +165,7 @@ def test_what_is_noted_of_an_account_of_another_server_names_its_home_apart() ->
 
 
 def test_what_is_declared_of_a_conference_holds_until_it_is_ended() -> None:
-    house = harness()
+    house = CoreHarness(trueconf(TrueConf()), homes=("far",))
     declaration = Declaration("public", "call", scheduled=True, server="far")
     decision = done(house, c.PutConference("room", declaration))
     assert decision.audit == [AuditNote("conference.declared", "room", declaration._asdict())]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.admission.commands import EndConference, RequestPro
+from gateway.core.admission.commands import EndConference, PutConference, RequestPro
+from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.replies import entitlements
 from gateway.core.admission.snapshot import snapshot
@@ -212,10 +213,11 @@ def test_who_was_denied_by_a_start_that_is_undone_waits_again_in_its_place() -> 
 
 
 def test_a_start_that_admitted_nobody_is_undone_and_all_wait_again() -> None:
-    house = harness(pro=0)
-    ann, bob = house.hello("ann"), house.hello("bob")
+    house = harness(gateway=0)
+    house.apply(PutConference("room", Declaration(scheduled=True)))
+    ann, bob = house.hello("ann", kind="sip"), house.hello("bob", kind="sip")
     for session in (ann, bob):
-        house.joined(session, host=True, scheduled=True)
+        house.joined(session, host=True)
     before = seen(house)
     decision = house.start(ann)
     assert [message["type"] for _, message in decision.notices] == ["denied", "denied"]

@@ -8,7 +8,7 @@ from tests.conftest import Serve
 
 
 async def test_a_conference_is_declared_joined_shown_and_ended(serve: Serve) -> None:
-    house = await serve()
+    house = await serve(federation__homes=["other.example"])
     told = {"access": "public", "mode": "group", "scheduled": True, "server": "Other.example"}
     status, shown = await house.http("PUT", "/api/conferences/weekly", json=told)
     expected: dict[str, Any] = {
