@@ -285,7 +285,9 @@ class Pool:
             self.claims.add(key, new)
             self.claims.discard(key, old)
         if self.denial_tracker.open_episodes:
-            self.denial_tracker.record_grant(new, key, now)
+            asker = _asker(new, key)
+            if asker is not None:
+                self.denial_tracker.record_grant(asker, now)
 
     def remove(self, key: Key, claim: Claim, cause: str, now: float) -> None:
         """Let `claim` hold `key` no longer; the key is released for `cause` if nobody else holds it."""
