@@ -126,6 +126,11 @@ class ListenSettings:
         help="Networks of proxies that must send a PROXY protocol header (version 1 or 2), which then names the "
         "client.",
     )
+    transport: Literal["epoll", "asyncio"] = setting(
+        "epoll",
+        help="Who reads and writes sockets without TLS: `epoll`, the gateway itself, at less cost; or `asyncio`, the "
+        "event loop, as it does those with TLS, and all where the system has no epoll.",
+    )
     drain: Seconds = setting(
         10.0, help="Time over which clients are sent away at the end, so that they do not all come back at once."
     )

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import select
 import ssl
 import time
 from asyncio import selector_events, sslproto
@@ -17,6 +18,7 @@ from config.settings import Settings
 from gateway.edge.api.server import OperatorPort
 from gateway.edge.machine import Clock
 from gateway.edge.ready_file import ReadyFile
+from gateway.edge.server.epoll_transport import Epoll
 from gateway.edge.server.registration_agent import RegistrationAgent
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.audit_log import GATEWAY
@@ -74,8 +76,10 @@ class Gateway:
                 self._recorder.open(self.runtime.state)
                 self.runtime.record(self._recorder)
             await self.operator.open(listen.operator_host, listen.operator)
+            if listen.transport == "epoll" and hasattr(select, "epoll"):
+                self.runtime.epoll = Epoll()
             for listener in self.runtime.listeners:
-                listener.tls = context
+                listener.tls, listener.epoll = context, self.runtime.epoll
             if self.settings.registrar.enabled:
                 self.runtime.registrar.listener.open(self.settings.registrar.host, self.settings.registrar.port)
             if self.runtime.clients and not self.runtime.registration.shut:
@@ -142,6 +146,9 @@ class Gateway:
         await self.agent.close()
         self.runtime.registrar.close()
         await self.runtime.abort_remaining()
+        if self.runtime.epoll is not None:
+            self.runtime.epoll.close()
+            self.runtime.epoll = None
         self.runtime.ticker.stop()
         await self.operator.close()
         self.runtime.history_store.close(self.runtime.now())

@@ -34,6 +34,7 @@ DEFAULTS = {
     "listen.outbound_limit": "65536",
     "listen.allowed_origins": "[]",
     "listen.proxy_protocol_from": "[]",
+    "listen.transport": '"epoll"',
     "listen.drain": '"10s"',
     "heartbeat.interval": '"30s"',
     "heartbeat.timeout": '"75s"',

@@ -13,6 +13,7 @@ import pytest
 from gateway.core.wire.backoff import Backoff
 from gateway.edge.gateway import running
 from gateway.edge.server import registration_agent
+from tests import conftest
 from tests.conftest import House, settings_of
 from tests.edge.raw import HELLO, Peer, WebSocketPeer
 from tests.edge.registering import KEY, RawAgent, RawRegistrar, Time, raw_registrar
@@ -54,6 +55,14 @@ def greet(peer: Connect) -> Connect:
         return made
 
     return connect
+
+
+@pytest.fixture(params=["epoll", "asyncio"])
+def each_transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Has gateways that a test opens serve plain sockets in both ways that there are."""
+    chosen: str = request.param
+    monkeypatch.setattr(conftest, "FREE_PORTS", (*conftest.FREE_PORTS, f"listen.transport={chosen}"))
+    return chosen
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from gateway.edge.server.websocket import WebSocketConnection
 from tests.conftest import Serve
 from tests.programs import missing
 
-pytestmark = [pytest.mark.debian, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.debian, pytest.mark.timeout(180), pytest.mark.usefixtures("each_transport")]
 
 EXPECTED = Path(__file__).with_name("autobahn_expected.json")
 VENV = Path(os.environ.get("TALLYGATE_AUTOBAHN", Path(__file__).parents[2] / ".venv-autobahn"))

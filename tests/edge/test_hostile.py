@@ -22,6 +22,8 @@ from tests.conftest import House, Serve, until
 from tests.edge.raw import BEAT, CONTINUATION, HELLO, PING, TEXT, Peer, WebSocketPeer, frame, request
 from tests.wire_client import Wire
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 ROUNDS = 6
 CROWD = 20
 """Attackers of a round."""

@@ -15,6 +15,7 @@ import errno
 import ipaddress
 import logging
 import math
+import os
 import socket
 import ssl
 import sys
@@ -23,6 +24,7 @@ from typing import Generic, TypeVar
 
 from gateway.core.wire import proxy_protocol
 from gateway.edge.server.connection import BaseConnection, ConnectionOwner, Shared
+from gateway.edge.server.epoll_transport import Epoll
 from gateway.edge.server.limits import Limits, SocketBudget
 from gateway.edge.server.listening_sockets import listening_sockets, plain_address
 from gateway.edge.server.timer_wheel import TimerWheel
@@ -31,7 +33,7 @@ ACCEPT_BATCH = 64
 """Sockets accepted in one turn of the loop."""
 BACKLOG = 4096
 """Sockets that wait in the kernel."""
-OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
 OUT_OF_FILES_PAUSE = 1.0
 """Seconds without accepting after the process ran out of files."""
 
@@ -66,6 +68,8 @@ class Listener(Generic[C]):
         self.rejected: dict[str, int] = {}
         self.limits = limits
         self.tls: ssl.SSLContext | None = None
+        self.epoll: Epoll | None = None
+        """Who serves plain sockets; None where the event loop does."""
         self.last_port: int | None = None
         """The port that was listened on last."""
         self._make = make
@@ -158,7 +162,7 @@ class Listener(Generic[C]):
         room = min(budget.room, places)
         scarce = table.waiting + ACCEPT_BATCH > places - ACCEPT_BATCH
         selective = scarce or budget.draining or budget.max_per_address > 0
-        make = getattr(loop, "_make_socket_transport", None) if self.tls is None else None
+        epoll = self.epoll if self.tls is None else None
         kind = int(server_socket.family), int(socket.SOCK_STREAM)
         for _ in range(ACCEPT_BATCH):
             try:
@@ -170,22 +174,24 @@ class Listener(Generic[C]):
             except OSError as fault:
                 self._out_of_files(fault)
                 break
-            sock = _socket(*kind, handle)
             address = sys.intern(plain_address(peer[0]))
             proxied = bool(limits.proxies) and any(ipaddress.ip_address(address) in each for each in limits.proxies)
             if room <= 0 or tokens < 1 or selective:
                 refused = self._refused(room, tokens, None if proxied else address)
                 if refused is not None:
-                    self._turn_away(sock, address, refused)
+                    self._turn_away(_socket(*kind, handle), address, refused)
                     continue
             room -= 1
             tokens -= 1
-            if make is not None and not proxied:
-                # asyncio's documented way takes a task and a future for each, and looks up addresses that we know.
-                connection = self._make(self.shared, address)
-                table.arrive(connection, address)
-                make(sock, connection, extra={"peername": None})
+            if epoll is not None and not proxied:
+                try:
+                    epoll.attach(handle, self._make(self.shared, address))
+                except OSError as fault:
+                    os.close(handle)
+                    self._out_of_files(fault)
+                    break
                 continue
+            sock = _socket(*kind, handle)
             table.arrive(sock, "" if proxied else address)
             task = loop.create_task(self._attach(sock, address, proxied=proxied))
             self._attaching.add(task)
@@ -268,6 +274,10 @@ class Listener(Generic[C]):
                     self._turn_away(sock, address, reason)
                     return
                 table.arrive(sock, address)
+            if self.epoll is not None and self.tls is None:
+                self.epoll.attach(sock.fileno(), make())
+                sock.detach()
+                return
             await loop.connect_accepted_socket(
                 make, sock, ssl=self.tls, ssl_handshake_timeout=deadline if self.tls is not None else None
             )

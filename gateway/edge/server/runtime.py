@@ -25,6 +25,7 @@ from gateway.edge.machine import Clock
 from gateway.edge.server import registrar_service, tcp, websocket
 from gateway.edge.server.connection import BaseConnection, Connection, Shared
 from gateway.edge.server.dispatcher import Dispatcher
+from gateway.edge.server.epoll_transport import Epoll
 from gateway.edge.server.limits import LINGER_TICKS, Limits, SocketBudget, retry_seconds
 from gateway.edge.server.listener import Listener
 from gateway.edge.server.pending_commits import PendingReplies
@@ -103,6 +104,8 @@ class Runtime:
             self.connection_of,
             max_deferred=settings.listen.message_burst,
         )
+        self.epoll: Epoll | None = None
+        """Who serves plain sockets, while they are open; None where the event loop does."""
         self.ticker = Ticker(clock.mono, self.advance)
 
     def _listener(
@@ -207,6 +210,8 @@ class Runtime:
 
     def advance(self, ticks: int) -> None:
         """Live through `ticks` ticks: close who is silent, and once a second end what has run out."""
+        if ticks > 1 and self.epoll is not None:
+            self.epoll.serve_all()  # a turn of the loop has read no more than a part of what came during a stall
         for _ in range(ticks):
             for connection in self.timer_wheel.advance():
                 try:

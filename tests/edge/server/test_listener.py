@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -18,10 +19,13 @@ import pytest
 
 from gateway.edge.server import listener as listeners
 from gateway.edge.server.connection import Connection
+from gateway.edge.server.epoll_transport import Epoll, EpollTransport
 from tests.conftest import House, Serve, until
 from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Connect
 from tests.edge.raw import HELLO, Peer, WebSocketPeer, request
 from tests.wire_client import PATIENCE
+
+pytestmark = pytest.mark.usefixtures("each_transport")
 
 BOTH = pytest.mark.parametrize("transport", ["tcp", "websocket"])
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -257,15 +261,22 @@ async def test_nobody_is_counted_twice_while_coming_in(serve: Serve) -> None:
         assert not listener.connections.arriving
 
 
-async def test_accepted_sockets_have_keepalive_inside_the_heartbeat_timeout(serve: Serve, peer: Connect) -> None:
+async def test_accepted_sockets_have_keepalive_inside_the_heartbeat_timeout(
+    serve: Serve, peer: Connect, each_transport: str
+) -> None:
     house = await serve()
     for transport, listener in (("tcp", house.runtime.tcp), ("websocket", house.runtime.websocket)):
         await peer(house, transport, bare=True)
         connection = await only(listener)
-        sock = connection.transport.get_extra_info("socket")
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        served = connection.transport
+        assert isinstance(served, EpollTransport) == (each_transport == "epoll")
+        descriptor = (
+            served.descriptor if isinstance(served, EpollTransport) else served.get_extra_info("socket").fileno()
+        )
         options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
-        assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [30, 10, 3, 60_000]
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [30, 10, 3, 60_000]
 
 
 async def test_two_gateways_share_ports_where_both_are_told_to(serve: Serve, greet: Connect) -> None:
@@ -325,6 +336,30 @@ async def test_out_of_files_the_door_pauses_and_comes_back(
         client.sendall(HELLO + b"\n")
         await until(lambda: bool(listener.connections.connected))
     assert [record.message.count("out of files") for record in caplog.records] == [1]
+
+
+async def test_where_the_kernel_watches_no_more_sockets_the_door_pauses_and_comes_back(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listeners, "OUT_OF_FILES_PAUSE", 0.05)
+    house = await serve(listen__transport="epoll")
+    listener = house.runtime.tcp
+    first, second = knocks(house.tcp, 2)
+    with first, second:
+        with monkeypatch.context() as full:
+            full.setattr(Epoll, "attach", refuse_to_watch)
+            await until(lambda: listener._resume is not None)
+        assert first.recv(1) == b""
+        assert listener.connections.held == 0
+        await until(lambda: bool(listener.connections))
+        second.sendall(HELLO + b"\n")
+        await until(lambda: bool(listener.connections.connected))
+    assert [record.message.count("No space left") for record in caplog.records] == [1]
+
+
+def refuse_to_watch(*_: object) -> None:
+    """Fail as the kernel does above `fs.epoll.max_user_watches`."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 # -- addresses -------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Call
 from tests.edge.disk import broken
 from tests.edge.registering import sold
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 REFUSED = {"type": "refused", "reason": "malformed"}
 REGISTER = (
     b'{"type":"register","protocol":1,"server":"i","serial":"S-1","version":"v",'

@@ -147,6 +147,18 @@ async def test_after_a_stall_what_was_sent_meanwhile_is_read_before_anybody_is_r
     assert await alive.hear() == {"type": "ack"}
 
 
+async def test_a_late_look_reads_what_turns_of_the_loop_have_left_in_the_kernel(serve: Serve, greet: Connect) -> None:
+    house = await serve(heartbeat__interval="1s", heartbeat__timeout="2s", listen__transport="epoll")
+    alive, silent = await greet(house), await greet(house)
+    for _ in range(7):
+        house.runtime.advance(1)
+    await alive.send(BEAT + b"\n")
+    house.runtime.advance(2)
+    assert len(house.runtime.tcp.connections.connected) == 1
+    assert await alive.hear() == {"type": "ack"}
+    assert (await silent.gone())[-1]["reason"] == "heartbeat_timeout"
+
+
 async def test_a_stall_of_ours_is_no_silence_of_theirs(serve: Serve, greet: Connect) -> None:
     hands = Hands()
     house = await serve(clock=hands.clock(), heartbeat__interval="1s", heartbeat__timeout="4s")

@@ -14,6 +14,8 @@ from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Connect
 from tests.edge.raw import BEAT, HELLO, Peer
 from tests.wire_client import TcpWire
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 TICKS = 4
 """Ticks of a second."""
 

@@ -36,6 +36,8 @@ from tests.edge.raw import (
 )
 from tests.wire_client import WebSocketWire
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 REFUSALS = {
     "another path": (request("/chat"), 404),
     "another method": (request(method="POST"), 405),
