@@ -112,8 +112,10 @@ class ConnectionTable(Generic[C]):
 
     def remove(self, connection: C) -> None:
         """The socket of a connection is gone."""
-        self._forget(connection)
-        self.closing.discard(connection)
+        if connection in self.closing:
+            self.closing.remove(connection)
+        else:
+            self._forget(connection)
         if self._limited:
             same = self.by_address[connection.address]
             same.discard(connection)
