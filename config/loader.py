@@ -1,8 +1,8 @@
-"""Loading: a TOML file and `--set` overrides become Settings, or every fault in them at once.
+"""Loading: a TOML file, the environment and `--set` overrides become Settings, or every fault in them at once.
 
-Three steps. What was written is gathered as key and raw value, a later `--set` above an earlier one above the file;
-each value is then read by the kind of its key; then files and the rules between keys are checked. No step stops at its
-first fault, and a rule is not checked while a key that it looks at is at fault.
+Three steps. What was written is gathered as key and raw value, a later `--set` above an earlier one above the
+environment above the file; each value is then read by the kind of its key; then files and the rules between keys are
+checked. No step stops at its first fault, and a rule is not checked while a key that it looks at is at fault.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 import ssl
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from types import MappingProxyType
+from typing import Any, NamedTuple, get_args
 
+from config.environment import gather, variable_of
 from config.keys import KEYS, SECTIONS, build
 from config.reading import nearest, parse, read
 from config.rules import RULES, ConfigFault
@@ -21,7 +23,10 @@ from config.settings import Settings
 from config.values import File, KindError, quote
 from gateway.core.formats import is_hex
 
-__all__ = ["ConfigError", "ConfigFault", "load"]
+__all__ = ["ConfigError", "ConfigFault", "load", "sources"]
+
+ENVIRONMENT = "environment"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class ConfigError(Exception):
@@ -32,20 +37,14 @@ class ConfigError(Exception):
         self.faults = tuple(faults)
 
 
-def load(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
-    """Return the settings of the file (None: the defaults), changed by overrides of the form `key=value`.
+def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[str, str] = NOTHING) -> Settings:
+    """Return the settings of the file (None: the defaults), changed by variables, then by overrides `key=value`.
 
-    Raises ConfigError with every fault of the file, the overrides, the files they name and the rules between them. A
-    file that is no TOML is the only fault reported of it.
+    Raises ConfigError with every fault of the file, the variables, the overrides, the files they name and the rules
+    between them. A file that is no TOML is the only fault reported of it.
     """
-    faults: list[ConfigFault] = []
-    written: dict[str, Any] = {}
-    if path is not None:
-        try:
-            faults += _gather(_toml(path), written)
-        except ConfigError as error:
-            faults += error.faults
-    faults += _override(overrides, written)
+    found = _gathered(path, overrides, environment)
+    written, faults = found.written, found.faults
     values: dict[str, Any] = {}
     bad: set[str] = set()
     for name in KEYS:
@@ -54,7 +53,8 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
                 values[name] = read(KEYS[name].kind, written[name])
             except KindError as error:
                 bad.add(name)
-                faults += (ConfigFault(name, flaw.reason, flaw.nearest) for flaw in error.flaws)
+                shown = f"{name} ({variable_of(name)})" if found.sources[name] == ENVIRONMENT else name
+                faults += (ConfigFault(shown, flaw.reason, flaw.nearest) for flaw in error.flaws)
     settings = build(values)
     for fault in _unreadable(values):
         bad.add(fault.key)
@@ -69,6 +69,39 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
     if faults:
         raise ConfigError(faults)
     return settings
+
+
+def sources(path: Path | None, overrides: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return where the value of each key comes from that does not have its default, of what `load` accepts."""
+    return _gathered(path, overrides, environment).sources
+
+
+class _Gathered(NamedTuple):
+    """What was written: the raw value of each key, where it stands, and the faults so far."""
+
+    written: dict[str, Any]
+    sources: dict[str, str]
+    faults: list[ConfigFault]
+
+
+def _gathered(path: Path | None, overrides: Sequence[str], environment: Mapping[str, str]) -> _Gathered:
+    found = _Gathered({}, {}, [])
+    try:
+        table = {} if path is None else _toml(path)
+    except ConfigError as error:
+        table = {}
+        found.faults.extend(error.faults)
+
+    def take(source: str, faults: Callable[[dict[str, Any]], Iterable[ConfigFault]]) -> None:
+        written: dict[str, Any] = {}
+        found.faults.extend(faults(written))
+        found.written.update(written)
+        found.sources.update(dict.fromkeys(written, source))
+
+    take("file", lambda written: _gather(table, written))
+    take(ENVIRONMENT, lambda written: gather(environment, written))
+    take("--set", lambda written: _override(overrides, written))
+    return found
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -21,14 +21,14 @@ from config.loader import ConfigError
 from config.rules import ConfigFault, too_few_files, warnings
 from config.settings import Settings
 from config.values import quote
-from gateway.cli.options import config_options, refuse_store, settings_from
+from gateway.cli.options import config_options, refuse_store, settings_from, sources_of
 from gateway.core.certificates import ends_of
 from gateway.core.formats import utc
 from gateway.edge.files import written_whole
 from gateway.edge.server.listening_sockets import listening_sockets
 from gateway.edge.storage.store_lock import MEMORY
 
-HELP = "Says whether a configuration is good: every fault at once, the settings, file limit and ports."
+HELP = "Says whether a configuration is good: every fault at once, each setting and its source, file limit and ports."
 EXAMPLES = """\
 examples:
   tallygate check --config gateway.toml
@@ -96,9 +96,10 @@ def run(args: argparse.Namespace) -> int:
         print(*dict.fromkeys(faults), sep="\n", file=sys.stderr)
         return 1
     print("configuration is good")
+    written = sources_of(args)
     for key, text, default in effective(settings):
         if args.verbose or not default:
-            print(f"  {key} = {text}" + ("  (default)" if default else ""))
+            print(f"  {key} = {text}  ({written.get(key, 'default')})")
     for warning in (*warnings(settings), *_open_key(settings.registration.key_file)):
         print(f"warning: {warning}")
     print(*_files(settings), *reports, sep="\n")

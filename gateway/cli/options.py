@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
-from config.loader import load
+from config.loader import load, sources
 from config.settings import Settings
 from gateway.edge.storage.store_lock import belongs, held_store
 
 
 def config_options(parser: argparse.ArgumentParser) -> None:
     """Add `--config` and `--set`."""
-    parser.add_argument("--config", metavar="FILE", type=Path, help="TOML file; without it, the built-in defaults")
-    set_option(parser, "overrides one key, such as license.model=trueconf or listen.tcp=0; may be given again")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="TOML file; without it, the built-in defaults. Variables such as TALLYGATE_LISTEN__TCP=5307 override it",
+    )
+    set_option(
+        parser, "overrides one key above all, such as license.model=trueconf or listen.tcp=0; may be given again"
+    )
 
 
 def set_option(parser: argparse.ArgumentParser, help: str) -> None:
@@ -29,8 +37,13 @@ def refuse_store(path: Path, own: str | None = None) -> None:
 
 
 def settings_from(args: argparse.Namespace) -> Settings:
-    """The settings that the options ask for.
+    """The settings that the options and the environment ask for.
 
     Raises ConfigError with every fault.
     """
-    return load(args.config, args.set)
+    return load(args.config, args.set, os.environ)
+
+
+def sources_of(args: argparse.Namespace) -> dict[str, str]:
+    """Where the value of each key comes from that the options and the environment give."""
+    return sources(args.config, args.set, os.environ)

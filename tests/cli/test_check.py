@@ -35,12 +35,38 @@ def test_a_good_configuration_is_said_to_be_good_with_what_differs_from_the_defa
     said = capsys.readouterr()
     assert said.out.splitlines()[:5] == [
         "configuration is good",
-        "  listen.tcp = 0",
-        "  listen.websocket = 0",
-        "  listen.operator = 0",
-        "  license.epop.users = 25",
+        "  listen.tcp = 0  (--set)",
+        "  listen.websocket = 0  (--set)",
+        "  listen.operator = 0  (--set)",
+        "  license.epop.users = 25  (--set)",
     ]
     assert said.err == ""
+
+
+def test_where_each_value_comes_from_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text("[license.epop]\nusers = 25\n[store]\npath = 'a.db'\n[heartbeat]\ninterval = '30s'\n", "utf-8")
+    monkeypatch.setenv("TALLYGATE_LICENSE__EPOP__USERS", "30")
+    monkeypatch.setenv("TALLYGATE_LISTEN__TCP", "1")
+    assert run("--config", str(path), *ANY_PORTS, "-v") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  license.epop.users = 30  (environment)" in lines
+    assert "  listen.tcp = 0  (--set)" in lines
+    assert '  store.path = "a.db"  (file)' in lines
+    assert '  heartbeat.interval = "30s"  (file)' in lines
+    assert '  listen.drain = "10s"  (default)' in lines
+
+
+def test_a_variable_that_stands_for_nothing_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TALLYGATE_LISTEN_TCP", "5307")
+    assert run(*ANY_PORTS) == 1
+    assert capsys.readouterr().err == (
+        'TALLYGATE_LISTEN_TCP: stands for no key (did you mean "TALLYGATE_LISTEN__TCP"?)\n'
+    )
 
 
 def test_verbose_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
