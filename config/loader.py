@@ -21,7 +21,7 @@ from config.reading import nearest, parse, read
 from config.rules import RULES, ConfigFault
 from config.settings import Settings
 from config.values import File, KindError, quote
-from gateway.core.formats import is_hex
+from gateway.core.formats import TOKEN_FORM, is_hex, is_token
 
 __all__ = ["ConfigError", "ConfigFault", "load", "sources"]
 
@@ -66,6 +66,8 @@ def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[
         faults += _pair(settings)
     if "registration.key_file" not in bad:
         faults += _key(settings)
+    if "listen.operator_token_file" not in bad:
+        faults += _token(settings)
     if faults:
         raise ConfigError(faults)
     return settings
@@ -223,12 +225,28 @@ def _pair(settings: Settings) -> Iterator[ConfigFault]:
 
 def _key(settings: Settings) -> Iterator[ConfigFault]:
     """Whether the file of the license's key holds one."""
-    path = settings.registration.key_file
-    if path:
-        try:
-            text = Path(path).read_text("utf-8-sig", errors="replace").strip()
-        except OSError as error:
-            yield ConfigFault("registration.key_file", f"{quote(path)} cannot be read: {error.strerror}")
-            return
-        if not is_hex(text, 64):
-            yield ConfigFault("registration.key_file", f"{quote(path)} holds no key: a key is 64 hex digits")
+    yield from _content("registration.key_file", settings.registration.key_file, _is_key, "key: a key is 64 hex digits")
+
+
+def _token(settings: Settings) -> Iterator[ConfigFault]:
+    """Whether the file of an operator's token holds one."""
+    yield from _content(
+        "listen.operator_token_file", settings.listen.operator_token_file, is_token, f"token: a token has {TOKEN_FORM}"
+    )
+
+
+def _is_key(text: str) -> bool:
+    return is_hex(text, 64)
+
+
+def _content(key: str, path: str, good: Callable[[str], bool], expected: str) -> Iterator[ConfigFault]:
+    """What is wrong with the secret in a file that `key` names, if it names one; never the secret itself."""
+    if not path:
+        return
+    try:
+        text = Path(path).read_text("utf-8-sig", errors="replace").strip()
+    except OSError as error:
+        yield ConfigFault(key, f"{quote(path)} cannot be read: {error.strerror}")
+        return
+    if not good(text):
+        yield ConfigFault(key, f"{quote(path)} holds no {expected}")

@@ -57,6 +57,12 @@ class ListenSettings:
         "machine leads others to the operator port: one that adds no forwarding header looks like a program of this "
         "machine.",
     )
+    operator_token_file: FilePath = setting(
+        "",
+        live=True,
+        help="File with a token of scope admin, at least 32 characters, that is good beside those in the store, for a "
+        "first start without any. It is kept nowhere else, and is read at the start and with the configuration.",
+    )
     operator_max_connections: Positive = setting(
         24,
         help="Operators' connections at once; another one takes the place of one that waits for its next request, or "

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     for key, text, default in effective(settings):
         if args.verbose or not default:
             print(f"  {key} = {text}  ({written.get(key, 'default')})")
-    for warning in (*warnings(settings), *_open_key(settings.registration.key_file)):
+    for warning in (*warnings(settings), *_open_secrets(settings)):
         print(f"warning: {warning}")
     print(*_files(settings), *reports, sep="\n")
     return 0
@@ -151,10 +151,15 @@ def _store(path: str) -> ConfigFault | None:
     return None
 
 
-def _open_key(path: str) -> Iterator[ConfigFault]:
-    """The warning about a key that other users of this machine can read."""
-    if path and Path(path).stat().st_mode & 0o077:
-        yield ConfigFault("registration.key_file", f"other users can read {quote(path)}: chmod 600 it")
+def _open_secrets(settings: Settings) -> Iterator[ConfigFault]:
+    """The warnings about secrets that other users of this machine can read."""
+    files = {
+        "registration.key_file": settings.registration.key_file,
+        "listen.operator_token_file": settings.listen.operator_token_file,
+    }
+    for key, path in files.items():
+        if path and Path(path).stat().st_mode & 0o077:
+            yield ConfigFault(key, f"other users can read {quote(path)}: chmod 600 it")
 
 
 def _certificates(settings: Settings, now: float) -> Iterator[str | ConfigFault]:

@@ -52,6 +52,17 @@ def is_hex(text: str, digits: int) -> bool:
     return len(text) == digits and _hex(text) is not None
 
 
+SHORTEST_TOKEN, LONGEST_TOKEN = 32, 512
+"""Characters of a token that people bring along; 32 hex digits are as many random bits as nobody guesses."""
+TOKEN_FORM = f"at least {SHORTEST_TOKEN} printable ASCII characters without a space"
+"""What such a token looks like, for a person."""
+
+
+def is_token(text: str) -> bool:
+    """Whether `text` may be a token that people bring along (`TOKEN_FORM`)."""
+    return SHORTEST_TOKEN <= len(text) <= LONGEST_TOKEN and text.isascii() and text.isprintable() and " " not in text
+
+
 # -- times -----------------------------------------------------------------------------------------------------------
 
 

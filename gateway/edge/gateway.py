@@ -16,7 +16,7 @@ from pathlib import Path
 from config import keys
 from config.settings import Settings
 from gateway.edge.api.server import OperatorPort
-from gateway.edge.machine import Clock
+from gateway.edge.machine import Clock, read_token
 from gateway.edge.ready_file import ReadyFile
 from gateway.edge.server.epoll_transport import Epoll
 from gateway.edge.server.registration_agent import RegistrationAgent
@@ -75,6 +75,7 @@ class Gateway:
             if self._recorder is not None:
                 self._recorder.open(self.runtime.state)
                 self.runtime.record(self._recorder)
+            self.operator.authorization.use_token(read_token(listen.operator_token_file))
             await self.operator.open(listen.operator_host, listen.operator)
             if listen.transport == "epoll" and hasattr(select, "epoll"):
                 self.runtime.epoll = Epoll()
@@ -172,10 +173,12 @@ class Gateway:
         before = {effect.key: effect.text for effect in keys.effective(self.settings)}
         changed = keys.changes(self.settings, settings)
         adopted = keys.adopt(self.settings, settings)
+        token = read_token(adopted.listen.operator_token_file)
         if self.runtime.tcp.tls is not None:
             context = tls_context(adopted.listen.tls_certificate, adopted.listen.tls_key)
             for listener in self.runtime.listeners:
                 listener.tls = context
+        self.operator.authorization.use_token(token)
         self.settings = adopted
         self.runtime.apply_settings(adopted)
         after = {effect.key: effect.text for effect in keys.effective(settings)}

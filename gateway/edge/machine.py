@@ -1,13 +1,15 @@
-"""What this machine is asked: its clock since it was started, what tells this start from others, the file of a key."""
+"""What this machine is asked: its clock since it was started, what tells this start from others, files of secrets."""
 
 from __future__ import annotations
 
+import errno
 import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.core.formats import TOKEN_FORM, is_token
 from gateway.core.registration.authentication import key_of
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -26,6 +28,19 @@ def read_key(path: str) -> bytes:
         return key_of(Path(path).read_text("utf-8-sig", errors="replace").strip())
     except (OSError, ValueError) as fault:
         raise KeyRefused(f"registration.key_file {path}: {getattr(fault, 'strerror', None) or fault}") from fault
+
+
+def read_token(path: str) -> str | None:
+    """The token of an operator, from its file; None where no file is named.
+
+    Raises `OSError` where there is none in it.
+    """
+    if not path:
+        return None
+    text = Path(path).read_text("utf-8-sig", errors="replace").strip()
+    if not is_token(text):
+        raise OSError(errno.EINVAL, f"it holds no token: a token has {TOKEN_FORM}", path)
+    return text
 
 
 def boottime() -> float:

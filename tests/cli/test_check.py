@@ -281,3 +281,32 @@ def test_the_defaults_are_not_written_over_a_store_that_a_gateway_holds(
     path = tmp_path / "t.db"
     assert capsys.readouterr().err == f"tallygate: {path}: it belongs to the store {path} of a gateway\n"
     assert (tmp_path / "t.db").read_bytes() == b""
+
+
+@pytest.mark.parametrize("text", ["", "a" * 31, "a b" * 20, "ä" * 40, "a" * 513], ids=range(5))
+def test_a_token_file_holds_a_token_and_what_it_holds_is_not_said(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("operator.token")
+    path.write_text(text, encoding="utf-8")
+    assert run(*ANY_PORTS, "--set", f"listen.operator_token_file={path}") == 1
+    assert capsys.readouterr().err == (
+        f'listen.operator_token_file: "{path}" holds no token: a token has at least 32 printable ASCII characters '
+        "without a space\n"
+    )
+
+
+def test_a_token_file_that_others_can_read_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("operator.token")
+    path.write_text("a" * 32, encoding="utf-8")
+    path.chmod(0o640)
+    warning = f'warning: listen.operator_token_file: other users can read "{path}": chmod 600 it'
+    assert run(*ANY_PORTS, "--set", f"listen.operator_token_file={path}") == 0
+    assert warning in capsys.readouterr().out
+    path.chmod(0o600)
+    assert run(*ANY_PORTS, "--set", f"listen.operator_token_file={path}") == 0
+    assert warning not in capsys.readouterr().out

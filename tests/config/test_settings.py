@@ -18,6 +18,7 @@ DEFAULTS = {
     "listen.operator_host": '"127.0.0.1"',
     "listen.operator": "4311",
     "listen.operator_require_token": "false",
+    "listen.operator_token_file": '""',
     "listen.operator_max_connections": "24",
     "listen.operator_backlog": "8",
     "listen.operator_idle_timeout": '"15s"',

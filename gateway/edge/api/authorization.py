@@ -23,6 +23,7 @@ the others.
 
 from __future__ import annotations
 
+import hmac
 import math
 from asyncio import Future
 from collections import OrderedDict
@@ -32,6 +33,7 @@ from typing import Any, NamedTuple
 from aiohttp import hdrs, web
 
 from gateway.core.addresses import ip_address, is_loopback, network
+from gateway.core.admission.directory import digest
 from gateway.edge.api.responses import code_of, fail
 from gateway.edge.api.routes import ADMIN, LINK, PAGE, READ, Route, route_of
 from gateway.edge.server.listening_sockets import plain_address
@@ -48,6 +50,8 @@ ATTEMPTS, PAUSE = 10, 6.0
 """Failed attempts of one address at once, and seconds until it may fail once more."""
 ADDRESSES = 4096
 """Addresses whose failures are remembered."""
+FROM_FILE = "token-file"
+"""The name of whoever has the token of `listen.operator_token_file`."""
 REFUSALS, RATE = 100, 0.25
 """Refusals that the audit log takes at once, and seconds until it takes one more."""
 
@@ -99,6 +103,12 @@ class Authorization:
         self._failures = Allowance(ATTEMPTS, PAUSE, ADDRESSES)
         self._refusals = Allowance(REFUSALS, RATE, 1)
         self._unsaid = 0
+        self._digest: bytes | None = None
+        """That of the token in `listen.operator_token_file`."""
+
+    def use_token(self, token: str | None) -> None:
+        """Take a token of scope `admin` beside those of the store, and no other from now on; None for none."""
+        self._digest = None if token is None else digest(token)
 
     @property
     def _trusts_loopback(self) -> bool:
@@ -111,22 +121,27 @@ class Authorization:
 
         Raises `OperatorTokenRequired`.
         """
-        if not self._trusts_loopback and not self._runtime.state.directory.operators:
+        if not self._trusts_loopback and self._digest is None and not self._runtime.state.directory.operators:
             listen, path = self._runtime.settings.listen, self._runtime.settings.store.path
             reason = f"listen.operator_host {listen.operator_host} is not a loopback address"
             if listen.operator_require_token:
                 reason = "listen.operator_require_token is true"
             raise OperatorTokenRequired(
                 f"{reason} and {path} holds no operator token; make one first: "
-                f"tallygate token add NAME --scope admin --store {path}"
+                f"tallygate token add NAME --scope admin --store {path}, or name a file in listen.operator_token_file"
             )
 
     def can_spare(self, name: str, fingerprint: str | None) -> bool:
         """Whether somebody could still administer this port if a token (None: all of a name's) were gone."""
-        return self._trusts_loopback or any(
-            token.scope == ADMIN and (owner != name or (fingerprint is not None and token.fingerprint != fingerprint))
-            for owner, tokens in self._runtime.state.directory.operators.items()
-            for token in tokens
+        return (
+            self._trusts_loopback
+            or self._digest is not None
+            or any(
+                token.scope == ADMIN
+                and (owner != name or (fingerprint is not None and token.fingerprint != fingerprint))
+                for owner, tokens in self._runtime.state.directory.operators.items()
+                for token in tokens
+            )
         )
 
     @property
@@ -163,11 +178,9 @@ class Authorization:
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is not None:
             scheme, _, secret = header.partition(" ")
-            found = (
-                self._runtime.state.directory.operator_of_secret(secret.strip()) if scheme.lower() == "bearer" else None
-            )
+            found = self._owner(secret.strip()) if scheme.lower() == "bearer" else None
             if found is not None:
-                return Caller(*found)
+                return found
             self._fail(request, "bad_token", "no operator has this token", ', error="invalid_token"')
         if not self._trusts_loopback:
             self._fail(request, "token_required", "this port needs an operator token")
@@ -182,7 +195,14 @@ class Authorization:
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is None:
             return True
-        return self._runtime.state.directory.operator_of_secret(header.partition(" ")[2].strip()) == request[CALLER]
+        return self._owner(header.partition(" ")[2].strip()) == request[CALLER]
+
+    def _owner(self, secret: str) -> Caller | None:
+        """Whose token this is."""
+        if self._digest is not None and hmac.compare_digest(self._digest, digest(secret)):
+            return Caller(FROM_FILE, ADMIN)
+        found = self._runtime.state.directory.operator_of_secret(secret)
+        return None if found is None else Caller(*found)
 
     def _check_page(self, request: web.Request, route: Route) -> None:
         """Refuse a file of the page to pages of other sites."""

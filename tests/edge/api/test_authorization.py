@@ -143,6 +143,44 @@ async def test_where_loopback_needs_a_token_there_must_be_one(tmp_path: Path) ->
         await gateway.open()
 
 
+# -- a token in a file -------------------------------------------------------------------------------------------------
+
+
+def kept(folder: Path) -> list[Path]:
+    """The files of the store."""
+    return list(folder.glob("t.db*"))
+
+
+async def test_a_token_in_a_file_opens_a_port_for_which_the_store_has_none(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    file = tmp_path / "operator.token"
+    file.write_text(f"{'a' * 32}\n")
+    given = outside(tmp_path / "t.db") | {"listen__operator_token_file": file, "listen__tcp": 0}
+    house = await serve(**given)
+    ask = Port(house)
+    assert (await ask("PUT", "/api/accounts/ann", "a" * 32))[0] == 200
+    assert (await ask("PUT", "/api/accounts/ann", "a" * 31))[0] == 401
+    assert (await ask("PUT", "/api/accounts/ann"))[0] == 401
+    _, _, made = await ask("POST", "/api/tokens/ops", "a" * 32, json={"scope": "admin"})
+    assert (await ask("DELETE", "/api/tokens/ops", made["token"]))[0] == 204  # the one of the file is left
+
+    file.write_text("b" * 32)
+    house.gateway.reload(settings_of(**given))
+    assert (await ask("GET", "/api/license", "a" * 32))[0] == 401
+    assert (await ask("GET", "/api/license", "b" * 32))[0] == 200
+    file.write_text("short")
+    with pytest.raises(OSError, match="it holds no token"):
+        house.gateway.reload(house.gateway.settings)
+    assert (await ask("GET", "/api/license", "b" * 32))[0] == 200
+    house.gateway.reload(settings_of(**outside(tmp_path / "t.db")))
+    assert (await ask("GET", "/api/license", "b" * 32))[0] == 401
+
+    assert "a" * 32 not in caplog.text
+    assert not any(b"a" * 32 in each.read_bytes() for each in kept(tmp_path))
+
+
 # -- failed attempts ---------------------------------------------------------------------------------------------------
 
 
