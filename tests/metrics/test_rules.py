@@ -48,7 +48,7 @@ def test_an_alert_says_what_it_is_and_what_to_do(name: str, text: str) -> None:
     assert re.search(r"\n +labels:\n +severity: (critical|warning)\n", text)
     assert re.search(r"\n +annotations:\n +summary: \S", text)
     assert re.search(r"\n +description: \S", text)
-    assert f"runbook_url: https://example.org/tallygate/metrics/RUNBOOK.md#{name.lower()}\n" in text
+    assert f'runbook_url: "http://{{{{ $labels.instance }}}}/runbook#{name.lower()}"\n' in text
     section = re.search(rf"\n## {name}\n(.*?)(?=\n## |\Z)", RUNBOOK, re.DOTALL)
     assert section
     assert re.findall(r"(?m)^\*\*(.+?)\*\*", section[1]) == ["Means", "Matters", "Look at", "Do"]
