@@ -499,8 +499,8 @@ class Conversation {
       this.#accept = accept;
       this.#refuse = refuse;
     });
-    this.#timer = later(() => this.#fail(new TimedOut("the welcome")), options.timeouts.welcome);
     this.#socket = new options.WebSocket(url, SUBPROTOCOL);
+    this.#timer = later(() => this.#fail(new TimedOut("the welcome")), options.timeouts.welcome);
     this.#socket.onopen = () => this.#send(hello);
     this.#socket.onmessage = ({ data }) => this.#received(data);
     this.#socket.onerror = () => setTimeout(() => this.#broken()); // a close says more; not every Node lets one follow

@@ -4,9 +4,13 @@
 let clients = [];
 let said = [];
 
-/** Connect so many clients, have each join one of the conferences, and return how many could. */
-export async function begin(url, count, conferences, options) {
+/**
+ * Connect so many clients, have each join one of the conferences, and return how many could; `drawn` is what every draw
+ * gives, where that is not left to chance.
+ */
+export async function begin(url, count, conferences, { drawn, ...options }) {
   const { Client } = await library;
+  if (drawn !== undefined) options.random = () => drawn;
   clients = Array.from({ length: count }, (_, place) => {
     const client = new Client(url, { account: `user-${place}`, device: "tests", ...options });
     for (const event of ["lost", "ended", "welcome", "removed", "closing"]) {

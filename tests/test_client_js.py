@@ -248,6 +248,26 @@ async def test_it_sleeps_again_in_a_new_session_and_ends_where_it_is_told_to(ser
         assert await counted(house) == {"connected": 0, "members": 0, "seats": 0}
 
 
+async def test_the_first_beat_and_every_return_are_at_a_random_point(serve: Serve, in_one: Driven) -> None:
+    house = await serve()
+    async with in_one(house) as call:
+        await call("begin", door(house), 1, 0, {"drawn": 0, "backoff": {"base": 1000, "cap": 1000}})
+        await reached(call, latency=True)  # of an interval of 30 s
+        for connection in tuple(house.runtime.websocket.connections):
+            connection.transport.abort()
+        await welcomed(call, 1)
+        await call("end")
+
+
+async def test_who_never_welcomes_is_given_up(serve: Serve, in_one: Driven) -> None:
+    house = await serve()
+    silent = await asyncio.start_server(lambda reader, _: reader.read(), "127.0.0.1", 0)
+    async with silent, in_one(house) as call:
+        port = silent.sockets[0].getsockname()[1]
+        with pytest.raises(AssertionError, match="the welcome did not come in time"):
+            await call("begin", f"ws://127.0.0.1:{port}/ws", 1, 0, {"timeouts": {"welcome": 0.1}})
+
+
 async def test_nobody_answers(closed_port: int, serve: Serve, in_one: Driven) -> None:
     house = await serve()
     async with in_one(house) as call:
