@@ -260,8 +260,11 @@ async def test_the_first_beat_and_every_return_are_at_a_random_point(serve: Serv
 
 
 async def test_who_never_welcomes_is_given_up(serve: Serve, in_one: Driven) -> None:
+    async def listen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
     house = await serve()
-    silent = await asyncio.start_server(lambda reader, _: reader.read(), "127.0.0.1", 0)
+    silent = await asyncio.start_server(listen, "127.0.0.1", 0)
     async with silent, in_one(house) as call:
         port = silent.sockets[0].getsockname()[1]
         with pytest.raises(AssertionError, match="the welcome did not come in time"):
