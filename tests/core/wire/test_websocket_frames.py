@@ -226,6 +226,14 @@ def test_fragments_together_may_not_pass_the_limit() -> None:
     assert fault(encode(CONTINUATION, b"1", MASK)[:2], decoder) == TOO_BIG
 
 
+def test_a_message_comes_in_128_frames_and_in_no_more() -> None:
+    begun = encode(TEXT, b"", MASK, final=False) + 126 * encode(CONTINUATION, b"", MASK, final=False)
+    assert Decoder().feed(begun + encode(CONTINUATION, b"x", MASK)) == [Event(TEXT, b"x")]
+    decoder = Decoder()
+    assert decoder.feed(begun + encode(CONTINUATION, b"", MASK, final=False)) == []
+    assert fault(encode(CONTINUATION, b"x", MASK), decoder) == TOO_BIG
+
+
 def test_a_message_of_exactly_the_limit_passes() -> None:
     assert Decoder().feed(websocket_frames.text(b"x" * 4096, MASK)) == [Event(TEXT, b"x" * 4096)]
 
