@@ -25,6 +25,8 @@ import errno
 import os
 import select
 import socket
+from os import read, write
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 
 EVENTS = 256
 """Sockets that are served in one turn of the loop: a few milliseconds."""
@@ -66,7 +68,7 @@ class Epoll:
         Raises `OSError` where the kernel cannot watch one more; the socket is still the caller's then.
         """
         os.set_blocking(descriptor, False)
-        self._epoll.register(descriptor, select.EPOLLIN)
+        self._epoll.register(descriptor, EPOLLIN)
         transports = self._transports
         if descriptor >= len(transports):
             transports += [None] * (descriptor + 1 - len(transports))
@@ -85,18 +87,18 @@ class Epoll:
             if transport is None:
                 continue
             try:
-                if event == select.EPOLLIN and not transport.state:
+                if event == EPOLLIN and not transport.state:
                     transport.receive()
                 else:
                     transport.act(event)
             except Exception as fault:
-                self._report(transport, fault, "a connection failed, and is cut off")
+                self._report(transport, transport.protocol, fault, "a connection failed, and is cut off")
                 transport.lose(fault)
 
     def watch(self, transport: EpollTransport) -> None:
         """Look for what `transport` can do now."""
         state = transport.state
-        events = (0 if state & DEAF else select.EPOLLIN) | (select.EPOLLOUT if state & UNSENT else 0)
+        events = (0 if state & DEAF else EPOLLIN) | (EPOLLOUT if state & UNSENT else 0)
         self._epoll.modify(transport.descriptor, events)
 
     def lose(self, transport: EpollTransport, fault: Exception | None) -> None:
@@ -116,10 +118,12 @@ class Epoll:
             try:
                 protocol.connection_lost(fault)
             except Exception as failure:
-                self._report(transport, failure, "the end of a connection failed")
+                self._report(transport, protocol, failure, "the end of a connection failed")
 
-    def _report(self, transport: EpollTransport, fault: Exception, message: str) -> None:
-        context = {"message": message, "exception": fault, "transport": transport, "protocol": transport.protocol}
+    def _report(
+        self, transport: EpollTransport, protocol: asyncio.BaseProtocol, fault: Exception, message: str
+    ) -> None:
+        context = {"message": message, "exception": fault, "transport": transport, "protocol": protocol}
         self._loop.call_exception_handler(context)
 
 
@@ -141,7 +145,7 @@ class EpollTransport(asyncio.Transport):
     def receive(self) -> None:
         """Hand the protocol what has come, or that nothing more will."""
         try:
-            data = os.read(self.descriptor, READ_SIZE)
+            data = read(self.descriptor, READ_SIZE)
         except BlockingIOError:
             return
         except OSError as fault:
@@ -157,13 +161,13 @@ class EpollTransport(asyncio.Transport):
 
     def act(self, event: int) -> None:
         """Act upon `event` where more can be the matter than bytes to read."""
-        if self.state & UNSENT and event & ~select.EPOLLIN:
+        if self.state & UNSENT and event & ~EPOLLIN:
             self._send_rest()
         if not self.state & DEAF:
-            if event & ~select.EPOLLOUT:
+            if event & ~EPOLLOUT:
                 self.receive()
-        elif event & (select.EPOLLERR | select.EPOLLHUP) and not self.state & LOST:
-            reset = event & select.EPOLLERR  # which a read does not tell any more after the peer's end
+        elif event & (EPOLLERR | EPOLLHUP) and not self.state & LOST:
+            reset = event & EPOLLERR  # which a read does not tell any more after the peer's end
             self.lose(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) if reset else None)
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -176,7 +180,7 @@ class EpollTransport(asyncio.Transport):
         if self.state and not self._at_once(data):
             return
         try:
-            sent = os.write(self.descriptor, data)
+            sent = write(self.descriptor, data)
         except BlockingIOError:
             sent = 0
         except OSError as fault:
@@ -208,7 +212,7 @@ class EpollTransport(asyncio.Transport):
     def _send_rest(self) -> None:
         unsent = self._unsent or bytearray()
         try:
-            del unsent[: os.write(self.descriptor, unsent)]
+            del unsent[: write(self.descriptor, unsent)]
             if not unsent:
                 self._unsent = None
                 self.state &= ~UNSENT

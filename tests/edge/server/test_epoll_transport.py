@@ -506,6 +506,7 @@ async def test_one_that_fails_at_its_end_is_reported_and_the_others_end_too(sock
         each.transport.abort()
     await until(lambda: sound.lost)
     assert [type(each["exception"]) for each in reported] == [ZeroDivisionError]
+    assert reported[0]["protocol"] is broken
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(broken.transport.descriptor)
 
