@@ -142,8 +142,7 @@ class BaseConnection(asyncio.Protocol):
         self.transport = transport = cast(asyncio.Transport, transport)
         shared = self.shared
         limits = shared.limits
-        if transport.get_write_buffer_limits()[1] != limits.outbound_limit:
-            transport.set_write_buffer_limits(limits.outbound_limit)
+        transport.set_write_buffer_limits(limits.outbound_limit)
         shared.accepted += 1
         shared.connections.add(self)
         shared.wheel.put(self, self.last_heard_tick + limits.silence[SessionState.PENDING])
