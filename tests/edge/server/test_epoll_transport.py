@@ -325,16 +325,26 @@ async def test_closed_from_within_nothing_more_is_received_and_the_end_comes_aft
 
 
 @on_both_loops
-async def test_what_waits_is_sent_before_the_close_and_nothing_is_read_meanwhile(sockets: Sockets) -> None:
+async def test_what_waits_is_sent_before_the_close(sockets: Sockets) -> None:
     writer = Recorder()
     peer = sockets.connect(writer, room=4096)
     writer.transport.write(bytes(MANY))
     writer.transport.close()
     writer.transport.write(b"after the end")
-    peer.send(b"unheard")
     assert await drained(peer, MANY) == bytes(MANY)
     await until(lambda: writer.lost)
-    assert writer.data == b""
+    assert peer.recv(1) == b""
+
+
+@on_both_loops
+async def test_nothing_is_read_while_what_waits_keeps_it_from_the_close(sockets: Sockets) -> None:
+    writer = Recorder()
+    peer = sockets.connect(writer, room=4096)
+    writer.transport.write(bytes(MANY))
+    writer.transport.close()
+    peer.send(b"unheard")
+    sockets.epoll.serve_all()
+    assert writer.told == ["pause"]
 
 
 @on_both_loops
