@@ -260,8 +260,9 @@ async def test_the_first_beat_and_every_return_are_at_a_random_point(serve: Serv
 
 
 async def test_who_never_welcomes_is_given_up(serve: Serve, in_one: Driven) -> None:
-    async def listen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
+        writer.close()
 
     house = await serve()
     silent = await asyncio.start_server(listen, "127.0.0.1", 0)

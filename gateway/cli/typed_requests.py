@@ -1,7 +1,7 @@
 """What a person types to the gateway: a line of short words becomes a message (`PROTOCOL.md`, Client messages).
 
 Words and fields come from `REQUESTS`, so that a message which is added there can be typed, is explained and is
-completed. A line that begins with `{` is the message itself.
+completed. A name with spaces stands in double quotes. A line that begins with `{` is the message itself.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import shlex
 
 from gateway.core.admission.requests import REQUESTS
 from gateway.core.wire.json_lines import Message
@@ -43,7 +44,7 @@ def request_of(line: str) -> Message:
     """
     if line.lstrip().startswith("{"):
         return _written_out(line)
-    verb, *words = line.split()
+    verb, *words = _words(line)
     type = SHORT.get(verb.lower(), verb.lower())
     if type not in REQUESTS or type in BY_ITSELF:
         raise NotUnderstood(_unknown(verb, type))
@@ -80,11 +81,22 @@ def completions(line: str, conferences: frozenset[str]) -> list[str]:
         return sorted(each for each in (*verbs, *SHORT, "help") if each.startswith(word))
     type = SHORT.get(before[0], before[0])
     fields = REQUESTS[type].fields if type in REQUESTS and type not in BY_ITSELF else {}
-    found: set[str] = set(conferences) if len(before) == 1 and "conference" in fields else set()
+    named = {f'"{each}"' if " " in each else each for each in conferences}
+    found: set[str] = named if len(before) == 1 and "conference" in fields else set()
     for name, field in fields.items():
         if not field.required:
             found |= {name} if field.default is False else set(_choices(field)) or {f"{name}="}
     return sorted(each for each in found if each.startswith(word))
+
+
+def _words(line: str) -> list[str]:
+    """The words of a line; what stands in double quotes is one, whatever is in it, and nothing else is special."""
+    reader = shlex.shlex(line, posix=True, punctuation_chars=False)
+    reader.whitespace_split, reader.commenters, reader.quotes, reader.escape = True, "", '"', ""
+    try:
+        return list(reader)
+    except ValueError:
+        raise NotUnderstood("a double quote is open: a name with spaces stands between two of them") from None
 
 
 def _written_out(line: str) -> Message:

@@ -22,6 +22,9 @@ NOWHERE: frozenset[str] = frozenset()
         ("join a call scheduled=false", {"type": "join", "conference": "a", "mode": "call", "scheduled": False}),
         ("join conference=a access=internal", {"type": "join", "conference": "a", "access": "internal"}),
         ("join a server=gw-2", {"type": "join", "conference": "a", "server": "gw-2"}),
+        ('join "board room" host', {"type": "join", "conference": "board room", "host": True}),
+        ('join conference="a b"', {"type": "join", "conference": "a b"}),
+        ("join o'brien#1", {"type": "join", "conference": "o'brien#1"}),
         ("  leave  weekly ", {"type": "leave", "conference": "weekly"}),
         ("sleep", {"type": "sleep"}),
         ("pro", {"type": "request_pro"}),
@@ -41,6 +44,7 @@ def test_a_line_becomes_a_message(line: str, message: dict[str, Any]) -> None:
         ("hello", "hello is said without being asked for; `help` shows what can be typed"),
         ("heartbeat", "heartbeat is said without being asked for; `help` shows what can be typed"),
         ("leave", f"conference: required, a name of {NAME_FORM}: leave CONFERENCE"),
+        ('leave "a b', "a double quote is open: a name with spaces stands between two of them"),
         ("leave a b", "'b' is not expected here: leave CONFERENCE"),
         ("leave a conference=b", "conference was said before 'conference=b': leave CONFERENCE"),
         ("{", "this is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
@@ -88,6 +92,10 @@ def test_the_usage_of_join_names_every_field() -> None:
 )
 def test_a_word_is_completed(line: str, words: list[str]) -> None:
     assert completions(line, frozenset({"weekly", "daily"})) == words
+
+
+def test_a_name_with_spaces_is_completed_with_its_quotes() -> None:
+    assert completions('leave "bo', frozenset({"board room"})) == ['"board room"']
 
 
 def test_nothing_is_completed_where_nothing_is_known() -> None:
