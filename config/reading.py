@@ -6,9 +6,11 @@ the way back to TOML. Pure.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterable
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -136,6 +138,8 @@ _READ: dict[type, Callable[[Any, Any, object], Any]] = {
 def parse(hint: Any, text: str) -> object:
     """What TOML would have given for the text of `--set key=text`: quotes and brackets may be left out.
 
+    A list that is one of TOML is taken as such, so that a text in it may hold a comma, and a table anything.
+
     Never fails: text that is not of the kind stays text, which `read` then refuses.
     """
     origin, arguments = get_origin(hint), get_args(hint)
@@ -146,6 +150,8 @@ def parse(hint: Any, text: str) -> object:
     if origin is tuple:
         inner = text.strip()
         if inner.startswith("[") and inner.endswith("]"):
+            with contextlib.suppress(ValueError, RecursionError):
+                return tomllib.loads(f"list = {inner}")["list"]
             inner = inner[1:-1].strip().removesuffix(",")
         return [parse(arguments[0], item.strip()) for item in inner.split(",")] if inner.strip() else []
     if hint is bool:

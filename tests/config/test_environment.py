@@ -32,6 +32,7 @@ def test_values_are_read_as_those_of_set_are() -> None:
         "TALLYGATE_LICENSE__SHADOW": '["epop", "floating"]',
         "TALLYGATE_FEDERATION__HOMES": "one.example, two.example",
         "TALLYGATE_LISTEN__MAX_CONNECTIONS": "100",
+        "TALLYGATE_LISTEN__ALLOWED_ORIGINS": '["https://one.example", "https://two.example"]',
     }
     values = flatten(load(None, (), given))
     assert values["listen.tcp"] == 5307
@@ -41,6 +42,7 @@ def test_values_are_read_as_those_of_set_are() -> None:
     assert values["license.shadow"] == ("epop", "floating")
     assert values["federation.homes"] == ("one.example", "two.example")
     assert values["listen.max_connections"] == 100
+    assert values["listen.allowed_origins"] == ("https://one.example", "https://two.example")
 
 
 def test_a_variable_stands_above_the_file_and_below_set(tmp_path: Path) -> None:
