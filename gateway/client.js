@@ -34,6 +34,28 @@
  * @property {{welcome?: number, answer?: number, bye?: number}} [timeouts]  seconds to wait for each
  * @property {typeof globalThis.WebSocket} [WebSocket]  what opens connections
  * @property {() => number} [random]  a number from 0 to 1
+ *
+ * @typedef {object} Settings  options with their defaults
+ * @property {number | undefined} heartbeat
+ * @property {boolean} rejoin
+ * @property {{base: number, cap: number} | null} backoff
+ * @property {{welcome: number, answer: number, bye: number}} timeouts
+ * @property {typeof globalThis.WebSocket} WebSocket
+ * @property {() => number} random
+ *
+ * @typedef {object} Hooks  what a conversation tells
+ * @property {(message: Message, request?: Message) => void} heard
+ * @property {(seconds: number) => void} acked
+ * @property {(end: End) => void} ended
+ *
+ * @typedef {object} Pending  a request and who waits for its answer
+ * @property {number} id
+ * @property {Message} message
+ * @property {(answer: Message) => void} resolve
+ * @property {(fault: Error) => void} reject
+ * @property {Timer} [late]
+ *
+ * @typedef {ReturnType<typeof setTimeout>} Timer
  */
 
 const SUBPROTOCOL = "tallygate.v1";
@@ -189,7 +211,7 @@ export class Client {
 
   #url;
   /** @type {Message} */ #hello;
-  #options;
+  /** @type {Settings} */ #options;
   /** @type {Map<string, Set<(value: any) => void>>} */ #listeners = new Map();
   /** @type {Conversation | undefined} */ #conversation;
   /** @type {string | undefined} */ #resume;
@@ -199,7 +221,7 @@ export class Client {
   #toSleep = false;
   #failures = 0;
   #returning = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  /** @type {Timer | undefined} */ #timer;
   #leaving = false;
   /** @type {End} */ #lost = {};
 
@@ -353,7 +375,8 @@ export class Client {
     this.#resume = message.resume;
     const before = new Map([...this.#joined, ...this.#toJoin]);
     if (message.conferences) {
-      this.#joined = new Map(message.conferences.map((name) => [name, before.get(name) ?? { conference: name }]));
+      this.#joined = new Map();
+      for (const name of message.conferences) this.#joined.set(name, before.get(name) ?? { conference: name });
       this.#toJoin.clear();
       this.#toSleep = false;
     } else {
@@ -421,6 +444,7 @@ export class Client {
 
   /** Do again, in a new session, what the lost one had done. */
   async #restore() {
+    /** @param {string} type @param {object} fields */
     const repeat = async (type, fields) => {
       try {
         this.#deliver(await this.request(type, fields));
@@ -472,7 +496,7 @@ class Conversation {
   online = false;
   /** @type {Promise<Message>} */ welcome;
 
-  #socket;
+  /** @type {WebSocket} */ #socket;
   #options;
   #numbers;
   #hooks;
@@ -482,19 +506,26 @@ class Conversation {
   #beaten = 0;
   #interval = USUAL_INTERVAL;
   #silence = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #farewell;
+  /** @type {Timer | undefined} */ #timer;
+  /** @type {Timer | undefined} */ #farewell;
   /** @type {Message | undefined} */ #last;
-  /** @type {(welcome: Message) => void} */ #accept;
-  /** @type {(fault: Error) => void} */ #refuse;
+  /** @type {(welcome: Message) => void} */ #accept = () => {};
+  /** @type {(fault: Error) => void} */ #refuse = () => {};
   /** @type {(() => void) | undefined} */ #gone;
   #over = false;
 
+  /**
+   * @param {string} url
+   * @param {Message} hello
+   * @param {Settings} options
+   * @param {{next: number}} numbers  gives each request an `id` that no other one of the client has had
+   * @param {Hooks} hooks
+   */
   constructor(url, hello, options, numbers, hooks) {
     this.#options = options;
     this.#numbers = numbers;
     this.#hooks = hooks;
-    this.#pacing = new Pacing((message) => this.#send(message), options.timeouts.answer);
+    this.#pacing = new Pacing((/** @type {Message} */ message) => this.#send(message), options.timeouts.answer);
     this.welcome = new Promise((accept, refuse) => {
       this.#accept = accept;
       this.#refuse = refuse;
@@ -520,7 +551,7 @@ class Conversation {
   /** Ask the gateway to end the session, and wait until it has closed. */
   bye() {
     this.#pacing.finish();
-    const gone = new Promise((resolve) => { this.#gone = resolve; });
+    const gone = new Promise((resolve) => { this.#gone = () => resolve(undefined); });
     const late = later(() => this.#fail(new TimedOut("the end after bye")), this.#options.timeouts.bye);
     this.#sayBye();
     return gone.finally(() => clearTimeout(late));
@@ -561,7 +592,7 @@ class Conversation {
       message = JSON.parse(String(data));
       if (typeof message?.type !== "string") throw new Error("an object with a type was expected");
     } catch (fault) {
-      this.#fail(new Error(`not a message: ${fault.message}`));
+      this.#fail(new Error(`not a message: ${fault}`));
       return;
     }
     this.#heard = now();
@@ -661,15 +692,16 @@ const SILENCE = 2;
 class Pacing {
   #send;
   #patience;
-  #waiting = [];
-  #underWay = new Map();
-  #repeated = new Set();
+  /** @type {Pending[]} */ #waiting = [];
+  /** @type {Map<unknown, Pending>} */ #underWay = new Map();
+  /** @type {Set<unknown>} */ #repeated = new Set();
   #gap = 0;
   #silence = SILENCE;
   #nextAt = 0;
-  #timer;
+  /** @type {Timer | undefined} */ #timer;
   #asking = true;
 
+  /** @param {(message: Message) => void} send @param {number} patience  seconds that an answer may take */
   constructor(send, patience) {
     this.#send = send;
     this.#patience = patience;
@@ -687,14 +719,13 @@ class Pacing {
 
   /** @param {number} id @param {Message} message @returns {Promise<Message>} */
   ask(id, message) {
-    const request = { id, message: { ...message, id }, late: undefined };
-    const answer = new Promise((resolve, reject) => Object.assign(request, { resolve, reject }));
-    this.#waiting.push(request);
-    this.#advance();
-    return answer.finally(() => this.#forget(request));
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ id, message: { ...message, id }, resolve, reject });
+      this.#advance();
+    });
   }
 
-  /** The request that an answer with this `id` is for, if it is waited for. */
+  /** The request that an answer with this `id` is for, if it is waited for. @param {unknown} id */
   take(id) {
     const request = this.#underWay.get(id) ?? this.#waiting.find((each) => each.id === id);
     if (request) {
@@ -705,7 +736,7 @@ class Pacing {
     return request;
   }
 
-  /** Whether an answer with this `id` may be that of a request which was answered before. */
+  /** Whether an answer with this `id` may be that of a request which was answered before. @param {unknown} id */
   isRepetition(id) {
     return this.#repeated.has(id);
   }
@@ -731,12 +762,14 @@ class Pacing {
   /** Send nothing any more; returns what has not been answered. */
   stop() {
     const left = [...this.#underWay.values(), ...this.#waiting];
+    for (const request of left) clearTimeout(request.late);
     this.#underWay.clear();
     this.#waiting = [];
     this.finish();
     return left;
   }
 
+  /** Wait for it no longer. @param {Pending} request */
   #forget(request) {
     clearTimeout(request.late);
     this.#underWay.delete(request.id);
@@ -752,10 +785,13 @@ class Pacing {
         this.#timer = later(() => this.#advance(), this.delay);
         return;
       }
-      const request = this.#waiting.shift();
+      const request = /** @type {Pending} */ (this.#waiting.shift());
       this.#underWay.set(request.id, request);
       this.#nextAt = now() + this.#gap;
-      request.late ??= later(() => request.reject(new TimedOut("the answer")), this.#patience);
+      request.late ??= later(() => {
+        this.#forget(request);
+        request.reject(new TimedOut("the answer"));
+      }, this.#patience);
       this.#send(request.message);
     }
     if (this.#gap && this.#underWay.size) {

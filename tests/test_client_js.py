@@ -259,6 +259,17 @@ async def test_the_first_beat_and_every_return_are_at_a_random_point(serve: Serv
         await call("end")
 
 
+async def test_an_answer_that_does_not_come_is_waited_for_no_longer(serve: Serve, in_one: Driven) -> None:
+    house = await serve()
+    async with in_one(house) as call:
+        await call("begin", door(house), 1, 0, QUICK | {"timeouts": {"answer": 1}})
+        assert (await call("ask", 0, "request", "heartbeat"))[
+            "fault"
+        ] == "TimedOut"  # an `ack` is no answer to a request
+        assert (await call("ask", 0, "join", "weekly"))["answer"]["type"] == "joined"
+        await call("end")
+
+
 async def test_who_never_welcomes_is_given_up(serve: Serve, in_one: Driven) -> None:
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
