@@ -67,7 +67,7 @@ LINES = {
     "protocol true": REGISTER.replace(b'"protocol":1', b'"protocol":true'),
     "no nonce": REGISTER.replace(b"nonce", b"once"),
     "short nonce": REGISTER.replace(b"0000", b""),
-    "serial": REGISTER.replace(b"S-1", b"../S"),
+    "serial": REGISTER.replace(b"S-1", b".."),
     "version": REGISTER.replace(b'"v"', b'"\\n"'),
 }
 

@@ -122,7 +122,7 @@ async def test_the_first_message_is_hello(word: str, serve: Serve, peer: Connect
 async def test_a_hello_with_a_bad_field_may_be_said_again(serve: Serve, peer: Connect) -> None:
     house = await serve()
     client = await peer(house)
-    await client.say(b'{"type":"hello","protocol":1,"account":"no spaces"}')
+    await client.say(b'{"type":"hello","protocol":1,"account":" ann"}')
     assert (await client.hear())["code"] == "bad_field"
     await client.say(HELLO)
     assert (await client.hear())["type"] == "welcome"
