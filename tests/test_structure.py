@@ -26,6 +26,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/core/counting",
         "gateway/core/reporting",
     ),
+    "gateway/core/cluster": ("gateway/core/counting", "gateway/core/admission"),
     "gateway/licensing": ("gateway/core", "gateway/core/counting", "gateway/core/registration"),
     "config": ("gateway/core", "gateway/licensing"),
     "metrics": ("gateway/core", "gateway/core/wire", "gateway/core/counting", "gateway/core/admission"),

@@ -29,10 +29,15 @@ class NotARecording(ValueError):
 
 
 class RollingDigest:
-    """A digest over all decisions so far, in their order."""
+    """A digest over all decisions so far, in their order; it goes on from `so_far` (hex)."""
 
-    def __init__(self) -> None:
-        self._so_far = b""
+    def __init__(self, so_far: str = "") -> None:
+        self._so_far = bytes.fromhex(so_far)
+
+    @property
+    def value(self) -> str:
+        """The digest in hex."""
+        return self._so_far.hex()
 
     def add(self, decision: Decision) -> str:
         """Take in a decision, and return the digest in hex."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.core.admission.bans import Ban, BanSubject
@@ -24,7 +24,7 @@ from gateway.core.counting.session import Conference, Instant, Session
 FORMAT = 2
 """The number of what is written; another one is not read."""
 SESSION = ("kind", "account", "device", "home", "client", "address", "transport", "since")
-SESSION_AFTER = ("peer_address", "awake", "generation", "proven_by")
+SESSION_AFTER = ("peer_address", "awake", "generation", "node", "proven_by")
 CONFERENCE = ("access", "mode", "live", "server")
 CONFERENCE_AFTER = ("number", "since", "hosted", "had_implied_host")
 NUMBERS = ("sessions", "conferences", "leases", "intervals", "episodes")
@@ -40,8 +40,39 @@ def to_json(state: State) -> dict[str, Any]:
     return {**plain, "digest": _digest(plain)}
 
 
+def pieces(state: State) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the state in pieces, each with where it belongs in `to_json`: for whoever writes a large one in turns.
+
+    Nothing may be applied to the state before all have been taken.
+    """
+    yield (), _rest_to_json(state)
+    for place, pool in _pools(state):
+        yield ("ledgers", *place), pool
+    for conference in state.conferences.by_id.values():
+        yield ("conferences",), _conference_to_json(conference)
+    for session in state.sessions.by_number.values():
+        yield ("sessions",), _session_to_json(session)
+
+
 def _to_json(state: State) -> dict[str, Any]:
-    endings = {(each.model, each.name): (*each.ended, *each.pool.ended_intervals) for each in state.history.timelines}
+    ledgers: dict[str, dict[str, Any]] = {ledger.model.name: {} for ledger in state.ledgers}
+    for (model, name), pool in _pools(state):
+        ledgers[model][name] = pool
+    return {
+        **_rest_to_json(state),
+        "conferences": [_conference_to_json(each) for each in state.conferences.by_id.values()],
+        "sessions": [_session_to_json(each) for each in state.sessions.by_number.values()],
+        "ledgers": ledgers,
+    }
+
+
+def _pools(state: State) -> Iterator[tuple[tuple[str, str], Any]]:
+    for each in state.history.timelines:
+        ended = (*each.ended, *each.pool.ended_intervals)
+        yield (each.model, each.name), pool_to_json(each.pool, ended)
+
+
+def _rest_to_json(state: State) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "run": state.run,
@@ -55,14 +86,6 @@ def _to_json(state: State) -> dict[str, Any]:
         "resumable": [[number, *each] for number, each in state.resumable.items()],
         "directory": _directory_to_json(state.directory),
         "declared": {id: list(each) for id, each in state.conferences.declared.items()},
-        "conferences": [_conference_to_json(each) for each in state.conferences.by_id.values()],
-        "sessions": [_session_to_json(each) for each in state.sessions.by_number.values()],
-        "ledgers": {
-            ledger.model.name: {
-                name: pool_to_json(pool, endings[ledger.model.name, name]) for name, pool in ledger.pools.items()
-            }
-            for ledger in state.ledgers
-        },
         "offset": state.history.offset,
     }
 
@@ -78,6 +101,14 @@ def from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
         raise NotAState(f"format {plain.get('format')!r}: this version reads {FORMAT}")
     if plain.get("digest") != _digest({name: value for name, value in plain.items() if name != "digest"}):
         raise NotAState("it was changed since it was written: its digest is another one")
+    return from_pieces(plain, catalog)
+
+
+def from_pieces(plain: Mapping[str, Any], catalog: Catalog) -> State:
+    """Return the state whose pieces were put together again; who wrote them vouches for them.
+
+    Raises `NotAState` where it is none.
+    """
     try:
         return _from_json(plain, catalog)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as fault:

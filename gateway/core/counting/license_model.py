@@ -26,6 +26,8 @@ CONNECTION_ENDS = (
     "account_deleted",
     "drained",
     "unregistered",
+    "store_unavailable",
+    "node_lost",
 )
 """Why a seat that lasts as long as its session is released."""
 CONFERENCE_ENDS = (*CONNECTION_ENDS, "left", "removed")

@@ -59,8 +59,9 @@ class Session:
 
     `home` is empty for accounts of this server. `address` is the client's IP address at `hello`, a fact like the
     others; `peer_address` is that of its present connection, which a resume may change; `generation` is how often it
-    was resumed. `proven_by` is the fingerprint of the token that proved its account, empty where none did. `seats` has
-    one entry per license model, in the order of the ledgers.
+    was resumed; `node` is the gateway of a cluster to which it is connected. `proven_by` is the fingerprint of the
+    token that proved its account, empty where none did. `seats` has one entry per license model, in the order of the
+    ledgers.
 
     What follows from the facts is asked at every step, so it is worked out once: `identity` is who it is (None for
     guests), `device_key` the installation of a client (None for one that did not name itself within an account), and
@@ -79,6 +80,7 @@ class Session:
         "home",
         "identity",
         "kind",
+        "node",
         "number",
         "peer_address",
         "proven_by",
@@ -113,6 +115,7 @@ class Session:
         self.since = since
         self.awake = True
         self.generation = 0
+        self.node = ""
         self.conferences: tuple[Conference, ...] = ()
         self.seats: tuple[tuple[Seat, ...], ...] = ()
         self.identity = who = (account, home) if account and home else account

@@ -43,6 +43,7 @@ ENDINGS = {
     "kicked": Ending(4503, says=True),
     "account_deleted": Ending(4503, says=True),
     "drained": Ending(1012, says=True),
+    "store_unavailable": Ending(1013, says=True),
 }
 """Every cause for which a connection can end."""
 

@@ -23,6 +23,7 @@ TABLE = {
     "kicked": (4503, False),
     "account_deleted": (4503, False),
     "drained": (1012, True),
+    "store_unavailable": (1013, True),
 }
 """Cause: code, and whether to reconnect where a `closing` message says so."""
 
@@ -71,5 +72,5 @@ def test_a_refused_hello_closes_with_the_code_of_its_reason(reason: str, code: i
 
 
 def test_every_release_has_a_cause_of_the_table() -> None:
-    assert set(CONNECTION_ENDS) <= set(TABLE)
-    assert set(CONFERENCE_ENDS) <= {*TABLE, "left", "removed"}
+    assert set(CONNECTION_ENDS) <= {*TABLE, "node_lost"}
+    assert set(CONFERENCE_ENDS) <= {*TABLE, "left", "removed", "node_lost"}

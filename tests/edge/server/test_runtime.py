@@ -262,7 +262,7 @@ async def arrive(peer: Peer, state: str) -> None:
 
 def test_every_cause_has_its_way_to_happen() -> None:
     elsewhere = {"hello_timeout", "denied", "rejected"}  # before a session; tested below
-    assert ENDS.keys() | elsewhere | {"unregistered"} == ENDINGS.keys()
+    assert ENDS.keys() | elsewhere | {"unregistered", "store_unavailable"} == ENDINGS.keys()
 
 
 @BOTH
