@@ -95,6 +95,34 @@ def _pinning(settings: Settings) -> Iterator[ConfigFault]:
             yield ConfigFault(f"registration.{field}", "has no effect without registration.tls = true")
 
 
+def _cluster(settings: Settings) -> Iterator[ConfigFault]:
+    cluster = settings.cluster
+    if not cluster.etcd:
+        return
+    for field in ("name", "secret_file", "prefix"):
+        if not getattr(cluster, field):
+            yield ConfigFault(f"cluster.{field}", "is missing, needed with cluster.etcd")
+
+
+def _cluster_beside(settings: Settings) -> Iterator[ConfigFault]:
+    if not settings.cluster.etcd:
+        return
+    if settings.store.path == ":memory:":
+        yield ConfigFault("store.path", "a gateway of a cluster needs a file: it is a whole copy of the state")
+    if settings.registrar.enabled:
+        reason = "a registrar is no part of a cluster; run `tallygate registrar` for it, and set this to false"
+        yield ConfigFault("registrar.enabled", reason)
+    if settings.registration.role == "agent":
+        yield ConfigFault("registration.role", "a cluster is not registered: the limits are those of its configuration")
+
+
+def _cluster_tls(settings: Settings) -> Iterator[ConfigFault]:
+    cluster = settings.cluster
+    if bool(cluster.tls_certificate) != bool(cluster.tls_key):
+        missing, given = ("tls_key", "tls_certificate") if cluster.tls_certificate else ("tls_certificate", "tls_key")
+        yield ConfigFault(f"cluster.{missing}", f"is missing, needed with cluster.{given}")
+
+
 def _of_model(info: ModelInfo, rule: TermsRule) -> SettingsRule:
     """A rule that a license model has between its own settings."""
 
@@ -113,6 +141,9 @@ RULES: tuple[SettingsRule, ...] = (
     SettingsRule(("registration.role", "registration.server", "registration.serial", "registration.key_file"), _agent),
     SettingsRule(("registration.grace",), _grace),
     SettingsRule(("registration.tls", "registration.tls_ca", "registration.tls_fingerprint"), _pinning),
+    SettingsRule(("cluster.etcd", "cluster.name", "cluster.secret_file", "cluster.prefix"), _cluster),
+    SettingsRule(("cluster.etcd", "store.path", "registrar.enabled", "registration.role"), _cluster_beside),
+    SettingsRule(("cluster.tls_certificate", "cluster.tls_key"), _cluster_tls),
     *(_of_model(info, rule) for info in MODELS.values() for rule in info.rules),
 )
 
@@ -128,7 +159,20 @@ def too_few_files(settings: Settings, files: int) -> ConfigFault | None:
 
 def warnings(settings: Settings) -> list[ConfigFault]:
     """Return what is allowed, and probably not what was meant."""
-    return [*_unregistered(settings), *_readable(settings), *_believed(settings), *_resumed(settings)]
+    return [
+        *_unregistered(settings),
+        *_readable(settings),
+        *_believed(settings),
+        *_resumed(settings),
+        *_few_members(settings),
+    ]
+
+
+def _few_members(settings: Settings) -> Iterator[ConfigFault]:
+    members = len(settings.cluster.etcd)
+    if members in {1, 2}:
+        reason = f"{members} of them: nothing is granted while one of them is away; three bear the loss of one"
+        yield ConfigFault("cluster.etcd", reason)
 
 
 def _unregistered(settings: Settings) -> Iterator[ConfigFault]:

@@ -20,13 +20,14 @@ from config.values import (
     Home,
     HomeOrNone,
     Host,
+    Member,
     NameOrNone,
     Network,
     Origin,
     Path,
     Port,
 )
-from gateway.core.setting_kinds import Count, Positive, PositiveSeconds, Range, Seconds, setting
+from gateway.core.setting_kinds import Count, Duration, Positive, PositiveSeconds, Range, Seconds, setting
 from gateway.licensing import MODELS
 
 OTHER_FILES = 40
@@ -302,6 +303,36 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """Settings of `[cluster]`: several gateways that count as one."""
+
+    etcd: tuple[Member, ...] = setting(
+        (),
+        help="The members of an etcd that holds the log of all gateways; three, dedicated to it. Empty: no cluster.",
+    )
+    prefix: HomeOrNone = setting("tallygate", help="What the key of the log begins with, the same on all gateways.")
+    name: HomeOrNone = setting("", help="Name of this gateway in the cluster; each has its own, and keeps it.")
+    secret_file: str = setting(
+        "",
+        help="File with a secret of 32 characters or more, the same on all gateways, by which they make resume tokens.",
+    )
+    patience: Annotated[float, Duration(low=10.0, high=3600.0)] = setting(
+        30.0,
+        help="How long the seats of a gateway that is not heard any more stay taken; the same on all gateways. 5 s "
+        "earlier a gateway that cannot reach etcd sends its clients away.",
+    )
+    share: Positive = setting(
+        2000, help="Commands in a second that this gateway asks the cluster to decide; more are `rate_limited`."
+    )
+    role: Literal["active", "standby"] = setting(
+        "active", live=True, help='Whether this gateway serves clients, or only follows and waits ("standby").'
+    )
+    tls_ca: FilePath = setting("", help="File with the certificate authority of etcd's members (PEM).")
+    tls_certificate: FilePath = setting("", help="File with the certificate by which etcd knows this gateway (PEM).")
+    tls_key: FilePath = setting("", help="File with the private key of that certificate (PEM).")
+
+
+@dataclass(frozen=True, slots=True)
 class HistorySettings:
     """Settings of `[history]`: what reports are made from."""
 
@@ -340,5 +371,6 @@ class Settings:
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
     registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)

@@ -11,10 +11,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
+from urllib.parse import urlsplit
 
 from gateway.core.formats import endpoint, is_hex
 from gateway.core.names import NAME_FORM, folded, is_account, is_name, normalized
 from gateway.core.setting_kinds import Range
+
+FIRST_EPHEMERAL_PORT = 32768
+"""From here on the kernel gives ports to whoever connects to somebody; a server's port may be taken when it starts."""
 
 
 class Flaw(NamedTuple):
@@ -119,6 +123,15 @@ def _endpoint(text: str) -> str:
     return text.lower()
 
 
+def _member(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in {"http", "https"} or not url.hostname or url.path.strip("/") or url.query or url.username:
+        raise ValueError(text)
+    if url.port is not None and url.port >= FIRST_EPHEMERAL_PORT:
+        raise KindError(Flaw(f"{quote(text)}: ports from {FIRST_EPHEMERAL_PORT} on are given to anybody by the kernel"))
+    return text.rstrip("/")
+
+
 def _fingerprint(text: str) -> str:
     digits = text.replace(":", "").lower()
     if not is_hex(digits, 64):
@@ -141,5 +154,6 @@ HomeOrNone = Annotated[str, Form(NAME_FORM, _home, optional=True)]
 NameOrNone = Annotated[str, Form(NAME_FORM, _name, optional=True)]
 Endpoint = Annotated[str, Form('"host:port"', _endpoint, optional=True)]
 Fingerprint = Annotated[str, Form("64 hex digits", _fingerprint, optional=True)]
+Member = Annotated[str, Form('the URL of a member of etcd, such as "https://10.0.0.1:2379"', _member)]
 Path = Annotated[str, Form("a path", _filled)]
 FilePath = Annotated[str, File()]

@@ -85,11 +85,16 @@ class Actions:
 
     def add(self, name: str, does: str, work: Work, *, lists: bool = False) -> argparse.ArgumentParser:
         """One action: `work` does it and gives what is to be printed; one that `lists` can do so as JSON."""
-        made: argparse.ArgumentParser = self._choices.add_parser(name, help=does, description=f"{does.capitalize()}.")
+        made = self.add_local(name, does)
         made.set_defaults(work=work)
         if lists:
             made.add_argument("--json", action="store_true", help="as one JSON document")
         arguments(made)
+        return made
+
+    def add_local(self, name: str, does: str) -> argparse.ArgumentParser:
+        """One action that asks no gateway; who adds it sets what does it."""
+        made: argparse.ArgumentParser = self._choices.add_parser(name, help=does, description=f"{does.capitalize()}.")
         return made
 
 

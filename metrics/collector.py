@@ -9,21 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from gateway.core.admission.snapshot import Snapshot
 from gateway.core.counting.license_model import FORGOTTEN
 from gateway.core.counting.session import KINDS
 from gateway.core.wire.close_codes import ENDINGS
+from metrics.cluster_families import ClusterView, cluster_families
+from metrics.families import Samples, counter, gauge, histogram
 from metrics.histogram import Histogram
 
-PREFIX = "tallygate_"
 REJECTIONS = ("too_many_connections", "rate_limited", "draining", "handshake")
 """Reasons for which a socket is refused before it becomes a connection."""
 REFUSALS = (
@@ -40,6 +36,7 @@ REFUSALS = (
     "unregistered",
     "draining",
     "store_unavailable",
+    "rate_limited",
 )
 """Reasons for which a request is refused, other than the limits and rules of a license."""
 
@@ -90,6 +87,7 @@ class View(NamedTuple):
     connections_limit: int
     store: StoreView
     registration: RegistrationView
+    cluster: ClusterView | None
     lag: Histogram
     draining: bool
     version: str
@@ -114,43 +112,21 @@ class GatewayCollector(Collector):
         yield from _license(view.snapshot)
         yield from _registration(view.registration)
         yield from _store(view.store)
-        yield _histogram(
+        if view.cluster is not None:
+            yield from cluster_families(view.cluster)
+        yield histogram(
             "event_loop_lag_seconds", "Delay of the event loop behind its timer, in seconds.", (), {(): view.lag}
         )
-        yield _gauge(
+        yield gauge(
             "draining",
             "1 while the gateway drains: it sends its clients away and accepts no new ones.",
             (),
             {(): view.draining},
         )
-        yield _gauge(
+        yield gauge(
             "build_info", "Always 1; the label has the version of the gateway.", ("version",), {(view.version,): 1}
         )
-        yield _gauge("start_time_seconds", "Time at which the gateway started, in seconds UTC.", (), {(): view.started})
-
-
-Samples = Mapping[tuple[str, ...], float]
-
-
-def _gauge(name: str, text: str, labels: Sequence[str], samples: Samples) -> Metric:
-    family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
-    for values, value in samples.items():
-        family.add_metric(values, value)
-    return family
-
-
-def _counter(name: str, text: str, labels: Sequence[str], samples: Samples) -> Metric:
-    family = CounterMetricFamily(PREFIX + name, text, labels=labels)
-    for values, value in samples.items():
-        family.add_metric(values, value)
-    return family
-
-
-def _histogram(name: str, text: str, labels: Sequence[str], samples: Mapping[tuple[str, ...], Histogram]) -> Metric:
-    family = HistogramMetricFamily(PREFIX + name, text, labels=labels)
-    for values, histogram in samples.items():
-        family.add_metric(values, histogram.cumulative(), histogram.total)
-    return family
+        yield gauge("start_time_seconds", "Time at which the gateway started, in seconds UTC.", (), {(): view.started})
 
 
 def _totals(known: Iterable[str], seen: Mapping[str, int]) -> dict[str, int]:
@@ -159,7 +135,7 @@ def _totals(known: Iterable[str], seen: Mapping[str, int]) -> dict[str, int]:
 
 def _listeners(view: View) -> Iterator[Metric]:
     listeners = view.listeners
-    yield _gauge(
+    yield gauge(
         "connections",
         "Client connections by state: pending until the client is welcomed, then open.",
         ("transport", "state"),
@@ -169,19 +145,19 @@ def _listeners(view: View) -> Iterator[Metric]:
             for state, value in (("pending", listener.pending), ("open", listener.open))
         },
     )
-    yield _gauge(
+    yield gauge(
         "connections_limit",
         "Connections of clients and agents that there may be at once.",
         (),
         {(): view.connections_limit},
     )
-    yield _counter(
+    yield counter(
         "connections_accepted",
         "Client connections accepted.",
         ("transport",),
         {(listener.transport,): listener.accepted for listener in listeners},
     )
-    yield _counter(
+    yield counter(
         "connections_rejected",
         "Client sockets refused before they became connections, by reason.",
         ("transport", "reason"),
@@ -191,7 +167,7 @@ def _listeners(view: View) -> Iterator[Metric]:
             for reason, count in _totals(REJECTIONS, listener.rejected).items()
         },
     )
-    yield _counter(
+    yield counter(
         "connections_closed",
         "Client connections that ended, by cause.",
         ("transport", "cause"),
@@ -201,13 +177,13 @@ def _listeners(view: View) -> Iterator[Metric]:
             for cause, count in _totals(ENDINGS, listener.closed).items()
         },
     )
-    yield _counter(
+    yield counter(
         "heartbeats",
         "Heartbeats of clients that were acknowledged.",
         ("transport",),
         {(listener.transport,): listener.heartbeats for listener in listeners},
     )
-    yield _histogram(
+    yield histogram(
         "connection_duration_seconds",
         "Duration of client connections that ended, in seconds.",
         ("transport",),
@@ -217,7 +193,7 @@ def _listeners(view: View) -> Iterator[Metric]:
 
 def _counts(snapshot: Snapshot) -> Iterator[Metric]:
     presence = {True: "awake", False: "asleep"}
-    yield _gauge(
+    yield gauge(
         "sessions",
         "Sessions by kind of client and by presence.",
         ("kind", "presence"),
@@ -227,18 +203,18 @@ def _counts(snapshot: Snapshot) -> Iterator[Metric]:
             for awake, word in presence.items()
         },
     )
-    yield _gauge("accounts_connected", "Distinct accounts that have a session.", (), {(): snapshot.accounts})
-    yield _gauge("devices_connected", "Distinct devices that have a session.", (), {(): snapshot.devices})
-    yield _gauge(
+    yield gauge("accounts_connected", "Distinct accounts that have a session.", (), {(): snapshot.accounts})
+    yield gauge("devices_connected", "Distinct devices that have a session.", (), {(): snapshot.devices})
+    yield gauge(
         "conferences", "Conferences by state.", ("state",), {(state,): n for state, n in snapshot.conferences.items()}
     )
-    yield _gauge(
+    yield gauge(
         "conference_members",
         "Distinct sessions that take part in a live conference, or wait in a scheduled one.",
         ("state",),
         {(state,): n for state, n in snapshot.members.items()},
     )
-    yield _counter(
+    yield counter(
         "requests_refused",
         "Requests refused for a reason that is not a license limit, by reason.",
         ("reason",),
@@ -247,7 +223,7 @@ def _counts(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _registration(view: RegistrationView) -> Iterator[Metric]:
-    yield _gauge(
+    yield gauge(
         "registration_state",
         "1 for the state that this gateway's own registration is in, 0 for the others.",
         ("state",),
@@ -259,26 +235,26 @@ def _registration(view: RegistrationView) -> Iterator[Metric]:
         ("not_after", "Time at which the license ends", view.not_after),
     ):
         samples: Samples = {} if instant is None else {(): instant}
-        yield _gauge(f"registration_{name}_timestamp_seconds", f"{text}, in seconds UTC.", (), samples)
-    yield _counter(
+        yield gauge(f"registration_{name}_timestamp_seconds", f"{text}, in seconds UTC.", (), samples)
+    yield counter(
         "registration_checks",
         "Attempts of this gateway to have its license verified, by result.",
         ("result",),
         {(each,): n for each, n in view.checks.items()},
     )
-    yield _gauge(
+    yield gauge(
         "registrar_servers",
         "Servers that are connected to the registrar of this process and registered.",
         (),
         {(): view.servers},
     )
-    yield _counter(
+    yield counter(
         "registrar_checks",
         "Registrations and verifications that this registrar answered, by result.",
         ("result",),
         {(each,): n for each, n in view.served.items()},
     )
-    yield _counter(
+    yield counter(
         "registrar_clones_suspected",
         "Times that two installations seemed to use the same license.",
         (),
@@ -287,9 +263,9 @@ def _registration(view: RegistrationView) -> Iterator[Metric]:
 
 
 def _store(store: StoreView) -> Iterator[Metric]:
-    yield _histogram("store_commit_seconds", "Duration of a commit of the store, in seconds.", (), {(): store.commits})
-    yield _gauge("store_pending", "Writes that wait to be committed to the store.", (), {(): store.pending})
-    yield _counter(
+    yield histogram("store_commit_seconds", "Duration of a commit of the store, in seconds.", (), {(): store.commits})
+    yield gauge("store_pending", "Writes that wait to be committed to the store.", (), {(): store.pending})
+    yield counter(
         "store_errors", "Commits of the store that failed, or took longer than the deadline.", (), {(): store.errors}
     )
 
@@ -298,77 +274,77 @@ def _license(snapshot: Snapshot) -> Iterator[Metric]:
     pools = snapshot.pools
     label = ("model", "pool")
     at = {(pool.model, pool.pool): pool for pool in pools}
-    yield _gauge(
+    yield gauge(
         "license_used",
         "Use of the pool: distinct keys that hold a seat.",
         label,
         {key: pool.used for key, pool in at.items()},
     )
-    yield _gauge(
+    yield gauge(
         "license_limit",
         "Limit of the pool; absent where it has none.",
         label,
         {key: pool.limit for key, pool in at.items() if pool.limit is not None},
     )
-    yield _gauge(
+    yield gauge(
         "license_reserved",
         "Keys of the pool that have a reservation, connected or not.",
         label,
         {key: pool.reserved for key, pool in at.items()},
     )
-    yield _gauge(
+    yield gauge(
         "license_overdraft_used",
         "Use of the pool above its limit.",
         label,
         {key: pool.overdraft_used for key, pool in at.items()},
     )
-    yield _gauge(
+    yield gauge(
         "license_high_water",
         "Highest use of the pool in the last metrics.high_water_window seconds.",
         label,
         {key: pool.high_water for key, pool in at.items()},
     )
-    yield _gauge(
+    yield gauge(
         "license_leases",
         "Leases of the pool, by kind: seats that outlive their sessions.",
         (*label, "kind"),
         {(*key, kind): count for key, pool in at.items() for kind, count in pool.leases.items()},
     )
-    yield _counter(
+    yield counter(
         "license_seat_seconds",
         "Use of the pool added up over time, in seat-seconds; its rate is the exact mean use.",
         label,
         {key: pool.seat_seconds for key, pool in at.items()},
     )
-    yield _counter(
+    yield counter(
         "license_full_seconds",
         "Time that the pool was at or above its limit, in seconds.",
         label,
         {key: pool.full_seconds for key, pool in at.items()},
     )
-    yield _counter(
+    yield counter(
         "license_grants", "Seats of the pool that were granted.", label, {key: pool.grants for key, pool in at.items()}
     )
-    yield _counter(
+    yield counter(
         "license_releases",
         "Seats of the pool that were released, by cause.",
         (*label, "cause"),
         {(*key, cause): count for key, pool in at.items() for cause, count in pool.releases.items()},
     )
-    yield _counter(
+    yield counter(
         "license_denials",
         "Requests that the license denied, by reason; for a model in shadow those that it would have denied.",
         (*label, "reason"),
         {(*key, reason): count for key, pool in at.items() for reason, count in pool.denials.items()},
     )
-    yield _counter(
+    yield counter(
         "license_true_denials",
         "Denials that no grant followed within history.true_denial_window; for a model in shadow all denials.",
         (*label, "reason"),
         {(*key, reason): count for key, pool in at.items() for reason, count in pool.true_denials.items()},
     )
     enforced = snapshot.model if snapshot.enforce else None
-    yield _counter(
+    yield counter(
         "license_shadow_forgotten",
         "Seats that a model that refuses nobody has forgotten, beyond license.shadow_leases; its use may be too low.",
         label,
@@ -378,7 +354,7 @@ def _license(snapshot: Snapshot) -> Iterator[Metric]:
             if pool.model != enforced and FORGOTTEN in pool.releases
         },
     )
-    yield _gauge(
+    yield gauge(
         "license_enforced",
         "1 for the enforced model, 0 for the others.",
         ("model",),

@@ -50,6 +50,7 @@ COMMANDS = {
     "registrar": ("gateway.cli.registrar", "run the registration server alone"),
     "token": ("gateway.cli.token", "make, list and revoke tokens of operators and clients"),
     "audit": ("gateway.cli.audit", "show the audit log, or verify it"),
+    "cluster": ("gateway.cli.cluster", "show the cluster, begin it from a file, leave a command of its log out"),
     "backup": ("gateway.cli.backup", "copy the store of a running gateway"),
     "restore": ("gateway.cli.restore", "put a backup in the place of a store, while no gateway runs"),
     "demo": ("gateway.cli.demo", "run a gateway with believable traffic, to see every page alive"),

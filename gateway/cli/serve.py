@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
 from importlib import import_module, metadata
 from pathlib import Path
@@ -23,7 +24,8 @@ from gateway.cli.streams import OutputFailed, discard_output
 from gateway.core.admission.snapshot import PoolView
 from gateway.edge.api.authorization import OperatorTokenRequired
 from gateway.edge.gateway import Gateway
-from gateway.edge.machine import KeyRefused
+from gateway.edge.joining import ClusterRefused, FollowedLog, follow
+from gateway.edge.machine import Clock, KeyRefused
 from gateway.edge.service_manager import ServiceManager
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
@@ -78,12 +80,26 @@ def run(args: argparse.Namespace, *, clients: bool = True) -> int:
     if fault := too_few_files(settings, files):
         raise SystemExit(f"cannot start: {fault}")
     with log_written_apart(), asyncio.Runner(loop_factory=fast_loop()) as runner:
+        if clients and settings.cluster.etcd:
+            return runner.run(_serve_in_cluster(settings, args, before, files))
         return runner.run(_serve(_gateway(settings, args, files, clients=clients), args, before, files))
 
 
-def _gateway(settings: Settings, args: argparse.Namespace, files: int, *, clients: bool) -> Gateway:
+def _gateway(
+    settings: Settings, args: argparse.Namespace, files: int, *, clients: bool, followed: FollowedLog | None = None
+) -> Gateway:
     record = getattr(args, "record", None)
-    return Gateway(settings, files=files, ready=args.ready_file, record=record, clients=clients)
+    return Gateway(settings, files=files, ready=args.ready_file, record=record, clients=clients, followed=followed)
+
+
+async def _serve_in_cluster(settings: Settings, args: argparse.Namespace, before: int, files: int) -> int:
+    try:
+        followed = await follow(settings, Clock(time.monotonic, time.time))
+    except ClusterRefused as fault:
+        print(f"tallygate: cannot start: {fault}", file=sys.stderr)
+        return 1
+    gateway = _gateway(settings, args, files, clients=True, followed=followed)
+    return await _serve(gateway, args, before, files, followed.node.failed)
 
 
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -113,7 +129,13 @@ def reason(fault: Exception) -> str:
     return str(fault)
 
 
-async def _serve(gateway: Gateway, args: argparse.Namespace, before: int, files: int) -> int:
+async def _serve(
+    gateway: Gateway,
+    args: argparse.Namespace,
+    before: int,
+    files: int,
+    failed: asyncio.Future[str] | None = None,
+) -> int:
     loop = asyncio.get_running_loop()
     stop, at_once = asyncio.Event(), asyncio.Event()
 
@@ -137,12 +159,17 @@ async def _serve(gateway: Gateway, args: argparse.Namespace, before: int, files:
     try:
         say(screen(gateway, before, files))
         loop.add_signal_handler(signal.SIGHUP, _reloading(gateway, args, manager))
+        if failed is not None:
+            failed.add_done_callback(lambda _: stop.set())
         manager.ready()
         await stop.wait()
     finally:
         manager.stopping()
         await _close(gateway, at_once)
         manager.close()
+    if failed is not None and failed.done():
+        print(f"tallygate: this node has left the cluster: {failed.result()}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -219,6 +246,7 @@ def screen(gateway: Gateway, before: int, files: int) -> str:
         *_registrar(gateway),
         "",
         *(_licensing(gateway) if runtime.clients else ()),
+        *_cluster(gateway),
         f"  store      {settings.store.path}",
         f"  capacity   {runtime.budget.max_connections:,} connections; open files {before:,} raised to {files:,}"
         + (", on uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else ""),
@@ -231,7 +259,7 @@ def _clients(gateway: Gateway) -> list[str]:
     listen, runtime = gateway.settings.listen, gateway.runtime
     secure = bool(listen.tls_certificate)
     if any(listener.port is None for listener in runtime.client_listeners):
-        return [f"  clients    closed     {runtime.registration.reason()}"]
+        return [f"  clients    closed     {runtime.registration.reason() or 'until this node is in the cluster'}"]
     return [
         f"  clients    tcp        {_at(listen.host, runtime.tcp.port)}  ({'TLS' if secure else 'no TLS'})",
         f"             websocket  {'wss' if secure else 'ws'}://{_at(listen.host, runtime.websocket.port)}/ws",
@@ -250,6 +278,15 @@ def _licensing(gateway: Gateway) -> list[str]:
         *_registration(gateway),
         f"  accounts   {_accounts(settings)}",
     ]
+
+
+def _cluster(gateway: Gateway) -> list[str]:
+    cluster, node = gateway.settings.cluster, gateway.runtime.node
+    if node is None:
+        return []
+    members = f"{len(cluster.etcd)} member{'' if len(cluster.etcd) == 1 else 's'} of etcd"
+    standby = ", a standby: it follows and serves nobody" if cluster.role == "standby" else ""
+    return [f"  cluster    node {cluster.name} of {node.replica.cluster} over {members}{standby}"]
 
 
 def _registrar(gateway: Gateway) -> list[str]:

@@ -107,13 +107,14 @@ def _complain(fault: str, *, redraw: bool) -> None:
 
 
 async def gather(gateway: operator_client.Operator) -> Document:
-    """What is shown: `license` (as `GET /api/license` gives it), `connections` and `conferences` (numbers), and
-    `sessions`, the first `SEARCHED` of them.
+    """What is shown: `license` and `cluster` (as `GET /api/...` gives them), `connections` and `conferences` (numbers),
+    and `sessions`, the first `SEARCHED` of them.
     """
     sessions = await gateway.json("GET", "/api/connections", limit=SEARCHED)
     return {
         "operator": gateway.url,
         "license": await gateway.json("GET", "/api/license"),
+        "cluster": await gateway.json("GET", "/api/cluster"),
         "connections": await gateway.count("/api/connections/count"),
         "conferences": await gateway.count("/api/conferences"),
         "sessions": sessions["items"],
@@ -130,6 +131,7 @@ def render(document: Document) -> str:
         f"{document['operator']}: {terms.get('model')}{edition}, {mode}",
         f"connections {document['connections']}   conferences {document['conferences']}",
         *_registration(terms.get("registration") or {}),
+        *_cluster(document.get("cluster") or {}),
         "",
     ]
     rows: list[tuple[str, ...]] = [("", *_COLUMNS)]
@@ -178,6 +180,13 @@ def _cells(pool: Document) -> tuple[str, ...]:
         str(pool.get("high_water", 0)),
         str(pool.get("denied", 0)),
     )
+
+
+def _cluster(cluster: Document) -> list[str]:
+    if cluster.get("state", "off") == "off":
+        return []
+    nodes = " ".join(f"{each['name']} {each['connections']}" for each in cluster["nodes"])
+    return textwrap.wrap(f"cluster node {cluster['name']} is {cluster['state']}; sessions by node: {nodes}", WIDTH)
 
 
 def _registration(registration: Document) -> list[str]:

@@ -16,6 +16,9 @@ from pathlib import Path
 from config import keys
 from config.settings import Settings
 from gateway.edge.api.server import OperatorPort
+from gateway.edge.cluster.dump_writer import DumpWriter
+from gateway.edge.cluster.housekeeping import Housekeeping
+from gateway.edge.joining import FollowedLog
 from gateway.edge.machine import Clock, read_token
 from gateway.edge.ready_file import ReadyFile
 from gateway.edge.server.epoll_transport import Epoll
@@ -34,7 +37,8 @@ log = logging.getLogger("tallygate")
 
 class Gateway:
     """Everything that `serve` runs. `files` is how many files the process may open; `ready` is the file in which the
-    ports are told, once all are open and again when doors close or open. Without `clients` it is a registrar alone.
+    ports are told, once all are open and again when doors close or open. Without `clients` it is a registrar alone. A
+    node of a cluster has `followed` the log before.
     """
 
     def __init__(
@@ -46,13 +50,28 @@ class Gateway:
         ready: Path | None = None,
         record: Path | None = None,
         clients: bool = True,
+        followed: FollowedLog | None = None,
     ) -> None:
         self.settings = settings
         self._ready = ReadyFile(ready) if ready is not None else None
         self._recorder = CommandRecorder(record) if record is not None else None
         self._trouble = ""
-        self.runtime = Runtime(settings, clock or Clock(time.monotonic, time.time), files=files, clients=clients)
+        self.runtime = Runtime(
+            settings,
+            clock or Clock(time.monotonic, time.time),
+            files=files,
+            clients=clients,
+            node=followed.node if followed is not None else None,
+            token_key=followed.token_key if followed is not None else None,
+        )
         self.runtime.registration.switch_doors = self._switch_doors
+        self._node = self.runtime.node
+        if followed is not None:
+            self.dump_writer = DumpWriter(followed.node, self.runtime.persistence.store.write)
+            self.housekeeping = Housekeeping(followed.node)
+            self.runtime.etcd_size = lambda: self.housekeeping.size
+            self.runtime.persistence.unprojected = followed.unprojected
+        self._doors_open = False
         self.agent = RegistrationAgent(self.runtime.registration, self._used)
         self.operator = OperatorPort(self.runtime)
 
@@ -83,13 +102,18 @@ class Gateway:
                 listener.tls, listener.epoll = context, self.runtime.epoll
             if self.settings.registrar.enabled:
                 self.runtime.registrar.listener.open(self.settings.registrar.host, self.settings.registrar.port)
-            if self.runtime.clients and not self.runtime.registration.shut:
+            if self._node is not None:
+                self.housekeeping.start()
+                if self.settings.cluster.role == "active":
+                    self._node.activate()
+            elif self.runtime.clients and not self.runtime.registration.shut:
                 self._open_doors()
             if self._ready is not None:
                 self._ready.write(self.ports())
         except BaseException:
             await self.close(drain=0)
             raise
+        self.runtime.on_tick = self._follow_node
         self.runtime.ticker.start()
         if self.runtime.registration.agent:
             self.agent.start()
@@ -120,6 +144,18 @@ class Gateway:
         self._tell_ports()
         return True
 
+    def _follow_node(self) -> None:
+        """Open the client doors once this node of a cluster may speak; where it may not, they were closed at once."""
+        if self._node is None or not self.runtime.clients:
+            return
+        self.dump_writer.poll()
+        if not self._node.may_speak or self._node.is_lagging or self.runtime.draining:
+            if self._doors_open and self.runtime.tcp.port is None:
+                self._doors_open = False
+                self._tell_ports()
+        elif not self._doors_open and not self.runtime.registration.shut:
+            self._doors_open = self._switch_doors(open=True)
+
     def status(self) -> str:
         """Return how it stands, as one line for people."""
         runtime = self.runtime
@@ -147,6 +183,11 @@ class Gateway:
         await self.agent.close()
         self.runtime.registrar.close()
         await self.runtime.abort_remaining()
+        if self._node is not None:
+            await self._node.depart()
+            await self.dump_writer.close()
+            await self.housekeeping.close()
+            await self._node.close()
         if self.runtime.epoll is not None:
             self.runtime.epoll.close()
             self.runtime.epoll = None
@@ -181,6 +222,8 @@ class Gateway:
         self.operator.authorization.use_token(token)
         self.settings = adopted
         self.runtime.apply_settings(adopted)
+        if self._node is not None and adopted.cluster.role == "active" and not self._node.active:
+            self._node.activate()
         after = {effect.key: effect.text for effect in keys.effective(settings)}
         told = {
             "changed": {key: [before[key], after[key]] for key in changed.live},

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from config.settings import Settings
 from gateway.core.admission.terms import Terms
 from gateway.core.registration.grant import Grant
 from gateway.licensing import MODELS, redistribution_interval, under
+
+MOST_RESUMABLE = 10_000
+"""Lost sessions of a cluster that wait, where `listen.max_connections` is not set: the same on every machine."""
 
 
 def with_grant(settings: Settings, grant: Grant | None) -> Settings:
@@ -18,10 +23,10 @@ def with_grant(settings: Settings, grant: Grant | None) -> Settings:
     return replace(settings, license=replace(settings.license, model=grant.model, terms=licenses))
 
 
-def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], max_resumable: int) -> Terms:
+def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], max_resumable: int | None) -> Terms:
     """Return the terms that settings and a grant come to, for the models that count.
 
-    `max_resumable` bounds the lost sessions that wait.
+    `max_resumable` bounds the lost sessions that wait; None in a cluster, where no machine says how many.
     """
     settings = with_grant(settings, grant)
     license = settings.license
@@ -41,7 +46,7 @@ def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], m
         max_memberships=settings.conferences.max_per_session,
         retry_after=settings.heartbeat.interval,
         resume_window=settings.heartbeat.resume_window,
-        max_resumable=max_resumable,
+        max_resumable=max_resumable or settings.listen.max_connections or MOST_RESUMABLE,
         high_water_window=settings.metrics.high_water_window,
         true_denial_window=settings.history.true_denial_window,
         redistribute_every=redistribution_interval(license.terms),
@@ -53,3 +58,26 @@ def counting_models(settings: Settings) -> tuple[str, ...]:
     license = settings.license
     any_model = tuple(MODELS) if settings.registration.role == "agent" else ()
     return tuple(dict.fromkeys((license.model, *license.shadows, *any_model)))
+
+
+def cluster_terms(settings: Settings, grant: Grant | None = None) -> Terms:
+    """Return the terms of a node of a cluster: nothing in them depends on its machine."""
+    return terms_of(settings, grant, counting_models(settings), None)
+
+
+def differences(one: Terms, other: Terms) -> list[str]:
+    """Return what differs between two terms, for a person, such as `license.epop.users: 10, 20`."""
+    return sorted(_differences(one.to_json(), other.to_json()))
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for name in dict.fromkeys((*one, *other)):
+        a, b = one.get(name), other.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from _differences(a, b, f"{above}{name}.")
+        elif a != b and _plain(a) != _plain(b):
+            yield f"{above}{name}: {a}, {b}"
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -38,6 +38,14 @@ const RIGHTS = {
   instant_conference: "Instant conferences",
 };
 
+/* What a node of a cluster says of itself and of the others. */
+function describeCluster({ state, name, nodes, mismatches }) {
+  const held = nodes.map(([node, connections], index) =>
+    `${node} ${formatCount(connections)}${index ? "" : " (leads)"}`);
+  const differ = mismatches ? "; nodes have come to different states" : "";
+  return `node ${name} is ${state}; sessions: ${held.join(", ") || "none"}${differ}`;
+}
+
 /** The summary. */
 export class SummaryView {
   static id = "summary";
@@ -75,7 +83,7 @@ export class SummaryView {
     for (const [name, meter] of this.meters) meter.update(models[model].pools[name], granting);
     const others = Object.entries(models).filter(([name]) => name !== model);
     this.draw("others", others, () => this.drawOthers(others));
-    this.draw("live", [connections, conferences, started], () => this.drawLive(state));
+    this.draw("live", [connections, conferences, started, state.cluster], () => this.drawLive(state));
     // The gateway reckons with a clock that nobody can set back: its seconds count, not the difference of two times.
     const { seconds_left: left = null, ...registered } = registration;
     this.end = left === null ? toMilliseconds(registration.shutdown_at) : this.app.now() + left * 1000;
@@ -150,7 +158,7 @@ export class SummaryView {
 
   // -- beside them ----------------------------------------------------------------------------------------------------
 
-  drawLive({ connections, conferences, started }) {
+  drawLive({ connections, conferences, started, cluster }) {
     const kinds = Object.entries(connections.kinds).map(([kind, number]) => `${formatCount(number)} ${kind}`);
     setChildren(
       this.cards.live,
@@ -166,6 +174,7 @@ export class SummaryView {
         ["Devices", formatCount(connections.devices)],
         ["Scheduled", pluralize(conferences.scheduled, "conference")],
         ["Running since", timeElement(started)],
+        ...(cluster ? [["Cluster", describeCluster(cluster)]] : []),
       ]),
     );
   }

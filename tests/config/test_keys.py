@@ -35,6 +35,7 @@ PRESETS: dict[str, dict[str, object]] = {
     "trueconf-server": {"license.trueconf.edition": "server", "license.model": "trueconf"},
     "trueconf-free": {"license.trueconf.edition": "free", "license.model": "trueconf"},
     "trueconf-enterprise": {"license.trueconf.edition": "enterprise", "license.model": "trueconf"},
+    "cluster": {"cluster.name": "a", "registrar.enabled": False},
     "floating-devices": {"license.floating.key": "device", "license.model": "floating"},
 }
 

@@ -22,7 +22,9 @@ async def house(serve: Serve) -> House:
     for number in range(1, MANY + 1):
         kind, address = "room" if number % 100 == 0 else "app", f"10.0.{number >> 8}.{number & 255}"
         hello = Hello(kind, f"user-{number:05}", "laptop", "", "", address, "tcp")
-        assert house.runtime.sequencer.submit(hello).refused is None
+        decision = house.runtime.sequencer.submit(hello)
+        assert decision is not None
+        assert decision.refused is None
     return house
 
 

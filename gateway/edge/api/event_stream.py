@@ -22,6 +22,7 @@ from aiohttp import ClientConnectionResetError, web
 from gateway.core.admission.snapshot import Snapshot
 from gateway.core.formats import utc
 from gateway.edge.api.authorization import CALLER, Authorization
+from gateway.edge.api.cluster import cluster_in_short
 from gateway.edge.api.license import license_document
 from gateway.edge.api.responses import fail
 from gateway.edge.api.routes import READ, Route
@@ -110,7 +111,7 @@ class Events:
         if now - self._looked >= TICK:
             self._looked = now
             before, self._fields = self._fields, {}
-            for name, value in self._state(now).items():
+            for name, value in self._state(self._runtime.now().mono).items():
                 text = json.dumps(value)
                 self._fields[name] = before[name] if before.get(name) == text else text
         return self._fields
@@ -141,6 +142,7 @@ class Events:
                 "servers": len(service.installations),
                 "clones": service.clones,
             },
+            "cluster": cluster_in_short(runtime),
             "store": {"available": runtime.persistence.store.available},
             "draining": runtime.draining,
             "version": self._version,

@@ -36,5 +36,7 @@ def _not_ready(runtime: Runtime) -> str | None:
     reason = runtime.registration.reason()
     if reason is not None:
         return reason
+    if runtime.node is not None and not runtime.node.may_speak:
+        return f"this node of the cluster is {runtime.node.state}"
     listeners = runtime.client_listeners if runtime.clients else (runtime.registrar.listener,)
     return "doors are closed" if any(listener.port is None for listener in listeners) else None

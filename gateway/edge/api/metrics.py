@@ -10,7 +10,9 @@ from prometheus_client.exposition import choose_encoder
 
 from gateway.core.registration.license_status import LicenseState
 from gateway.edge.api.routes import READ, Route
+from gateway.edge.cluster.node import STATES
 from gateway.edge.server.runtime import Runtime
+from metrics.cluster_families import ClusterView
 from metrics.collector import GatewayCollector, ListenerView, RegistrationView, StoreView, View
 from metrics.process import ProcessCollector
 
@@ -67,10 +69,31 @@ def _view(runtime: Runtime, version: str) -> View:
         connections_limit=runtime.budget.max_connections,
         store=StoreView(store.commits, store.pending, store.errors),
         registration=_registration(runtime),
+        cluster=_cluster(runtime),
         lag=runtime.ticker.lag,
         draining=runtime.draining,
         version=version,
         started=runtime.started,
+    )
+
+
+def _cluster(runtime: Runtime) -> ClusterView | None:
+    if runtime.node is None:
+        return None
+    node, replica = runtime.node, runtime.node.replica
+    return ClusterView(
+        state=node.state,
+        states=STATES,
+        version=replica.version,
+        lag=node.lag,
+        clock_offset=node.time.offset,
+        fences=node.fences,
+        mismatches=replica.ring.mismatches,
+        failures=replica.failures,
+        late=runtime.replicated.late,
+        over_share=runtime.replicated.over_share,
+        nodes=len(replica.nodes.living),
+        etcd_size=runtime.etcd_size(),
     )
 
 

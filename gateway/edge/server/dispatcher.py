@@ -87,16 +87,18 @@ class Dispatcher:
         elif request.type == "bye":
             connection.close("bye")
         elif make_command is not None and connection.session is not None:
-            decision = self._sequencer.submit(make_command(connection.session.number, request.fields))
-            self.commit_and_deliver(decision, connection, request.id)
-            self._follow_presence(connection)
+            command = make_command(connection.session.number, request.fields)
+            decision = self._sequencer.submit(command, None, connection, request.id)
+            if decision is not None:
+                self.commit_and_deliver(decision, connection, request.id)
+                self._follow_presence(connection)
 
     def _welcome(self, connection: Connection, request: Request) -> None:
         decision = self._sign_in.decide(connection, request)
         if isinstance(decision, RequestFault):
             connection.send(_worded(decision))
-            return
-        self.commit_and_deliver(decision, connection, request.id)
+        elif decision is not None:
+            self.commit_and_deliver(decision, connection, request.id)
 
     def _acknowledge(self, connection: Connection, request: Request) -> None:
         connection.shared.heartbeats += 1
@@ -148,7 +150,10 @@ class Dispatcher:
 
         Raises `StoreUnavailable`: it is in effect all the same.
         """
-        decision = self._sequencer.submit(command)
+        applied: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        decision = self._sequencer.submit(command, actor=actor, applied=applied)
+        if decision is None:
+            return await applied
         done = self.commit_and_deliver(decision, actor=actor)
         if done is not None:
             await asyncio.shield(done)

@@ -88,6 +88,15 @@ class PendingReplies:
         session = asker.session
         return session is not None and session.identity is not None and session.identity in self._leases
 
+    def hold(self, asker: Connection) -> None:
+        """Keep what a client says from now on until it is released."""
+        self.deferred_input.setdefault(asker, [])
+
+    def release(self, asker: Connection) -> None:
+        """Act upon what a client has said since it was held."""
+        self.follow_presence(asker)
+        self._go_on(asker)
+
     def add(
         self,
         done: asyncio.Future[None],
@@ -147,8 +156,9 @@ class PendingReplies:
         undone: dict[int, Decision] = {}
         for place in reversed(range(len(waiting))):
             withdraw = waiting[place].decision.withdraw
-            if withdraw is not None:
-                undone[place] = decision = self._sequencer.submit(withdraw)
+            decision = self._sequencer.submit(withdraw) if withdraw is not None else None
+            if decision is not None:
+                undone[place] = decision
                 decision.notices.clear()  # nobody has heard of what they would take back
                 self._persistence.commit(decision)
         for place, reply in enumerate(waiting):

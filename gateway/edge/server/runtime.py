@@ -21,6 +21,7 @@ from gateway.core.admission.state import State
 from gateway.core.counting.session import Instant
 from gateway.core.registration.registrar import Registrar
 from gateway.core.wire.close_codes import farewell
+from gateway.edge.cluster.node import ClusterNode
 from gateway.edge.machine import Clock
 from gateway.edge.server import registrar_service, tcp, websocket
 from gateway.edge.server.connection import BaseConnection, Connection, Shared
@@ -31,7 +32,8 @@ from gateway.edge.server.listener import Listener
 from gateway.edge.server.pending_commits import PendingReplies
 from gateway.edge.server.registrar_service import RegistrarService
 from gateway.edge.server.registration import Registration
-from gateway.edge.server.sequencer import Sequencer
+from gateway.edge.server.replicated_sequencer import Carriers, ReplicatedSequencer
+from gateway.edge.server.sequencer import LocalSequencer, Sequencer
 from gateway.edge.server.sign_in import SignIn
 from gateway.edge.server.tcp import TcpConnection
 from gateway.edge.server.ticker import TICK, Ticker
@@ -50,11 +52,22 @@ class Runtime:
     """The parts of a running gateway, put together in order; each is given what it needs and no more.
 
     `files` is how many files the process may open. Without `clients` there are no client listeners: a registrar alone
-    has none. It owns the connections of the client listeners.
+    has none. It owns the connections of the client listeners. In a cluster the state is that of `node`, and `token_key`
+    makes the resume tokens.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, *, files: int, clients: bool = True) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        files: int,
+        clients: bool = True,
+        node: ClusterNode | None = None,
+        token_key: bytes | None = None,
+    ) -> None:
         self.clients = clients
+        self.node = node
         self.clock = clock
         self.started = clock.wall()
         self.settings = settings
@@ -62,19 +75,32 @@ class Runtime:
         self._models = counting_models(settings)
         self._recorder: CommandRecorder | None = None
         self._instant: Instant | None = None
+        self.on_tick: Callable[[], object] = int
+        self.etcd_size: Callable[[], int] = int
         self.timer_wheel: TimerWheel[BaseConnection] = TimerWheel()
         self.budget = SocketBudget(settings.listen, files)
         self.tcp = self._listener("tcp", TcpConnection, tcp.refusal)
         self.websocket = self._listener("websocket", WebSocketConnection, websocket.refusal)
         self.client_listeners = (self.tcp, self.websocket)
-        terms = terms_of(settings, None, self._models, self.budget.max_connections)
-        self.state = State(terms, MODELS, self.now(), f"{int(self.started):x}")
-        self.sequencer = Sequencer(self.state, self.now)
+        if node is None:
+            terms = terms_of(settings, None, self._models, self.budget.max_connections)
+            self.state = State(terms, MODELS, self.now(), f"{int(self.started):x}")
+            self.sequencer: Sequencer = LocalSequencer(self.state, self.now)
+        else:
+            self.state = node.replica.state
+            self.replicated = ReplicatedSequencer(node, clock.mono, settings.store.deadline, settings.cluster.share)
+            self.sequencer = self.replicated
         registrar = Registrar(lambda: secrets.token_hex(16), max(math.ceil(settings.registrar.interval), 1))
         self.persistence = Persistence(
-            settings.store.path, self.state, registrar, self.now, deadline=settings.store.deadline
+            settings.store.path,
+            self.state,
+            registrar,
+            lambda: Instant(clock.mono(), clock.wall()),
+            deadline=settings.store.deadline,
+            log_version=None if node is None else lambda: node.replica.version,
         )
-        self.history_store = HistoryStore(self.state.history, self.persistence.store, settings.history)
+        salt = self.state.run.encode() if node is not None else None
+        self.history_store = HistoryStore(self.state.history, self.persistence.store, settings.history, salt)
         limits = registrar_service.limits_of(settings, registrar.interval)
         self.registrar = RegistrarService(
             registrar, self.persistence, clock.wall, limits, self.budget, self.timer_wheel
@@ -88,7 +114,7 @@ class Runtime:
             on_license=self.apply_license,
             is_draining=lambda: self.draining,
         )
-        self.sign_in = SignIn(self.sequencer, settings, is_draining=lambda: self.draining)
+        self.sign_in = SignIn(self.sequencer, settings, is_draining=lambda: self.draining, key=token_key)
         self.pending_replies = PendingReplies(
             self.sequencer,
             self.persistence,
@@ -107,6 +133,17 @@ class Runtime:
         self.epoll: Epoll | None = None
         """Who serves plain sockets, while they are open; None where the event loop does."""
         self.ticker = Ticker(clock.mono, self.advance)
+        if node is not None:
+            node.on_entered = self.persistence.keep_incarnation
+            self.replicated.carriers = Carriers(
+                self.dispatcher.commit_and_deliver,
+                self.persistence.commit,
+                self.pending_replies.hold,
+                self.pending_replies.release,
+                self.close,
+                self.sign_in.refuse,
+                lambda: self.close_all("store_unavailable"),
+            )
 
     def _listener(
         self,
@@ -138,8 +175,10 @@ class Runtime:
             listener.apply_limits(limits)
         self.registrar.listener.apply_limits(registrar_service.limits_of(settings, self.registrar.registrar.interval))
         self.dispatcher.max_deferred = settings.listen.message_burst
-        terms = terms_of(self._configured, grant, self._models, self.budget.max_connections)
-        self.commit_and_deliver(SetTerms(terms))
+        ceiling = self.budget.max_connections if self.node is None else None
+        terms = terms_of(self._configured, grant, self._models, ceiling)
+        if self.node is None or terms != self.state.terms:
+            self.commit_and_deliver(SetTerms(terms))
         self.sign_in.apply_settings(settings)
 
     def apply_license(self) -> None:
@@ -162,7 +201,7 @@ class Runtime:
 
     def snapshot(self) -> Snapshot:
         """Return what is counted at this instant, with the requests refused before any decision among the refusals."""
-        seen = snapshot(self.state, self.clock.mono())
+        seen = snapshot(self.state, self.now().mono)
         refusals = Counter(seen.refusals)
         refusals.update(self.sign_in.refusals)
         return seen._replace(refusals=refusals)
@@ -181,7 +220,9 @@ class Runtime:
             yield from listener.connections
 
     def now(self) -> Instant:
-        """Return the present instant."""
+        """Return the present instant: in a cluster that of the log, by which is counted."""
+        if self.node is not None:
+            return self.node.replica.instant
         return Instant(self.clock.mono(), self.clock.wall())
 
     def instant(self) -> Instant:
@@ -205,7 +246,8 @@ class Runtime:
         self.registrar.restore(stored.licenses, stored.installations)
         self.registration.restore(stored.meta)
         await self.history_store.open()
-        self.tick()
+        if self.node is None:
+            self.tick()
         self.persistence.record_alive(self.clock.mono())
 
     def advance(self, ticks: int) -> None:
@@ -233,10 +275,13 @@ class Runtime:
         except Exception:
             log.exception("the check of the registration failed; it is tried again in the next tick")
         self.pending_replies.check_deadlines(self.clock.mono())
+        if self.node is not None:
+            self.replicated.check_deadlines(self.clock.mono())
+        self.on_tick()
 
     def _every_second(self) -> None:
         now = self.tick()
-        self.persistence.record_alive(now.mono)
+        self.persistence.record_alive(self.clock.mono())
         self.history_store.poll(now)
         self.registrar.poll()
         if self._recorder is not None:
@@ -247,7 +292,7 @@ class Runtime:
         self.follow_registration()
         now = self.now()
         decision = self.commit_and_deliver(Tick(), now)
-        if decision.beyond_pool:
+        if decision is not None and decision.beyond_pool:
             names = ", ".join(decision.beyond_pool)
             log.warning("the PRO pool is too small for the permanent licenses of %s", names)
         return now
@@ -291,10 +336,14 @@ class Runtime:
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
-    def commit_and_deliver(self, command: Command, at: Instant | None = None) -> Decision:
-        """Apply a command that nobody waits for, and carry out what was decided."""
+    def commit_and_deliver(self, command: Command, at: Instant | None = None) -> Decision | None:
+        """Apply a command that nobody waits for, and carry out what was decided.
+
+        Returns None where the decision comes later, and is carried out then.
+        """
         decision = self.sequencer.submit(command, at)
-        self.dispatcher.commit_and_deliver(decision)
+        if decision is not None:
+            self.dispatcher.commit_and_deliver(decision)
         return decision
 
     async def act(self, command: Command, actor: str) -> Decision:
@@ -313,12 +362,14 @@ class Runtime:
         return self.budget.draining
 
     def close_all(self, cause: str) -> None:
-        """Close the client listeners and end every session for `cause`."""
+        """Close the client listeners and send everybody away for `cause`; where no cluster counts on, sessions end."""
         for listener in self.client_listeners:
             listener.close()
         for connection in list(self.connections()):
-            self.close(connection, cause, retry_after=self.retry_after)
-        self.commit_and_deliver(EndResumables())
+            spread = 1.0 if self.node is None else secrets.randbelow(1000) / 1000
+            self.close(connection, cause, retry_after=self.retry_after * spread)
+        if self.node is None:
+            self.commit_and_deliver(EndResumables())
 
     async def stop_accepting(self) -> None:
         """Let nobody in any more; servers that are registered here stay until their registrar is closed."""

@@ -1,13 +1,14 @@
 """The order of commands: everything that changes what is counted passes here, one command at a time.
 
-Today this process is the order: a command is applied the moment it is submitted. Whoever submits gets the decision
-back, and carries it out.
+Whoever submits gets the decision back, and carries it out. Where this process alone is the order, that is at once;
+where the order is the log of a cluster, the decision comes later, and is carried out when it does.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.core.admission.apply import apply
 from gateway.core.admission.commands import Command
@@ -22,18 +23,56 @@ class Observer(Protocol):
     def __call__(self, command: Command, at: Instant, decision: Decision) -> None: ...  # noqa: D102
 
 
-class Sequencer:
-    """Applies commands to `state` in the order in which they are submitted; `now` tells the present instant.
+class Sequencer(Protocol):
+    """Where commands are put in order; `state` is what has come of them.
 
     `observer` is told of every command, where somebody records them.
     """
+
+    observer: Observer | None
+
+    @property
+    def state(self) -> State:
+        """The state after all commands so far."""
+
+    def submit(
+        self,
+        command: Command,
+        at: Instant | None = None,
+        asker: Any = None,
+        id: str | int | None = None,
+        *,
+        actor: str = "",
+        applied: asyncio.Future[Decision] | None = None,
+        otherwise: Command | None = None,
+    ) -> Decision | None:
+        """Have a command applied, and return the decision; None where it comes later.
+
+        `asker` is the connection that asks, `id` what its answer carries, `actor` the operator who does. `applied` is
+        done with a decision that comes later. `otherwise` is asked in place of a `resume` that came too late. `at` is
+        the instant, where this process alone is the order.
+        """
+
+
+class LocalSequencer:
+    """Applies commands to `state` in the order in which they are submitted; `now` tells the present instant."""
 
     def __init__(self, state: State, now: Callable[[], Instant]) -> None:
         self.state = state
         self.observer: Observer | None = None
         self._now = now
 
-    def submit(self, command: Command, at: Instant | None = None) -> Decision:
+    def submit(
+        self,
+        command: Command,
+        at: Instant | None = None,
+        asker: Any = None,  # noqa: ARG002 - the decision is returned to who submits
+        id: str | int | None = None,  # noqa: ARG002
+        *,
+        actor: str = "",  # noqa: ARG002
+        applied: asyncio.Future[Decision] | None = None,  # noqa: ARG002
+        otherwise: Command | None = None,  # noqa: ARG002
+    ) -> Decision:
         """Apply a command, now unless another instant is given, and return the decision.
 
         Raises `KeyError` where it names a session that is over.

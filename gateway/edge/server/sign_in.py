@@ -29,7 +29,8 @@ _HEX = re.compile(r"[0-9a-f]{1,16}").fullmatch
 
 
 class SignIn:
-    """Signs clients in; nobody is welcomed while `is_draining` says so.
+    """Signs clients in; nobody is welcomed while `is_draining` says so. `key` makes the resume tokens, one of this run
+    where none is given.
 
     `refusals` counts the requests that were refused before any decision, by reason.
     """
@@ -40,11 +41,12 @@ class SignIn:
         settings: Settings,
         *,
         is_draining: Callable[[], bool],
+        key: bytes | None = None,
     ) -> None:
         self.refusals: dict[str, int] = {}
         self._is_draining = is_draining
         self._sequencer = sequencer
-        self._mac = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=16)
+        self._mac = hashlib.blake2b(key=key or secrets.token_bytes(32), digest_size=16)
         self._greeting: dict[str, Any] = {}
         self.apply_settings(settings)
 
@@ -58,8 +60,11 @@ class SignIn:
 
     # -- hello ---------------------------------------------------------------------------------------------------------
 
-    def decide(self, connection: Connection, request: Request) -> Decision | RequestFault:
-        """Have a client welcomed, its session continued, or refused; a `RequestFault` leaves it where it is."""
+    def decide(self, connection: Connection, request: Request) -> Decision | RequestFault | None:
+        """Have a client welcomed, its session continued, or refused; a `RequestFault` leaves it where it is.
+
+        Returns None where the decision comes later.
+        """
         fields = request.fields
         session = self._resumable(fields["resume"]) if fields["resume"] is not None else None
         if session is not None:
@@ -69,21 +74,21 @@ class SignIn:
         if self._is_draining():
             return self.refuse("hello", Refusal("draining", retry_after=self._sequencer.state.terms.retry_after))
         address, transport = connection.address, connection.shared.transport
-        if session is not None:
-            return self._sequencer.submit(Resume(session.number, session.generation, address, transport))
         token = fields["token"]
-        return self._sequencer.submit(
-            Hello(
-                fields["kind"] or "app",
-                fields["account"],
-                fields["device"],
-                fields["home"] or "",
-                fields["client"],
-                address,
-                transport,
-                digest(token).hex() if token is not None else None,
-            )
+        hello = Hello(
+            fields["kind"] or "app",
+            fields["account"],
+            fields["device"],
+            fields["home"] or "",
+            fields["client"],
+            address,
+            transport,
+            digest(token).hex() if token is not None else None,
         )
+        if session is None:
+            return self._sequencer.submit(hello, None, connection, request.id)
+        resume = Resume(session.number, session.generation, address, transport)
+        return self._sequencer.submit(resume, None, connection, request.id, otherwise=hello)
 
     def refuse(self, request: str, refusal: Refusal, conference: str | None = None) -> Decision:
         """Refuse a request that no license decides about, and count that."""

@@ -66,15 +66,23 @@ class AuditLog:
         runs = "SELECT action FROM audit WHERE action IN ('start', 'stop') ORDER BY seq DESC LIMIT 1"
         return "".join([action for (action,) in await self._store.read(runs)])
 
-    def add(self, actor: str, action: str, subject: str = "", detail: Mapping[str, Any] | None = None) -> None:
-        """Make an entry; the next write takes it along."""
+    def add(
+        self,
+        actor: str,
+        action: str,
+        subject: str = "",
+        detail: Mapping[str, Any] | None = None,
+        at: float | None = None,
+    ) -> None:
+        """Make an entry, of `at` (seconds UTC) or of now; the next write takes it along."""
         if len(self._queue) >= MAX_BACKLOG:
             self._lost += 1
             return
         if self._lost:
             lost, self._lost = self._lost, 0
             self.add(GATEWAY, "gap", "", {"lost": lost})
-        entry = audit_chain.next_entry(self._last, self._wall(), actor, action, subject, detail or {})
+        at = self._wall() if at is None else at
+        entry = audit_chain.next_entry(self._last, at, actor, action, subject, detail or {})
         self._last = ChainPosition(entry.seq, entry.hash)
         self._queue[entry.seq] = entry
         self._new.append(entry)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import secrets
 import struct
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -27,7 +26,7 @@ from gateway.core.counting.usage import HOUR, UsageInterval, UsageSummary
 from gateway.core.reporting.history import CLOCK_STEP, History, PoolTimeline, UsagePiece, usage_piece
 from gateway.edge.storage.history_quota import HistoryQuota
 from gateway.edge.storage.store import Statement, Store
-from gateway.edge.storage.waiting_holds import WaitingHolds
+from gateway.edge.storage.waiting_holds import WaitingHolds, key_numbers
 
 PRESENT_HOUR_EVERY = 60.0
 """Seconds between two writes of the present hour of a pool."""
@@ -94,16 +93,18 @@ class DenialRow(NamedTuple):
 
 
 class HistoryStore:
-    """Writes `history` into `store`, as `settings` say what is kept, and how long."""
+    """Writes `history` into `store`, as `settings` say what is kept, and how long.
 
-    def __init__(self, history: History, store: Store, settings: HistorySettings) -> None:
+    `salt` makes the numbers of keys; without one they mean nothing outside this run.
+    """
+
+    def __init__(self, history: History, store: Store, settings: HistorySettings, salt: bytes | None = None) -> None:
         self.history = history
         self.holds_quota = HistoryQuota("ended seats", settings.rows_per_name, settings.rows_per_pool)
         self._denials_quota = HistoryQuota("refusals", settings.rows_per_name, settings.rows_per_pool)
         self._store = store
         self._keep = settings.keep
-        self._salt = secrets.token_bytes(16)
-        """Makes the numbers of keys mean nothing outside this run."""
+        self._number = key_numbers(salt)
         self._written = dict.fromkeys(range(len(history.timelines)), -math.inf)
         self._under_way: asyncio.Future[None] | None = None
         self._fixed: list[Statement] = []
@@ -210,9 +211,6 @@ class HistoryStore:
             for began, ended, number, group, cause in allowed.take(room):
                 room -= 1
                 yield model, pool, ended + offset, number, began + offset, group, cause
-
-    def _number(self, key: Key) -> int:
-        return hash((self._salt, key))
 
     def _decided(self, now: Instant) -> Iterator[Statement]:
         for timeline in self.history.timelines:

@@ -142,6 +142,14 @@ class OfflineStore:
         await self._journal.write([rows.put_meta("registration", document)])
         return installed.grant
 
+    async def keep(self, name: str, text: str, action: str, subject: str) -> None:
+        """Keep a text under a name, and say in the audit log what was done to what.
+
+        Raises `StoreUnavailable`.
+        """
+        self._journal.add(COMMAND, action, subject)
+        await self._journal.write([rows.put_meta(name, text)])
+
     async def _write(self, name: str) -> None:
         await self._journal.write(rows.put_operator(name, self.directory.operators.get(name, ())))
 
@@ -152,7 +160,7 @@ async def offline_store(path: Path, *, new: bool = True) -> AsyncIterator[Offlin
 
     Raises `StoreRefused` where a gateway holds it, or it is no store, and `StoreUnavailable`.
     """
-    _ours(path, new=new)
+    refuse_other_file(path, new=new)
     store = Store(str(path), tuple, time.monotonic)
     await store.open()
     try:
@@ -163,8 +171,11 @@ async def offline_store(path: Path, *, new: bool = True) -> AsyncIterator[Offlin
         await store.close()
 
 
-def _ours(path: Path, *, new: bool) -> None:
-    """Refuse a file that is no store: a gateway would set it aside and make a new one, a command must not."""
+def refuse_other_file(path: Path, *, new: bool) -> None:
+    """Refuse a file that is no store: a gateway would set it aside and make a new one, a command must not.
+
+    Raises `StoreRefused`, also where a gateway holds it.
+    """
     if is_held(str(path)):  # under another name than this it would look empty
         raise StoreRefused(f"{path}: another gateway holds it")
     if not path.exists() or not path.stat().st_size:

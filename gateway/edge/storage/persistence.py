@@ -25,8 +25,21 @@ from gateway.edge.storage import rows
 from gateway.edge.storage.audit_log import GATEWAY, AuditLog
 from gateway.edge.storage.store import Statement, Store, StoreDamaged
 
+VERSION = "cluster.version"
+"""The name under which a node of a cluster keeps up to which entry of the log the file has been written."""
+INCARNATION = "cluster.incarnation"
+"""The name under which the last incarnation of a node of a cluster is kept."""
 ALIVE_EVERY = 10.0
 """Seconds between two records that the gateway lives."""
+
+
+class Projected(NamedTuple):
+    """A decision of an entry of the log, who acted, and the instant of the entry in seconds UTC."""
+
+    version: int
+    decision: Decision
+    actor: str
+    at: float
 
 
 class StoredState(NamedTuple):
@@ -50,15 +63,28 @@ class StoredState(NamedTuple):
 class Persistence:
     """Writes what `state` and `registrar` hold into a store at `path`; `now` tells the instant.
 
-    `deadline` is how long a commit may take, in seconds.
+    `deadline` is how long a commit may take, in seconds. Where the state follows a log, the log is what is durable: the
+    file holds what came of it up to `log_version`, and nobody waits for it.
     """
 
     def __init__(
-        self, path: str, state: State, registrar: Registrar, now: Callable[[], Instant], *, deadline: float = 5.0
+        self,
+        path: str,
+        state: State,
+        registrar: Registrar,
+        now: Callable[[], Instant],
+        *,
+        deadline: float = 5.0,
+        log_version: Callable[[], int] | None = None,
     ) -> None:
+        self._log_version = log_version
+        self.unprojected: list[Projected] = []
+        """What was decided by the log while this file was not written; written when it is opened."""
         self._state = state
         self._registrar = registrar
         self._meta: dict[str, str] = {}
+        self._decided_at: float | None = None
+        """The instant of what the log decides, in seconds UTC; None where the wall clock tells it."""
         self._now = now
         self._noted = -ALIVE_EVERY
         self.store = Store(path, self.everything, lambda: now().mono, patience=deadline)
@@ -80,6 +106,8 @@ class Persistence:
             await self.store.begin_anew(str(fault))
             last, stored = await self.audit_log.open(), await self._read(now)
         self._restore(stored, now)
+        if self._log_version is not None:
+            self.store.write(tuple(self.everything()))
         after = {"": "nothing", "stop": "stop", "start": "crash"}[last]
         version = metadata.version("tallygate")
         self.audit(GATEWAY, "start", "", {"version": version, "model": self._state.terms.model, "after": after})
@@ -108,6 +136,13 @@ class Persistence:
 
     def _restore(self, stored: StoredState, now: Instant) -> None:
         self._meta = stored.meta
+        if self._log_version is not None:  # its state is the log's
+            self._audited = {(each.model, each.pool, each.key, each.kind) for each in stored.leases}
+            for each in self.unprojected:
+                self.project(each)
+            self.unprojected.clear()
+            self.follow_primary()
+            return
         state, directory = self._state, self._state.directory
         directory.accounts.update(stored.accounts)
         directory.operators.update(stored.operators)
@@ -144,20 +179,37 @@ class Persistence:
 
     # -- decisions -----------------------------------------------------------------------------------------------------
 
+    def project(self, projected: Projected) -> None:
+        """Write what was decided by an entry of the log, and that the file has come as far as that."""
+        self._commit(projected.decision, projected.actor, projected.version, projected.at)
+
     def commit(self, decision: Decision, actor: str = GATEWAY) -> asyncio.Future[None] | None:
         """Write what a decision changed, with what the audit log says of it; done when that is durable.
 
-        Returns None where nobody need wait: nothing was changed but what models in shadow lease.
+        Returns None where nobody need wait: nothing was changed but what models in shadow lease, or the log has it.
         """
+        if self._log_version is None:
+            return self._commit(decision, actor)
+        if decision.changes or decision.audit:
+            self._commit(decision, actor, self._log_version(), self._state.at.wall)
+        return None
+
+    def _commit(
+        self, decision: Decision, actor: str, version: int | None = None, at: float | None = None
+    ) -> asyncio.Future[None] | None:
+        beside = []
+        if version is not None:
+            self._meta[VERSION], self._decided_at = str(version), at
+            beside.append(rows.put_meta(VERSION, str(version)))
         for note in decision.audit:
-            self.audit_log.add(actor, note.action, note.subject, note.detail)
+            self.audit_log.add(actor, note.action, note.subject, note.detail, self._decided_at)
         if not decision.changes:
             if decision.audit:
-                self.audit_log.write()
+                self.audit_log.write(beside)
             return None
         primary = self._state.terms.model
         waits = bool(decision.audit)  # an operator is told what is durable, whichever model decides
-        statements: list[Statement] = []
+        statements: list[Statement] = list(beside)
         for change in decision.changes:
             statements += rows.change_statements(change)
             if not isinstance(change, LeaseChange):
@@ -175,7 +227,7 @@ class Persistence:
     def _audit_lease(self, change: LeaseChange) -> None:
         """Enter grants and ends of the primary model's leases into the audit log; a moved end is neither."""
         lease = (change.model, change.pool, change.key, change.kind)
-        detail = {"model": change.model, "pool": change.pool, "kind": change.kind}
+        detail: dict[str, Any] = {"model": change.model, "pool": change.pool, "kind": change.kind}
         if change.ended is None and lease not in self._audited:
             self._audited.add(lease)
             note = AuditNote.of("lease.granted", change.key, **detail, expires=utc(change.expires))
@@ -184,7 +236,7 @@ class Persistence:
             note = AuditNote.of("lease.ended", change.key, **detail, cause=change.ended)
         else:
             return
-        self.audit_log.add(GATEWAY, *note)
+        self.audit_log.add(GATEWAY, *note, self._decided_at)
 
     def follow_primary(self) -> None:
         """Take the leases of the model that decides from now on for entered in the audit log."""
@@ -215,6 +267,10 @@ class Persistence:
         """Keep a text under a name."""
         self._meta[name] = text
         return self.audit_log.write([rows.put_meta(name, text)])
+
+    def keep_incarnation(self, incarnation: str) -> asyncio.Future[None]:
+        """Keep by which incarnation this node of a cluster is known: the next run of it knows that one to be over."""
+        return self.keep(INCARNATION, incarnation)
 
     def everything(self) -> Iterable[Statement]:
         """Yield what makes any file the same as memory; leases of models that are not in use are left alone."""

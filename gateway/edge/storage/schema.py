@@ -82,4 +82,10 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
             until FROM ban_before""",
         "DROP TABLE ban_before",
     ),
+    (
+        # A node of a cluster, written down (`gateway.core.cluster.dump`, packed): with the log after it, all there is.
+        """CREATE TABLE dump (
+            place INTEGER PRIMARY KEY CHECK (place = 1), etcd TEXT NOT NULL, version INTEGER NOT NULL,
+            revision INTEGER NOT NULL, lines BLOB NOT NULL)""",
+    ),
 )

@@ -4,6 +4,8 @@ memory.
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -61,3 +63,15 @@ class WaitingHolds:
     def _unpack(self, packed: bytes, causes: list[str]) -> WaitingHold:
         began, ended, number, room, cause = PACKED.unpack(packed)
         return WaitingHold(began, ended, number, room if self._rooms else None, causes[cause])
+
+
+def key_numbers(salt: bytes | None) -> Callable[[Key], int]:
+    """Return what makes numbers of keys: with a salt the same in every process, else of this run alone, and faster."""
+    if salt is None:
+        own = secrets.token_bytes(16)
+        return lambda key: hash((own, key))
+
+    def number(key: Key) -> int:
+        return int.from_bytes(hashlib.blake2b(repr(key).encode(), key=salt, digest_size=8).digest(), "big", signed=True)
+
+    return number

@@ -1,0 +1,141 @@
+"""Before a gateway of a cluster opens: the log is followed to its end, from the newest file there is."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+from config.settings import ClusterSettings, Settings
+from gateway.core.admission.state_json import NotAState
+from gateway.core.admission.terms import Terms
+from gateway.core.cluster import dump
+from gateway.core.cluster.entries import Genesis, LogEntry
+from gateway.core.cluster.replica import SEMANTICS, Outcome, Replica
+from gateway.edge.cluster.etcd import Etcd, EtcdFailed
+from gateway.edge.cluster.follower import LogLost
+from gateway.edge.cluster.node import ClusterNode
+from gateway.edge.machine import Clock
+from gateway.edge.storage.node_file import NodeFile, read
+from gateway.edge.storage.persistence import Projected
+from gateway.edge.terms import cluster_terms, differences
+from gateway.licensing import MODELS
+
+SHORTEST_SECRET = 32
+"""Characters of the cluster's secret at least."""
+
+
+log = logging.getLogger("tallygate.cluster")
+
+
+class ClusterRefused(Exception):
+    """This gateway cannot be part of the cluster; the text is for a person."""
+
+
+class FollowedLog(NamedTuple):
+    """A node that has followed the log to its end, the key by which all nodes make resume tokens, and what was decided
+    since its file was written.
+    """
+
+    node: ClusterNode
+    token_key: bytes
+    unprojected: list[Projected]
+
+
+async def follow(settings: Settings, clock: Clock) -> FollowedLog:
+    """Follow the log of the cluster from this node's file on to its end; where there is none yet, begin it.
+
+    Raises `ClusterRefused`.
+    """
+    cluster = settings.cluster
+    secret = _secret(cluster)
+    terms = cluster_terms(settings)
+    etcd = etcd_of(cluster)
+    file, replica = await asyncio.to_thread(_from_file, settings.store.path)
+    node = ClusterNode(etcd, replica, cluster.name, clock, previous=file.incarnation)
+    node.follower.etcd_cluster, node.follower.skipped = file.etcd if file.dump else "", file.skipped
+    unprojected: list[Projected] = []
+
+    def note(entry: LogEntry, outcomes: list[Outcome], _: object) -> None:
+        if entry.version > file.projected:
+            decided = [each for each in outcomes if each.decision is not None]
+            unprojected.extend(
+                Projected(entry.version, each.decision, each.actor, replica.at)
+                for each in decided
+                if each.decision is not None and (each.decision.changes or each.decision.audit)
+            )
+
+    node.on_outcomes = note
+    try:
+        await node.open(lambda identity: Genesis(identity, SEMANTICS, cluster.patience, terms.to_json()))
+        _compare(node.replica, terms, cluster.patience)
+    except (LogLost, EtcdFailed) as fault:
+        await node.close()
+        raise ClusterRefused(str(fault)) from fault
+    except BaseException:
+        await node.close()
+        raise
+    key = hashlib.blake2b(node.replica.cluster.encode(), key=secret, digest_size=32).digest()
+    return FollowedLog(node, key, unprojected)
+
+
+def _from_file(path: str) -> tuple[NodeFile, Replica]:
+    """Read the node that a file has; one that cannot be read counts for none, and the log is read from its beginning.
+
+    Raises `ClusterRefused`.
+    """
+    try:
+        file = read(path)
+    except ValueError as fault:
+        raise ClusterRefused(str(fault)) from fault
+    if not file.dump:
+        return file, Replica(MODELS)
+    try:
+        return file, dump.read(file.dump, MODELS)
+    except NotAState as fault:
+        log.warning("%s: the node that was written down is not used: %s", path, fault)
+        return file._replace(dump=()), Replica(MODELS)
+
+
+def _compare(replica: Replica, terms: Terms, patience: float) -> None:
+    found = differences(replica.state.terms, terms)
+    if replica.patience != patience:
+        found.append(f"patience: {replica.patience:g}, {patience:g}")
+    if found:
+        raise ClusterRefused("the cluster has other terms than this configuration (" + "; ".join(found) + ")")
+
+
+def etcd_of(cluster: ClusterSettings) -> Etcd:
+    """Return the etcd of a configuration.
+
+    Raises `ClusterRefused`.
+    """
+    return Etcd(cluster.etcd, f"{cluster.prefix}/log", _tls(cluster))
+
+
+def _secret(cluster: ClusterSettings) -> bytes:
+    try:
+        secret = Path(cluster.secret_file).read_text("utf-8-sig").strip()
+        mode = Path(cluster.secret_file).stat().st_mode
+    except (OSError, ValueError) as fault:
+        raise ClusterRefused(f"cluster.secret_file {cluster.secret_file}: {fault}") from fault
+    if len(secret) < SHORTEST_SECRET:
+        raise ClusterRefused(f"cluster.secret_file {cluster.secret_file}: fewer than {SHORTEST_SECRET} characters")
+    if mode & 0o077:
+        raise ClusterRefused(f"cluster.secret_file {cluster.secret_file}: others may read it; use chmod 600")
+    return hashlib.blake2b(secret.encode(), digest_size=64).digest()
+
+
+def _tls(cluster: ClusterSettings) -> ssl.SSLContext | None:
+    if not cluster.tls_ca and not cluster.tls_certificate:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=cluster.tls_ca or None)
+        if cluster.tls_certificate:
+            context.load_cert_chain(cluster.tls_certificate, cluster.tls_key)
+    except (OSError, ssl.SSLError) as fault:
+        raise ClusterRefused(f"cluster.tls_certificate: {fault}") from fault
+    return context

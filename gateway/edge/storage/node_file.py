@@ -1,0 +1,64 @@
+"""What the store of a node of a cluster has beside the tables of every gateway: the node, written down.
+
+It is read before the gateway is put together, and needs no store that is open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.edge.storage.persistence import INCARNATION, VERSION
+from gateway.edge.storage.store import Statement
+
+SKIPPED = "cluster.skipped"
+"""The name under which the revisions are kept whose commands are left out, separated by spaces."""
+LEVEL = 1
+"""How hard a dump is packed: little, since it is written every minute."""
+
+
+class NodeFile(NamedTuple):
+    """What a file knows of the cluster: the identity of etcd, the last incarnation, up to which entry it was written,
+    the revisions that are skipped, and the lines of the dump. All of it is empty where the file is none of a node.
+    """
+
+    etcd: str = ""
+    incarnation: str = ""
+    projected: int = 0
+    skipped: frozenset[int] = frozenset()
+    dump: tuple[bytes, ...] = ()
+
+
+def read(path: str) -> NodeFile:
+    """Read what a file knows of the cluster.
+
+    Raises `ValueError` where it is damaged.
+    """
+    if not Path(path).is_file():
+        return NodeFile()
+    try:
+        with contextlib.closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as db:
+            meta = dict(db.execute("SELECT name, value FROM meta").fetchall())
+            found = db.execute("SELECT etcd, lines FROM dump").fetchall() if _has_dumps(db) else []
+    except sqlite3.Error as fault:
+        raise ValueError(f"{path}: {fault}") from fault
+    try:
+        etcd, packed = found[0] if found else ("", zlib.compress(b""))
+        text = zlib.decompress(packed)
+        skipped = frozenset(map(int, meta.get(SKIPPED, "").split()))
+        projected = int(meta.get(VERSION, 0))
+    except (zlib.error, ValueError, TypeError) as fault:
+        raise ValueError(f"{path}: what it says of the cluster is damaged: {fault}") from fault
+    return NodeFile(etcd, meta.get(INCARNATION, ""), projected, skipped, tuple(text.splitlines(keepends=True)))
+
+
+def _has_dumps(db: sqlite3.Connection) -> bool:
+    return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = 'dump'").fetchall())
+
+
+def put_dump(etcd: str, version: int, revision: int, packed: bytes) -> Statement:
+    """Write the dump in place of the last one."""
+    return Statement("INSERT OR REPLACE INTO dump VALUES (1, ?, ?, ?, ?)", (etcd, version, revision, packed))

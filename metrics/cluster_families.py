@@ -1,0 +1,56 @@
+"""What a node of a cluster shows beside everything that a gateway does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from prometheus_client.core import Metric
+
+from metrics.families import counter, gauge
+
+
+class ClusterView(NamedTuple):
+    """The cluster at one instant, as this node knows it: where the node stands among `states`, the entries applied, how
+    long one of its own is on its way and by how much its clock is ahead (seconds), totals, the nodes that live, and the
+    size of etcd's database in bytes.
+    """
+
+    state: str
+    states: Sequence[str]
+    version: int
+    lag: float
+    clock_offset: float
+    fences: int
+    mismatches: int
+    failures: int
+    late: int
+    over_share: int
+    nodes: int
+    etcd_size: int
+
+
+def cluster_families(view: ClusterView) -> Iterator[Metric]:
+    """Yield the families of a node."""
+    yield gauge(
+        "cluster_state",
+        "1 for the state that this node of the cluster is in, 0 for the others.",
+        ("state",),
+        {(state,): state == view.state for state in view.states},
+    )
+    for name, text, value in (
+        ("applied_version", "Entries of the log that this node has applied.", view.version),
+        ("lag_seconds", "Time for which an entry of this node has been on its way to the log, in seconds.", view.lag),
+        ("clock_offset_seconds", "By how much the clock of this node is ahead of the log's time.", view.clock_offset),
+        ("nodes", "Nodes that live, as the log knows them.", view.nodes),
+        ("etcd_db_bytes", "Size of the largest database among the members of etcd, in bytes.", view.etcd_size),
+    ):
+        yield gauge(f"cluster_{name}", text, (), {(): value})
+    for name, text, value in (
+        ("fences", "Times that this node fell silent, since it saw nothing of its own in time.", view.fences),
+        ("digest_mismatches", "Entries of other nodes that told another digest.", view.mismatches),
+        ("apply_failures", "Commands of the log that could not be applied, on any node.", view.failures),
+        ("late_commands", "Commands of this node that were not decided within store.deadline.", view.late),
+        ("refused_commands", "Requests refused since this node asked for more than its share.", view.over_share),
+    ):
+        yield counter(f"cluster_{name}", text, (), {(): value})

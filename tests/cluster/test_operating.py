@@ -1,0 +1,111 @@
+"""What people see of a cluster, and what they do to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.edge.adopting import adopt, skip
+from gateway.edge.api.cluster import cluster_in_short
+from gateway.edge.cluster.housekeeping import Housekeeping
+from gateway.edge.joining import ClusterRefused
+from gateway.edge.storage.node_file import read
+from tests.cluster.conftest import Join, backup
+from tests.cluster.test_two_gateways import same
+from tests.conftest import until
+
+pytestmark = pytest.mark.debian
+
+
+async def test_the_cluster_is_shown(join: Join) -> None:
+    a, b = await join("a"), await join("b")
+    await a.welcomed(account="ann")
+    await until(lambda: same(a, b))
+    _, shown = await b.http("GET", "/api/cluster")
+    assert (shown["state"], shown["name"], shown["cluster"]) == ("active", "b", a.runtime.state.run)
+    assert [(each["name"], each["connections"], each["leader"]) for each in shown["nodes"]] == [
+        ("a", 1, True),
+        ("b", 0, False),
+    ]
+    assert cluster_in_short(b.runtime) == {
+        "state": "active",
+        "name": "b",
+        "nodes": [["a", 1], ["b", 0]],
+        "mismatches": 0,
+    }
+    _, metrics = await b.http("GET", "/metrics")
+    assert "tallygate_cluster_nodes 2.0" in metrics
+    assert 'tallygate_cluster_state{state="active"} 1.0' in metrics
+    assert (await b.http("GET", "/readyz"))[0] == 200
+
+
+async def test_license_metrics_are_the_same_at_every_gateway(join: Join) -> None:
+    a, b = await join("a"), await join("b")
+    ann = await a.welcomed(account="ann")
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
+    await until(lambda: same(a, b))
+    shown = []
+    for each in (a, b):
+        _, metrics = await each.http("GET", "/metrics")
+        lines = metrics.splitlines()
+        shown.append(
+            [line for line in lines if line.startswith(("tallygate_license_used", "tallygate_license_grants"))]
+        )
+    assert shown[0] == shown[1]
+    assert 'tallygate_license_used{model="epop",pool="concurrent"} 1.0' in shown[0]
+
+
+async def test_terms_that_one_gateway_reads_again_are_those_of_all(join: Join) -> None:
+    a, b = await join("a", license__epop__users=1), await join("b", license__epop__users=1)
+    settings = a.gateway.settings
+    terms = {**settings.license.terms, "epop": replace(settings.license.terms["epop"], users=2)}
+    a.gateway.reload(replace(settings, license=replace(settings.license, terms=terms)))
+    await until(lambda: b.runtime.state.terms.licenses["epop"].users == 2)
+    for number, house in enumerate((a, b)):
+        wire = await house.welcomed(account=f"user{number}")
+        assert (await wire.ask("join", conference="room"))["type"] == "joined"
+    with pytest.raises(ClusterRefused, match=r"licenses.epop.users: 2, 1"):
+        await join("c", license__epop__users=1)
+
+
+async def test_a_cluster_begins_anew_from_a_file_with_its_leases_and_accounts(join: Join, tmp_path: Path) -> None:
+    terms = {"license__model": "trueconf", "license__trueconf__pro": 2}
+    a = await join("a", **terms)
+    ann = await a.welcomed(account="ann", device="d")
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
+    assert (await a.http("PUT", "/api/accounts/ann"))[0] in {200, 201}
+    with pytest.raises(ClusterRefused, match="run: stop them"):
+        await adopt(a.gateway.settings, await backup(a, tmp_path / "other.db"))
+    await a.gateway.close(drain=0)
+    before = a.runtime.state.run
+    cluster = await adopt(a.gateway.settings, tmp_path / "a.db")
+    again = await join("a", **terms)
+    assert again.runtime.state.run == cluster != before
+    assert not again.runtime.state.sessions.by_number
+    assert [*again.runtime.state.directory.accounts] == ["ann"]
+    assert await again.used("pro", "trueconf") == 1
+    with pytest.raises(ClusterRefused, match="file"):
+        await join("b", **terms)
+
+
+async def test_a_command_is_left_out_where_a_person_says_so(join: Join, tmp_path: Path) -> None:
+    a = await join("a")
+    await a.gateway.close(drain=0)
+    assert await skip(a.gateway.settings, 77) == str(tmp_path / "a.db")
+    assert await skip(a.gateway.settings, 7) == str(tmp_path / "a.db")
+    assert read(str(tmp_path / "a.db")).skipped == {7, 77}
+
+
+async def test_what_is_long_past_is_forgotten_by_etcd(join: Join) -> None:
+    a = await join("a")
+    keeping = Housekeeping(a.node, kept=3, mark_every=1)
+    for _ in range(6):
+        version = a.node.replica.version
+        await until(lambda version=version: a.node.replica.version > version)  # type: ignore[misc]
+        await keeping.look()
+    assert keeping.size > 0
+    await a.gateway.dump_writer.write()
+    with pytest.raises(ClusterRefused, match="newer file"):
+        await join("b")

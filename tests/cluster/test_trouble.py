@@ -1,0 +1,149 @@
+"""What a gateway does while etcd, or itself, is in trouble: nobody is told what does not hold."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.core.admission.decision import Decision
+from gateway.core.cluster.entries import Batch, Seen, encode
+from tests.cluster.conftest import ClusterHouse, Join, Shifted
+from tests.cluster.test_two_gateways import same
+from tests.conftest import until
+from tests.etcd import Members
+
+pytestmark = pytest.mark.debian
+
+
+@pytest.fixture
+def restless(members: Members) -> Iterator[Members]:
+    """Members that a test may stop; they go on after it."""
+    yield members
+    members.signal(signal.SIGCONT)
+
+
+async def test_a_leader_that_is_killed_costs_a_moment(join: Join, members: Members) -> None:
+    a, b = await join("a", license__epop__users=1), await join("b", license__epop__users=1)
+    ann, bob = await a.welcomed(account="ann"), await b.welcomed(account="bob")
+    leader = await asyncio.to_thread(members.leader)
+    members.kill(leader)
+    try:
+        began = time.monotonic()
+        told = await asyncio.gather(ann.ask("join", conference="one"), bob.ask("join", conference="two"))
+        assert sorted(each["type"] for each in told) == ["denied", "joined"]
+        assert time.monotonic() - began < 4.5
+    finally:
+        await asyncio.to_thread(members.start, leader)
+    await until(lambda: same(a, b))
+
+
+async def test_without_etcd_nothing_is_granted_and_everybody_is_sent_away_in_time(
+    join: Join, restless: Members
+) -> None:
+    clocks = Shifted()
+    a = await join("a", clocks=clocks, cluster__patience="10s", store__deadline="1s")
+    ann, guest = await a.welcomed(account="ann"), await a.connect()
+    restless.signal(signal.SIGSTOP)
+    late = await ann.ask("join", conference="room")
+    assert late["reason"] == "store_unavailable", late
+    refused = await guest.hello(account="bob")
+    assert (refused["type"], refused["reason"]) == ("denied", "store_unavailable")
+    status, told = await a.http("PUT", "/api/accounts/new")
+    assert status == 503, told
+    clocks.boot_offset += 6.0
+    await until(lambda: a.gateway.ports()["tcp"] is None)
+    assert not a.node.may_speak
+    restless.signal(signal.SIGCONT)
+    await a.come_in()
+    ann = await a.welcomed(account="ann")
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
+    assert len(a.runtime.state.sessions) == 1
+
+
+async def test_what_was_given_up_is_undone_when_it_is_applied_after_all(join: Join, restless: Members) -> None:
+    a = await join("a", license__model="trueconf", license__trueconf__pro=1, store__deadline="1s")
+    ann = await a.welcomed(account="ann", device="d")
+    restless.signal(signal.SIGSTOP)
+    assert (await ann.ask("join", conference="room"))["reason"] == "store_unavailable"
+    restless.signal(signal.SIGCONT)
+    await until(lambda: not a.runtime.state.sessions.by_number)
+    assert await a.used("pro", "trueconf") == 0
+    bob = await a.welcomed(account="bob", device="d")
+    assert (await bob.ask("join", conference="room"))["type"] == "joined"
+
+
+async def test_a_node_that_others_take_for_dead_tells_nothing_of_what_it_missed(join: Join) -> None:
+    terms = {"license__epop__users": 1, "cluster__patience": "10s", "store__deadline": "30s"}
+    a, b = await join("a", **terms), await join("b", **terms)
+    ann, bob = await a.welcomed(account="ann"), await b.welcomed(account="bob")
+    a.runtime.ticker.stop()  # as a machine that stands still: it neither reads nor looks at its clock
+    async with a.node.follower.applying:
+        await ann.say("join", conference="room")
+        await until(lambda: [each.name for each in b.node.replica.nodes] == ["b"])
+        assert (await bob.ask("join", conference="room"))["type"] == "joined"
+    assert [each["reason"] for each in await ann.gone()] == ["store_unavailable"]
+    assert await b.used("concurrent") == 1
+
+
+async def test_a_clock_that_is_wrong_by_an_hour_moves_nothing(join: Join) -> None:
+    clocks = Shifted()
+    a = await join("a")
+    b = await join("b", clocks=clocks)
+    clocks.wall_offset = 3600.0
+    await until(lambda: b.node.time.offset > 3000)
+    seen = a.node.replica.version
+    await until(lambda: a.node.replica.version > seen + 2)
+    assert abs(a.node.replica.at - time.time()) < 3.0
+    assert len(list(a.node.replica.nodes)) == 2
+
+
+async def test_a_node_that_is_alone_with_its_result_leaves(join: Join) -> None:
+    a, b = await join("a"), await join("b")
+    c = await join("c")
+    ann = await c.welcomed(account="ann")
+    c.node.replica._digest.add(Decision({"type": "joined"}))
+    assert c.node.failed is not None
+    assert "another state" in await asyncio.wait_for(c.node.failed, 20.0)
+    assert [each["reason"] for each in await ann.gone()] == ["store_unavailable"]
+    assert a.node.entered
+    assert b.node.entered
+
+
+async def test_a_command_that_fails_everywhere_stops_nobody(join: Join, members: Members) -> None:
+    a, b = await join("a"), await join("b")
+    ann = await a.welcomed(account="ann")
+    poison = Batch(a.node.incarnation, 10**6, seen=Seen(0, ""), commands=([["Join", 1, {}], 0],))
+    await a.node.etcd.put(members.urls[0], encode(poison))
+    await a.node.etcd.put(members.urls[0], b"nonsense")
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
+    await until(lambda: same(a, b))
+    assert a.node.replica.failures == b.node.replica.failures == 1
+
+
+async def test_a_node_asks_for_no_more_than_its_share(join: Join) -> None:
+    a = await join("a", cluster__share=3)
+    wires = [await a.connect() for _ in range(6)]
+    told = [await each.hello(account=f"user{number}") for number, each in enumerate(wires)]
+    reasons = [each.get("reason", each["type"]) for each in told]
+    assert reasons[:2] == ["welcome", "welcome"]
+    assert "rate_limited" in reasons
+
+
+def left(house: ClusterHouse) -> int:
+    return len(house.runtime.state.sessions)
+
+
+async def test_who_hangs_up_before_the_answer_leaves_no_session(join: Join, restless: Members) -> None:
+    a = await join("a")
+    restless.signal(signal.SIGSTOP)
+    wire = await a.connect()
+    await wire.say("hello", protocol=1, account="ann", device="d")
+    await until(lambda: a.node.proposer.outstanding is not None)
+    await wire.say("bye")
+    restless.signal(signal.SIGCONT)
+    await until(lambda: a.node.replica.state.numbers.sessions.last == 1)
+    await until(lambda: left(a) == 0)

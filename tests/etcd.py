@@ -1,0 +1,117 @@
+"""The real etcd, three members on this machine."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.programs import program
+
+MEMBERS = 3
+START = 20.0
+"""Seconds until a majority must answer."""
+LOWEST_PORT, HIGHEST_PORT = 20_000, 32_000
+"""Below the ports that the kernel gives to whoever connects: a member that is restarted must find its own free."""
+
+
+def free_ports(number: int) -> list[int]:
+    """So many ports that nobody has now, and that the kernel gives to nobody by itself."""
+    found: list[int] = []
+    for port in random.sample(range(LOWEST_PORT, HIGHEST_PORT), 500):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == number:
+            return found
+    raise OSError("there are no free ports")
+
+
+class Members:
+    """Three members of one etcd cluster, whose data lies in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        ports = free_ports(2 * MEMBERS)
+        self._binary = program("etcd", "etcd-server")
+        self._folder = folder
+        self.urls = [f"http://127.0.0.1:{port}" for port in ports[:MEMBERS]]
+        self._peers = [f"http://127.0.0.1:{port}" for port in ports[MEMBERS:]]
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, *members: int) -> None:
+        """Start members (all, unless some are named), and wait until they answer."""
+        for member in members or range(MEMBERS):
+            with (self._folder / f"etcd{member}.log").open("ab") as log:
+                self._processes[member] = subprocess.Popen(self._command(member), stdout=log, stderr=log)
+        until = time.monotonic() + START
+        while not all(self.is_healthy(member) for member in members or range(MEMBERS)):
+            assert time.monotonic() < until, "etcd does not answer"
+            time.sleep(0.1)  # it has no event to wait on
+
+    def _command(self, member: int) -> list[str]:
+        cluster = ",".join(f"m{number}={peer}" for number, peer in enumerate(self._peers))
+        return [
+            *(self._binary, "--name", f"m{member}", "--data-dir", str(self._folder / f"m{member}")),
+            *("--listen-client-urls", self.urls[member], "--advertise-client-urls", self.urls[member]),
+            *("--listen-peer-urls", self._peers[member], "--initial-advertise-peer-urls", self._peers[member]),
+            *("--initial-cluster", cluster, "--initial-cluster-state", "new", "--log-level", "error"),
+        ]
+
+    def is_healthy(self, member: int) -> bool:
+        """Whether a member answers, and has a leader."""
+        try:
+            return bool(self._ask(member, "GET", "/health")["health"] == "true")
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+
+    def leader(self) -> int:
+        """The member that leads."""
+        for member in self._processes:
+            told = self._ask(member, "POST", "/v3/maintenance/status")
+            if told["header"]["member_id"] == told["leader"]:
+                return member
+        raise AssertionError("nobody leads")
+
+    def _ask(self, member: int, method: str, path: str) -> Any:
+        connection = http.client.HTTPConnection(self.urls[member].removeprefix("http://"), timeout=2.0)
+        try:
+            connection.request(method, path, "{}" if method == "POST" else None)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    def signal(self, number: int, *members: int) -> None:
+        """Send a signal to members (all, unless some are named)."""
+        for member in members or tuple(self._processes):
+            self._processes[member].send_signal(number)
+
+    def kill(self, *members: int) -> None:
+        """Kill members (all, unless some are named)."""
+        for member in members or tuple(self._processes):
+            self._processes[member].kill()
+            self._processes[member].wait()
+
+    def stop(self) -> None:
+        """End all members."""
+        for process in self._processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+
+
+def write_secret(folder: Path) -> Path:
+    """Write a secret of a cluster, and return its file."""
+    path = folder / "secret"
+    path.touch(mode=0o600)
+    path.write_text(os.urandom(24).hex())
+    return path
