@@ -11,6 +11,7 @@ import pytest
 
 from gateway.core.admission.decision import Decision
 from gateway.core.cluster.entries import Batch, Seen, encode
+from gateway.edge.cluster.etcd import EtcdFailed
 from tests.cluster.conftest import ClusterHouse, Join, Shifted
 from tests.cluster.test_two_gateways import same
 from tests.conftest import until
@@ -147,3 +148,33 @@ async def test_who_hangs_up_before_the_answer_leaves_no_session(join: Join, rest
     restless.signal(signal.SIGCONT)
     await until(lambda: a.node.replica.state.numbers.sessions.last == 1)
     await until(lambda: left(a) == 0)
+
+
+async def test_a_put_that_is_answered_with_an_error_and_is_in_the_log_counts_once(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = await join("a", license__epop__users=1), await join("b", license__epop__users=1)
+    put = a.node.etcd.put
+
+    async def cut(url: str, value: bytes) -> str:
+        await put(url, value)
+        await put(url, value)
+        raise EtcdFailed("the answer was cut")
+
+    monkeypatch.setattr(a.node.etcd, "put", cut)
+    ann = await a.welcomed(account="ann")
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
+    assert (await ann.ask("leave", conference="room"))["type"] == "left"
+    assert a.runtime.state.numbers.sessions.last == 1
+    await until(lambda: a.node.replica.repeats > 1 and same(a, b))
+
+
+async def test_a_member_that_is_silent_is_left_for_another(join: Join, restless: Members) -> None:
+    a = await join("a")
+    ann = await a.welcomed(account="ann")
+    leader = await asyncio.to_thread(restless.leader)
+    quiet = next(member for member in range(3) if member != leader)
+    restless.signal(signal.SIGSTOP, quiet)
+    began = time.monotonic()
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
+    assert time.monotonic() - began < 4.5
