@@ -127,3 +127,15 @@ async def test_a_standby_follows_and_serves_when_it_is_made_active(join: Join) -
     await standby.come_in()
     bob = await standby.welcomed(account="bob")
     assert (await bob.ask("join", conference="room"))["reason"] == "pool_full"
+
+
+async def test_who_is_banned_costs_the_cluster_nothing(join: Join) -> None:
+    a, b = await pair(join)
+    assert (await a.http("PUT", "/api/bans/ann", json={"for": "60s"}))[0] in {200, 201, 204}
+    await until(lambda: same(a, b))
+    before = b.node.replica.state.numbers.sessions.last, b.node.proposer.put_failures
+    refused = await (await b.connect()).hello(account="ann", device="d")
+    assert (refused["type"], refused["reason"]) == ("denied", "banned")
+    assert b.runtime.snapshot().refusals["banned"] == 1
+    assert a.runtime.snapshot().refusals.get("banned", 0) == 0
+    assert (b.node.replica.state.numbers.sessions.last, b.node.proposer.put_failures) == before

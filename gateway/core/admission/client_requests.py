@@ -27,17 +27,7 @@ from gateway.core.wire.json_lines import Message
 def hello(state: State, command: Hello, now: Instant) -> Decision:
     """Admit a new session, or refuse it; it takes over from an older one of the same account and device."""
     terms, primary = state.terms, state.primary
-    session = Session(
-        state.numbers.sessions.last + 1,
-        kind=command.kind,
-        account=command.account,
-        device=command.device,
-        home="" if command.home == terms.home else command.home,
-        client=command.client,
-        address=command.address,
-        transport=command.transport,
-        since=now.wall,
-    )
+    session = _session(state, command, now)
     refusal = _unwanted(state, session, command.token, now) if state.granting else unregistered(state)
     if refusal is not None:
         return refuse(state, "hello", refusal)
@@ -82,6 +72,26 @@ def _pass_on(state: State, old: Session, session: Session, attempt: Attempt, now
         if before or after:
             ledger.transfer(old, session, after, "replaced", now)
     old.seats, session.seats = state.no_seats, required
+
+
+def _session(state: State, command: Hello, now: Instant) -> Session:
+    """Return the session that a client asks for, with the number that it would have."""
+    return Session(
+        state.numbers.sessions.last + 1,
+        kind=command.kind,
+        account=command.account,
+        device=command.device,
+        home="" if command.home == state.terms.home else command.home,
+        client=command.client,
+        address=command.address,
+        transport=command.transport,
+        since=now.wall,
+    )
+
+
+def refusal_before_license(state: State, command: Hello, now: Instant) -> Refusal | None:
+    """Return what speaks against a new session before any license is asked; None where nothing does."""
+    return _unwanted(state, _session(state, command, now), command.token, now)
 
 
 def _unwanted(state: State, session: Session, token: str | None, now: Instant) -> Refusal | None:

@@ -82,6 +82,7 @@ class ReplicatedSequencer:
     def __init__(self, node: ClusterNode, mono: Callable[[], float], deadline: float, share: int) -> None:
         self.node = node
         self.observer: Observer | None = None
+        self.is_shared = True
         self.late = 0
         self.over_share = 0
         self.carriers: Carriers | None = None

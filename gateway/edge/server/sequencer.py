@@ -30,6 +30,8 @@ class Sequencer(Protocol):
     """
 
     observer: Observer | None
+    is_shared: bool
+    """Whether other processes apply the commands too."""
 
     @property
     def state(self) -> State:
@@ -60,6 +62,7 @@ class LocalSequencer:
     def __init__(self, state: State, now: Callable[[], Instant]) -> None:
         self.state = state
         self.observer: Observer | None = None
+        self.is_shared = False
         self._now = now
 
     def submit(

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from config.settings import Settings
+from gateway.core.admission.client_requests import refusal_before_license
 from gateway.core.admission.commands import Hello, Resume
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.directory import digest
@@ -86,9 +87,22 @@ class SignIn:
             digest(token).hex() if token is not None else None,
         )
         if session is None:
+            refusal = self._refusal_beforehand(hello)
+            if refusal is not None:
+                return self.refuse("hello", refusal)
             return self._sequencer.submit(hello, None, connection, request.id)
         resume = Resume(session.number, session.generation, address, transport)
         return self._sequencer.submit(resume, None, connection, request.id, otherwise=hello)
+
+    def _refusal_beforehand(self, hello: Hello) -> Refusal | None:
+        """Return why a client is refused without a command for it: in a cluster, where each costs all nodes.
+
+        What it rests upon is asked again when the command is applied.
+        """
+        if not self._sequencer.is_shared:
+            return None
+        state = self._sequencer.state
+        return refusal_before_license(state, hello, state.at)
 
     def refuse(self, request: str, refusal: Refusal, conference: str | None = None) -> Decision:
         """Refuse a request that no license decides about, and count that."""
