@@ -91,6 +91,11 @@ def _from_file(path: str) -> tuple[NodeFile, Replica]:
         file = read(path)
     except ValueError as fault:
         raise ClusterRefused(str(fault)) from fault
+    if file.alone:
+        raise ClusterRefused(
+            f"{path}: it is the store of a gateway alone, and would become that of the cluster: "
+            "`tallygate cluster adopt` begins a cluster with what is in it; else take another store.path"
+        )
     if not file.dump:
         return file, Replica(MODELS)
     try:

@@ -11,7 +11,7 @@ from gateway.edge.joining import ClusterRefused
 from gateway.edge.storage.node_file import read
 from tests.cluster.conftest import ClusterHouse, Join, backup
 from tests.cluster.test_two_gateways import same
-from tests.conftest import until
+from tests.conftest import Serve, until
 from tests.etcd import Members
 
 pytestmark = pytest.mark.debian
@@ -94,3 +94,11 @@ async def test_other_terms_do_not_come_in_and_the_difference_is_named(join: Join
         await join("b", license__epop__users=6)
     with pytest.raises(ClusterRefused, match="patience: 30, 20"):
         await join("b", license__epop__users=5, cluster__patience="20s")
+
+
+async def test_the_store_of_a_gateway_alone_is_not_taken_for_a_node(serve: Serve, join: Join, tmp_path: Path) -> None:
+    alone = await serve(store__path=str(tmp_path / "a.db"))
+    assert (await alone.http("PUT", "/api/accounts/ann"))[0] in {200, 201}
+    await alone.gateway.close(drain=0)
+    with pytest.raises(ClusterRefused, match="cluster adopt"):
+        await join("a")

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.core.admission.commands import Command, End, Hello, Leave, Resume, Sleep, Tick
+from gateway.core.admission.commands import Command, End, Hello, Leave, Resume, SetTerms, Sleep, Tick
 from gateway.core.admission.decision import Decision, Withdraw
 from gateway.core.admission.state import State
 from gateway.core.cluster.entries import ACTOR, LogEntry, Proposed
@@ -145,6 +145,8 @@ class ReplicatedSequencer:
         if applied is not None:
             applied.set_exception(StoreUnavailable("this gateway cannot reach the log of the cluster"))
             return None
+        if isinstance(command, SetTerms):
+            log.error("the new terms are not those of the cluster: this gateway cannot reach its log; try again later")
         return self._refused(command, "store_unavailable") if asker is not None else None
 
     def _refused(self, command: Command, reason: str) -> Decision | None:

@@ -16,13 +16,16 @@ from gateway.edge.storage.store import Statement
 
 SKIPPED = "cluster.skipped"
 """The name under which the revisions are kept whose commands are left out, separated by spaces."""
+OWN = ("account", "team", "operator", "lease")
+"""Tables whose rows are of the state: those of a gateway alone are not those of a cluster."""
 LEVEL = 1
 """How hard a dump is packed: little, since it is written every minute."""
 
 
 class NodeFile(NamedTuple):
     """What a file knows of the cluster: the identity of etcd, the last incarnation, up to which entry it was written,
-    the revisions that are skipped, and the lines of the dump. All of it is empty where the file is none of a node.
+    the revisions that are skipped, and the lines of the dump. All of it is empty where the file is none of a node;
+    `alone` says that it is the store of a gateway that was no node, with something in it.
     """
 
     etcd: str = ""
@@ -30,6 +33,7 @@ class NodeFile(NamedTuple):
     projected: int = 0
     skipped: frozenset[int] = frozenset()
     dump: tuple[bytes, ...] = ()
+    alone: bool = False
 
 
 def read(path: str) -> NodeFile:
@@ -43,6 +47,7 @@ def read(path: str) -> NodeFile:
         with contextlib.closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as db:
             meta = dict(db.execute("SELECT name, value FROM meta").fetchall())
             found = db.execute("SELECT etcd, lines FROM dump").fetchall() if _has_dumps(db) else []
+            alone = VERSION not in meta and not found and any(_rows(db, table) for table in OWN)
     except sqlite3.Error as fault:
         raise ValueError(f"{path}: {fault}") from fault
     try:
@@ -52,11 +57,15 @@ def read(path: str) -> NodeFile:
         projected = int(meta.get(VERSION, 0))
     except (zlib.error, ValueError, TypeError) as fault:
         raise ValueError(f"{path}: what it says of the cluster is damaged: {fault}") from fault
-    return NodeFile(etcd, meta.get(INCARNATION, ""), projected, skipped, tuple(text.splitlines(keepends=True)))
+    return NodeFile(etcd, meta.get(INCARNATION, ""), projected, skipped, tuple(text.splitlines(keepends=True)), alone)
 
 
 def _has_dumps(db: sqlite3.Connection) -> bool:
     return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = 'dump'").fetchall())
+
+
+def _rows(db: sqlite3.Connection, table: str) -> bool:
+    return bool(db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall())  # noqa: S608 - the names stand above
 
 
 def put_dump(etcd: str, version: int, revision: int, packed: bytes) -> Statement:
