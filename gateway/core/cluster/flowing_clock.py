@@ -33,7 +33,7 @@ class FlowingClock:
 
     def applied(self, at: float, mono: float, *, told: bool) -> None:
         """Note the time of the log after an entry was applied; `told` says that somebody who lives told it just now."""
-        if self._at is None or at > self.now(mono):
+        if self._at is None or at > self.time_of_log(mono):
             self._at, self._applied = at, mono
         self._settled = self._settled or told
 
@@ -41,7 +41,7 @@ class FlowingClock:
         """Listen again before anything is proposed: what was applied so far is the past."""
         self._since, self._settled = mono, False
 
-    def now(self, mono: float) -> float:
+    def time_of_log(self, mono: float) -> float:
         """Return the time of the log at this moment, as far as the node knows."""
         return mono if self._at is None else self._at + max(mono - self._applied, 0.0)
 
@@ -53,6 +53,6 @@ class FlowingClock:
             self._settled = True
             self._at, self._applied = wall, mono
             return round(wall, 3), True
-        flowing = self.now(mono)
+        flowing = self.time_of_log(mono)
         self.offset = wall - flowing
         return round(wall if abs(self.offset) <= NEAR else flowing, 3), False
