@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.core.admission.commands import Hello
 from gateway.core.admission.decision import Decision
-from gateway.core.cluster.entries import Batch, Seen, encode
+from gateway.core.cluster.entries import Batch, Enter, Proposed, Seen, encode, plain
+from gateway.core.cluster.replica import SEMANTICS, terms_digest
 from gateway.edge.cluster.etcd import EtcdFailed
 from tests.cluster.conftest import ClusterHouse, Join, Shifted
 from tests.cluster.test_two_gateways import same
@@ -178,3 +180,34 @@ async def test_a_member_that_is_silent_is_left_for_another(join: Join, restless:
     began = time.monotonic()
     assert (await ann.ask("join", conference="room"))["type"] == "joined"
     assert time.monotonic() - began < 4.5
+
+
+async def test_a_disk_that_fails_costs_a_node_of_a_cluster_nothing_but_its_file(join: Join) -> None:
+    a = await join("a", license__model="trueconf", license__trueconf__pro=1)
+    ann = await a.welcomed(account="ann", device="d")
+    a.runtime.persistence.store.mistrust("a test says so")
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
+    assert await a.used("pro", "trueconf") == 1
+    assert a.node.may_speak
+    await until(lambda: a.runtime.persistence.store.available)
+
+
+async def test_the_end_of_a_node_with_many_sessions_lets_the_others_go_on(join: Join) -> None:
+    terms = {"license__model": "floating", "license__shadow": "[]", "cluster__patience": "10s"}
+    a = await join("a", **terms)
+    etcd, replica = a.node.etcd, a.node.replica
+    enter = Enter("gone", SEMANTICS, terms_digest(replica.state.terms, replica.patience), replica.version)
+    await etcd.put(etcd.urls[0], encode(Batch("gone", 1, enter=enter)))
+    for seq in range(2, 10):
+        hellos = [plain(Proposed(Hello("app", f"u{seq}-{n}", "d", "", "", "192.0.2.1", "tcp"))) for n in range(500)]
+        await etcd.put(etcd.urls[0], encode(Batch("gone", seq, commands=tuple(hellos))))
+    await until(lambda: len(a.runtime.state.sessions) == 4000)
+    ann = await a.welcomed(account="ann", device="d")
+    slowest = 0.0
+    while len(a.runtime.state.sessions) > 1:
+        began = time.monotonic()
+        await asyncio.sleep(0.005)
+        slowest = max(slowest, time.monotonic() - began)
+    assert slowest < 0.15, "in turns: a loaded machine gets some time, all at once would take longer"
+    assert (await ann.ask("heartbeat", seq=1))["seq"] == 1
+    assert [each.name for each in a.node.replica.nodes] == ["a"]

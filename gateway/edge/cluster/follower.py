@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gateway.core.cluster.entries import LogEntry
 from gateway.core.cluster.replica import Gap, Outcome, Replica
@@ -22,7 +22,7 @@ SLICE = 0.005
 
 log = logging.getLogger("tallygate.cluster")
 
-EntryHandler = Callable[[LogEntry, list[Outcome]], None]
+EntryHandler = Callable[[LogEntry, list[Outcome]], Awaitable[None]]
 
 
 class LogLost(Exception):
@@ -42,7 +42,7 @@ class Follower:
         self.skipped: frozenset[int] = frozenset()
         self.caught_up = asyncio.Event()
         self.applying = asyncio.Lock()
-        """Held while an entry is applied; who holds it finds the state between two of them."""
+        """Held while an entry is applied and carried out; who holds it finds the state between two of them."""
         self._etcd = etcd
         self._on_entry = on_entry
         self._url = etcd.urls[0]
@@ -110,18 +110,18 @@ class Follower:
             if entry.revision <= self.replica.revision:
                 continue
             outcomes: list[Outcome] = []
-            try:
-                async with self.applying:
+            async with self.applying:
+                try:
                     for outcome in self.replica.apply(entry, entry.revision in self.skipped):
                         outcomes.append(outcome)
                         if loop.time() > until:
                             await asyncio.sleep(0)
                             until = loop.time() + SLICE
-            except Gap as gap:
-                raise LogLost(f"an entry of the log is missing: {gap}") from gap
-            if self.replica.needs_file:
-                raise LogLost("this cluster goes on from a file: take a backup of one of its nodes")
-            self._on_entry(entry, outcomes)
+                except Gap as gap:
+                    raise LogLost(f"an entry of the log is missing: {gap}") from gap
+                if self.replica.needs_file:
+                    raise LogLost("this cluster goes on from a file: take a backup of one of its nodes")
+                await self._on_entry(entry, outcomes)
             self._note_head()
             if loop.time() > until:
                 await asyncio.sleep(0)

@@ -29,6 +29,8 @@ LAGGING = 1.0
 """Seconds that a batch may be on its way before only releases are proposed."""
 START_PATIENCE = 20.0
 """Seconds for which a node that is started waits for etcd."""
+AT_ONCE = 500
+"""Outcomes that are carried out before everything else has its turn."""
 TRY_AGAIN = 1.0
 """Seconds between two attempts to come in."""
 ENTER_TIMEOUT = 10.0
@@ -50,9 +52,9 @@ log = logging.getLogger("tallygate.cluster")
 class ClusterNode:
     """One node over `etcd`, whose state is `replica`. `name` is its own; the clocks are `clock`'s.
 
-    `on_outcomes` is told of each entry after it was applied: its outcomes, and, where it is one, the batch of this
-    node that it was. `on_entered` and `on_fenced` are called when this node may speak, and when it may not any more.
-    `previous` is the incarnation that is known to be over.
+    `on_outcomes` is told of each entry after it was applied: its outcomes, `AT_ONCE` at a time, and the batch that it
+    was, where that was one of this node. `on_entered` and `on_fenced` are called when this node may speak, and when it
+    may not any more. `previous` is the incarnation that is known to be over.
     """
 
     def __init__(self, etcd: Etcd, replica: Replica, name: str, clock: Clock, *, previous: str = "") -> None:
@@ -135,7 +137,7 @@ class ClusterNode:
         if self.failed is not None and not self.failed.done():
             self.failed.set_result(words)
 
-    def _applied(self, entry: LogEntry, outcomes: list[Outcome]) -> None:
+    async def _applied(self, entry: LogEntry, outcomes: list[Outcome]) -> None:
         replica = self.replica
         batch, mono = replica.batch, self._clock.mono()
         told = batch is not None and batch.at is not None and self.follower.caught_up.is_set()
@@ -150,7 +152,10 @@ class ClusterNode:
                 self._fence("no entry of this node was seen in time")
             elif replica.ring.mismatches and replica.ring.is_outvoted(self.incarnation, list(replica.nodes.living)):
                 self._fail("this node has come to another state than the others")
-        self.on_outcomes(entry, outcomes, own)
+        for first in range(0, max(len(outcomes), 1), AT_ONCE):
+            if first:
+                await asyncio.sleep(0)  # the end of a node is that of all its sessions
+            self.on_outcomes(entry, outcomes[first : first + AT_ONCE], own)
         self._changed.set()
 
     def _answered(self, cluster: str) -> None:
