@@ -91,6 +91,7 @@ function explanation(status, code, detail) {
   if (status === 503 && code === "store_unavailable") {
     return `The store is unavailable; what you asked for is in effect, but not yet durable. ${text}`;
   }
+  if (code === "not_decided") return `The cluster has not decided; look again before you repeat it. ${text}`;
   if (status === 429) return `${text} Wait a moment and try again.`;
   return text;
 }

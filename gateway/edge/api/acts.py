@@ -37,7 +37,7 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
 async def act(runtime: Runtime, request: web.Request, command: Command) -> Decision:
     """Carry out a command; done when what it changed is durable.
 
-    Raises `StoreUnavailable`, in effect all the same, and the HTTP error of a refusal.
+    Raises `StoreUnavailable`, in effect all the same, `NotDecided` in a cluster, and the HTTP error of a refusal.
     """
     decision = await runtime.act(command, request[CALLER].name)
     if decision.refused is not None:

@@ -45,6 +45,7 @@ from gateway.edge.api.routes import add_routes, routes_of
 from gateway.edge.api.sizing import SIZING
 from gateway.edge.api.static_files import CLIENT_FILE, FILES
 from gateway.edge.server.runtime import Runtime
+from gateway.edge.server.sequencer import NotDecided
 from gateway.edge.storage.store import StoreUnavailable
 
 RESOURCES = (
@@ -137,6 +138,8 @@ async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResp
         return _error(408, "request_timeout", "the body did not come in time")
     except StoreUnavailable as fault:
         return _error(503, "store_unavailable", str(fault))
+    except NotDecided as fault:
+        return _error(503, "not_decided", str(fault))
     except Exception as fault:
         if isinstance(fault, ConnectionError) and (request.transport is None or request.transport.is_closing()):
             return _error(400, "broken_off", "who asked has gone")  # nobody reads this

@@ -148,7 +148,7 @@ class Dispatcher:
     async def act(self, command: Command, actor: str) -> Decision:
         """Apply a command of an operator and carry it out; done when what it changed is durable.
 
-        Raises `StoreUnavailable`: it is in effect all the same.
+        Raises `StoreUnavailable`: it is in effect all the same; `NotDecided` in a cluster.
         """
         applied: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         decision = self._sequencer.submit(command, actor=actor, applied=applied)

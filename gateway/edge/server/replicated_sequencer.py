@@ -22,8 +22,7 @@ from gateway.core.counting.session import Instant
 from gateway.edge.cluster.node import ClusterNode
 from gateway.edge.cluster.proposer import Outstanding
 from gateway.edge.server.connection import Connection
-from gateway.edge.server.sequencer import Observer
-from gateway.edge.storage.store import StoreUnavailable
+from gateway.edge.server.sequencer import NotDecided, Observer
 
 RELEASES = (End, Leave, Sleep, Withdraw)
 """Commands that give seats back: they go first, and whatever the share; a client has one command under way."""
@@ -143,7 +142,7 @@ class ReplicatedSequencer:
         self, command: Command, asker: Connection | None, applied: asyncio.Future[Decision] | None
     ) -> Decision | None:
         if applied is not None:
-            applied.set_exception(StoreUnavailable("this gateway cannot reach the log of the cluster"))
+            applied.set_exception(NotDecided("this gateway cannot reach the log of the cluster"))
             return None
         if isinstance(command, SetTerms):
             log.error("the new terms are not those of the cluster: this gateway cannot reach its log; try again later")
@@ -233,7 +232,7 @@ class ReplicatedSequencer:
         if asker is not None:
             carriers.release(asker)
         if ticket.applied is not None and not ticket.applied.done():
-            ticket.applied.set_exception(StoreUnavailable("the command failed"))
+            ticket.applied.set_exception(NotDecided("the command failed"))
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -253,7 +252,7 @@ class ReplicatedSequencer:
         self.late += 1
         asker = ticket.asker
         if ticket.applied is not None and not ticket.applied.done():
-            ticket.applied.set_exception(StoreUnavailable("the cluster did not decide in time"))
+            ticket.applied.set_exception(NotDecided("the cluster did not decide in time"))
         if asker is None:
             return
         if asker.session is None and asker.cause is None:
@@ -270,7 +269,7 @@ class ReplicatedSequencer:
         for ticket in tickets:
             ticket.given_up = True
             if ticket.applied is not None and not ticket.applied.done():
-                ticket.applied.set_exception(StoreUnavailable("this gateway cannot reach the log of the cluster"))
+                ticket.applied.set_exception(NotDecided("this gateway cannot reach the log of the cluster"))
         if self.carriers is not None:
             self.carriers.fall_silent()
             for ticket in tickets:

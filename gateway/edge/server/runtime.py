@@ -349,7 +349,7 @@ class Runtime:
     async def act(self, command: Command, actor: str) -> Decision:
         """Apply a command of an operator and carry it out; done when what it changed is durable.
 
-        Raises `StoreUnavailable`: it is in effect all the same.
+        Raises `StoreUnavailable`: it is in effect all the same; `NotDecided` in a cluster.
         """
         self.follow_registration()
         return await self.dispatcher.act(command, actor)

@@ -17,6 +17,10 @@ from gateway.core.admission.state import State
 from gateway.core.counting.session import Instant
 
 
+class NotDecided(Exception):
+    """A cluster has not decided about a command: it may do so later, or never."""
+
+
 class Observer(Protocol):
     """Sees each command with its instant and its decision, after it was applied."""
 
@@ -51,8 +55,8 @@ class Sequencer(Protocol):
         """Have a command applied, and return the decision; None where it comes later.
 
         `asker` is the connection that asks, `id` what its answer carries, `actor` the operator who does. `applied` is
-        done with a decision that comes later. `otherwise` is asked in place of a `resume` that came too late. `at` is
-        the instant, where this process alone is the order.
+        done with a decision that comes later, or fails with `NotDecided`. `otherwise` is asked in place of a `resume`
+        that came too late. `at` is the instant, where this process alone is the order.
         """
 
 
