@@ -102,3 +102,23 @@ async def test_the_store_of_a_gateway_alone_is_not_taken_for_a_node(serve: Serve
     await alone.gateway.close(drain=0)
     with pytest.raises(ClusterRefused, match="cluster adopt"):
         await join("a")
+
+
+async def test_a_gateway_that_finds_no_etcd_says_so(
+    join: Join, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.edge.cluster.node.START_PATIENCE", 0.0)
+    monkeypatch.setattr("config.values.FIRST_EPHEMERAL_PORT", 65536)
+    with pytest.raises(ClusterRefused, match=str(closed_port)):
+        await join("a", cluster__etcd=f'["http://127.0.0.1:{closed_port}"]')
+
+
+async def test_a_secret_that_others_can_read_or_that_is_short_is_none(join: Join, tmp_path: Path) -> None:
+    secret = tmp_path / "other"
+    for text, mode, words in (("x" * 40, 0o644, "chmod 600"), ("x" * 31, 0o600, "fewer than 32"), (None, 0, "other")):
+        secret.unlink(missing_ok=True)
+        if text is not None:
+            secret.write_text(text)
+            secret.chmod(mode)
+        with pytest.raises(ClusterRefused, match=words):
+            await join("a", cluster__secret_file=str(secret))

@@ -112,13 +112,16 @@ class ClusterNode:
         """Return where the log stands; etcd may be started together with this node, and need a moment."""
         loop = asyncio.get_running_loop()
         until = loop.time() + START_PATIENCE
+        told = False
         while True:
             try:
                 return await self.follower.look()
             except EtcdFailed as fault:
                 if loop.time() > until:
                     raise
-                log.warning("etcd does not answer yet: %s", fault)
+                if not told:
+                    log.warning("etcd does not answer yet: %s", fault)
+                told = True
             await asyncio.sleep(TRY_AGAIN)
 
     async def _follow(self) -> None:
