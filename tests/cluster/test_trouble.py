@@ -49,7 +49,7 @@ async def test_without_etcd_nothing_is_granted_and_everybody_is_sent_away_in_tim
 ) -> None:
     clocks = Shifted()
     a = await join("a", clocks=clocks, cluster__patience="10s", store__deadline="1s")
-    ann, guest = await a.welcomed(account="ann"), await a.connect()
+    ann, cid, guest = await a.welcomed(account="ann"), await a.welcomed(account="cid"), await a.connect()
     restless.signal(signal.SIGSTOP)
     late = await ann.ask("join", conference="room")
     assert late["reason"] == "store_unavailable", late
@@ -57,6 +57,8 @@ async def test_without_etcd_nothing_is_granted_and_everybody_is_sent_away_in_tim
     assert (refused["type"], refused["reason"]) == ("denied", "store_unavailable")
     status, told = await a.http("PUT", "/api/accounts/new")
     assert (status, told["error"]) == (503, "not_decided")
+    assert (await a.http("DELETE", "/api/accounts/cid/connections"))[0] == 503
+    assert [each["reason"] for each in await cid.gone()] == ["kicked"], "here at least, and at once"
     clocks.boot_offset += 6.0
     await until(lambda: a.gateway.ports()["tcp"] is None)
     assert not a.node.may_speak

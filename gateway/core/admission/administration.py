@@ -9,6 +9,7 @@ from gateway.core.admission.bans import Ban, BanSubject, account_subject, subjec
 from gateway.core.admission.commands import (
     AddAccountToken,
     AddOperatorToken,
+    Command,
     DeleteGroup,
     EndConference,
     KickAccount,
@@ -60,6 +61,17 @@ def kick_account(state: State, command: KickAccount, now: Instant) -> Decision:
     for session in sessions:
         _end(state, decision, session, now)
     return finish(state, decision)
+
+
+def sent_away_by(state: State, command: Command) -> list[int]:
+    """Return the sessions that a command of an operator would send away, by number."""
+    if isinstance(command, KickSession):
+        return [command.session]
+    if isinstance(command, KickAccount):
+        return [each.number for each in state.sessions.of_account(command.account)]
+    if isinstance(command, PutBan):
+        return [each.number for each in state.directory.bans.bound(command.subject, state.sessions.by_number.values())]
+    return []
 
 
 def _end(state: State, decision: Decision, session: Session, now: Instant) -> None:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from gateway.core.admission.administration import sent_away_by
 from gateway.core.admission.commands import Command
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.requests import REQUESTS, Expected, SessionState, expected, read
@@ -20,7 +21,7 @@ from gateway.core.wire.close_codes import DENIED, ENDINGS, farewell
 from gateway.core.wire.messages import Request, RequestFault
 from gateway.edge.server.connection import Connection
 from gateway.edge.server.pending_commits import PendingReplies
-from gateway.edge.server.sequencer import Sequencer
+from gateway.edge.server.sequencer import NotDecided, Sequencer
 from gateway.edge.server.sign_in import SignIn
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.edge.storage.persistence import Persistence
@@ -153,11 +154,22 @@ class Dispatcher:
         applied: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         decision = self._sequencer.submit(command, actor=actor, applied=applied)
         if decision is None:
-            return await applied
+            try:
+                return await applied
+            except NotDecided:
+                self._send_away_here(command)
+                raise
         done = self.commit_and_deliver(decision, actor=actor)
         if done is not None:
             await asyncio.shield(done)
         return decision
+
+    def _send_away_here(self, command: Command) -> None:
+        """Close the connections here of whom an operator sends away, though the cluster has not decided."""
+        for number in sent_away_by(self._sequencer.state, command):
+            connection = self._connection_of(number)
+            if connection is not None:
+                connection.close("kicked", farewell("kicked"))
 
     def commit_and_deliver(
         self,

@@ -16,6 +16,7 @@ from gateway.core.cluster import dump
 from gateway.core.cluster.entries import Batch, Enter, Genesis, LogEntry, Seen, encode
 from gateway.core.cluster.replica import SEMANTICS, Gap, Replica
 from gateway.licensing import MODELS
+from tests.core.admission.test_determinism import pythons
 from tests.core.cluster.log_harness import PATIENCE, LogHarness, hello, random_log
 
 ROOT = Path(__file__).parents[3]
@@ -64,10 +65,10 @@ def test_a_dump_that_is_cut_or_changed_is_none() -> None:
 
 def test_other_processes_come_to_the_same_state() -> None:
     printed = set()
-    for seed in (0, 1, 77):
+    for seed, python in enumerate((*pythons(), sys.executable)):
         environment = {"PATH": os.environ["PATH"], "PYTHONHASHSEED": str(seed)}
         done = subprocess.run(
-            [sys.executable, "-c", PRINT_DIGEST], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+            [python, "-c", PRINT_DIGEST], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
         )
         printed.add(done.stdout)
     assert len(printed) == 1
