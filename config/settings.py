@@ -26,6 +26,7 @@ from config.values import (
     Origin,
     Path,
     Port,
+    TimeZone,
 )
 from gateway.core.setting_kinds import Count, Duration, Positive, PositiveSeconds, Range, Seconds, setting
 from gateway.licensing import MODELS
@@ -344,6 +345,14 @@ class HistorySettings:
     rows_per_pool: Positive = setting(50_000, help="The same of one pool, whatever the names.")
     true_denial_window: Seconds = setting(
         60.0, help="A refusal followed by a grant within this time was no true denial."
+    )
+    timezone: TimeZone = setting(
+        "UTC", live=True, help='Whose calendar days the use of persons is added up by, such as "Europe/Berlin".'
+    )
+    usage_rows_per_day: Positive = setting(
+        100_000,
+        live=True,
+        help="Persons and pools of which the use of a day is kept apart; that of more is charged to nobody.",
     )
 
 

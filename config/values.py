@@ -5,6 +5,7 @@ Those that license models have too, numbers and durations, are in `gateway.core.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import json
 import re
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
 
 from gateway.core.formats import endpoint, is_hex
 from gateway.core.names import NAME_FORM, folded, is_account, is_name, normalized
@@ -118,6 +120,15 @@ def _name(text: str) -> str:
     return normalized(text)
 
 
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        close = difflib.get_close_matches(text, sorted(available_timezones()), 1)
+        raise KindError(Flaw(f"{quote(text)} is no time zone", close[0] if close else None)) from None
+    return text
+
+
 def _endpoint(text: str) -> str:
     _host(endpoint(text)[0])
     return text.lower()
@@ -155,5 +166,6 @@ NameOrNone = Annotated[str, Form(NAME_FORM, _name, optional=True)]
 Endpoint = Annotated[str, Form('"host:port"', _endpoint, optional=True)]
 Fingerprint = Annotated[str, Form("64 hex digits", _fingerprint, optional=True)]
 Member = Annotated[str, Form('the URL of a member of etcd, such as "https://10.0.0.1:2379"', _member)]
+TimeZone = Annotated[str, Form('a time zone such as "Europe/Berlin"', _zone)]
 Path = Annotated[str, Form("a path", _filled)]
 FilePath = Annotated[str, File()]

@@ -18,6 +18,7 @@ from gateway.core.counting.session import Instant, Session
 from gateway.demo.scenario import DAY, Actor, Office, ScenarioStep
 from gateway.edge.storage.history_store import HistoryStore
 from gateway.edge.storage.store import Store
+from gateway.edge.storage.usage_store import UsageStore
 from gateway.edge.terms import terms_of
 from gateway.licensing import MODELS
 
@@ -92,6 +93,7 @@ async def write(store: Store, office: Office, settings: Settings, days: int, unt
     first = until // DAY * DAY - days * DAY
     month = SimulatedHistory(office, settings, first)
     archive = HistoryStore(month.state.history, store, settings.history)
+    usage = UsageStore(month.state.use, store)
     await archive.open()
     month.apply(Tick())
     looked = first
@@ -101,22 +103,26 @@ async def write(store: Store, office: Office, settings: Settings, days: int, unt
             at = midnight + step.at
             if at > until:
                 break
-            looked = await _look(month, archive, looked, at)
+            looked = await _look(month, archive, usage, looked, at)
             month.wait(at)
             month.take(step)
-    await _look(month, archive, looked, until)
+    await _look(month, archive, usage, looked, until)
     month.wait(until)
     month.close()
     month.apply(Tick())
     archive.close(month.now)
+    usage.close(month.now)
 
 
-async def _look(month: SimulatedHistory, archive: HistoryStore, looked: float, until: float) -> float:
+async def _look(
+    month: SimulatedHistory, archive: HistoryStore, usage: UsageStore, looked: float, until: float
+) -> float:
     """Do what a gateway does every second, less often; returns when that was last."""
     while looked + LOOK <= until:
         looked += LOOK
         month.wait(looked)
         month.apply(Tick())
         archive.poll(month.now)
+        usage.poll(month.now)
         await asyncio.sleep(0)
     return looked

@@ -194,6 +194,7 @@ class Gateway:
         self.runtime.ticker.stop()
         await self.operator.close()
         self.runtime.history_store.close(self.runtime.now())
+        self.runtime.persistence.usage_store.close(self.runtime.now())
         await self.runtime.persistence.close()
         if self._recorder is not None:
             self._recorder.close()

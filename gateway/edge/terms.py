@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from config.settings import Settings
 from gateway.core.admission.terms import Terms
@@ -13,6 +15,12 @@ from gateway.licensing import MODELS, redistribution_interval, under
 
 MOST_RESUMABLE = 10_000
 """Lost sessions of a cluster that wait, where `listen.max_connections` is not set: the same on every machine."""
+FIRST_OFFSET = 946_684_800.0
+"""The year 2000 in seconds UTC: what the clocks of a zone did before concerns no day that is counted."""
+LAST_OFFSET = 4_102_444_800.0
+"""The year 2100: what they show after it is not known."""
+WEEK = 7 * 86400.0
+"""Seconds; clocks are not changed twice within it."""
 
 
 def with_grant(settings: Settings, grant: Grant | None) -> Settings:
@@ -49,8 +57,40 @@ def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], m
         max_resumable=max_resumable or settings.listen.max_connections or MOST_RESUMABLE,
         high_water_window=settings.metrics.high_water_window,
         true_denial_window=settings.history.true_denial_window,
+        offsets=offsets_of(settings.history.timezone),
+        max_shares=settings.history.usage_rows_per_day,
         redistribute_every=redistribution_interval(license.terms),
     )
+
+
+def offsets_of(zone: str) -> tuple[tuple[float, float], ...]:
+    """Return from which instant on (seconds UTC) the clocks of a time zone are how many seconds ahead; empty for UTC.
+
+    Raises `ZoneInfoNotFoundError` or `ValueError` where there is no such zone.
+    """
+    known = ZoneInfo(zone)
+    found: list[tuple[float, float]] = []
+    for week in range(int((LAST_OFFSET - FIRST_OFFSET) / WEEK)):
+        begin = FIRST_OFFSET + week * WEEK
+        if not found:
+            found.append((0.0, _ahead(known, begin)))
+        if _ahead(known, begin + WEEK) != found[-1][1]:
+            found.append(_change(known, begin, found[-1][1]))
+    return () if found == [(0.0, 0.0)] else tuple(found)
+
+
+def _change(zone: ZoneInfo, begin: float, ahead: float) -> tuple[float, float]:
+    """Return the change of a zone's clocks in the week from `begin` on, to the second."""
+    low, high = begin, begin + WEEK
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _ahead(zone, middle) == ahead else (low, middle)
+    return high, _ahead(zone, high)
+
+
+def _ahead(zone: ZoneInfo, wall: float) -> float:
+    offset = datetime.fromtimestamp(wall, UTC).astimezone(zone).utcoffset()
+    return (offset or timedelta()).total_seconds()
 
 
 def counting_models(settings: Settings) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def floating(terms: Floating) -> LicenseModel:
 
     reserve = tuple(key for text in terms.reserve if (key := _reserved(terms.key, text)) is not None)
     causes = (*CONNECTION_ENDS, *(["redistributed"] if reserve else ()), *([FORGOTTEN] if terms.linger else ()))
-    pool = PoolTerms("seats", terms.limit or None, causes, linger=terms.linger, reserve=reserve)
+    pool = PoolTerms("seats", terms.limit or None, causes, linger=terms.linger, reserve=reserve, keys=terms.key)
     return LicenseModel("floating", pools=(pool,), seats=seats)
 
 

@@ -67,4 +67,6 @@ def apply(state: State, command: c.Command, at: Instant) -> Decision:
     Raises `KeyError` where a command names a session that is not there: who submits it has been told of its end.
     """
     state.at = at
+    if at.mono >= state.use.today.ends:
+        state.use.advance(at)
     return HANDLERS[type(command)](state, command, at)

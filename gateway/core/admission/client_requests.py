@@ -49,9 +49,11 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
     if old is not None:
         state.conferences.leave_all(old.conferences, old)
         state.sessions.remove(old)
+        state.use.connected.release(old.number, now.mono)
         state.resumable.pop(old.number, None)
         decision.closings.append((old.number, "replaced"))
     state.sessions.add(session)
+    state.use.connected.grant(session.number, session.person, now.mono)
     if old is not None:
         _pass_on(state, old, session, attempt, now)
     elif state.acts_at_sign_in:

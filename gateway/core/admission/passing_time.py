@@ -8,6 +8,7 @@ from gateway.core.admission.lease_administration import redistribute
 from gateway.core.admission.replies import finish
 from gateway.core.admission.seat_changes import end_session, finish_removals
 from gateway.core.admission.state import State
+from gateway.core.counting.calendar_days import Calendar
 from gateway.core.counting.session import Instant
 
 
@@ -21,6 +22,8 @@ def tick(state: State, _: Tick, now: Instant) -> Decision:
         redistribute(state, decision, now)
     finish_removals(state, decision)
     state.history.advance(now)
+    state.use.advance(now)
+    state.use.turn_some()
     state.directory.bans.forget_ended(now.wall)
     for number, lost in list(state.resumable.items()):
         if lost.until > now.mono:
@@ -54,6 +57,8 @@ def set_terms(state: State, command: SetTerms, now: Instant) -> Decision:
     for ledger, model in zip(state.ledgers, models, strict=True):
         ledger.apply_terms(model, terms.overdraft, terms.high_water_window, terms.shadow_leases, now)
     state.history.apply_window(terms.true_denial_window)
+    state.use.calendar, state.use.most = Calendar(terms.offsets), terms.max_shares
+    state.use.advance(now)
     state.note_models()
     return finish(state, Decision())
 

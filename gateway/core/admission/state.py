@@ -12,9 +12,11 @@ from gateway.core.admission.conferences import Conferences
 from gateway.core.admission.directory import Directory
 from gateway.core.admission.sessions import Sessions
 from gateway.core.admission.terms import Catalog, Terms
+from gateway.core.counting.calendar_days import Calendar
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.numbers import Numbers
+from gateway.core.counting.personal_use import PersonalUse
 from gateway.core.counting.session import Instant, Seat
 from gateway.core.reporting.history import History
 
@@ -33,7 +35,8 @@ class State:
     the order of the terms; `primary` is the one that decides. `granting` says whether the registration lets anything be
     granted. `resumable` has the lost sessions by number, the earliest first. `permanent` are the accounts whose
     permanent licenses are in effect, in order; `redistribute_at` is the monotonic instant of the next redistribution.
-    `refusals` counts, by reason, the refusals by rules of the gateway itself, not of a license model.
+    `refusals` counts, by reason, the refusals by rules of the gateway itself, not of a license model; `use` is who used
+    what.
     """
 
     def __init__(self, terms: Terms, catalog: Catalog, at: Instant, run: str = "0") -> None:
@@ -52,12 +55,14 @@ class State:
         self.refusals: dict[str, int] = {}
         self.lease_changes: list[LeaseChange] = []
         """What the present command has changed of leases; its decision takes it."""
+        self.use = PersonalUse(self.numbers.days, Calendar(terms.offsets), terms.max_shares, at)
         self.ledgers = [
             Ledger(
                 terms.license_model(name, catalog),
                 index,
                 self.lease_changes,
                 self.numbers,
+                self.use,
                 enforced=terms.enforce and name == terms.model,
                 now=at,
                 overdraft=terms.overdraft,
@@ -71,6 +76,7 @@ class State:
             ledger.is_primary = ledger is self.primary
         self.history = History(self.ledgers, self.numbers.intervals, terms.true_denial_window)
         self.history.begin(at)
+        self.use.begin(at)
         self.lease_changes.clear()
         self.note_models()
 

@@ -18,16 +18,17 @@ from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.directory import Directory, Group, Token
 from gateway.core.admission.state import Resumable, State
 from gateway.core.admission.terms import Catalog, Terms
+from gateway.core.counting.personal_use_json import fill_use, use_to_json
 from gateway.core.counting.pool_json import fill_pool, key_from_json, pool_to_json
 from gateway.core.counting.session import Conference, Instant, Session
 
-FORMAT = 2
+FORMAT = 3
 """The number of what is written; another one is not read."""
 SESSION = ("kind", "account", "device", "home", "client", "address", "transport", "since")
 SESSION_AFTER = ("peer_address", "awake", "generation", "node", "proven_by")
 CONFERENCE = ("access", "mode", "live", "server")
 CONFERENCE_AFTER = ("number", "since", "hosted", "had_implied_host")
-NUMBERS = ("sessions", "conferences", "leases", "intervals", "episodes")
+NUMBERS = ("sessions", "conferences", "leases", "intervals", "episodes", "days")
 
 
 class NotAState(ValueError):
@@ -87,6 +88,7 @@ def _rest_to_json(state: State) -> dict[str, Any]:
         "directory": _directory_to_json(state.directory),
         "declared": {id: list(each) for id, each in state.conferences.declared.items()},
         "offset": state.history.offset,
+        "use": use_to_json(state.use),
     }
 
 
@@ -155,6 +157,7 @@ def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
     for ledger in state.ledgers:
         ledger.leases.requeue_all()
     state.history.offset = plain["offset"]
+    fill_use(state.use, plain["use"])
     for name in NUMBERS:
         getattr(state.numbers, name).last = plain["numbers"][name]
     return state

@@ -39,7 +39,8 @@ class Terms:
     lost session waits, `high_water_window` and `true_denial_window` are those of the figures, `redistribute_every` is
     the time between two redistributions. At most `max_resumable` lost sessions wait. A model that is not enforced keeps
     at most `shadow_leases` seats of each pool that no session holds; a session is a member of at most `max_memberships`
-    conferences.
+    conferences. `offsets` is the time zone of calendar days: from which instant on (seconds UTC) its clocks are so many
+    seconds ahead of UTC. A day has the use of at most `max_shares` persons and pools apart.
     """
 
     model: str
@@ -60,6 +61,8 @@ class Terms:
     high_water_window: float = 180.0
     true_denial_window: float = 60.0
     redistribute_every: float = 24 * 3600.0
+    offsets: tuple[tuple[float, float], ...] = ()
+    max_shares: int = 100_000
 
     def license_model(self, name: str, catalog: Catalog) -> LicenseModel:
         """Return the model of that name under these terms."""
@@ -87,6 +90,7 @@ class Terms:
             )
             for name, told in plain["licenses"].items()
         }
+        values["offsets"] = tuple((begin, ahead) for begin, ahead in plain["offsets"])
         return cls(**values)
 
     def changed(self, key: str, value: object) -> Terms:

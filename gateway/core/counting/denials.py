@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections import deque
 
 from gateway.core.counting.numbers import NumberSequence
-from gateway.core.counting.session import Identity, Session
+from gateway.core.counting.personal_use import PoolShares
+from gateway.core.counting.session import Identity, Person, Session
 from gateway.core.counting.usage import UsageInterval
 
 MAX_OPEN_DENIALS = 20_000
@@ -39,7 +40,7 @@ def asker_of(session: Session) -> Asker:
 class DenialEpisode:
     """Denials that belong together. `began` and `last` are monotonic seconds; `granted` is how many were followed by a
     grant, `wait_seconds` how long the first of those waited for it; `open_denials` holds when each open denial happened
-    and its interval.
+    and its interval. `person` is who was denied first.
     """
 
     __slots__ = (
@@ -50,14 +51,16 @@ class DenialEpisode:
         "last",
         "number",
         "open_denials",
+        "person",
         "reason",
         "true_denials",
         "wait_seconds",
     )
 
-    def __init__(self, number: int, asker: Asker, reason: str, now: float) -> None:
+    def __init__(self, number: int, asker: Asker, person: Person, reason: str, now: float) -> None:
         self.number = number
         self.asker = asker
+        self.person = person
         self.reason = reason
         self.began = self.last = now
         self.denials = self.true_denials = self.granted = 0
@@ -69,13 +72,14 @@ class DenialTracker:
     """The denials of one pool. `open_episodes` has the episodes with open denials, by asker and reason.
 
     Those that are over gather in `finished`, for whoever takes them. `true_denials` are those so far, by reason;
-    `window` is in seconds; `numbers` tells episodes apart.
+    `window` is in seconds; `numbers` tells episodes apart, `shares` are told what became of the denials.
     """
 
-    __slots__ = ("finished", "numbers", "open_denials", "open_episodes", "true_denials", "window")
+    __slots__ = ("finished", "numbers", "open_denials", "open_episodes", "shares", "true_denials", "window")
 
-    def __init__(self, numbers: NumberSequence, window: float = 60.0) -> None:
+    def __init__(self, numbers: NumberSequence, shares: PoolShares, window: float = 60.0) -> None:
         self.window = window
+        self.shares = shares
         self.numbers = numbers
         self.true_denials: dict[str, int] = {}
         self.open_episodes: dict[Asker, dict[str, DenialEpisode]] = {}
@@ -83,15 +87,15 @@ class DenialTracker:
         self.open_denials: deque[tuple[float, DenialEpisode]] = deque()
         """Every denial that may be open, in order of time; one that was granted a seat is passed over."""
 
-    def record_denial(self, asker: Asker, reason: str, now: float, interval: UsageInterval) -> None:
+    def record_denial(self, asker: Asker, person: Person, reason: str, now: float, interval: UsageInterval) -> None:
         """Record a denial in `interval`, at the monotonic instant `now`."""
         self.settle_older_than_window(now)
         if len(self.open_denials) >= MAX_OPEN_DENIALS:
-            self._settle_oldest()
+            self._settle_oldest(now)
         episodes = self.open_episodes.setdefault(asker, {})
         episode = episodes.get(reason)
         if episode is None:
-            episode = episodes[reason] = DenialEpisode(self.numbers.take(), asker, reason, now)
+            episode = episodes[reason] = DenialEpisode(self.numbers.take(), asker, person, reason, now)
         episode.last = now
         episode.denials += 1
         episode.open_denials.append((now, interval))
@@ -106,6 +110,7 @@ class DenialTracker:
         for episode in [*self.open_episodes.get(asker, {}).values()]:
             for asked, interval in episode.open_denials:
                 interval.record_grant(now - asked)
+                self.shares.seat(episode.person, now - asked, now)
             episode.wait_seconds = now - episode.open_denials[0][0]
             episode.granted += len(episode.open_denials)
             episode.open_denials.clear()
@@ -115,7 +120,7 @@ class DenialTracker:
         """Make true the denials that are older than the window."""
         denials = self.open_denials
         while denials and now - denials[0][0] > self.window:
-            self._settle_oldest()
+            self._settle_oldest(now)
 
     def count_true_denial(self, reason: str, interval: UsageInterval) -> None:
         """Count a denial of `interval` as a true one."""
@@ -123,13 +128,14 @@ class DenialTracker:
         interval.true_denials += 1
         interval.changed = True
 
-    def _settle_oldest(self) -> None:
+    def _settle_oldest(self, now: float) -> None:
         _, episode = self.open_denials.popleft()
         if not episode.open_denials:  # it was granted a seat
             return
         _, interval = episode.open_denials.popleft()
         interval.open_denials -= 1
         self.count_true_denial(episode.reason, interval)
+        self.shares.settle(episode.person, now)
         episode.true_denials += 1
         if not episode.open_denials:
             self._finish(episode)

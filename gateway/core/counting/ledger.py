@@ -12,6 +12,7 @@ from gateway.core.counting.denials import asker_of
 from gateway.core.counting.leases import LeaseChange, Leases
 from gateway.core.counting.license_model import FORGOTTEN, Attempt, LicenseModel, Refusal
 from gateway.core.counting.numbers import Numbers
+from gateway.core.counting.personal_use import PersonalUse
 from gateway.core.counting.pool import Linger, Pool
 from gateway.core.counting.session import ABRUPT, VISITORS, Instant, Key, Seat, Session
 
@@ -22,7 +23,8 @@ LINEAR_SEARCH_LIMIT = 8
 class Ledger:
     """All pools of one model. `index` is its place among the ledgers (and in `Session.seats`).
 
-    `is_primary` says whether this is the model that decides, enforced or not; `changes` takes what a store must keep.
+    `is_primary` says whether this is the model that decides, enforced or not; `changes` takes what a store must keep,
+    `use` who used what.
     `overdraft` counts where the model is enforced, `kept` (seats that no session holds) where it is not; `window`
     (seconds) is that of the high-water mark.
     """
@@ -33,6 +35,7 @@ class Ledger:
         index: int,
         changes: list[LeaseChange],
         numbers: Numbers,
+        use: PersonalUse,
         *,
         enforced: bool,
         now: Instant,
@@ -44,7 +47,14 @@ class Ledger:
         self.enforced = enforced
         self.is_primary = not index
         self.pools = {
-            terms.name: Pool(terms, window, now.mono, intervals=numbers.intervals, episodes=numbers.episodes)
+            terms.name: Pool(
+                terms,
+                window,
+                now.mono,
+                intervals=numbers.intervals,
+                episodes=numbers.episodes,
+                shares=use.place(model.name, terms.name),
+            )
             for terms in model.pools
         }
         self.leases = Leases(model.name, self.pools, changes, numbers.leases, self._mark_changed)
@@ -140,7 +150,7 @@ class Ledger:
     def record_denial(self, refusal: Refusal, session: Session, now: Instant) -> None:
         """Record a denial of this model, and who was denied."""
         asker = asker_of(session) if self.enforced else None
-        self.pools[refusal.pool].record_denial(refusal.reason, asker, now.mono)
+        self.pools[refusal.pool].record_denial(refusal.reason, asker, session.person, now.mono)
 
     # -- seats -------------------------------------------------------------------------------------------------------
 

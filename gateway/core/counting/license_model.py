@@ -47,8 +47,8 @@ class PoolTerms:
     `limit` is the number of distinct keys it may hold, None for no limit. `binding` is False where the rule is another
     (per conference) and the limit is only reported. `linger` (seconds) keeps a seat after an abrupt loss. `lease`
     (seconds) keeps it after the last session let go; `endless` keeps it until the operator ends it. `reserve` lists
-    keys that always hold a seat, as far as the limit goes. `reasons` and `causes` are the denials and releases that can
-    occur.
+    keys that always hold a seat, as far as the limit goes; `keys` says what such are: `account`, `device` or
+    `address`. `reasons` and `causes` are the denials and releases that can occur.
     """
 
     name: str
@@ -60,6 +60,7 @@ class PoolTerms:
     lease: float | None = None
     endless: bool = False
     reserve: tuple[Key, ...] = ()
+    keys: str = "account"
 
     @property
     def leased(self) -> bool:

@@ -18,9 +18,10 @@ class NumberSequence:
 
 
 class Numbers:
-    """The numbers counted in the state: sessions, conferences, leases, intervals of use, episodes of denials."""
+    """The numbers counted in the state: sessions, conferences, leases, intervals of use, episodes of denials,
+    parts of days."""
 
-    __slots__ = ("conferences", "episodes", "intervals", "leases", "sessions")
+    __slots__ = ("conferences", "days", "episodes", "intervals", "leases", "sessions")
 
     def __init__(self) -> None:
         self.sessions = NumberSequence()
@@ -28,3 +29,4 @@ class Numbers:
         self.leases = NumberSequence()
         self.intervals = NumberSequence()
         self.episodes = NumberSequence()
+        self.days = NumberSequence()

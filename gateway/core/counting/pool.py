@@ -14,15 +14,19 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from gateway.core.counting.calendar_days import Calendar
 from gateway.core.counting.denials import Asker, DenialTracker, asker_of
 from gateway.core.counting.license_model import PoolTerms, Refusal
 from gateway.core.counting.multimap import Multimap
 from gateway.core.counting.numbers import NumberSequence
-from gateway.core.counting.session import Key, Session, account_and_home
+from gateway.core.counting.personal_use import PersonalUse, PoolShares
+from gateway.core.counting.session import Instant, Key, Person, Session, account_and_home
 from gateway.core.counting.usage import HOUR, PoolTotals, UsageInterval, UsageSummary
 
 MAX_FINISHED_HOLDS = 100_000
 """Finished holds of a pool that are kept for the store while it is away; the oldest beyond that are forgotten."""
+MOST_ALONE = 1000
+"""Shares of a day in a pool that belongs to no state."""
 
 
 class Lease:
@@ -95,6 +99,7 @@ class Pool:
         "same_second_until",
         "seat_seconds",
         "seats_outlive_sessions",
+        "shares",
         "terms",
         "unused_leases",
     )
@@ -107,6 +112,7 @@ class Pool:
         *,
         intervals: NumberSequence | None = None,
         episodes: NumberSequence | None = None,
+        shares: PoolShares | None = None,
     ) -> None:
         self.apply_terms(terms, window)
         self.claims: Multimap[Key, Claim] = Multimap()
@@ -134,7 +140,9 @@ class Pool:
         self.interval_end = math.inf
         """The monotonic instant at which the present interval ends."""
         self.ended_intervals: list[UsageInterval] = []
-        self.denial_tracker = DenialTracker(episodes or NumberSequence())
+        self.shares = shares or _shares_alone(now)
+        """Who used it."""
+        self.denial_tracker = DenialTracker(episodes or NumberSequence(), self.shares)
         self.held_since: dict[Key, float] | None = None
         """Since when each key holds its seat, where finished holds are recorded."""
         self.finished_holds: deque[Hold] = deque(maxlen=MAX_FINISHED_HOLDS)
@@ -269,6 +277,7 @@ class Pool:
                 interval.levels.append(0.0)
             if self.held_since is not None:
                 self.held_since[key] = now
+            self.shares.grant(key, claim.person if isinstance(claim, Session) else self._owner(key), now)
         if self.denial_tracker.open_episodes:
             asker = _asker(claim, key)
             if asker is not None:
@@ -308,16 +317,25 @@ class Pool:
         self.releases[cause] = self.releases.get(cause, 0) + 1
         if self.held_since is not None:
             self.finished_holds.append((key, self.held_since.pop(key, now), now, cause))
+        self.shares.release(key, now)
 
-    def record_denial(self, reason: str, asker: Asker | None, now: float) -> None:
-        """Count a denial; `asker` None says that who asked was let in all the same."""
+    def record_denial(self, reason: str, asker: Asker | None, person: Person, now: float) -> None:
+        """Count a denial of a person; `asker` None says that who asked was let in all the same."""
         if now >= self.interval_end:
             self.advance(now)
         self.denial_counts[reason] = self.denial_counts.get(reason, 0) + 1
+        self.shares.deny(person, now, true=asker is None)
         if asker is None:
             self.denial_tracker.count_true_denial(reason, self.interval)
         else:
-            self.denial_tracker.record_denial(asker, reason, now, self.interval)
+            self.denial_tracker.record_denial(asker, person, reason, now, self.interval)
+
+    def _owner(self, key: Key) -> Person:
+        """Return the person that holds a key without a session."""
+        if self.terms.keys == "address":
+            return "", "", "", str(key)
+        who, device = key if self.terms.keys == "device" and isinstance(key, tuple) else (key, "")
+        return (*account_and_home(who), str(device), "")
 
 
 def _asker(claim: Claim, key: Key) -> Asker | None:
@@ -327,3 +345,8 @@ def _asker(claim: Claim, key: Key) -> Asker | None:
     if isinstance(key, str):
         return ("account", key)
     return ("account", account_and_home(key)) if isinstance(claim, Lease) else None  # else it may be a device
+
+
+def _shares_alone(now: float) -> PoolShares:
+    """Return the shares of a pool that belongs to no state."""
+    return PersonalUse(NumberSequence(), Calendar(), MOST_ALONE, Instant(now, now)).place("", "")

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway.core.counting.denials import DenialEpisode, DenialTracker
+from gateway.core.counting.personal_use import NOBODY
 from gateway.core.counting.pool import Lease, Linger, Pool, Reservation
+from gateway.core.counting.session import Person
 from gateway.core.counting.usage import PoolTotals, UsageInterval
 
 INTERVAL = (
@@ -119,7 +121,8 @@ def _tracker_to_json(tracker: DenialTracker) -> dict[str, Any]:
     return {
         "true_denials": tracker.true_denials,
         "episodes": [
-            [each.number, each.asker, each.reason, [[at, interval.number] for at, interval in each.open_denials]]
+            [each.number, each.asker, each.person, each.reason]
+            + [[[at, interval.number] for at, interval in each.open_denials]]
             + [getattr(each, name) for name in EPISODE]
             for each in episodes
         ],
@@ -127,13 +130,19 @@ def _tracker_to_json(tracker: DenialTracker) -> dict[str, Any]:
     }
 
 
+def _person(plain: Any) -> Person:
+    account, home, device, address = plain
+    return account, home, device, address
+
+
 def _fill_tracker(tracker: DenialTracker, plain: Mapping[str, Any], intervals: Mapping[int, UsageInterval]) -> None:
     tracker.true_denials = dict(plain["true_denials"])
-    settled = DenialEpisode(0, ("", ""), "", 0.0)
+    settled = DenialEpisode(0, ("", ""), NOBODY, "", 0.0)
     episodes: dict[int | None, DenialEpisode] = {None: settled}
     forgotten = UsageInterval()
-    for number, (kind, name), reason, denials, *values in plain["episodes"]:
-        episode = episodes[number] = DenialEpisode(number, (kind, key_from_json(name)), reason, 0.0)
+    for number, (kind, name), person, reason, denials, *values in plain["episodes"]:
+        episode = DenialEpisode(number, (kind, key_from_json(name)), _person(person), reason, 0.0)
+        episodes[number] = episode
         for field, value in zip(EPISODE, values, strict=True):
             setattr(episode, field, value)
         episode.open_denials = deque((at, intervals.get(interval, forgotten)) for at, interval in denials)

@@ -31,6 +31,9 @@ Identity = str | tuple[str, str]
 joined could be those of somebody else, whose name has the sign between them."""
 Key = str | int | tuple[Identity, str | int]
 """What is counted once: a session's number, an identity, (identity, device), (conference, session) or an address."""
+Person = tuple[str, str, str, str]
+"""To whom use is charged: account, home, device, and the address of one who has neither account nor device; empty texts
+where there is none."""
 Seat = tuple[str, Key]
 """A (pool, key) pair."""
 
@@ -64,8 +67,8 @@ class Session:
     ledgers.
 
     What follows from the facts is asked at every step, so it is worked out once: `identity` is who it is (None for
-    guests), `device_key` the installation of a client (None for one that did not name itself within an account), and
-    `role` says what it is to the rules.
+    guests), `device_key` the installation of a client (None for one that did not name itself within an account), `role`
+    says what it is to the rules, and `person` to whom its use is charged.
     """
 
     __slots__ = (
@@ -83,6 +86,7 @@ class Session:
         "node",
         "number",
         "peer_address",
+        "person",
         "proven_by",
         "role",
         "seats",
@@ -121,6 +125,8 @@ class Session:
         self.identity = who = (account, home) if account and home else account
         self.device_key = (who, device) if who and device else None
         self.role = _role(kind, account, home)
+        where = "" if account or device else address
+        self.person: Person = (account or "", home if account else "", device or "", where)
 
     def hold(self, index: int, seats: tuple[Seat, ...]) -> None:
         """Hold these seats, and no others, in the model of that index."""

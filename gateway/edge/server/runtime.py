@@ -283,6 +283,7 @@ class Runtime:
         now = self.tick()
         self.persistence.record_alive(self.clock.mono())
         self.history_store.poll(now)
+        self.persistence.usage_store.poll(now)
         self.registrar.poll()
         if self._recorder is not None:
             self._recorder.flush()
@@ -293,8 +294,7 @@ class Runtime:
         now = self.now()
         decision = self.commit_and_deliver(Tick(), now)
         if decision is not None and decision.beyond_pool:
-            names = ", ".join(decision.beyond_pool)
-            log.warning("the PRO pool is too small for the permanent licenses of %s", names)
+            log.warning("the PRO pool is too small for the permanent licenses of %s", ", ".join(decision.beyond_pool))
         return now
 
     def follow_registration(self) -> None:

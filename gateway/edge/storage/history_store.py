@@ -26,6 +26,7 @@ from gateway.core.counting.usage import HOUR, UsageInterval, UsageSummary
 from gateway.core.reporting.history import CLOCK_STEP, History, PoolTimeline, UsagePiece, usage_piece
 from gateway.edge.storage.history_quota import HistoryQuota
 from gateway.edge.storage.store import Statement, Store
+from gateway.edge.storage.usage_store import FORGET_USE
 from gateway.edge.storage.waiting_holds import WaitingHolds, key_numbers
 
 PRESENT_HOUR_EVERY = 60.0
@@ -248,7 +249,7 @@ class HistoryStore:
                 [*self._pools, *((timeline.model, timeline.name) for timeline in self.history.timelines)]
             )
             holds = [Statement(FORGET_HOLDS, (*place, before)) for place in places]
-            self._places = iter([Statement(FORGET_DENIALS, (before,)), *holds])
+            self._places = iter([*(Statement(sql, (before,)) for sql in (FORGET_DENIALS, FORGET_USE)), *holds])
             aged = next(self._places)
         yield aged
 

@@ -24,6 +24,7 @@ from gateway.core.registration.registrar import Installation, Registrar, SoldLic
 from gateway.edge.storage import rows
 from gateway.edge.storage.audit_log import GATEWAY, AuditLog
 from gateway.edge.storage.store import Statement, Store, StoreDamaged
+from gateway.edge.storage.usage_store import UsageStore
 
 VERSION = "cluster.version"
 """The name under which a node of a cluster keeps up to which entry of the log the file has been written."""
@@ -44,7 +45,7 @@ class Projected(NamedTuple):
 
 class StoredState(NamedTuple):
     """What a store holds: when the last run was last known to live, in seconds UTC, what operators said, leases, what
-    was sold and to whom, single texts by name, and the last numbers of intervals and episodes.
+    was sold and to whom, single texts by name, and the last numbers of intervals, episodes and parts of days.
     """
 
     alive_until: float
@@ -58,6 +59,7 @@ class StoredState(NamedTuple):
     meta: dict[str, str]
     last_interval: int
     last_episode: int
+    last_part: int
 
 
 class Persistence:
@@ -88,6 +90,7 @@ class Persistence:
         self._now = now
         self._noted = -ALIVE_EVERY
         self.store = Store(path, self.everything, lambda: now().mono, patience=deadline)
+        self.usage_store = UsageStore(state.use, self.store)
         self.audit_log = AuditLog(self.store, lambda: now().wall)
         self._running = False
         self._audited: set[tuple[str, str, Key, str]] = set()
@@ -120,6 +123,7 @@ class Persistence:
         meta = await rows.read_meta(store)
         ((last_interval,),) = await store.read("SELECT max(number) FROM hour")
         ((last_episode,),) = await store.read("SELECT max(number) FROM denial")
+        ((last_part,),) = await store.read("SELECT max(part) FROM usage")
         return StoredState(
             min(float(meta.pop("alive", now.wall)), now.wall),
             await rows.read_accounts(store),
@@ -132,6 +136,7 @@ class Persistence:
             meta,
             last_interval or 0,
             last_episode or 0,
+            last_part or 0,
         )
 
     def _restore(self, stored: StoredState, now: Instant) -> None:
@@ -159,7 +164,9 @@ class Persistence:
             ledger.leases.order_restored()
         state.numbers.intervals.last = stored.last_interval
         state.numbers.episodes.last = stored.last_episode
+        state.numbers.days.last = stored.last_part
         state.history.begin(now)
+        state.use.begin(now)
 
     async def close(self) -> None:
         """Record the last instant of this run, and close the store."""

@@ -88,4 +88,15 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
             place INTEGER PRIMARY KEY CHECK (place = 1), etcd TEXT NOT NULL, version INTEGER NOT NULL,
             revision INTEGER NOT NULL, lines BLOB NOT NULL)""",
     ),
+    (
+        # Who used the pools: a row for each person, pool and part of a day; empty names stand for connections.
+        """CREATE TABLE usage (
+            day INTEGER NOT NULL, part INTEGER NOT NULL, model TEXT NOT NULL, pool TEXT NOT NULL,
+            account TEXT NOT NULL, home TEXT NOT NULL, device TEXT NOT NULL, address TEXT NOT NULL,
+            seat_seconds REAL NOT NULL, peak INTEGER NOT NULL, own_peak INTEGER NOT NULL, grants INTEGER NOT NULL,
+            denials INTEGER NOT NULL, true_denials INTEGER NOT NULL, seated INTEGER NOT NULL, waited REAL NOT NULL,
+            longest REAL NOT NULL, first REAL NOT NULL, last REAL NOT NULL,
+            PRIMARY KEY (account, home, device, address, model, pool, day, part)) WITHOUT ROWID""",
+        "CREATE INDEX usage_day ON usage (day, part)",
+    ),
 )

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.core.admission.snapshot import snapshot
 from gateway.core.admission.state_json import digest
-from gateway.core.counting.denials import MAX_OPEN_DENIALS, DenialTracker
+from gateway.core.counting.denials import MAX_OPEN_DENIALS
 from gateway.core.counting.license_model import PoolTerms
-from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.pool import Lease, Pool
 from gateway.core.counting.session import Instant, Session
 from gateway.core.counting.usage import HOUR, UsageInterval, UsageSummary, summed
@@ -407,9 +406,9 @@ def test_a_grant_of_pro_on_request_answers_the_refusal_of_the_account() -> None:
 
 
 def test_refusals_that_wait_for_their_fate_are_bounded() -> None:
-    denials, hour = DenialTracker(NumberSequence()), UsageInterval()
+    denials, hour = Pool(PoolTerms("seats", 1), 10.0, 0.0).denial_tracker, UsageInterval()
     for number in range(MAX_OPEN_DENIALS + 10):
-        denials.record_denial(("account", f"u{number}"), "pool_full", 0.0, hour)
+        denials.record_denial(("account", f"u{number}"), (f"u{number}", "", "", ""), "pool_full", 0.0, hour)
     assert (hour.true_denials, hour.open_denials) == (10, MAX_OPEN_DENIALS)
     assert len(denials.open_episodes) == MAX_OPEN_DENIALS
 

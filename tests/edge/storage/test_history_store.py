@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ async def ended(history: HistoryStore, harness: LicensedHarness) -> int:
     return sum(len(page) for page in pages)
 
 
-async def opened_history(opened: Open, **settings: int) -> tuple[LicensedHarness, HistoryStore]:
+async def opened_history(opened: Open, **settings: Any) -> tuple[LicensedHarness, HistoryStore]:
     harness = LicensedHarness("epop", {"epop": Epop(users=9)})
     kept = await opened()
     return harness, HistoryStore(harness.state.history, kept.store, replace(HistorySettings(), **settings))

@@ -1,0 +1,95 @@
+"""Writes who used the pools into the store: one row for each person, pool and part of a day.
+
+What has changed is written once an hour, a few thousand rows a second, and when somebody asks for a report: `flush`.
+A row that is written again replaces itself, so it does no harm to write one twice; what was under way when the store
+failed is written again. After a crash at most the last hour is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable
+
+from gateway.core.counting.personal_use import PersonalUse, PoolShares, Share, ShareRow
+from gateway.core.counting.session import Instant
+from gateway.core.counting.usage import HOUR
+from gateway.edge.storage.store import Statement, Store, StoreUnavailable
+
+ROWS_PER_BATCH = 2000
+"""Shares that are looked at, and rows that are written, at once."""
+# As one value, like ended seats: row by row the database's thread would take the interpreter from the event loop.
+PUT_USE = f"""INSERT OR REPLACE INTO usage
+    SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(len(ShareRow._fields)))}
+    FROM json_each(?)"""  # noqa: S608 - numbers
+FORGET_USE = """DELETE FROM usage WHERE (account, home, device, address, model, pool, day, part) IN
+    (SELECT account, home, device, address, model, pool, day, part FROM usage
+     WHERE day < min(?, (SELECT min(start) FROM hour)) / 86400 - 2 LIMIT 8000)"""
+"""Deletes days that ended before an instant (seconds UTC), and before the oldest hour of the history."""
+
+
+class UsageStore:
+    """Writes `use` into `store`."""
+
+    def __init__(self, use: PersonalUse, store: Store) -> None:
+        self.use = use
+        self._store = store
+        self._hour = -1
+        self._waiting: deque[tuple[PoolShares, Share]] = deque()
+        """Shares that are looked at next."""
+        self._rows: list[ShareRow] = []
+        """Rows that are not known to be durable."""
+        self._under_way: asyncio.Future[None] | None = None
+
+    def poll(self, now: Instant) -> None:
+        """Write what is due; called once a second."""
+        hour = int(now.wall // HOUR)
+        if hour != self._hour:
+            self._hour = hour
+            self._look_at_all()
+        if self._under_way is None and self._store.available:
+            self._write(now, ROWS_PER_BATCH)
+
+    def close(self, now: Instant) -> None:
+        """Write all there is; the store is about to be closed."""
+        self._look_at_all()
+        self._write(now, len(self._waiting) + len(self.use.finished))
+
+    async def flush(self, now: Callable[[], Instant]) -> None:
+        """Write all that has changed; done when it is durable.
+
+        Raises `StoreUnavailable`.
+        """
+        self._look_at_all()
+        while self._waiting or self.use.finished or self._rows:
+            if self._under_way is None:
+                self._write(now(), ROWS_PER_BATCH)
+            if self._under_way is not None:
+                await asyncio.shield(self._under_way)
+                await asyncio.sleep(0)  # one that was done already has not called back yet
+        if not self._store.available:
+            raise StoreUnavailable("the store is unavailable")
+
+    def _look_at_all(self) -> None:
+        self._waiting = deque((place, share) for place in self.use.places for share in place.by_person.values())
+
+    def _write(self, now: Instant, most: int) -> None:
+        finished = self.use.finished
+        while finished and len(self._rows) < most:
+            self._rows.append(finished.popleft())
+        for _ in range(min(len(self._waiting), most - len(self._rows))):
+            place, share = self._waiting.popleft()
+            if (share.changed or share.held) and place.by_person.get(share.person) is share:
+                share.changed = False
+                over = share.day is not self.use.today
+                self._rows.append(place.row(share, share.day.ends if over else now.mono))
+        if self._rows:
+            self._under_way = done = self._store.write([Statement(PUT_USE, (json.dumps(self._rows),))])
+            done.add_done_callback(self._done)
+
+    def _done(self, done: asyncio.Future[None]) -> None:
+        if done is self._under_way:
+            self._under_way = None
+            if not done.cancelled() and done.exception() is None:
+                self._rows = []
