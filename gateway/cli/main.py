@@ -40,6 +40,7 @@ COMMANDS = {
     "check": ("gateway.cli.check", "say whether a configuration is good"),
     "status": ("gateway.cli.status", "show pools, connections and registration of a running gateway"),
     "report": ("gateway.cli.report", "show use, denials and how many seats would have been enough"),
+    "usage": ("gateway.cli.usage", "show who used the pools, and how long"),
     "kick": ("gateway.cli.kick", "close a session, or all sessions of an account"),
     "ban": ("gateway.cli.ban", "keep an account or an address out for a while"),
     "revoke": ("gateway.cli.revoke", "end the temporary PRO license of an account"),

@@ -34,6 +34,7 @@ from gateway.edge.api import (
     sizing,
     static_files,
     tokens,
+    usage,
 )
 from gateway.edge.api import license as license_in_effect
 from gateway.edge.api.authorization import AUTHORIZATION, Authorization
@@ -67,6 +68,7 @@ RESOURCES = (
     tokens,
     reports,
     sizing,
+    usage,
     audit,
     registrations,
     licenses,
