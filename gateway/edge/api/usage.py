@@ -108,7 +108,7 @@ async def list_usage(runtime: Runtime, request: web.Request) -> web.Response:
     more: str | None = None
     persons: Mapping[Any, Persons] = {}
     if by in KEYS:
-        uses, last = await queries.page(by, period, after, size)
+        uses, last = await queries.page(by, period, after, size, model)
         more = None if last is None else "/".join(quote(name, safe="") for name in last)
     elif by in BUCKETS:
         uses, persons = await queries.buckets(by, period)

@@ -24,7 +24,7 @@ from gateway.core.registration.registrar import Installation, Registrar, SoldLic
 from gateway.edge.storage import rows
 from gateway.edge.storage.audit_log import GATEWAY, AuditLog
 from gateway.edge.storage.store import Statement, Store, StoreDamaged
-from gateway.edge.storage.usage_store import UsageStore
+from gateway.edge.storage.usage_store import LAST_PART, UsageStore
 
 VERSION = "cluster.version"
 """The name under which a node of a cluster keeps up to which entry of the log the file has been written."""
@@ -121,9 +121,9 @@ class Persistence:
         """Read everything before anything is restored: the file may turn out to be damaged."""
         store = self.store
         meta = await rows.read_meta(store)
+        last_part = int(meta.pop(LAST_PART, 0))
         ((last_interval,),) = await store.read("SELECT max(number) FROM hour")
         ((last_episode,),) = await store.read("SELECT max(number) FROM denial")
-        ((last_part,),) = await store.read("SELECT max(part) FROM usage")
         return StoredState(
             min(float(meta.pop("alive", now.wall)), now.wall),
             await rows.read_accounts(store),
@@ -136,7 +136,7 @@ class Persistence:
             meta,
             last_interval or 0,
             last_episode or 0,
-            last_part or 0,
+            last_part,
         )
 
     def _restore(self, stored: StoredState, now: Instant) -> None:

@@ -96,7 +96,10 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
             seat_seconds REAL NOT NULL, peak INTEGER NOT NULL, own_peak INTEGER NOT NULL, grants INTEGER NOT NULL,
             denials INTEGER NOT NULL, true_denials INTEGER NOT NULL, seated INTEGER NOT NULL, waited REAL NOT NULL,
             longest REAL NOT NULL, first REAL NOT NULL, last REAL NOT NULL,
-            PRIMARY KEY (account, home, device, address, model, pool, day, part)) WITHOUT ROWID""",
-        "CREATE INDEX usage_day ON usage (day, part)",
+            PRIMARY KEY (day, model, pool, account, home, device, address, part)) WITHOUT ROWID""",
+        "CREATE INDEX usage_person ON usage (account, home, device, address, day)",
+        # To count distinct persons without a look at the rows of every pool.
+        """CREATE INDEX usage_came ON usage (day, account, home, device, address)
+            WHERE model = '' OR denials > 0""",
     ),
 )

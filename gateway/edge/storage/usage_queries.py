@@ -1,7 +1,7 @@
 """Asks the store who used the pools, added up by account, device, group, or by day, week or month.
 
-Accounts and devices come page by page in their order, which is the order of the table: a page reads its own rows and
-no others. Days are numbers of the calendar, both ends included.
+Accounts and devices come page by page in their order, by an index: a page reads its own rows and no others.
+Days are numbers of the calendar, both ends included.
 """
 
 from __future__ import annotations
@@ -20,10 +20,15 @@ BUCKETS = {
 """With which day others are put together: itself, the Monday of its week, the first of its month."""
 SUMS = """model, pool, count(DISTINCT day), sum(seat_seconds), max(own_peak), sum(grants), sum(denials),
     sum(true_denials), sum(seated), sum(waited), max(longest), min(first), max(last)"""
+BY_DAY = """SELECT day, model, pool, 1 AS days, sum(seat_seconds) AS seat_seconds, max(own_peak) AS own_peak,
+    sum(grants) AS grants, sum(denials) AS denials, sum(true_denials) AS true_denials, sum(seated) AS seated,
+    sum(waited) AS waited, max(longest) AS longest, min(first) AS first, max(last) AS last FROM usage"""
+"""All of a day and pool as one row: in the order of the table, without sorting it."""
+OF_DAYS = SUMS.replace("count(DISTINCT day)", "sum(days)")
 CAME = "(model = '' OR denials > 0)"
 """Who was connected or was refused; one who only held a lease did not come."""
-PERSONS = f"""count(DISTINCT CASE WHEN {CAME} AND account <> '' THEN account || '/' || home END),
-    count(DISTINCT CASE WHEN {CAME} AND account = '' AND device || address <> '' THEN device || '/' || address END)"""
+PERSONS = """count(DISTINCT CASE WHEN account <> '' THEN account || '/' || home END),
+    count(DISTINCT CASE WHEN account = '' AND device || address <> '' THEN device || '/' || address END)"""
 KEYS = {"account": ("account", "home"), "device": ("account", "home", "device", "address")}
 
 
@@ -67,9 +72,12 @@ class UsageQueries:
         self._store = store
 
     async def page(
-        self, by: str, period: Period, after: Sequence[str] | None, size: int
+        self, by: str, period: Period, after: Sequence[str] | None, size: int, model: str | None = None
     ) -> tuple[list[PlaceUse], tuple[str, ...] | None]:
-        """Return the use of the next `size` accounts or devices (`by`) after one, and the last if there are more."""
+        """Return the use of the next `size` accounts or devices (`by`) after one, and the last if there are more.
+
+        With a `model` only its pools are looked at.
+        """
         columns = KEYS[by]
         key = ", ".join(columns)
         marks = ", ".join("?" * len(columns))
@@ -84,8 +92,8 @@ class UsageQueries:
         last = found[min(size, len(found)) - 1]
         rows = await self._store.read(
             f"SELECT {key}, {SUMS} FROM usage WHERE {begin} AND ({key}) <= ({marks}) AND day BETWEEN ? AND ?"  # noqa: S608 - names of columns
-            f" GROUP BY {key}, model, pool ORDER BY {key}, model, pool",
-            (*start, *last, *period),
+            f" AND (? IS NULL OR model IN ('', ?)) GROUP BY {key}, model, pool ORDER BY {key}, model, pool",
+            (*start, *last, *period, model, model),
         )
         return [_use(row, len(columns)) for row in rows], last if len(found) > size else None
 
@@ -93,12 +101,13 @@ class UsageQueries:
         """Return the use of all together by day, week or month, and how many came in each."""
         bucket = BUCKETS[by]
         rows = await self._store.read(
-            f"SELECT {bucket} AS bucket, {SUMS} FROM usage WHERE day BETWEEN ? AND ?"  # noqa: S608 - the texts above
+            f"SELECT {bucket} AS bucket, {OF_DAYS} FROM"  # noqa: S608 - the texts above
+            f" ({BY_DAY} WHERE day BETWEEN ? AND ? GROUP BY day, model, pool)"
             " GROUP BY bucket, model, pool ORDER BY bucket, model, pool",
             period,
         )
         persons = await self._store.read(
-            f"SELECT {bucket} AS bucket, {PERSONS} FROM usage WHERE day BETWEEN ? AND ? GROUP BY bucket",  # noqa: S608 - the texts above
+            f"SELECT {bucket} AS bucket, {PERSONS} FROM usage WHERE day BETWEEN ? AND ? AND {CAME} GROUP BY bucket",  # noqa: S608 - the texts above
             period,
         )
         return [_use(row, 1) for row in rows], {bucket: Persons(*numbers) for bucket, *numbers in persons}
@@ -109,14 +118,21 @@ class UsageQueries:
         """Return the use of each group, and how many of it came; an empty name stands for those in none."""
         members = json.dumps([(group, account) for group, accounts in groups.items() for account in accounts])
         of_member = """FROM json_each(?) AS member JOIN usage ON usage.account = json_extract(member.value, '$[1]')
-            WHERE home = '' AND day BETWEEN ? AND ? GROUP BY json_extract(member.value, '$[0]')"""
-        of_none = """FROM usage WHERE day BETWEEN ? AND ?
+            WHERE home = '' AND day BETWEEN ? AND ?"""
+        of_none = """WHERE day BETWEEN ? AND ?
             AND (home <> '' OR account NOT IN (SELECT json_extract(value, '$[1]') FROM json_each(?)))"""
         team = "json_extract(member.value, '$[0]')"
-        rows = await self._store.read(f"SELECT {team}, {SUMS} {of_member}, model, pool", (members, *period))
-        rows += await self._store.read(f"SELECT '', {SUMS} {of_none} GROUP BY model, pool", (*period, members))
-        persons = await self._store.read(f"SELECT {team}, {PERSONS} {of_member}", (members, *period))
-        persons += await self._store.read(f"SELECT '', {PERSONS} {of_none}", (*period, members))
+        rows = await self._store.read(
+            f"SELECT {team} AS team, {SUMS} {of_member} GROUP BY team, model, pool", (members, *period)
+        )
+        rows += await self._store.read(
+            f"SELECT '', {OF_DAYS} FROM ({BY_DAY} {of_none} GROUP BY day, model, pool) GROUP BY model, pool",  # noqa: S608 - the texts above
+            (*period, members),
+        )
+        persons = await self._store.read(
+            f"SELECT {team} AS team, {PERSONS} {of_member} AND {CAME} GROUP BY team", (members, *period)
+        )
+        persons += await self._store.read(f"SELECT '', {PERSONS} FROM usage {of_none} AND {CAME}", (*period, members))  # noqa: S608 - the texts above
         uses = sorted((_use(row, 1) for row in rows), key=lambda use: use[:3])
         return uses, {group: Persons(*numbers) for group, *numbers in persons}
 

@@ -17,14 +17,17 @@ from gateway.core.counting.session import Instant
 from gateway.core.counting.usage import HOUR
 from gateway.edge.storage.store import Statement, Store, StoreUnavailable
 
+LAST_PART = "usage_part"
+"""Under which name `meta` has the number of the last part of a day: another run must not take it again."""
 ROWS_PER_BATCH = 2000
 """Shares that are looked at, and rows that are written, at once."""
 # As one value, like ended seats: row by row the database's thread would take the interpreter from the event loop.
 PUT_USE = f"""INSERT OR REPLACE INTO usage
     SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(len(ShareRow._fields)))}
     FROM json_each(?)"""  # noqa: S608 - numbers
-FORGET_USE = """DELETE FROM usage WHERE (account, home, device, address, model, pool, day, part) IN
-    (SELECT account, home, device, address, model, pool, day, part FROM usage
+PUT_LAST_PART = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+FORGET_USE = """DELETE FROM usage WHERE (day, model, pool, account, home, device, address, part) IN
+    (SELECT day, model, pool, account, home, device, address, part FROM usage
      WHERE day < min(?, (SELECT min(start) FROM hour)) / 86400 - 2 LIMIT 8000)"""
 """Deletes days that ended before an instant (seconds UTC), and before the oldest hour of the history."""
 
@@ -85,7 +88,9 @@ class UsageStore:
                 over = share.day is not self.use.today
                 self._rows.append(place.row(share, share.day.ends if over else now.mono))
         if self._rows:
-            self._under_way = done = self._store.write([Statement(PUT_USE, (json.dumps(self._rows),))])
+            part = str(self.use.numbers.last)
+            statements = [Statement(PUT_USE, (json.dumps(self._rows),)), Statement(PUT_LAST_PART, (LAST_PART, part))]
+            self._under_way = done = self._store.write(statements)
             done.add_done_callback(self._done)
 
     def _done(self, done: asyncio.Future[None]) -> None:
