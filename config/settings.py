@@ -208,6 +208,15 @@ class LicenseSettings:
         help="A second connection of the same account and device replaces the first, is refused, or is let in "
         "beside it.",
     )
+    queue_limit: Count = setting(
+        1000, live=True, help="Requests that may wait in one line for a seat; 0: nobody may wait."
+    )
+    queue_order: Literal["arrival", "priority"] = setting(
+        "arrival",
+        live=True,
+        help="Whether who came first is served first, or, to be welcomed, accounts of groups with a higher priority "
+        "before others.",
+    )
     terms: Mapping[str, Any] = field(default_factory=_terms, hash=False)
 
     @property

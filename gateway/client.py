@@ -81,6 +81,8 @@ class Client:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - immutable
         backoff: Backoff | None = Backoff(),  # noqa: B008 - as above
         rejoin: bool = True,
+        wait: int | None = None,
+        on_queued: Callable[[answers.QueuedAnswer], None] = lambda _: None,
         on_message: Callable[[Answer], None] | None = None,
         trace: Trace | None = None,
         random: Random | None = None,
@@ -89,7 +91,8 @@ class Client:
         """`account` … `token` and `name` are the fields of `hello`, None leaves one out.
 
         `heartbeat` overrides the interval the gateway states (seconds); `backoff` None never reconnects; `rejoin` joins
-        the conferences again after a reconnect that was not resumed; `on_message` takes the unasked messages instead of
+        the conferences again after a reconnect that was not resumed; `wait` is how many seconds `hello` may stand in
+        line for a seat, each time, and `on_queued` is told where; `on_message` takes the unasked messages instead of
         the iterator; `trace` is told every message as it is on the wire, but for the token.
         """
         self.host = host
@@ -103,6 +106,7 @@ class Client:
         self.latency: float | None = None
         facts = {"client": name, "kind": kind, "account": account, "device": device, "home": home, "token": token}
         self._hello: Message = {"type": "hello", "protocol": 1} | {k: v for k, v in facts.items() if v is not None}
+        self._hello |= {} if wait is None else {"wait": wait}
         self._ssl = ssl
         self._local_address = local_address
         self._heartbeat = heartbeat
@@ -110,6 +114,7 @@ class Client:
         self._rejoin = rejoin
         self._on_message = on_message
         self._trace = trace
+        self._on_queued = on_queued
         self._random = random or SystemRandom()
         self._clock = clock
 
@@ -200,14 +205,31 @@ class Client:
         mode: Literal["group", "call"] | None = None,
         scheduled: bool | None = None,
         server: str | None = None,
+        wait: int | None = None,
+        on_queued: Callable[[answers.QueuedAnswer], None] | None = None,
     ) -> answers.Joined | answers.Waiting:
         """Join a conference: `joined`, or `waiting` until a host starts it (then `joined` comes unasked).
 
-        What is None is left to the gateway's default; all but `host` bind only when this join creates the conference.
+        What is None is left to the gateway's default; `access` … `server` bind only when this join creates the
+        conference. `wait` is how many seconds the request may stand in line for a seat; `on_queued` is told its
+        position, each time that changes. Who is cancelled meanwhile leaves the line.
         """
-        options = {"access": access, "mode": mode, "scheduled": scheduled, "server": server}
+        options = {"access": access, "mode": mode, "scheduled": scheduled, "server": server, "wait": wait}
         given = {key: value for key, value in options.items() if value is not None}
-        answer = await self.request("join", conference=conference, host=host, **given)
+        conversation, queued = self._conversation, False
+
+        def note(message: answers.QueuedAnswer) -> None:
+            nonlocal queued
+            queued = True
+            if on_queued is not None:
+                on_queued(message)
+
+        try:
+            answer = await self.request("join", on_queued=note, conference=conference, host=host, **given)
+        except (asyncio.CancelledError, TimeoutError):
+            if queued and conversation is not None:
+                conversation.say({"type": "leave", "conference": conference})
+            raise
         return cast(answers.Joined | answers.Waiting, answer)
 
     async def start(self, conference: str) -> answers.Started:
@@ -222,23 +244,29 @@ class Client:
         """Stay connected without being online."""
         return cast(answers.Asleep, await self.request("sleep"))
 
-    async def wake(self) -> answers.Awake:
-        """Be online again."""
-        return cast(answers.Awake, await self.request("wake"))
+    async def wake(
+        self, *, wait: int | None = None, on_queued: Callable[[answers.QueuedAnswer], None] | None = None
+    ) -> answers.Awake:
+        """Be online again; `wait` and `on_queued` as in `join`."""
+        return cast(answers.Awake, await self.request("wake", on_queued=on_queued, **_waiting(wait)))
 
-    async def request_pro(self) -> answers.Granted:
-        """Ask for a temporary PRO license: `granted` with its expiry."""
-        return cast(answers.Granted, await self.request("request_pro"))
+    async def request_pro(
+        self, *, wait: int | None = None, on_queued: Callable[[answers.QueuedAnswer], None] | None = None
+    ) -> answers.Granted:
+        """Ask for a temporary PRO license: `granted` with its expiry; `wait` and `on_queued` as in `join`."""
+        return cast(answers.Granted, await self.request("request_pro", on_queued=on_queued, **_waiting(wait)))
 
-    async def request(self, verb: str, /, **fields: Any) -> Answer:
-        """Send any request and return its answer.
+    async def request(
+        self, verb: str, /, *, on_queued: Callable[[answers.QueuedAnswer], None] | None = None, **fields: Any
+    ) -> Answer:
+        """Send any request and return its answer; `on_queued` is told where it stands in line, if it does.
 
         Raises `Denied`, `RequestError` (the gateway's `error`), `Closed` (no connection, or lost before the answer) or
         `TimeoutError`.
         """
         if self._conversation is None or not self._conversation.online:
             raise Closed(self._end or self._lost)
-        return await self._conversation.request({"type": verb, **fields})
+        return await self._conversation.request({"type": verb, **fields}, on_queued)
 
     async def bye(self) -> None:
         """End the session: say `bye`, wait for the gateway to close, stop coming back. Doing it twice is harmless."""
@@ -275,6 +303,7 @@ class Client:
             on_message=self._hear,
             on_ack=self._take_latency,
             on_end=self._lose,
+            on_queued=self._on_queued,
         )
         try:
             return await conversation.open(self.host, self.port, self._ssl, self._local_address)
@@ -356,3 +385,7 @@ class Client:
         self._drop(end)
         if self._end is None:
             self._end = end
+
+
+def _waiting(wait: int | None) -> dict[str, int]:
+    return {} if wait is None else {"wait": wait}

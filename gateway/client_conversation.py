@@ -15,7 +15,7 @@ from random import Random
 
 from gateway.client_connection import ClientConnection, Codec, ConnectionEnd
 from gateway.client_pacing import SILENCE, Pacing, PendingRequest
-from gateway.core.wire.answers import Answer, DeniedAnswer, ErrorAnswer, Welcome, seconds
+from gateway.core.wire.answers import Answer, DeniedAnswer, ErrorAnswer, QueuedAnswer, Welcome, seconds
 from gateway.core.wire.close_codes import ENDINGS
 from gateway.core.wire.json_lines import Message
 
@@ -26,7 +26,7 @@ SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600.0
 nothing else is set (`PROTOCOL.md`, Rates)."""
 
 
-def heartbeat_interval(welcome: Welcome) -> float:
+def heartbeat_interval(welcome: Welcome | QueuedAnswer) -> float:
     """Return the seconds between two heartbeats, as the gateway states them within bounds."""
     stated = seconds(welcome.get("heartbeat_seconds")) or USUAL_INTERVAL
     return min(max(stated, SHORTEST_INTERVAL), LONGEST_INTERVAL)
@@ -35,7 +35,8 @@ def heartbeat_interval(welcome: Welcome) -> float:
 class Denied(Exception):
     """The gateway refused a request by limit or rule.
 
-    `pool`, `used` and `limit` are None where no pool was the reason; `retry_after` is in seconds, None where unknown.
+    `pool`, `used` and `limit` are None where no pool was the reason; `retry_after` is in seconds, None where unknown;
+    `waited` is how many seconds the request stood in line, None where it did not.
     """
 
     def __init__(self, message: DeniedAnswer) -> None:
@@ -47,6 +48,7 @@ class Denied(Exception):
         self.used: int | None = message.get("used")
         self.limit: int | None = message.get("limit")
         self.retry_after: float | None = seconds(message.get("retry_after_seconds"))
+        self.waited: float | None = seconds(message.get("waited_seconds"))
         full = f" ({self.pool} {self.used}/{self.limit})" if self.pool else ""
         super().__init__(f"{self.request} denied: {self.reason}{full}")
 
@@ -116,10 +118,12 @@ class ClientConversation:
         on_message: Callable[[Answer, Message | None], None],
         on_ack: Callable[[float], None],
         on_end: Callable[[ConnectionEnd], None],
+        on_queued: Callable[[QueuedAnswer], None] = lambda _: None,
     ) -> None:
         """`numbers` gives each request an `id` that no other request of the client has had.
 
         `heartbeat` overrides the interval that the gateway states (seconds); `clock` gives monotonic seconds.
+        `on_queued` is told where a `hello` stands in line.
         """
         self.online = False
         """Whether it is welcomed and the connection stands."""
@@ -133,6 +137,8 @@ class ClientConversation:
         self._on_message = on_message
         self._on_ack = on_ack
         self._on_end = on_end
+        self._on_queued = on_queued
+        self._opening: asyncio.Timeout | None = None
         self._welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
         # Nobody awaits it when the connection itself fails: its exception is nobody's then.
         self._welcome.add_done_callback(lambda welcome: welcome.cancelled() or welcome.exception())
@@ -158,25 +164,33 @@ class ClientConversation:
         try:
             async with asyncio.timeout(self._timeouts.connect):
                 await loop.create_connection(lambda: self._connection, host, port, ssl=tls, local_addr=source)
-            async with asyncio.timeout(self._timeouts.welcome):
+            async with asyncio.timeout(self._timeouts.welcome) as self._opening:
                 return await self._welcome
         except BaseException:
             self.drop(ConnectionEnd())
             raise
 
-    async def request(self, message: Message) -> Answer:
+    async def request(self, message: Message, on_queued: Callable[[QueuedAnswer], None] | None = None) -> Answer:
         """Send a request and return its answer; an `id` is added to it. One that the gateway drops is sent again.
+
+        Where it asks to wait for a seat, its answer is the one that comes after that; `on_queued` is told meanwhile
+        where it stands in line.
 
         Raises `Denied`, `RequestError`, `Closed` (lost before the answer) or `TimeoutError`.
         """
         number = next(self._numbers)
         async with asyncio.timeout(None) as limit:
-            pending = PendingRequest(number, {**message, "id": number}, limit)
+            pending = PendingRequest(number, {**message, "id": number}, limit, on_queued)
             self._pacing.ask(pending)
             try:
                 return await pending.answer
             finally:
                 self._pacing.forget(pending)
+
+    def say(self, message: Message) -> None:
+        """Send a message whose answer nobody waits for."""
+        if not self._over:
+            self._connection.send(message)
 
     def bye(self) -> None:
         """Ask the gateway to end the session and close."""
@@ -221,13 +235,11 @@ class ClientConversation:
         if self._over:
             return
         self._heard_at = self._clock()
+        if message["type"] == "queued":
+            self._wait_in_line(message)
+            return
         if not self._welcome.done():
-            if message["type"] == "welcome":
-                self._begin(message)
-            elif message["type"] == "denied":
-                self._welcome.set_exception(Denied(message))
-            elif message["type"] == "error":
-                self._welcome.set_exception(RequestError(message))
+            self._open(message)
             return
         number = message.get("id")
         pending = self._pacing.take(number) if isinstance(number, int) else None
@@ -247,6 +259,30 @@ class ClientConversation:
         else:
             pending.answer.set_result(message)
 
+    def _open(self, message: Answer) -> None:
+        """Take what answers `hello`."""
+        if message["type"] == "welcome":
+            self._begin(message)
+        elif message["type"] == "denied":
+            self._welcome.set_exception(Denied(message))
+        elif message["type"] == "error":
+            self._welcome.set_exception(RequestError(message))
+
+    def _wait_in_line(self, message: QueuedAnswer) -> None:
+        """Wait as long as the gateway lets a request stand in line; who waits to be welcomed beats meanwhile."""
+        left = seconds(message.get("wait_seconds")) or 0.0
+        if not self._welcome.done():
+            if self._opening is not None:
+                self._opening.reschedule(asyncio.get_running_loop().time() + left + self._timeouts.welcome)
+            if self._beats is None:
+                self._start_beating(message)
+            self._on_queued(message)
+            return
+        number = message.get("id")
+        pending = self._pacing.queue(number, left) if isinstance(number, int) else None
+        if pending is not None and pending.on_queued is not None:
+            pending.on_queued(message)
+
     def ended(self, link: ClientConnection, end: ConnectionEnd) -> None:  # noqa: ARG002 - as above
         """Fail what is waited for, and tell."""
         if self._over:
@@ -259,12 +295,17 @@ class ClientConversation:
     def _begin(self, welcome: Welcome) -> None:
         self.online = True
         self._welcomed_at = self._heard_at
-        self._interval = self._heartbeat or heartbeat_interval(welcome)
-        self._silence = seconds(welcome.get("timeout_seconds")) or 2.5 * self._interval
-        first = self._random.uniform(0.0, self._interval)
-        self._beats = asyncio.get_running_loop().call_later(first, self._beat)
+        if self._beats is not None:
+            self._beats.cancel()
+        self._start_beating(welcome)
         self._welcome.set_result(welcome)
         self._on_message(welcome, None)
+
+    def _start_beating(self, stated: Welcome | QueuedAnswer) -> None:
+        self._interval = self._heartbeat or heartbeat_interval(stated)
+        self._silence = seconds(stated.get("timeout_seconds")) or 2.5 * self._interval
+        first = self._random.uniform(0.0, self._interval)
+        self._beats = asyncio.get_running_loop().call_later(first, self._beat)
 
     def _beat(self) -> None:
         self._beaten_at = self._clock()

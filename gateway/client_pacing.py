@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gateway.core.wire.answers import Answer
+from gateway.core.wire.answers import Answer, QueuedAnswer
 from gateway.core.wire.json_lines import Message
 
 MAX_UNDER_WAY = 16
@@ -33,11 +33,15 @@ after a `too_fast` is dropped without a word."""
 
 @dataclass(slots=True, eq=False)
 class PendingRequest:
-    """A request and its answer to come. `limit` is the time limit of whoever waits; it runs from the sending on."""
+    """A request and its answer to come. `limit` is the time limit of whoever waits; it runs from the sending on, and
+    anew when the gateway has put the request in line.
+    """
 
     number: int
     message: Message
     limit: asyncio.Timeout
+    on_queued: Callable[[QueuedAnswer], None] | None = None
+    """Is told where the request stands in line, each time that changes."""
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -54,6 +58,8 @@ class Pacing:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[PendingRequest] = deque()
         self._under_way: dict[int, PendingRequest] = {}
+        self._queued: dict[int, PendingRequest] = {}
+        """What the gateway has read and put in line for a seat."""
         self._repeated: deque[int] = deque(maxlen=REPEATED)
         """The latest that were sent more than once, so that several answers may come."""
         self._gap = 0.0
@@ -78,9 +84,18 @@ class Pacing:
         self._waiting.append(request)
         self._advance()
 
+    def queue(self, number: int, seconds: float) -> PendingRequest | None:
+        """Return the request with this `id`, which stands in line for so many seconds; None where nobody asked."""
+        request = self._queued.get(number) or self.take(number)
+        if request is not None:
+            self._queued[number] = request
+            request.limit.reschedule(self._loop.time() + seconds + self._patience)
+        return request
+
     def take(self, number: int) -> PendingRequest | None:
         """Return the request that an answer with this `id` is for; None for none that is waited for."""
-        request = self._under_way.get(number) or next((each for each in self._waiting if each.number == number), None)
+        request = self._queued.get(number) or self._under_way.get(number)
+        request = request or next((each for each in self._waiting if each.number == number), None)
         if request is not None:
             self._gap *= RECOVERY
             if self._gap < SHORTEST_GAP:
@@ -96,6 +111,7 @@ class Pacing:
     def forget(self, request: PendingRequest) -> None:
         """Wait for a request no longer."""
         self._under_way.pop(request.number, None)
+        self._queued.pop(request.number, None)
         if request in self._waiting:
             self._waiting.remove(request)
         self._advance()
@@ -116,7 +132,8 @@ class Pacing:
 
     def stop(self) -> list[PendingRequest]:
         """Send nothing any more; returns what has not been answered."""
-        left = [*self._under_way.values(), *self._waiting]
+        left = [*self._queued.values(), *self._under_way.values(), *self._waiting]
+        self._queued.clear()
         self._under_way.clear()
         self._waiting.clear()
         self._cancel()

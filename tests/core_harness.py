@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gateway.core.admission import commands as c
 from gateway.core.admission.apply import apply
-from gateway.core.admission.decision import Change, Decision, Withdraw
+from gateway.core.admission.decision import Change, Decision, Served, Withdraw
 from gateway.core.admission.directory import Group
 from gateway.core.admission.requests import read
 from gateway.core.admission.snapshot import PoolView, snapshot
@@ -56,6 +56,8 @@ class CoreHarness:
     ) -> None:
         self.now = Instant(1000.0, START)
         self.changes: list[Change] = []
+        self.served: list[Served] = []
+        """Whoever waited in line and does no more, for a test to take."""
         self.catalog = {model.name: Given(lambda _, model=model: model) for model in models}  # type: ignore[misc]
         self.terms = Terms(
             models[0].name,
@@ -72,6 +74,10 @@ class CoreHarness:
         """Decide now, and keep what was changed."""
         decision = apply(self.state, command, self.now)
         self.changes += decision.changes
+        if decision.queue is not None:
+            self.served += decision.queue.served
+            for served in decision.queue.served:
+                self.changes += served.decision.changes
         return decision
 
     @property

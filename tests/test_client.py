@@ -13,7 +13,7 @@ import pytest
 
 from gateway.client import Answer, Backoff, Client, Closed, Denied, RequestError, Timeouts, Transport
 from gateway.operator_client import Operator
-from tests.conftest import House, Serve
+from tests.conftest import House, Serve, until
 
 QUICK = Backoff(base=0.01, cap=0.05)
 PATIENCE = 10.0
@@ -375,3 +375,73 @@ async def test_a_door_that_never_answers_is_given_up(transport: Transport) -> No
         with pytest.raises(TimeoutError):
             await one.connect()
         assert not online(one)
+
+
+# -- waiting in line ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_join_waits_in_line_and_its_positions_are_told(serve: Serve, transport: Transport) -> None:
+    house = await serve(license__model="epop", license__epop__users=1)
+    positions: list[int] = []
+    async with client(house, transport) as ann, client(house, transport) as bob:
+        await ann.join("weekly")
+        waits = asyncio.create_task(
+            bob.join("weekly", wait=60, on_queued=lambda message: positions.append(message["position"]))
+        )
+        await until(lambda: positions == [1])
+        await ann.leave("weekly")
+        async with asyncio.timeout(PATIENCE):
+            assert (await waits)["type"] == "joined"
+        assert held(bob) == ({"concurrent"}, {"weekly"})
+
+
+async def test_a_join_that_is_cancelled_leaves_the_line(serve: Serve, transport: Transport) -> None:
+    house = await serve(license__model="epop", license__epop__users=1)
+    async with client(house, transport) as ann, client(house, transport) as bob:
+        await ann.join("weekly")
+        waits = asyncio.create_task(bob.join("weekly", wait=60))
+        await until(lambda: len(house.runtime.state.lines) == 1)
+        await asyncio.sleep(0)
+        waits.cancel()
+        await until(lambda: not house.runtime.state.lines)
+
+
+async def test_a_wait_outlasts_the_time_of_an_answer(serve: Serve, transport: Transport) -> None:
+    house = await serve(license__model="epop", license__epop__users=1)
+    async with client(house, transport) as ann, client(house, transport, timeouts=Timeouts(answer=0.05)) as bob:
+        await ann.join("weekly")
+        waits = asyncio.create_task(bob.join("weekly", wait=60))
+        await until(lambda: len(house.runtime.state.lines) == 1)
+        await asyncio.sleep(0.2)
+        assert not waits.done()
+        await ann.leave("weekly")
+        async with asyncio.timeout(PATIENCE):
+            assert (await waits)["type"] == "joined"
+
+
+async def test_a_client_waits_to_be_welcomed_and_beats_meanwhile(serve: Serve, transport: Transport) -> None:
+    house = await serve(license__model="floating", license__floating__limit=1)
+    told: list[Any] = []
+    async with client(house, transport) as ann:
+        bob = client(house, transport, wait=60, on_queued=told.append, heartbeat=0.02, timeouts=Timeouts(welcome=0.3))
+        comes = asyncio.create_task(bob.connect())
+        await until(lambda: len(told) == 1)
+        beats = sum(each.heartbeats for each in house.runtime.client_listeners)
+        await until(lambda: sum(each.heartbeats for each in house.runtime.client_listeners) > beats + 3)
+        assert not comes.done()
+        await ann.bye()
+        async with asyncio.timeout(PATIENCE):
+            await comes
+        assert bob.seats == ("seats",)
+        await bob.bye()
+
+
+async def test_a_wait_that_is_over_says_how_long_it_was(serve: Serve, transport: Transport) -> None:
+    house = await serve(license__model="epop", license__epop__users=1)
+    async with client(house, transport) as ann, client(house, transport) as bob:
+        await ann.join("weekly")
+        waits = asyncio.create_task(bob.join("weekly", wait=1))
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(Denied) as denial:
+                await waits
+        assert (denial.value.reason, denial.value.waited) == ("pool_full", 1)

@@ -25,6 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     change = actions.add("set", "say who is in a group: these accounts, and no others", _set)
     change.add_argument("group", help="name of the group")
     change.add_argument("--permanent", action="store_true", help="ask for permanent PRO licenses for its accounts")
+    change.add_argument(
+        "--priority", type=int, default=0, help="its accounts come before those of a lower one in lines (default 0)"
+    )
     change.add_argument("accounts", metavar="account", nargs="+", help="an account of the group")
     actions.add("show", "show a group", _show, lists=True).add_argument("group", help="name of the group")
     actions.add("delete", "delete a group; its accounts stay", _delete).add_argument("group", help="name of the group")
@@ -39,12 +42,14 @@ async def _list(gateway: Operator, args: argparse.Namespace) -> str:
     items = await gateway.items("/api/groups")
     if args.json:
         return json.dumps(items)
-    rows = ((each["group"], _kind(each["permanent"]), " ".join(each["accounts"])) for each in items)
-    return table(("group", "licenses", "accounts"), rows, "there is no group")
+    rows = (
+        (each["group"], _kind(each["permanent"]), str(each["priority"]), " ".join(each["accounts"])) for each in items
+    )
+    return table(("group", "licenses", "priority", "accounts"), rows, "there is no group")
 
 
 async def _set(gateway: Operator, args: argparse.Namespace) -> str:
-    told = {"accounts": args.accounts, "permanent": args.permanent}
+    told = {"accounts": args.accounts, "permanent": args.permanent, "priority": args.priority}
     made = await gateway.json("PUT", f"/api/groups/{part(args.group)}", told)
     number = len(made["accounts"])
     accounts = "1 account" if number == 1 else f"{number} accounts"

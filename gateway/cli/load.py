@@ -70,6 +70,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--processes", metavar="P", type=count, help=f"processes (default: one for each {PER_PROCESS} connections)")
     add("--accounts", choices=("none", "distinct"), default="none", help="accounts to claim (default %(default)s)")
     add("--kind", choices=sorted(KINDS), default="app", help="what the clients are (default %(default)s)")
+    add(
+        "--wait",
+        metavar="S",
+        type=count,
+        help="seconds that each request waits in line for a seat (default: it is denied where there is none)",
+    )
     add("--host", default="127.0.0.1", help="the gateway; nothing else is ever contacted (default %(default)s)")
     add("--tcp-port", metavar="PORT", type=port, default=4307, help="its TCP door (default %(default)s)")
     add("--websocket-port", metavar="PORT", type=port, default=4308, help="its WebSocket door (default %(default)s)")
@@ -129,6 +135,7 @@ def plans(args: argparse.Namespace, files: int, address: str) -> list[Plan]:
                 conferences=args.conferences,
                 distinct_accounts=args.accounts == "distinct",
                 kind=args.kind,
+                wait=args.wait,
                 sources=[f"127.0.0.{2 + (source + n) % 250}" for n in range(sources)] if _loopback(address) else [],
                 seed=seed + number,
             )
@@ -223,6 +230,7 @@ def bar(phase: str, tally: Tally, connections: int) -> str:
     if tally.members:
         parts.append(f"{tally.members} joined")
     for name, number in (
+        ("waiting", tally.queued),
         ("denied", tally.denied.total()),
         ("errors", tally.errors.total()),
         ("lost", tally.lost.total()),
@@ -248,6 +256,7 @@ def document(outcome: LoadResult) -> dict[str, Any]:
         "joined": tally.joined,
         "open": dict(tally.open),
         "members": tally.members,
+        "queued": tally.queued,
         "denied": dict(tally.denied),
         "errors": dict(tally.errors),
         "lost": dict(tally.lost),
@@ -271,8 +280,10 @@ def summary(outcome: LoadResult) -> str:
         f"  ack       {_percentiles(tally.ack)}",
         f"  welcome   {_percentiles(tally.welcome)}",
     ]
+    if tally.queued:
+        lines.insert(1, f"waiting     {tally.queued} in line for a seat")
     if tally.removed:
-        lines.insert(4, f"removed     {_reasons(tally.removed)}")
+        lines.insert(-3, f"removed     {_reasons(tally.removed)}")
     for title, comparison in (("holding", outcome.holding), ("after bye", outcome.after)):
         if comparison is None:
             lines.append(f"{title:12}not compared")

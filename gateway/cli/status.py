@@ -143,9 +143,17 @@ def render(document: Document) -> str:
     for name, *cells in rows:
         line = name.ljust(names) + "".join("  " + c.rjust(w) for c, w in zip(cells, widths, strict=False))
         lines.append(line.rstrip())
+    lines += _waiting(models.get(str(terms.get("model")), {}))
     lines += ["", "* decides who is admitted; the others count the same traffic in its shadow"]
     lines += _holders(document.get("sessions", []), document["connections"])
     return "\n".join(lines)
+
+
+def _waiting(model: Document) -> list[str]:
+    """How many wait in line for a seat of the enforced model, if anybody does."""
+    counts = ((pool, counts.get("waiting", 0)) for pool, counts in model.get("pools", {}).items())
+    waiting = ", ".join(f"{pool} {count}" for pool, count in counts if count)
+    return ["", f"waiting in line: {waiting}"] if waiting else []
 
 
 def _holders(sessions: list[Document], connections: int) -> list[str]:

@@ -178,6 +178,7 @@ class Gateway:
     async def close(self, drain: float | None = None) -> None:
         """Send the clients away over `drain` seconds (the setting's, unless given), then close everything."""
         await self.runtime.stop_accepting()
+        self.runtime.dispatcher.refuse_waiting("draining")
         self._tell_ports()
         await self.runtime.drain(self.settings.listen.drain if drain is None else drain)
         await self.agent.close()

@@ -47,6 +47,8 @@ def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], m
         overdraft=license.overdraft,
         shadow_leases=license.shadow_leases,
         on_duplicate=license.on_duplicate,
+        queue_limit=license.queue_limit,
+        queue_order=license.queue_order,
         accounts_mode=settings.accounts.mode,
         home=settings.accounts.home,
         homes=tuple(settings.federation.homes),

@@ -31,7 +31,8 @@ class LoadError(Exception):
 
 
 Gauges = dict[str, int]
-"""What is compared: `connections tcp`, `connections websocket`, `conference members`, `sessions`."""
+"""What is compared: `connections tcp`, `connections websocket`, `conference members`, `sessions`,
+`waiting in line`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,15 @@ async def read_gauges(gateway: Operator) -> Gauges:
 
     Raises `OperatorError`.
     """
-    gauges = {"connections tcp": 0, "connections websocket": 0, "conference members": 0}
+    gauges = {"connections tcp": 0, "connections websocket": 0, "conference members": 0, "waiting in line": 0}
     for family in text_string_to_metric_families(await gateway.text("/metrics")):
         for sample in family.samples:
             if sample.name == "tallygate_connections" and sample.labels.get("state") == "open":
                 gauges[f"connections {sample.labels.get('transport')}"] += int(sample.value)
             elif sample.name == "tallygate_conference_members":
                 gauges["conference members"] += int(sample.value)
+            elif sample.name == "tallygate_license_queue_length":
+                gauges["waiting in line"] += int(sample.value)
     gauges["sessions"] = await gateway.count("/api/connections/count")
     return gauges
 
@@ -155,7 +158,7 @@ class Coordinator:
             await asyncio.gather(*listeners)
         # The last answers come in while the workers leave; what was held is what was held before.
         last = self.total()
-        last.open, last.members = outcome.tally.open, outcome.tally.members
+        last.open, last.members, last.queued = outcome.tally.open, outcome.tally.members, outcome.tally.queued
         outcome.tally = last
         outcome.seconds = loop.time() - began
         return outcome
@@ -208,7 +211,11 @@ class Coordinator:
             total = self.total()
             gauges = {name: value - self._before.get(name, 0) for name, value in now.items()}
             held = {f"connections {name}": total.open[name] for name in ("tcp", "websocket")}
-            held |= {"conference members": total.members, "sessions": total.open.total()}
+            held |= {
+                "conference members": total.members,
+                "sessions": total.open.total(),
+                "waiting in line": total.queued,
+            }
             comparison = Comparison(gauges, held)
             if not comparison.drift or loop.time() >= until:
                 return comparison

@@ -11,7 +11,7 @@ from gateway.load.histogram import LatencyHistogram
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one worker, or of all together. `open` and `members` are what is held now; the rest only grows."""
+    """Counts of one worker, or of all together. `open`, `members` and `queued` are held now; the rest only grows."""
 
     attempted: int = 0
     """Connections begun."""
@@ -21,9 +21,11 @@ class Tally:
     joined: int = 0
     """Joins answered `joined` or `waiting`."""
     settled: int = 0
-    """Connections whose ramp is over: they hold all they asked for, were denied, or are gone."""
+    """Connections whose ramp is over: they hold all they asked for, wait in line, were denied, or are gone."""
     members: int = 0
     """Memberships held now."""
+    queued: int = 0
+    """Requests that wait in line for a seat now."""
     beats: int = 0
     acks: int = 0
     open: Counter[str] = field(default_factory=Counter)
@@ -64,6 +66,6 @@ class Tally:
         return cls(**values)
 
 
-_NUMBERS = ("attempted", "connected", "welcomed", "joined", "settled", "members", "beats", "acks")
+_NUMBERS = ("attempted", "connected", "welcomed", "joined", "settled", "members", "queued", "beats", "acks")
 _COUNTERS = ("open", "denied", "errors", "lost", "removed")
 _HISTOGRAMS = ("welcome", "ack")

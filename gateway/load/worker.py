@@ -22,8 +22,9 @@ from typing import Any
 
 from gateway.client_connection import ClientConnection, ConnectionEnd, Transport, codec
 from gateway.client_conversation import heartbeat_interval
-from gateway.core.wire.answers import Answer, Welcome
+from gateway.core.wire.answers import Answer, QueuedAnswer, Welcome
 from gateway.core.wire.json_lines import Message
+from gateway.load.heartbeat_schedule import HeartbeatSchedule
 from gateway.load.tally import Tally
 
 PACE = 0.01
@@ -58,6 +59,8 @@ class Plan:
     """Connections join `load-0` … in turn by number; 0 joins none."""
     distinct_accounts: bool
     kind: str
+    wait: int | None
+    """Seconds that a request waits in line for a seat; None does not wait."""
     sources: list[str]
     """Local addresses, taken in turn by number; none lets the system choose."""
     seed: int
@@ -72,54 +75,15 @@ class Plan:
         return cls(**json.loads(line))
 
 
-class HeartbeatSchedule:
-    """Sends a heartbeat for every peer once per interval, each at its own random point of the interval."""
-
-    TICK = 0.02
-
-    def __init__(self, interval: float, random: Random, tally: Tally) -> None:
-        self._slots: list[list[SimulatedPeer]] = [[] for _ in range(max(1, round(interval / self.TICK)))]
-        self._tick = interval / len(self._slots)
-        self._random = random
-        self._tally = tally
-        self._loop = asyncio.get_running_loop()
-        self._start = self._loop.time()
-        self._turn = 0
-        self._timer = self._loop.call_later(self._tick, self._advance)
-
-    def add(self, peer: SimulatedPeer) -> None:
-        """Send heartbeats for a peer until its connection is gone."""
-        self._random.choice(self._slots).append(peer)
-
-    def stop(self) -> None:
-        """Send no more heartbeats."""
-        self._timer.cancel()
-
-    def _advance(self) -> None:
-        now = self._loop.time()
-        while self._start + (self._turn + 1) * self._tick <= now:
-            self._turn += 1
-            number = self._turn % len(self._slots)
-            gone = 0
-            for peer in self._slots[number]:
-                if peer.link is None:
-                    gone += 1
-                else:
-                    peer.beaten = self._loop.time()
-                    self._tally.beats += 1
-                    peer.link.beat()
-            if gone:
-                self._slots[number] = [peer for peer in self._slots[number] if peer.link is not None]
-        self._timer = self._loop.call_at(self._start + (self._turn + 1) * self._tick, self._advance)
-
-
 class SimulatedPeer:
     """One client of the load, which acts upon what its connection reports. It does not reconnect: a loss is counted."""
 
     __slots__ = (
+        "_beating",
         "_began",
         "_member",
         "_pause",
+        "_queued",
         "_welcomed",
         "_worker",
         "beaten",
@@ -132,7 +96,8 @@ class SimulatedPeer:
     def __init__(self, worker: LoadWorker, number: int, transport: Transport) -> None:
         self._worker = worker
         self._began = worker.loop.time()
-        self._welcomed = self._member = self.settled = False
+        self._welcomed = self._member = self._queued = self.settled = False
+        self._beating = False
         self._pause = AGAIN
         self.beaten = 0.0
         self.number = number
@@ -153,18 +118,13 @@ class SimulatedPeer:
     def received(self, link: ClientConnection, message: Answer) -> None:  # noqa: ARG002 - as above
         """Count what the gateway says, and ask for the next thing."""
         worker, tally = self._worker, self._worker.tally
-        if message["type"] == "welcome":
-            self._welcomed = True
-            tally.welcomed += 1
-            tally.open[self.transport] += 1
-            tally.welcome.record(worker.loop.time() - self._began)
-            worker.beat_for(self, message)
-            if worker.conference(self.number) is None:
-                self.settle()
-            else:
-                self._ask()
-            return
+        if message["type"] in {"welcome", "joined", "waiting", "denied"}:
+            self._leave_line()
         match message["type"]:
+            case "welcome":
+                self._enter(message)
+            case "queued":
+                self._wait_in_line(message)
             case "joined" | "waiting" if not self._member:
                 self._member = True
                 tally.joined += 1
@@ -199,6 +159,7 @@ class SimulatedPeer:
         elif not self.settled and not self._worker.stopping:
             tally.errors[end.reason] += 1
         self._leave()
+        self._leave_line()
         self.settle()
         self._worker.gone(self)
 
@@ -209,9 +170,40 @@ class SimulatedPeer:
             self._worker.tally.settled += 1
             self._worker.changed.set()
 
+    def _enter(self, message: Welcome) -> None:
+        worker, tally = self._worker, self._worker.tally
+        self._welcomed = True
+        tally.welcomed += 1
+        tally.open[self.transport] += 1
+        tally.welcome.record(worker.loop.time() - self._began)
+        self._beat(message)
+        if worker.conference(self.number) is None:
+            self.settle()
+        else:
+            self._ask()
+
+    def _beat(self, stated: Welcome | QueuedAnswer) -> None:
+        if not self._beating:
+            self._beating = True
+            self._worker.beat_for(self, stated)
+
     def _ask(self) -> None:
         if self.link is not None and not self._member:
-            self.link.send({"type": "join", "conference": self._worker.conference(self.number)})
+            conference = self._worker.conference(self.number)
+            self.link.send({"type": "join", "conference": conference, **self._worker.patience})
+
+    def _wait_in_line(self, message: QueuedAnswer) -> None:
+        """Count one that waits for a seat; its heartbeats begin before it is welcomed."""
+        if not self._queued:
+            self._queued = True
+            self._worker.tally.queued += 1
+        self._beat(message)
+        self.settle()
+
+    def _leave_line(self) -> None:
+        if self._queued:
+            self._queued = False
+            self._worker.tally.queued -= 1
 
     def _leave(self) -> None:
         if self._member:
@@ -237,18 +229,24 @@ class LoadWorker:
     def hello(self, number: int) -> Message:
         """Return the first message of a peer."""
         message: Message = {"type": "hello", "protocol": 1, "client": "tallygate-load/1", "kind": self._plan.kind}
+        message |= self.patience
         if self._plan.distinct_accounts:
             message |= {"account": f"load-{number}@load.invalid", "device": "load"}
         return message
+
+    @property
+    def patience(self) -> Message:
+        """The field of a request that may wait in line; nothing where it may not."""
+        return {} if self._plan.wait is None else {"wait": self._plan.wait}
 
     def conference(self, number: int) -> str | None:
         """Return the conference that a peer joins; None for none."""
         return f"load-{number % self._plan.conferences}" if self._plan.conferences else None
 
-    def beat_for(self, peer: SimulatedPeer, welcome: Welcome) -> None:
-        """Send heartbeats for a peer from now on; the first `welcome` states the interval."""
+    def beat_for(self, peer: SimulatedPeer, stated: Welcome | QueuedAnswer) -> None:
+        """Send heartbeats for a peer from now on; the first answer to a `hello` states the interval."""
         if self._wheel is None:
-            interval = self._plan.heartbeat or heartbeat_interval(welcome)
+            interval = self._plan.heartbeat or heartbeat_interval(stated)
             self._wheel = HeartbeatSchedule(interval, self._random, self.tally)
         self._wheel.add(peer)
 

@@ -22,6 +22,7 @@ import { HistoryView } from "./history.js";
 import { LiveMark } from "./live_mark.js";
 import { showLogin } from "./login.js";
 import { ProView } from "./pro.js";
+import { QueueView } from "./queue.js";
 import { RefusalsView } from "./refusals.js";
 import { RegistrationsView } from "./registrations.js";
 import { SummaryView } from "./summary.js";
@@ -29,7 +30,7 @@ import { Theme } from "./theme.js";
 import { Toasts } from "./toasts.js";
 
 const VIEWS = [
-  SummaryView, ProView, ConnectionsView, ConferencesView, RefusalsView, HistoryView, RegistrationsView, AuditView,
+  SummaryView, ProView, ConnectionsView, ConferencesView, QueueView, RefusalsView, HistoryView, RegistrationsView, AuditView,
 ];
 const NOTHING_GRANTED = {
   unregistered: "The license has never been verified.",

@@ -275,7 +275,7 @@ class PoolMeter {
   }
 
   /** Show a pool as the state has it; `granting` says whether its seats are granted at all. */
-  update({ used, limit, reserved, high_water: high, denied, overdraft_used: over, available }, granting) {
+  update({ used, limit, reserved, high_water: high, denied, overdraft_used: over, available, waiting }, granting) {
     const scale = Math.max(limit ?? 0, used, high, 1);
     const share = limit === null ? null : limit === 0 ? (used ? 1 : 0) : used / limit;
     const figure = limit === null ? `${formatCount(used)} · no limit` : `${formatCount(used)} of ${formatCount(limit)}`;
@@ -293,6 +293,7 @@ class PoolMeter {
       available === null || !granting ? null : `${formatCount(available)} available`,
       reserved ? `${formatCount(reserved)} reserved` : null,
       `high water ${formatCount(high)}`,
+      waiting ? `${formatCount(waiting)} waiting` : null,
       over ? `${formatCount(over)} above the limit` : null,
       share === null || share < NEARLY_FULL ? null : formatPercent(share),
     ];

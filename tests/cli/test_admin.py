@@ -47,7 +47,7 @@ async def test_groups(serve: Serve) -> None:
     )
     assert await shell.said("group", "show", "staff") == "staff: permanent licenses\nann\nbob\n"
     assert json.loads(await shell.said("group", "list", "--json")) == [
-        {"group": "staff", "accounts": ["ann", "bob"], "permanent": True}
+        {"group": "staff", "accounts": ["ann", "bob"], "permanent": True, "priority": 0}
     ]
     assert await shell.said("group", "delete", "staff") == "deleted staff\n"
     assert await shell.said("group", "list") == "there is no group\n"

@@ -239,6 +239,7 @@ async def test_a_gateway_that_counts_right_has_no_drift(serve: Serve) -> None:
         "connections websocket": 30,
         "conference members": 60,
         "sessions": 60,
+        "waiting in line": 0,
     }
     assert set(seen["after"]["gateway"].values()) == {0}
     assert seen["heartbeats"]["sent"] >= 60
@@ -253,6 +254,15 @@ async def test_being_denied_is_told_by_reason(serve: Serve) -> None:
     assert (seen["welcomed"], seen["joined"], seen["members"]) == (25, 10, 10)
     assert seen["denied"] == {"join pool_full": 15}
     assert seen["lost"] == seen["errors"] == {}
+
+
+async def test_those_that_wait_in_line_are_compared_too(serve: Serve) -> None:
+    house = await serve(license__model="floating", license__floating__limit=5)
+    code, seen = await loaded(house, "--connections", "12", "--wait", "60", "--duration", "0.1")
+    assert code == 0
+    assert (sum(seen["open"].values()), seen["queued"], seen["denied"]) == (5, 7, {})
+    assert seen["holding"]["gateway"]["waiting in line"] == 7
+    assert seen["holding"]["drift"] == seen["after"]["drift"] == 0
 
 
 async def test_who_is_told_that_it_is_too_fast_asks_again(serve: Serve) -> None:

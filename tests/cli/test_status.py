@@ -28,6 +28,7 @@ def pool(used: int, limit: int | None, **more: int) -> dict[str, Any]:
         "overdraft_used": 0,
         "high_water": used,
         "denied": 0,
+        "waiting": 0,
     } | more
 
 
@@ -62,6 +63,13 @@ def test_every_pool_has_its_row_of_counts() -> None:
 
 def test_connections_and_conferences_are_told() -> None:
     assert "connections 15   conferences 2" in render(DOCUMENT)
+
+
+def test_who_waits_in_line_is_told_where_somebody_does() -> None:
+    assert "waiting" not in render(DOCUMENT)
+    pools = {"online": pool(15, 15, waiting=3), "pro": pool(4, 4, waiting=1), "guest": pool(0, 1)}
+    models = {**LICENSE["models"], "trueconf": {"pools": pools}}
+    assert "waiting in line: online 3, pro 1" in render(DOCUMENT | {"license": LICENSE | {"models": models}})
 
 
 def test_overdraft_is_told_apart() -> None:

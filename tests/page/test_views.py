@@ -48,6 +48,22 @@ async def house(license: License) -> House:
     return house
 
 
+async def test_who_waits_in_line_is_shown_in_a_view_of_its_own(house: House, screen: Screen) -> None:
+    page = await screen.open(house, "#/summary", **PHONE)
+    await expect(page.locator("#tabs a[href='#/queue']")).to_have_count(0)
+    cid = await house.welcomed(account="cid", device="laptop")
+    assert (await cid.ask("join", conference="weekly", wait=600))["type"] == "queued"
+    await page.locator("#tabs a[href='#/queue']").click()
+    await expect(page.locator("#queue-tally")).to_contain_text("1 for PRO users")
+    row = page.locator("#queue-list tbody tr")
+    await expect(row).to_contain_text("cid")
+    await expect(row).to_contain_text("to join weekly")
+    assert await page.evaluate(NAMELESS) == []
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    await cid.say("bye")
+    await expect(page.locator("#queue-list")).to_contain_text("Nobody waits")
+
+
 @pytest.mark.parametrize("view", VIEWS)
 async def test_a_view_is_whole(house: House, screen: Screen, view: str) -> None:
     page = await screen.open(house, f"#/{view}")

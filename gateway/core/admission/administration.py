@@ -24,6 +24,7 @@ from gateway.core.admission.commands import (
 )
 from gateway.core.admission.decision import AuditNote, Decision, DirectoryChange
 from gateway.core.admission.directory import Group
+from gateway.core.admission.line_ends import end_waiting_hellos
 from gateway.core.admission.replies import finish, session_id
 from gateway.core.admission.seat_changes import end_session, finish_removals, remove_member
 from gateway.core.admission.state import State
@@ -60,6 +61,8 @@ def kick_account(state: State, command: KickAccount, now: Instant) -> Decision:
     decision.audit.append(AuditNote.of("account.kicked", account, sessions=len(sessions)))
     for session in sessions:
         _end(state, decision, session, now)
+    if state.lines:
+        end_waiting_hellos(state, decision, account, "kicked", now)
     return finish(state, decision)
 
 
@@ -187,9 +190,11 @@ def put_group(state: State, command: PutGroup, _: Instant) -> Decision:
     model = state.primary.model
     if command.permanent and model.account_pool and not model.allows_reservations:
         return Decision(refused=Refusal("extension_missing"))
-    group = Group(tuple(dict.fromkeys(command.accounts)), command.permanent)
+    group = Group(tuple(dict.fromkeys(command.accounts)), command.permanent, command.priority)
     state.directory.groups[command.group] = group
-    detail = {"accounts": list(group.accounts), "permanent": group.permanent}
+    detail: dict[str, Any] = {"accounts": list(group.accounts), "permanent": group.permanent}
+    if group.priority:
+        detail["priority"] = group.priority
     return _changed("group.set", DirectoryChange("group", command.group, group), detail)
 
 

@@ -16,6 +16,7 @@ from gateway.core.admission import (
     conference_requests,
     lease_administration,
     passing_time,
+    waiting,
     withdrawal,
 )
 from gateway.core.admission import commands as c
@@ -34,6 +35,9 @@ HANDLERS: Mapping[type[Any], CommandHandler] = {
     c.Sleep: client_requests.sleep,
     c.Wake: client_requests.wake,
     c.RequestPro: client_requests.request_pro,
+    c.Wait: waiting.wait,
+    c.GiveUp: waiting.give_up,
+    c.EndHellos: waiting.end_hellos,
     c.End: client_requests.end,
     c.EndResumables: passing_time.end_resumables,
     Withdraw: withdrawal.withdraw,
@@ -62,11 +66,15 @@ HANDLERS: Mapping[type[Any], CommandHandler] = {
 
 
 def apply(state: State, command: c.Command, at: Instant) -> Decision:
-    """Change the state by a command at an instant, and return what was decided.
+    """Change the state by a command at an instant, and return what was decided; whoever waits in line is served in the
+    same step. What a commit that failed takes back is granted again with the next command only.
 
     Raises `KeyError` where a command names a session that is not there: who submits it has been told of its end.
     """
     state.at = at
     if at.mono >= state.use.today.ends:
         state.use.advance(at)
-    return HANDLERS[type(command)](state, command, at)
+    decision = HANDLERS[type(command)](state, command, at)
+    if state.lines and type(command) is not Withdraw:
+        waiting.serve(state, decision, at)
+    return decision

@@ -11,7 +11,8 @@ from hmac import compare_digest
 from gateway.core.admission.bans import Ban
 from gateway.core.admission.commands import End, Hello, RequestPro, Resume, Sleep, Wake
 from gateway.core.admission.decision import Decision
-from gateway.core.admission.refusals import against, is_enforced, unregistered, with_retry
+from gateway.core.admission.line_ends import give_up_request, leave_lines
+from gateway.core.admission.refusals import against, is_enforced, overtaking, unregistered, with_retry
 from gateway.core.admission.replies import entitlements, finish, refuse, seats, session_id
 from gateway.core.admission.seat_changes import admit, end_session, required_seats, set_seats
 from gateway.core.admission.state import Resumable, State
@@ -42,6 +43,8 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
     attempt = Attempt("hello", session, len(state.conferences.live_groups), ())
     required = primary.required_seats(session)
     refusal = primary.refusal(attempt) or primary.first_full_pool(session, required, old)
+    if refusal is None and state.lines:
+        refusal = overtaking(state, session, required, old)
     if refusal is not None and is_enforced(state, refusal, session, now):
         return refuse(state, "hello", refusal, asker=session, now=now)
     state.numbers.sessions.take()
@@ -51,6 +54,8 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
         state.sessions.remove(old)
         state.use.connected.release(old.number, now.mono)
         state.resumable.pop(old.number, None)
+        if state.lines:
+            leave_lines(state, old, now)
         decision.closings.append((old.number, "replaced"))
     state.sessions.add(session)
     state.use.connected.grant(session.number, session.person, now.mono)
@@ -162,6 +167,8 @@ def sleep(state: State, command: Sleep, now: Instant) -> Decision:
     session = state.sessions.by_number[command.session]
     if session.conferences:
         return refuse(state, "sleep", Refusal("not_allowed"))
+    if state.lines:
+        give_up_request(state, "wake", session, "", now)
     state.sessions.set_awake(session, awake=False)
     set_seats(state, session, "asleep", now)
     return finish(state, Decision({"type": "asleep", **seats(state, session)}), session)
@@ -176,6 +183,8 @@ def wake(state: State, command: Wake, now: Instant) -> Decision:
         session.awake = True
         try:
             refusal = primary.pool_refusal(session)
+            if refusal is None and state.lines:
+                refusal = overtaking(state, session, primary.required_seats(session))
         finally:
             session.awake = False
         if refusal is not None and is_enforced(state, refusal, session, now):
@@ -198,6 +207,8 @@ def request_pro(state: State, command: RequestPro, now: Instant) -> Decision:
     withdraw = withdrawal(state, "request_pro", session, None)
     if account not in primary.pools[pool].reservations:
         refusal = primary.leases.refusal_if_full(pool, account)
+        if refusal is None and state.lines:
+            refusal = overtaking(state, session, (*session.seats[primary.index], (pool, account)))
         if refusal is not None and is_enforced(state, refusal, session, now):
             return refuse(state, "request_pro", with_retry(state, refusal, now), asker=session, now=now)
         expires = primary.leases.grant(pool, account, now).expires

@@ -87,6 +87,30 @@ class RequestPro(NamedTuple):
     session: int
 
 
+class Wait(NamedTuple):
+    """Decide about a request that would rather wait than be denied for a full pool, `seconds` at most: a `Hello`,
+    `Join`, `Wake` or `RequestPro`.
+
+    `id` is what the client gave the request, for the answer to come.
+    """
+
+    request: Any
+    seconds: int
+    id: str | int | None = None
+
+
+class GiveUp(NamedTuple):
+    """The connection of a `hello` that waits in `place` is over."""
+
+    place: int
+
+
+class EndHellos(NamedTuple):
+    """Nobody who waits to be welcomed is let in any more, for `reason`."""
+
+    reason: str
+
+
 class End(NamedTuple):
     """A session is over for `cause`; one that lost its connection may wait to be resumed."""
 
@@ -187,11 +211,12 @@ class RevokeAccountToken(NamedTuple):
 
 
 class PutGroup(NamedTuple):
-    """Set a group's accounts, in order, and whether it asks for permanent PRO licenses."""
+    """Set a group's accounts, in order, whether it asks for permanent PRO licenses, and its priority in lines."""
 
     group: str
     accounts: tuple[str, ...]
     permanent: bool
+    priority: int = 0
 
 
 class DeleteGroup(NamedTuple):
@@ -242,6 +267,9 @@ Command = (
     | Sleep
     | Wake
     | RequestPro
+    | Wait
+    | GiveUp
+    | EndHellos
     | End
     | EndResumables
     | Withdraw
@@ -275,6 +303,8 @@ def to_json(command: Command) -> list[Any]:
     """Return a command as plain data: its name, then its fields."""
     if isinstance(command, SetTerms):
         return ["SetTerms", command.terms.to_json()]
+    if isinstance(command, Wait):
+        return ["Wait", to_json(command.request), command.seconds, command.id]
     return [type(command).__name__, *command]
 
 
@@ -301,6 +331,11 @@ def _from_json(plain: list[Any], catalog: Catalog) -> Command:
         return banning
     if name == "Withdraw":
         return _withdraw(told)
+    if name == "Wait":
+        request: Any = _from_json(told[0], catalog)
+        if not isinstance(request, Hello | Join | Wake | RequestPro):
+            raise ValueError(f"a {type(request).__name__} does not wait")
+        return Wait(request, *told[1:])
     values = (tuple(value) if isinstance(value, list) else value for value in told)
     command: Command = COMMANDS[name](*values)
     return command

@@ -13,7 +13,8 @@ from collections.abc import Collection
 from gateway.core.admission.commands import Join, Leave, Start
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decision import Decision
-from gateway.core.admission.refusals import against, unregistered, with_retry
+from gateway.core.admission.line_ends import give_up_request
+from gateway.core.admission.refusals import against, overtaking, unregistered, with_retry
 from gateway.core.admission.replies import entitlements, finish, joined, refuse
 from gateway.core.admission.seat_changes import admit, set_seats
 from gateway.core.admission.state import State
@@ -92,13 +93,15 @@ def start(state: State, command: Start, now: Instant) -> Decision:
 
 
 def leave(state: State, command: Leave, now: Instant) -> Decision:
-    """End a membership."""
+    """End a membership, or the wait for one."""
     session, id = state.sessions.by_number[command.session], command.conference
     conference = state.conferences.by_id.get(id)
-    if conference is None or session not in conference.members:
+    gave_up = bool(state.lines) and give_up_request(state, "join", session, id, now)
+    if conference is not None and session in conference.members:
+        state.conferences.leave(conference, session)
+        set_seats(state, session, "left", now)
+    elif not gave_up:
         return refuse(state, "leave", Refusal("not_member"), id)
-    state.conferences.leave(conference, session)
-    set_seats(state, session, "left", now)
     return finish(state, Decision({"type": "left", "conference": id, **entitlements(state, session)}), session)
 
 
@@ -133,7 +136,7 @@ def _enter(
     if (refusal is None or not primary.enforced) and not conference.group and len(conference.members) >= 2:
         return Refusal("conference_full", "", 2, 2)
     if primary.enforced:
-        refusal = refusal or _pool_refusal(primary, conference, session, host=host)
+        refusal = refusal or _pool_refusal(state, conference, session, host=host)
         if refusal is not None:
             return refusal
     refused = against(state, attempt, forbids=not waited)
@@ -146,13 +149,19 @@ def _enter(
     return None
 
 
-def _pool_refusal(ledger: Ledger, conference: Conference, session: Session, *, host: bool) -> Refusal | None:
-    """Return the refusal of the first pool without room for what the session would need as a member."""
+def _pool_refusal(state: State, conference: Conference, session: Session, *, host: bool) -> Refusal | None:
+    """Return the refusal of the first pool without room for what the session would need as a member, or in whose line
+    it would overtake somebody.
+    """
+    primary = state.primary
     before = session.awake, session.conferences
     session.awake, session.conferences = True, (*session.conferences, conference)
     conference.members[session] = host
     try:
-        return ledger.pool_refusal(session)
+        refusal = primary.pool_refusal(session)
+        if refusal is None and state.lines:
+            refusal = overtaking(state, session, primary.required_seats(session))
+        return refusal
     finally:
         session.awake, session.conferences = before
         del conference.members[session]
@@ -187,6 +196,8 @@ def _open(state: State, conference: Conference, session: Session, now: Instant) 
             needed = [*session.seats[ledger.index], (ledger.model.start_pool, session.identity)]
             required = tuple(dict.fromkeys(needed))
             refusal = ledger.first_full_pool(session, required)
+            if refusal is None and ledger.enforced and state.lines:
+                refusal = overtaking(state, session, required)
             if refusal is None or not ledger.enforced:
                 ledger.set_seats(session, required, "left", now)
                 session.hold(ledger.index, required)

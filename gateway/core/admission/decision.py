@@ -78,6 +78,25 @@ class Withdraw(NamedTuple):
     leases: tuple[LeaseBefore, ...] = ()
 
 
+class QueueNews:
+    """What a command changed in the lines. `place` is the number of the place in which the command's request waits,
+    None where it does not. `served` are the requests that were decided after they had waited, in order; `closings` are
+    the places of those whose connection is over, and the cause.
+    """
+
+    __slots__ = ("closings", "place", "served")
+
+    def __init__(self) -> None:
+        self.place: int | None = None
+        self.served: list[Served] = []
+        self.closings: list[tuple[int, str]] = []
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the news as plain data."""
+        served = [[place, session, id, decision.to_json()] for place, session, id, decision in self.served]
+        return {"place": self.place, "served": served, "closings": self.closings}
+
+
 class Decision:
     """What was decided.
 
@@ -85,10 +104,21 @@ class Decision:
     over, or whose connection is another's, and the cause. `refused` holds the refusal of an answer that denies.
     `changes` must be durable before anybody is told; where they cannot be made so, `withdraw` undoes them. `session` is
     the number of the session that a `hello` began or went on with, `audit` what the audit log says, `beyond_pool` the
-    permanent accounts for which the pool is too small.
+    permanent accounts for which the pool is too small. `queue` is None where no line has changed.
     """
 
-    __slots__ = ("answer", "audit", "beyond_pool", "changes", "closings", "notices", "refused", "session", "withdraw")
+    __slots__ = (
+        "answer",
+        "audit",
+        "beyond_pool",
+        "changes",
+        "closings",
+        "notices",
+        "queue",
+        "refused",
+        "session",
+        "withdraw",
+    )
 
     def __init__(
         self,
@@ -107,10 +137,11 @@ class Decision:
         self.changes: list[Change] = []
         self.audit: list[AuditNote] = []
         self.beyond_pool: tuple[str, ...] = ()
+        self.queue: QueueNews | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the decision as plain data; what `withdraw` holds follows from the rest."""
-        return {
+        plain = {
             "answer": self.answer,
             "notices": self.notices,
             "closings": self.closings,
@@ -118,6 +149,26 @@ class Decision:
             "session": self.session,
             "beyond_pool": self.beyond_pool,
         }
+        if self.queue is not None:
+            plain["queue"] = self.queue.to_json()
+        return plain
+
+    def news(self) -> QueueNews:
+        """Return what it changes in the lines, to be added to."""
+        if self.queue is None:
+            self.queue = QueueNews()
+        return self.queue
+
+
+class Served(NamedTuple):
+    """A request that was decided after it had waited in `place`: `session` is the number of the session that asked,
+    None where it was a `hello`; `id` is what the client gave its request.
+    """
+
+    place: int
+    session: int | None
+    id: str | int | None
+    decision: Decision
 
 
 def _change_to_json(change: Change) -> list[Any]:
@@ -125,6 +176,7 @@ def _change_to_json(change: Change) -> list[Any]:
         return list(change)
     value = change.value
     if isinstance(value, Group | Ban):
-        return [change.table, change.name, list(value)]
+        plain = list(value)
+        return [change.table, change.name, plain[:-1] if isinstance(value, Group) and not value.priority else plain]
     tokens = None if value is None else [each.to_json() for each in value]
     return [change.table, change.name, tokens]

@@ -43,10 +43,13 @@ class Token(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Accounts, in order; `permanent` asks for permanent PRO licenses for them at the next redistribution."""
+    """Accounts, in order; `permanent` asks for permanent PRO licenses for them at the next redistribution. Those of a
+    higher `priority` come first where lines are in that order.
+    """
 
     accounts: tuple[str, ...]
     permanent: bool
+    priority: int = 0
 
 
 class Directory:
@@ -101,6 +104,10 @@ class Directory:
         """The accounts configured for permanent licenses: in order of group, then name (COUNTING.md, PRO leases 5)."""
         names = sorted(name for name, group in self.groups.items() if group.permanent)
         return list(dict.fromkeys(account for name in names for account in sorted(self.groups[name].accounts)))
+
+    def priority(self, account: str) -> int:
+        """The highest priority of the groups of an account; 0 for one that is in none."""
+        return max((group.priority for group in self.groups.values() if account in group.accounts), default=0)
 
 
 def digest(secret: str) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gateway.core.admission.commands import DeleteAccount, NameHost, ReleaseHost, RevokeLease
 from gateway.core.admission.decision import AuditNote, Decision, DirectoryChange
-from gateway.core.admission.directory import Group
+from gateway.core.admission.line_ends import end_waiting_hellos
 from gateway.core.admission.replies import finish
 from gateway.core.admission.seat_changes import end_session, finish_removals, remove_member
 from gateway.core.admission.state import State
@@ -76,7 +76,7 @@ def delete_account(state: State, command: DeleteAccount, now: Instant) -> Decisi
     for name, group in directory.groups.items():
         if account in group.accounts:
             left = tuple(each for each in group.accounts if each != account)
-            directory.groups[name] = Group(left, group.permanent)
+            directory.groups[name] = group._replace(accounts=left)
             decision.changes.append(DirectoryChange("group", name, directory.groups[name]))
     for ledger in state.ledgers:  # before its sessions let go of it: no other lease is forgotten for it
         if ledger.model.account_pool:
@@ -84,6 +84,8 @@ def delete_account(state: State, command: DeleteAccount, now: Instant) -> Decisi
     for session in state.sessions.of_account(account):
         end_session(state, session, "account_deleted", now)
         decision.closings.append((session.number, "account_deleted"))
+    if state.lines:
+        end_waiting_hellos(state, decision, account, "account_deleted", now)
     return finish(state, decision)
 
 

@@ -8,6 +8,7 @@ from gateway.core.admission.lease_administration import redistribute
 from gateway.core.admission.replies import finish
 from gateway.core.admission.seat_changes import end_session, finish_removals
 from gateway.core.admission.state import State
+from gateway.core.admission.waiting import time_out
 from gateway.core.counting.calendar_days import Calendar
 from gateway.core.counting.session import Instant
 
@@ -25,6 +26,8 @@ def tick(state: State, _: Tick, now: Instant) -> Decision:
     state.use.advance(now)
     state.use.turn_some()
     state.directory.bans.forget_ended(now.wall)
+    if state.lines:
+        time_out(state, decision, now)
     for number, lost in list(state.resumable.items()):
         if lost.until > now.mono:
             break

@@ -1,8 +1,8 @@
 """Commands written down, one line each, and applied again.
 
 The first line has the state from which the recording begins; every other line has the instant of a command, the
-command, the number of the session that it began, and a digest over all decisions so far. Whoever applies the same
-commands to the same state gets the same digests.
+command, the number of the session that it began, a digest over all decisions so far, and who has waited since then or
+waits no more. Whoever applies the same commands to the same state gets the same digests.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from gateway.core.admission import commands, state_json
 from gateway.core.admission.apply import apply
-from gateway.core.admission.commands import Command, End, Hello, SetTerms
+from gateway.core.admission.commands import Command, End, GiveUp, Hello, SetTerms, Wait
 from gateway.core.admission.decision import Decision, Withdraw
 from gateway.core.admission.state import State
 from gateway.core.admission.terms import Catalog, Terms
@@ -58,17 +58,27 @@ class Recording:
 
     def line(self, command: Command, at: Instant, decision: Decision) -> str:
         """Return the line of a command that was applied."""
-        session = decision.session if isinstance(command, Hello) else None
-        return _text([*at, commands.to_json(command), session, self._digest.add(decision)])
+        session = decision.session if _is_hello(command) else None
+        line = [*at, commands.to_json(command), session, self._digest.add(decision)]
+        news = decision.queue
+        if news is not None:
+            line += [news.place, [[each.place, each.decision.session] for each in news.served if each.session is None]]
+        return _text(line)
 
 
 class Entry(NamedTuple):
-    """One command of a recording; `session` is the number of the session that it began, if it began one."""
+    """One command of a recording; `session` is the number of the session that it began, if it began one.
+
+    `place` is where its request has waited since. `served` are the places in which somebody waited to be welcomed until
+    then, each with the session that began, None where none did.
+    """
 
     at: Instant
     command: Command
     session: int | None
     digest: str
+    place: int | None = None
+    served: tuple[tuple[int, int | None], ...] = ()
 
 
 class Replayed(NamedTuple):
@@ -113,8 +123,10 @@ def _entries(numbered: Iterable[tuple[int, str]], catalog: Catalog) -> Iterator[
         if not line.endswith("\n"):  # the process was killed while it wrote its last line
             return
         try:
-            mono, wall, plain, session, digest = json.loads(line)
-            yield Entry(Instant(mono, wall), commands.from_json(plain, catalog), session, digest)
+            mono, wall, plain, session, digest, *queue = json.loads(line)
+            place, served = queue or (None, ())
+            command = commands.from_json(plain, catalog)
+            yield Entry(Instant(mono, wall), command, session, digest, place, tuple((at, who) for at, who in served))
         except (LookupError, TypeError, ValueError) as fault:
             raise NotARecording(f"line {number}: {fault}") from fault
 
@@ -138,11 +150,11 @@ def replay(
     if change is not None:
         apply(state, SetTerms(change(state.terms)), state.at)
     digest = RollingDigest()
-    sessions: dict[int, int | None] = {number: number for number in state.sessions.by_number}
+    others = _OtherTerms(state, change) if change is not None else None
     applied = skipped = 0
     difference: int | None = None
     for entry in entries:
-        command = entry.command if change is None else _under_other_terms(entry.command, sessions, change)
+        command = entry.command if others is None else others.translated(entry.command)
         if command is None:
             skipped += 1
             continue
@@ -151,40 +163,100 @@ def replay(
             decision = apply(state, command, entry.at)
         except LookupError as fault:
             raise NotARecording(f"command {applied + skipped}: {type(command).__name__} of {fault}") from fault
-        if change is None:
-            if digest.add(decision) != entry.digest and difference is None:
-                difference = applied
-        elif isinstance(command, Hello):
-            _follow(state, sessions, entry, decision)
+        if others is not None:
+            others.follow(entry, decision)
+        elif digest.add(decision) != entry.digest and difference is None:
+            difference = applied
         if applied % 10_000 == 0:
             progress(applied)
     return Replayed(state, applied, skipped, difference, begin, state.at.wall)
 
 
-def _follow(state: State, sessions: dict[int, int | None], entry: Entry, decision: Decision) -> None:
-    """Note which session stands for the recorded one; one that was refused then is over at once."""
-    if entry.session is not None:
-        sessions[entry.session] = decision.session
-    elif decision.session is not None:
-        apply(state, End(decision.session, "bye"), entry.at)
+class _OtherTerms:
+    """Which session, and which place in line, stands for which of the recording, where the terms are others.
+
+    `begun` has the session that began for a place of the recording, `came` that for a place of this time; `awaited` are
+    places of this time in which somebody waits who had a session by then in the recording.
+    """
+
+    def __init__(self, state: State, change: Callable[[Terms], Terms]) -> None:
+        self._state = state
+        self._change = change
+        self._sessions: dict[int, int | None] = {number: number for number in state.sessions.by_number}
+        self._places: dict[int, int] = {number: number for number in state.lines}
+        self._begun: dict[int, int] = {}
+        self._came: dict[int, int] = {}
+        self._awaited: dict[int, int] = {}
+
+    def translated(self, command: Command) -> Command | None:
+        """Return a command with the sessions of this time; None where it has none, or undoes what no disk took."""
+        if isinstance(command, SetTerms):
+            return SetTerms(self._change(command.terms))
+        if isinstance(command, Withdraw):
+            return None
+        if isinstance(command, Wait):
+            request = self.translated(command.request)
+            return None if request is None else command._replace(request=request)
+        if isinstance(command, GiveUp):
+            return self._given_up(command.place)
+        if "session" not in command._fields:
+            return command
+        recorded: Any = command
+        number = self._sessions.get(recorded.session)
+        if number is None:
+            return None
+        translated: Command = recorded._replace(session=number)
+        return translated
+
+    def _given_up(self, place: int) -> Command:
+        session = self._session_of(place)
+        return GiveUp(self._places.get(place, 0)) if session is None else End(session, "bye")
+
+    def _session_of(self, place: int) -> int | None:
+        """Return the session of this time for who waited in a place of the recording."""
+        number = self._begun.get(place) or self._came.get(self._places.get(place, 0))
+        return number if number in self._state.sessions.by_number else None
+
+    def follow(self, entry: Entry, decision: Decision) -> None:
+        """Note what stands for what; one that was turned away then is over at once."""
+        here = decision.queue.place if decision.queue is not None else None
+        if entry.place is not None and here is not None:
+            self._places[entry.place] = here
+        elif entry.place is not None and decision.session is not None:
+            self._begun[entry.place] = decision.session
+        elif _is_hello(entry.command):
+            self._begin(entry, decision.session, here)
+        for served in decision.queue.served if decision.queue is not None else ():
+            if served.session is None and served.decision.session is not None:
+                self._came[served.place] = served.decision.session
+                if served.place in self._awaited:
+                    self._sessions[self._awaited.pop(served.place)] = served.decision.session
+        for place, session in entry.served:
+            self._serve(place, session, entry.at)
+
+    def _begin(self, entry: Entry, session: int | None, place: int | None) -> None:
+        if entry.session is not None:
+            self._sessions[entry.session] = session
+            if place is not None:
+                self._awaited[place] = entry.session
+        elif session is not None:
+            apply(self._state, End(session, "bye"), entry.at)
+        elif place is not None:
+            apply(self._state, GiveUp(place), entry.at)
+
+    def _serve(self, place: int, session: int | None, at: Instant) -> None:
+        """Somebody who waited in a place of the recording was let in there, or turned away."""
+        here = self._session_of(place)
+        if session is not None:
+            self._sessions[session] = here
+            if here is None and self._places.get(place) in self._state.lines:
+                self._awaited[self._places[place]] = session
+        elif here is not None:
+            apply(self._state, End(here, "bye"), at)
 
 
-def _under_other_terms(
-    command: Command, sessions: dict[int, int | None], change: Callable[[Terms], Terms]
-) -> Command | None:
-    """Return the command with the sessions of this time; None where it has none, or undoes what a disk did not take."""
-    if isinstance(command, SetTerms):
-        return SetTerms(change(command.terms))
-    if isinstance(command, Withdraw):
-        return None
-    if "session" not in command._fields:
-        return command
-    recorded: Any = command
-    number = sessions.get(recorded.session)
-    if number is None:
-        return None
-    translated: Command = recorded._replace(session=number)
-    return translated
+def _is_hello(command: Command) -> bool:
+    return isinstance(command.request if isinstance(command, Wait) else command, Hello)
 
 
 def _text(plain: object) -> str:

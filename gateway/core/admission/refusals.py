@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from gateway.core.admission.lines import behind
 from gateway.core.admission.state import State
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import Attempt, Refusal
-from gateway.core.counting.session import Instant, Session
+from gateway.core.counting.session import Instant, Seat, Session
 
 
 def unregistered(state: State) -> Refusal:
@@ -39,3 +42,11 @@ def with_retry(state: State, refusal: Refusal, now: Instant) -> Refusal:
         return refusal
     expiry = state.primary.leases.next_expiry()
     return refusal if expiry is None else refusal._replace(retry_after=max(expiry - now.wall, 1.0))
+
+
+def overtaking(
+    state: State, session: Session, seats: Collection[Seat], leaving: Session | None = None
+) -> Refusal | None:
+    """Return the refusal of a request for `seats` that would overtake who waits for one (COUNTING.md, Waiting)."""
+    rank = state.trial.rank if state.trial is not None else None
+    return behind(state.lines, rank, state.primary, session, seats, leaving)

@@ -6,6 +6,7 @@ import math
 
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.state import State
+from gateway.core.counting.denials import asker_of
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import Conference, Instant, Session
 from gateway.core.wire.json_lines import Message
@@ -63,12 +64,26 @@ def refuse(
     asker: Session | None = None,
     now: Instant | None = None,
 ) -> Decision:
-    """Record a refusal and return the decision that denies; of a license's refusal, `asker` and `now` say whose."""
+    """Record a refusal and return the decision that denies; of a license's refusal, `asker` and `now` say whose.
+
+    Where the request would rather wait for a full pool, nothing is recorded.
+    """
+    trial = state.trial
+    if trial is not None and asker is not None and _is_full(state, refusal):
+        trial.refusal, trial.asker, trial.person = refusal, asker_of(asker), asker.person
+        return Decision(refused=refusal)
     if refusal.pool and asker is not None and now is not None:
         state.primary.record_denial(refusal, asker, now)
     else:
         state.refusals[refusal.reason] = state.refusals.get(refusal.reason, 0) + 1
     return Decision(denied(request, refusal, conference, state.terms.retry_after), refused=refusal)
+
+
+def _is_full(state: State, refusal: Refusal) -> bool:
+    """Return whether a refusal is that of a full pool, the limit of each conference apart among them."""
+    if not refusal.pool or refusal.reason not in {"pool_full", "conference_full"}:
+        return False
+    return refusal.reason == "pool_full" or not state.primary.pools[refusal.pool].terms.binding
 
 
 def finish(state: State, decision: Decision, *told: Session) -> Decision:

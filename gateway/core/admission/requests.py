@@ -32,16 +32,24 @@ class SessionState(StrEnum):
     PENDING = "pending"
     """Accepted; no `hello` yet."""
     AWAKE = "awake"
+    QUEUED = "queued"
+    """Its `hello` waits for a seat."""
     ASLEEP = "asleep"
     """Said `sleep`: connected, not online."""
     CLOSED = "closed"
     """The last message has been sent; whatever still arrives is not read."""
 
 
+LONGEST_WAIT = 86_400
+"""Seconds that a request may wait for a seat, at most."""
 WELCOMED = frozenset({SessionState.AWAKE, SessionState.ASLEEP})
 _NAME = Field(is_name, f"a name of {NAME_FORM}", kept=normalized)
 _ACCOUNT = Field(is_account, f"a name of {NAME_FORM}", kept=folded)
 _CONFERENCE = _NAME._replace(required=True)
+_WAIT = Field(
+    lambda value: is_integer(value) and 1 <= value <= LONGEST_WAIT,  # type: ignore[operator]
+    f"an integer from 1 to {LONGEST_WAIT}",
+)
 _FLAG = Field(is_boolean, "true or false", default=False)
 
 
@@ -79,10 +87,11 @@ REQUESTS: dict[str, RequestType] = {
             "home": _ACCOUNT,
             "token": Field(text(), "a text"),
             "resume": Field(text(), "a text"),
+            "wait": _WAIT,
         },
         frozenset({SessionState.PENDING}),
     ),
-    "heartbeat": RequestType({"seq": Field(is_integer, "an integer")}),
+    "heartbeat": RequestType({"seq": Field(is_integer, "an integer")}, WELCOMED | {SessionState.QUEUED}),
     "join": RequestType(
         {
             "conference": _CONFERENCE,
@@ -91,6 +100,7 @@ REQUESTS: dict[str, RequestType] = {
             "mode": Field(one_of("group", "call"), '"group" or "call"', default="group"),
             "scheduled": _FLAG,
             "server": _ACCOUNT,
+            "wait": _WAIT,
         },
         command=_join,
     ),
@@ -101,9 +111,9 @@ REQUESTS: dict[str, RequestType] = {
         {"conference": _CONFERENCE}, command=lambda session, fields: Leave(session, fields["conference"])
     ),
     "sleep": RequestType({}, command=lambda session, _: Sleep(session)),
-    "wake": RequestType({}, command=lambda session, _: Wake(session)),
-    "request_pro": RequestType({}, command=lambda session, _: RequestPro(session)),
-    "bye": RequestType({}),
+    "wake": RequestType({"wait": _WAIT}, command=lambda session, _: Wake(session)),
+    "request_pro": RequestType({"wait": _WAIT}, command=lambda session, _: RequestPro(session)),
+    "bye": RequestType({}, WELCOMED | {SessionState.QUEUED}),
 }
 
 _FIELDS = {type: row.fields for type, row in REQUESTS.items()}
@@ -128,6 +138,7 @@ class Expected(StrEnum):
     IGNORE = "ignore"
     HELLO_EXPECTED = "hello_expected"
     ALREADY_WELCOMED = "already_welcomed"
+    QUEUED = "queued"
 
 
 def expected(state: SessionState, type: str) -> Expected:
@@ -136,4 +147,6 @@ def expected(state: SessionState, type: str) -> Expected:
         return Expected.ACT
     if state is SessionState.CLOSED:
         return Expected.IGNORE
+    if state is SessionState.QUEUED:
+        return Expected.QUEUED
     return Expected.HELLO_EXPECTED if state is SessionState.PENDING else Expected.ALREADY_WELCOMED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from gateway.core.admission.decision import Decision
+from gateway.core.admission.line_ends import leave_lines
 from gateway.core.admission.replies import entitlements, finish
 from gateway.core.admission.state import State
 from gateway.core.counting.ledger import Ledger
@@ -60,6 +61,8 @@ def end_session(state: State, session: Session, cause: str, now: Instant) -> Dec
     state.sessions.remove(session)
     state.use.connected.release(session.number, now.mono)
     state.resumable.pop(session.number, None)
+    if state.lines:
+        leave_lines(state, session, now)
     for ledger, held in zip(state.ledgers, session.seats, strict=True):
         if held:
             ledger.release(session, held, cause, now)

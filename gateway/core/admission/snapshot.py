@@ -15,7 +15,11 @@ from gateway.core.counting.license_model import Extension
 
 
 class PoolView(NamedTuple):
-    """One pool at one instant. `limit` and `available` are None where there is no limit; times are in seconds."""
+    """One pool at one instant. `limit` and `available` are None where there is no limit; times are in seconds.
+
+    `waiting` is how many wait in line for a seat of it, `left` how many have left the line, by outcome. Of those who
+    were granted a seat, `waits` has how long that took, in the buckets of `WaitTotals`, `waited_seconds` the sum.
+    """
 
     model: str
     pool: str
@@ -32,6 +36,10 @@ class PoolView(NamedTuple):
     denials: Mapping[str, int]
     true_denials: Mapping[str, int]
     leases: Mapping[str, int]
+    waiting: int
+    left: Mapping[str, int]
+    waits: tuple[int, ...]
+    waited_seconds: float
 
     @property
     def denied(self) -> int:
@@ -62,7 +70,7 @@ def snapshot(state: State, mono: float) -> Snapshot:
         model=primary.model.name,
         edition=primary.model.edition,
         enforce=primary.enforced,
-        pools=tuple(view for ledger in state.ledgers for view in _pool_views(ledger, mono)),
+        pools=tuple(view for ledger in state.ledgers for view in _pool_views(state, ledger, mono)),
         extensions=primary.model.extensions,
         sessions={key: len(found) for key, found in sessions.by_presence.items()},
         accounts=len(sessions.by_account),
@@ -76,7 +84,7 @@ def snapshot(state: State, mono: float) -> Snapshot:
     )
 
 
-def _pool_views(ledger: Ledger, mono: float) -> list[PoolView]:
+def _pool_views(state: State, ledger: Ledger, mono: float) -> list[PoolView]:
     views = []
     for name, pool in ledger.pools.items():
         used, limit, totals = pool.used, pool.terms.limit, pool.totals(mono)
@@ -101,6 +109,10 @@ def _pool_views(ledger: Ledger, mono: float) -> list[PoolView]:
                 denials=totals.denials,
                 true_denials={**dict.fromkeys(totals.denials, 0), **pool.denial_tracker.true_denials},
                 leases=leases,
+                waiting=state.lines.length(name) if ledger is state.primary else 0,
+                left=dict(pool.waits.left),
+                waits=tuple(pool.waits.counts),
+                waited_seconds=pool.waits.seconds,
             )
         )
     return views

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from gateway.core.admission.conferences import Conferences
 from gateway.core.admission.directory import Directory
+from gateway.core.admission.lines import Lines, Trial
 from gateway.core.admission.sessions import Sessions
 from gateway.core.admission.terms import Catalog, Terms
 from gateway.core.counting.calendar_days import Calendar
@@ -35,8 +36,8 @@ class State:
     the order of the terms; `primary` is the one that decides. `granting` says whether the registration lets anything be
     granted. `resumable` has the lost sessions by number, the earliest first. `permanent` are the accounts whose
     permanent licenses are in effect, in order; `redistribute_at` is the monotonic instant of the next redistribution.
-    `refusals` counts, by reason, the refusals by rules of the gateway itself, not of a license model; `use` is who used
-    what.
+    `lines` are those who wait for a seat. `refusals` counts, by reason, the refusals by rules of the gateway itself,
+    not of a license model; `use` is who used what.
     """
 
     def __init__(self, terms: Terms, catalog: Catalog, at: Instant, run: str = "0") -> None:
@@ -49,6 +50,9 @@ class State:
         self.conferences = Conferences(self.numbers.conferences)
         self.directory = Directory()
         self.granting = True
+        self.lines = Lines()
+        self.trial: Trial | None = None
+        """The request that is decided about, if it would rather wait than be denied."""
         self.resumable: dict[int, Resumable] = {}
         self.permanent: list[str] = []
         self.redistribute_at = -math.inf

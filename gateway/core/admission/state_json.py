@@ -13,11 +13,14 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.core.admission import commands
 from gateway.core.admission.bans import Ban, BanSubject
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.directory import Directory, Group, Token
+from gateway.core.admission.lines import Line, QueuePlace
 from gateway.core.admission.state import Resumable, State
 from gateway.core.admission.terms import Catalog, Terms
+from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.personal_use_json import fill_use, use_to_json
 from gateway.core.counting.pool_json import fill_pool, key_from_json, pool_to_json
 from gateway.core.counting.session import Conference, Instant, Session
@@ -28,7 +31,7 @@ SESSION = ("kind", "account", "device", "home", "client", "address", "transport"
 SESSION_AFTER = ("peer_address", "awake", "generation", "node", "proven_by")
 CONFERENCE = ("access", "mode", "live", "server")
 CONFERENCE_AFTER = ("number", "since", "hosted", "had_implied_host")
-NUMBERS = ("sessions", "conferences", "leases", "intervals", "episodes", "days")
+NUMBERS = ("sessions", "conferences", "leases", "intervals", "episodes", "days", "places")
 
 
 class NotAState(ValueError):
@@ -85,6 +88,7 @@ def _rest_to_json(state: State) -> dict[str, Any]:
         "redistribute_at": state.redistribute_at if math.isfinite(state.redistribute_at) else None,
         "refusals": state.refusals,
         "resumable": [[number, *each] for number, each in state.resumable.items()],
+        "lines": [_place_to_json(each) for each in state.lines.values()],
         "directory": _directory_to_json(state.directory),
         "declared": {id: list(each) for id, each in state.conferences.declared.items()},
         "offset": state.history.offset,
@@ -159,8 +163,39 @@ def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
     state.history.offset = plain["offset"]
     fill_use(state.use, plain["use"])
     for name in NUMBERS:
-        getattr(state.numbers, name).last = plain["numbers"][name]
+        getattr(state.numbers, name).last = plain["numbers"].get(name, 0)
+    for told in plain.get("lines", ()):
+        state.lines.enter(_place_from_json(told, catalog))
     return state
+
+
+def _place_to_json(place: QueuePlace) -> list[Any]:
+    return [
+        commands.to_json(place.request),
+        list(place.line),
+        list(place.refusal),
+        list(place.rank),
+        list(place.since),
+        place.until,
+        list(place.asker),
+        list(place.person),
+        place.id,
+    ]
+
+
+def _place_from_json(told: list[Any], catalog: Catalog) -> QueuePlace:
+    request, line, refusal, (before, number), since, until, (kind, name), person, id = told
+    return QueuePlace(
+        commands.from_json(request, catalog),
+        line=Line(*line),
+        refusal=Refusal(*refusal),
+        rank=(before, number),
+        since=Instant(*since),
+        until=until,
+        asker=(kind, (name[0], name[1]) if isinstance(name, list) else name),
+        person=tuple(person),
+        id=id,
+    )
 
 
 def _session_to_json(session: Session) -> dict[str, Any]:
@@ -205,7 +240,7 @@ def _directory_to_json(directory: Directory) -> dict[str, Any]:
     return {
         "accounts": {name: [each.to_json() for each in tokens] for name, tokens in directory.accounts.items()},
         "operators": {name: [each.to_json() for each in tokens] for name, tokens in directory.operators.items()},
-        "groups": {name: [list(group.accounts), group.permanent] for name, group in directory.groups.items()},
+        "groups": {name: [list(each.accounts), *each[1:]] for name, each in directory.groups.items()},
         "bans": [[*ban.subject, ban.until] for ban in directory.bans],
     }
 
@@ -215,7 +250,7 @@ def _fill_directory(directory: Directory, plain: Mapping[str, Any]) -> None:
         directory.accounts[name] = tuple(Token.from_json(each) for each in tokens)
     for name, tokens in plain["operators"].items():
         directory.operators[name] = tuple(Token.from_json(each) for each in tokens)
-    for name, (accounts, permanent) in plain["groups"].items():
-        directory.groups[name] = Group(tuple(accounts), permanent)
+    for name, (accounts, *rest) in plain["groups"].items():
+        directory.groups[name] = Group(tuple(accounts), *rest)
     for *subject, until in plain["bans"]:
         directory.bans.put(Ban(BanSubject(*subject), until))

@@ -40,7 +40,8 @@ class Terms:
     the time between two redistributions. At most `max_resumable` lost sessions wait. A model that is not enforced keeps
     at most `shadow_leases` seats of each pool that no session holds; a session is a member of at most `max_memberships`
     conferences. `offsets` is the time zone of calendar days: from which instant on (seconds UTC) its clocks are so many
-    seconds ahead of UTC. A day has the use of at most `max_shares` persons and pools apart.
+    seconds ahead of UTC. A day has the use of at most `max_shares` persons and pools apart. At
+    most `queue_limit` wait in a line, in the order `arrival` or `priority`.
     """
 
     model: str
@@ -63,6 +64,8 @@ class Terms:
     redistribute_every: float = 24 * 3600.0
     offsets: tuple[tuple[float, float], ...] = ()
     max_shares: int = 100_000
+    queue_limit: int = 1000
+    queue_order: str = "arrival"
 
     def license_model(self, name: str, catalog: Catalog) -> LicenseModel:
         """Return the model of that name under these terms."""
@@ -117,6 +120,8 @@ SETTINGS = {
     "license.overdraft": "overdraft",
     "license.shadow_leases": "shadow_leases",
     "license.on_duplicate": "on_duplicate",
+    "license.queue_limit": "queue_limit",
+    "license.queue_order": "queue_order",
     "accounts.mode": "accounts_mode",
     "accounts.home": "home",
     "federation.homes": "homes",

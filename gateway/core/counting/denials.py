@@ -116,6 +116,32 @@ class DenialTracker:
             episode.open_denials.clear()
             self._finish(episode)
 
+    def record_wait(
+        self,
+        asker: Asker,
+        person: Person,
+        reason: str,
+        began: float,
+        now: float,
+        interval: UsageInterval,
+        *,
+        granted: bool,
+    ) -> None:
+        """Record that a wait in line ended, which `began` at that monotonic instant: with the seat, which makes it no
+        denial but a demand, or without, which makes it a true denial.
+        """
+        episode = DenialEpisode(self.numbers.take(), asker, person, reason, began)
+        episode.last = now
+        if granted:
+            episode.granted, episode.wait_seconds = 1, now - began
+            interval.record_wait(now - began)
+            self.shares.seat(person, now - began, now)
+        else:
+            self.shares.deny(person, now, true=True)
+            episode.denials = episode.true_denials = 1
+            self.count_true_denial(reason, interval)
+        self.finished.append(episode)
+
     def settle_older_than_window(self, now: float) -> None:
         """Make true the denials that are older than the window."""
         denials = self.open_denials

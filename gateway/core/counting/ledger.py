@@ -140,6 +140,19 @@ class Ledger:
                 return Refusal("pool_full", name, pool.used, pool.terms.limit)
         return None
 
+    def new_seats(self, session: Session, seats: Collection[Seat], leaving: Session | None) -> list[Seat]:
+        """Return those of `seats` for which a pool would have to hold one key more, without pools where `leaving` gives
+        as many back.
+        """
+        added = _without(tuple(seats), session.seats[self.index])
+        new = [seat for seat in added if seat[1] not in self.pools[seat[0]].claims]
+        if leaving is None:
+            return new
+        short = {
+            name for name in self.pools if sum(each == name for each, _ in new) > self._freed(name, leaving, seats)
+        }
+        return [seat for seat in new if seat[0] in short]
+
     def _freed(self, name: str, leaving: Session, seats: Collection[Seat]) -> int:
         claims = self.pools[name].claims
         return sum(

@@ -19,9 +19,10 @@ class NumberSequence:
 
 class Numbers:
     """The numbers counted in the state: sessions, conferences, leases, intervals of use, episodes of denials,
-    parts of days."""
+    parts of days, places in line.
+    """
 
-    __slots__ = ("conferences", "days", "episodes", "intervals", "leases", "sessions")
+    __slots__ = ("conferences", "days", "episodes", "intervals", "leases", "places", "sessions")
 
     def __init__(self) -> None:
         self.sessions = NumberSequence()
@@ -30,3 +31,4 @@ class Numbers:
         self.intervals = NumberSequence()
         self.episodes = NumberSequence()
         self.days = NumberSequence()
+        self.places = NumberSequence()

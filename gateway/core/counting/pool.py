@@ -22,6 +22,7 @@ from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.personal_use import PersonalUse, PoolShares
 from gateway.core.counting.session import Instant, Key, Person, Session, account_and_home
 from gateway.core.counting.usage import HOUR, PoolTotals, UsageInterval, UsageSummary
+from gateway.core.counting.waits import GAVE_UP, GRANTED, TIMED_OUT, WaitTotals
 
 MAX_FINISHED_HOLDS = 100_000
 """Finished holds of a pool that are kept for the store while it is away; the oldest beyond that are forgotten."""
@@ -102,6 +103,7 @@ class Pool:
         "shares",
         "terms",
         "unused_leases",
+        "waits",
     )
 
     def __init__(
@@ -143,6 +145,8 @@ class Pool:
         self.shares = shares or _shares_alone(now)
         """Who used it."""
         self.denial_tracker = DenialTracker(episodes or NumberSequence(), self.shares)
+        self.waits = WaitTotals()
+        """What became of those who waited in line."""
         self.held_since: dict[Key, float] | None = None
         """Since when each key holds its seat, where finished holds are recorded."""
         self.finished_holds: deque[Hold] = deque(maxlen=MAX_FINISHED_HOLDS)
@@ -336,6 +340,17 @@ class Pool:
             return "", "", "", str(key)
         who, device = key if self.terms.keys == "device" and isinstance(key, tuple) else (key, "")
         return (*account_and_home(who), str(device), "")
+
+    def record_wait(self, outcome: str, reason: str, asker: Asker, person: Person, began: float, now: float) -> None:
+        """Record the end of a wait that `began` at that monotonic instant, for what a denial would have been."""
+        if now >= self.interval_end:
+            self.advance(now)
+        self.waits.record(outcome, now - began)
+        if outcome in {TIMED_OUT, GAVE_UP}:
+            self.denial_counts[reason] = self.denial_counts.get(reason, 0) + 1
+        if outcome in {TIMED_OUT, GAVE_UP, GRANTED}:
+            granted = outcome == GRANTED
+            self.denial_tracker.record_wait(asker, person, reason, began, now, self.interval, granted=granted)
 
 
 def _asker(claim: Claim, key: Key) -> Asker | None:

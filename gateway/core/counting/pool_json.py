@@ -17,6 +17,7 @@ from gateway.core.counting.personal_use import NOBODY
 from gateway.core.counting.pool import Lease, Linger, Pool, Reservation
 from gateway.core.counting.session import Person
 from gateway.core.counting.usage import PoolTotals, UsageInterval
+from gateway.core.counting.waits import WaitTotals
 
 INTERVAL = (
     "start",
@@ -55,6 +56,7 @@ def pool_to_json(pool: Pool, ended: Iterable[UsageInterval]) -> dict[str, Any]:
         "interval": _interval_to_json(pool.interval),
         "ended": [_interval_to_json(each) for each in ended],
         "denials": _tracker_to_json(pool.denial_tracker),
+        "waits": pool.waits.to_json(),
     }
 
 
@@ -85,6 +87,7 @@ def fill_pool(pool: Pool, plain: Mapping[str, Any]) -> list[UsageInterval]:
     pool.interval = _interval_from_json(plain["interval"])
     pool.ended_intervals.clear()
     ended = [_interval_from_json(each) for each in plain["ended"]]
+    pool.waits = WaitTotals.from_json(plain["waits"]) if "waits" in plain else WaitTotals()
     _fill_tracker(pool.denial_tracker, plain["denials"], {each.number: each for each in (*ended, pool.interval)})
     return ended
 

@@ -82,6 +82,10 @@ class UsageInterval:
     def record_grant(self, seconds: float) -> None:
         """Count a denial of this interval that was followed by a grant so many seconds later."""
         self.open_denials -= 1
+        self.record_wait(seconds)
+
+    def record_wait(self, seconds: float) -> None:
+        """Count a wait in line that was followed by a grant so many seconds later."""
         self.granted_after_denial += 1
         self.wait_seconds += seconds
         self.longest_wait_seconds = max(self.longest_wait_seconds, seconds)

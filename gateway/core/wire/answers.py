@@ -106,10 +106,29 @@ class Status(Entitlements):
     type: Literal["status"]
 
 
+class QueuedAnswer(_Message):
+    """A request waits in line for a seat of `pool`; `position` 1 is served next. Sent again as the position changes.
+
+    `heartbeat_seconds` and `timeout_seconds` are present in the first answer to a `hello`.
+    """
+
+    type: Literal["queued"]
+    request: str
+    conference: NotRequired[str]
+    pool: str
+    position: int
+    used: int
+    limit: int
+    wait_seconds: int
+    heartbeat_seconds: NotRequired[float]
+    timeout_seconds: NotRequired[float]
+
+
 class DeniedAnswer(_Message):
     """A request is refused by a limit or a rule.
 
-    `pool` is present with the reason `pool_full`, `used` and `limit` where a limit was reached.
+    `pool` is present with the reason `pool_full`, `used` and `limit` where a limit was reached, `waited_seconds` where
+    it waited in line for so long.
     """
 
     type: Literal["denied"]
@@ -120,6 +139,7 @@ class DeniedAnswer(_Message):
     used: NotRequired[int]
     limit: NotRequired[int]
     retry_after_seconds: NotRequired[int]
+    waited_seconds: NotRequired[int]
 
 
 class Removed(Entitlements):
@@ -159,6 +179,7 @@ Answer = (
     | Awake
     | Granted
     | Status
+    | QueuedAnswer
     | DeniedAnswer
     | Removed
     | Closing

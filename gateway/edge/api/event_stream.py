@@ -132,7 +132,10 @@ class Events:
                 "accounts": seen.accounts,
                 "devices": seen.devices,
                 "kinds": {kind: count for kind, count in sorted(kinds.items()) if count},
-                "pending": sum(len(listener.connections.pending) for listener in runtime.client_listeners),
+                "pending": sum(
+                    len(listener.connections.pending) + len(listener.connections.queued)
+                    for listener in runtime.client_listeners
+                ),
             },
             "conferences": {**seen.conferences, "members": seen.members["live"], "waiting": seen.members["scheduled"]},
             "rights": rights(seen.edition) if rights is not None else None,
@@ -177,6 +180,7 @@ def marks(runtime: Runtime, seen: Snapshot) -> dict[str, str]:
     leased = [pool for pool in seen.pools if pool.leases]
     leases = ".".join(str(count) for pool in leased for count in pool.leases.values())
     turns = sum(pool.grants + sum(pool.releases.values()) for pool in leased)
+    served = sum(sum(pool.left.values()) for pool in seen.pools)
     rooms = f"{seen.conferences['live']}.{seen.conferences['scheduled']}"
     present = ".".join(str(count) for count in seen.sessions.values())
     return {
@@ -185,5 +189,6 @@ def marks(runtime: Runtime, seen: Snapshot) -> dict[str, str]:
         "pro": f"{run}-{leases}-{turns}-{members}-{audit}",
         "registrations": f"{run}-{len(service.registrar.talks)}-{sum(service.results.values())}-{audit}",
         "audit": f"{run}-{audit}",
+        "queue": f"{run}-{runtime.state.numbers.places.last}-{served}",
         "history": f"{run}-{int(runtime.clock.wall() // 60)}",
     }

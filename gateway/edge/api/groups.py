@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from aiohttp import web
 
@@ -13,8 +13,11 @@ from gateway.edge.api.acts import act
 from gateway.edge.api.pages import PAGED, Page, listed
 from gateway.edge.api.responses import body, done, fail, field, named, only
 from gateway.edge.api.routes import ADMIN, READ, Route
-from gateway.edge.api.schemas import BOOLEAN, ID, Id, record, several
+from gateway.edge.api.schemas import BOOLEAN, ID, Id, record, several, whole
 from gateway.edge.server.runtime import Runtime
+
+HIGHEST_PRIORITY = 1000
+"""The highest priority of a group."""
 
 
 class GroupDocument(TypedDict):
@@ -23,6 +26,7 @@ class GroupDocument(TypedDict):
     group: Id
     accounts: list[Id]
     permanent: bool
+    priority: Annotated[int, "Accounts of a higher one come first in lines, where `license.queue_order` says so."]
 
 
 @Route("GET", "/api/groups", scope=READ, summary="The groups.", answer=Page[GroupDocument], query=PAGED)
@@ -54,24 +58,32 @@ async def get_group(runtime: Runtime, request: web.Request) -> web.Response:
     scope=ADMIN,
     summary="Say who is in a group.",
     answer=GroupDocument,
-    body=record("accounts", "permanent", accounts=several(ID), permanent=BOOLEAN),
+    body=record(
+        *("accounts", "permanent", "priority"),
+        accounts=several(ID),
+        permanent=BOOLEAN,
+        priority=whole(maximum=HIGHEST_PRIORITY),
+    ),
     statuses=(409, 503),
 )
 async def put_group(runtime: Runtime, request: web.Request) -> web.Response:
     """Make a group, or change it."""
     name, group = named(request, "group"), _read(await body(request))
-    await act(runtime, request, PutGroup(name, group.accounts, group.permanent))
+    await act(runtime, request, PutGroup(name, *group))
     return web.json_response(_document(name, group))
 
 
 def _read(told: dict[str, Any]) -> Group:
     """The group that a body describes, each account once and without case."""
-    only(told, "accounts", "permanent")
+    only(told, "accounts", "permanent", "priority")
     accounts: list[Any] = field(told, "accounts", list, [])
     if not all(is_account(account) for account in accounts):
         fail(422, "bad_field", "accounts: expected a list of account names")
     permanent = field(told, "permanent", bool, False)
-    return Group(tuple(dict.fromkeys(folded(account) for account in accounts)), permanent)
+    priority = told.get("priority", 0)
+    if isinstance(priority, bool) or priority not in range(HIGHEST_PRIORITY + 1):
+        fail(422, "bad_field", f"priority: expected an integer from 0 to {HIGHEST_PRIORITY}")
+    return Group(tuple(dict.fromkeys(folded(account) for account in accounts)), permanent, int(priority))
 
 
 @Route(
@@ -89,4 +101,9 @@ async def delete_group(runtime: Runtime, request: web.Request) -> web.Response:
 
 
 def _document(name: str, group: Group) -> GroupDocument:
-    return {"group": name, "accounts": list(group.accounts), "permanent": group.permanent}
+    return {
+        "group": name,
+        "accounts": list(group.accounts),
+        "permanent": group.permanent,
+        "priority": group.priority,
+    }

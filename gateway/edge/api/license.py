@@ -24,6 +24,8 @@ class PoolDocument(TypedDict):
     overdraft_used: Annotated[Count, "Seats above the limit."]
     high_water: Annotated[Count, "Highest use in the rolling window."]
     denied: Annotated[Count, "Refusals, a total."]
+    waiting: Annotated[Count, "Requests that wait in line for a seat."]
+    left: Annotated[dict[str, Count], "Requests that left the line, by outcome, totals."]
 
 
 class ModelDocument(TypedDict):
@@ -84,6 +86,8 @@ def license_document(runtime: Runtime, seen: Snapshot) -> LicenseDocument:
             "overdraft_used": pool.overdraft_used,
             "high_water": pool.high_water,
             "denied": pool.denied,
+            "waiting": pool.waiting,
+            "left": dict(pool.left),
         }
     return {
         "model": seen.model,

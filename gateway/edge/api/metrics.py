@@ -56,8 +56,8 @@ def _view(runtime: Runtime, version: str) -> View:
         listeners=[
             ListenerView(
                 transport=listener.transport,
-                pending=listener.connections.waiting,
-                open=len(listener.connections) - len(listener.connections.pending),
+                pending=listener.connections.waiting + len(listener.connections.queued),
+                open=len(listener.connections) - len(listener.connections.pending) - len(listener.connections.queued),
                 accepted=listener.accepted,
                 heartbeats=listener.heartbeats,
                 rejected=listener.rejected,

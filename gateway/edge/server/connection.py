@@ -191,6 +191,12 @@ class BaseConnection(asyncio.Protocol):
         if silence[state] < silence[SessionState.PENDING]:
             shared.wheel.put(self, self.last_heard_tick + silence[state])
 
+    def queue(self) -> None:
+        """The peer has said who it is, and waits to be welcomed."""
+        self.shared.connections.queue(self)
+        self.last_heard_tick = self.shared.wheel.tick
+        self.enter(SessionState.QUEUED)
+
     def enter(self, state: SessionState) -> None:
         """Be in another state, and wait as long as that allows."""
         self.state = state

@@ -1,5 +1,6 @@
 """The connections of one listener, each in exactly one collection: `pending` until its peer has said who it is,
-`connected` under the key by which its owner knows it, `closing` once its end is decided and its socket still open.
+`queued` while that one waits to be welcomed, `connected` under the key by which its owner knows it, `closing` once its
+end is decided and its socket still open.
 
 How many there are is read from here, never counted beside it.
 """
@@ -33,11 +34,22 @@ class ConnectionTable(Generic[C]):
     proxy that has not named its client. `by_address` is kept only while addresses are limited.
     """
 
-    __slots__ = ("_frozen", "_limited", "_waiting", "arriving", "by_address", "closing", "connected", "pending")
+    __slots__ = (
+        "_frozen",
+        "_limited",
+        "_waiting",
+        "arriving",
+        "by_address",
+        "closing",
+        "connected",
+        "pending",
+        "queued",
+    )
 
     def __init__(self) -> None:
         self.arriving: dict[object, str] = {}
         self.pending: set[C] = set()
+        self.queued: set[C] = set()
         self.connected: dict[Hashable, C] = {}
         self.closing: set[C] = set()
         self.by_address: dict[str, set[C]] = {}
@@ -47,10 +59,10 @@ class ConnectionTable(Generic[C]):
         self._limited = False
 
     def __len__(self) -> int:
-        return len(self.pending) + len(self.connected) + len(self.closing)
+        return len(self.pending) + len(self.queued) + len(self.connected) + len(self.closing)
 
     def __iter__(self) -> Iterator[C]:
-        return chain(self.pending, self.connected.values(), self.closing)
+        return chain(self.pending, self.queued, self.connected.values(), self.closing)
 
     @property
     def held(self) -> int:
@@ -99,6 +111,11 @@ class ConnectionTable(Generic[C]):
             self._frozen = len(self)
             gc.freeze()
 
+    def queue(self, connection: C) -> None:
+        """The peer of a pending connection has said who it is, and waits to be welcomed."""
+        self._forget(connection)
+        self.queued.add(connection)
+
     def welcome(self, connection: C, key: Hashable) -> None:
         """The owner knows the peer of a pending connection by `key`; the last that had this key is closing by now."""
         self._forget(connection)
@@ -126,6 +143,8 @@ class ConnectionTable(Generic[C]):
         if connection in self.pending:
             self.pending.remove(connection)
             self._waiting.discard(network(connection.address), connection)
+        elif connection in self.queued:
+            self.queued.remove(connection)
         elif self.connected.get(connection.key) is connection:
             del self.connected[connection.key]
 

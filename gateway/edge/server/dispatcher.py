@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.core.admission.administration import sent_away_by
-from gateway.core.admission.commands import Command
-from gateway.core.admission.decision import Decision
+from gateway.core.admission.commands import Command, EndHellos, GiveUp, Wait
+from gateway.core.admission.decision import Decision, QueueNews
 from gateway.core.admission.requests import REQUESTS, Expected, SessionState, expected, read
+from gateway.core.counting.session import Instant
 from gateway.core.wire import json_lines
 from gateway.core.wire.close_codes import DENIED, ENDINGS, farewell
 from gateway.core.wire.messages import Request, RequestFault
@@ -23,8 +24,12 @@ from gateway.edge.server.connection import Connection
 from gateway.edge.server.pending_commits import PendingReplies
 from gateway.edge.server.sequencer import NotDecided, Sequencer
 from gateway.edge.server.sign_in import SignIn
+from gateway.edge.server.waiting_clients import WaitingClients
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.edge.storage.persistence import Persistence
+
+UNWELCOMED = frozenset({SessionState.PENDING, SessionState.QUEUED})
+"""The states in which a refusal closes the connection."""
 
 log = logging.getLogger("tallygate.dispatcher")
 
@@ -52,6 +57,7 @@ class Dispatcher:
         self._sign_in = sign_in
         self._pending_replies = pending_replies
         self._connection_of = connection_of
+        self.waiting_clients = WaitingClients(sequencer, connection_of)
         pending_replies.deliver = self.deliver
         pending_replies.receive = self.receive
         pending_replies.follow_presence = self._follow_presence
@@ -78,6 +84,8 @@ class Dispatcher:
             _close_unwelcomed(connection, request.id)
         elif due is Expected.ALREADY_WELCOMED:
             connection.send(_already_welcomed(request.id))
+        elif due is Expected.QUEUED:
+            connection.send(_waits(request.id))
 
     def _act(self, connection: Connection, request: Request) -> None:
         make_command = REQUESTS[request.type].command
@@ -89,6 +97,9 @@ class Dispatcher:
             connection.close("bye")
         elif make_command is not None and connection.session is not None:
             command = make_command(connection.session.number, request.fields)
+            seconds = request.fields.get("wait")
+            if seconds is not None and not self._sequencer.is_shared:
+                command = Wait(command, seconds, request.id)
             decision = self._sequencer.submit(command, None, connection, request.id)
             if decision is not None:
                 self.commit_and_deliver(decision, connection, request.id)
@@ -135,6 +146,8 @@ class Dispatcher:
     def _answer_fault(self, connection: Connection, fault: RequestFault, payload: bytes) -> None:
         if connection in self._pending_replies.deferred_input:
             self._defer(connection, payload)
+        elif connection.state is SessionState.QUEUED:
+            connection.send(_waits(fault.id))
         elif fault.hello and connection.state is not SessionState.PENDING:
             connection.send(_already_welcomed(fault.id))
         elif fault.code == "unsupported_protocol":
@@ -186,6 +199,8 @@ class Dispatcher:
             self._close_ended(decision)
         if asker is not None and asker.session is None and decision.session is not None:
             self._sign_in.attach(asker, decision)
+        if decision.queue is not None and asker is not None and decision.queue.place is not None:
+            self._enter_line(decision, decision.queue.place, asker)
         # Most decisions change nothing that is kept, while no answer waits: no call for those.
         done = self._persistence.commit(decision, actor) if decision.changes or decision.audit else None
         waiting = len(self._pending_replies) > 0
@@ -195,7 +210,50 @@ class Dispatcher:
             self._pending_replies.add(done, decision, asker, id)
         else:
             self.deliver(decision, asker, id)
+        if decision.queue is not None:
+            self._serve(decision.queue)
         return done
+
+    def give_up_place(self, connection: Connection, at: Instant) -> None:
+        """Take a client that is gone out of the line in which it waited to be welcomed, if it did."""
+        place = self.waiting_clients.leave(connection)
+        if place is not None:
+            self._submit_and_deliver(GiveUp(place), at)
+
+    def refuse_waiting(self, reason: str) -> None:
+        """Refuse those who wait to be welcomed, if there are any."""
+        if self._sequencer.state.lines:
+            self._submit_and_deliver(EndHellos(reason))
+
+    def _submit_and_deliver(self, command: Command, at: Instant | None = None) -> None:
+        decision = self._sequencer.submit(command, at)
+        if decision is not None:
+            self.commit_and_deliver(decision)
+
+    def _enter_line(self, decision: Decision, place: int, asker: Connection) -> None:
+        """Have a client wait; one that is not welcomed yet must know how often to send heartbeats."""
+        if decision.answer is None:
+            return
+        position = decision.answer["position"]
+        self.waiting_clients.enter(place, position, asker, self._sequencer.state.at.mono)
+        if asker.session is None and asker.cause is None:
+            asker.queue()
+            self._sign_in.state_times(decision.answer)
+
+    def _serve(self, news: QueueNews) -> None:
+        """Carry out what was decided about those who waited."""
+        for place, cause in news.closings:
+            waiting = self.waiting_clients.take(place)
+            if waiting is not None:
+                waiting.close(cause, farewell(cause))
+        for served in news.served:
+            if served.session is None:
+                asker = self.waiting_clients.take(served.place)
+            else:
+                asker = self._connection_of(served.session)
+            self.commit_and_deliver(served.decision, asker, served.id)
+            if asker is not None:
+                self._follow_presence(asker)
 
     def _close_ended(self, decision: Decision) -> None:
         """Close the connections of sessions that are over, or go on with another."""
@@ -216,7 +274,7 @@ class Dispatcher:
                 )
             if id is not None:
                 answer = {"type": answer["type"], "id": id, **answer}
-            if decision.refused is not None and asker.state is SessionState.PENDING:
+            if decision.refused is not None and asker.session is None and asker.state in UNWELCOMED:
                 reason = decision.refused.reason
                 cause = {"unregistered": "unregistered", "draining": "rejected"}.get(reason, "denied")
                 asker.close(cause, answer, DENIED.get(reason, ENDINGS[cause].code))
@@ -226,6 +284,10 @@ class Dispatcher:
             connection = self._connection_of(number)
             if connection is not None:
                 connection.send(message)
+
+
+def _waits(id: str | int | None) -> dict[str, Any]:
+    return _worded(RequestFault("queued", "this client waits for a seat: heartbeat and bye only", id))
 
 
 def _close_unwelcomed(connection: Connection, id: str | int | None) -> None:

@@ -61,6 +61,7 @@ class Limits:
             message_limit=json_lines.LIMIT,
             silence={
                 SessionState.PENDING: ticks(heartbeat.hello_deadline),
+                SessionState.QUEUED: ticks(heartbeat.timeout),
                 SessionState.AWAKE: ticks(heartbeat.timeout),
                 SessionState.ASLEEP: ticks(max(heartbeat.asleep_timeout, heartbeat.timeout)),
                 SessionState.CLOSED: LINGER_TICKS,

@@ -101,10 +101,8 @@ class Runtime:
         )
         salt = self.state.run.encode() if node is not None else None
         self.history_store = HistoryStore(self.state.history, self.persistence.store, settings.history, salt)
-        limits = registrar_service.limits_of(settings, registrar.interval)
-        self.registrar = RegistrarService(
-            registrar, self.persistence, clock.wall, limits, self.budget, self.timer_wheel
-        )
+        most = registrar_service.limits_of(settings, registrar.interval)
+        self.registrar = RegistrarService(registrar, self.persistence, clock.wall, most, self.budget, self.timer_wheel)
         self.listeners = (*self.client_listeners, self.registrar.listener)
         self.registration = Registration(
             settings.registration,
@@ -281,8 +279,9 @@ class Runtime:
 
     def _every_second(self) -> None:
         now = self.tick()
-        self.persistence.record_alive(self.clock.mono())
         self.history_store.poll(now)
+        self.dispatcher.waiting_clients.tell(self.now())
+        self.persistence.record_alive(self.clock.mono())
         self.persistence.usage_store.poll(now)
         self.registrar.poll()
         if self._recorder is not None:
@@ -327,6 +326,7 @@ class Runtime:
     def ended(self, connection: Connection, cause: str) -> None:
         """A connection is over for `cause`: so is its session, unless it may be resumed."""
         session, connection.session = connection.session, None
+        self.dispatcher.give_up_place(connection, self.instant())
         if session is not None:
             self.commit_and_deliver(End(session.number, cause), self.instant())
 

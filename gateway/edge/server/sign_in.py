@@ -15,7 +15,7 @@ from typing import Any
 
 from config.settings import Settings
 from gateway.core.admission.client_requests import refusal_before_license
-from gateway.core.admission.commands import Hello, Resume
+from gateway.core.admission.commands import Hello, Resume, Wait
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.directory import digest
 from gateway.core.admission.replies import denied
@@ -90,6 +90,9 @@ class SignIn:
             refusal = self._refusal_beforehand(hello)
             if refusal is not None:
                 return self.refuse("hello", refusal)
+            seconds = fields["wait"]
+            if seconds is not None and not self._sequencer.is_shared:
+                return self._sequencer.submit(Wait(hello, seconds, request.id), None, connection, request.id)
             return self._sequencer.submit(hello, None, connection, request.id)
         resume = Resume(session.number, session.generation, address, transport)
         return self._sequencer.submit(resume, None, connection, request.id, otherwise=hello)
@@ -103,6 +106,10 @@ class SignIn:
             return None
         state = self._sequencer.state
         return refusal_before_license(state, hello, state.at)
+
+    def state_times(self, answer: dict[str, Any]) -> None:
+        """Let the answer to a `hello` that waits state how long its client may be silent."""
+        answer |= {name: self._greeting[name] for name in ("heartbeat_seconds", "timeout_seconds")}
 
     def refuse(self, request: str, refusal: Refusal, conference: str | None = None) -> Decision:
         """Refuse a request that no license decides about, and count that."""

@@ -87,14 +87,17 @@ async def read_accounts(store: Store) -> dict[str, tuple[Token, ...]]:
 
 def put_group(name: str, group: Group) -> Statement:
     """Write a group."""
-    values = (name, json.dumps(group.accounts), group.permanent)
-    return Statement("INSERT OR REPLACE INTO team VALUES (?, ?, ?)", values)
+    values = (name, json.dumps(group.accounts), group.permanent, group.priority)
+    return Statement("INSERT OR REPLACE INTO team VALUES (?, ?, ?, ?)", values)
 
 
 async def read_groups(store: Store) -> dict[str, Group]:
     """Read the groups."""
-    rows = await store.read("SELECT name, accounts, permanent FROM team")
-    return {name: Group(tuple(json.loads(accounts)), bool(permanent)) for name, accounts, permanent in rows}
+    rows = await store.read("SELECT name, accounts, permanent, priority FROM team")
+    return {
+        name: Group(tuple(json.loads(accounts)), bool(permanent), int(priority))
+        for name, accounts, permanent, priority in rows
+    }
 
 
 # -- ban -------------------------------------------------------------------------------------------------------------

@@ -102,4 +102,8 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
         """CREATE INDEX usage_came ON usage (day, account, home, device, address)
             WHERE model = '' OR denials > 0""",
     ),
+    (
+        # Whose accounts come first in lines.
+        "ALTER TABLE team ADD COLUMN priority INTEGER NOT NULL DEFAULT 0",
+    ),
 )

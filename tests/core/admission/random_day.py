@@ -70,6 +70,8 @@ class RandomDay:
         self.draws: list[tuple[int, Callable[[], c.Command | None]]] = [
             (12, self.hello),
             (20, self.join),
+            (9, self.wait),
+            (1, self.give_up),
             (6, self.leave),
             (4, self.start),
             (4, lambda: self.of_session(c.Sleep)),
@@ -133,6 +135,20 @@ class RandomDay:
         }
         return self.of_session(lambda number: c.Join(number, random.choice(CONFERENCES), **fields))  # type: ignore[arg-type]
 
+    def wait(self) -> c.Command | None:
+        asks: list[Callable[[], c.Command | None]] = [
+            self.hello,
+            self.join,
+            lambda: self.of_session(c.Wake),
+            lambda: self.of_session(c.RequestPro),
+        ]
+        request = self.random.choice(asks)()
+        return None if request is None else c.Wait(request, self.random.choice([1, 30, 600]), "id")
+
+    def give_up(self) -> c.Command:
+        places = [place.number for place in self.state.lines.values() if place.session is None]
+        return c.GiveUp(self.random.choice([*places, 0]))
+
     def leave(self) -> c.Command | None:
         return self.of_session(lambda number: c.Leave(number, self.conference_of(number)))
 
@@ -191,7 +207,8 @@ class RandomDay:
             c.DeleteAccount(account),
             c.AddAccountToken(account, SECRET),
             c.RevokeAccountToken(account, SECRET[:12]),
-            c.PutGroup(random.choice(GROUPS), members, random.random() < 0.7),
+            c.PutGroup(random.choice(GROUPS), members, random.random() < 0.7, random.randint(0, 2)),
+            c.EndHellos("draining"),
             c.DeleteGroup(random.choice(GROUPS)),
             c.AddOperatorToken("ops", "admin", SECRET),
             c.RevokeOperatorTokens("ops"),
@@ -213,12 +230,15 @@ class RandomDay:
         return replace(
             terms, model=model, licenses=licenses, on_duplicate=on_duplicate, overdraft=overdraft, accounts_mode=mode,
             enforce=random.random() < 0.9, declared_only=random.random() < 0.1,
+            queue_limit=random.choice([0, 3, 1000]), queue_order=random.choice(["arrival", "priority"]),
         )  # fmt: skip
 
 
-def record(seed: int, number: int) -> Iterator[str]:
-    """The lines of a recorded day of so many commands."""
+def record(seed: int, number: int, *, undone: bool = True) -> Iterator[str]:
+    """The lines of a recorded day of so many commands; `undone` says whether commits fail in it."""
     day, recording = RandomDay(seed), Recording()
+    if not undone:
+        day.draws = [(weight, draw) for weight, draw in day.draws if draw != day.withdraw]
     yield recording.header(day.state, "test")
     for command, at, decision in day.commands(number):
         yield recording.line(command, at, decision)

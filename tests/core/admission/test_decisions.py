@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from gateway.core.admission import commands as c
 from gateway.core.admission.bans import BanSubject
 from gateway.core.admission.conferences import Declaration
-from gateway.core.admission.decision import Decision
+from gateway.core.admission.decision import Decision, Served
 from gateway.core.admission.replies import entitlements
 from gateway.core.admission.snapshot import PoolView, snapshot
 from gateway.core.admission.state import State
@@ -39,6 +39,7 @@ from gateway.licensing.floating import Floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
 from gateway.licensing.trueconf import TrueConf
 from tests.core.admission.mirror import ABRUPT, LEASE, Mirror, Person, Room, Tale
+from tests.core.admission.mirror_lines import InLine, MirrorLines, lengths, line_of, must_wait
 from tests.core.harnesses import DIGEST, LicensedHarness, prove
 from tests.core_harness import answer
 
@@ -62,6 +63,7 @@ BANNED = [
 accounts = st.sampled_from(ACCOUNTS)
 rooms = st.sampled_from(ROOMS)
 places = st.integers(0, 7)
+waits = st.sampled_from([1, 30, 3600, 3600, 86_400])
 flags = st.booleans()
 seldom = st.sampled_from([False, False, False, True])
 persons = st.builds(
@@ -203,6 +205,7 @@ class Life(RuleBasedStateMachine):
         self.full_seconds: dict[tuple[str, str], float] = {}
         self.history: dict[tuple[str, str], list[tuple[float, int]]] = {}
         self.before: dict[str, set[Any]] = {}
+        self.lines = MirrorLines()
         if proven:
             prove(self.harness, *ACCOUNTS)
             self.registered.update(ACCOUNTS)
@@ -213,6 +216,12 @@ class Life(RuleBasedStateMachine):
     # -- what the machine knows ------------------------------------------------------------------------------------
 
     def _retell(self) -> None:
+        self._recount()
+        while self.harness.served:
+            self._served(self.harness.served.pop(0))
+            self._recount()
+
+    def _recount(self) -> None:
         for tale in self.tales.values():
             tale.retell(self.mirror)
             for pool, keys in tale.keys.items():
@@ -237,8 +246,64 @@ class Life(RuleBasedStateMachine):
     def _ended(self, number: int, cause: str) -> None:
         for tale in self.tales.values():
             tale.lost(self.mirror, number, cause, self.harness.now.mono)
+        self.lines.gave_up(number=number)
         self.mirror.gone(number)
         self._watch()
+
+    def _served(self, served: Served) -> None:
+        """Somebody waits no more: with a seat, refused by a rule, or because its time is over."""
+        waited, decision = self.lines.places[served.place], served.decision
+        said, now = answer(decision), self.harness.now.mono
+        assert (served.session, served.id) == (waited.number, "id")
+        if "waited_seconds" in said:
+            assert (said["type"], said["reason"]) == ("denied", waited.line[0] and said["reason"])
+            assert waited.until <= now
+            self.lines.out(served.place, "timed_out")
+            return
+        assert waited.until > now
+        assert self.lines.in_line(waited.line)[0] == served.place or said.get("reason") == "draining"
+        if said["type"] == "denied":
+            assert said["reason"] not in {"pool_full", "store_unavailable"}
+            self.lines.out(served.place, "refused")
+            return
+        assert not must_wait(served.place, self.lines, self.mirror, self.primary, self._old(waited))
+        self.lines.out(served.place, "granted")
+        if waited.verb == "hello":
+            assert waited.person is not None
+            self._admitted(waited.person, decision)
+        elif waited.verb == "join":
+            self._joined(waited.number or 0, waited.room, said, **waited.fields)
+        elif waited.verb == "wake":
+            self.mirror.people[waited.number or 0].awake = True
+        else:
+            self.primary.request(self.mirror.people[waited.number or 0].account or "")
+
+    def _old(self, waited: InLine) -> dict[str, int]:
+        """Whom a `hello` would take over from."""
+        twins = self._twins(waited.person) if waited.person is not None else []
+        return {"old": twins[-1]} if twins and self.state.terms.on_duplicate != "allow" else {}
+
+    def _queued(self, decision: Decision, waiting: InLine) -> bool:
+        """Note that a request was put in line; whether it was."""
+        if decision.queue is None or decision.queue.place is None:
+            return False
+        said, place = answer(decision), decision.queue.place
+        assert said["type"] == "queued"
+        assert self.primary.enforced
+        waiting.line = line_of(said["pool"], waiting.room)
+        known = self.lines.find(waiting.verb, waiting.number, waiting.room)
+        assert known in {None, place}
+        waiting.line = self.lines.places[place].line if known else waiting.line
+        self.lines.places[place] = waiting
+        assert said["position"] == self.lines.in_line(waiting.line).index(place) + 1
+        assert must_wait(place, self.lines, self.mirror, self.primary, self._old(waiting))
+        return True
+
+    def _nobody_was_overtaken(self, before: dict[Any, int]) -> None:
+        """A request that does not wait was granted."""
+        for line, used in lengths(self.primary).items():
+            if used > before.get(line, 0):
+                assert not self.lines.in_line(line)
 
     def _all_ended(self, decision: Decision, numbers: list[int], cause: str) -> None:
         assert decision.closings == [(number, cause) for number in numbers]
@@ -320,28 +385,52 @@ class Life(RuleBasedStateMachine):
             if room and number is not None:
                 self._join(self.state.sessions.by_number[number], room, host=host, public=host)
 
-    def _hello(self, person: Person) -> int | None:
-        account, device = person.account, person.device
-        unwanted = self._unwanted(person)
-        twins = [
+    def _twins(self, person: Person) -> list[int]:
+        return [
             number
             for number, other in self.mirror.people.items()
-            if account and device and (other.identity, other.device) == (person.identity, device)
+            if person.account and person.device and (other.identity, other.device) == (person.identity, person.device)
         ]
-        before, last = picture(self.state), self.state.numbers.sessions.last
-        decision = self.harness.apply(
-            c.Hello(person.kind, account, device, person.home, "", person.address, "tcp", DIGEST)
-        )
+
+    def _hello(self, person: Person, wait: int | None = None) -> int | None:
+        account, device = person.account, person.device
+        unwanted = self._unwanted(person)
+        twins = self._twins(person)
+        before, last, use = picture(self.state), self.state.numbers.sessions.last, lengths(self.primary)
+        hello = c.Hello(person.kind, account, device, person.home, "", person.address, "tcp", DIGEST)
+        decision = self.harness.apply(hello if wait is None else c.Wait(hello, wait, "id"))
         number = decision.session
+        until = self.harness.now.mono + (wait or 0)
+        if self._queued(decision, InLine("hello", None, until, ("", ""), person)):
+            assert unwanted is None
+            assert picture(self.state) == before
+            return None
         if number is None or unwanted is not None:
             assert number is None
             assert picture(self.state) == before
             assert unwanted in {None, answer(decision)["reason"]}
             lone = Mirror()
             lone.people[0] = person
-            assert not self._unfounded(decision.refused, self.primary.needed(lone, 0), self._given_back(twins))
+            assert self._is_queue(decision.refused) or not self._unfounded(
+                decision.refused, self.primary.needed(lone, 0), self._given_back(twins)
+            )
             return None
         assert number == last + 1
+        self._admitted(person, decision)
+        self._recount()
+        if wait is None:
+            self._nobody_was_overtaken(use)
+        self._retell()
+        return number
+
+    def _is_queue(self, refusal: Refusal | None) -> bool:
+        """Whether a request was refused because somebody waits before it."""
+        return refusal is not None and any(each.line[0] == refusal.pool for each in self.lines.places.values())
+
+    def _admitted(self, person: Person, decision: Decision) -> None:
+        """A session has begun; it may have taken over from another one."""
+        number = decision.session or 0
+        twins = self._twins(person)
         old = twins[-1:] if self.state.terms.on_duplicate != "allow" else []
         assert self.state.terms.on_duplicate != "reject" or set(old) <= set(self.mirror.lost)
         self.mirror.people[number] = person
@@ -353,8 +442,6 @@ class Life(RuleBasedStateMachine):
         for tale, arrives in zip(self.tales.values(), fresh, strict=True):
             if arrives:
                 tale.arrived(self.mirror, number)
-        self._retell()
-        return number
 
     def _given_back(self, twins: list[int]) -> set[tuple[str, Any]]:
         """The seats that a session gives back to the one of its device that takes over from it."""
@@ -391,22 +478,41 @@ class Life(RuleBasedStateMachine):
         self._join(joiner, name, host=host, public=public, call=call, scheduled=scheduled)
 
     def _join(
-        self, session: Session, name: str, *, host: bool, public: bool, call: bool = False, scheduled: bool = False
+        self,
+        session: Session,
+        name: str,
+        *,
+        host: bool,
+        public: bool,
+        call: bool = False,
+        scheduled: bool = False,
+        wait: int | None = None,
     ) -> None:
-        before = picture(self.state)
+        before, use = picture(self.state), lengths(self.primary)
         rooms = self.mirror.in_rooms(session.number)
         too_many = self.granting and name not in rooms and len(rooms) >= self.memberships
-        said = self.harness.join(
-            session,
+        join = c.Join(
+            session.number,
             name,
             host=host,
             access="public" if public else "internal",
             mode="call" if call else "group",
             scheduled=scheduled,
         )
+        fields = {"host": host, "public": public, "call": call, "scheduled": scheduled}
+        known = self.lines.find("join", session.number, name) if wait is not None else None
+        decision = self.harness.apply(join if wait is None else c.Wait(join, wait, "id"))
+        said, until = answer(decision), self.harness.now.mono + (wait or 0)
+        if self._queued(decision, InLine("join", session.number, until, ("", ""), room=name, fields=fields)):
+            assert picture(self.state) == before
+            assert self.granting
+            assert not too_many
+            return
+        if known is not None:
+            self.lines.out(known, "refused" if said["type"] == "denied" else "granted")
         if said["type"] == "denied":
             assert picture(self.state) == before
-            assert said["reason"] != "pool_full" or said["used"] >= said["limit"]
+            assert said["reason"] != "pool_full" or said["used"] >= said["limit"] or self._is_queue(decision.refused)
             assert self.granting or said["reason"] == "unregistered"
             if too_many:
                 assert (said["reason"], said["used"], said["limit"]) == ("conference_limit", len(rooms), len(rooms))
@@ -415,13 +521,21 @@ class Life(RuleBasedStateMachine):
             return
         assert self.granting
         assert not too_many
+        self._joined(session.number, name, said, **fields)
+        self._recount()
+        if wait is None:
+            self._nobody_was_overtaken(use)
+        self._retell()
+
+    def _joined(
+        self, number: int, name: str, said: dict[str, Any], *, host: bool, public: bool, call: bool, scheduled: bool
+    ) -> None:
         if name not in self.mirror.rooms:
             self.mirror.rooms[name] = Room(said["mode"] == "group", said["access"] == "public", said["state"] == "live")
             if name not in self.mirror.declared:
                 assert (said["mode"] == "call", said["access"] == "public") == (call, public)
                 assert said["type"] == ("waiting" if scheduled else "joined")
-        self._enter(name, session.number, host=host)
-        self._retell()
+        self._enter(name, number, host=host)
 
     @precondition(lambda self: self.mirror.people)
     @rule(place=places, turn=places)
@@ -435,7 +549,7 @@ class Life(RuleBasedStateMachine):
         session = self._session(place)
         number, name = hosts[turn % len(hosts)] if hosts else (session.number, ROOMS[0])
         session = self.state.sessions.by_number[number]
-        before = picture(self.state)
+        before, use = picture(self.state), lengths(self.primary)
         decision = self.harness.start(session, name)
         room = self.mirror.rooms.get(name)
         if decision.refused is not None:
@@ -470,6 +584,8 @@ class Life(RuleBasedStateMachine):
                 self._watch()
         if not room.members:
             del self.mirror.rooms[name]
+        self._recount()
+        self._nobody_was_overtaken(use)
         self._retell()
 
     @precondition(lambda self: self.mirror.people)
@@ -478,11 +594,16 @@ class Life(RuleBasedStateMachine):
         session = self._session(place)
         name = next(iter(self.mirror.in_rooms(session.number)), name)
         before = picture(self.state)
+        gave_up = self.lines.gave_up(number=session.number, verb="join", room=name)
         if self.harness.leave(session, name)["type"] == "denied":
             assert picture(self.state) == before
             assert name not in self.mirror.in_rooms(session.number)
+            assert not gave_up
             return
-        self._leave(name, session.number)
+        if name in self.mirror.in_rooms(session.number):
+            self._leave(name, session.number)
+        else:
+            assert gave_up
         self._retell()
 
     @precondition(lambda self: self.mirror.people)
@@ -500,30 +621,87 @@ class Life(RuleBasedStateMachine):
             assert picture(self.state) == before
             assert self.mirror.in_rooms(session.number)
             return
+        self.lines.gave_up(number=session.number, verb="wake")
         self.mirror.people[session.number].awake = False
         self._retell()
 
-    def _wake(self, session: Session) -> None:
-        before = picture(self.state)
-        if self.harness.wake(session)["type"] == "denied":
+    def _wake(self, session: Session, wait: int | None = None) -> None:
+        before, use = picture(self.state), lengths(self.primary)
+        said = self._ask(c.Wake(session.number), "wake", session.number, wait)
+        if said["type"] in {"denied", "queued"}:
             assert picture(self.state) == before
             return
         assert self.granting
         self.mirror.people[session.number].awake = True
+        self._recount()
+        if wait is None:
+            self._nobody_was_overtaken(use)
+        self._retell()
+
+    def _ask(self, request: c.Command, verb: str, number: int, wait: int | None) -> dict[str, Any]:
+        """The answer to a request about the session itself."""
+        known = self.lines.find(verb, number, "") if wait is not None else None
+        decision = self.harness.apply(request if wait is None else c.Wait(request, wait, "id"))
+        until = self.harness.now.mono + (wait or 0)
+        if not self._queued(decision, InLine(verb, number, until, ("", ""))) and known is not None:
+            self.lines.out(known, "refused" if answer(decision)["type"] == "denied" else "granted")
+        return answer(decision)
+
+    @rule(person=persons, wait=waits)
+    def hello_in_line(self, person: Person, wait: int) -> None:
+        """A client comes that would rather wait than be denied."""
+        if len(self.mirror.people) + len(self.lines.places) < 12:
+            self._hello(dataclasses.replace(person, peer=person.address), wait)
+
+    @precondition(lambda self: self.mirror.people)
+    @rule(place=places, name=rooms, host=flags, public=flags, call=seldom, scheduled=seldom, wait=waits)
+    def join_in_line(
+        self, place: int, name: str, host: bool, public: bool, call: bool, scheduled: bool, wait: int
+    ) -> None:
+        absent = [number for number in sorted(self.mirror.people) if name not in self.mirror.in_rooms(number)]
+        joiner = self.state.sessions.by_number[absent[place % len(absent)]] if absent else self._session(place)
+        self._join(joiner, name, host=host, public=public, call=call, scheduled=scheduled, wait=wait)
+
+    @precondition(lambda self: self.mirror.people)
+    @rule(place=places, wait=waits, pro=flags)
+    def ask_in_line(self, place: int, wait: int, pro: bool) -> None:
+        if pro:
+            self._request_pro(self._session(place), wait)
+        else:
+            self._wake(self._session(place), wait)
+
+    @precondition(lambda self: any(each.number is None for each in self.lines.places.values()))
+    @rule(place=places, all_of_them=seldom)
+    def give_up(self, place: int, all_of_them: bool) -> None:
+        """A client that waits to be welcomed hangs up, or the gateway is about to end."""
+        waiting = [number for number, each in self.lines.places.items() if each.number is None]
+        if all_of_them:
+            self.harness.apply(c.EndHellos("draining"))
+            assert [each.place for each in self.harness.served][: len(waiting)] == waiting
+        else:
+            number = waiting[place % len(waiting)]
+            self.lines.out(number, "gave_up")
+            self.harness.apply(c.GiveUp(number))
         self._retell()
 
     @precondition(lambda self: self.mirror.people)
     @rule(place=places)
     def request_pro(self, place: int) -> None:
-        session = self._session(place)
-        before = picture(self.state)
-        if self.harness.request_pro(session)["type"] == "denied":
+        self._request_pro(self._session(place))
+
+    def _request_pro(self, session: Session, wait: int | None = None) -> None:
+        before, use = picture(self.state), lengths(self.primary)
+        said = self._ask(c.RequestPro(session.number), "request_pro", session.number, wait)
+        if said["type"] in {"denied", "queued"}:
             assert picture(self.state) == before
             return
         assert self.granting
         assert self.enforced == "trueconf"
         assert session.account is not None
         self.primary.request(session.account)
+        self._recount()
+        if wait is None:
+            self._nobody_was_overtaken(use)
         self._retell()
 
     @precondition(lambda self: self.mirror.people)
@@ -611,6 +789,7 @@ class Life(RuleBasedStateMachine):
             return
         self.tales["trueconf"].forget(account)
         self._all_ended(decision, sessions, "account_deleted")
+        self._sent_away(decision, account, "account_deleted")
         self.registered.discard(account)
         self.configured = [each for each in self.configured if each != account]
         self._retell()
@@ -674,8 +853,17 @@ class Life(RuleBasedStateMachine):
 
     def _kick(self, account: str) -> None:
         sessions = self.mirror.of(account)
-        self._all_ended(self.harness.apply(c.KickAccount(account)), sessions, "kicked")
+        decision = self.harness.apply(c.KickAccount(account))
+        self._all_ended(decision, sessions, "kicked")
+        self._sent_away(decision, account, "kicked")
         self._retell()
+
+    def _sent_away(self, decision: Decision, account: str, cause: str) -> None:
+        """Those of an account who wait to be welcomed are gone too."""
+        gone = [n for n, each in self.lines.places.items() if each.person and each.person.identity == account]
+        assert (decision.queue.closings if decision.queue is not None else []) == [(n, cause) for n in gone]
+        for number in gone:
+            self.lines.out(number, "gave_up")
 
     @precondition(lambda self: self.mirror.people)
     @rule(place=places, banned=seldom)
@@ -752,6 +940,26 @@ class Life(RuleBasedStateMachine):
         self._retell()
 
     # -- what always holds -----------------------------------------------------------------------------------------
+
+    @invariant()
+    def the_lines_are_those_of_the_mirror(self) -> None:
+        lines, now = self.state.lines, self.harness.now.mono
+        assert not self.harness.served
+        assert {number: (place.session, place.until) for number, place in lines.items()} == {
+            number: (each.number, each.until) for number, each in self.lines.places.items()
+        }
+        for line, places in lines.by_line.items():
+            assert [place.number for place in places] == self.lines.in_line((line.pool, line.conference))
+        assert all(each.until > now for each in self.lines.places.values())
+        for name, pool in self.state.primary.pools.items():
+            told = {outcome: self.lines.left.get((name, outcome), 0) for outcome in pool.waits.left}
+            assert pool.waits.left == told, name
+
+    @invariant()
+    def no_seat_is_idle_while_somebody_waits_who_may_have_it(self) -> None:
+        for line in {each.line for each in self.lines.places.values()}:
+            head = self.lines.in_line(line)[0]
+            assert must_wait(head, self.lines, self.mirror, self.primary, self._old(self.lines.places[head])), line
 
     @invariant()
     def use_is_the_number_of_distinct_keys(self) -> None:
@@ -870,6 +1078,11 @@ class Life(RuleBasedStateMachine):
         for session in list(self.state.sessions.by_number.values()):
             if session.number in self.state.sessions.by_number:
                 self.harness.end(session, "closed")
+        self.harness.apply(c.EndResumables())
+        self.harness.wait(LEASE + 90_000.0)
+        assert not self.state.lines
+        for session in list(self.state.sessions.by_number.values()):
+            self.harness.end(session, "bye")
         self.harness.apply(c.EndResumables())
         self.harness.wait(LEASE)
         for ledger in self.state.ledgers:

@@ -59,6 +59,7 @@ def terms_of(model: str) -> Terms:
         resume_window=20.0,
         max_resumable=2,
         redistribute_every=6 * HOUR,
+        queue_order="priority",
     )
 
 
@@ -81,7 +82,13 @@ class Step(NamedTuple):
     other: bool
 
 
-OFTEN = ["Hello"] * 8 + ["Join"] * 10 + ["Leave", "Start", "Sleep", "Wake", "RequestPro", "Tick"] * 2 + ["End"] * 4
+OFTEN = (
+    ["Wait"] * 4
+    + ["Hello"] * 8
+    + ["Join"] * 10
+    + ["Leave", "Start", "Sleep", "Wake", "RequestPro", "Tick"] * 2
+    + ["End"] * 4
+)
 steps = st.lists(
     st.builds(
         Step,
@@ -103,7 +110,7 @@ def hello(step: Step, account: str) -> c.Hello:
 
 
 def put_group(step: Step, _: str) -> c.PutGroup:
-    return c.PutGroup("one" if step.other else "two", ACCOUNTS[: step.what % 5], step.flag)
+    return c.PutGroup("one" if step.other else "two", ACCOUNTS[: step.what % 5], step.flag, step.who % 3)
 
 
 def put_conference(step: Step, _: str) -> c.PutConference:
@@ -137,6 +144,9 @@ ABOUT_ACCOUNTS: dict[str, Callable[[Step, str], c.Command]] = {
     "NameHost": lambda _, account: c.NameHost(account),
     "ReleaseHost": lambda _, account: c.ReleaseHost(account),
     "AddOperatorToken": lambda step, name: c.AddOperatorToken(name, "read" if step.flag else "admin", DIGEST),
+    "Wait": lambda step, account: c.Wait(hello(step, account), 60 if step.flag else 3600, step.who),
+    "GiveUp": lambda step, _: c.GiveUp(step.who + 1),
+    "EndHellos": lambda _, __: c.EndHellos("draining"),
     "RevokeOperatorTokens": lambda step, name: c.RevokeOperatorTokens(name, DIGEST[:12] if step.flag else None),
 }
 
@@ -410,6 +420,10 @@ EXAMPLES: list[c.Command] = [
     c.Sleep(7),
     c.Wake(7),
     c.RequestPro(7),
+    c.Wait(c.Hello("app", "ann", "pc", "far", "client", "192.0.2.1", "tcp", DIGEST), 60, "id"),
+    c.Wait(c.Join(7, "room"), 86_400),
+    c.GiveUp(3),
+    c.EndHellos("draining"),
     c.End(7, "reset"),
     c.EndResumables(),
     Withdraw(
@@ -444,7 +458,7 @@ EXAMPLES: list[c.Command] = [
     c.AddAccountToken("ann", DIGEST),
     c.RevokeAccountToken("ann", DIGEST[:12]),
     c.PutGroup("board", ("ann", "bob"), True),
-    c.PutGroup("nobody", (), False),
+    c.PutGroup("nobody", (), False, 3),
     c.DeleteGroup("board"),
     c.RevokeLease("ann"),
     c.NameHost("ann"),

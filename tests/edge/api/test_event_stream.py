@@ -76,7 +76,15 @@ async def test_the_first_message_is_the_license_and_what_is_around_it(serve: Ser
     assert told["conferences"] == {"live": 0, "scheduled": 0, "members": 0, "waiting": 0}
     assert told["operator"] == {"name": "loopback", "scope": "admin"}
     assert (told["draining"], told["store"]) == (False, {"available": True})
-    assert set(told["generations"]) == {"connections", "conferences", "pro", "registrations", "audit", "history"}
+    assert set(told["generations"]) == {
+        "connections",
+        "conferences",
+        "pro",
+        "registrations",
+        "audit",
+        "history",
+        "queue",
+    }
     assert told["clock"].endswith("Z")
     assert set(told["rights"]) == {"pro", "online", "guest"}
 

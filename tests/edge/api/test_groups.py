@@ -10,7 +10,7 @@ from tests.conftest import Serve
 async def test_a_group_is_put_shown_and_deleted(serve: Serve) -> None:
     house = await serve(license__model="trueconf")
     told = {"accounts": ["Ann", "bob", "ANN"], "permanent": True}
-    shown = {"group": "staff", "accounts": ["ann", "bob"], "permanent": True}
+    shown = {"group": "staff", "accounts": ["ann", "bob"], "permanent": True, "priority": 0}
     assert await house.http("PUT", "/api/groups/staff", json=told) == (200, shown)
     assert await house.http("GET", "/api/groups/staff") == (200, shown)
     assert (await house.http("GET", "/api/groups"))[1] == {"items": [shown], "next": None}

@@ -25,6 +25,8 @@ async def test_the_license_lists_every_model_with_its_pools(serve: Serve) -> Non
         "overdraft_used": 0,
         "high_water": 1,
         "denied": 0,
+        "waiting": 0,
+        "left": {"granted": 0, "timed_out": 0, "gave_up": 0, "refused": 0},
     }
     seats = license["models"]["floating"]["pools"]["seats"]
     assert (seats["used"], seats["limit"], seats["available"]) == (1, None, None)

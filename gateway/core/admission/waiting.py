@@ -1,0 +1,181 @@
+"""Waiting in line for a seat: who is put there, who is served, how a wait ends (COUNTING.md, Waiting).
+
+A request that asks to wait is decided like any other. Where nothing but a full pool speaks against it, it is put in
+line. After every command the lines are served from their heads: the request is decided anew, with all rules, so a seat
+that becomes free is granted in the step in which it does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.core.admission import client_requests, conference_requests
+from gateway.core.admission.commands import EndHellos, GiveUp, Hello, Join, RequestPro, Wait, Wake
+from gateway.core.admission.decision import Decision, Served
+from gateway.core.admission.line_ends import leave_line
+from gateway.core.admission.lines import Line, QueuePlace, Rank, Trial, owner_of, refusal_of
+from gateway.core.admission.replies import denied, refuse
+from gateway.core.admission.state import State
+from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.session import Instant
+from gateway.core.counting.waits import GAVE_UP, GRANTED, REFUSED, TIMED_OUT
+from gateway.core.wire.json_lines import Message
+
+REQUESTS: Mapping[type[Any], Callable[[State, Any, Instant], Decision]] = {
+    Hello: client_requests.hello,
+    Join: conference_requests.join,
+    Wake: client_requests.wake,
+    RequestPro: client_requests.request_pro,
+}
+"""The requests that may wait, and what decides about them."""
+
+
+def wait(state: State, command: Wait, now: Instant) -> Decision:
+    """Decide about a request, and put it in line where only a full pool speaks against it.
+
+    A session has one place at most for each kind of request and conference: one that asks again keeps it, and the time
+    until which it waits begins anew.
+    """
+    lines, request = state.lines, command.request
+    place = lines.by_owner.get(owner_of(request))
+    rank = place.rank if place is not None else (-_priority(state, request), state.numbers.places.last + 1)
+    decision, trial = _attempt(state, request, rank, now)
+    if trial.refusal is None:
+        if place is not None:
+            leave_line(state, place, GRANTED if decision.refused is None else REFUSED, now)
+        return decision
+    until = now.mono + command.seconds
+    if place is not None:
+        place.request, place.until, place.id = request, until, command.id
+    else:
+        line = _line(state, trial.refusal, request)
+        if len(lines.by_line.get(line, ())) >= state.terms.queue_limit:
+            return REQUESTS[type(request)](state, request, now)
+        state.numbers.places.take()
+        place = QueuePlace(
+            request,
+            line=line,
+            refusal=trial.refusal,
+            rank=rank,
+            since=now,
+            until=until,
+            asker=trial.asker,
+            person=trial.person,
+            id=command.id,
+        )
+        lines.enter(place)
+    answer = queued(state, place, now)
+    decision = Decision(answer)
+    decision.news().place = place.number
+    return decision
+
+
+def queued(state: State, place: QueuePlace, now: Instant) -> Message:
+    """Return what one who waits is told: where it stands, and how long it still waits."""
+    message: Message = {"type": "queued", "request": place.verb}
+    if place.conference:
+        message["conference"] = place.conference
+    refusal = refusal_of(state.lines, place.line, state.primary)
+    message["pool"] = refusal.pool
+    message["position"] = state.lines.index(place) + 1
+    message["used"], message["limit"] = refusal.used, refusal.limit
+    message["wait_seconds"] = max(math.ceil(place.until - now.mono), 0)
+    return message
+
+
+def give_up(state: State, command: GiveUp, now: Instant) -> Decision:
+    """Take who waited out of its line: its connection is over."""
+    place = state.lines.get(command.place)
+    if place is not None:
+        leave_line(state, place, GAVE_UP, now)
+    return Decision()
+
+
+def end_hellos(state: State, command: EndHellos, now: Instant) -> Decision:
+    """Refuse those who wait to be welcomed: nobody is let in any more."""
+    decision = Decision()
+    for place in [each for each in state.lines.values() if each.session is None]:
+        leave_line(state, place, REFUSED, now)
+        refusal = Refusal(command.reason, retry_after=state.terms.retry_after)
+        _served(decision, place, refuse(state, place.verb, refusal))
+    return decision
+
+
+# -- serving ---------------------------------------------------------------------------------------------------------
+
+
+def serve(state: State, decision: Decision, now: Instant) -> None:
+    """Decide anew about the heads of all lines, the earliest first, until none of them goes any further."""
+    lines, gone = state.lines, True
+    while gone and lines:
+        gone = False
+        for line, _ in sorted(lines.by_line.items(), key=_first):
+            while line in lines.by_line and _serve_head(state, lines.by_line[line][0], decision, now):
+                gone = True
+        if len(lines.by_line) == 1:
+            return
+
+
+def _first(item: tuple[Line, list[QueuePlace]]) -> Rank:
+    return item[1][0].rank
+
+
+def _serve_head(state: State, place: QueuePlace, decision: Decision, now: Instant) -> bool:
+    """Return whether the head of a line stands there no more."""
+    if place.until <= now.mono:
+        _time_out(state, place, decision, now)
+        return True
+    outcome, trial = _attempt(state, place.request, place.rank, now)
+    if trial.refusal is None:
+        leave_line(state, place, GRANTED if outcome.refused is None else REFUSED, now)
+        _served(decision, place, outcome)
+        return True
+    place.refusal = trial.refusal
+    if place.line.pool in state.primary.pools:
+        return False
+    state.lines.move(place, _line(state, trial.refusal, place.request))  # another model decides by now
+    return True
+
+
+def time_out(state: State, decision: Decision, now: Instant) -> None:
+    """Deny those who have waited as long as they wanted to."""
+    for place in [each for each in state.lines.values() if each.until <= now.mono]:
+        _time_out(state, place, decision, now)
+
+
+def _time_out(state: State, place: QueuePlace, decision: Decision, now: Instant) -> None:
+    pools = state.primary.pools
+    refusal = refusal_of(state.lines, place.line, state.primary) if place.line.pool in pools else place.refusal
+    leave_line(state, place, TIMED_OUT, now)
+    answer = denied(place.verb, refusal, place.conference or None, state.terms.retry_after)
+    answer["waited_seconds"] = int(now.mono - place.since.mono)
+    _served(decision, place, Decision(answer, refused=refusal))
+
+
+def _attempt(state: State, request: Any, rank: Rank, now: Instant) -> tuple[Decision, Trial]:
+    """Decide about a request that stands at a rank; the trial has what only a full pool said against it."""
+    state.trial = trial = Trial(rank)
+    try:
+        return REQUESTS[type(request)](state, request, now), trial
+    finally:
+        state.trial = None
+
+
+def _line(state: State, refusal: Refusal, request: Any) -> Line:
+    binding = state.primary.pools[refusal.pool].terms.binding
+    return Line(refusal.pool) if binding else Line(refusal.pool, request.conference)
+
+
+def _priority(state: State, request: Any) -> int:
+    """Return the priority of a `hello`: the highest of the groups of its account, where priorities count."""
+    if state.terms.queue_order != "priority" or not isinstance(request, Hello) or request.account is None:
+        return 0
+    if request.home not in {"", state.terms.home}:
+        return 0  # groups are of accounts of this server
+    return state.directory.priority(request.account)
+
+
+def _served(decision: Decision, place: QueuePlace, outcome: Decision) -> None:
+    decision.news().served.append(Served(place.number, place.session, place.id, outcome))
