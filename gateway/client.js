@@ -398,6 +398,7 @@ export class Client {
       this.#joined.delete(conference);
     } else if (type === "asleep" || type === "awake") {
       this.asleep = type === "asleep";
+      if (this.asleep) this.#joined.clear(); // who sleeps is a member of nothing
     }
   }
 

@@ -120,6 +120,8 @@ class Participation:
                 self._joined.pop(conference, None)
             case "asleep" | "awake":
                 self.asleep = message["type"] == "asleep"
+                if self.asleep:  # who sleeps is a member of nothing
+                    self._joined.clear()
 
     async def restore(self, request: Callable[..., Awaitable[Answer]], deliver: Callable[[Answer], None]) -> None:
         """Do again, in a new session, what the lost one had done: `request` is that of the client.

@@ -147,9 +147,10 @@ async def test_sleeping_and_waking(gateway: House, transport: Transport) -> None
         await one.wake()
         assert not asleep(one)
         await one.join("weekly")
-        with pytest.raises(Denied, match="not_allowed"):
-            await one.sleep()
         assert not asleep(one)
+        await one.sleep()
+        assert asleep(one)
+        assert held(one) == (set(), set())
 
 
 async def test_a_request_of_another_model_is_denied(gateway: House, transport: Transport) -> None:
@@ -444,4 +445,6 @@ async def test_a_wait_that_is_over_says_how_long_it_was(serve: Serve, transport:
         async with asyncio.timeout(PATIENCE):
             with pytest.raises(Denied) as denial:
                 await waits
-        assert (denial.value.reason, denial.value.waited) == ("pool_full", 1)
+        assert denial.value.reason == "pool_full"
+        assert denial.value.waited is not None
+        assert denial.value.waited >= 1

@@ -53,16 +53,31 @@ async def test_messages_out_of_place_change_nothing(model: str, serve: Serve) ->
     said(await wire.ask("wake"), "awake")
     joined = said(await wire.ask("join", conference="m", host=True), "joined")
     denied(await wire.ask("join", conference="m"), "already_member", conference="m")
-    denied(await wire.ask("sleep"), "not_allowed", "sleep")
     said(await wire.ask("start", conference="m"), "started", conference="m", seats=joined["seats"])
     await silent(wire)
 
 
-async def test_sleep_is_refused_to_who_waits_too(serve: Serve) -> None:
-    house = await serve()
-    wire = await house.welcomed()
-    said(await wire.ask("join", conference="m", scheduled=True), "waiting")
-    denied(await wire.ask("sleep"), "not_allowed", "sleep")
+@pytest.mark.parametrize("scheduled", [False, True])
+async def test_who_goes_to_sleep_leaves_its_conferences(scheduled: bool, serve: Serve) -> None:
+    house = await serve(license__model="trueconf")
+    wire, other = await house.welcomed(account="ann"), await house.welcomed(account="bob")
+    for conference in ("m", "n"):
+        said(await wire.ask("join", conference=conference, scheduled=scheduled), "waiting" if scheduled else "joined")
+    said(await other.ask("join", conference="m"), "waiting" if scheduled else "joined")
+    said(await wire.ask("sleep"), "asleep", seats=[] if scheduled else ["pro"])
+    denied(await wire.ask("leave", conference="m"), "not_member", "leave", conference="m")
+    assert set(house.runtime.state.conferences.by_id) == {"m"}
+    said(await wire.ask("wake"), "awake", seats=["online"] if scheduled else ["online", "pro"])
+    said(await wire.ask("join", conference="m"), "waiting" if scheduled else "joined")
+
+
+async def test_the_seat_of_one_that_goes_to_sleep_in_a_conference_is_free(serve: Serve) -> None:
+    house = await serve(license__model="epop", license__epop__users=1)
+    ann, bob = await house.welcomed(), await house.welcomed()
+    said(await ann.ask("join", conference="m"), "joined")
+    said(await ann.ask("sleep"), "asleep", seats=[])
+    said(await bob.ask("join", conference="m"), "joined")
+    assert house.runtime.state.primary.pools["concurrent"].releases["asleep"] == 1
 
 
 async def test_a_join_wakes_up_all_seats_or_none(serve: Serve) -> None:

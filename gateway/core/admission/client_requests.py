@@ -163,10 +163,10 @@ def end(state: State, command: End, now: Instant) -> Decision:
 
 
 def sleep(state: State, command: Sleep, now: Instant) -> Decision:
-    """Let a session be connected and not online (COUNTING.md, TrueConf)."""
+    """Let a session be connected and not online, and a member of nothing (COUNTING.md, Facts)."""
     session = state.sessions.by_number[command.session]
     if session.conferences:
-        return refuse(state, "sleep", Refusal("not_allowed"))
+        state.conferences.leave_all(session.conferences, session)
     if state.lines:
         give_up_request(state, "wake", session, "", now)
     state.sessions.set_awake(session, awake=False)

@@ -30,7 +30,7 @@ CONNECTION_ENDS = (
     "node_lost",
 )
 """Why a seat that lasts as long as its session is released."""
-CONFERENCE_ENDS = (*CONNECTION_ENDS, "left", "removed")
+CONFERENCE_ENDS = (*CONNECTION_ENDS, "left", "removed", "asleep")
 """Why a seat that lasts as long as a membership is released."""
 FORGOTTEN = "forgotten"
 """Why a seat is released that no session has held for longest, where a model keeps no more such seats."""

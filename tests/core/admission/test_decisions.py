@@ -616,11 +616,9 @@ class Life(RuleBasedStateMachine):
             self._wake(session)
 
     def _sleep(self, session: Session) -> None:
-        before = picture(self.state)
-        if self.harness.sleep(session)["type"] == "denied":
-            assert picture(self.state) == before
-            assert self.mirror.in_rooms(session.number)
-            return
+        assert self.harness.sleep(session)["type"] == "asleep"
+        for name in self.mirror.in_rooms(session.number):
+            self._leave(name, session.number)
         self.lines.gave_up(number=session.number, verb="wake")
         self.mirror.people[session.number].awake = False
         self._retell()

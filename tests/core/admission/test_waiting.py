@@ -260,6 +260,18 @@ def test_who_waits_to_be_welcomed_is_sent_away_with_its_account() -> None:
     assert served(harness) == [("dan", "draining")]
 
 
+def test_who_goes_to_sleep_in_a_conference_gives_its_seat_to_who_waits_and_keeps_its_license() -> None:
+    harness = LicensedHarness("trueconf", {"trueconf": TrueConf(pro=2, online=2)})
+    ann, bob = harness.hello("ann"), harness.hello("bob")
+    harness.joined(ann)
+    harness.joined(bob)
+    queue(harness, "cid")
+    assert harness.sleep(ann) == {"type": "asleep", "seats": ["pro"]}
+    assert served(harness) == [("cid", "welcome")]
+    assert harness.expires("ann") == 24 * 3600.0
+    assert harness.expires("bob") is None
+
+
 def test_sleep_gives_up_the_wait_to_be_awake() -> None:
     harness = LicensedHarness("trueconf", {"trueconf": TrueConf(pro=1, online=1)})
     ann = harness.hello("ann")
