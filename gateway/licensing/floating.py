@@ -1,6 +1,7 @@
 """Floating seats: the general software license, for products that are not conferencing at all.
 
-Counted once, from `welcome` to the end of the session: every connection, device, account or address, as `key` says.
+Counted once, from `welcome` to the end of the session: every connection, device, account or address, as `key` says;
+with `asleep_counts` off, only while the session is awake.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ class Floating:
     limit: Count = setting(0, live=True, help="Seats, 0 for no limit.")
     key: Literal["connection", "device", "account", "address"] = setting("connection", help="What takes one seat.")
     linger: Seconds = setting(0.0, help="How long a seat is kept for its key after an abrupt loss of the connection.")
+    asleep_counts: bool = setting(
+        True, help="Whether a session that said it sleeps keeps its seat; if not, waking up asks for one again."
+    )
     reserve: tuple[str, ...] = setting(
         (),
         help="Keys that always hold a seat: account, `account/device` or address, as `key` says. An account of another "
@@ -37,10 +41,18 @@ def floating(terms: Floating) -> LicenseModel:
     def seats(session: Session) -> tuple[Seat, ...]:
         return (("seats", _key(terms.key, session)),)
 
+    def seats_awake(session: Session) -> tuple[Seat, ...]:
+        return (("seats", _key(terms.key, session)),) if session.awake else ()
+
     reserve = tuple(key for text in terms.reserve if (key := _reserved(terms.key, text)) is not None)
-    causes = (*CONNECTION_ENDS, *(["redistributed"] if reserve else ()), *([FORGOTTEN] if terms.linger else ()))
+    causes = (
+        *CONNECTION_ENDS,
+        *(["redistributed"] if reserve else ()),
+        *([FORGOTTEN] if terms.linger else ()),
+        *([] if terms.asleep_counts else ["asleep"]),
+    )
     pool = PoolTerms("seats", terms.limit or None, causes, linger=terms.linger, reserve=reserve, keys=terms.key)
-    return LicenseModel("floating", pools=(pool,), seats=seats)
+    return LicenseModel("floating", pools=(pool,), seats=seats if terms.asleep_counts else seats_awake)
 
 
 def _key(key: str, session: Session) -> Key:

@@ -106,13 +106,12 @@ def test_sleep_and_wake_said_twice_change_nothing() -> None:
     assert house.view("online").releases["asleep"] == 1
 
 
-def test_a_member_does_not_sleep() -> None:
+def test_a_member_that_goes_to_sleep_leaves() -> None:
     house = harness()
     ann = house.hello("ann")
     house.joined(ann, scheduled=True)
-    assert house.sleep(ann)["reason"] == "not_allowed"
-    house.leave(ann)
     assert house.sleep(ann)["type"] == "asleep"
+    assert house.state.conferences.by_id == {}
 
 
 def test_joining_wakes_up_with_all_seats_or_none() -> None:

@@ -113,3 +113,17 @@ async def test_reserved_keys_always_hold_a_seat(key: str, reserve: str, hello: d
     await pools(house, seats=2)
     await boss.close()
     await pools(house, seats=2)
+
+
+async def test_where_sleep_does_not_count_a_seat_is_given_up_and_asked_for_again(serve: Serve) -> None:
+    house = await serving(serve, limit=1, asleep_counts="false")
+    ann = await house.welcomed(account="ann")
+    said(await ann.ask("sleep"), "asleep", seats=[])
+    bob = await house.welcomed(account="bob")
+    full(await ann.ask("wake"), "seats", 1, 1, "wake")
+    full(await ann.ask("join", conference="m"), "seats", 1, 1)
+    said(await ann.ask("wake", wait=60), "queued", request="wake", pool="seats", position=1)
+    await bob.say("bye")
+    said(await ann.hear(), "awake", seats=["seats"])
+    assert house.runtime.state.primary.pools["seats"].releases["asleep"] == 1
+    await pools(house, seats=1)

@@ -187,6 +187,8 @@ class Tale:
         return found
 
     def _floating(self, _: Mirror, number: int, person: Person, __: list[Room]) -> list[tuple[str, Key]]:
+        if not person.awake and not self.terms.asleep_counts:
+            return []
         by: dict[str, Key | None] = {
             "connection": number,
             "address": person.address,

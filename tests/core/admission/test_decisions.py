@@ -132,6 +132,7 @@ class Life(RuleBasedStateMachine):
         naming=st.sampled_from(["first-use", "first-use", "listed"]),
         host_counts=flags,
         key=st.sampled_from(["connection", "device", "account", "address"]),
+        rest=flags,
         edition=st.sampled_from(["server", "server", "server", "enterprise", "free"]),
         kept=st.sampled_from([10_000, 10_000, 1, 2]),
         memberships=st.sampled_from([100, 100, 1]),
@@ -147,6 +148,7 @@ class Life(RuleBasedStateMachine):
         naming: Any,
         host_counts: bool,
         key: Any,
+        rest: bool,
         edition: Any,
         kept: int,
         memberships: int,
@@ -166,7 +168,7 @@ class Life(RuleBasedStateMachine):
                 allow_pro_requests=True,
                 max_conferences=None if edition == "free" else 0,
             ),
-            "floating": Floating(limit=3, key=key, linger=60.0, reserve=reserve),
+            "floating": Floating(limit=3, key=key, linger=60.0, reserve=reserve, asleep_counts=rest),
         }
         self.harness = LicensedHarness(
             self.enforced,
