@@ -219,6 +219,7 @@ class Tale:
         if self.name == "nefsis-named" and identity and not busy:
             self.names.add(identity)
             self.opening = identity
+            self.watch(mirror)
 
     def watch(self, mirror: Mirror) -> None:
         """Somebody has come into a conference, or is in one no more: follow who uses what is leased."""

@@ -892,6 +892,7 @@ class Life(RuleBasedStateMachine):
             assert picture(self.state) == before
             return
         self.mirror.declared.add(name)
+        self._retell()
 
     def _dissolve(self, name: str) -> None:
         decision = self.harness.dissolve(name)
@@ -916,12 +917,14 @@ class Life(RuleBasedStateMachine):
         self.harness.change_terms(shadow_leases=kept)
         for tale in self.tales.values():
             tale.kept = math.inf if tale.enforced else kept
+        self._retell()
 
     @rule(stopped=seldom)
     def registration(self, stopped: bool) -> None:
         """The registration lets things be granted, or does not."""
         self.granting = not stopped
         self.harness.apply(c.SetGranting(self.granting))
+        self._retell()
 
     @rule(seconds=st.sampled_from([0.4, 1.0, 7.0, 60.0, 100.0, 6 * 3600.0, 12 * 3600.0, 24 * 3600.0]))
     def wait(self, seconds: float) -> None:
