@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
         writer.writeheader()
         writer.writerows(rows(document))
     elif args.absent:
-        print("\n".join(item["account"] for item in document["items"]))
+        for item in document["items"]:
+            print(item["account"])
     else:
         print(render(document))
     return 0

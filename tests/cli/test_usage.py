@@ -102,6 +102,8 @@ async def test_a_program_reads_one_document(used: House) -> None:
 
 async def test_accounts_that_never_came_are_listed(used: House) -> None:
     assert (await run_here("usage", "--absent", "--operator", used.url))[:2] == (0, "bob\n")
+    await used.http("DELETE", "/api/groups/board")
+    assert (await run_here("usage", "--absent", "--operator", used.url))[:2] == (0, "")
 
 
 async def test_a_model_that_does_not_count_is_told_so(used: House) -> None:

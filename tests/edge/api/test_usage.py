@@ -102,3 +102,13 @@ async def test_use_survives_a_restart_and_its_parts_are_added_up(serve: Serve, t
         await house.gateway.close(drain=0)
         hands.move(5)
     assert (ann["sessions"], ann["connected_seconds"], ann["days"], START) == (2, 60.0, 1, START)
+
+
+async def test_an_account_of_another_server_is_somebody_else(serve: Serve) -> None:
+    house = await serve(federation__homes='["partner.example"]')
+    await house.welcomed(account="ann")
+    await house.welcomed(account="ann", home="partner.example")
+    found = await items(house, "/api/usage?limit=1")
+    assert [(each["account"], each.get("home")) for each in found] == [("ann", None), ("ann", "partner.example")]
+    (day,) = await items(house, "/api/usage?by=day")
+    assert day["users"] == 2
