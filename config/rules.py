@@ -13,7 +13,7 @@ from config.settings import Settings
 from config.values import quote
 from gateway.core.addresses import is_loopback
 from gateway.core.formats import endpoint, write_duration
-from gateway.licensing import MODELS
+from gateway.licensing import MODELS, overridden
 from gateway.licensing.model_info import ModelInfo, TermsRule
 
 LONGEST_GRACE = 12 * 3600.0
@@ -161,6 +161,7 @@ def warnings(settings: Settings) -> list[ConfigFault]:
     """Return what is allowed, and probably not what was meant."""
     return [
         *_unregistered(settings),
+        *_overridden(settings),
         *_readable(settings),
         *_believed(settings),
         *_resumed(settings),
@@ -181,6 +182,13 @@ def _unregistered(settings: Settings) -> Iterator[ConfigFault]:
     if settings.registration.role != "agent" and edition in info.needs_connection:
         reason = f'{quote(edition)} grants nothing without registration.role = "agent" and a license'
         yield ConfigFault(f"license.{info.name}.edition", reason)
+
+
+def _overridden(settings: Settings) -> Iterator[ConfigFault]:
+    model = settings.license.model
+    if settings.registration.role == "agent":
+        for field in overridden(model, settings.license.terms[model]):
+            yield ConfigFault(f"license.{model}.{field}", "has no effect: the license that a registrar sold says it")
 
 
 def _believed(settings: Settings) -> Iterator[ConfigFault]:

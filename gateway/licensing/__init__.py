@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from gateway.core.registration.grant import Grant, LicensableModel
@@ -34,7 +34,7 @@ def _licensable(info: ModelInfo) -> LicensableModel:
     return LicensableModel(
         tuple(pool.name for pool in model.pools),
         info.editions,
-        tuple(extension.name for extension in model.extensions),
+        (*(extension.name for extension in model.extensions), *info.further_extensions),
         info.needs_connection,
         info.sold_by_default,
     )
@@ -52,6 +52,12 @@ def under(grant: Grant, terms: Any) -> Any:
     usual = info.terms()
     limits = {field: grant.limits.get(pool, getattr(usual, field)) for pool, field in info.limits.items()}
     return info.sold(replace(terms, **limits), grant)
+
+
+def overridden(model: str, terms: Any) -> list[str]:
+    """Return the settings of a model whose value has no effect under a license: it says them, be it by silence."""
+    sold = MODELS[model].sold(terms, Grant(model, getattr(terms, "edition", ""), {}))
+    return [field.name for field in fields(terms) if getattr(terms, field.name) != getattr(sold, field.name)]
 
 
 def redistribution_interval(terms: Mapping[str, Any]) -> float:

@@ -81,6 +81,8 @@ class ModelInfo:
     """What else than its limits follows from a license that was sold: the terms under it."""
     extensions: Callable[[Grant], Collection[str]] = _as_named
     """The names of the extensions that a license brings."""
+    further_extensions: tuple[str, ...] = ()
+    """What a license can name beside the extensions that the model lists."""
     rights: Callable[[str | None], Mapping[str, list[str]]] | None = None
     """The vendor's table for people: what the holder of a seat of each pool may do in an edition."""
     rules: tuple[TermsRule, ...] = ()

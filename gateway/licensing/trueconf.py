@@ -76,6 +76,8 @@ class TrueConf:
     guest: Count = setting(1, live=True, help="Guests in public conferences at once.")
     gateway: Count = setting(1, live=True, help="SIP, H.323 and RTSP endpoints in conferences at once.")
     sdk: bool = setting(False, help="Whether SDK client applications may connect.")
+    calendar: bool = setting(False, help="Whether the corporate calendar is owned; it is licensed separately.")
+    ai: bool = setting(False, help="Whether the licenses for the AI server are owned.")
     pro_lease: PositiveSeconds = setting(24 * 3600.0, help="How long a temporary PRO license outlives the last leave.")
     redistribute_every: PositiveSeconds = setting(
         24 * 3600.0, help="Time between redistributions of permanent PRO licenses, counted from the start."
@@ -97,6 +99,12 @@ FREE = "free"
 """The edition that needs the connection to the registration server."""
 FREE_PARTICIPANTS = 10
 """Members of the one conference of the free edition."""
+SUPPORT = {"full": "support-full", "extended": "support-extended"}
+"""The packages of technical support that can be sold, the better first, and their names in a license."""
+PACKS = {f"online-pack-{size}": size for size in (50, 100, 200, 300, 400, 500)}
+"""The packs of online users that can be sold, by their names in a license, which has each at most once."""
+OWNED = ("sdk", "calendar", "ai")
+"""What a license or the configuration says of it."""
 POOLS = ("online", "pro", "guest", "gateway")
 """The pools, in the order in which they are checked and listed."""
 
@@ -106,16 +114,24 @@ def sold(terms: TrueConf, grant: Grant) -> TrueConf:
 
     The free edition has bounds of its own; the operator may configure narrower ones.
     """
-    changes: dict[str, Any] = {"edition": grant.edition, "support": "basic", "online_packs": ()}
+    names = _extensions_of(grant)
+    changes: dict[str, Any] = {
+        "edition": grant.edition,
+        "support": next((level for level, name in SUPPORT.items() if name in names), "basic"),
+        "online_packs": tuple(size for name, size in PACKS.items() if name in names),
+        **{name: name in names for name in OWNED},
+    }
     if grant.edition == FREE:
         stricter = 0 < (terms.max_participants or 0) < FREE_PARTICIPANTS
         changes |= {"max_conferences": None, "max_participants": terms.max_participants if stricter else None}
-    return replace(terms, sdk="sdk" in _extensions_of(grant), **changes)
+    return replace(terms, **changes)
 
 
 def _extensions_of(grant: Grant) -> set[str]:
-    """Return the extensions that a license names; the free edition never has the SDK (COUNTING.md, TrueConf)."""
-    return set(grant.extensions) - ({"sdk"} if grant.edition == FREE else set())
+    """Return the extensions that a license names; the free edition has neither the SDK nor live streaming (COUNTING.md,
+    TrueConf).
+    """
+    return set(grant.extensions) - ({"sdk", "streaming", *SUPPORT.values()} if grant.edition == FREE else set())
 
 
 def trueconf(terms: TrueConf) -> LicenseModel:
@@ -278,11 +294,13 @@ def _extensions(terms: TrueConf) -> tuple[Extension, ...]:
             "guests", "Public conferences", "guest connections are purchased; 1 in the free edition", terms.guest > 0
         ),
         Extension("interpretation", "Simultaneous interpretation", "free", True),
-        Extension("calendar", "Corporate calendar", "licensed separately; a free version is available", False),
-        Extension("ai", "AI server", "licenses for the integration module and for the server", False),
+        Extension("calendar", "Corporate calendar", "licensed separately; a free version is available", terms.calendar),
+        Extension("ai", "AI server", "licenses for the integration module and for the server", terms.ai),
         Extension("federation", "Federation", "any paid license", paid),
         Extension("watermark", "Watermark", "any paid license", paid),
-        Extension("streaming", "Live streaming", "extended or full technical support", terms.support != "basic"),
+        Extension(
+            "streaming", "Live streaming", "extended or full technical support", paid and terms.support != "basic"
+        ),
         Extension("multicast", "UDP multicast", "any paid license", paid),
         Extension("dlp", "DLP", "included in Enterprise", enterprise),
         Extension("directory", "Directory", "included in Enterprise", enterprise),
@@ -308,6 +326,7 @@ TRUECONF = ModelInfo(
     sold_by_default=True,
     sold=sold,
     extensions=_extensions_of,
+    further_extensions=(*SUPPORT.values(), *PACKS),
     rights=rights,
     redistribute_every="redistribute_every",
 )

@@ -262,6 +262,24 @@ def test_a_welcome_that_no_client_could_read_is_warned_of(most: int, outbound: i
     assert [each.key for each in warnings(settings)] == (["conferences.max_per_session"] if warned else [])
 
 
+def test_what_a_license_says_in_place_of_the_file_is_told(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("00" * 32)
+    own = ['license.trueconf.support="full"', "license.trueconf.sdk=true", "license.trueconf.online_packs=[50]"]
+    agent = [
+        "registration.role=agent",
+        "registration.server=127.0.0.1:1",
+        "registration.serial=S",
+        f"registration.key_file={key}",
+    ]
+
+    def told(*lines: str) -> list[str]:
+        return [each.key for each in warnings(load(None, ["license.model=trueconf", *lines])) if "sold" in each.reason]
+
+    assert told(*own) == told(*agent) == []
+    assert told(*own, *agent) == [f"license.trueconf.{field}" for field in ("support", "online_packs", "sdk")]
+
+
 def test_a_fault_knows_its_key_reason_and_what_was_meant() -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, ["license.modle=x"])

@@ -106,6 +106,10 @@ def test_packs_support_and_sdk_are_the_licenses_to_give() -> None:
     terms = under(sold("trueconf"), CONFIGURED["trueconf"])
     assert (terms.online_packs, terms.support, terms.sdk) == ((), "basic", False)
     assert under(sold("trueconf", extensions=("sdk",)), TrueConf()).sdk
+    assert under(sold("trueconf", extensions=("support-extended", "support-full")), TrueConf()).support == "full"
+    assert under(sold("trueconf", extensions=("support-extended",)), TrueConf(support="full")).support == "extended"
+    packs = under(sold("trueconf", extensions=("online-pack-50", "online-pack-300")), TrueConf(online_packs=(500,)))
+    assert packs.online_packs == (50, 300)
     free = sold("trueconf", edition="free", extensions=("sdk", "ai"))
     assert not under(free, TrueConf()).sdk
     shown = with_grant(trueconf(under(free, TrueConf())), free).extensions

@@ -408,6 +408,9 @@ def test_extensions_are_reported_with_their_terms() -> None:
     assert "Live streaming" in has(support="extended")
     assert "Live streaming" in has(support="full")
     assert "Live streaming" not in has()
+    assert "Live streaming" not in has(edition="free", support="full")
+    assert {"Corporate calendar", "AI server"} <= has(calendar=True, ai=True)
+    assert not {"Corporate calendar", "AI server"} & has()
     assert "SDK applications" in has(sdk=True)
     assert "SDK applications" not in has()
     assert len(trueconf(TrueConf()).extensions) == 15
