@@ -608,6 +608,11 @@ class Conversation {
       else if (message.type === "error") this.#refuse(new RequestError(message));
       return;
     }
+    if (message.type === "queued") {
+      this.#pacing.standInLine(message.id, seconds(message.wait_seconds));
+      this.#hooks.heard(message);
+      return;
+    }
     const request = this.#pacing.take(message.id);
     if (!request && this.#pacing.isRepetition(message.id)) return;
     if (message.type === "error" && message.code === "too_fast" && message.id === undefined) {
@@ -695,6 +700,7 @@ class Pacing {
   #patience;
   /** @type {Pending[]} */ #waiting = [];
   /** @type {Map<unknown, Pending>} */ #underWay = new Map();
+  /** Those that wait for a seat. @type {Map<unknown, Pending>} */ #inLine = new Map();
   /** @type {Set<unknown>} */ #repeated = new Set();
   #gap = 0;
   #silence = SILENCE;
@@ -728,13 +734,27 @@ class Pacing {
 
   /** The request that an answer with this `id` is for, if it is waited for. @param {unknown} id */
   take(id) {
-    const request = this.#underWay.get(id) ?? this.#waiting.find((each) => each.id === id);
+    const request = this.#inLine.get(id) ?? this.#underWay.get(id) ?? this.#waiting.find((each) => each.id === id);
     if (request) {
       this.#gap = this.#gap * RECOVERY < SHORTEST_GAP ? 0 : this.#gap * RECOVERY;
       this.#silence = SILENCE;
       this.#forget(request);
     }
     return request;
+  }
+
+  /**
+   * A request waits for a seat: it holds up no other, and has so many seconds more.
+   * @param {unknown} id @param {number} wait
+   */
+  standInLine(id, wait) {
+    const request = this.#inLine.get(id) ?? this.#underWay.get(id);
+    if (!request) return;
+    this.#underWay.delete(request.id);
+    this.#inLine.set(request.id, request);
+    clearTimeout(request.late);
+    request.late = this.#giveUpAfter(request, wait + this.#patience);
+    this.#advance();
   }
 
   /** Whether an answer with this `id` may be that of a request which was answered before. @param {unknown} id */
@@ -762,8 +782,9 @@ class Pacing {
 
   /** Send nothing any more; returns what has not been answered. */
   stop() {
-    const left = [...this.#underWay.values(), ...this.#waiting];
+    const left = [...this.#inLine.values(), ...this.#underWay.values(), ...this.#waiting];
     for (const request of left) clearTimeout(request.late);
+    this.#inLine.clear();
     this.#underWay.clear();
     this.#waiting = [];
     this.finish();
@@ -773,9 +794,18 @@ class Pacing {
   /** Wait for it no longer. @param {Pending} request */
   #forget(request) {
     clearTimeout(request.late);
+    this.#inLine.delete(request.id);
     this.#underWay.delete(request.id);
     this.#waiting = this.#waiting.filter((each) => each !== request);
     this.#advance();
+  }
+
+  /** @param {Pending} request @param {number} wait  seconds */
+  #giveUpAfter(request, wait) {
+    return later(() => {
+      this.#forget(request);
+      request.reject(new TimedOut("the answer"));
+    }, wait);
   }
 
   #advance() {
@@ -789,10 +819,7 @@ class Pacing {
       const request = /** @type {Pending} */ (this.#waiting.shift());
       this.#underWay.set(request.id, request);
       this.#nextAt = now() + this.#gap;
-      request.late ??= later(() => {
-        this.#forget(request);
-        request.reject(new TimedOut("the answer"));
-      }, this.#patience);
+      request.late ??= this.#giveUpAfter(request, this.#patience);
       this.#send(request.message);
     }
     if (this.#gap && this.#underWay.size) {

@@ -13,7 +13,7 @@ export async function begin(url, count, conferences, { drawn, ...options }) {
   if (drawn !== undefined) options.random = () => drawn;
   clients = Array.from({ length: count }, (_, place) => {
     const client = new Client(url, { account: `user-${place}`, device: "tests", ...options });
-    for (const event of ["lost", "ended", "welcome", "removed", "closing"]) {
+    for (const event of ["lost", "ended", "welcome", "removed", "closing", "queued"]) {
       client.on(event, (value) => said.push({ client: place, event, value: plain(value) }));
     }
     return client;

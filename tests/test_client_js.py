@@ -18,7 +18,7 @@ from playwright.async_api import async_playwright
 
 from gateway.core.wire.close_codes import DENIED, ENDINGS, ERRORS, farewell, reconnects_after_denial
 from gateway.edge.gateway import running
-from tests.conftest import House, Serve, settings_of
+from tests.conftest import House, Serve, settings_of, until
 from tests.page.conftest import chromium  # noqa: F401 - a fixture
 
 DRIVER = Path(__file__).with_name("client_driver.js")
@@ -212,6 +212,20 @@ async def test_answers_come_to_whom_they_are_for(serve: Serve, in_one: Driven) -
         await call("end")
         assert (await call("ask", 0, "join", "weekly"))["fault"] == "Closed"
     assert await counted(house) == {"connected": 0, "members": 0, "seats": 0}
+
+
+async def test_a_request_that_waits_is_answered_by_what_came_of_it(serve: Serve, in_one: Driven) -> None:
+    house = await serve(license__epop__users=1)
+    holder = await house.welcomed()
+    await holder.ask("join", conference="weekly")
+    async with in_one(house) as call:
+        await call("begin", door(house), 1, 0, QUICK)
+        asked = asyncio.create_task(call("ask", 0, "join", "weekly", {"wait": 60}))
+        await until(lambda: len(house.runtime.state.lines) == 1)
+        await holder.ask("leave", conference="weekly")
+        assert (await asked)["answer"]["type"] == "joined"
+        assert "queued" in {each["event"] for each in await call("heard")}
+        await call("end")
 
 
 async def test_it_beats_by_itself_at_the_interval_of_the_welcome(serve: Serve, in_one: Driven) -> None:

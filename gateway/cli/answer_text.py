@@ -61,6 +61,14 @@ def _granted(message: _Message) -> str:
     return f"granted {message.get('pool')}, {_until(message.get('expires'))}"
 
 
+def _queued(message: _Message) -> str:
+    text = f"queued {message.get('request')}"
+    if "conference" in message:
+        text += f" {message['conference']}"
+    used = f"{message.get('pool')} {message.get('used')} of {message.get('limit')}"
+    return f"{text}: place {message.get('position')}, {used}, for up to {message.get('wait_seconds')} s"
+
+
 def _denied(message: _Message) -> str:
     text = f"denied {message.get('request')}"
     if "conference" in message:
@@ -123,6 +131,7 @@ _WRITE: dict[str, Callable[[_Message], str]] = {
     "awake": _state,
     "status": _state,
     "granted": _granted,
+    "queued": _queued,
     "denied": _denied,
     "closing": _closing,
     "error": _error,

@@ -189,7 +189,7 @@ class Talk:
         fields = {name: value for name, value in message.items() if name not in {"type", "id"}}
         try:
             await self.client.ready()
-            answer: Mapping[str, Any] = await self.client.request(message["type"], **fields)
+            answer: Mapping[str, Any] = await self.client.request(message["type"], on_queued=self.hear, **fields)
         except (Denied, RequestError) as refusal:
             self.show(answer_text(refusal.message))
             return False
@@ -259,6 +259,7 @@ def _client(args: argparse.Namespace, talk: Talk) -> Client:
         name=NAME,
         ssl=_tls(args.ca) if args.tls or args.ca or where.tls else None,
         on_message=talk.hear,
+        on_queued=talk.hear,
         trace=talk.trace if talk.raw else None,
     )
 

@@ -20,6 +20,8 @@ SHORT = {"pro": "request_pro", "quit": "bye", "exit": "bye"}
 BY_ITSELF = frozenset({"hello", "heartbeat"})
 """What the client says without being asked to."""
 HELP_WORDS = frozenset({"help", "?"})
+LONGEST_NUMBER = 10
+"""Digits of a number that is taken for one: any field that takes numbers has fewer."""
 _DOES = {
     "join": "become a member of a conference",
     "start": "make a scheduled conference live, as its host",
@@ -128,7 +130,10 @@ def _field(type: str, message: Message, word: str) -> tuple[str, object]:
     name, equals, text = word.partition("=")
     if equals and name in fields:
         flags = {"true": True, "false": False}
-        return name, flags.get(text, text) if fields[name].default is False else text
+        if fields[name].default is False:
+            return name, flags.get(text, text)
+        number = text.isdecimal() and text.isascii() and not fields[name].accepts(text)
+        return name, int(text) if number and len(text) < LONGEST_NUMBER else text
     missing = [each for each, field in fields.items() if field.required and each not in message]
     if missing:
         return missing[0], word

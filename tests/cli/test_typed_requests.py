@@ -69,11 +69,13 @@ def test_every_message_that_can_be_typed_is_explained() -> None:
     for type in REQUESTS.keys() - BY_ITSELF:
         at = next(place for place, line in enumerate(lines) if line.startswith(usage(type)))
         assert lines[at] != usage(type) or lines[at + 1][:1].islower(), type
-    assert max(map(len, lines)) < 83
+    assert max(map(len, lines)) < 100
 
 
 def test_the_usage_of_join_names_every_field() -> None:
-    assert usage("join") == "join CONFERENCE [host] [internal|public] [group|call] [scheduled] [server=SERVER]"
+    assert (
+        usage("join") == "join CONFERENCE [host] [internal|public] [group|call] [scheduled] [server=SERVER] [wait=WAIT]"
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,3 +102,15 @@ def test_a_name_with_spaces_is_completed_with_its_quotes() -> None:
 
 def test_nothing_is_completed_where_nothing_is_known() -> None:
     assert completions("leave ", NOWHERE) == []
+
+
+def test_seconds_to_wait_are_a_number() -> None:
+    assert request_of("join weekly wait=60") == {"type": "join", "conference": "weekly", "wait": 60}
+    assert request_of("join 60") == {"type": "join", "conference": "60"}
+    assert request_of("pro wait=5") == {"type": "request_pro", "wait": 5}
+
+
+@pytest.mark.parametrize("word", ["wait=x", "wait=0", "wait=-1", "wait=99999999999999999999", "wait=1.5", "wait="])
+def test_what_is_no_number_of_seconds_is_refused(word: str) -> None:
+    with pytest.raises(NotUnderstood, match="wait: expected"):
+        request_of(f"join weekly {word}")

@@ -73,4 +73,4 @@ def test_a_refused_hello_closes_with_the_code_of_its_reason(reason: str, code: i
 
 def test_every_release_has_a_cause_of_the_table() -> None:
     assert set(CONNECTION_ENDS) <= {*TABLE, "node_lost"}
-    assert set(CONFERENCE_ENDS) <= {*TABLE, "left", "removed", "node_lost"}
+    assert set(CONFERENCE_ENDS) <= {*TABLE, "left", "removed", "asleep", "node_lost"}

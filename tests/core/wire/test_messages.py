@@ -32,6 +32,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "home": None,
         "token": None,
         "resume": None,
+        "wait": None,
     },
     "heartbeat": {"seq": None},
     "join": {
@@ -41,8 +42,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "mode": "group",
         "scheduled": False,
         "server": None,
+        "wait": None,
     },
-    **{type: MINIMAL[type] for type in ("start", "leave", "sleep", "wake", "request_pro", "bye")},
+    **{type: MINIMAL[type] for type in ("start", "leave", "sleep", "bye")},
+    **{type: {"wait": None} for type in ("wake", "request_pro")},
 }
 IDS = [("hello", "account"), ("hello", "device"), ("hello", "home"), ("join", "conference"), ("join", "server")]
 IDS += [("start", "conference"), ("leave", "conference")]
@@ -200,3 +203,10 @@ def test_a_fault_says_whether_it_was_meant_for_a_hello() -> None:
 def test_defaults_are_not_shared_between_requests() -> None:
     say("join").fields["host"] = True
     assert say("join").fields["host"] is False
+
+
+@pytest.mark.parametrize("type", ["hello", "join", "wake", "request_pro"])
+def test_a_wait_is_a_whole_number_of_seconds_of_a_day(type: str) -> None:
+    assert say(type, wait=1).fields["wait"] == 1
+    assert say(type, wait=86_400).fields["wait"] == 86_400
+    assert all(refuses(type, wait=value) for value in (0, -1, 86_401, 1.5, True, "60", [60]))

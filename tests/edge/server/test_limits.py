@@ -35,6 +35,7 @@ def test_the_limits_are_those_of_the_settings_in_ticks() -> None:
     assert (limits.burst, limits.refill, limits.unmetered) == (20.0, 2.0, False)
     assert limits.silence == {
         SessionState.PENDING: 4,
+        SessionState.QUEUED: 8,
         SessionState.AWAKE: 8,
         SessionState.ASLEEP: 8,
         SessionState.CLOSED: LINGER_TICKS,
