@@ -220,7 +220,7 @@ async def test_a_request_that_waits_is_answered_by_what_came_of_it(serve: Serve,
     await holder.ask("join", conference="weekly")
     async with in_one(house) as call:
         await call("begin", door(house), 1, 0, QUICK)
-        asked = asyncio.create_task(call("ask", 0, "join", "weekly", {"wait": 60}))
+        asked = asyncio.ensure_future(call("ask", 0, "join", "weekly", {"wait": 60}))
         await until(lambda: len(house.runtime.state.lines) == 1)
         await holder.ask("leave", conference="weekly")
         assert (await asked)["answer"]["type"] == "joined"
