@@ -111,8 +111,10 @@ def _written_out(line: str) -> Message:
     try:
         text = json.dumps(message, allow_nan=False)
         text.encode()
-    except ValueError as fault:
+    except UnicodeEncodeError as fault:
         raise NotUnderstood(f"this cannot be sent: {fault}") from None
+    except ValueError:
+        raise NotUnderstood("this cannot be sent: a number of JSON is finite") from None
     return dict(message)
 
 

@@ -49,7 +49,7 @@ def test_a_line_becomes_a_message(line: str, message: dict[str, Any]) -> None:
         ("leave a conference=b", "conference was said before 'conference=b': leave CONFERENCE"),
         ("{", "this is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ('{"conference":"a"}', 'a message has a "type", such as {"type":"join","conference":"weekly"}'),
-        ('{"type":"join","conference":1e999}', "this cannot be sent: Out of range float values are not JSON compliant"),
+        ('{"type":"join","conference":1e999}', "this cannot be sent: a number of JSON is finite"),
     ],
 )
 def test_what_is_wrong_with_a_line_is_said_with_what_is_expected(line: str, why: str) -> None:
