@@ -159,10 +159,11 @@ class Broker(Server):
             if self.process.poll() is not None:
                 raise Fault(f"mosquitto died: {self._last_words()}")
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    self._own_files = len(os.listdir(f"/proc/{self.process.pid}/fd"))
-                    return self.port
-            time.sleep(0.05)
+                up = probe.connect_ex(("127.0.0.1", self.port)) == 0
+            time.sleep(0.2 if up else 0.05)  # until it has closed the connection of the probe
+            if up:
+                self._own_files = len(os.listdir(f"/proc/{self.process.pid}/fd"))
+                return self.port
         raise Fault("mosquitto did not come up")
 
     def collect(self) -> None:
