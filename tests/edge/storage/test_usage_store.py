@@ -169,6 +169,17 @@ async def test_distinct_persons_of_days_weeks_and_months(opened: Open) -> None:
     assert all((week + 3) % 7 == 0 for week in weeks)
 
 
+async def test_names_with_a_slash_are_persons_of_their_own(opened: Open) -> None:
+    harness, usage, queries = await opened_usage(opened, homes=("c", "b/c"))
+    for account, home in (("a/b", "c"), ("a", "b/c")):
+        harness.end(harness.hello(account, home=home), "bye")
+    for device in ("x", "x/192.0.2.1"):
+        harness.end(harness.hello(None, device), "bye")
+    await usage.flush(lambda: harness.now)
+    _, days = await queries.buckets("day", ALWAYS)
+    assert days[TODAY] == Persons(2, 2)
+
+
 async def test_groups_have_the_use_of_their_accounts_and_the_rest_is_in_none(opened: Open) -> None:
     harness, usage, queries = await opened_usage(opened)
     for number, account in enumerate(("ann", "bob", "cid"), 1):
