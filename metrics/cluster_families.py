@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client.core import Metric
@@ -12,8 +12,8 @@ from metrics.families import counter, gauge
 
 class ClusterView(NamedTuple):
     """The cluster at one instant, as this node knows it: where the node stands among `states`, the entries applied, how
-    long one of its own is on its way and by how much its clock is ahead (seconds), totals, the nodes that live, and the
-    size of etcd's database in bytes.
+    long one of its own is on its way and by how much its clock is ahead (seconds), totals, the nodes in the cluster, by
+    whether they are heard, and the size of etcd's database in bytes.
     """
 
     state: str
@@ -26,7 +26,7 @@ class ClusterView(NamedTuple):
     failures: int
     late: int
     over_share: int
-    nodes: int
+    nodes: Mapping[str, int]
     etcd_size: int
 
 
@@ -42,10 +42,15 @@ def cluster_families(view: ClusterView) -> Iterator[Metric]:
         ("applied_version", "Entries of the log that this node has applied.", view.version),
         ("lag_seconds", "Time for which an entry of this node has been on its way to the log, in seconds.", view.lag),
         ("clock_offset_seconds", "By how much the clock of this node is ahead of the log's time.", view.clock_offset),
-        ("nodes", "Nodes that live, as the log knows them.", view.nodes),
         ("etcd_db_bytes", "Size of the largest database among the members of etcd, in bytes.", view.etcd_size),
     ):
         yield gauge(f"cluster_{name}", text, (), {(): value})
+    yield gauge(
+        "cluster_nodes",
+        "Nodes in the cluster: alive, or silent for more than 3 s and not yet given up.",
+        ("state",),
+        {(state,): count for state, count in view.nodes.items()},
+    )
     for name, text, value in (
         ("fences", "Times that this node fell silent, since it saw nothing of its own in time.", view.fences),
         ("digest_mismatches", "Entries of other nodes that told another digest.", view.mismatches),

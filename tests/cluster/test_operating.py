@@ -36,7 +36,8 @@ async def test_the_cluster_is_shown(join: Join) -> None:
         "mismatches": 0,
     }
     _, metrics = await b.http("GET", "/metrics")
-    assert "tallygate_cluster_nodes 2.0" in metrics
+    assert 'tallygate_cluster_nodes{state="alive"} 2.0' in metrics
+    assert 'tallygate_cluster_nodes{state="silent"} 0.0' in metrics
     assert 'tallygate_cluster_state{state="active"} 1.0' in metrics
     assert (await b.http("GET", "/readyz"))[0] == 200
 

@@ -314,7 +314,9 @@ async def test_no_panel_and_no_rule_is_without_data(tmp_path: Path) -> None:
         await server.seen('ALERTS{alertname="TallygateLicenseExpiring",alertstate="firing",severity="critical"}')
         texts = [path.read_text(encoding="utf-8") for path in (PLACE / "rules").glob("*.yml")]
         named = {name for text in (*texts, *map(str, DASHBOARDS.values())) for name in NAME.findall(text)}
-        view = ClusterView("active", ("active",), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)  # only a node of a cluster shows it
+        view = ClusterView(
+            "active", ("active",), 0, 0, 0, 0, 0, 0, 0, 0, {"alive": 1}, 0
+        )  # of a node, which this is not
         shown = {sample.name for family in cluster_families(view) for sample in family.samples}
         assert named - shown - set(await server.get("label/__name__/values")) == set()
         rules = [rule for group in (await server.get("rules"))["groups"] for rule in group["rules"]]

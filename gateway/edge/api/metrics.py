@@ -81,6 +81,7 @@ def _cluster(runtime: Runtime) -> ClusterView | None:
     if runtime.node is None:
         return None
     node, replica = runtime.node, runtime.node.replica
+    silent = node.silent_nodes
     return ClusterView(
         state=node.state,
         states=STATES,
@@ -92,7 +93,7 @@ def _cluster(runtime: Runtime) -> ClusterView | None:
         failures=replica.failures,
         late=runtime.replicated.late,
         over_share=runtime.replicated.over_share,
-        nodes=len(replica.nodes.living),
+        nodes={"alive": len(replica.nodes.living) - silent, "silent": silent},
         etcd_size=runtime.etcd_size(),
     )
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from gateway.core.cluster.entries import Batch, Enter, Genesis, LogEntry, Proposed, encode
 from gateway.core.cluster.flowing_clock import FlowingClock
+from gateway.core.cluster.nodes import RECENT
 from gateway.core.cluster.replica import SEMANTICS, Outcome, Replica, terms_digest
 from gateway.edge.cluster.etcd import Etcd, EtcdFailed, Head
 from gateway.edge.cluster.follower import Follower, LogLost
@@ -187,6 +188,11 @@ class ClusterNode:
         """Seconds for which a batch of this node has been on its way."""
         outstanding = self.proposer.outstanding
         return self._clock.mono() - outstanding.mono if outstanding is not None else 0.0
+
+    @property
+    def silent_nodes(self) -> int:
+        """How many nodes of the cluster have not been heard lately, and are not given up yet."""
+        return len(self.replica.nodes.silent(self.replica.life, RECENT))
 
     @property
     def is_lagging(self) -> bool:
