@@ -193,6 +193,7 @@ class Gateway:
             self.runtime.epoll.close()
             self.runtime.epoll = None
         self.runtime.ticker.stop()
+        self.runtime.dispatcher.waiting_clients.close()
         await self.operator.close()
         self.runtime.history_store.close(self.runtime.now())
         self.runtime.persistence.usage_store.close(self.runtime.now())

@@ -239,10 +239,8 @@ class ReplicatedSequencer:
     def check_deadlines(self, mono: float) -> None:
         """Called with every tick: fall silent in time, and give up what was not applied in time."""
         self.node.check()
-        for ticket in list(self._tickets):
-            if ticket.until > mono:
-                break
-            self._give_up(ticket)
+        while self._tickets and (oldest := next(iter(self._tickets))).until <= mono:
+            self._give_up(oldest)
 
     def _give_up(self, ticket: Ticket) -> None:
         del self._tickets[ticket]

@@ -40,6 +40,7 @@ class WaitingClients:
         """When a client was told a position last, in monotonic seconds."""
         self._due: deque[int] = deque()
         """The places that are still to be looked at in this second."""
+        self._timer: asyncio.TimerHandle | None = None
 
     def enter(self, place: int, position: int, connection: Connection, mono: float) -> None:
         """A request of a client waits in a place, and it is told so at the monotonic instant `mono`."""
@@ -79,9 +80,8 @@ class WaitingClients:
             return
         for number in [each for each in self._told if each not in lines]:
             del self._told[number]
-        going_on = bool(self._due)
         self._due = deque(self._told)
-        if not going_on:
+        if self._timer is None:
             self._go_on(now, math.ceil(len(self._due) / PIECES))
 
     def _go_on(self, now: Instant, piece: int) -> None:
@@ -96,8 +96,15 @@ class WaitingClients:
                 self._note(place.number, position, connection, now.mono)
                 message = queued(self._sequencer.state, place, now)
                 connection.send(message if place.id is None else {"type": message["type"], "id": place.id, **message})
+        self._timer = None
         if self._due:
-            asyncio.get_running_loop().call_later(PIECE_PAUSE, self._go_on, now, piece)
+            self._timer = asyncio.get_running_loop().call_later(PIECE_PAUSE, self._go_on, now, piece)
+
+    def close(self) -> None:
+        """Tell nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _note(self, place: int, position: int, connection: Connection, mono: float) -> None:
         self._told.pop(place, None)
