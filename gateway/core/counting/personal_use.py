@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from gateway.core.counting.calendar_days import Calendar
 from gateway.core.counting.numbers import NumberSequence
-from gateway.core.counting.session import Instant, Key, Person
+from gateway.core.counting.session import Identity, Instant, Key, Person, identity
 
 CLOCK_SLACK = 1.0
 """Seconds by which the wall clock may go back over midnight and the new day goes on."""
@@ -152,7 +152,7 @@ class PoolShares:
         self.pool = pool
         self.by_person: dict[Person, Share] = {}
         self.by_key: dict[Key, Share] = {}
-        self.by_account: dict[tuple[str, str], Share | OwnSeats] = {}
+        self.by_account: dict[Identity, Share | OwnSeats] = {}
 
     def grant(self, key: Key, person: Person, now: float) -> None:
         """Charge the seat of `key` to a person, from the monotonic instant `now` on."""
@@ -236,15 +236,16 @@ class PoolShares:
     def add(self, share: Share) -> None:
         """Take a new share in; those of one account count their seats together."""
         self.by_person[share.person] = share
-        account = share.person[:2]
-        if not account[0]:
+        account, home = share.person[:2]
+        if not account:
             return
-        first = self.by_account.get(account)
+        who = identity(account, home)
+        first = self.by_account.get(who)
         if first is None:
-            self.by_account[account] = share
+            self.by_account[who] = share
             return
         if isinstance(first, Share):
-            own = self.by_account[account] = first.own = OwnSeats()
+            own = self.by_account[who] = first.own = OwnSeats()
             own.held, own.shares = first.held, 1
         else:
             own = first
@@ -280,11 +281,12 @@ class PoolShares:
 
     def _drop(self, share: Share) -> None:
         del self.by_person[share.person]
-        account, own = share.person[:2], share.own
+        account, home = share.person[:2]
+        own = share.own
         if own is not None:
             own.shares -= 1
-        if account[0] and (own is None or not own.shares):
-            del self.by_account[account]
+        if account and (own is None or not own.shares):
+            del self.by_account[identity(account, home)]
 
 
 class PersonalUse:
