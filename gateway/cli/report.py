@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
-import json
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from gateway import operator_client
+from gateway.cli import document_forms
 from gateway.core.counting.license_model import FORGOTTEN
 from gateway.operator_client import Document
 
@@ -45,15 +44,8 @@ FIELDS = (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `report`."""
-    parser.add_argument(
-        "--since",
-        metavar="TIME",
-        default="30d",
-        help="from when on: so long ago (30d, 12h) or a time in RFC 3339 (default %(default)s)",
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="one line for each pool")
-    form.add_argument("--json", action="store_true", help="all of it, as one document")
+    document_forms.add_since(parser, "from when on")
+    document_forms.add_forms(parser, "one line for each pool")
     operator_client.arguments(parser)
 
 
@@ -64,14 +56,7 @@ def run(args: argparse.Namespace) -> int:
     except operator_client.OperatorError as fault:
         print(f"tallygate report: {fault}", file=sys.stderr)
         return 1
-    if args.json:
-        print(json.dumps(document))
-    elif args.csv:
-        writer = csv.DictWriter(sys.stdout, FIELDS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows(document))
-    else:
-        print(render(document))
+    document_forms.show(args, document, FIELDS, rows, render)
     return 0
 
 

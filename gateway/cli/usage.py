@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
-import json
 import sys
 from collections.abc import Iterator, Sequence
 
 from gateway import operator_client
+from gateway.cli import document_forms
 from gateway.operator_client import Document
 
 HELP = "Show who used the pools of a running gateway, how long, and who was refused."
@@ -39,18 +38,11 @@ FIELDS = (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `usage`."""
-    parser.add_argument(
-        "--since",
-        metavar="TIME",
-        default="30d",
-        help="from the day of this time on: so long ago (30d, 12h) or a time in RFC 3339 (default %(default)s)",
-    )
+    document_forms.add_since(parser, "from the day of this time on")
     parser.add_argument("--by", choices=BY, default="account", help="what is put together (default %(default)s)")
     parser.add_argument("--model", metavar="NAME", help="a license model (default: the one that decides)")
     parser.add_argument("--absent", action="store_true", help="only the accounts that are known and never came")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="one line for each pool, of all models unless one is named")
-    form.add_argument("--json", action="store_true", help="all of it, as one document")
+    document_forms.add_forms(parser, "one line for each pool, of all models unless one is named")
     operator_client.arguments(parser)
 
 
@@ -61,17 +53,7 @@ def run(args: argparse.Namespace) -> int:
     except operator_client.OperatorError as fault:
         print(f"tallygate usage: {fault}", file=sys.stderr)
         return 1
-    if args.json:
-        print(json.dumps(document))
-    elif args.csv:
-        writer = csv.DictWriter(sys.stdout, FIELDS, restval="", extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows(document))
-    elif args.absent:
-        for item in document["items"]:
-            print(item["account"])
-    else:
-        print(render(document))
+    document_forms.show(args, document, FIELDS, rows, _absent if args.absent else render)
     return 0
 
 
@@ -95,6 +77,10 @@ async def _ask(args: argparse.Namespace) -> Document:
             pools = list(license["models"][model]["pools"])
             found |= {"by": args.by, "model": model, "enforced": model == license["model"], "pools": pools}
         return found
+
+
+def _absent(document: Document) -> str:
+    return "\n".join(item["account"] for item in document["items"])
 
 
 def rows(document: Document) -> Iterator[Document]:
