@@ -63,7 +63,7 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE lease ADD COLUMN number INTEGER NOT NULL DEFAULT 0",
     ),
     (
-        # Who somebody is of another server: a name and a home, no longer one text. The names of before had no `/`.
+        # Somebody of another server is a name and a home; a row with one text is split at its only `/`.
         """UPDATE OR REPLACE lease SET key = '["' || substr(key, 2, instr(key, '/') - 2) || '", "' ||
             substr(key, instr(key, '/') + 1, length(key) - instr(key, '/') - 1) || '"]' WHERE key LIKE '"%/%"'""",
         "ALTER TABLE denial ADD COLUMN home TEXT NOT NULL DEFAULT ''",

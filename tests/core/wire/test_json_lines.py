@@ -82,6 +82,10 @@ plain = st.recursive(
 )
 
 
+def test_what_is_written_is_compact_and_utf_8() -> None:
+    assert encode({"type": "jörg", "of": [1, "\n"]}) == '{"type":"jörg","of":[1,"\\n"]}'.encode()
+
+
 @given(st.dictionaries(st.text(), plain, max_size=4))
 def test_what_is_written_reads_back(message: dict[str, Any]) -> None:
     line = encode(message)
