@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -74,13 +73,20 @@ def test_a_name_is_listened_on_with_all_its_addresses_and_one_port(listen: Liste
 
 
 @pytest.mark.usefixtures("two_addresses")
-def test_a_port_that_is_taken_with_one_address_is_taken(listen: Listen) -> None:
+def test_a_port_that_is_taken_with_one_address_is_taken(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     (other,) = listen("::1", 0)
-    port = other.getsockname()[1]
+    made: list[socket.socket] = []
+
+    class Remembered(socket.socket):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self)
+
+    monkeypatch.setattr(socket, "socket", Remembered)
     with pytest.raises(OSError, match="Address already in use"):
-        listen("both.example", port)
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", port))  # nothing was left bound
+        listen("both.example", other.getsockname()[1])
+    assert made
+    assert all(each.fileno() == -1 for each in made)  # nothing was left bound
 
 
 @pytest.mark.usefixtures("two_addresses")
