@@ -104,12 +104,16 @@ class ListenSettings:
         live=True,
         help="Client connections at once from one address, 0 for no limit. Many users may share one address.",
     )
+    ipv6_prefix: Annotated[int, Range(1, 128)] = setting(
+        64,
+        help="Bits of an IPv6 address by which limits of an address tell peers apart: one machine has a network of "
+        "addresses. For connections, those without hello, and bad tokens at the operator port.",
+    )
     max_pending: Positive = setting(
         1024,
         live=True,
         help="Connections at once, at each door, that have not yet said who they are; never more than a quarter of all "
-        "that there may be. One address (of IPv6, one /64) may have as many of them as there are places left for "
-        "others.",
+        "that there may be. One address may have as many of them as there are places left for others.",
     )
     accept_rate: Count = setting(2000, live=True, help="Connections accepted per second, 0 for no limit.")
     message_rate: Count = setting(

@@ -26,8 +26,9 @@ def is_loopback(host: str) -> bool:
         return host.rstrip(".").lower() == "localhost"
 
 
-def network(address: str) -> str:
-    """Return whose an address is taken to be where limits are shared: an IPv4 address, or the /64 that one machine has.
+def network(address: str, ipv6_prefix: int) -> str:
+    """Return whose an address is taken to be where limits are shared: an IPv4 address, or the IPv6 network with a
+    prefix of so many bits, since one machine has many IPv6 addresses.
 
     What is no address, such as the name of a socket file, is its own.
     """
@@ -36,4 +37,4 @@ def network(address: str) -> str:
     found = ip_address(address)
     if isinstance(found, ipaddress.IPv4Address):
         return str(found)
-    return str(ipaddress.ip_network((found.packed, 64), strict=False))
+    return str(ipaddress.ip_network((found.packed, ipv6_prefix), strict=False))

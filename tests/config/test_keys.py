@@ -55,7 +55,7 @@ def test_the_default_file_has_every_section_and_key() -> None:
     for line in (FILES / "gateway.toml").read_text(encoding="utf-8").splitlines():
         if header := re.fullmatch(r"\[(.+)\]", line):
             section = header[1]
-        elif entry := re.match(r"(?:# )?([a-z_]+) =", line):
+        elif entry := re.match(r"(?:# )?([a-z0-9_]+) =", line):
             found.append(f"{section}.{entry[1]}")
     assert found == list(KEYS)
 

@@ -28,6 +28,7 @@ DEFAULTS = {
     "listen.tls_key": '""',
     "listen.max_connections": "unset",
     "listen.max_connections_per_address": "0",
+    "listen.ipv6_prefix": "64",
     "listen.max_pending": "1024",
     "listen.accept_rate": "2000",
     "listen.message_rate": "10",

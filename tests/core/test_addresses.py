@@ -33,20 +33,22 @@ def test_an_ipv6_address_has_one_text(address: ipaddress.IPv6Address) -> None:
     }
 
 
-@given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1), st.integers(0, 63))
-def test_the_lower_half_of_an_ipv6_address_is_the_same_machines(
-    address: ipaddress.IPv6Address, host: int, bit: int
+@given(st.ip_addresses(v=6), st.integers(1, 64), st.data())
+def test_ipv6_addresses_of_one_prefix_are_the_same_machines(
+    address: ipaddress.IPv6Address, prefix: int, data: st.DataObject
 ) -> None:
-    upper = int(address) >> 64
-    assume(upper)  # below ::/64 are addresses of IPv4
-    same = ipaddress.IPv6Address(upper << 64 | host)
-    other = ipaddress.IPv6Address((upper ^ 1 << bit) << 64 | host)
-    assert network(str(address)) == network(str(same)) != network(str(other))
+    free = 128 - prefix
+    upper = int(address) >> free
+    host, bit = data.draw(st.integers(0, 2**free - 1)), data.draw(st.integers(0, prefix - 1))
+    same = ipaddress.IPv6Address(upper << free | host)
+    other = ipaddress.IPv6Address((upper ^ 1 << bit) << free | host)
+    assume(not any(each.ipv4_mapped for each in (address, same, other)))
+    assert network(str(address), prefix) == network(str(same), prefix) != network(str(other), prefix)
 
 
 def test_an_ipv4_address_is_one_machines_and_a_link_is_no_part_of_an_address() -> None:
-    assert [network(text) for text in ("192.0.2.1", "192.0.2.2")] == ["192.0.2.1", "192.0.2.2"]
-    assert network("fe80::1%eth0") == network("fe80::2")
+    assert [network(text, 64) for text in ("192.0.2.1", "192.0.2.2")] == ["192.0.2.1", "192.0.2.2"]
+    assert network("fe80::1%eth0", 64) == network("fe80::2", 64)
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "127.0.0.256", "127.1", "::1::", "::ffff:1.2.3"])

@@ -72,7 +72,7 @@ async def test_the_limit_of_an_address_may_be_switched_on_while_its_connections_
     assert (await (await house.connect()).hear())["reason"] == "too_many_connections"
     await first.close()
     await until(lambda: not house.runtime.tcp.connections)
-    assert house.runtime.tcp.connections.by_address == {}
+    assert house.runtime.tcp.connections.by_network == {}
     await house.welcomed()
 
 

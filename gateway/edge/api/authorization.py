@@ -100,6 +100,7 @@ class Authorization:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._ipv6_prefix = runtime.settings.listen.ipv6_prefix
         self._failures = Allowance(ATTEMPTS, PAUSE, ADDRESSES)
         self._refusals = Allowance(REFUSALS, RATE, 1)
         self._unsaid = 0
@@ -213,7 +214,7 @@ class Authorization:
             _same_site(request)
 
     def _fail(self, request: web.Request, code: str, detail: str, why: str = "") -> None:
-        now, address = self._runtime.clock.mono(), network(request.remote or "")
+        now, address = self._runtime.clock.mono(), network(request.remote or "", self._ipv6_prefix)
         wait = self._failures.wait(address, now)
         if wait:
             after = {"Retry-After": str(math.ceil(wait))}

@@ -85,7 +85,7 @@ class Shared(Generic[C]):
         self.limits = limits
         self.unmetered = limits.unmetered
         self.tick = wheel.tick
-        self.connections: ConnectionTable[C] = ConnectionTable()
+        self.connections: ConnectionTable[C] = ConnectionTable(limits.ipv6_prefix)
         self.heartbeats = 0
         self.accepted = 0
         self.closed: dict[str, int] = {}

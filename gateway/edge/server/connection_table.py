@@ -31,28 +31,31 @@ C = TypeVar("C", bound=Held)
 
 class ConnectionTable(Generic[C]):
     """`arriving` maps what is not yet connected (the socket, then the connection made for it) to its address, "" for a
-    proxy that has not named its client. `by_address` is kept only while addresses are limited.
+    proxy that has not named its client. `by_network` is kept only while addresses are limited; IPv6 addresses that
+    share so many bits are one network.
     """
 
     __slots__ = (
         "_frozen",
+        "_ipv6_prefix",
         "_limited",
         "_waiting",
         "arriving",
-        "by_address",
+        "by_network",
         "closing",
         "connected",
         "pending",
         "queued",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, ipv6_prefix: int) -> None:
+        self._ipv6_prefix = ipv6_prefix
         self.arriving: dict[object, str] = {}
         self.pending: set[C] = set()
         self.queued: set[C] = set()
         self.connected: dict[Hashable, C] = {}
         self.closing: set[C] = set()
-        self.by_address: dict[str, set[C]] = {}
+        self.by_network: Multimap[str, object] = Multimap()
         self._waiting: Multimap[str, object] = Multimap()
         """What is arriving or pending, by network."""
         self._frozen = 0
@@ -76,18 +79,19 @@ class ConnectionTable(Generic[C]):
 
     def waiting_from(self, address: str) -> int:
         """Sockets of one network whose peer has not said who it is; a proxy that has not named its client is none."""
-        return len(self._waiting.values_of(network(address)))
+        return len(self._waiting.values_of(self._network(address)))
 
     def held_by(self, address: str) -> int:
-        """Sockets of one address; only what is arriving while addresses are not limited."""
-        arriving = sum(each == address for each in self.arriving.values())
-        return arriving + len(self.by_address.get(address, ()))
+        """Sockets of one network; only what is arriving while addresses are not limited."""
+        same = self._network(address)
+        arriving = sum(self._network(each) == same for each in self.arriving.values())
+        return arriving + len(self.by_network.values_of(same))
 
     def arrive(self, thing: object, address: str) -> None:
         """A socket has been accepted, or what is arriving has got its address."""
         self.arriving[thing] = address
         if address:
-            self._waiting.add(network(address), thing)
+            self._waiting.add(self._network(address), thing)
 
     def attach(self, sock: object, connection: C) -> None:
         """A connection has been made for a socket that is arriving; it is still to be connected."""
@@ -98,15 +102,15 @@ class ConnectionTable(Generic[C]):
         """What was arriving is not let in; nothing happens where it has been connected meanwhile."""
         address = self.arriving.pop(thing, "")
         if address:
-            self._waiting.discard(network(address), thing)
+            self._waiting.discard(self._network(address), thing)
 
     def add(self, connection: C) -> None:
         """What was arriving is connected; it is pending."""
         if self.arriving.pop(connection, None) is None:
-            self._waiting.add(network(connection.address), connection)
+            self._waiting.add(self._network(connection.address), connection)
         self.pending.add(connection)
         if self._limited:
-            self.by_address.setdefault(connection.address, set()).add(connection)
+            self.by_network.add(self._network(connection.address), connection)
         if len(self) >= self._frozen + FREEZE_EVERY:
             self._frozen = len(self)
             gc.freeze()
@@ -134,23 +138,23 @@ class ConnectionTable(Generic[C]):
         else:
             self._forget(connection)
         if self._limited:
-            same = self.by_address[connection.address]
-            same.discard(connection)
-            if not same:
-                del self.by_address[connection.address]
+            self.by_network.discard(self._network(connection.address), connection)
 
     def _forget(self, connection: C) -> None:
         if connection in self.pending:
             self.pending.remove(connection)
-            self._waiting.discard(network(connection.address), connection)
+            self._waiting.discard(self._network(connection.address), connection)
         elif connection in self.queued:
             self.queued.remove(connection)
         elif self.connected.get(connection.key) is connection:
             del self.connected[connection.key]
 
     def index_addresses(self, *, limited: bool) -> None:
-        """Begin to keep connections by address, or stop."""
+        """Begin to keep connections by network, or stop."""
         self._limited = limited
-        self.by_address = {}
+        self.by_network = Multimap()
         for connection in self if limited else ():
-            self.by_address.setdefault(connection.address, set()).add(connection)
+            self.by_network.add(self._network(connection.address), connection)
+
+    def _network(self, address: str) -> str:
+        return network(address, self._ipv6_prefix)

@@ -31,7 +31,8 @@ class Limits:
     `burst` is in messages (infinite without a rate), `refill` in messages per tick, `outbound_limit` and
     `message_limit` in bytes, `silence` in ticks by the state of a connection, `hello_deadline` in seconds,
     `accept_rate` in sockets per second (0 for no limit). `max_pending` is how many may wait at once without having said
-    who they are. `proxies` are the networks that must send a PROXY header.
+    who they are. IPv6 addresses that share `ipv6_prefix` bits are one address where limits are those of an address.
+    `proxies` are the networks that must send a PROXY header.
     """
 
     burst: float
@@ -42,6 +43,7 @@ class Limits:
     hello_deadline: float
     accept_rate: int
     max_pending: int
+    ipv6_prefix: int
     origins: Origins
     proxies: tuple[IPNetwork, ...]
 
@@ -69,6 +71,7 @@ class Limits:
             hello_deadline=heartbeat.hello_deadline,
             accept_rate=listen.accept_rate,
             max_pending=listen.max_pending,
+            ipv6_prefix=listen.ipv6_prefix,
             origins=Origins(listen.allowed_origins),
             proxies=tuple(ipaddress.ip_network(each) for each in listen.proxy_protocol_from),
         )

@@ -35,7 +35,7 @@ def places(table: ConnectionTable[Peer], peer: Peer) -> list[str]:
 
 
 def test_a_connection_goes_from_one_collection_to_the_next() -> None:
-    table: ConnectionTable[Peer] = ConnectionTable()
+    table: ConnectionTable[Peer] = ConnectionTable(64)
     peer, other = Peer(), Peer()
     table.arrive(peer, peer.address)
     assert (table.held, table.waiting, len(table)) == (1, 1, 0)
@@ -58,7 +58,7 @@ def test_a_connection_goes_from_one_collection_to_the_next() -> None:
 
 @pytest.mark.parametrize("place", ["pending", "connected", "closing"])
 def test_a_socket_may_go_from_any_collection(place: str) -> None:
-    table: ConnectionTable[Peer] = ConnectionTable()
+    table: ConnectionTable[Peer] = ConnectionTable(64)
     peer = Peer()
     table.add(peer)
     if place != "pending":
@@ -72,7 +72,7 @@ def test_a_socket_may_go_from_any_collection(place: str) -> None:
 
 
 def test_the_end_of_a_connection_leaves_the_key_to_the_one_that_has_it_now() -> None:
-    table: ConnectionTable[Peer] = ConnectionTable()
+    table: ConnectionTable[Peer] = ConnectionTable(64)
     old, new = Peer(), Peer()
     for peer in (old, new):
         table.add(peer)
@@ -84,23 +84,37 @@ def test_the_end_of_a_connection_leaves_the_key_to_the_one_that_has_it_now() -> 
 
 
 def test_addresses_are_indexed_while_they_are_limited() -> None:
-    table: ConnectionTable[Peer] = ConnectionTable()
+    table: ConnectionTable[Peer] = ConnectionTable(64)
     here, there = Peer("192.0.2.1"), Peer("192.0.2.2")
     table.add(here)
-    assert table.by_address == {}
+    assert table.by_network == {}
     table.index_addresses(limited=True)
     table.add(there)
     table.arrive(object(), "192.0.2.1")
     assert [table.held_by(address) for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3")] == [2, 1, 0]
     table.remove(there)
-    assert list(table.by_address) == ["192.0.2.1"]
+    assert list(table.by_network) == ["192.0.2.1"]
     table.index_addresses(limited=False)
     table.remove(here)
-    assert table.by_address == {}
+    assert table.by_network == {}
+
+
+def test_connections_from_one_network_of_ipv6_are_counted_as_those_of_one_address() -> None:
+    table: ConnectionTable[Peer] = ConnectionTable(56)
+    table.index_addresses(limited=True)
+    first, second = Peer("2001:db8:0:1::1"), Peer("2001:db8:0:ff:7::")
+    table.add(first)
+    table.add(second)
+    table.arrive(object(), "2001:db8:0:2::3")
+    assert [table.held_by(address) for address in ("2001:db8::", "2001:db8:0:ff::1", "2001:db8:0:100::1")] == [3, 3, 0]
+    table.remove(first)
+    assert table.held_by("2001:db8:0:1::1") == 2
+    table.remove(second)
+    assert table.by_network == {}
 
 
 def test_who_waits_is_counted_by_network_from_its_accept_until_it_has_said_who_it_is() -> None:
-    table: ConnectionTable[Peer] = ConnectionTable()
+    table: ConnectionTable[Peer] = ConnectionTable(64)
     here, there, six = "192.0.2.1", "192.0.2.2", "2001:db8:0:1::1"
     socket, proxy, failed = object(), object(), object()
     peer, neighbor, guest = Peer(here), Peer(there), Peer(six)

@@ -55,7 +55,7 @@ def test_who_was_too_many_for_the_rate_may_come_back_soon() -> None:
 
 def test_the_budget_counts_the_sockets_of_all_listeners() -> None:
     budget = SocketBudget(settings_of(listen__max_connections=4, listen__max_connections_per_address=2).listen, 1024)
-    tables: list[ConnectionTable[Peer]] = [ConnectionTable(), ConnectionTable()]
+    tables: list[ConnectionTable[Peer]] = [ConnectionTable(64), ConnectionTable(64)]
     for table in tables:
         budget.share(table)
         table.add(Peer("192.0.2.1"))

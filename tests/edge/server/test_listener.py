@@ -131,7 +131,7 @@ async def test_one_address_that_knocks_often_at_once_gets_exactly_its_share(serv
         await until(lambda: len(house.runtime.tcp.connections) + sum(rejected(house).values()) == 80)
         assert rejected(house) == {"too_many_connections": 10}
     await until(lambda: not house.runtime.tcp.connections)
-    assert house.runtime.tcp.connections.by_address == {}
+    assert house.runtime.tcp.connections.by_network == {}
 
 
 @BOTH
@@ -516,6 +516,23 @@ async def test_the_limit_of_an_address_is_that_of_the_proxied_one(serve: Serve, 
     ):
         await client.send(HEADERS[name][0])
     assert [(await client.gone())[0]["reason"] for client in crowd] == ["too_many_connections"] * 3
+
+
+@pytest.mark.parametrize(("prefix", "others"), [(64, "too_many_connections"), (128, None)])
+async def test_the_limit_of_an_address_is_that_of_its_network_in_ipv6(
+    prefix: int, others: str | None, serve: Serve, peer: Connect
+) -> None:
+    house = await serve(
+        listen__proxy_protocol_from='["127.0.0.1/32"]',
+        listen__max_connections_per_address=1,
+        listen__ipv6_prefix=prefix,
+    )
+    heard = []
+    for name in ("version 1, IPv6", "version 2, IPv6"):
+        client = await peer(house)
+        await client.send(HEADERS[name][0] + HELLO + b"\n")
+        heard.append((await client.hear()).get("reason"))
+    assert heard == [None, others]
 
 
 # -- TLS -----------------------------------------------------------------------------------------------------------

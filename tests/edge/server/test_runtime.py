@@ -59,7 +59,7 @@ def empty(house: House) -> bool:
             for held in (
                 listener.connections,
                 listener.connections.arriving,
-                listener.connections.by_address,
+                listener.connections.by_network,
             )
         ),
         *(len(view) for view in (runtime.timer_wheel, runtime.state.resumable, admission.conferences.by_id)),
