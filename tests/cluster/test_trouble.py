@@ -13,7 +13,8 @@ from gateway.core.admission.commands import Hello
 from gateway.core.admission.decision import Decision
 from gateway.core.cluster.entries import Batch, Enter, Proposed, Seen, encode, plain
 from gateway.core.cluster.replica import SEMANTICS, terms_digest
-from gateway.edge.cluster.etcd import EtcdFailed
+from gateway.edge.cluster.etcd import Etcd, EtcdFailed
+from gateway.edge.joining import ClusterRefused
 from tests.cluster.conftest import ClusterHouse, Join, Shifted
 from tests.cluster.test_two_gateways import same
 from tests.conftest import until
@@ -127,6 +128,25 @@ async def test_a_command_that_fails_everywhere_stops_nobody(join: Join, members:
     assert (await ann.ask("join", conference="room"))["type"] == "joined"
     await until(lambda: same(a, b))
     assert a.node.replica.failures == b.node.replica.failures == 1
+
+
+async def test_who_asks_for_what_no_node_can_decide_is_sent_away(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = await join("a")
+    ann = await a.welcomed(account="ann")
+    monkeypatch.setattr("gateway.edge.cluster.proposer.plain", lambda _: [["Join", "one", "room"]])
+    await ann.say("join", conference="room")
+    assert [each["reason"] for each in await ann.gone()] == ["store_unavailable"]
+
+
+async def test_a_log_that_begins_with_something_else_is_no_cluster(join: Join, members: Members) -> None:
+    a = await join("a")
+    await a.gateway.close(drain=0)
+    etcd = Etcd(tuple(members.urls), f"{a.gateway.settings.cluster.prefix}/log")
+    await etcd.delete(etcd.urls[0])
+    await etcd.put(etcd.urls[0], b"nonsense")
+    await etcd.close()
+    with pytest.raises(ClusterRefused, match="does not begin with a cluster"):
+        await join("b")
 
 
 async def test_a_node_asks_for_no_more_than_its_share(join: Join) -> None:

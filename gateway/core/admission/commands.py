@@ -1,18 +1,36 @@
 """Everything that changes what is counted, as small values: what `apply` takes.
 
 A command names sessions by their number. Secrets, names and instants come in with it; nothing in it is an object of
-the process. `COMMANDS` has them by name, for whoever writes them down.
+the process. `COMMANDS` has them by name, for whoever writes them down; what is read must be of the kinds that stand
+here.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import ipaddress
+from typing import Annotated, Any, NamedTuple
 
+from gateway.core.admission import command_values
 from gateway.core.admission.bans import BanSubject
-from gateway.core.admission.conferences import Declaration
+from gateway.core.admission.command_values import Anything, Hexadecimal, OneOf
+from gateway.core.admission.conferences import Access, Declaration, Mode
 from gateway.core.admission.decision import LeaseBefore, Withdraw
+from gateway.core.admission.directory import SCOPES
 from gateway.core.admission.terms import Catalog, Terms
-from gateway.core.counting.session import Identity
+from gateway.core.counting.pool_json import key_from_json
+from gateway.core.counting.session import KINDS, Identity
+from gateway.core.setting_kinds import Range, Seconds
+from gateway.core.wire.close_codes import ENDINGS
+
+LONGEST_WAIT = 86_400
+"""Seconds that a request may wait for a seat, at most."""
+Kind = Annotated[str, OneOf(KINDS)]
+"""What a client is."""
+TransportName = Annotated[str, OneOf(frozenset({"tcp", "websocket"}))]
+Cause = Annotated[str, OneOf(frozenset({*ENDINGS, "node_lost"}))]
+"""Why a session is over."""
+Digest = Annotated[str, Hexadecimal(32)]
+"""The SHA-256 digest of a secret in hex."""
 
 # -- clients ---------------------------------------------------------------------------------------------------------
 
@@ -24,14 +42,14 @@ class Hello(NamedTuple):
     Python it is made by. `token` is the SHA-256 digest of the client's secret in hex, if it gave one.
     """
 
-    kind: str
+    kind: Kind
     account: str | None
     device: str | None
     home: str
-    client: str
+    client: Annotated[str, Anything()]
     address: str
-    transport: str
-    token: str | None = None
+    transport: TransportName
+    token: Digest | None = None
 
 
 class Resume(NamedTuple):
@@ -40,7 +58,7 @@ class Resume(NamedTuple):
     session: int
     generation: int
     address: str
-    transport: str
+    transport: TransportName
 
 
 class Join(NamedTuple):
@@ -49,8 +67,8 @@ class Join(NamedTuple):
     session: int
     conference: str
     host: bool = False
-    access: str = "internal"
-    mode: str = "group"
+    access: Access = "internal"
+    mode: Mode = "group"
     scheduled: bool = False
     server: str = ""
 
@@ -95,8 +113,8 @@ class Wait(NamedTuple):
     """
 
     request: Any
-    seconds: int
-    id: str | int | None = None
+    seconds: Annotated[int, Range(1, LONGEST_WAIT)]
+    id: Annotated[str | int | None, Anything()] = None
 
 
 class GiveUp(NamedTuple):
@@ -108,14 +126,14 @@ class GiveUp(NamedTuple):
 class EndHellos(NamedTuple):
     """Nobody who waits to be welcomed is let in any more, for `reason`."""
 
-    reason: str
+    reason: Annotated[str, OneOf(frozenset({"draining", "unregistered"}))]
 
 
 class End(NamedTuple):
     """A session is over for `cause`; one that lost its connection may wait to be resumed."""
 
     session: int
-    cause: str
+    cause: Cause
 
 
 class EndResumables(NamedTuple):
@@ -148,21 +166,21 @@ class KickSession(NamedTuple):
     """End a session; `ban_seconds` keeps its account, or the guests of its address, out as long."""
 
     session: int
-    ban_seconds: float | None = None
+    ban_seconds: Seconds | None = None
 
 
 class KickAccount(NamedTuple):
     """End every session of an account; `ban_seconds` keeps it out as long."""
 
     account: Identity
-    ban_seconds: float | None = None
+    ban_seconds: Seconds | None = None
 
 
 class PutBan(NamedTuple):
     """Keep somebody out for so many seconds, and end the sessions that this binds."""
 
     subject: BanSubject
-    seconds: float
+    seconds: Seconds
 
 
 class LiftBan(NamedTuple):
@@ -200,7 +218,7 @@ class AddAccountToken(NamedTuple):
     """Let the secret of this SHA-256 digest (hex) prove an account too."""
 
     account: str
-    digest: str
+    digest: Digest
 
 
 class RevokeAccountToken(NamedTuple):
@@ -247,8 +265,8 @@ class AddOperatorToken(NamedTuple):
     """Give an operator a token of a scope; `digest` is the SHA-256 digest of its secret in hex."""
 
     name: str
-    scope: str
-    digest: str
+    scope: Annotated[str, OneOf(frozenset(SCOPES))]
+    digest: Digest
 
 
 class RevokeOperatorTokens(NamedTuple):
@@ -311,28 +329,29 @@ def to_json(command: Command) -> list[Any]:
 def from_json(plain: list[Any], catalog: Catalog) -> Command:
     """Return the command that `to_json` wrote.
 
-    Raises `KeyError`, `TypeError` or `ValueError` where it is none.
+    Raises `KeyError`, `TypeError` or `ValueError` where it is none, or has a value of another kind.
     """
     try:
-        return _from_json(plain, catalog)
+        command = _from_json(plain, catalog)
     except (IndexError, AttributeError) as fault:
         raise ValueError(f"no command: {fault}") from fault
+    command_values.check(command)
+    return command
 
 
 def _from_json(plain: list[Any], catalog: Catalog) -> Command:
     name, *told = plain
     if name == "SetTerms":
-        return SetTerms(Terms.from_json(told[0], catalog))
+        (terms,) = told
+        return SetTerms(checked_terms(terms, catalog))
     if name == "PutConference":
-        return PutConference(told[0], Declaration(*told[1]))
+        return PutConference(told[0], Declaration(*told[1]), *told[2:])
     if name in {"PutBan", "LiftBan"}:
-        subject, *rest = told
-        banning: Command = COMMANDS[name](BanSubject(*subject), *rest)
-        return banning
+        return _banning(name, told)
     if name == "Withdraw":
         return _withdraw(told)
     if name == "Wait":
-        request: Any = _from_json(told[0], catalog)
+        request: Any = from_json(told[0], catalog)
         if not isinstance(request, Hello | Join | Wake | RequestPro):
             raise ValueError(f"a {type(request).__name__} does not wait")
         return Wait(request, *told[1:])
@@ -341,10 +360,30 @@ def _from_json(plain: list[Any], catalog: Catalog) -> Command:
     return command
 
 
+def checked_terms(plain: Any, catalog: Catalog) -> Terms:
+    """Return the terms that were written.
+
+    Raises `KeyError`, `TypeError` or `ValueError` where they are none, or have a value of another kind.
+    """
+    terms = Terms.from_json(plain, catalog)
+    command_values.check(terms)
+    for license in terms.licenses.values():
+        command_values.check(license)
+    return terms
+
+
+def _banning(name: str, told: list[Any]) -> Command:
+    subject = BanSubject(*told[0])
+    if subject.kind == "network":
+        ipaddress.ip_network(subject.name)
+    command: Command = COMMANDS[name](subject, *told[1:])
+    return command
+
+
 def _withdraw(told: list[Any]) -> Withdraw:
     found = Withdraw(*told)
     leases = tuple(
-        LeaseBefore(model, pool, tuple(key) if isinstance(key, list) else key, existed, expires)
+        LeaseBefore(model, pool, key_from_json(key), existed, expires)
         for model, pool, key, existed, expires in found.leases
     )
     waiting = tuple((number, host) for number, host in found.waiting)

@@ -7,17 +7,23 @@ removed. A refused join leaves no trace: `create` makes up a conference, and onl
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+from gateway.core.admission.command_values import OneOf
 from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.session import Conference, Session
+
+Access = Annotated[str, OneOf(frozenset({"internal", "public"}))]
+"""Who may join a conference."""
+Mode = Annotated[str, OneOf(frozenset({"group", "call"}))]
+"""What a conference is: a call has two parties."""
 
 
 class Declaration(NamedTuple):
     """What is said of a conference before anybody joins it; `server` is empty for this one."""
 
-    access: str = "internal"
-    mode: str = "group"
+    access: Access = "internal"
+    mode: Mode = "group"
     scheduled: bool = False
     server: str = ""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gateway.core.admission.commands import Command, Join, Leave, RequestPro, Sleep, Start, Wake
+from gateway.core.admission.commands import LONGEST_WAIT, Command, Join, Leave, RequestPro, Sleep, Start, Wake
 from gateway.core.counting.session import KINDS
 from gateway.core.names import NAME_FORM, folded, is_account, is_name, normalized
 from gateway.core.wire.messages import (
@@ -40,8 +40,6 @@ class SessionState(StrEnum):
     """The last message has been sent; whatever still arrives is not read."""
 
 
-LONGEST_WAIT = 86_400
-"""Seconds that a request may wait for a seat, at most."""
 WELCOMED = frozenset({SessionState.AWAKE, SessionState.ASLEEP})
 _NAME = Field(is_name, f"a name of {NAME_FORM}", kept=normalized)
 _ACCOUNT = Field(is_account, f"a name of {NAME_FORM}", kept=folded)

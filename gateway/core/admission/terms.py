@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
+from gateway.core.admission.command_values import OneOf
 from gateway.core.counting.license_model import LicenseModel
+from gateway.core.setting_kinds import Count, Positive, Seconds
 
 
 class LicenseKind(Protocol):
@@ -48,24 +50,24 @@ class Terms:
     licenses: Mapping[str, Any]
     extensions: tuple[str, ...] = ()
     enforce: bool = True
-    overdraft: int = 0
-    shadow_leases: int = 10_000
-    on_duplicate: str = "takeover"
-    accounts_mode: str = "open"
+    overdraft: Count = 0
+    shadow_leases: Count = 10_000
+    on_duplicate: Annotated[str, OneOf(frozenset({"takeover", "reject", "allow"}))] = "takeover"
+    accounts_mode: Annotated[str, OneOf(frozenset({"open", "token"}))] = "open"
     home: str = ""
     homes: tuple[str, ...] = ()
     declared_only: bool = False
-    max_memberships: int = 100
-    retry_after: float = 30.0
-    resume_window: float = 0.0
-    max_resumable: int = 10_000
-    high_water_window: float = 180.0
-    true_denial_window: float = 60.0
-    redistribute_every: float = 24 * 3600.0
+    max_memberships: Positive = 100
+    retry_after: Seconds = 30.0
+    resume_window: Seconds = 0.0
+    max_resumable: Count = 10_000
+    high_water_window: Seconds = 180.0
+    true_denial_window: Seconds = 60.0
+    redistribute_every: Seconds = 24 * 3600.0
     offsets: tuple[tuple[float, float], ...] = ()
-    max_shares: int = 100_000
-    queue_limit: int = 1000
-    queue_order: str = "arrival"
+    max_shares: Count = 100_000
+    queue_limit: Count = 1000
+    queue_order: Annotated[str, OneOf(frozenset({"arrival", "priority"}))] = "arrival"
 
     def license_model(self, name: str, catalog: Catalog) -> LicenseModel:
         """Return the model of that name under these terms."""

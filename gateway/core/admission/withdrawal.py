@@ -65,8 +65,12 @@ def _leases_of(state: State, account: Identity | None) -> tuple[LeaseBefore, ...
 
 
 def withdraw(state: State, command: Withdraw, now: Instant) -> Decision:
-    """Put back memberships, presence and leases; the answer denies the request that was granted."""
+    """Put back memberships, presence and leases; the answer denies the request that was granted.
+
+    Raises `KeyError`, and changes nothing, where it names a model or a pool that does not count.
+    """
     sessions = state.sessions.by_number
+    held = [state.ledger_of(each.model).pools[each.pool].leases for each in command.leases]
     asker = sessions.get(command.session)
     for ledger in state.ledgers:
         ledger.leases.undone = frozenset(
@@ -81,10 +85,10 @@ def withdraw(state: State, command: Withdraw, now: Instant) -> Decision:
         set_seats(state, session, "left", now)
     for ledger in state.ledgers:
         ledger.leases.undone = frozenset()
-    for before in command.leases:
-        ledger = state.ledger_of(before.model)
-        if before.key not in ledger.pools[before.pool].leases:
+    for before, leases in zip(command.leases, held, strict=True):
+        if before.key not in leases:
             continue
+        ledger = state.ledger_of(before.model)
         if before.existed:
             ledger.leases.restore_expiry(before.pool, before.key, before.expires)
         else:

@@ -8,7 +8,6 @@ take the others of its batch with it.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +18,8 @@ MOST_COMMANDS = 500
 """Commands in a batch at most."""
 MOST_BYTES = 256 * 1024
 """Bytes of the commands of a batch at most; etcd takes no more than 1.5 MB, and takes long for that."""
+LATEST = 1e11
+"""The latest instant that a batch may tell, in seconds UTC: all that runs out after it still ends on a date."""
 ACTOR = "gateway"
 """Who acts where nobody is named: the gateway itself."""
 
@@ -147,8 +148,8 @@ def decode(value: bytes) -> Batch:
 
 def _decode(document: dict[str, Any]) -> Batch:
     at, seen, genesis, enter = (document.get(name) for name in ("at", "seen", "genesis", "enter"))
-    if at is not None and not (_is_number(at) and math.isfinite(at)):
-        raise NotABatch("at: expected seconds")
+    if at is not None and not (_is_number(at) and 0.0 <= at <= LATEST):
+        raise NotABatch("at: expected seconds UTC")
     node, seq, raw = document["n"], document["s"], document.get("c", [])
     if not isinstance(node, str) or type(seq) is not int or not isinstance(raw, list):
         raise NotABatch("expected a node, a number and a list of commands")
@@ -165,11 +166,23 @@ def _decode(document: dict[str, Any]) -> Batch:
         document.get("depart") is True,
         tuple(raw),
     )
+    if batch.genesis is not None and not _is_genesis(batch.genesis):
+        raise NotABatch("genesis: fields of other kinds were expected")
     if batch.enter is not None and not _is_enter(batch.enter):
         raise NotABatch("enter: fields of other kinds were expected")
     if batch.seen is not None and type(batch.seen.version) is not int:
         raise NotABatch("seen: expected a version and a digest")
     return batch
+
+
+def _is_genesis(genesis: Genesis) -> bool:
+    texts, number = (genesis.cluster, genesis.state or ""), genesis.patience
+    return (
+        all(isinstance(each, str) for each in texts)
+        and type(genesis.semantics) is int
+        and _is_number(number)
+        and 0.0 < number < LATEST
+    )
 
 
 def _is_enter(enter: Enter) -> bool:

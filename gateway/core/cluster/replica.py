@@ -93,6 +93,11 @@ class Replica:
         return self._state
 
     @property
+    def begun(self) -> bool:
+        """Whether there is a state: the log began with the genesis of a cluster."""
+        return self._state is not None
+
+    @property
     def digest(self) -> str:
         """The digest over all decisions so far."""
         return self._digest.value
@@ -159,7 +164,11 @@ class Replica:
             self.needs_file = True
             return
         self.at = batch.at if batch.at is not None else 0.0
-        self._state = State(Terms.from_json(genesis.terms, self.catalog), self.catalog, self.instant, genesis.cluster)
+        try:
+            terms = c.checked_terms(genesis.terms, self.catalog)
+            self._state = State(terms, self.catalog, self.instant, genesis.cluster)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            self.failures += 1
 
     def _move_time(self, batch: Batch) -> bool:
         """Let time come on to what a batch says, and return whether a second has become full."""
@@ -217,6 +226,8 @@ class Replica:
             command = c.from_json(written[0], self.catalog)
             generation = written[1] if len(written) > 1 else None
             actor = written[2] if len(written) > 2 else ACTOR
+            if not (generation is None or type(generation) is int) or not isinstance(actor, str):
+                raise TypeError("a generation and an actor of other kinds were expected")
         except (LookupError, TypeError, ValueError, AttributeError):
             self.failures += 1
             return Outcome(place, None, ignored="malformed")

@@ -105,6 +105,8 @@ class ClusterNode:
             ready.cancel()
         if self.failed.done():
             raise LogLost(self.failed.result())
+        if not self.replica.begun:
+            raise LogLost("the log does not begin with a cluster: something else was written to its key")
         self.time.restart(self._clock.mono())
         if self.replica.cluster == self._genesis:
             self.time.applied(self.replica.at, self._clock.mono(), told=True)

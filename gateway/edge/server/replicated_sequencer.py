@@ -194,13 +194,13 @@ class ReplicatedSequencer:
                 else:
                     carriers.project(decision, outcome.actor)
             return
-        self._answer(decision, ticket, carriers)
-
-    def _answer(self, decision: Decision | None, ticket: Ticket, carriers: Carriers) -> None:
-        asker = ticket.asker
         if decision is None:
-            self._unanswered(ticket, carriers)
-            return
+            self._unanswered(ticket, carriers, moved=outcome.ignored == "stale")
+        else:
+            self._answer(decision, ticket, carriers)
+
+    def _answer(self, decision: Decision, ticket: Ticket, carriers: Carriers) -> None:
+        asker = ticket.asker
         gone = asker is not None and (ticket.given_up or asker.cause is not None)
         carriers.deliver(decision, None if gone else asker, ticket.id, ticket.actor)
         if gone:
@@ -218,8 +218,10 @@ class ReplicatedSequencer:
             cause = ticket.asker.cause if ticket.asker is not None else None
             self.submit(End(decision.session, cause if cause in _ENDS else "store_unavailable"))
 
-    def _unanswered(self, ticket: Ticket, carriers: Carriers) -> None:
-        """Answer a command that counted for nothing: a `resume` that came too late is a `hello`."""
+    def _unanswered(self, ticket: Ticket, carriers: Carriers, *, moved: bool) -> None:
+        """Answer a command that counted for nothing: a `resume` that came too late is a `hello`. Whose session has
+        `moved` is told of that by the decision about it; who asked for what cannot be decided is sent away.
+        """
         asker = ticket.asker
         if asker is not None and asker.cause is None and ticket.otherwise is not None:
             decision = self.submit(ticket.otherwise, None, asker, ticket.id)
@@ -227,7 +229,7 @@ class ReplicatedSequencer:
                 carriers.deliver(decision, asker, ticket.id, ticket.actor)
                 carriers.release(asker)
             return
-        if asker is not None and asker.cause is None and asker.session is None:
+        if asker is not None and asker.cause is None and (asker.session is None or not moved):
             carriers.send_away(asker, "store_unavailable")
         if asker is not None:
             carriers.release(asker)

@@ -89,7 +89,8 @@ def test_a_recording_that_is_applied_again_differs_nowhere() -> None:
 
 def test_a_decision_that_was_another_one_is_told_by_its_number() -> None:
     lines = list(record(3, 50))
-    lines[30] = lines[30].replace('"]', '0"]')
+    before, _, after = lines[30].rpartition('"]')
+    lines[30] = f'{before}0"]{after}'
     assert replay(lines, MODELS).first_difference == 30
 
 

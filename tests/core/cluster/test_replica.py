@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from gateway.core.cluster import dump
 from gateway.core.cluster.entries import Batch, Enter, Genesis, LogEntry, Seen, encode
 from gateway.core.cluster.replica import SEMANTICS, Gap, Replica
 from gateway.licensing import MODELS
+from tests.core.admission.random_day import START
 from tests.core.admission.test_determinism import pythons
 from tests.core.cluster.log_harness import PATIENCE, LogHarness, hello, random_log
 
@@ -90,11 +92,35 @@ def test_a_command_that_nobody_can_apply_is_counted_and_the_others_go_on() -> No
     harness.enter("n1")
     number = harness.hello("n1", "ann", "d")
     batch = harness.batch("n1", c.Join(number, "room"))
-    poisoned = batch._replace(commands=(["x"], [["Nothing", 1]], [["Join", number, {}], 0], *batch.commands))
-    outcomes = harness.put(poisoned)
-    assert [each.ignored for each in outcomes] == ["malformed", "malformed", "failed", ""]
-    assert harness.replica.failures == 3
+    poison: list[list[Any]] = [
+        ["x"],
+        [["Nothing", 1]],
+        [["Join", number, {}], 0],
+        [["Join", number, "other"], False],
+        [["Join", number, "other"], 0, 7],
+    ]
+    outcomes = harness.put(batch._replace(commands=(*poison, [["Wait", ["Wake", 99], 5]], *batch.commands)))
+    assert [each.ignored for each in outcomes] == [*["malformed"] * 5, "failed", ""]
+    assert harness.replica.failures == 6
+    assert [*harness.replica.state.conferences.by_id] == ["room"]
     assert whole(applied(harness.entries)) == whole(harness.replica)
+
+
+@pytest.mark.parametrize("change", [{"licenses": {}}, {"model": "other"}, {"overdraft": "much"}])
+def test_a_genesis_that_is_none_begins_no_cluster(change: dict[str, Any]) -> None:
+    replica = Replica(MODELS)
+    genesis = Genesis("c2", SEMANTICS, PATIENCE, {**LogHarness().terms.to_json(), **change})
+    list(replica.apply(LogEntry(1, 1, encode(Batch("", 0, 1.0, genesis=genesis)))))
+    list(replica.apply(LogEntry(2, 2, encode(Batch("n1", 1, enter=Enter("a", SEMANTICS, "", 1))))))
+    assert not replica.begun
+    assert replica.failures == 1
+
+
+def test_no_instant_is_so_late_that_nothing_after_it_has_a_date() -> None:
+    harness = LogHarness()
+    harness.enter("n1")
+    harness.put(harness.batch("n1")._replace(at=1e12, leads=True))
+    assert (harness.replica.failures, harness.replica.at) == (1, START)
 
 
 def test_a_missing_entry_is_noticed_and_nothing_is_changed() -> None:
