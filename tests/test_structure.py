@@ -31,6 +31,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "config": ("gateway/core", "gateway/licensing"),
     "metrics": ("gateway/core", "gateway/core/wire", "gateway/core/counting", "gateway/core/admission"),
     "gateway/edge/files.py": (),
+    "gateway/edge/garbage.py": (),
     "gateway/edge/machine.py": ("gateway/core", "gateway/core/registration"),
     "gateway/edge/terms.py": (
         "gateway/core/registration",
@@ -114,6 +115,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "gateway/edge/gateway.py": (
         "config",
         "gateway/edge/files.py",
+        "gateway/edge/garbage.py",
         "gateway/edge/machine.py",
         "gateway/edge/ready_file.py",
         "gateway/edge/cluster",

@@ -18,6 +18,7 @@ from config.settings import Settings
 from gateway.edge.api.server import OperatorPort
 from gateway.edge.cluster.dump_writer import DumpWriter
 from gateway.edge.cluster.housekeeping import Housekeeping
+from gateway.edge.garbage import GarbageCollection
 from gateway.edge.joining import FollowedLog
 from gateway.edge.machine import Clock, read_token
 from gateway.edge.ready_file import ReadyFile
@@ -27,8 +28,6 @@ from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.audit_log import GATEWAY
 from gateway.edge.storage.command_recorder import CommandRecorder
 
-GARBAGE = (50_000, 50, 50)
-"""Thresholds of the garbage collector: a full collection over many connections would delay everybody's heartbeats."""
 READ_SIZE = 16384
 """Bytes that are read from a connection at once."""
 
@@ -72,6 +71,7 @@ class Gateway:
             self.runtime.etcd_size = lambda: self.housekeeping.size
             self.runtime.persistence.unprojected = followed.unprojected
         self._doors_open = False
+        self._garbage = GarbageCollection(self.runtime.clock.mono)
         self.agent = RegistrationAgent(self.runtime.registration, self._used)
         self.operator = OperatorPort(self.runtime)
 
@@ -83,7 +83,7 @@ class Gateway:
         then.
         """
         listen = self.settings.listen
-        gc.set_threshold(*GARBAGE)
+        self._garbage.start()
         lean_buffers()
         try:
             await asyncio.to_thread(self.runtime.persistence.store.hold)
@@ -113,7 +113,7 @@ class Gateway:
         except BaseException:
             await self.close(drain=0)
             raise
-        self.runtime.on_tick = self._follow_node
+        self.runtime.on_tick = self._on_tick
         self.runtime.ticker.start()
         if self.runtime.registration.agent:
             self.agent.start()
@@ -143,6 +143,10 @@ class Gateway:
             self.runtime.close_all("unregistered")
         self._tell_ports()
         return True
+
+    def _on_tick(self) -> None:
+        self._garbage.poll()
+        self._follow_node()
 
     def _follow_node(self) -> None:
         """Open the client doors once this node of a cluster may speak; where it may not, they were closed at once."""
