@@ -95,6 +95,14 @@ def _pinning(settings: Settings) -> Iterator[ConfigFault]:
             yield ConfigFault(f"registration.{field}", "has no effect without registration.tls = true")
 
 
+def _denials(settings: Settings) -> Iterator[ConfigFault]:
+    if settings.denials.keep > settings.history.keep:
+        longest = write_duration(settings.history.keep)
+        yield ConfigFault(
+            "denials.keep", f"is more than history.keep ({longest}), for which the times between are kept"
+        )
+
+
 def _cluster(settings: Settings) -> Iterator[ConfigFault]:
     cluster = settings.cluster
     if not cluster.etcd:
@@ -137,6 +145,7 @@ RULES: tuple[SettingsRule, ...] = (
     SettingsRule(("listen.host", "accounts.mode", "accounts.trust_claims"), _doors),
     SettingsRule(("listen.tcp", "listen.websocket", "listen.operator", "registrar.port", "registrar.enabled"), _ports),
     SettingsRule(("listen.tls_certificate", "listen.tls_key"), _tls),
+    SettingsRule(("denials.keep", "history.keep"), _denials),
     SettingsRule(("heartbeat.timeout", "heartbeat.interval"), _silence),
     SettingsRule(("registration.role", "registration.server", "registration.serial", "registration.key_file"), _agent),
     SettingsRule(("registration.grace",), _grace),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from config.record_settings import AuditSettings, DenialSettings, HistorySettings
 from config.values import (
     Choice,
     Endpoint,
@@ -26,7 +27,6 @@ from config.values import (
     Origin,
     Path,
     Port,
-    TimeZone,
 )
 from gateway.core.setting_kinds import Count, Duration, Positive, PositiveSeconds, Range, Seconds, setting
 from gateway.licensing import MODELS
@@ -347,29 +347,6 @@ class ClusterSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class HistorySettings:
-    """Settings of `[history]`: what reports are made from."""
-
-    keep: PositiveSeconds = setting(400 * 86400.0, help="How long use and denials are kept.")
-    rows_per_name: Positive = setting(
-        600,
-        help="Ended seats, and refusals, of a name in a pool that are kept of an hour one by one; all are added up.",
-    )
-    rows_per_pool: Positive = setting(50_000, help="The same of one pool, whatever the names.")
-    true_denial_window: Seconds = setting(
-        60.0, help="A refusal followed by a grant within this time was no true denial."
-    )
-    timezone: TimeZone = setting(
-        "UTC", live=True, help='Whose calendar days the use of persons is added up by, such as "Europe/Berlin".'
-    )
-    usage_rows_per_day: Positive = setting(
-        100_000,
-        live=True,
-        help="Persons and pools of which the use of a day is kept apart; that of more is charged to nobody.",
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class MetricsSettings:
     """Settings of `[metrics]`: what Prometheus sees."""
 
@@ -395,4 +372,6 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
+    denials: DenialSettings = field(default_factory=DenialSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)

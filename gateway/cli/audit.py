@@ -13,7 +13,9 @@ from typing import Any
 from gateway import operator_client
 from gateway.cli.argument_kinds import entry_hash
 from gateway.core.reporting import audit_chain
-from gateway.core.reporting.audit_chain import BEGINNING, AuditEntry, ChainBroken, ChainPosition
+from gateway.core.reporting.audit_chain import BEGINNING, AuditEntry, ChainBroken, ChainWalk
+from gateway.edge.storage.audit_entries import ENTRIES, ENTRIES_BEFORE_SEALS, entry_of
+from gateway.edge.storage.schema import SEALED_AUDIT
 from gateway.operator_client import Operator
 
 HELP = "Show the audit log, or verify that no entry of it was changed, removed or put in."
@@ -83,9 +85,10 @@ def _verify_file(path: Path, wanted: str | None) -> str:
     """Verify a file, whether or not a gateway holds it."""
     walk = Walk(wanted)
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
-        rows = file.execute("SELECT * FROM audit ORDER BY seq")
+        ((version,),) = file.execute("PRAGMA user_version").fetchall()
+        rows = file.execute(f"{ENTRIES if version >= SEALED_AUDIT else ENTRIES_BEFORE_SEALS} ORDER BY seq")
         while page := rows.fetchmany(PAGE):
-            walk.take([AuditEntry(*row) for row in page])
+            walk.take([entry_of(row) for row in page])
     return walk.end()
 
 
@@ -98,18 +101,28 @@ class Walk:
     def __init__(self, wanted: str | None) -> None:
         self._wanted = wanted
         self._found = wanted is None
-        self._last: ChainPosition = BEGINNING
+        self._chain = ChainWalk()
 
     def take(self, page: Sequence[AuditEntry]) -> None:
         """Verify the next entries."""
-        self._last = audit_chain.verify(page, self._last)
-        self._found = self._found or any(entry.hash == self._wanted for entry in page)
+        self._chain.take(page)
+        self._found = self._found or any(self._wanted in _hashes(entry) for entry in page)
 
     def end(self) -> str:
         """Return what was found, for a person."""
+        last = self._chain.end()
         if not self._found:
             raise SystemExit(f"no entry has the hash {self._wanted}: its end was cut off, or this is another log")
-        if self._last == BEGINNING:
+        if last == BEGINNING:
             return "the audit log is empty"
-        entries = "1 entry" if self._last.seq == 1 else f"{self._last.seq} entries"
-        return f"the audit log holds: {entries}, the last has the hash {self._last.hash}"
+        first = self._chain.first
+        entries = "1 entry" if last.seq == first else f"{last.seq - first + 1} entries"
+        forgotten = "" if first == 1 else f", those before {first} were forgotten"
+        return f"the audit log holds: {entries}{forgotten}, the last has the hash {last.hash}"
+
+
+def _hashes(entry: AuditEntry) -> tuple[str, ...]:
+    """The hash of an entry, and the one that it says the last entry had before all were chained anew."""
+    if entry.action == audit_chain.CHAINED_ANEW:
+        return entry.hash, json.loads(entry.detail)["hash"]
+    return (entry.hash,)

@@ -27,7 +27,7 @@ from gateway.edge.gateway import Gateway
 from gateway.edge.joining import ClusterRefused, FollowedLog, follow
 from gateway.edge.machine import Clock, KeyRefused
 from gateway.edge.service_manager import ServiceManager
-from gateway.edge.storage.audit_log import GATEWAY
+from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 
 HELP = "Runs the gateway: client doors, operator port, license models."

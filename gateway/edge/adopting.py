@@ -52,7 +52,7 @@ async def _adopt(settings: Settings, file: Path, etcd: Etcd) -> str:
     cluster, at = secrets.token_hex(4), Instant(0.0, round(time.time(), 3))
     terms = cluster_terms(settings)
     state = State(terms, MODELS, at, cluster)
-    persistence = Persistence(str(file), state, Registrar(lambda: "", 1), lambda: at)
+    persistence = Persistence(str(file), state, Registrar(lambda: "", 1), lambda: at, settings)
     await persistence.open()
     try:
         replica = Replica.adopted(state, cluster, settings.cluster.patience)

@@ -25,7 +25,7 @@ from gateway.edge.ready_file import ReadyFile
 from gateway.edge.server.epoll_transport import Epoll
 from gateway.edge.server.registration_agent import RegistrationAgent
 from gateway.edge.server.runtime import Runtime
-from gateway.edge.storage.audit_log import GATEWAY
+from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.command_recorder import CommandRecorder
 
 READ_SIZE = 16384

@@ -60,7 +60,7 @@ def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], m
         high_water_window=settings.metrics.high_water_window,
         true_denial_window=settings.history.true_denial_window,
         offsets=offsets_of(settings.history.timezone),
-        max_shares=settings.history.usage_rows_per_day,
+        max_shares=0 if settings.history.names == "none" else settings.history.usage_rows_per_day,
         redistribute_every=redistribution_interval(license.terms),
     )
 

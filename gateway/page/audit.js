@@ -21,6 +21,7 @@ const PAUSE = 2000; // milliseconds between two requests for newer entries
 const KINDS = { acts: (entry) => !isLease(entry), leases: isLease, all: () => true };
 /* Actions that somebody should look into. */
 const ALARMING = new Set(["clone.suspected", "gap", "refused", "registration.mistrusted", "reload.refused"]);
+const FORGOTTEN = "audit.forgotten"; // the action of the entry that says of which entries there are none any more
 const BEGINNING = "0".repeat(64); // the hash that the first entry follows
 
 /** The audit log. */
@@ -199,6 +200,14 @@ function isUnbroken(entries, whole) {
     const before = entries[index + 1];
     return before === undefined || (entry.seq === before.seq + 1 && entry.previous === before.hash);
   });
-  const first = entries.at(-1);
-  return linked && (!whole || first === undefined || (first.seq === 1 && first.previous === BEGINNING));
+  return linked && (!whole || !entries.length || begins(entries));
+}
+
+/** Whether the first of all entries is the first there ever was, or follows the last that an entry says was forgotten. */
+function begins(entries) {
+  const { seq, previous } = entries.at(-1);
+  if (seq === 1) return previous === BEGINNING;
+  return entries.some(
+    ({ action, detail }) => action === FORGOTTEN && detail.through === seq - 1 && detail.hash === previous,
+  );
 }

@@ -22,7 +22,7 @@ import time
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
-from config.settings import HistorySettings
+from config.record_settings import HistorySettings
 from gateway.core.admission.apply import apply
 from gateway.core.admission.commands import End, Hello, Join, Tick
 from gateway.core.admission.state import State

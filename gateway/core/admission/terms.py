@@ -42,7 +42,7 @@ class Terms:
     the time between two redistributions. At most `max_resumable` lost sessions wait. A model that is not enforced keeps
     at most `shadow_leases` seats of each pool that no session holds; a session is a member of at most `max_memberships`
     conferences. `offsets` is the time zone of calendar days: from which instant on (seconds UTC) its clocks are so many
-    seconds ahead of UTC. A day has the use of at most `max_shares` persons and pools apart. At
+    seconds ahead of UTC. A day has the use of at most `max_shares` persons and pools apart, at 0 of none. At
     most `queue_limit` wait in a line, in the order `arrival` or `priority`.
     """
 

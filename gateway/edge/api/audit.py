@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypedDict, cast
+from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 from aiohttp import web
 
@@ -17,6 +17,20 @@ SORT_ORDERS = ("oldest", "newest")
 """Which entries come first."""
 
 
+class SealedDocument(TypedDict):
+    """What the hash of an entry is over in place of its subject and detail: names of persons are sealed."""
+
+    subject: str
+    detail: dict[str, Any]
+
+
+class NameDocument(TypedDict):
+    """What a seal stands for: `~` and the first 32 hex digits of HMAC-SHA256 of the text with the key (hex digits)."""
+
+    key: Annotated[str, Keyword("pattern", "^[0-9a-f]{32}$")]
+    text: str
+
+
 class EntryDocument(TypedDict):
     """An entry of the audit log."""
 
@@ -27,7 +41,13 @@ class EntryDocument(TypedDict):
     subject: str
     detail: dict[str, Any]
     previous: Annotated[str, "Hash of the entry before.", Keyword("pattern", "^[0-9a-f]{64}$")]
-    hash: Annotated[str, "SHA-256 of the canonical JSON of all other fields.", Keyword("pattern", "^[0-9a-f]{64}$")]
+    hash: Annotated[
+        str,
+        "SHA-256 of the canonical JSON of the fields above; where there is `sealed`, with its subject and detail.",
+        Keyword("pattern", "^[0-9a-f]{64}$"),
+    ]
+    sealed: NotRequired[SealedDocument]
+    names: NotRequired[Annotated[dict[str, NameDocument], "By seal; names that were deleted are not among them."]]
 
 
 @Route(

@@ -113,7 +113,11 @@ async def list_usage(runtime: Runtime, request: web.Request) -> web.Response:
     elif by in BUCKETS:
         uses, persons = await queries.buckets(by, period)
     else:
-        groups = {name: group.accounts for name, group in runtime.state.directory.groups.items()}
+        known = runtime.persistence.pseudonyms.stand_for
+        groups = {
+            name: [each for account in group.accounts for each in known(account, "")]
+            for name, group in runtime.state.directory.groups.items()
+        }
         uses, persons = await queries.groups(period, groups)
     items = [
         _usage(by, key, list(found), persons.get(key[0]), model) for key, found in groupby(uses, lambda use: use.key)
@@ -136,10 +140,13 @@ async def list_usage(runtime: Runtime, request: web.Request) -> web.Response:
     summary="Accounts that are registered or in a group, and never came.",
     answer=Page[AbsentDocument],
     query=(SINCE, *PAGED),
-    statuses=(503,),
+    statuses=(409, 503),
 )
 async def list_absent(runtime: Runtime, request: web.Request) -> web.Response:
     """Show those of whom nothing was counted on any day from `since` on."""
+    pseudonyms = runtime.persistence.pseudonyms
+    if pseudonyms.kind == "none":
+        fail(409, "no_names", "history.names is none: it is not kept who came")
     period = _period(runtime, request)
     await runtime.persistence.usage_store.flush(runtime.now)
     came = await UsageQueries(runtime.persistence.store).seen(period)
@@ -147,7 +154,7 @@ async def list_absent(runtime: Runtime, request: web.Request) -> web.Response:
     known = dict.fromkeys(directory.accounts)
     for group in directory.groups.values():
         known.update(dict.fromkeys(group.accounts))
-    keys, more = await keys_of_page(request, known, lambda account: account not in came)
+    keys, more = await keys_of_page(request, known, lambda account: came.isdisjoint(pseudonyms.stand_for(account, "")))
     return web.json_response(Page[AbsentDocument](items=[{"account": account} for account in keys], next=more))
 
 

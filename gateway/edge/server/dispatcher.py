@@ -25,7 +25,7 @@ from gateway.edge.server.pending_commits import PendingReplies
 from gateway.edge.server.sequencer import NotDecided, Sequencer
 from gateway.edge.server.sign_in import SignIn
 from gateway.edge.server.waiting_clients import WaitingClients
-from gateway.edge.storage.audit_log import GATEWAY
+from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.persistence import Persistence
 
 UNWELCOMED = frozenset({SessionState.PENDING, SessionState.QUEUED})

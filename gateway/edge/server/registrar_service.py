@@ -32,7 +32,7 @@ from gateway.edge.server.listener import Listener
 from gateway.edge.server.paced_log import PacedLog
 from gateway.edge.server.tcp import feed_lines
 from gateway.edge.server.timer_wheel import TimerWheel
-from gateway.edge.storage.audit_log import GATEWAY
+from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.persistence import Persistence
 from gateway.licensing import OFFERS
 

@@ -23,7 +23,7 @@ from gateway.core.registration.license_status import GRANTING, SHUT, ClockReadin
 from gateway.core.registration.offline import OfflineRequest
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.machine import Clock, boot_id, read_key
-from gateway.edge.storage.audit_log import GATEWAY
+from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.persistence import Persistence
 from gateway.licensing import OFFERS
 

@@ -96,11 +96,12 @@ class Runtime:
             self.state,
             registrar,
             lambda: Instant(clock.mono(), clock.wall()),
-            deadline=settings.store.deadline,
+            settings,
             log_version=None if node is None else lambda: node.replica.version,
         )
         salt = self.state.run.encode() if node is not None else None
         self.history_store = HistoryStore(self.state.history, self.persistence.store, settings.history, salt)
+        self.history_store.protect(settings.denials.keep, self.persistence.pseudonyms)
         most = registrar_service.limits_of(settings, registrar.interval)
         self.registrar = RegistrarService(registrar, self.persistence, clock.wall, most, self.budget, self.timer_wheel)
         self.listeners = (*self.client_listeners, self.registrar.listener)
@@ -281,8 +282,7 @@ class Runtime:
         now = self.tick()
         self.history_store.poll(now)
         self.dispatcher.waiting_clients.tell(self.now())
-        self.persistence.record_alive(self.clock.mono())
-        self.persistence.usage_store.poll(now)
+        self.persistence.poll(now)
         self.registrar.poll()
         if self._recorder is not None:
             self._recorder.flush()

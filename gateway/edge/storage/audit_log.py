@@ -13,17 +13,27 @@ from typing import Any
 
 from gateway.core.reporting import audit_chain
 from gateway.core.reporting.audit_chain import AuditEntry, ChainPosition
+from gateway.edge.storage.audit_entries import (
+    ENTRIES,
+    GATEWAY,
+    PUT_ENTRY,
+    PUT_NAME,
+    entry_of,
+    entry_row,
+    make_key,
+    name_rows,
+)
 from gateway.edge.storage.store import Statement, Store
 
 MAX_BACKLOG = 65_536
 """Entries that wait for the store at most; about 40 MB."""
-OLDEST = "SELECT * FROM audit WHERE seq > ? AND time >= ? ORDER BY seq LIMIT ?"
-NEWEST = "SELECT * FROM audit WHERE seq < ? AND time >= ? ORDER BY seq DESC LIMIT ?"
+OLDEST = f"{ENTRIES} WHERE seq > ? AND time >= ? ORDER BY seq LIMIT ?"
+NEWEST = f"{ENTRIES} WHERE seq < ? AND time >= ? ORDER BY seq DESC LIMIT ?"
+LAST_SIGN = f"""SELECT action FROM audit WHERE action IN ('start', 'stop', '{audit_chain.FORGOTTEN}')
+    ORDER BY seq DESC LIMIT 1"""  # noqa: S608 - a constant
+"""The last sign that a run had begun or ended; its start may be forgotten."""
 LAST_NUMBER = (1 << 63) - 1
 """The largest number that SQLite has for an entry."""
-PUT_ENTRY = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-GATEWAY = "gateway"
-"""The actor of what the gateway does by itself."""
 LOOPBACK = "loopback"
 """The actor of requests on loopback without a token."""
 UNKNOWN = "unknown"
@@ -57,14 +67,13 @@ class AuditLog:
     async def open(self) -> str:
         """Go on from the last entry of the store, and return how the last run ended.
 
-        That is `stop`, `start` where it did not end in order, or an empty text where there was none. Raises
+        That is `stop`, something else where it did not end in order, or an empty text where there was none. Raises
         `StoreUnavailable`.
         """
         self._last = audit_chain.BEGINNING
         for seq, hash in await self._store.read("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1"):
             self._last = ChainPosition(seq, hash)
-        runs = "SELECT action FROM audit WHERE action IN ('start', 'stop') ORDER BY seq DESC LIMIT 1"
-        return "".join([action for (action,) in await self._store.read(runs)])
+        return "".join([action for (action,) in await self._store.read(LAST_SIGN)])
 
     def add(
         self,
@@ -82,7 +91,7 @@ class AuditLog:
             lost, self._lost = self._lost, 0
             self.add(GATEWAY, "gap", "", {"lost": lost})
         at = self._wall() if at is None else at
-        entry = audit_chain.next_entry(self._last, at, actor, action, subject, detail or {})
+        entry = audit_chain.next_entry(self._last, at, actor, action, subject, detail or {}, make_key)
         self._last = ChainPosition(entry.seq, entry.hash)
         self._queue[entry.seq] = entry
         self._new.append(entry)
@@ -95,7 +104,7 @@ class AuditLog:
             return self._store.write(statements)
         if self.behind:
             taken, self.behind = list(self._queue.values()), False
-        done = self._store.write(statements, trail=[Statement(PUT_ENTRY, entry) for entry in taken])
+        done = self._store.write(statements, trail=list(_puts(taken)))
         if taken:
             done.add_done_callback(lambda done: self._written(done, taken))
         return done
@@ -110,11 +119,11 @@ class AuditLog:
         query = NEWEST if newest_first else OLDEST
         beginning = LAST_NUMBER if newest_first else 0
         parameters = (beginning if after is None else after, audit_chain.timestamp(since), most)
-        return [AuditEntry(*row) for row in await self._store.read(query, parameters)]
+        return [entry_of(row) for row in await self._store.read(query, parameters)]
 
     def backlog(self) -> Iterator[Statement]:
         """Return what writes all entries not known to be durable; an entry that the file has is not written twice."""
-        return (Statement(PUT_ENTRY, entry) for entry in list(self._queue.values()))
+        return _puts(list(self._queue.values()))
 
     def _written(self, done: asyncio.Future[None], taken: Sequence[AuditEntry]) -> None:
         if done.cancelled() or done.exception() is not None:
@@ -126,3 +135,8 @@ class AuditLog:
             lost, self._lost = self._lost, 0
             self.add(GATEWAY, "gap", "", {"lost": lost})
             self.write()
+
+
+def _puts(entries: Sequence[AuditEntry]) -> Iterator[Statement]:
+    yield from (Statement(PUT_ENTRY, entry_row(entry)) for entry in entries)
+    yield from (Statement(PUT_NAME, row) for entry in entries for row in name_rows(entry))

@@ -14,17 +14,19 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import struct
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from config.settings import HistorySettings
+from config.record_settings import HistorySettings
 from gateway.core.counting.denials import DenialEpisode
 from gateway.core.counting.pool import MAX_FINISHED_HOLDS
 from gateway.core.counting.session import Instant, Key, account_and_home
-from gateway.core.counting.usage import HOUR, UsageInterval, UsageSummary
-from gateway.core.reporting.history import CLOCK_STEP, History, PoolTimeline, UsagePiece, usage_piece
+from gateway.core.counting.usage import HOUR, UsageInterval
+from gateway.core.reporting.history import History, PoolTimeline, UsagePiece, usage_piece
 from gateway.edge.storage.history_quota import HistoryQuota
+from gateway.edge.storage.hour_rows import piece_of, put_hour
+from gateway.edge.storage.pseudonyms import Pseudonyms
+from gateway.edge.storage.steady_clock import SteadyClock
 from gateway.edge.storage.store import Statement, Store
 from gateway.edge.storage.usage_store import FORGET_USE
 from gateway.edge.storage.waiting_holds import WaitingHolds, key_numbers
@@ -37,9 +39,8 @@ HOLDS_PER_LOOK = 2000
 """Ended holds of a pool that are looked at in a second: more at once would keep the event loop from heartbeats."""
 ROWS_FORGOTTEN_AT_ONCE = 8000
 """Rows beyond the time to keep that are deleted at once."""
-STEADY = 3600.0
-"""Seconds for which the wall clock must have gone evenly before anything is forgotten by it: one that is wrong after a
-start or a step is mostly set right before that."""
+DENIALS_FORGOTTEN_EVERY = 60.0
+"""Seconds between two deletions of denials that are too old; each takes those of an hour."""
 HOUR_FORGOTTEN_EVERY = 600.0
 """Seconds between two hours that are forgotten: a clock that stays wrong costs no more at once."""
 ROWS_PER_PAGE = 1000
@@ -49,16 +50,17 @@ HOURS_PER_PAGE = 200
 LEVELS_PER_TURN = 2000
 """Levels of use that are read between two turns of the loop."""
 
-PUT_HOUR = "INSERT OR REPLACE INTO hour VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 # All holds of a batch are one value: row by row, the database's thread would take the interpreter from the event loop
 # for each of them, just when a thousand connections end at once.
 PUT_HOLDS = f"""INSERT OR REPLACE INTO hold
     SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(7))} FROM json_each(?)"""  # noqa: S608 - numbers
 PUT_DENIAL = "INSERT OR REPLACE INTO denial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-# The oldest hour that is kept is the bound of all other rows too, so that they are forgotten as slowly.
+# The oldest hour that is kept is the bound of other rows too, so that they are forgotten as slowly; denials may be kept
+# shorter.
 FORGET_HOUR = f"DELETE FROM hour WHERE start < min(?, (SELECT min(start) FROM hour) + {HOUR})"  # noqa: S608 - a number
 FORGET_DENIALS = f"""DELETE FROM denial WHERE number IN
-    (SELECT number FROM denial WHERE began < min(?, (SELECT min(start) FROM hour)) LIMIT {ROWS_FORGOTTEN_AT_ONCE})"""  # noqa: S608 - a number
+    (SELECT number FROM denial WHERE began < min(?, (SELECT min(began) FROM denial) + {HOUR})
+     LIMIT {ROWS_FORGOTTEN_AT_ONCE})"""  # noqa: S608 - numbers
 FORGET_HOLDS = f"""DELETE FROM hold WHERE (model, pool, ended, key) IN
     (SELECT model, pool, ended, key FROM hold
      WHERE model = ? AND pool = ? AND ended < min(?, (SELECT min(start) FROM hour)) LIMIT {ROWS_FORGOTTEN_AT_ONCE})"""  # noqa: S608 - a number
@@ -117,13 +119,18 @@ class HistoryStore:
         self._holds: list[Ended] = []
         """Holds and episodes of the batch that is not known to be durable."""
         self._hours: list[tuple[PoolTimeline, UsageInterval]] = []
-        self._offset = math.nan
-        """Seconds from monotonic time to the wall clock, when that was last looked at."""
-        self._steady_since = -math.inf
-        """Since when, in monotonic seconds, the wall clock has gone evenly."""
+        self._clock = SteadyClock()
+        self._denials_keep = settings.keep
+        self._pseudonyms = Pseudonyms()
+        self._denials_forgotten = -math.inf
         self._hour_forgotten = -math.inf
         self._places: Iterator[Statement] = iter(())
         self._pools: list[tuple[str, str]] = []
+
+    def protect(self, denials_keep: float, pseudonyms: Pseudonyms) -> None:
+        """Keep denials for so many seconds (0: as long as the rest), and write `pseudonyms` of who was refused."""
+        self._denials_keep = denials_keep or self._keep
+        self._pseudonyms = pseudonyms
 
     async def open(self) -> None:
         """Read of which pools the store has a history.
@@ -154,7 +161,7 @@ class HistoryStore:
         hours = []
         for timeline, hour in self._hours:
             hour.changed = False
-            hours.append(_hour(usage_piece(timeline, hour, now.mono)))
+            hours.append(put_hour(usage_piece(timeline, hour, now.mono)))
         holds = [Statement(PUT_HOLDS, (json.dumps(self._holds),))] if self._holds else []
         statements = [*hours, *self._fixed, *holds, *self._forgotten(now)]
         self._under_way = done = self._store.write(statements)
@@ -222,7 +229,7 @@ class HistoryStore:
                     yield Statement(PUT_DENIAL, self._denial(timeline, episode))
 
     def _denial(self, timeline: PoolTimeline, episode: DenialEpisode) -> DenialRow:
-        kind, (name, home) = episode.asker[0], account_and_home(episode.asker[1])
+        kind, (name, home) = episode.asker[0], self._pseudonyms.asker(*account_and_home(episode.asker[1]))
         offset = self.history.offset
         return DenialRow(
             episode.number, timeline.model, timeline.name, episode.began + offset, episode.last + offset, kind, name,
@@ -233,23 +240,22 @@ class HistoryStore:
         """Yield deletions of what is too old: of one hour where that is due, and of rows of another table or pool each
         time.
         """
-        offset = now.wall - now.mono
-        if not abs(offset - self._offset) <= CLOCK_STEP:
-            self._steady_since = now.mono
-        self._offset = offset
-        if now.mono - self._steady_since < STEADY:
+        if not self._clock.is_steady(now):
             return
         before = now.wall - self._keep
         if now.mono - self._hour_forgotten >= HOUR_FORGOTTEN_EVERY:
             self._hour_forgotten = now.mono
             yield Statement(FORGET_HOUR, (before - HOUR,))
+        if now.mono - self._denials_forgotten >= DENIALS_FORGOTTEN_EVERY:
+            self._denials_forgotten = now.mono
+            yield Statement(FORGET_DENIALS, (now.wall - self._denials_keep,))
         aged = next(self._places, None)
         if aged is None:
             places = dict.fromkeys(
                 [*self._pools, *((timeline.model, timeline.name) for timeline in self.history.timelines)]
             )
             holds = [Statement(FORGET_HOLDS, (*place, before)) for place in places]
-            self._places = iter([*(Statement(sql, (before,)) for sql in (FORGET_DENIALS, FORGET_USE)), *holds])
+            self._places = iter([Statement(FORGET_USE, (before,)), *holds])
             aged = next(self._places)
         yield aged
 
@@ -293,7 +299,7 @@ class HistoryStore:
                 while following is not None and (following.start, following.number) < tuple(last):
                     yield following
                     following = next(waiting, None)
-                found = _piece(row)
+                found = piece_of(row)
                 yield found
                 unpacked += 20 + len(found.summary.levels)
                 if unpacked > LEVELS_PER_TURN:
@@ -363,37 +369,3 @@ async def paced(work: Generator[None, None, R]) -> R:
             result: R = end.value
             return result
         await asyncio.sleep(0)
-
-
-def _hour(piece: UsagePiece) -> Statement:
-    use = piece.summary
-    return Statement(
-        PUT_HOUR,
-        (
-            piece.start, piece.number, piece.model, piece.pool, use.peak, use.limit, use.full_seconds, use.grants,
-            use.true_denials, use.granted_after_denial, use.wait_seconds, use.longest_wait_seconds,
-            json.dumps(use.releases), json.dumps(use.denials), _packed(use.levels),
-        ),
-    )  # fmt: skip
-
-
-def _piece(row: Sequence[Any]) -> UsagePiece:
-    start, number, model, pool, peak, limit, full, grants, true, seated, waited, longest, releases, denials, levels = (
-        row
-    )
-    use = UsageSummary(
-        _unpacked(levels), peak, limit, full, grants, json.loads(releases), json.loads(denials), true, seated, waited,
-        longest,
-    )  # fmt: skip
-    return UsagePiece(start, number, model, pool, use)
-
-
-def _packed(levels: dict[int, float]) -> bytes:
-    """Levels (4 bytes each), then the seconds at each (8 bytes), little-endian."""
-    return struct.pack(f"<{len(levels)}I{len(levels)}d", *levels.keys(), *levels.values())
-
-
-def _unpacked(packed: bytes) -> dict[int, float]:
-    number = len(packed) // 12
-    found = struct.unpack(f"<{number}I{number}d", packed)
-    return dict(zip(found[:number], found[number:], strict=True))

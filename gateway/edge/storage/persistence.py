@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any, NamedTuple
 
+from config.settings import Settings
 from gateway.core.admission.bans import Ban
 from gateway.core.admission.decision import AuditNote, Decision
 from gateway.core.admission.directory import Group, Token
@@ -22,7 +23,10 @@ from gateway.core.counting.session import Instant, Key
 from gateway.core.formats import utc
 from gateway.core.registration.registrar import Installation, Registrar, SoldLicense
 from gateway.edge.storage import rows
-from gateway.edge.storage.audit_log import GATEWAY, AuditLog
+from gateway.edge.storage.audit_entries import GATEWAY
+from gateway.edge.storage.audit_keeping import AuditKeeping
+from gateway.edge.storage.audit_log import AuditLog
+from gateway.edge.storage.pseudonyms import PSEUDONYM_KEY, Pseudonyms
 from gateway.edge.storage.store import Statement, Store, StoreDamaged
 from gateway.edge.storage.usage_store import LAST_PART, UsageStore
 
@@ -65,8 +69,8 @@ class StoredState(NamedTuple):
 class Persistence:
     """Writes what `state` and `registrar` hold into a store at `path`; `now` tells the instant.
 
-    `deadline` is how long a commit may take, in seconds. Where the state follows a log, the log is what is durable: the
-    file holds what came of it up to `log_version`, and nobody waits for it.
+    The `settings` say how long a commit may take, and what is kept of whom, how long. Where the state follows a log,
+    the log is what is durable: the file holds what came of it up to `log_version`, and nobody waits for it.
     """
 
     def __init__(
@@ -75,8 +79,8 @@ class Persistence:
         state: State,
         registrar: Registrar,
         now: Callable[[], Instant],
+        settings: Settings,
         *,
-        deadline: float = 5.0,
         log_version: Callable[[], int] | None = None,
     ) -> None:
         self._log_version = log_version
@@ -89,9 +93,11 @@ class Persistence:
         """The instant of what the log decides, in seconds UTC; None where the wall clock tells it."""
         self._now = now
         self._noted = -ALIVE_EVERY
-        self.store = Store(path, self.everything, lambda: now().mono, patience=deadline)
-        self.usage_store = UsageStore(state.use, self.store)
+        self.store = Store(path, self.everything, lambda: now().mono, patience=settings.store.deadline)
+        self.pseudonyms = Pseudonyms(settings.history.names)
+        self.usage_store = UsageStore(state.use, self.store, self.pseudonyms)
         self.audit_log = AuditLog(self.store, lambda: now().wall)
+        self.audit_keeping = AuditKeeping(self.audit_log, self.store, settings.audit.keep)
         self._running = False
         self._audited: set[tuple[str, str, Key, str]] = set()
         """Leases whose grant is in the audit log: model, pool, key and kind."""
@@ -109,9 +115,12 @@ class Persistence:
             await self.store.begin_anew(str(fault))
             last, stored = await self.audit_log.open(), await self._read(now)
         self._restore(stored, now)
+        made = self.pseudonyms.take_key(stored.meta.get(PSEUDONYM_KEY))
+        if made is not None:
+            self.keep(PSEUDONYM_KEY, made)
         if self._log_version is not None:
             self.store.write(tuple(self.everything()))
-        after = {"": "nothing", "stop": "stop", "start": "crash"}[last]
+        after = {"": "nothing", "stop": "stop"}.get(last, "crash")
         version = metadata.version("tallygate")
         self.audit(GATEWAY, "start", "", {"version": version, "model": self._state.terms.model, "after": after})
         self._running = True
@@ -170,12 +179,20 @@ class Persistence:
 
     async def close(self) -> None:
         """Record the last instant of this run, and close the store."""
+        await self.audit_keeping.close()
         if self._running:
             self._running = False
             self.audit_log.add(GATEWAY, "stop")
         if self.store.available:
             self.audit_log.write([self._alive()])
         await self.store.close()
+
+    def poll(self, now: Instant) -> None:
+        """Write what is due, and forget what is too old; called once a second. `now` is that of what is counted."""
+        real = self._now()
+        self.record_alive(real.mono)
+        self.usage_store.poll(now)
+        self.audit_keeping.poll(real)
 
     def record_alive(self, mono: float) -> None:
         """Record, where it is due, that the gateway lives."""

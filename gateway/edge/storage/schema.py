@@ -5,6 +5,8 @@ Times are seconds UTC, keys are JSON. A lease that has no `expires` is in use, o
 
 from __future__ import annotations
 
+SEALED_AUDIT = 8
+"""The version from which on entries of the audit log have seals in place of names."""
 APPLICATION = 0x74616C79
 """The application id that marks a file as a store (`taly`, in ASCII)."""
 
@@ -105,5 +107,29 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
     (
         # Whose accounts come first in lines.
         "ALTER TABLE team ADD COLUMN priority INTEGER NOT NULL DEFAULT 0",
+    ),
+    (
+        # Names of persons stand beside the entries, which `gateway.edge.storage.audit_chaining` chains anew with seals.
+        # Names may be deleted, and entries of which an entry says so.
+        "DROP TRIGGER audit_changed",
+        "DROP TRIGGER audit_deleted",
+        "DROP TRIGGER audit_again",
+        "ALTER TABLE audit RENAME TO audit_before",
+        """CREATE TABLE audit (
+            seq INTEGER PRIMARY KEY, time TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+            subject TEXT NOT NULL, detail TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL)""",
+        """CREATE INDEX audit_forgotten ON audit (json_extract(detail, '$.through'))
+            WHERE action = 'audit.forgotten'""",
+        """CREATE TABLE audit_name (
+            seq INTEGER NOT NULL, seal TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, account TEXT NOT NULL,
+            home TEXT NOT NULL, PRIMARY KEY (seq, seal)) WITHOUT ROWID""",
+        "CREATE INDEX audit_name_account ON audit_name (account, home)",
+        """CREATE TRIGGER audit_changed BEFORE UPDATE ON audit
+            BEGIN SELECT RAISE(ABORT, 'the audit log is only ever added to'); END""",
+        """CREATE TRIGGER audit_deleted BEFORE DELETE ON audit WHEN NOT EXISTS
+                (SELECT 1 FROM audit WHERE action = 'audit.forgotten' AND json_extract(detail, '$.through') >= OLD.seq)
+            BEGIN SELECT RAISE(ABORT, 'the audit log is only ever added to'); END""",
+        """CREATE TRIGGER audit_again BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq)
+            BEGIN SELECT RAISE(IGNORE); END""",
     ),
 )

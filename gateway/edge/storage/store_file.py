@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import aiosqlite
 
 from gateway.edge.files import sync_folder
-from gateway.edge.storage.schema import APPLICATION, SCHEMA
+from gateway.edge.storage.audit_chaining import chain_anew
+from gateway.edge.storage.schema import APPLICATION, SCHEMA, SEALED_AUDIT
 from gateway.edge.storage.store_lock import MEMORY, StoreLock, StoreRefused, hold, is_open_elsewhere
 
 SUFFIXES = ("", "-wal", "-shm")
@@ -124,6 +125,8 @@ async def _migrate(db: aiosqlite.Connection, version: int) -> None:
     await db.execute("BEGIN IMMEDIATE")  # even where nothing is to be done: whether it can be written to shows here
     for statement in (statement for script in SCHEMA[version:] for statement in script):
         await db.execute(statement)
+    if version < SEALED_AUDIT:
+        await chain_anew(db)
     if version < len(SCHEMA):
         await db.execute(f"PRAGMA application_id={APPLICATION}")
         await db.execute(f"PRAGMA user_version={len(SCHEMA)}")

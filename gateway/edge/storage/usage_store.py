@@ -15,6 +15,7 @@ from collections.abc import Callable
 from gateway.core.counting.personal_use import PersonalUse, PoolShares, Share, ShareRow
 from gateway.core.counting.session import Instant
 from gateway.core.counting.usage import HOUR
+from gateway.edge.storage.pseudonyms import Pseudonyms
 from gateway.edge.storage.store import Statement, Store, StoreUnavailable
 
 LAST_PART = "usage_part"
@@ -33,10 +34,11 @@ FORGET_USE = """DELETE FROM usage WHERE (day, model, pool, account, home, device
 
 
 class UsageStore:
-    """Writes `use` into `store`."""
+    """Writes `use` into `store`, with `pseudonyms` of persons."""
 
-    def __init__(self, use: PersonalUse, store: Store) -> None:
+    def __init__(self, use: PersonalUse, store: Store, pseudonyms: Pseudonyms | None = None) -> None:
         self.use = use
+        self._pseudonyms = pseudonyms or Pseudonyms()
         self._store = store
         self._hour = -1
         self._waiting: deque[tuple[PoolShares, Share]] = deque()
@@ -80,18 +82,23 @@ class UsageStore:
     def _write(self, now: Instant, most: int) -> None:
         finished = self.use.finished
         while finished and len(self._rows) < most:
-            self._rows.append(finished.popleft())
+            self._rows.append(self._written(finished.popleft()))
         for _ in range(min(len(self._waiting), most - len(self._rows))):
             place, share = self._waiting.popleft()
             if (share.changed or share.held) and place.by_person.get(share.person) is share:
                 share.changed = False
                 over = share.day is not self.use.today
-                self._rows.append(place.row(share, share.day.ends if over else now.mono))
+                self._rows.append(self._written(place.row(share, share.day.ends if over else now.mono)))
         if self._rows:
             part = str(self.use.numbers.last)
             statements = [Statement(PUT_USE, (json.dumps(self._rows),)), Statement(PUT_LAST_PART, (LAST_PART, part))]
             self._under_way = done = self._store.write(statements)
             done.add_done_callback(self._done)
+
+    def _written(self, row: ShareRow) -> ShareRow:
+        """Return a row as it is written."""
+        account, home, device, address = self._pseudonyms.person((row.account, row.home, row.device, row.address))
+        return row._replace(account=account, home=home, device=device, address=address)
 
     def _done(self, done: asyncio.Future[None]) -> None:
         if done is self._under_way:

@@ -14,12 +14,16 @@ from gateway.core.reporting import audit_chain
 from gateway.core.reporting.audit_chain import BEGINNING, AuditEntry, ChainBroken, ChainPosition
 
 
+def make_key() -> bytes:
+    return bytes(16)
+
+
 def chain(length: int, wall: float = 1_700_000_000.0) -> list[AuditEntry]:
     entries: list[AuditEntry] = []
     last = BEGINNING
     for number in range(length):
         entry = audit_chain.next_entry(
-            last, wall + number, "ops", "group.set", f"g{number}", {"permanent": True, "b": number}
+            last, wall + number, "ops", "group.set", f"g{number}", {"permanent": True, "b": number}, make_key
         )
         entries.append(entry)
         last = ChainPosition(entry.seq, entry.hash)
@@ -93,7 +97,7 @@ def test_entries_in_another_order_or_twice_break_the_chain() -> None:
 
 def test_an_entry_written_anew_with_a_good_hash_does_not_fit_what_follows() -> None:
     entries = chain(4)
-    forged = audit_chain.next_entry(ChainPosition(1, entries[0].hash), 0.0, "nobody", "group.set", "g1", {})
+    forged = audit_chain.next_entry(ChainPosition(1, entries[0].hash), 0.0, "nobody", "group.set", "g1", {}, make_key)
     with pytest.raises(ChainBroken, match="entry 3 does not follow the one before it"):
         audit_chain.verify([entries[0], forged, *entries[2:]])
 
@@ -103,14 +107,16 @@ def test_an_entry_written_anew_with_a_good_hash_does_not_fit_what_follows() -> N
     st.text(max_size=5),
 )
 def test_what_is_shown_reads_back_as_the_same_entry(detail: dict[str, Any], subject: str) -> None:
-    entry = audit_chain.next_entry(BEGINNING, 1.5, "ops", "x", subject, detail)
+    entry = audit_chain.next_entry(BEGINNING, 1.5, "ops", "x", subject, detail, make_key)
     shown = json.loads(json.dumps(audit_chain.entry_to_json(entry)))
     assert audit_chain.entry_from_json(shown) == entry
     assert audit_chain.verify([audit_chain.entry_from_json(shown)])
 
 
 def test_no_entry_is_longer_than_a_page() -> None:
-    entry = audit_chain.next_entry(BEGINNING, 0.0, "o" * 1000, "x", "s" * 1000, {"accounts": ["ann"] * 10_000})
+    entry = audit_chain.next_entry(
+        BEGINNING, 0.0, "o" * 1000, "x", "s" * 1000, {"accounts": ["ann"] * 10_000}, make_key
+    )
     assert (len(entry.actor), len(entry.subject)) == (audit_chain.MAX_SUBJECT, audit_chain.MAX_SUBJECT)
     detail = json.loads(entry.detail)
     whole = audit_chain.canonical_json({"accounts": ["ann"] * 10_000})
@@ -119,7 +125,7 @@ def test_no_entry_is_longer_than_a_page() -> None:
 
 
 def test_lone_surrogates_do_not_get_in() -> None:
-    entry = audit_chain.next_entry(BEGINNING, 0.0, "\udcff", "x", "a\ud800", {"\ud800": "\udfff"})
+    entry = audit_chain.next_entry(BEGINNING, 0.0, "\udcff", "x", "a\ud800", {"\ud800": "\udfff"}, make_key)
     assert (entry.actor, entry.subject, entry.detail) == ("?", "a?", '{"?":"?"}')
     assert audit_chain.verify([entry])
 

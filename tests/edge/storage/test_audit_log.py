@@ -15,7 +15,7 @@ from gateway.core.reporting import audit_chain
 from gateway.core.reporting.audit_chain import AuditEntry
 from gateway.edge.gateway import Gateway, running
 from gateway.edge.machine import Clock
-from gateway.edge.storage import audit_log
+from gateway.edge.storage import audit_entries, audit_log
 from gateway.edge.storage.store import Store, StoreUnavailable
 from gateway.edge.storage.store_connections import Statement
 from tests.conftest import House, Serve, settings_of, until
@@ -35,7 +35,7 @@ async def told(house: House) -> list[tuple[str, str, str]]:
 def stored(path: Path) -> list[AuditEntry]:
     """What is in the file."""
     with closing(sqlite3.connect(path)) as file:
-        return [AuditEntry(*row) for row in file.execute("SELECT * FROM audit ORDER BY seq")]
+        return [audit_entries.entry_of(row) for row in file.execute(f"{audit_entries.ENTRIES} ORDER BY seq")]
 
 
 # -- what is in it -----------------------------------------------------------------------------------------------------
@@ -205,8 +205,8 @@ async def test_an_act_and_its_entry_are_one_transaction(tmp_path: Path, monkeypa
         runtime = gateway.runtime
         committed.clear()
         await runtime.act(PutAccount("ann"), "ops")
-    assert any("account" in "".join(batch) and audit_log.PUT_ENTRY in batch for batch in committed)
-    assert not any("INTO account" in "".join(batch) and audit_log.PUT_ENTRY not in batch for batch in committed)
+    assert any("account" in "".join(batch) and audit_entries.PUT_ENTRY in batch for batch in committed)
+    assert not any("INTO account" in "".join(batch) and audit_entries.PUT_ENTRY not in batch for batch in committed)
 
 
 @pytest.mark.parametrize(
@@ -328,6 +328,6 @@ async def test_entries_of_the_largest_numbers_are_read_from_either_end(serve: Se
     await log.write()
     (first,) = await log.read(1)
     last = first._replace(seq=(1 << 63) - 2)
-    await house.runtime.persistence.store.write([Statement(audit_log.PUT_ENTRY, tuple(last))])
+    await house.runtime.persistence.store.write([Statement(audit_entries.PUT_ENTRY, audit_entries.entry_row(last))])
     assert await log.read(9, newest_first=True) == [last, first]
     assert await log.read(9) == [first, last]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import HistorySettings
+from config.record_settings import HistorySettings
 from gateway.core.counting.session import Key
 from gateway.edge.storage import history_store as module
 from gateway.edge.storage.history_store import HistoryStore

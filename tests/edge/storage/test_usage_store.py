@@ -13,7 +13,7 @@ from gateway.core.admission import commands as c
 from gateway.core.admission.apply import apply
 from gateway.core.counting.session import Instant
 from gateway.edge.storage import usage_store as module
-from gateway.edge.storage.history_store import PUT_HOUR
+from gateway.edge.storage.hour_rows import PUT_HOUR
 from gateway.edge.storage.store import Statement, Store, StoreUnavailable
 from gateway.edge.storage.usage_queries import Period, Persons, PlaceUse, UsageQueries
 from gateway.edge.storage.usage_store import FORGET_USE, UsageStore

@@ -1,0 +1,57 @@
+"""The settings of what is recorded, and how long it is kept: one frozen dataclass for each section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from config.values import TimeZone
+from gateway.core.setting_kinds import Positive, PositiveSeconds, Seconds, setting
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """Settings of `[history]`: what reports are made from."""
+
+    keep: PositiveSeconds = setting(
+        400 * 86400.0, help="How long use and denials are kept; denials no longer than `denials.keep`."
+    )
+    names: Literal["names", "pseudonyms", "none"] = setting(
+        "names",
+        help="How persons stand in the stored past: use and refusals. By name; by a keyed hash of it, with the key in "
+        "the store, by which they are told apart; or not at all. What is connected now always has names.",
+    )
+    rows_per_name: Positive = setting(
+        600,
+        help="Ended seats, and refusals, of a name in a pool that are kept of an hour one by one; all are added up.",
+    )
+    rows_per_pool: Positive = setting(50_000, help="The same of one pool, whatever the names.")
+    true_denial_window: Seconds = setting(
+        60.0, help="A refusal followed by a grant within this time was no true denial."
+    )
+    timezone: TimeZone = setting(
+        "UTC", live=True, help='Whose calendar days the use of persons is added up by, such as "Europe/Berlin".'
+    )
+    usage_rows_per_day: Positive = setting(
+        100_000,
+        live=True,
+        help="Persons and pools of which the use of a day is kept apart; that of more is charged to nobody.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DenialSettings:
+    """Settings of `[denials]`: who was refused."""
+
+    keep: Seconds = setting(
+        0.0, help="How long refusals are kept one by one, who, when and why; 0 s: as long as `history.keep`."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """Settings of `[audit]`: the audit log."""
+
+    keep: Seconds = setting(
+        0.0, help="How long entries of the audit log are kept; 0 s: for ever. What goes, goes from the beginning."
+    )
