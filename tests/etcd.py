@@ -1,15 +1,18 @@
-"""The real etcd, three members on this machine."""
+"""The real etcd, its members on this machine."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +41,25 @@ def free_ports(number: int) -> list[int]:
 
 
 class Members:
-    """Three members of one etcd cluster, whose data lies in `folder`."""
+    """The members of one etcd cluster, whose data lies in `folder`; `options` are further ones of the program."""
 
-    def __init__(self, folder: Path) -> None:
-        ports = free_ports(2 * MEMBERS)
+    def __init__(self, folder: Path, number: int = MEMBERS, options: Sequence[str] = ()) -> None:
+        ports = free_ports(2 * number)
         self._binary = program("etcd", "etcd-server")
         self._folder = folder
-        self.urls = [f"http://127.0.0.1:{port}" for port in ports[:MEMBERS]]
-        self._peers = [f"http://127.0.0.1:{port}" for port in ports[MEMBERS:]]
+        self._options = options
+        self.urls = [f"http://127.0.0.1:{port}" for port in ports[:number]]
+        self._peers = [f"http://127.0.0.1:{port}" for port in ports[number:]]
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._tracers: list[subprocess.Popen[bytes]] = []
 
     def start(self, *members: int) -> None:
         """Start members (all, unless some are named), and wait until they answer."""
-        for member in members or range(MEMBERS):
+        for member in members or range(len(self.urls)):
             with (self._folder / f"etcd{member}.log").open("ab") as log:
                 self._processes[member] = subprocess.Popen(self._command(member), stdout=log, stderr=log)
         until = time.monotonic() + START
-        while not all(self.is_healthy(member) for member in members or range(MEMBERS)):
+        while not all(self.is_healthy(member) for member in members or range(len(self.urls))):
             assert time.monotonic() < until, "etcd does not answer"
             time.sleep(0.1)  # it has no event to wait on
 
@@ -65,6 +70,7 @@ class Members:
             *("--listen-client-urls", self.urls[member], "--advertise-client-urls", self.urls[member]),
             *("--listen-peer-urls", self._peers[member], "--initial-advertise-peer-urls", self._peers[member]),
             *("--initial-cluster", cluster, "--initial-cluster-state", "new", "--log-level", "error"),
+            *self._options,
         ]
 
     def is_healthy(self, member: int) -> bool:
@@ -75,11 +81,15 @@ class Members:
             return False
 
     def leader(self) -> int:
-        """The member that leads."""
-        for member in self._processes:
-            told = self._ask(member, "POST", "/v3/maintenance/status")
-            if told["header"]["member_id"] == told["leader"]:
-                return member
+        """The member that leads, once there is one."""
+        until = time.monotonic() + START
+        while time.monotonic() < until:
+            for member in self._processes:
+                with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+                    told = self._ask(member, "POST", "/v3/maintenance/status")
+                    if told["header"]["member_id"] == told.get("leader"):
+                        return member
+            time.sleep(0.1)  # it has no event to wait on
         raise AssertionError("nobody leads")
 
     def _ask(self, member: int, method: str, path: str) -> Any:
@@ -95,6 +105,30 @@ class Members:
         for member in members or tuple(self._processes):
             self._processes[member].send_signal(number)
 
+    def slow_down(self, member: int, seconds: float) -> None:
+        """Let a member wait so long whenever it writes to its disk, until `speed_up`."""
+        delay = f"inject=fdatasync:delay_enter={round(seconds * 1e6)}"
+        command = [program("strace", "strace"), "-qq", "-f", "-e", "trace=fdatasync", "-e", delay, "-o", "/dev/null"]
+        self._tracers.append(subprocess.Popen([*command, "-p", str(self._processes[member].pid)]))
+
+    def speed_up(self) -> None:
+        """Let all members write as fast as they can again."""
+        for tracer in self._tracers:
+            tracer.terminate()
+            tracer.wait()
+        self._tracers.clear()
+
+    def save(self, folder: Path) -> None:
+        """Copy the data of all members, which do not run."""
+        for member in range(len(self.urls)):
+            shutil.copytree(self._folder / f"m{member}", folder / f"m{member}")
+
+    def put_back(self, folder: Path) -> None:
+        """Put data that was copied in the place of what the members have, which do not run."""
+        for member in range(len(self.urls)):
+            shutil.rmtree(self._folder / f"m{member}")
+            shutil.copytree(folder / f"m{member}", self._folder / f"m{member}")
+
     def kill(self, *members: int) -> None:
         """Kill members (all, unless some are named)."""
         for member in members or tuple(self._processes):
@@ -103,6 +137,7 @@ class Members:
 
     def stop(self) -> None:
         """End all members."""
+        self.speed_up()
         for process in self._processes.values():
             process.send_signal(signal.SIGCONT)
             process.kill()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from gateway.edge.cluster.node import ClusterNode
 from gateway.edge.gateway import Gateway
 from gateway.edge.joining import follow
 from gateway.edge.machine import Clock, boottime
+from tests.cluster.proxy import EtcdProxy
 from tests.conftest import House, settings_of, until
 from tests.etcd import Members, write_secret
 
@@ -32,6 +33,22 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Members]:
         yield found
     finally:
         found.stop()
+
+
+@pytest.fixture
+async def proxy(members: Members) -> AsyncIterator[EtcdProxy]:
+    """A way to the members that a test can cut."""
+    way = EtcdProxy(members.urls)
+    await way.open()
+    try:
+        yield way
+    finally:
+        await way.close()
+
+
+def etcd_at(urls: Sequence[str]) -> str:
+    """The setting `cluster.etcd` for these members."""
+    return "[" + ",".join(f'"{url}"' for url in urls) + "]"
 
 
 class Shifted:
@@ -83,10 +100,9 @@ async def join(members: Members, tmp_path: Path) -> AsyncIterator[Join]:
         async def open_node(
             name: str, *, clocks: Shifted | None = None, enters: bool = True, **overrides: Any
         ) -> ClusterHouse:
-            urls = ",".join(f'"{url}"' for url in members.urls)
             settings = settings_of(
                 **{
-                    "cluster__etcd": f"[{urls}]",
+                    "cluster__etcd": etcd_at(members.urls),
                     "cluster__prefix": prefix,
                     "cluster__name": name,
                     "cluster__secret_file": str(secret),

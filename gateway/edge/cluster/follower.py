@@ -1,7 +1,8 @@
 """Reads the log and applies it: from one member after the other, from the next entry on, and nothing twice.
 
-A watch that is silent is dead, since living nodes put something every second. What cannot be mended by asking another
-member - the past is gone, an entry is missing, this is another log - raises `LogLost`.
+A watch that is silent is dead, since living nodes put something every second. An entry that a member leaves out is read
+from another one. What cannot be mended so - the past is gone, no member has an entry, this is another log - raises
+`LogLost`.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Follower:
 
     async def run(self) -> None:
         """Follow the log until `LogLost` is raised."""
-        trouble = ""
+        trouble, gaps = "", 0
         while True:
             try:
                 head = await self.look()
@@ -89,8 +90,11 @@ class Follower:
                         if trouble:
                             log.warning("the log is followed again, at %s", self._url)
                         trouble = ""
-                        await self._take(message)
-            except EtcdFailed as fault:
+                        gaps = 0 if await self._take(message) else gaps
+            except (EtcdFailed, Gap) as fault:
+                gaps += isinstance(fault, Gap)
+                if gaps > len(self._etcd.urls):
+                    raise LogLost(f"an entry of the log is missing: {fault}") from fault
                 if not trouble:
                     log.warning("the log cannot be read, another member is asked: %s", fault)
                 trouble = str(fault)
@@ -100,7 +104,12 @@ class Follower:
     def _next(self, head: Head) -> int:
         return self.replica.revision + 1 if self.replica.version else max(head.created, 1)
 
-    async def _take(self, message: Watched) -> None:
+    async def _take(self, message: Watched) -> bool:
+        """Apply what is new in a message, and return whether anything was.
+
+        Raises `Gap` or `LogLost`.
+        """
+        before = self.replica.version
         self._same_cluster(message.cluster)
         if message.compacted is not None:
             raise LogLost(f"the log before revision {message.compacted} is gone: this node must take a newer file")
@@ -111,14 +120,11 @@ class Follower:
                 continue
             outcomes: list[Outcome] = []
             async with self.applying:
-                try:
-                    for outcome in self.replica.apply(entry, entry.revision in self.skipped):
-                        outcomes.append(outcome)
-                        if loop.time() > until:
-                            await asyncio.sleep(0)
-                            until = loop.time() + SLICE
-                except Gap as gap:
-                    raise LogLost(f"an entry of the log is missing: {gap}") from gap
+                for outcome in self.replica.apply(entry, entry.revision in self.skipped):
+                    outcomes.append(outcome)
+                    if loop.time() > until:
+                        await asyncio.sleep(0)
+                        until = loop.time() + SLICE
                 if self.replica.needs_file:
                     raise LogLost("this cluster goes on from a file: take a backup of one of its nodes")
                 await self._on_entry(entry, outcomes)
@@ -126,6 +132,7 @@ class Follower:
             if loop.time() > until:
                 await asyncio.sleep(0)
                 until = loop.time() + SLICE
+        return self.replica.version > before
 
     def _note_head(self) -> None:
         if self.replica.version >= self._head:
