@@ -202,6 +202,11 @@ class BaseConnection(asyncio.Protocol):
         self.state = state
         self.shared.wheel.put(self, self.last_heard_tick + self.shared.limits.silence[state])
 
+    def wait_on(self) -> None:
+        """It is not silent: it waits for us, and may do so as long again."""
+        self.last_heard_tick = self.shared.wheel.tick
+        self.enter(self.state)
+
     def allowance(self, count: int) -> int:
         """How many of `count` messages are within the rate: a bucket of `burst`, refilled by `refill` each tick.
 

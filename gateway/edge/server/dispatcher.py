@@ -136,6 +136,13 @@ class Dispatcher:
             fault = RequestFault("too_fast", "too many messages while an answer waits for the store")
             connection.send(_worded(fault))
 
+    def close_silent(self, connection: Connection, cause: str) -> None:
+        """Close a connection that was silent for too long; one that waits for the answer to its `hello` was not."""
+        if connection.session is None and connection in self._pending_replies.deferred_input:
+            connection.wait_on()
+        else:
+            connection.close(cause, farewell(cause))
+
     def answer_flood(self, connection: Connection, *, again: bool) -> None:
         """Tell a client that messages above the rate were dropped; one that goes on is sent away."""
         if again:

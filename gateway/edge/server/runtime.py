@@ -315,8 +315,8 @@ class Runtime:
         self.dispatcher.answer_flood(connection, again=again)
 
     def expired(self, connection: Connection, cause: str) -> None:
-        """Close a connection that was silent for too long."""
-        self.close(connection, cause)
+        """Close a connection that was silent for too long, if it was."""
+        self.dispatcher.close_silent(connection, cause)
 
     def hung_up(self, connection: Connection, cause: str) -> None:
         """The client has ended it, or the network: it is over when what it said before has been acted upon."""
