@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.admission.commands import Hello
+from gateway.core.cluster.entries import Batch, LogEntry, Proposed, encode, plain
 from gateway.edge.adopting import adopt, skip
-from gateway.edge.api.cluster import cluster_in_short
+from gateway.edge.api.cluster import cluster_in_short, document
 from gateway.edge.cluster.housekeeping import Housekeeping
 from gateway.edge.joining import ClusterRefused
 from gateway.edge.storage.node_file import read
@@ -40,6 +42,23 @@ async def test_the_cluster_is_shown(join: Join) -> None:
     assert 'tallygate_cluster_nodes{state="silent"} 0.0' in metrics
     assert 'tallygate_cluster_state{state="active"} 1.0' in metrics
     assert (await b.http("GET", "/readyz"))[0] == 200
+
+
+async def test_what_is_shown_of_the_log_is_never_that_of_half_an_entry(join: Join) -> None:
+    a = await join("a")
+    replica = a.node.replica
+    async with a.node.follower.applying:
+        before = replica.seen
+        hellos = tuple(plain(Proposed(Hello("app", name, "d", "", "", "192.0.2.1", "tcp"))) for name in ("ann", "bob"))
+        batch = Batch(a.node.incarnation, replica.nodes.living[a.node.incarnation].seq + 1, commands=hellos)
+        half = replica.apply(LogEntry(replica.version + 1, replica.revision, encode(batch)))
+        next(half)
+        assert replica.digest != before.digest
+        shown = document(a.runtime)
+        assert (shown["version"], shown["digest"]) == before
+        list(half)
+        shown = document(a.runtime)
+        assert (shown["version"], shown["digest"]) == (replica.version, replica.digest)
 
 
 async def test_license_metrics_are_the_same_at_every_gateway(join: Join) -> None:
