@@ -1,8 +1,12 @@
 """Gateways of a cluster, clients on all of them, and everything that can happen to both and to etcd.
 
 `python -m tests.cluster.chaos --minutes 10 --seed 3` draws what happens from a seed. Watched all the time: no more
-clients have been told that they are in than the license allows. In the end, when it is quiet: all gateways have come to
-the same, and count what the clients hold.
+clients have been told that they are in than the license allows, every request is answered once, a gateway that was
+frozen for too long grants nothing of before, all gateways come to the same. In the end, when it is quiet: the gateways
+count what the clients hold and the kernel has, and every license that somebody was told to have leased is there.
+
+The first gateway reaches etcd through a proxy, so that its way can be cut. What needs a program that is not there
+(strace, for a slow disk) is left out, and said.
 """
 
 from __future__ import annotations
@@ -10,86 +14,42 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
+import itertools
 import random
+import shutil
 import signal
-import sys
 import tempfile
 import time
-from asyncio.subprocess import Process
+import urllib.parse
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
-from tests.etcd import MEMBERS, Members, free_ports, write_secret
+from tests.cluster.chaos_client import Gone, Visit
+from tests.cluster.gateway_process import GatewayProcess
+from tests.cluster.proxy import EtcdProxy
+from tests.etcd import MEMBERS, Members, write_secret
 
 GATEWAYS, CLIENTS, LIMIT = 3, 40, 8
 PATIENCE = 10.0
 """Seconds of `cluster.patience`; 5 s earlier a gateway falls silent."""
-QUIET = 15.0
-"""Seconds in which all of it must have come to rest."""
+VISITS = 5
+"""Visits of a client under one account."""
+FSYNC = 0.3
+"""Seconds that a slow disk takes longer."""
+SETTINGS = {
+    "listen__drain": "1s",
+    "license__model": "trueconf",
+    "license__trueconf__pro": 100_000,
+    "license__trueconf__online": LIMIT,
+    "heartbeat__resume_window": "2s",
+    "cluster__patience": f"{PATIENCE:g}s",
+}
 
 
 class Invariant(AssertionError):
     """Something happened that must not."""
-
-
-class GatewayProcess:
-    """A gateway that is killed, stopped and started again."""
-
-    def __init__(self, number: int, folder: Path, members: Members, secret: Path, prefix: str) -> None:
-        self.name = f"g{number}"
-        self.tcp, self.websocket, self.operator = free_ports(3)
-        urls = ",".join(f'"{url}"' for url in members.urls)
-        self._settings = {
-            "listen.tcp": self.tcp,
-            "listen.websocket": self.websocket,
-            "listen.operator": self.operator,
-            "listen.drain": "1s",
-            "license.epop.users": LIMIT,
-            "heartbeat.resume_window": "2s",
-            "registrar.enabled": "false",
-            "store.path": folder / f"{self.name}.db",
-            "cluster.etcd": f"[{urls}]",
-            "cluster.prefix": prefix,
-            "cluster.name": self.name,
-            "cluster.secret_file": secret,
-            "cluster.patience": f"{PATIENCE:g}s",
-        }
-        self._log = folder / f"{self.name}.log"
-        self._process: Process | None = None
-        self.stopped = False
-
-    async def start(self) -> None:
-        """Start it."""
-        options = [part for key, value in self._settings.items() for part in ("--set", f"{key}={value}")]
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateway", "serve", *options, stdout=log, stderr=log
-            )
-
-    def send(self, number: int) -> None:
-        """Send it a signal."""
-        assert self._process is not None
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
-
-    async def end(self, number: int = signal.SIGKILL) -> int:
-        """End it by a signal; returns its exit code."""
-        assert self._process is not None
-        self.send(number)
-        return await self._process.wait()
-
-    @property
-    def exit_code(self) -> int | None:
-        """Its exit code; None while it runs."""
-        return self._process.returncode if self._process is not None else None
-
-    def said(self) -> str:
-        """What it has logged."""
-        return self._log.read_text(errors="replace")
 
 
 class Round:
@@ -98,86 +58,102 @@ class Round:
     def __init__(self, folder: Path, seed: int) -> None:
         self.random = random.Random(seed)  # noqa: S311 - drawn again from the same seed
         self.members = Members(folder)
-        secret, prefix = write_secret(folder), f"chaos{seed}"
-        self.gateways = [GatewayProcess(each, folder, self.members, secret, prefix) for each in range(GATEWAYS)]
+        self.proxy = EtcdProxy(self.members.urls)
+        self._folder, self._secret, self._prefix = folder, write_secret(folder), f"chaos{seed}"
+        self.gateways: list[GatewayProcess] = []
+        self.frozen: Counter[str] = Counter()
+        """How often a gateway was frozen for longer than the others wait for it."""
+        self.stopped: set[str] = set()
+        """Gateways that cannot send anybody away at this moment."""
         self.holding: dict[int, GatewayProcess] = {}
+        self.leased: set[str] = set()
         self.answers: Counter[str] = Counter()
-        self.most = 0
-        self.over: list[str] = []
+        self.acts: Counter[str] = Counter()
+        self.most = self.samples = self.comparisons = 0
+        self.faults: list[str] = []
         self.resting = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def open(self) -> None:
+        """Start everything."""
+        await asyncio.to_thread(self.members.start)
+        await self.proxy.open()
+        for number in range(GATEWAYS):
+            urls = self.members.urls if number else self.proxy.urls
+            self.gateways.append(
+                GatewayProcess(f"g{number}", self._folder, urls, self._secret, self._prefix, **SETTINGS)
+            )
+            await self.gateways[-1].start()
+
+    async def close(self) -> None:
+        """End everything."""
+        for gateway in self.gateways:
+            if gateway.exit_code is None:
+                gateway.send(signal.SIGCONT)
+                await gateway.end()
+        await self.proxy.close()
+        self.members.stop()
 
     # -- clients -------------------------------------------------------------------------------------------------------
 
     async def client(self, number: int) -> None:
         """Come, join, stay a moment, leave, and come back wherever there is a gateway."""
-        while not self.resting.is_set():
+        for visit in itertools.count():
+            if self.released.is_set():
+                return
             gateway = self.random.choice(self.gateways)
+            if self.resting.is_set() and len(self.holding) >= LIMIT:
+                await asyncio.sleep(0.2)  # until it is released, or somebody has to go
+                continue
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", gateway.tcp)
             except OSError:
                 await asyncio.sleep(0.2)
                 continue
             try:
-                await self._visit(number, gateway, reader, writer)
-            except (OSError, TimeoutError) as fault:
+                await Visit(self, number, gateway, reader, writer).go(f"user{number}-{visit // VISITS}")
+            except Gone as gone:
+                self.answers[f"closing: {gone}"] += 1
+            except OSError as fault:
                 self.answers[type(fault).__name__] += 1
             finally:
                 self.holding.pop(number, None)
                 writer.close()
             await asyncio.sleep(self.random.random() * 0.3)
 
-    async def _visit(
-        self, number: int, gateway: GatewayProcess, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        async def ask(type: str, **fields: Any) -> str:
-            writer.write(json.dumps({"type": type, **fields}).encode() + b"\n")
-            async with asyncio.timeout(3 * PATIENCE):
-                line = await reader.readline()
-            message = json.loads(line) if line else {"type": "closed"}
-            said = str(message.get("reason", message["type"]))
-            self.answers[said] += 1
-            return said
-
-        if await ask("hello", protocol=1, account=f"user{number}", device="d") != "welcome":
-            return
-        for turn in range(4):
-            said = await ask("join", conference=f"room{turn}-{number}")
-            if said == "joined":
-                self._holds(number, gateway)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self.random.random()):
-                        await reader.readline()  # nothing is said to who is in, but that it must go
-                        return
-                self.holding.pop(number, None)
-                if await ask("leave", conference=f"room{turn}-{number}") != "left":
-                    return
-            elif said != "pool_full":
-                return
-
-    def _holds(self, number: int, gateway: GatewayProcess) -> None:
+    def holds(self, number: int, gateway: GatewayProcess) -> None:
         """Note who was told that it is in; who is at a gateway that stands still cannot be sent away by it."""
         self.holding[number] = gateway
-        reachable = sum(not each.stopped for each in self.holding.values())
+        self.samples += 1
+        reachable = sum(each.name not in self.stopped for each in self.holding.values())
         self.most = max(self.most, reachable)
         if reachable > LIMIT:
-            self.over.append(f"{reachable} clients were told that they are in, of {LIMIT}")
+            self.faults.append(f"{reachable} clients were told that they are in, of {LIMIT}")
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
     async def happen(self) -> str:
         """Have one thing happen, and be over again; returns its name."""
-        acts = (
+        acts = [
             self._kill_leader,
+            self._kill_all_members,
             self._stop_member,
+            self._stop_leader,
             self._kill_gateway,
             self._stop_gateway,
             self._restart_gateway,
-            self._away_for_a_moment,
-            self._away_for_long,
-        )
+            self._take_the_majority_away_for_a_moment,
+            self._take_the_majority_away_for_long,
+            self._cut_a_gateway_off_for_a_moment,
+            self._cut_a_gateway_off_for_long,
+        ]
+        if shutil.which("strace"):
+            acts.append(self._slow_a_disk_down)
         act = self.random.choice(acts)
         await act()
-        return act.__name__.strip("_").replace("_", " ")
+        name = act.__name__.strip("_").replace("_", " ")
+        self.acts[name] += 1
+        return name
 
     async def _kill_leader(self) -> None:
         leader = await asyncio.to_thread(self.members.leader)
@@ -185,11 +161,43 @@ class Round:
         await asyncio.sleep(3.0)
         await asyncio.to_thread(self.members.start, leader)
 
+    async def _kill_all_members(self) -> None:
+        self.members.kill()
+        await asyncio.sleep(1.0)
+        await asyncio.to_thread(self.members.start)
+
     async def _stop_member(self) -> None:
-        member = self.random.randrange(MEMBERS)
-        self.members.signal(signal.SIGSTOP, member)
-        await asyncio.sleep(4.0)
-        self.members.signal(signal.SIGCONT, member)
+        await self._freeze_members(4.0, self.random.randrange(MEMBERS))
+
+    async def _stop_leader(self) -> None:
+        await self._freeze_members(6.0, await asyncio.to_thread(self.members.leader))
+
+    async def _take_the_majority_away_for_a_moment(self) -> None:
+        await self._freeze_members(2.0, *self.random.sample(range(MEMBERS), 2))
+
+    async def _take_the_majority_away_for_long(self) -> None:
+        await self._freeze_members(PATIENCE + 2, *self.random.sample(range(MEMBERS), 2))
+
+    async def _freeze_members(self, seconds: float, *members: int) -> None:
+        self.members.signal(signal.SIGSTOP, *members)
+        await asyncio.sleep(seconds)
+        self.members.signal(signal.SIGCONT, *members)
+
+    async def _slow_a_disk_down(self) -> None:
+        self.members.slow_down(self.random.randrange(MEMBERS), FSYNC)
+        await asyncio.sleep(6.0)
+        await asyncio.to_thread(self.members.speed_up)
+
+    async def _cut_a_gateway_off_for_a_moment(self) -> None:
+        await self._cut(3.0)
+
+    async def _cut_a_gateway_off_for_long(self) -> None:
+        await self._cut(PATIENCE + 4)
+
+    async def _cut(self, seconds: float) -> None:
+        self.proxy.cut()
+        await asyncio.sleep(seconds)
+        self.proxy.mend()
 
     async def _kill_gateway(self) -> None:
         gateway = self.random.choice(self.gateways)
@@ -204,103 +212,139 @@ class Round:
 
     async def _stop_gateway(self) -> None:
         gateway = self.random.choice(self.gateways)
-        gateway.stopped = True
+        seconds = self.random.choice([2.0, PATIENCE + 4])
+        self.stopped.add(gateway.name)
         gateway.send(signal.SIGSTOP)
-        await asyncio.sleep(self.random.choice([2.0, PATIENCE + 4]))
+        await asyncio.sleep(seconds)
+        if seconds > PATIENCE:
+            self.frozen[gateway.name] += 1
         gateway.send(signal.SIGCONT)
         await asyncio.sleep(1.0)  # in which it must have sent away whom it may not serve any more
-        gateway.stopped = False
+        self.stopped.discard(gateway.name)
 
-    async def _away_for_a_moment(self) -> None:
-        await self._away(2.0)
+    # -- what must hold ------------------------------------------------------------------------------------------------
 
-    async def _away_for_long(self) -> None:
-        await self._away(PATIENCE)
-
-    async def _away(self, seconds: float) -> None:
-        self.members.signal(signal.SIGSTOP)
-        await asyncio.sleep(seconds)
-        self.members.signal(signal.SIGCONT)
-
-    # -- the end -------------------------------------------------------------------------------------------------------
-
-    async def see_that_all_agree(self) -> None:
-        """Wait until it is quiet, and compare.
+    async def compare(self, session: aiohttp.ClientSession) -> None:
+        """See that all gateways go on, and that none has come to another state.
 
         Raises `Invariant`.
         """
-        until = time.monotonic() + QUIET + 2 * PATIENCE
+        if self.faults:
+            raise Invariant(self.faults[0])
+        digests: dict[int, str] = {}
+        for gateway in self.gateways:
+            if gateway.is_up and gateway.exit_code is not None:
+                raise Invariant(f"{gateway.name} has ended with {gateway.exit_code}: {gateway.said()[-2000:]}")
+            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                shown = await gateway.get(session, "/api/cluster")
+                if shown["mismatches"] or digests.setdefault(shown["version"], shown["digest"]) != shown["digest"]:
+                    raise Invariant(f"{gateway.name} has come to another state: {shown}")
+                self.comparisons += 1
+
+    async def rest(self, session: aiohttp.ClientSession) -> None:
+        """Wait until it is quiet: who is in stays, and all that is counted must be that.
+
+        Raises `Invariant`.
+        """
+        self.resting.set()
+        await self._settle(session, LIMIT)
+        pages = await self._leases(session)
+        lost = [sorted(self.leased - each)[:5] for each in pages]
+        if any(lost):
+            raise Invariant(f"licenses that clients were told of are gone: {lost}")
+
+    async def see_off(self, session: aiohttp.ClientSession, clients: list[asyncio.Task[None]]) -> None:
+        """Let everybody go: nothing may be left.
+
+        Raises `Invariant`.
+        """
+        self.released.set()
+        _, late = await asyncio.wait(clients, timeout=4 * PATIENCE)
+        if late:
+            raise Invariant(f"{len(late)} clients had no answer")
+        for each in clients:
+            each.result()
+        await self._settle(session, 0)
+
+    async def _settle(self, session: aiohttp.ClientSession, held: int) -> None:
+        until = time.monotonic() + 5 * PATIENCE
         fault = "nothing was compared"
-        async with aiohttp.ClientSession() as session:
-            while time.monotonic() < until:
-                try:
-                    shown = [await self._look(session, each) for each in self.gateways]
-                except (aiohttp.ClientError, OSError, TimeoutError) as unreachable:
-                    fault = f"a gateway does not answer: {unreachable!r}"
-                else:
-                    fault = _differ(shown)
-                    if not fault:
-                        return
-                await asyncio.sleep(0.2)
-        raise Invariant(fault)
+        while fault and time.monotonic() < until:
+            await asyncio.sleep(0.2)
+            await self.compare(session)
+            try:
+                fault = await self._differ(session, held)
+            except (aiohttp.ClientError, OSError, TimeoutError) as unreachable:
+                fault = f"a gateway does not answer: {unreachable!r}"
+        if fault:
+            raise Invariant(fault)
 
-    async def _look(self, session: aiohttp.ClientSession, gateway: GatewayProcess) -> dict[str, Any]:
-        if gateway.exit_code is not None:
-            raise Invariant(f"{gateway.name} has ended with {gateway.exit_code}: {gateway.said()[-2000:]}")
-        url, shown = f"http://127.0.0.1:{gateway.operator}", {}
-        for name, path in (("cluster", "/api/cluster"), ("license", "/api/license")):
-            async with session.get(url + path, timeout=aiohttp.ClientTimeout(3.0)) as response:
-                shown[name] = await response.json()
-        return shown
+    async def _differ(self, session: aiohttp.ClientSession, held: int) -> str:
+        """Return what is wrong with what the gateways show; empty where nothing is."""
+        clusters = [await each.get(session, "/api/cluster") for each in self.gateways]
+        used = []
+        for each in self.gateways:
+            license = await each.get(session, "/api/license")
+            used.append(license["models"]["trueconf"]["pools"]["online"]["used"])
+        names = [each.name for each in self.gateways]
+        counts = [{node["name"]: node["connections"] for node in each["nodes"]} for each in clusters]
+        clients = {name: sum(each.name == name for each in self.holding.values()) for name in names}
+        sockets = {each.name: each.sockets() for each in self.gateways}
+        if {each["state"] for each in clusters} != {"active"} or used != [held] * GATEWAYS:
+            return f"states {[each['state'] for each in clusters]}, seats {used}, not {held}"
+        if any(each != clients for each in counts) or sockets != clients:
+            return f"connections {counts}, of clients {clients}, of the kernel {sockets}"
+        return ""
+
+    async def _leases(self, session: aiohttp.ClientSession) -> list[set[str]]:
+        return [await self._leases_of(session, each) for each in self.gateways]
+
+    async def _leases_of(self, session: aiohttp.ClientSession, gateway: GatewayProcess) -> set[str]:
+        found: set[str] = set()
+        after = ""
+        while True:
+            page = await gateway.get(session, f"/api/pro?limit=1000{after}")
+            found |= {each["account"] for each in page["items"]}
+            if not page.get("next"):
+                return found
+            after = "&cursor=" + urllib.parse.quote(page["next"])
 
 
-def _differ(shown: list[dict[str, Any]]) -> str:
-    """Return what is wrong with what the gateways show; empty where nothing is."""
-    clusters = [each["cluster"] for each in shown]
-    if any(each["mismatches"] for each in clusters):
-        return f"gateways have come to different states: {clusters}"
-    if {each["state"] for each in clusters} != {"active"} or any(len(each["nodes"]) != GATEWAYS for each in clusters):
-        return f"not all are in: {clusters}"
-    used = [each["license"]["models"]["epop"]["pools"]["concurrent"]["used"] for each in shown]
-    sessions = [sum(node["connections"] for node in each["nodes"]) for each in clusters]
-    return "" if not any(used) and not any(sessions) else f"seats {used}, sessions {sessions}, and no client is left"
-
-
-async def play(minutes: float, seed: int) -> Counter[str]:
-    """Play a round; returns what clients were answered, how often.
+async def play(minutes: float, seed: int) -> Round:
+    """Play a round, and return it: what happened, and what clients were answered, how often.
 
     Raises `Invariant`.
     """
     with tempfile.TemporaryDirectory(prefix="tallygate-chaos-") as folder:
         game = Round(Path(folder), seed)
         try:
-            await asyncio.to_thread(game.members.start)
-            for gateway in game.gateways:
-                await gateway.start()
-            clients = [asyncio.create_task(game.client(number)) for number in range(CLIENTS)]
-            await asyncio.sleep(5.0)
-            until = time.monotonic() + 60 * minutes
-            while time.monotonic() < until:
-                began = time.monotonic()
-                happened = await game.happen()
-                print(f"{happened}: {time.monotonic() - began:.1f} s, most in {game.most} of {LIMIT}", flush=True)
-                await asyncio.sleep(2.0)
-                if game.over:
-                    raise Invariant(game.over[0])
-            game.resting.set()
-            _, late = await asyncio.wait(clients, timeout=4 * PATIENCE)
-            if late:
-                raise Invariant(f"{len(late)} clients had no answer")
-            await game.see_that_all_agree()
-            if not game.answers["joined"]:
+            await game.open()
+            async with aiohttp.ClientSession() as session:
+                clients = [asyncio.create_task(game.client(number)) for number in range(CLIENTS)]
+                await asyncio.sleep(5.0)
+                until = time.monotonic() + 60 * minutes
+                while time.monotonic() < until:
+                    began = time.monotonic()
+                    happened = await game.happen()
+                    say(f"{happened}: {time.monotonic() - began:.1f} s, most in {game.most} of {LIMIT}")
+                    await asyncio.sleep(2.0)
+                    await game.compare(session)
+                await game.rest(session)
+                await game.see_off(session, clients)
+            if not game.leased:
                 raise Invariant("nobody was let in at all")
-            return game.answers
-        finally:
+            return game
+        except Invariant:
             for gateway in game.gateways:
-                gateway.send(signal.SIGCONT)
-                if gateway.exit_code is None:
-                    await gateway.end()
-            game.members.stop()
+                say(f"--- {gateway.name}\n{gateway.said()[-6000:]}")
+            raise
+        finally:
+            await game.close()
+
+
+def say(line: str) -> None:
+    """Print a line with the time of day."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 def main() -> None:
@@ -309,8 +353,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    print(dict(asyncio.run(play(options.minutes, options.seed))))
+    say(f"seed {options.seed}" + ("" if shutil.which("strace") else "; without strace no disk is slow"))
+    game = asyncio.run(play(options.minutes, options.seed))
+    say(f"what happened: {dict(game.acts)}")
+    say(f"answers: {dict(game.answers)}")
+    say(
+        f"grants looked at {game.samples}, never more than {game.most} of {LIMIT} in; states compared "
+        f"{game.comparisons} times; {len(game.leased)} leases told of, none lost"
+    )
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.core.admission.commands import Hello
 from gateway.core.admission.decision import Decision
-from gateway.core.cluster.entries import Batch, Enter, Proposed, Seen, encode, plain
-from gateway.core.cluster.replica import SEMANTICS, terms_digest
+from gateway.core.cluster.entries import Batch, Seen, encode
 from gateway.edge.cluster.etcd import Etcd, EtcdFailed
 from gateway.edge.joining import ClusterRefused
 from tests.cluster.conftest import ClusterHouse, Join, Shifted
@@ -95,12 +93,13 @@ async def test_a_node_that_others_take_for_dead_tells_nothing_of_what_it_missed(
     assert await b.used("concurrent") == 1
 
 
-async def test_a_clock_that_is_wrong_by_an_hour_moves_nothing(join: Join) -> None:
+@pytest.mark.parametrize("wrong", [3600.0, -3600.0])
+async def test_a_clock_that_is_wrong_by_an_hour_moves_nothing(join: Join, wrong: float) -> None:
     clocks = Shifted()
     a = await join("a")
     b = await join("b", clocks=clocks)
-    clocks.wall_offset = 3600.0
-    await until(lambda: b.node.time.offset > 3000)
+    clocks.wall_offset = wrong
+    await until(lambda: abs(b.node.time.offset - wrong) < 60)
     seen = a.node.replica.version
     await until(lambda: a.node.replica.version > seen + 2)
     assert abs(a.node.replica.at - time.time()) < 3.0
@@ -212,24 +211,3 @@ async def test_a_disk_that_fails_costs_a_node_of_a_cluster_nothing_but_its_file(
     assert await a.used("pro", "trueconf") == 1
     assert a.node.may_speak
     await until(lambda: a.runtime.persistence.store.available)
-
-
-async def test_the_end_of_a_node_with_many_sessions_lets_the_others_go_on(join: Join) -> None:
-    terms = {"license__model": "floating", "license__shadow": "[]", "cluster__patience": "10s"}
-    a = await join("a", **terms)
-    etcd, replica = a.node.etcd, a.node.replica
-    enter = Enter("gone", SEMANTICS, terms_digest(replica.state.terms, replica.patience), replica.version)
-    await etcd.put(etcd.urls[0], encode(Batch("gone", 1, enter=enter)))
-    for seq in range(2, 10):
-        hellos = [plain(Proposed(Hello("app", f"u{seq}-{n}", "d", "", "", "192.0.2.1", "tcp"))) for n in range(500)]
-        await etcd.put(etcd.urls[0], encode(Batch("gone", seq, commands=tuple(hellos))))
-    await until(lambda: len(a.runtime.state.sessions) == 4000)
-    ann = await a.welcomed(account="ann", device="d")
-    slowest = 0.0
-    while len(a.runtime.state.sessions) > 1:
-        began = time.monotonic()
-        await asyncio.sleep(0.005)
-        slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 0.15, "in turns: a loaded machine gets some time, all at once would take longer"
-    assert (await ann.ask("heartbeat", seq=1))["seq"] == 1
-    assert [each.name for each in a.node.replica.nodes] == ["a"]

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.counting.pool import Pool
+from gateway.edge.api.pro import pro_pool
 from tests.cluster.conftest import ClusterHouse, Join, Shifted
 from tests.conftest import until
 
@@ -139,3 +141,35 @@ async def test_who_is_banned_costs_the_cluster_nothing(join: Join) -> None:
     assert b.runtime.snapshot().refusals["banned"] == 1
     assert a.runtime.snapshot().refusals.get("banned", 0) == 0
     assert (b.node.replica.state.numbers.sessions.last, b.node.proposer.put_failures) == before
+
+
+async def test_a_license_that_is_revoked_at_one_gateway_is_gone_at_all(join: Join) -> None:
+    a, b = await pair(join, license__model="trueconf", license__trueconf__pro=1)
+    ann, bob = await a.welcomed(account="ann", device="d"), await b.welcomed(account="bob", device="d")
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
+    assert (await ann.ask("leave", conference="room"))["type"] == "left"
+    assert (await bob.ask("join", conference="other"))["reason"] == "pool_full"
+    assert (await b.http("DELETE", "/api/pro/ann"))[0] in {200, 204}
+    assert (await bob.ask("join", conference="other"))["type"] == "joined"
+    assert (await ann.ask("join", conference="room"))["reason"] == "pool_full"
+    assert [await each.used("pro", "trueconf") for each in (a, b)] == [1, 1]
+    await until(lambda: same(a, b))
+
+
+def _pro(house: ClusterHouse) -> Pool:
+    pool = pro_pool(house.runtime)
+    assert pool is not None
+    return pool
+
+
+async def test_a_group_that_is_made_at_one_gateway_has_its_licenses_at_all(join: Join) -> None:
+    terms = {"license__trueconf__pro": 1, "license__trueconf__redistribute_every": "2s"}
+    a, b = await pair(join, license__model="trueconf", **terms)
+    group = {"accounts": ["ann"], "permanent": True}
+    assert (await a.http("PUT", "/api/groups/board", json=group))[0] in {200, 201}
+    await until(lambda: all("ann" in _pro(each).reservations for each in (a, b)))
+    assert (await b.http("GET", "/api/groups"))[1] == (await a.http("GET", "/api/groups"))[1]
+    bob = await b.welcomed(account="bob", device="d")
+    assert (await bob.ask("join", conference="room"))["reason"] == "pool_full"
+    ann = await b.welcomed(account="ann", device="d")
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
