@@ -135,3 +135,14 @@ async def test_a_log_that_was_forgotten_beyond_a_gateway_makes_it_leave(join: Jo
     assert "newer file" in await asyncio.wait_for(a.node.failed, 20.0)
     assert [each["reason"] for each in await ann.gone()] == ["store_unavailable"]
     assert b.node.entered
+
+
+async def test_a_log_whose_first_entry_was_put_but_not_answered_is_begun_once(join: Join, proxy: EtcdProxy) -> None:
+    proxy.loses_answers = True
+    joining = asyncio.ensure_future(join("a", cluster__etcd=etcd_at(proxy.urls)))
+    await until(lambda: proxy.puts == 1)
+    cluster = (await join("b", enters=False)).node.replica.cluster
+    proxy.loses_answers = False
+    a = await joining
+    assert a.node.replica.cluster == cluster
+    await a.welcomed(account="ann")

@@ -95,7 +95,7 @@ class ClusterNode:
                 raise LogLost("etcd was set back: its log is empty, and this node has applied one")
             self._genesis = secrets.token_hex(4)
             genesis = begin(self._genesis)
-            await self.etcd.put(self.etcd.urls[0], encode(Batch("", 0, self._clock.wall(), genesis=genesis)))
+            await self._put_first(encode(Batch("", 0, self._clock.wall(), genesis=genesis)))
         self.failed = asyncio.get_running_loop().create_future()
         following = self._start(self._follow(), "log follower")
         ready = asyncio.create_task(self.follower.caught_up.wait())
@@ -125,6 +125,25 @@ class ClusterNode:
                 if not told:
                     log.warning("etcd does not answer yet: %s", fault)
                 told = True
+            await asyncio.sleep(TRY_AGAIN)
+
+    async def _put_first(self, genesis: bytes) -> None:
+        """Begin the log; where that was done already, by this node or by another one, it counts for nothing.
+
+        Raises `EtcdFailed`.
+        """
+        loop = asyncio.get_running_loop()
+        until, url = loop.time() + START_PATIENCE, self.etcd.urls[0]
+        while True:
+            try:
+                await self.etcd.put(url, genesis)
+            except EtcdFailed as fault:
+                if loop.time() > until:
+                    raise
+                log.warning("the log could not be begun, another member is asked: %s", fault)
+                url = self.etcd.after(url)
+            else:
+                return
             await asyncio.sleep(TRY_AGAIN)
 
     async def _follow(self) -> None:
