@@ -5,11 +5,13 @@
  * Commands come on stdin (a pipe), one line each, and every one is answered by one line of JSON; between commands all
  * connections are held idle, but read, so that one set of connections serves many phases.
  *
- *     run [open=N] [window=W] [dial=R] [pace=R] [saturate=W] [joins=W] [seconds=S] [limit=S]
+ *     run [open=N] [window=W] [dial=R] [pace=R] [saturate=W] [joins=W] [visit_pace=R] [visits=W] [seconds=S] [limit=S]
  *         open      connect N more, at most `window` of them unfinished, at most `dial` a second
  *         pace      heartbeats a second, open loop, over the connections there were at the start of the command
  *         saturate  closed loop: `W` heartbeats outstanding at any time, over the same connections in turn
  *         joins     let the connections there are join conferences of ten, one after the other, `W` of them unanswered
+ *         visit_pace  visits a second, open loop: join a conference of ten and leave it again, the connections in turn
+ *         visits    closed loop: as many visits at any time; one that is refused is over
  *         seconds   how long; 0 = until all of `open` and `joins` are done, at most `limit` (60) seconds
  *     close [N]     close the N newest connections (all)
  *     reset         reset all connections; with --resume, those that are opened next resume their sessions
@@ -42,6 +44,7 @@ typedef struct {
     int fd, stage;
     uint64_t sent; /* when the outstanding heartbeat was written, 0 = none */
     uint64_t asked; /* when the outstanding join was written, 0 = none */
+    int visiting;   /* it leaves again once it has joined */
     char *held;    /* the beginning of a message whose end has not come */
     size_t held_size;
 } Connection;
@@ -61,6 +64,7 @@ static Message beats[MASKS]; /* WebSocket heartbeats under different masking key
 static int idle[CAPACITY + 1], idle_head, idle_tail, beaters; /* queue of connections that may beat next */
 static long held, lost, opened, failed, pending, outstanding, acks, sent_beats, latencies, refused;
 static long joining, joined, joiner; /* unanswered, answered, the connection that joins next */
+static long visitors;                /* connections that join or leave */
 static uint32_t *latency, *welcome_time, *join_time;
 static uint64_t *dialed_at;
 static char first_refusal[256];
@@ -89,6 +93,7 @@ static void drop(Connection *c) {
     else pending--, failed++;
     if (c->sent) outstanding--, c->sent = 0;
     if (c->asked) joining--, c->asked = 0;
+    if (c->visiting) visitors--, c->visiting = 0;
     free(c->held);
     c->held = NULL, c->held_size = 0, c->stage = GONE;
     close(c->fd);
@@ -209,12 +214,22 @@ static void open_now(Connection *c) {
     welcome_time[opened++] = (uint32_t)((now() - dialed_at[c - connections]) / 1000);
 }
 
+static void push_idle(Connection *c) {
+    if (c - connections < beaters) idle[idle_tail] = (int)(c - connections), idle_tail = (idle_tail + 1) % (CAPACITY + 1);
+}
+
 static void acknowledged(Connection *c) {
     if (!c->sent) return;
     if (latencies < SAMPLES) latency[latencies++] = (uint32_t)((now() - c->sent) / 1000);
     c->sent = 0;
     outstanding--, acks++;
-    if (c - connections < beaters) idle[idle_tail] = (int)(c - connections), idle_tail = (idle_tail + 1) % (CAPACITY + 1);
+    push_idle(c);
+}
+
+static void visited(Connection *c) {
+    if (c->asked) joining--, c->asked = 0;
+    visitors--, c->visiting = 0;
+    push_idle(c);
 }
 
 static int is(const char *text, size_t size, const char *type) {
@@ -229,9 +244,12 @@ static void heard(Connection *c, const char *text, size_t size) {
         say(c, "{\"type\":\"join\",\"conference\":\"c%ld\",\"access\":\"public\"}", (c - connections) / per_conference);
     } else if (c->stage == JOINING && is(text, size, "\"joined\"")) open_now(c);
     else if (c->asked && is(text, size, "\"joined\"")) {
-        join_time[joined++] = (uint32_t)((now() - c->asked) / 1000);
+        if (joined < SAMPLES) join_time[joined++] = (uint32_t)((now() - c->asked) / 1000);
         joining--, c->asked = 0;
-    } else {
+        if (c->visiting) say(c, "{\"type\":\"leave\",\"conference\":\"j%ld\"}", (c - connections) / 10);
+    } else if (c->visiting && is(text, size, "\"left\"")) visited(c);
+    else {
+        if (c->visiting) visited(c);
         if (!refused++) snprintf(first_refusal, sizeof first_refusal, "%.*s", (int)(size > 200 ? 200 : size), text);
         if (c->stage != OPEN) drop(c);
     }
@@ -352,6 +370,15 @@ static void join_next(void) {
     say(c, "{\"type\":\"join\",\"conference\":\"j%ld\"}", (c - connections) / 10);
 }
 
+static int visit(void) {
+    Connection *c = next_idle();
+    if (!c) return 0;
+    c->asked = now(), c->visiting = 1;
+    joining++, visitors++;
+    say(c, "{\"type\":\"join\",\"conference\":\"j%ld\"}", (c - connections) / 10);
+    return 1;
+}
+
 static double option(const char *line, const char *name, double otherwise) {
     const char *at = strstr(line, name);
     return at ? atof(at + strlen(name)) : otherwise;
@@ -360,6 +387,8 @@ static double option(const char *line, const char *name, double otherwise) {
 static void run(const char *line) {
     long want = (long)option(line, " open=", 0), window = (long)option(line, " window=", 64), dialed = 0, due = 0, skipped = 0;
     double dial_rate = option(line, " dial=", 0), pace = option(line, " pace=", 0), seconds = option(line, " seconds=", 0);
+    double visit_pace = option(line, " visit_pace=", 0);
+    long visits = (long)option(line, " visits=", 0), due_visits = 0;
     long saturate = (long)option(line, " saturate=", 0), joins = (long)option(line, " joins=", 0), chunk = pace > 0 ? 4 : 32;
     uint64_t start = now(), end = start + (uint64_t)((seconds > 0 ? seconds : option(line, " limit=", 60)) * 1e9);
     double cpu = busy_seconds(), open_seconds = 0;
@@ -388,6 +417,8 @@ static void run(const char *line) {
             if (c) beat(c);
             else skipped++;
         }
+        for (; visit_pace > 0 && (double)due_visits < visit_pace * passed; due_visits++) skipped += !visit();
+        while (visitors < visits && visit()) continue;
         while (outstanding < saturate) {
             Connection *c = next_idle();
             if (!c) break;
@@ -399,7 +430,7 @@ static void run(const char *line) {
         turn(rest > 0 ? (rest < 1000000 ? rest : 1000000) : 0);
     }
     uint64_t stop = now();
-    while (outstanding && now() < stop + 10000000000u) turn(1000000);
+    while ((outstanding || visitors) && now() < stop + 10000000000u) turn(1000000);
     for (int i = base; i < count; i++)
         if (connections[i].stage != OPEN) drop(&connections[i]);
     printf("{\"opened\":%ld,\"failed\":%ld,\"open_seconds\":%.6f,\"acks\":%ld,\"unanswered\":%ld,\"skipped\":%ld,\"lost\":%ld,",
@@ -448,7 +479,7 @@ int main(int argc, char **argv) {
     }
     latency = malloc(SAMPLES * sizeof *latency);
     welcome_time = malloc(CAPACITY * sizeof *welcome_time);
-    join_time = malloc(CAPACITY * sizeof *join_time);
+    join_time = malloc(SAMPLES * sizeof *join_time);
     dialed_at = malloc(CAPACITY * sizeof *dialed_at);
     if (!latency || !welcome_time || !join_time || !dialed_at || (poller = epoll_create1(EPOLL_CLOEXEC)) < 0) fatal("start");
     setvbuf(stdin, NULL, _IONBF, 0);

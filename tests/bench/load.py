@@ -82,12 +82,17 @@ class Load:
 
     def run(self, **plan: float) -> Phase:
         """Run one phase (the keys of the `run` command in client.c); `Fault` when a connection failed or was lost."""
-        phase = Phase(**self._ask("run " + " ".join(f"{key}={value:g}" for key, value in plan.items())))  # type: ignore[arg-type]  # the program's own keys
+        phase = self.attempt(**plan)
         if phase.failed or phase.lost or phase.unanswered or phase.refused:
             raise Fault(
                 f"{phase.failed} not connected, {phase.lost} lost, {phase.unanswered} heartbeats unanswered, "
                 f"{phase.refused} refusals {phase.refusal}"
             )
+        return phase
+
+    def attempt(self, **plan: float) -> Phase:
+        """Run one phase in which connections may fail, be lost or refused."""
+        phase = Phase(**self._ask("run " + " ".join(f"{key}={value:g}" for key, value in plan.items())))  # type: ignore[arg-type]  # the program's own keys
         self.held = phase.held
         return phase
 
