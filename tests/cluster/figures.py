@@ -41,13 +41,12 @@ class Node(Gateway):
     """A gateway of a cluster, which answers once its doors are open."""
 
     def _ready(self) -> int:
-        super()._ready()
         until = time.monotonic() + PATIENCE
-        while (port := json.loads(self._file.read_text())[self.transport]) is None:
+        while not (self._file.exists() and json.loads(self._file.read_text() or "{}").get(self.transport)):
             if time.monotonic() > until or self.process.poll() is not None:
                 raise Fault(f"the gateway did not come in: {self._last_words()}")
             time.sleep(0.05)
-        return int(port)
+        return super()._ready()
 
     def used(self) -> int:
         """Seats that are taken in its view."""
