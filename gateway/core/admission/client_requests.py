@@ -52,7 +52,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
     if old is not None:
         state.conferences.leave_all(old.conferences, old)
         state.sessions.remove(old)
-        state.use.connected.release(old.number, now.mono)
+        state.use.connected.release(old.number, old.person, now.mono)
         state.resumable.pop(old.number, None)
         if state.lines:
             leave_lines(state, old, now)

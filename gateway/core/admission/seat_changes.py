@@ -59,7 +59,7 @@ def end_session(state: State, session: Session, cause: str, now: Instant) -> Dec
     """End a session: everything it holds is released for `cause`. Whoever decides finishes the decision."""
     state.conferences.leave_all(session.conferences, session)
     state.sessions.remove(session)
-    state.use.connected.release(session.number, now.mono)
+    state.use.connected.release(session.number, session.person, now.mono)
     state.resumable.pop(session.number, None)
     if state.lines:
         leave_lines(state, session, now)

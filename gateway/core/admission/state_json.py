@@ -25,7 +25,7 @@ from gateway.core.counting.personal_use_json import fill_use, use_to_json
 from gateway.core.counting.pool_json import fill_pool, key_from_json, pool_to_json
 from gateway.core.counting.session import Conference, Instant, Session
 
-FORMAT = 3
+FORMAT = 4
 """The number of what is written; another one is not read."""
 SESSION = ("kind", "account", "device", "home", "client", "address", "transport", "since")
 SESSION_AFTER = ("peer_address", "awake", "generation", "node", "proven_by")
@@ -159,7 +159,7 @@ def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
     for conference in conferences.values():
         state.conferences.restore(conference)
     for ledger in state.ledgers:
-        ledger.leases.requeue_all()
+        ledger.leases.claim_idle()
     state.history.offset = plain["offset"]
     fill_use(state.use, plain["use"])
     for name in NUMBERS:

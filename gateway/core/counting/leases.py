@@ -341,6 +341,14 @@ class Leases:
         else:
             self._queue_expiry(change.pool, change.key, lease)
 
+    def claim_idle(self) -> None:
+        """Let the leases of filled pools claim the keys that no session holds, and queue when each runs out."""
+        for pool in self._pools.values():
+            for key, lease in pool.leases.items():
+                if not pool.in_use(key):
+                    pool.claims.add(key, lease)
+        self.requeue_all()
+
     def requeue_all(self) -> None:
         """Queue when each lease runs out, and nothing else."""
         self._expiries.clear()

@@ -234,6 +234,9 @@ class Ledger:
             linger = pool.lingering.pop(key)
             pool.remove(key, linger, linger.cause, now.mono)
         if pool.leased:
+            lease = pool.leases.get(key)
+            if lease is not None:
+                pool.claims.discard(key, lease)
             if key not in pool.reservations:
                 self.leases.claimed(name, key, now)
             if fresh:
@@ -244,7 +247,7 @@ class Ledger:
         pool = self.pools[name]
         lease = pool.leases.get(key)
         if lease is not None and pool.claims.has_only(key, session):
-            pool.claims[key] = lease
+            pool.replace(key, session, lease)
         lingers = pool.terms.linger and cause in ABRUPT
         if lingers:
             before = pool.lingering.pop(key, None)

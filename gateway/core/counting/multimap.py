@@ -16,7 +16,7 @@ FEW = 4
 
 
 class Multimap(dict[K, V | None]):
-    """Keys and the things that have them, by identity or equality of the thing, in order of arrival.
+    """Keys and the things that have them, each thing once, in order of arrival.
 
     To ask whether somebody has a key, and for the number of keys, is to ask a dictionary. A key that nobody or only one
     thing has may be set and deleted as in one; whatever else changes goes through `add` and `discard`. A key with many
@@ -54,7 +54,7 @@ class Multimap(dict[K, V | None]):
         first = self[key]
         if first is None:
             self._add_to_many(key, thing)
-        elif first is not thing:
+        elif first is not thing and first != thing:
             self[key] = None
             self._many[key] = (first, thing)
         return False
@@ -70,7 +70,7 @@ class Multimap(dict[K, V | None]):
     def discard(self, key: K, thing: V) -> bool:
         """Let `thing` have `key` no more; whether the key is gone with it."""
         held = self.get(key)
-        if held is thing:
+        if held is thing or (held is not None and held == thing):
             del self[key]
             return True
         many = self._many.get(key)
@@ -79,7 +79,7 @@ class Multimap(dict[K, V | None]):
         if isinstance(many, dict):
             many.pop(thing, None)
         else:
-            self._many[key] = many = tuple([each for each in many if each is not thing])
+            self._many[key] = many = tuple([each for each in many if each != thing])
         if len(many) == 1:
             del self._many[key]
             self[key] = next(iter(many))

@@ -8,16 +8,20 @@ A person is an account with a device, or a guest's device, or where nothing is n
 one pool on one day is a share. A share is charged when its number of seats changes, and never looked at otherwise. When
 a day is over, a share is put down and begins again as soon as it is touched, and at the latest in one of the next
 ticks: at midnight nothing stops.
+
+Nearly everybody holds one seat of a pool, once a day. As long as that is all, it is told by one value, an `OnlySeat`;
+only who has had more to tell has a `Share`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from gateway.core.counting.calendar_days import Calendar
+from gateway.core.counting.multimap import Multimap
 from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.session import Identity, Instant, Key, Person, identity
+from gateway.core.counting.use_shares import Day, DenialShare, OwnSeats, Share, ShareRow
 
 CLOCK_SLACK = 1.0
 """Seconds by which the wall clock may go back over midnight and the new day goes on."""
@@ -29,136 +33,42 @@ NOBODY: Person = ("", "", "", "")
 """To whom is charged what is beyond the bound of a day."""
 CONNECTED = ("", "")
 """The model and pool under which it is counted who was connected: each session is one seat."""
-
-
-class Day:
-    """A calendar day, or a part of it: a restart or a step of the clock begins another part.
-
-    `day` is its number in the calendar, `part` tells it from all others; `ends` is the monotonic instant at which it is
-    over, `next` the part that follows.
-    """
-
-    __slots__ = ("day", "ends", "next", "part")
-
-    def __init__(self, day: int, part: int, ends: float) -> None:
-        self.day = day
-        self.part = part
-        self.ends = ends
-        self.next: Day | None = None
-
-
-class DenialShare:
-    """What a person was denied in one part of a day, and what became of it."""
-
-    __slots__ = ("denials", "longest_wait_seconds", "seated", "true_denials", "wait_seconds")
-
-    def __init__(self) -> None:
-        self.denials = self.true_denials = self.seated = 0
-        self.wait_seconds = self.longest_wait_seconds = 0.0
-
-
 NOTHING_DENIED = DenialShare()
-
-
-class OwnSeats:
-    """The seats that an account with several devices holds in a pool by all of them, and its shares."""
-
-    __slots__ = ("held", "shares")
-
-    def __init__(self) -> None:
-        self.held = self.shares = 0
-
-
-class Share:
-    """What a person has of a pool in one part of a day. Times are monotonic, `held` is the seats of this moment,
-    `since` when that last changed or something was refused. `peak` is the most seats at once of this person; the
-    highest `own_peak` of an account is the most that it held at once by all its devices, where it has several (`own`).
-    `changed` says that there is something to write.
-    """
-
-    __slots__ = (
-        "changed",
-        "day",
-        "denied",
-        "first",
-        "grants",
-        "held",
-        "own",
-        "own_peak",
-        "peak",
-        "person",
-        "seat_seconds",
-        "since",
-    )
-
-    def __init__(self, person: Person, day: Day, now: float) -> None:
-        self.person = person
-        self.day = day
-        self.first = self.since = now
-        self.held = self.peak = self.own_peak = self.grants = 0
-        self.seat_seconds = 0.0
-        self.own: OwnSeats | None = None
-        self.denied: DenialShare | None = None
-        self.changed = True
-
-    def begin(self, day: Day, now: float) -> None:
-        """Begin with another part of a day, with the seats that are held."""
-        self.day = day
-        self.first = self.since = now
-        self.peak = self.held
-        self.own_peak = self.own.held if self.own is not None and self.held else self.held
-        self.grants = 0
-        self.seat_seconds = 0.0
-        self.denied = None
-        self.changed = True
-
-
-class ShareRow(NamedTuple):
-    """A share as it was at an instant. `day` is the day of the calendar, `first` and `last` are in seconds UTC.
-
-    `denials` were refused; `true_denials` of them found no seat in time, `seated` found one, after `waited` seconds in
-    all and `longest` at most. What became of a denial is counted on the day on which it is known.
-    """
-
-    day: int
-    part: int
-    model: str
-    pool: str
-    account: str
-    home: str
-    device: str
-    address: str
-    seat_seconds: float
-    peak: int
-    own_peak: int
-    grants: int
-    denials: int
-    true_denials: int
-    seated: int
-    waited: float
-    longest: float
-    first: float
-    last: float
+OnlySeat = float | Day
+"""All that a person has of a pool today is one seat that is held still: the monotonic instant at which it was granted,
+or the day, where it was held when that began."""
 
 
 class PoolShares:
-    """The shares of one pool of a model: those of the present day by person, and whose seat each key is."""
+    """The shares of one pool of a model: those of the present day by person, and whose seat each key is.
 
-    __slots__ = ("by_account", "by_key", "by_person", "model", "pool", "use")
+    A key is charged to the person of its claims, or where that is not whom it was granted to, as `charged` says. Of an
+    account with shares by several devices `own_seats` has what it holds by all of them.
+    """
+
+    __slots__ = ("by_person", "charged", "model", "own_seats", "pool", "use")
 
     def __init__(self, use: PersonalUse, model: str, pool: str) -> None:
         self.use = use
         self.model = model
         self.pool = pool
-        self.by_person: dict[Person, Share] = {}
-        self.by_key: dict[Key, Share] = {}
-        self.by_account: dict[Identity, Share | OwnSeats] = {}
+        self.by_person: dict[Person, OnlySeat | Share] = {}
+        self.charged: dict[Key, Person] = {}
+        self.own_seats: dict[Identity, OwnSeats] = {}
 
     def grant(self, key: Key, person: Person, now: float) -> None:
         """Charge the seat of `key` to a person, from the monotonic instant `now` on."""
-        share = self.by_person.get(person)
-        if share is None or share.day is not self.use.today:
-            share = self._share(person, now)
+        use = self.use
+        if person not in self.by_person:
+            if use.shares_of_today < use.most:
+                own = self._own_seats(person)
+                if own is None:
+                    use.shares_of_today += 1
+                    self.by_person[person] = now
+                    return
+            else:
+                self.charged[key] = NOBODY
+        share = self._share(person, now)
         held = share.held
         if held:
             share.seat_seconds += held * (now - share.since)
@@ -171,13 +81,10 @@ class PoolShares:
             own.held += 1
             share.own_peak = max(share.own_peak, own.held)
         share.changed = True
-        self.by_key[key] = share
 
-    def release(self, key: Key, now: float) -> None:
-        """Charge the seat of `key` no longer."""
-        share = self.by_key.pop(key)
-        if share.day is not self.use.today:
-            self.turn(share)
+    def release(self, key: Key, person: Person, now: float) -> None:
+        """Charge the seat of `key` no longer; `person` is that of its last claim."""
+        share = self._share(self.charged.pop(key, person), now)
         held = share.held
         share.seat_seconds += held * (now - share.since)
         share.since = now
@@ -203,27 +110,50 @@ class PoolShares:
         denied.wait_seconds += waited
         denied.longest_wait_seconds = max(denied.longest_wait_seconds, waited)
 
-    def turn(self, share: Share) -> None:
-        """Put a share down for each day that is over; it is gone where it holds nothing."""
-        while share.day is not self.use.today and share.day.next is not None:
+    def turn(self, person: Person) -> None:
+        """Put down what a person had on each day that is over; who holds nothing has no share any more."""
+        use, share = self.use, self._as_share(person)
+        if share.day is use.today:
+            return
+        while share.day is not use.today and share.day.next is not None:
             over = share.day
-            self.use.put_down(self.row(share, over.ends))
+            use.put_down(self._row(share, over.ends))
             if not share.held:
                 self._drop(share)
                 return
-            self.use.shares_of_today += 1
+            use.shares_of_today += 1
             share.begin(share.day.next, over.ends)
+        self._keep(share)
 
     def begin(self, now: float) -> None:
         """Forget what was before; who holds seats goes on holding them."""
-        for share in list(self.by_person.values()):
+        for person in list(self.by_person):
+            share = self._as_share(person)
             if share.held:
                 share.begin(self.use.today, now)
+                self._keep(share)
             else:
                 self._drop(share)
 
-    def row(self, share: Share, now: float) -> ShareRow:
-        """Return a share as it is at a monotonic instant of its day."""
+    def row(self, person: Person, now: float) -> ShareRow:
+        """Return what a person has of the pool, as it is at a monotonic instant of its day."""
+        return self._row(self._as_share(person), now)
+
+    def changed_row(self, person: Person, now: float) -> ShareRow | None:
+        """Return what a person has of the pool today, or had on a day that is over; None where that is as it was when
+        this was asked last.
+        """
+        found = self.by_person.get(person)
+        if found is None:
+            return None
+        if isinstance(found, Share):
+            if not (found.changed or found.held):
+                return None
+            found.changed = False
+        share = self._as_share(person)
+        return self._row(share, now if share.day is self.use.today else share.day.ends)
+
+    def _row(self, share: Share, now: float) -> ShareRow:
         offset = self.use.offset
         held, denied = share.held, share.denied or NOTHING_DENIED
         return ShareRow(
@@ -232,26 +162,6 @@ class PoolShares:
             denied.denials, denied.true_denials, denied.seated, denied.wait_seconds, denied.longest_wait_seconds,
             share.first + offset, (now if held else share.since) + offset,
         )  # fmt: skip
-
-    def add(self, share: Share) -> None:
-        """Take a new share in; those of one account count their seats together."""
-        self.by_person[share.person] = share
-        account, home = share.person[:2]
-        if not account:
-            return
-        who = identity(account, home)
-        first = self.by_account.get(who)
-        if first is None:
-            self.by_account[who] = share
-            return
-        if isinstance(first, Share):
-            own = self.by_account[who] = first.own = OwnSeats()
-            own.held, own.shares = first.held, 1
-        else:
-            own = first
-        share.own = own
-        own.held += share.held
-        own.shares += 1
 
     def _denied(self, person: Person, now: float, *, seen: bool = True) -> DenialShare:
         """Return where it is counted what a person was denied; `seen` says that it is active."""
@@ -266,27 +176,76 @@ class PoolShares:
     def _share(self, person: Person, now: float) -> Share:
         """Return the share of a person today, a new one if need be; that of nobody where a day has too many."""
         use = self.use
-        share = self.by_person.get(person)
-        if share is not None and share.day is not use.today:
-            self.turn(share)
-            share = self.by_person.get(person)
-        if share is None:
-            if use.shares_of_today >= use.most and person != NOBODY:
-                use.left_out += 1
-                return self._share(NOBODY, now)
+        if person in self.by_person:
+            share = self._as_share(person)
+            if share.day is use.today:
+                self.by_person[person] = share
+                return share
+            self.turn(person)
+        if person in self.by_person:
+            share = self._as_share(person)
+        elif use.shares_of_today >= use.most and person != NOBODY:
+            use.left_out += 1
+            return self._share(NOBODY, now)
+        else:
             use.shares_of_today += 1
             share = Share(person, use.today, now)
-            self.add(share)
+            share.own = self._own_seats(person)
+            if share.own is not None:
+                share.own.shares += 1
+        self.by_person[person] = share
         return share
 
+    def _as_share(self, person: Person) -> Share:
+        """Return what a person has as a share; the table has it as before."""
+        found = self.by_person[person]
+        if isinstance(found, Share):
+            return found
+        if isinstance(found, Day):
+            share = Share(person, found, found.begins)
+        else:
+            share = Share(person, self.use.day_at(found), found)
+            share.grants = 1
+        share.held = share.peak = share.own_peak = 1
+        return share
+
+    def _keep(self, share: Share) -> None:
+        """Keep a share that has begun with a day, as little as there is of it."""
+        self.by_person[share.person] = share.day if share.held == 1 and share.own is None else share
+
+    def _own_seats(self, person: Person) -> OwnSeats | None:
+        """Note that a person is to have a share here; returns what its account holds by several devices, if another of
+        them has a share already.
+        """
+        account, home = person[:2]
+        persons = self.use.persons
+        if not account:
+            return None
+        who = identity(account, home)
+        if persons.get(who) is person or persons.add(who, person):
+            return None
+        own = self.own_seats.get(who)
+        if own is None:
+            other = next((each for each in persons.values_of(who) if each != person and each in self.by_person), None)
+            if other is None:
+                return None
+            share = self.by_person[other] = self._as_share(other)
+            own = self.own_seats[who] = share.own = OwnSeats()
+            own.held, own.shares = share.held, 1
+        return own
+
     def _drop(self, share: Share) -> None:
-        del self.by_person[share.person]
-        account, home = share.person[:2]
-        own = share.own
+        person, own = share.person, share.own
+        del self.by_person[person]
+        if not person[0]:
+            return
+        who = identity(*person[:2])
         if own is not None:
             own.shares -= 1
-        if account and (own is None or not own.shares):
-            del self.by_account[identity(account, home)]
+            if not own.shares:
+                del self.own_seats[who]
+        if not any(person in place.by_person for place in self.use.places):
+            self.use.persons.discard(who, person)
 
 
 class PersonalUse:
@@ -305,10 +264,12 @@ class PersonalUse:
         """Seconds from monotonic time to seconds UTC."""
         self.places: list[PoolShares] = []
         self.finished: deque[ShareRow] = deque(maxlen=MAX_FINISHED_SHARES)
+        self.persons: Multimap[Identity, Person] = Multimap()
+        """The persons of each account that have a share of any pool."""
         self.shares_of_today = 0
-        self._turning: deque[tuple[PoolShares, Share]] = deque()
-        """Shares that may belong to a day that is over."""
-        self.today = self._begin_day(now)
+        self._turning: deque[tuple[PoolShares, Person]] = deque()
+        """Whose shares may belong to a day that is over."""
+        self.today = self.oldest = self._begin_day(now)
         self.connected = self.place(*CONNECTED)
 
     def place(self, model: str, pool: str) -> PoolShares:
@@ -320,7 +281,7 @@ class PersonalUse:
     def begin(self, now: Instant) -> None:
         """Begin to count; what was before is forgotten."""
         self.offset = now.wall - now.mono
-        self.today = self._begin_day(now)
+        self.today = self.oldest = self._begin_day(now)
         self.finished.clear()
         self._turning.clear()
         for place in self.places:
@@ -335,7 +296,7 @@ class PersonalUse:
         while now.mono >= self.today.ends and now.wall >= calendar.start_of(self.today.day + 1):
             over, day = self.today, self.today.day + 1
             length = calendar.start_of(day + 1) - calendar.start_of(day)
-            self.today = over.next = Day(day, self.numbers.take(), over.ends + length)
+            self.today = over.next = Day(day, self.numbers.take(), over.ends, over.ends + length)
         day = self.today.day
         if calendar.start_of(day) - CLOCK_SLACK <= now.wall < calendar.start_of(day + 1):
             self.today.ends = now.mono + calendar.start_of(day + 1) - now.wall
@@ -349,23 +310,31 @@ class PersonalUse:
 
     def turn_all(self) -> None:
         """Let all shares be put down bit by bit that belong to a day that is over."""
-        self._turning = deque((place, share) for place in self.places for share in place.by_person.values())
+        self._turning = deque((place, person) for place in self.places for person in place.by_person)
 
     def turn_some(self) -> None:
         """Put some of the shares down that belong to a day that is over."""
         for _ in range(min(len(self._turning), SHARES_PER_TICK)):
-            place, share = self._turning.popleft()
-            if share.day is not self.today and place.by_person.get(share.person) is share:
-                place.turn(share)
+            place, person = self._turning.popleft()
+            if person in place.by_person:
+                place.turn(person)
+        if not self._turning:
+            self.oldest = self.today
 
     def put_down(self, row: ShareRow) -> None:
         """Keep what a share came to on a day that is over."""
         self.finished.append(row)
 
+    def day_at(self, instant: float) -> Day:
+        """Return the day of a monotonic instant, among those to which a share may belong."""
+        day = self.oldest
+        while day.next is not None and instant >= day.ends:
+            day = day.next
+        return day
+
     def days(self) -> list[Day]:
-        """Return the parts of days that any share belongs to, and today, in order."""
-        shares = (share.day for place in self.places for share in place.by_person.values())
-        day: Day | None = min((self.today, *shares), key=lambda day: day.part)
+        """Return the days to which a share may belong, in order; today is the last."""
+        day: Day | None = self.oldest
         found = []
         while day is not None:
             found.append(day)
@@ -374,4 +343,4 @@ class PersonalUse:
 
     def _begin_day(self, now: Instant) -> Day:
         day = self.calendar.day_of(now.wall)
-        return Day(day, self.numbers.take(), now.mono + self.calendar.start_of(day + 1) - now.wall)
+        return Day(day, self.numbers.take(), now.mono, now.mono + self.calendar.start_of(day + 1) - now.wall)

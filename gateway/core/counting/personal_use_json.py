@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from gateway.core.counting.personal_use import Day, DenialShare, PersonalUse, PoolShares, Share
-from gateway.core.counting.pool_json import key_from_json
+from gateway.core.counting.personal_use import OnlySeat, PersonalUse, PoolShares
+from gateway.core.counting.pool_json import key_from_json, person_from_json
+from gateway.core.counting.session import Person, identity
+from gateway.core.counting.use_shares import Day, DenialShare, OwnSeats, Share
 
 SHARE = ("held", "first", "since", "seat_seconds", "peak", "own_peak", "grants")
 DENIED = ("denials", "true_denials", "seated", "wait_seconds", "longest_wait_seconds")
@@ -16,16 +18,13 @@ DENIED = ("denials", "true_denials", "seated", "wait_seconds", "longest_wait_sec
 def use_to_json(use: PersonalUse) -> dict[str, Any]:
     """Return it as plain data."""
     return {
-        "days": [[each.day, each.part, each.ends] for each in use.days()],
+        "days": [[each.day, each.part, each.begins, each.ends] for each in use.days()],
         "offset": use.offset,
         "shares_of_today": use.shares_of_today,
         "places": [
             {
-                "shares": [
-                    [share.person, share.day.part, _denied(share), *(getattr(share, name) for name in SHARE)]
-                    for share in place.by_person.values()
-                ],
-                "keys": [[key, share.person] for key, share in place.by_key.items()],
+                "shares": [[person, *_share_to_json(found)] for person, found in place.by_person.items()],
+                "charged": [[key, person] for key, person in place.charged.items()],
             }
             for place in use.places
         ],
@@ -38,30 +37,51 @@ def fill_use(use: PersonalUse, plain: Mapping[str, Any]) -> None:
     for day, following in pairwise(days):
         day.next = following
     by_part = {day.part: day for day in days}
-    use.today = days[-1]
+    use.oldest, use.today = days[0], days[-1]
     use.offset = plain["offset"]
     use.shares_of_today = plain["shares_of_today"]
+    use.persons.clear()
     for place, told in zip(use.places, plain["places"], strict=True):
         _fill_place(place, told, by_part)
     use.turn_all()
 
 
-def _denied(share: Share) -> list[Any] | None:
-    return None if share.denied is None else [getattr(share.denied, name) for name in DENIED]
+def _share_to_json(found: OnlySeat | Share) -> list[Any]:
+    """When the only seat was granted and no day, a day, or a day and all that a share has."""
+    if isinstance(found, float):
+        return [found, None]
+    if isinstance(found, Day):
+        return [None, found.part]
+    denied = None if found.denied is None else [getattr(found.denied, name) for name in DENIED]
+    return [None, found.day.part, found.own is not None, denied, *(getattr(found, name) for name in SHARE)]
 
 
 def _fill_place(place: PoolShares, told: Mapping[str, Any], days: Mapping[int, Day]) -> None:
     place.by_person.clear()
-    place.by_key.clear()
-    place.by_account.clear()
-    for (account, home, device, address), part, denied, *values in told["shares"]:
-        share = Share((account, home, device, address), days[part], 0.0)
-        for name, value in zip(SHARE, values, strict=True):
-            setattr(share, name, value)
-        if denied is not None:
-            share.denied = DenialShare()
-            for name, value in zip(DENIED, denied, strict=True):
-                setattr(share.denied, name, value)
-        place.add(share)
-    for key, (account, home, device, address) in told["keys"]:
-        place.by_key[key_from_json(key)] = place.by_person[account, home, device, address]
+    place.charged.clear()
+    place.own_seats.clear()
+    for plain, granted, part, *values in told["shares"]:
+        person = person_from_json(plain)
+        place.by_person[person] = granted if part is None else days[part]
+        if person[0]:
+            place.use.persons.add(identity(*person[:2]), person)
+        if values:
+            place.by_person[person] = _share_from_json(place, person, days[part], values)
+    for key, plain in told["charged"]:
+        place.charged[key_from_json(key)] = person_from_json(plain)
+
+
+def _share_from_json(place: PoolShares, person: Person, day: Day, plain: list[Any]) -> Share:
+    shares_account, denied, *values = plain
+    share = Share(person, day, 0.0)
+    for name, value in zip(SHARE, values, strict=True):
+        setattr(share, name, value)
+    if denied is not None:
+        share.denied = DenialShare()
+        for name, value in zip(DENIED, denied, strict=True):
+            setattr(share.denied, name, value)
+    if shares_account:
+        share.own = own = place.own_seats.setdefault(identity(*person[:2]), OwnSeats())
+        own.held += share.held
+        own.shares += 1
+    return share

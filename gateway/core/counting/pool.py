@@ -258,6 +258,7 @@ class Pool:
         claims = self.claims
         fresh = key not in claims
         if not fresh:
+            self._keep_charged(key, claim)
             claims.add(key, claim)
         else:
             used, interval, span = len(claims), self.interval, now - self.accounted_until
@@ -281,7 +282,7 @@ class Pool:
                 interval.levels.append(0.0)
             if self.held_since is not None:
                 self.held_since[key] = now
-            self.shares.grant(key, claim.person if isinstance(claim, Session) else self._owner(key), now)
+            self.shares.grant(key, self._person(key, claim), now)
         if self.denial_tracker.open_episodes:
             asker = _asker(claim, key)
             if asker is not None:
@@ -292,15 +293,20 @@ class Pool:
         """Let `new` hold `key` in place of `old`, without a gap."""
         if now != self.accounted_until:
             self.advance(now)
+        self.replace(key, old, new)
+        if self.denial_tracker.open_episodes:
+            asker = _asker(new, key)
+            if asker is not None:
+                self.denial_tracker.record_grant(asker, now)
+
+    def replace(self, key: Key, old: Claim, new: Claim) -> None:
+        """Let `new` claim `key` in place of `old`, of which nothing is accounted: the seat is the same."""
+        self._keep_charged(key, new)
         if self.claims.has_only(key, old):
             self.claims[key] = new
         else:
             self.claims.add(key, new)
             self.claims.discard(key, old)
-        if self.denial_tracker.open_episodes:
-            asker = _asker(new, key)
-            if asker is not None:
-                self.denial_tracker.record_grant(asker, now)
 
     def remove(self, key: Key, claim: Claim, cause: str, now: float) -> None:
         """Let `claim` hold `key` no longer; the key is released for `cause` if nobody else holds it."""
@@ -321,7 +327,7 @@ class Pool:
         self.releases[cause] = self.releases.get(cause, 0) + 1
         if self.held_since is not None:
             self.finished_holds.append((key, self.held_since.pop(key, now), now, cause))
-        self.shares.release(key, now)
+        self.shares.release(key, self._person(key, claim), now)
 
     def record_denial(self, reason: str, asker: Asker | None, person: Person, now: float) -> None:
         """Count a denial of a person; `asker` None says that who asked was let in all the same."""
@@ -333,6 +339,17 @@ class Pool:
             self.denial_tracker.count_true_denial(reason, self.interval)
         else:
             self.denial_tracker.record_denial(asker, person, reason, now, self.interval)
+
+    def _keep_charged(self, key: Key, claim: Claim) -> None:
+        """Keep the seat of `key` charged to whom it is, where another person is about to claim it."""
+        charged = self.shares.charged
+        if key not in charged:
+            person = self._person(key, next(iter(self.claims.values_of(key))))
+            if person != self._person(key, claim):
+                charged[key] = person
+
+    def _person(self, key: Key, claim: Claim) -> Person:
+        return claim.person if isinstance(claim, Session) else self._owner(key)
 
     def _owner(self, key: Key) -> Person:
         """Return the person that holds a key without a session."""

@@ -63,7 +63,8 @@ def pool_to_json(pool: Pool, ended: Iterable[UsageInterval]) -> dict[str, Any]:
 def fill_pool(pool: Pool, plain: Mapping[str, Any]) -> list[UsageInterval]:
     """Fill a new pool with what was written, and return its intervals that are over.
 
-    What the pool's terms reserve is part of what was written. Sessions claim their seats afterwards.
+    What the pool's terms reserve is part of what was written. Sessions claim their seats afterwards, and what they do
+    not claim is claimed by the leases (`Leases.claim_idle`).
     """
     _drop_claims(pool)
     for name in POOL:
@@ -79,7 +80,7 @@ def fill_pool(pool: Pool, plain: Mapping[str, Any]) -> list[UsageInterval]:
         pool.reservations[key_from_json(key)] = Reservation(since)
     for key, until, cause in plain["lingering"]:
         pool.lingering[key_from_json(key)] = Linger(until, cause)
-    for claims in (pool.leases, pool.reservations, pool.lingering):
+    for claims in (pool.reservations, pool.lingering):
         for held, claim in claims.items():
             pool.claims.add(held, claim)
     held_since = plain["held_since"]
@@ -133,7 +134,8 @@ def _tracker_to_json(tracker: DenialTracker) -> dict[str, Any]:
     }
 
 
-def _person(plain: Any) -> Person:
+def person_from_json(plain: Any) -> Person:
+    """Return to whom use is charged."""
     account, home, device, address = plain
     return account, home, device, address
 
@@ -144,7 +146,7 @@ def _fill_tracker(tracker: DenialTracker, plain: Mapping[str, Any], intervals: M
     episodes: dict[int | None, DenialEpisode] = {None: settled}
     forgotten = UsageInterval()
     for number, (kind, name), person, reason, denials, *values in plain["episodes"]:
-        episode = DenialEpisode(number, (kind, key_from_json(name)), _person(person), reason, 0.0)
+        episode = DenialEpisode(number, (kind, key_from_json(name)), person_from_json(person), reason, 0.0)
         episodes[number] = episode
         for field, value in zip(EPISODE, values, strict=True):
             setattr(episode, field, value)

@@ -12,9 +12,10 @@ import json
 from collections import deque
 from collections.abc import Callable
 
-from gateway.core.counting.personal_use import PersonalUse, PoolShares, Share, ShareRow
-from gateway.core.counting.session import Instant
+from gateway.core.counting.personal_use import PersonalUse, PoolShares
+from gateway.core.counting.session import Instant, Person
 from gateway.core.counting.usage import HOUR
+from gateway.core.counting.use_shares import ShareRow
 from gateway.edge.storage.pseudonyms import Pseudonyms
 from gateway.edge.storage.store import Statement, Store, StoreUnavailable
 
@@ -41,8 +42,8 @@ class UsageStore:
         self._pseudonyms = pseudonyms or Pseudonyms()
         self._store = store
         self._hour = -1
-        self._waiting: deque[tuple[PoolShares, Share]] = deque()
-        """Shares that are looked at next."""
+        self._waiting: deque[tuple[PoolShares, Person]] = deque()
+        """Whose shares are looked at next."""
         self._rows: list[ShareRow] = []
         """Rows that are not known to be durable."""
         self._under_way: asyncio.Future[None] | None = None
@@ -77,18 +78,17 @@ class UsageStore:
             raise StoreUnavailable("the store is unavailable")
 
     def _look_at_all(self) -> None:
-        self._waiting = deque((place, share) for place in self.use.places for share in place.by_person.values())
+        self._waiting = deque((place, person) for place in self.use.places for person in place.by_person)
 
     def _write(self, now: Instant, most: int) -> None:
         finished = self.use.finished
         while finished and len(self._rows) < most:
             self._rows.append(self._written(finished.popleft()))
         for _ in range(min(len(self._waiting), most - len(self._rows))):
-            place, share = self._waiting.popleft()
-            if (share.changed or share.held) and place.by_person.get(share.person) is share:
-                share.changed = False
-                over = share.day is not self.use.today
-                self._rows.append(self._written(place.row(share, share.day.ends if over else now.mono)))
+            place, person = self._waiting.popleft()
+            row = place.changed_row(person, now.mono)
+            if row is not None:
+                self._rows.append(self._written(row))
         if self._rows:
             part = str(self.use.numbers.last)
             statements = [Statement(PUT_USE, (json.dumps(self._rows),)), Statement(PUT_LAST_PART, (LAST_PART, part))]
