@@ -24,8 +24,9 @@ from gateway.cli.streams import OutputFailed, discard_output
 from gateway.core.admission.snapshot import PoolView
 from gateway.edge.api.authorization import OperatorTokenRequired
 from gateway.edge.gateway import Gateway
-from gateway.edge.joining import ClusterRefused, FollowedLog, follow
+from gateway.edge.joining import ClusterRefused, follow
 from gateway.edge.machine import Clock, KeyRefused
+from gateway.edge.restarting import kept_state
 from gateway.edge.service_manager import ServiceManager
 from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
@@ -82,14 +83,16 @@ def run(args: argparse.Namespace, *, clients: bool = True) -> int:
     with log_written_apart(), asyncio.Runner(loop_factory=fast_loop()) as runner:
         if clients and settings.cluster.etcd:
             return runner.run(_serve_in_cluster(settings, args, before, files))
-        return runner.run(_serve(_gateway(settings, args, files, clients=clients), args, before, files))
+        return runner.run(_serve_alone(settings, args, before, files, clients=clients))
 
 
-def _gateway(
-    settings: Settings, args: argparse.Namespace, files: int, *, clients: bool, followed: FollowedLog | None = None
-) -> Gateway:
-    record = getattr(args, "record", None)
-    return Gateway(settings, files=files, ready=args.ready_file, record=record, clients=clients, followed=followed)
+async def _serve_alone(settings: Settings, args: argparse.Namespace, before: int, files: int, *, clients: bool) -> int:
+    clock = Clock(time.monotonic, time.time)
+    record, kept = getattr(args, "record", None), await kept_state(settings, clock) if clients else None
+    gateway = Gateway(
+        settings, files=files, clock=clock, ready=args.ready_file, record=record, clients=clients, kept=kept
+    )
+    return await _serve(gateway, args, before, files)
 
 
 async def _serve_in_cluster(settings: Settings, args: argparse.Namespace, before: int, files: int) -> int:
@@ -98,7 +101,8 @@ async def _serve_in_cluster(settings: Settings, args: argparse.Namespace, before
     except ClusterRefused as fault:
         print(f"tallygate: cannot start: {fault}", file=sys.stderr)
         return 1
-    gateway = _gateway(settings, args, files, clients=True, followed=followed)
+    record = getattr(args, "record", None)
+    gateway = Gateway(settings, files=files, ready=args.ready_file, record=record, followed=followed)
     return await _serve(gateway, args, before, files, followed.node.failed)
 
 

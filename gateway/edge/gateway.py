@@ -15,6 +15,7 @@ from pathlib import Path
 
 from config import keys
 from config.settings import Settings
+from gateway.edge import restarting
 from gateway.edge.api.server import OperatorPort
 from gateway.edge.cluster.dump_writer import DumpWriter
 from gateway.edge.cluster.housekeeping import Housekeeping
@@ -22,6 +23,7 @@ from gateway.edge.garbage import GarbageCollection
 from gateway.edge.joining import FollowedLog
 from gateway.edge.machine import Clock, read_token
 from gateway.edge.ready_file import ReadyFile
+from gateway.edge.restarting import KeptState
 from gateway.edge.server.epoll_transport import Epoll
 from gateway.edge.server.registration_agent import RegistrationAgent
 from gateway.edge.server.runtime import Runtime
@@ -37,7 +39,7 @@ log = logging.getLogger("tallygate")
 class Gateway:
     """Everything that `serve` runs. `files` is how many files the process may open; `ready` is the file in which the
     ports are told, once all are open and again when doors close or open. Without `clients` it is a registrar alone. A
-    node of a cluster has `followed` the log before.
+    node of a cluster has `followed` the log before; any other goes on from what the last run has `kept`, if it has.
     """
 
     def __init__(
@@ -50,19 +52,23 @@ class Gateway:
         record: Path | None = None,
         clients: bool = True,
         followed: FollowedLog | None = None,
+        kept: KeptState | None = None,
     ) -> None:
         self.settings = settings
         self._ready = ReadyFile(ready) if ready is not None else None
         self._recorder = CommandRecorder(record) if record is not None else None
         self._trouble = ""
+        self._goes_on = clients and followed is None
         self.runtime = Runtime(
             settings,
-            clock or Clock(time.monotonic, time.time),
+            kept.clock if kept is not None else clock or Clock(time.monotonic, time.time),
             files=files,
             clients=clients,
             node=followed.node if followed is not None else None,
             token_key=followed.token_key if followed is not None else None,
+            state=kept.state if kept is not None else None,
         )
+        self.runtime.persistence.goes_on_from = kept.noted if kept is not None else None
         self.runtime.registration.switch_doors = self._switch_doors
         self._node = self.runtime.node
         if followed is not None:
@@ -199,9 +205,12 @@ class Gateway:
         self.runtime.ticker.stop()
         self.runtime.dispatcher.waiting_clients.close()
         await self.operator.close()
+        if self._node is None:
+            restarting.end_sessions(self.runtime)
         self.runtime.history_store.close(self.runtime.now())
         self.runtime.persistence.usage_store.close(self.runtime.now())
-        await self.runtime.persistence.close()
+        last = await restarting.written_down(self.runtime, self.settings) if self._goes_on else ()
+        await self.runtime.persistence.close(last)
         if self._recorder is not None:
             self._recorder.close()
         self._tell_ports()
@@ -276,7 +285,8 @@ def lean_buffers() -> None:
 @contextlib.asynccontextmanager
 async def running(settings: Settings, *, files: int = 1024, clock: Clock | None = None) -> AsyncIterator[Gateway]:
     """A gateway that is open inside the block; it is closed without a drain."""
-    gateway = Gateway(settings, files=files, clock=clock)
+    clock = clock or Clock(time.monotonic, time.time)
+    gateway = Gateway(settings, files=files, clock=clock, kept=await restarting.kept_state(settings, clock))
     await gateway.open()
     try:
         yield gateway

@@ -143,7 +143,7 @@ async def test_one_signal_is_enough_where_the_store_does_not_answer(
         monkeypatch.setattr(module, name, 0.01)
     monkeypatch.setattr(os, "_exit", codes.append)
     with monkeypatch.context() as hangs, contextlib.suppress(asyncio.InvalidStateError):
-        hangs.setattr(house.runtime.persistence, "close", asyncio.Event().wait)
+        hangs.setattr(house.runtime.persistence, "close", lambda _: asyncio.Event().wait())
         async with asyncio.timeout(PATIENCE):
             await module._close(house.gateway, asyncio.Event())
     assert codes == [1]

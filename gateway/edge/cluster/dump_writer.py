@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import zlib
 from collections.abc import Callable
 
 from gateway.core.cluster import dump
-from gateway.edge.cluster.follower import SLICE
 from gateway.edge.cluster.node import ClusterNode
-from gateway.edge.storage.node_file import LEVEL, put_dump
+from gateway.edge.storage.node_file import pack, put_dump
 from gateway.edge.storage.store import Statement, StoreUnavailable
 
 DUMP_EVERY = 60.0
@@ -51,18 +49,11 @@ class DumpWriter:
         Raises `StoreUnavailable`.
         """
         loop, replica, follower = asyncio.get_running_loop(), self._node.replica, self._node.follower
-        packer, packed = zlib.compressobj(LEVEL), bytearray()
         began = loop.time()
         async with follower.applying:
-            until = began + SLICE
-            for line in dump.lines(replica):
-                packed += packer.compress(line)
-                if loop.time() > until:
-                    await asyncio.sleep(0)
-                    until = loop.time() + SLICE
-            packed += packer.flush()
+            packed = await pack(dump.lines(replica))
             self._version = replica.version
-            done = self._write([put_dump(follower.etcd_cluster, replica.version, replica.revision, bytes(packed))])
+            done = self._write([put_dump(follower.etcd_cluster, replica.version, replica.revision, packed)])
         took = loop.time() - began
         self._due = max(self._due, loop.time() + RARELY * took)
         await done

@@ -150,8 +150,7 @@ class Registration:
         if self.agent:
             self.key = read_key(self.settings.key_file)
             self._take_up(kept.get("registration"))
-        if self.status.grant is not None:
-            self._on_license()
+        self._on_license()
         self._open = not self.shut
         self._shown = self._now_shown()
 

@@ -53,7 +53,7 @@ class Runtime:
 
     `files` is how many files the process may open. Without `clients` there are no client listeners: a registrar alone
     has none. It owns the connections of the client listeners. In a cluster the state is that of `node`, and `token_key`
-    makes the resume tokens.
+    makes the resume tokens. `state` is that of the last run, where this one goes on from it.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class Runtime:
         clients: bool = True,
         node: ClusterNode | None = None,
         token_key: bytes | None = None,
+        state: State | None = None,
     ) -> None:
         self.clients = clients
         self.node = node
         self.clock = clock
         self.started = clock.wall()
-        self.settings = settings
-        self._configured = settings
+        self.settings = self._configured = settings
         self._models = counting_models(settings)
         self._recorder: CommandRecorder | None = None
         self._instant: Instant | None = None
@@ -84,7 +84,7 @@ class Runtime:
         self.client_listeners = (self.tcp, self.websocket)
         if node is None:
             terms = terms_of(settings, None, self._models, self.budget.max_connections)
-            self.state = State(terms, MODELS, self.now(), f"{int(self.started):x}")
+            self.state = state or State(terms, MODELS, self.now(), f"{int(self.started):x}")
             self.sequencer: Sequencer = LocalSequencer(self.state, self.now)
         else:
             self.state = node.replica.state

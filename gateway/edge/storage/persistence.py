@@ -9,14 +9,14 @@ leases 9). Memory leads, the file follows; after a failure of the disk `everythi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, NamedTuple
 
 from config.settings import Settings
 from gateway.core.admission.bans import Ban
 from gateway.core.admission.decision import AuditNote, Decision
-from gateway.core.admission.directory import Group, Token
+from gateway.core.admission.directory import Directory, Group, Token
 from gateway.core.admission.state import State
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.session import Instant, Key
@@ -27,7 +27,7 @@ from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.audit_keeping import AuditKeeping
 from gateway.edge.storage.audit_log import AuditLog
 from gateway.edge.storage.pseudonyms import PSEUDONYM_KEY, Pseudonyms
-from gateway.edge.storage.store import Statement, Store, StoreDamaged
+from gateway.edge.storage.store import Statement, Store, StoreDamaged, StoreRefused
 from gateway.edge.storage.usage_store import LAST_PART, UsageStore
 
 VERSION = "cluster.version"
@@ -36,6 +36,8 @@ INCARNATION = "cluster.incarnation"
 """The name under which the last incarnation of a node of a cluster is kept."""
 ALIVE_EVERY = 10.0
 """Seconds between two records that the gateway lives."""
+FORGET_STATE = "DELETE FROM dump WHERE etcd = ''"
+"""The state of the last run counts once."""
 
 
 class Projected(NamedTuple):
@@ -49,7 +51,8 @@ class Projected(NamedTuple):
 
 class StoredState(NamedTuple):
     """What a store holds: when the last run was last known to live, in seconds UTC, what operators said, leases, what
-    was sold and to whom, single texts by name, and the last numbers of intervals, episodes and parts of days.
+    was sold and to whom, single texts by name, and the last numbers of intervals, episodes and parts of days. `noted`
+    is when it was last noted that the gateway lives; None where that never was.
     """
 
     alive_until: float
@@ -64,6 +67,7 @@ class StoredState(NamedTuple):
     last_interval: int
     last_episode: int
     last_part: int
+    noted: float | None
 
 
 class Persistence:
@@ -84,6 +88,8 @@ class Persistence:
         log_version: Callable[[], int] | None = None,
     ) -> None:
         self._log_version = log_version
+        self.goes_on_from: float | None = None
+        """When the file was last noted, in seconds UTC, where the state is that of the run that did; None otherwise."""
         self.unprojected: list[Projected] = []
         """What was decided by the log while this file was not written; written when it is opened."""
         self._state = state
@@ -131,10 +137,11 @@ class Persistence:
         store = self.store
         meta = await rows.read_meta(store)
         last_part = int(meta.pop(LAST_PART, 0))
+        noted = float(meta.pop(rows.ALIVE)) if rows.ALIVE in meta else None
         ((last_interval,),) = await store.read("SELECT max(number) FROM hour")
         ((last_episode,),) = await store.read("SELECT max(number) FROM denial")
         return StoredState(
-            min(float(meta.pop("alive", now.wall)), now.wall),
+            now.wall if noted is None else min(noted, now.wall),
             await rows.read_accounts(store),
             await rows.read_operators(store),
             await rows.read_groups(store),
@@ -146,6 +153,7 @@ class Persistence:
             last_interval or 0,
             last_episode or 0,
             last_part,
+            noted,
         )
 
     def _restore(self, stored: StoredState, now: Instant) -> None:
@@ -157,15 +165,14 @@ class Persistence:
             self.unprojected.clear()
             self.follow_primary()
             return
-        state, directory = self._state, self._state.directory
-        directory.accounts.update(stored.accounts)
-        directory.operators.update(stored.operators)
-        directory.groups.update(stored.groups)
-        for ban in stored.bans:
-            directory.bans.put(ban)
-        self.audit_log.write([Statement(rows.FORGET_BANS, (now.wall,))])
+        self.audit_log.write([Statement(rows.FORGET_BANS, (now.wall,)), Statement(FORGET_STATE), self._alive()])
+        self._audited = {(each.model, each.pool, each.key, each.kind) for each in stored.leases}
+        if self.goes_on_from is not None:
+            self._go_on(stored, self.goes_on_from)
+            return
+        state = self._state
+        self._take_directory(stored)
         for change in stored.leases:
-            self._audited.add((change.model, change.pool, change.key, change.kind))
             for ledger in state.ledgers:
                 if ledger.model.name == change.model and change.pool in ledger.pools:
                     ledger.leases.restore(change, stored.alive_until, now)
@@ -177,14 +184,36 @@ class Persistence:
         state.history.begin(now)
         state.use.begin(now)
 
-    async def close(self) -> None:
-        """Record the last instant of this run, and close the store."""
+    def _go_on(self, stored: StoredState, noted: float) -> None:
+        """Go on with the state of the last run. What operators may change in a file that no gateway holds is its own.
+
+        Raises `StoreRefused`.
+        """
+        if stored.noted is None:  # it was damaged, and has been set aside since the state was read
+            self.store.write(tuple(self.everything()))
+        elif stored.noted != noted:
+            raise StoreRefused(f"{self.store.path}: another process has written to it meanwhile; start again")
+        else:
+            self._take_directory(stored)
+
+    def _take_directory(self, stored: StoredState) -> None:
+        directory = self._state.directory = Directory()
+        directory.accounts.update(stored.accounts)
+        directory.operators.update(stored.operators)
+        directory.groups.update(stored.groups)
+        for ban in stored.bans:
+            directory.bans.put(ban)
+
+    async def close(self, last: Sequence[Statement] = ()) -> None:
+        """Record the last instant of this run, unless it is among the `last` statements, and close the store."""
         await self.audit_keeping.close()
-        if self._running:
+        if not self._running:
+            last = ()  # nothing was restored, so there is nothing to go on from
+        else:
             self._running = False
             self.audit_log.add(GATEWAY, "stop")
         if self.store.available:
-            self.audit_log.write([self._alive()])
+            self.audit_log.write(last or [self._alive()])
         await self.store.close()
 
     def poll(self, now: Instant) -> None:
@@ -324,4 +353,4 @@ class Persistence:
                         yield ledger.leases.change_of(name, key, reservation)
 
     def _alive(self) -> Statement:
-        return rows.put_meta("alive", repr(self._now().wall))
+        return rows.put_meta(rows.ALIVE, repr(self._now().wall))

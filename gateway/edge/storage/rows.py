@@ -23,6 +23,8 @@ from gateway.licensing import OFFERS
 
 TABLES = ("account", "team", "ban", "operator", "license", "installation")
 """The tables whose rows are in memory as a whole."""
+ALIVE = "alive"
+"""Under which name `meta` has when the gateway was last noted to live."""
 FORGET_BANS = "DELETE FROM ban WHERE until <= ?"
 FORGET_LEASES = "DELETE FROM lease WHERE model = ?"
 
