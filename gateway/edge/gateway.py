@@ -58,7 +58,7 @@ class Gateway:
         self._ready = ReadyFile(ready) if ready is not None else None
         self._recorder = CommandRecorder(record) if record is not None else None
         self._trouble = ""
-        self._goes_on = clients and followed is None
+        self._goes_on = clients and followed is None and settings.history.names == "names"
         self.runtime = Runtime(
             settings,
             kept.clock if kept is not None else clock or Clock(time.monotonic, time.time),

@@ -264,6 +264,15 @@ async def test_a_table_that_is_damaged_is_made_again_from_the_state(runs: Runs) 
         runs.store = runs.store.with_name(crashed)
 
 
+@pytest.mark.parametrize("names", ["pseudonyms", "none"])
+async def test_no_name_is_written_down_where_the_past_has_none(runs: Runs, names: str) -> None:
+    async with runs.run(**LINGER, history__names=names) as house:
+        await lose(house, await house.welcomed(account="ann", device="d"))
+    assert await runs.kept(**LINGER, history__names=names) is None
+    with contextlib.closing(sqlite3.connect(runs.store)) as db:
+        assert db.execute("SELECT count(*) FROM dump").fetchone() == (0,)
+
+
 async def test_what_a_command_changes_in_the_file_meanwhile_counts(runs: Runs) -> None:
     async with runs.run():
         pass
