@@ -26,6 +26,7 @@ from config.values import (
     Network,
     Origin,
     Path,
+    Peer,
     Port,
 )
 from gateway.core.setting_kinds import Count, Duration, Positive, PositiveSeconds, Range, Seconds, setting
@@ -341,7 +342,14 @@ class ClusterSettings:
     role: Literal["active", "standby"] = setting(
         "active", live=True, help='Whether this gateway serves clients, or only follows and waits ("standby").'
     )
-    tls_ca: FilePath = setting("", help="File with the certificate authority of etcd's members (PEM).")
+    peers: tuple[Peer, ...] = setting(
+        (),
+        help="Operator ports of the other gateways, from which one that is too far behind takes the newest file.",
+    )
+    peer_token_file: FilePath = setting(
+        "", help="File with a token of scope admin by which the operator ports of peers know this gateway."
+    )
+    tls_ca: FilePath = setting("", help="File with the certificate authority of etcd's members, and of peers (PEM).")
     tls_certificate: FilePath = setting("", help="File with the certificate by which etcd knows this gateway (PEM).")
     tls_key: FilePath = setting("", help="File with the private key of that certificate (PEM).")
 

@@ -134,6 +134,13 @@ def _endpoint(text: str) -> str:
     return text.lower()
 
 
+def _peer(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.username or url.port == 0:
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
 def _member(text: str) -> str:
     url = urlsplit(text)
     if url.scheme not in {"http", "https"} or not url.hostname or url.path.strip("/") or url.query or url.username:
@@ -166,6 +173,7 @@ NameOrNone = Annotated[str, Form(NAME_FORM, _name, optional=True)]
 Endpoint = Annotated[str, Form('"host:port"', _endpoint, optional=True)]
 Fingerprint = Annotated[str, Form("64 hex digits", _fingerprint, optional=True)]
 Member = Annotated[str, Form('the URL of a member of etcd, such as "https://10.0.0.1:2379"', _member)]
+Peer = Annotated[str, Form('the URL of an operator port, such as "https://gateway-b.example.org:4311"', _peer)]
 TimeZone = Annotated[str, Form('a time zone such as "Europe/Berlin"', _zone)]
 Path = Annotated[str, Form("a path", _filled)]
 FilePath = Annotated[str, File()]

@@ -59,8 +59,17 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/edge/machine.py",
         "gateway/edge/storage",
     ),
+    "gateway/edge/catching_up.py": (
+        "gateway/core/admission",
+        "gateway/core/cluster",
+        "gateway/licensing",
+        "config",
+        "gateway/edge/machine.py",
+        "gateway/edge/storage",
+    ),
     "gateway/edge/joining.py": (
         "gateway/core/admission",
+        "gateway/edge/catching_up.py",
         "gateway/edge/storage",
         "gateway/core/cluster",
         "gateway/licensing",

@@ -15,8 +15,9 @@ from gateway.core.admission.terms import Terms
 from gateway.core.cluster import dump
 from gateway.core.cluster.entries import Genesis, LogEntry
 from gateway.core.cluster.replica import SEMANTICS, Outcome, Replica
+from gateway.edge.catching_up import OwnPlace, PeerFailed, take_file
 from gateway.edge.cluster.etcd import Etcd, EtcdFailed
-from gateway.edge.cluster.follower import LogLost
+from gateway.edge.cluster.follower import Behind, LogLost
 from gateway.edge.cluster.node import ClusterNode
 from gateway.edge.machine import Clock
 from gateway.edge.storage.node_file import NodeFile, read
@@ -35,6 +36,14 @@ class ClusterRefused(Exception):
     """This gateway cannot be part of the cluster; the text is for a person."""
 
 
+class NodeBehind(ClusterRefused):
+    """The log goes on without this node, which stands at `own`; a newer file would do."""
+
+    def __init__(self, text: str, own: OwnPlace) -> None:
+        super().__init__(text)
+        self.own = own
+
+
 class FollowedLog(NamedTuple):
     """A node that has followed the log to its end, the key by which all nodes make resume tokens, and what was decided
     since its file was written.
@@ -46,10 +55,25 @@ class FollowedLog(NamedTuple):
 
 
 async def follow(settings: Settings, clock: Clock) -> FollowedLog:
-    """Follow the log of the cluster from this node's file on to its end; where there is none yet, begin it.
+    """Follow the log of the cluster from this node's file on to its end; where there is none yet, begin it. Where the
+    log has gone on without this node, the newest file of a peer is taken.
 
     Raises `ClusterRefused`.
     """
+    try:
+        return await _follow(settings, clock)
+    except NodeBehind as behind:
+        if not settings.cluster.peers:
+            raise ClusterRefused(f"{behind}; cluster.peers names nobody to take one from") from behind
+        log.warning("%s: %s; the peers are asked", settings.store.path, behind)
+        try:
+            await take_file(settings, behind.own)
+        except PeerFailed as fault:
+            raise ClusterRefused(f"{behind}; no peer has one: {fault}") from fault
+    return await _follow(settings, clock)
+
+
+async def _follow(settings: Settings, clock: Clock) -> FollowedLog:
     cluster = settings.cluster
     secret = _secret(cluster)
     terms = cluster_terms(settings)
@@ -72,6 +96,10 @@ async def follow(settings: Settings, clock: Clock) -> FollowedLog:
     try:
         await node.open(lambda identity: Genesis(identity, SEMANTICS, cluster.patience, terms.to_json()))
         _compare(node.replica, terms, cluster.patience)
+    except Behind as fault:
+        await node.close()
+        own = OwnPlace(replica.cluster, replica.version, node.follower.etcd_cluster, file.incarnation, file.skipped)
+        raise NodeBehind(str(fault), own) from fault
     except (LogLost, EtcdFailed) as fault:
         await node.close()
         raise ClusterRefused(str(fault)) from fault

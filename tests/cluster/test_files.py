@@ -72,11 +72,33 @@ async def test_a_log_whose_beginning_is_gone_needs_a_file(join: Join, members: M
     a = await join("a")
     await a.gateway.dump_writer.write()
     await a.node.etcd.compact(members.urls[0], a.node.replica.revision)
-    with pytest.raises(ClusterRefused, match="newer file"):
+    with pytest.raises(ClusterRefused, match=r"newer file; cluster\.peers names nobody"):
         await join("b")
     await a.gateway.close(drain=0)
     again = await join("a")
     assert again.node.entered
+
+
+async def test_a_gateway_that_is_behind_takes_the_newest_file_of_a_peer(
+    join: Join, members: Members, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("t" * 43)
+    guarded = {"listen__operator_require_token": "true", "listen__operator_token_file": str(token)}
+    a, b = await join("a", **guarded), await join("b")
+    await b.gateway.close(drain=0)
+    ann = await a.welcomed(account="ann", device="d")
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
+    await a.gateway.dump_writer.write()
+    await a.node.etcd.compact(members.urls[0], a.node.replica.revision)
+    peers = {"cluster__peers": f'["{a.url}"]'}
+    with pytest.raises(ClusterRefused, match="scope admin"):
+        await join("b", **peers)
+    peers["cluster__peer_token_file"] = str(token)
+    again, new = await join("b", **peers), await join("c", **peers)
+    await until(lambda: same(a, again) and same(a, new))
+    assert [len(each.runtime.state.sessions) for each in (a, again, new)] == [1, 1, 1]
+    assert (tmp_path / "b.db.replaced-1").exists()
 
 
 async def test_an_etcd_that_lost_its_log_is_noticed(join: Join, members: Members) -> None:

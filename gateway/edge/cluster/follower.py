@@ -30,6 +30,10 @@ class LogLost(Exception):
     """The log cannot be followed any further from where this node stands; the text is for a person."""
 
 
+class Behind(LogLost):
+    """The log goes on without what this node needs next: it must go on from a newer file."""
+
+
 class Follower:
     """Applies the log to `replica`. `on_entry` is told of each entry and its outcomes, after all of it was applied.
 
@@ -94,7 +98,7 @@ class Follower:
             except (EtcdFailed, Gap) as fault:
                 gaps += isinstance(fault, Gap)
                 if gaps > len(self._etcd.urls):
-                    raise LogLost(f"an entry of the log is missing: {fault}") from fault
+                    raise Behind(f"an entry of the log is missing: {fault}") from fault
                 if not trouble:
                     log.warning("the log cannot be read, another member is asked: %s", fault)
                 trouble = str(fault)
@@ -112,7 +116,7 @@ class Follower:
         before = self.replica.version
         self._same_cluster(message.cluster)
         if message.compacted is not None:
-            raise LogLost(f"the log before revision {message.compacted} is gone: this node must take a newer file")
+            raise Behind(f"the log before revision {message.compacted} is gone: this node must take a newer file")
         loop = asyncio.get_running_loop()
         until = loop.time() + SLICE
         for entry in message.entries:
@@ -126,7 +130,7 @@ class Follower:
                         await asyncio.sleep(0)
                         until = loop.time() + SLICE
                 if self.replica.needs_file:
-                    raise LogLost("this cluster goes on from a file: take a backup of one of its nodes")
+                    raise Behind("this cluster goes on from a file: take a backup of one of its nodes")
                 await self._on_entry(entry, outcomes)
             self._note_head()
             if loop.time() > until:

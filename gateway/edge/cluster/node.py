@@ -73,6 +73,7 @@ class ClusterNode:
         self.proposer: Proposer[Any] = Proposer(etcd, self._frame, clock.boot, clock.mono, self._answered)
         self.fences = 0
         self._clock = clock
+        self._lost: LogLost | None = None
         self._genesis = ""
         self._confirmed = -math.inf
         self._entered = asyncio.Event()
@@ -87,7 +88,7 @@ class ClusterNode:
     async def open(self, begin: Callable[[str], Genesis]) -> None:
         """Follow the log up to its head; where there is none yet, begin it with what `begin` returns for an identity.
 
-        Raises `LogLost`, or `EtcdFailed` where no member answers.
+        Raises `LogLost` (`Behind` where a newer file is needed), or `EtcdFailed` where no member answers.
         """
         head = await self._first_look()
         if head.version == 0:
@@ -104,7 +105,7 @@ class ClusterNode:
         finally:
             ready.cancel()
         if self.failed.done():
-            raise LogLost(self.failed.result())
+            raise self._lost or LogLost(self.failed.result())
         if not self.replica.begun:
             raise LogLost("the log does not begin with a cluster: something else was written to its key")
         self.time.restart(self._clock.mono())
@@ -150,6 +151,7 @@ class ClusterNode:
         try:
             await self.follower.run()
         except LogLost as lost:
+            self._lost = lost
             self._fail(str(lost))
 
     def _fail(self, words: str) -> None:
