@@ -85,11 +85,12 @@ async def _follow(settings: Settings, clock: Clock) -> FollowedLog:
 
     def note(entry: LogEntry, outcomes: list[Outcome], _: object) -> None:
         if entry.version > file.projected:
-            decided = [each for each in outcomes if each.decision is not None]
             unprojected.extend(
-                Projected(entry.version, each.decision, each.actor, replica.at)
-                for each in decided
-                if each.decision is not None and (each.decision.changes or each.decision.audit)
+                Projected(entry.version, decision, each.actor, replica.at)
+                for each in outcomes
+                if each.decision is not None
+                for decision in each.decision.with_served()
+                if decision.changes or decision.audit
             )
 
     node.on_outcomes = note

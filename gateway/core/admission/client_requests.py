@@ -83,7 +83,7 @@ def _pass_on(state: State, old: Session, session: Session, attempt: Attempt, now
 
 def _session(state: State, command: Hello, now: Instant) -> Session:
     """Return the session that a client asks for, with the number that it would have."""
-    return Session(
+    session = Session(
         state.numbers.sessions.last + 1,
         kind=command.kind,
         account=command.account,
@@ -94,6 +94,8 @@ def _session(state: State, command: Hello, now: Instant) -> Session:
         transport=command.transport,
         since=now.wall,
     )
+    session.node = state.asking_node
+    return session
 
 
 def refusal_before_license(state: State, command: Hello, now: Instant) -> Refusal | None:
@@ -135,6 +137,7 @@ def resume(state: State, command: Resume, now: Instant) -> Decision:
         return refuse(state, "hello", _banned(ban, now))
     lost = state.resumable.pop(session.number, None)
     session.generation += 1
+    session.node = state.asking_node
     session.peer_address, session.transport = command.address, command.transport
     conferences = [conference.id for conference in session.conferences]
     answer: Message = {"type": "welcome", "session": session_id(state, session), **entitlements(state, session)}
@@ -152,6 +155,7 @@ def end(state: State, command: End, now: Instant) -> Decision:
     if not terms.resume_window or command.cause not in ABRUPT or session.number in state.resumable:
         return finish(state, end_session(state, session, command.cause, now))
     decision = Decision()
+    session.node = ""
     state.resumable[session.number] = Resumable(now.mono + terms.resume_window, command.cause)
     if len(state.resumable) > terms.max_resumable:
         number, earliest = next(iter(state.resumable.items()))

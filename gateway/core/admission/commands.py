@@ -124,9 +124,10 @@ class GiveUp(NamedTuple):
 
 
 class EndHellos(NamedTuple):
-    """Nobody who waits to be welcomed is let in any more, for `reason`."""
+    """Nobody who waits to be welcomed is let in any more, for `reason`; in a cluster, of those at `node`."""
 
     reason: Annotated[str, OneOf(frozenset({"draining", "unregistered"}))]
+    node: str = ""
 
 
 class End(NamedTuple):

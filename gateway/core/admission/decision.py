@@ -6,7 +6,7 @@ closings to connections, the changes to a store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from gateway.core.admission.bans import Ban, BanSubject
@@ -152,6 +152,12 @@ class Decision:
         if self.queue is not None:
             plain["queue"] = self.queue.to_json()
         return plain
+
+    def with_served(self) -> Iterator[Decision]:
+        """Yield it, and what was decided in the same step about requests that had waited."""
+        yield self
+        for served in self.queue.served if self.queue is not None else ():
+            yield from served.decision.with_served()
 
     def news(self) -> QueueNews:
         """Return what it changes in the lines, to be added to."""

@@ -33,7 +33,7 @@ class QueuePlace:
     `session` is the number of the session that asked, None where a `hello` waits. `conference` is empty where the
     request names none. `refusal` is what the pool said when it was asked last. `since` is when it began to wait,
     `until` the monotonic instant at which it ends. `asker` is as whom denials know it, `person` who is charged, `id`
-    what the client gave its request.
+    what the client gave its request. `node` is the gateway of a cluster at which a `hello` waits.
     """
 
     __slots__ = (
@@ -41,6 +41,7 @@ class QueuePlace:
         "conference",
         "id",
         "line",
+        "node",
         "person",
         "rank",
         "refusal",
@@ -63,6 +64,7 @@ class QueuePlace:
         asker: Asker,
         person: Person,
         id: str | int | None,
+        node: str = "",
     ) -> None:
         self.request = request
         self.line = line
@@ -73,6 +75,7 @@ class QueuePlace:
         self.asker = asker
         self.person = person
         self.id = id
+        self.node = node
         self.verb, self.session, self.conference = owner_of(request)
 
     @property

@@ -53,6 +53,8 @@ class State:
         self.lines = Lines()
         self.trial: Trial | None = None
         """The request that is decided about, if it would rather wait than be denied."""
+        self.asking_node = ""
+        """The gateway of a cluster over which the request comes that is decided about; empty without a cluster."""
         self.resumable: dict[int, Resumable] = {}
         self.permanent: list[str] = []
         self.redistribute_at = -math.inf

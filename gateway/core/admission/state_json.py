@@ -180,11 +180,12 @@ def _place_to_json(place: QueuePlace) -> list[Any]:
         list(place.asker),
         list(place.person),
         place.id,
+        place.node,
     ]
 
 
 def _place_from_json(told: list[Any], catalog: Catalog) -> QueuePlace:
-    request, line, refusal, (before, number), since, until, (kind, name), person, id = told
+    request, line, refusal, (before, number), since, until, (kind, name), person, id, node = told
     return QueuePlace(
         commands.from_json(request, catalog),
         line=Line(*line),
@@ -195,6 +196,7 @@ def _place_from_json(told: list[Any], catalog: Catalog) -> QueuePlace:
         asker=(kind, (name[0], name[1]) if isinstance(name, list) else name),
         person=tuple(person),
         id=id,
+        node=node,
     )
 
 

@@ -64,6 +64,7 @@ def wait(state: State, command: Wait, now: Instant) -> Decision:
             asker=trial.asker,
             person=trial.person,
             id=command.id,
+            node=state.asking_node if isinstance(request, Hello) else "",
         )
         lines.enter(place)
     answer = queued(state, place, now)
@@ -96,7 +97,7 @@ def give_up(state: State, command: GiveUp, now: Instant) -> Decision:
 def end_hellos(state: State, command: EndHellos, now: Instant) -> Decision:
     """Refuse those who wait to be welcomed: nobody is let in any more."""
     decision = Decision()
-    for place in [each for each in state.lines.values() if each.session is None]:
+    for place in [each for each in state.lines.values() if each.session is None and each.node == command.node]:
         leave_line(state, place, REFUSED, now)
         refusal = Refusal(command.reason, retry_after=state.terms.retry_after)
         _served(decision, place, refuse(state, place.verb, refusal))
@@ -127,7 +128,11 @@ def _serve_head(state: State, place: QueuePlace, decision: Decision, now: Instan
     if place.until <= now.mono:
         _time_out(state, place, decision, now)
         return True
-    outcome, trial = _attempt(state, place.request, place.rank, now)
+    asking, state.asking_node = state.asking_node, place.node
+    try:
+        outcome, trial = _attempt(state, place.request, place.rank, now)
+    finally:
+        state.asking_node = asking
     if trial.refusal is None:
         leave_line(state, place, GRANTED if outcome.refused is None else REFUSED, now)
         _served(decision, place, outcome)

@@ -211,13 +211,18 @@ class Replica:
         self.nodes.add(Node(batch.node, enter.name, self.version, self.life))
 
     def _end_node(self, node: Node) -> Iterator[Outcome]:
-        """End a node and the sessions it has, in the order of their numbers; those that wait to be resumed wait on."""
+        """End a node and the sessions it has, in the order of their numbers; those that wait to be resumed wait on. Who
+        waited there to be welcomed waits no more.
+        """
         self.nodes.remove(node, self.version)
         state = self.state
         held = [each.number for each in state.sessions.by_number.values() if each.node == node.incarnation]
         for number in sorted(held):
             if number in state.sessions.by_number:
                 yield self._applied(None, c.End(number, "node_lost"), ACTOR)
+        for place in sorted(each.number for each in state.lines.values() if each.node == node.incarnation):
+            if place in state.lines:
+                yield self._applied(None, c.GiveUp(place), ACTOR)
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
@@ -236,7 +241,13 @@ class Replica:
         return self._applied(place, command, actor, node)
 
     def _is_stale(self, command: c.Command, generation: object, node: Node) -> bool:
-        """Return whether a command is about a session that is over, or that has moved on since it was given."""
+        """Return whether a command is about a session that is over, or that has moved on since it was given; or about a
+        place of another node.
+        """
+        if isinstance(command, c.GiveUp):
+            place = self.state.lines.get(command.place)
+            return place is None or place.node != node.incarnation
+        command = command.request if isinstance(command, c.Wait) else command
         if not isinstance(command, (*OF_SESSIONS, c.Resume)):
             return False
         session = self.state.sessions.by_number.get(command.session)
@@ -248,6 +259,7 @@ class Replica:
 
     def _applied(self, place: int | None, command: c.Command, actor: str, node: Node | None = None) -> Outcome:
         state = self.state
+        state.asking_node = node.incarnation if node is not None else ""
         try:
             decision = apply(state, command, self.instant)
         except (MemoryError, RecursionError):  # of this machine, not of the command: others go on
@@ -256,10 +268,8 @@ class Replica:
             self.failures += 1
             self._digest.add(Decision({"type": "failed"}))
             return Outcome(place, None, command, actor, "failed")
-        if isinstance(command, c.Hello | c.Resume) and decision.session is not None and node is not None:
-            state.sessions.by_number[decision.session].node = node.incarnation
-        elif isinstance(command, c.End) and command.session in state.resumable:
-            state.sessions.by_number[command.session].node = ""
+        finally:
+            state.asking_node = ""
         self._digest.add(decision)
         return Outcome(place, decision, command, actor)
 

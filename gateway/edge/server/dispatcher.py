@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.core.admission.administration import sent_away_by
-from gateway.core.admission.commands import Command, EndHellos, GiveUp, Wait
+from gateway.core.admission.commands import Command, End, EndHellos, GiveUp, Wait
 from gateway.core.admission.decision import Decision, QueueNews
 from gateway.core.admission.requests import REQUESTS, Expected, SessionState, expected, read
 from gateway.core.counting.session import Instant
@@ -98,7 +98,7 @@ class Dispatcher:
         elif make_command is not None and connection.session is not None:
             command = make_command(connection.session.number, request.fields)
             seconds = request.fields.get("wait")
-            if seconds is not None and not self._sequencer.is_shared:
+            if seconds is not None:
                 command = Wait(command, seconds, request.id)
             decision = self._sequencer.submit(command, None, connection, request.id)
             if decision is not None:
@@ -206,6 +206,7 @@ class Dispatcher:
             self._close_ended(decision)
         if asker is not None and asker.session is None and decision.session is not None:
             self._sign_in.attach(asker, decision)
+            self.waiting_clients.follow(asker)
         if decision.queue is not None and asker is not None and decision.queue.place is not None:
             self._enter_line(decision, decision.queue.place, asker)
         # Most decisions change nothing that is kept, while no answer waits: no call for those.
@@ -230,7 +231,7 @@ class Dispatcher:
     def refuse_waiting(self, reason: str) -> None:
         """Refuse those who wait to be welcomed, if there are any."""
         if self._sequencer.state.lines:
-            self._submit_and_deliver(EndHellos(reason))
+            self._submit_and_deliver(EndHellos(reason, self._sequencer.incarnation))
 
     def _submit_and_deliver(self, command: Command, at: Instant | None = None) -> None:
         decision = self._sequencer.submit(command, at)
@@ -261,6 +262,14 @@ class Dispatcher:
             self.commit_and_deliver(served.decision, asker, served.id)
             if asker is not None:
                 self._follow_presence(asker)
+            elif served.session is None:
+                self._end_unwelcomed(served.decision.session)
+
+    def _end_unwelcomed(self, number: int | None) -> None:
+        """End the session of a client that was gone when its turn came, if it waited here."""
+        session = self._sequencer.state.sessions.by_number.get(number or 0)
+        if session is not None and session.node == self._sequencer.incarnation:
+            self._submit_and_deliver(End(session.number, "closed"))
 
     def _close_ended(self, decision: Decision) -> None:
         """Close the connections of sessions that are over, or go on with another."""

@@ -12,7 +12,19 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.core.admission.commands import Command, End, Hello, Leave, Resume, SetTerms, Sleep, Tick
+from gateway.core.admission.commands import (
+    Command,
+    End,
+    EndHellos,
+    GiveUp,
+    Hello,
+    Leave,
+    Resume,
+    SetTerms,
+    Sleep,
+    Tick,
+    Wait,
+)
 from gateway.core.admission.decision import Decision, Withdraw
 from gateway.core.admission.state import State
 from gateway.core.cluster.entries import ACTOR, LogEntry, Proposed
@@ -24,7 +36,7 @@ from gateway.edge.cluster.proposer import Outstanding
 from gateway.edge.server.connection import Connection
 from gateway.edge.server.sequencer import NotDecided, Observer
 
-RELEASES = (End, Leave, Sleep, Withdraw)
+RELEASES = (End, EndHellos, GiveUp, Leave, Sleep, Withdraw)
 """Commands that give seats back: they go first, and whatever the share; a client has one command under way."""
 BURST_SECONDS = 1.0
 """Seconds of its share that a node may ask for at once."""
@@ -95,6 +107,11 @@ class ReplicatedSequencer:
         node.on_fenced = self._fenced
 
     @property
+    def incarnation(self) -> str:
+        """By what the state knows this node."""
+        return self.node.incarnation
+
+    @property
     def state(self) -> State:
         """The state after all entries of the log so far."""
         return self.node.replica.state
@@ -133,6 +150,7 @@ class ReplicatedSequencer:
         return None
 
     def _generation(self, command: Command) -> int | None:
+        command = _asked(command)
         if not isinstance(command, OF_SESSIONS):
             return None
         session = self.state.sessions.by_number.get(command.session)
@@ -151,6 +169,7 @@ class ReplicatedSequencer:
     def _refused(self, command: Command, reason: str) -> Decision | None:
         if self.carriers is None:
             return None
+        command = _asked(command)
         request = _request_of(command)
         return self.carriers.refuse(request, Refusal(reason, retry_after=1.0), getattr(command, "conference", None))
 
@@ -192,7 +211,8 @@ class ReplicatedSequencer:
                 if speaks:
                     carriers.deliver(decision, None, None, outcome.actor)
                 else:
-                    carriers.project(decision, outcome.actor)
+                    for each in decision.with_served():
+                        carriers.project(each, outcome.actor)
             return
         if decision is None:
             self._unanswered(ticket, carriers, moved=outcome.ignored == "stale")
@@ -214,7 +234,9 @@ class ReplicatedSequencer:
         """Take back what a client asked for that will never hear of it."""
         if ticket.given_up and decision.withdraw is not None and decision.changes:
             self.submit(decision.withdraw)
-        if isinstance(ticket.command, Hello | Resume) and decision.session is not None:
+        if decision.queue is not None and decision.queue.place is not None:
+            self.submit(GiveUp(decision.queue.place))
+        if isinstance(_asked(ticket.command), Hello | Resume) and decision.session is not None:
             cause = ticket.asker.cause if ticket.asker is not None else None
             self.submit(End(decision.session, cause if cause in _ENDS else "store_unavailable"))
 
@@ -280,6 +302,12 @@ class ReplicatedSequencer:
 _ENDS = frozenset({"bye", "closed", "reset", "heartbeat_timeout", "protocol_error", "too_fast", "slow_consumer"})
 """Causes for which a session can end whose client is gone before it was welcomed."""
 _REQUESTS = {"Hello": "hello", "Resume": "hello", "RequestPro": "request_pro"}
+
+
+def _asked(command: Command) -> Command:
+    """Return what a command asks for: one that waits, what it waits for."""
+    request: Command = command.request if isinstance(command, Wait) else command
+    return request
 
 
 def _request_of(command: Command) -> str:

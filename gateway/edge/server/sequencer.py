@@ -38,6 +38,10 @@ class Sequencer(Protocol):
     """Whether other processes apply the commands too."""
 
     @property
+    def incarnation(self) -> str:
+        """By what the state knows this process among them; empty where it is alone."""
+
+    @property
     def state(self) -> State:
         """The state after all commands so far."""
 
@@ -67,6 +71,7 @@ class LocalSequencer:
         self.state = state
         self.observer: Observer | None = None
         self.is_shared = False
+        self.incarnation = ""
         self._now = now
 
     def submit(

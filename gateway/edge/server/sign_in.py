@@ -86,16 +86,15 @@ class SignIn:
             transport,
             digest(token).hex() if token is not None else None,
         )
+        seconds = fields["wait"]
+        anew = hello if seconds is None else Wait(hello, seconds, request.id)
         if session is None:
             refusal = self._refusal_beforehand(hello)
             if refusal is not None:
                 return self.refuse("hello", refusal)
-            seconds = fields["wait"]
-            if seconds is not None and not self._sequencer.is_shared:
-                return self._sequencer.submit(Wait(hello, seconds, request.id), None, connection, request.id)
-            return self._sequencer.submit(hello, None, connection, request.id)
+            return self._sequencer.submit(anew, None, connection, request.id)
         resume = Resume(session.number, session.generation, address, transport)
-        return self._sequencer.submit(resume, None, connection, request.id, otherwise=hello)
+        return self._sequencer.submit(resume, None, connection, request.id, otherwise=anew)
 
     def _refusal_beforehand(self, hello: Hello) -> Refusal | None:
         """Return why a client is refused without a command for it: in a cluster, where each costs all nodes.

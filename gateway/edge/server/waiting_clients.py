@@ -49,6 +49,12 @@ class WaitingClients:
             self._places[connection] = place
         self._note(place, position, connection, mono)
 
+    def follow(self, connection: Connection) -> None:
+        """Tell a client from now on where the requests stand that its session left waiting elsewhere."""
+        if connection.session is not None:
+            for place in self._sequencer.state.lines.of_session.get(connection.session.number, ()):
+                self._told.setdefault(place, 0)
+
     def leave(self, connection: Connection) -> int | None:
         """Return the place in which a client that is gone waited to be welcomed; None where it did not."""
         self._spoken.pop(connection, None)

@@ -57,7 +57,8 @@ class LogHarness:
         sessions = self.replica.state.sessions.by_number
         written = []
         for command in commands:
-            session = sessions.get(command.session) if isinstance(command, OF_SESSIONS) else None
+            asked = command.request if isinstance(command, c.Wait) else command
+            session = sessions.get(asked.session) if isinstance(asked, OF_SESSIONS) else None
             written.append(plain(Proposed(command, session.generation if session is not None else None)))
         seen = Seen(self.replica.version, self.replica.digest)
         return Batch(node, self.seqs[node], self.at, seen=seen, commands=tuple(written))

@@ -13,9 +13,10 @@ import pytest
 
 from gateway.core.admission import commands as c
 from gateway.core.admission import state_json
+from gateway.core.admission.decision import LeaseBefore, Withdraw
 from gateway.core.cluster import dump
 from gateway.core.cluster.entries import Batch, Enter, Genesis, LogEntry, Seen, encode
-from gateway.core.cluster.replica import SEMANTICS, Gap, Replica
+from gateway.core.cluster.replica import SEMANTICS, Gap, Outcome, Replica
 from gateway.licensing import MODELS
 from tests.core.admission.random_day import START
 from tests.core.admission.test_determinism import pythons
@@ -99,7 +100,8 @@ def test_a_command_that_nobody_can_apply_is_counted_and_the_others_go_on() -> No
         [["Join", number, "other"], False],
         [["Join", number, "other"], 0, 7],
     ]
-    outcomes = harness.put(batch._replace(commands=(*poison, [["Wait", ["Wake", 99], 5]], *batch.commands)))
+    fails = c.to_json(Withdraw("join", number, leases=(LeaseBefore("moon", "pro", "ann", False, None),)))
+    outcomes = harness.put(batch._replace(commands=(*poison, [fails], *batch.commands)))
     assert [each.ignored for each in outcomes] == [*["malformed"] * 5, "failed", ""]
     assert harness.replica.failures == 6
     assert [*harness.replica.state.conferences.by_id] == ["room"]
@@ -235,6 +237,96 @@ def test_time_does_not_leap_a_day_unless_nobody_else_was_there() -> None:
     assert harness.replica.at < harness.at - 24 * 3600.0
     harness.put(harness.batch("n1")._replace(leads=True))
     assert harness.replica.at == harness.at
+
+
+# -- lines ------------------------------------------------------------------------------------------------------------
+
+
+def full(harness: LogHarness, *nodes: str) -> list[int]:
+    """Let nodes enter, and the last one welcome as many clients as there is room for."""
+    for node in nodes:
+        harness.enter(node)
+    limit = harness.terms.licenses["trueconf"].online
+    return [harness.hello(nodes[-1], f"user{number}", "d") for number in range(limit)]
+
+
+def waits(harness: LogHarness, node: str, account: str, seconds: int = 600) -> int:
+    """Have a client wait to be welcomed; returns its place."""
+    (outcome,) = [each for each in harness.say(node, c.Wait(hello(account, "d"), seconds, "id")) if each.place == 0]
+    assert outcome.decision is not None
+    assert outcome.decision.queue is not None
+    assert outcome.decision.queue.place is not None, outcome.decision.answer
+    return outcome.decision.queue.place
+
+
+def served(outcomes: list[Outcome]) -> list[tuple[int, int | None]]:
+    """The places that were served, and the sessions that began."""
+    queues = [each.decision.queue for each in outcomes if each.decision is not None]
+    return [(each.place, each.decision.session) for queue in queues if queue for each in queue.served]
+
+
+def test_who_waits_is_served_in_the_order_of_the_log_and_belongs_to_its_own_node() -> None:
+    harness = LogHarness()
+    numbers = full(harness, "n1", "n2", "n3")
+    first, second = waits(harness, "n1", "ann"), waits(harness, "n2", "bob")
+    sessions = harness.replica.state.sessions.by_number
+    for place, node in ((first, "n1"), (second, "n2")):
+        ((found, number),) = served(harness.say("n3", c.End(numbers.pop(), "bye")))
+        assert found == place
+        assert number is not None
+        assert sessions[number].node == node
+    assert whole(applied(harness.entries)) == whole(harness.replica)
+
+
+def test_one_that_waits_and_is_served_in_the_same_step_belongs_to_its_own_node() -> None:
+    harness = LogHarness()
+    numbers = full(harness, "n1", "n2")
+    waits(harness, "n1", "ann")
+    ends = [c.End(number, "bye") for number in numbers[:2]]
+    outcomes = harness.say("n2", *ends, c.Wait(hello("bob", "d"), 60))
+    assert {harness.replica.state.sessions.by_number[number or 0].node for _, number in served(outcomes)} == {"n1"}
+    assert outcomes[-1].decision is not None
+    assert outcomes[-1].decision.session is not None
+    assert harness.replica.state.sessions.by_number[outcomes[-1].decision.session].node == "n2"
+
+
+def test_the_end_of_a_node_ends_the_waiting_of_its_clients_only() -> None:
+    harness = LogHarness()
+    full(harness, "n1", "n2", "n3")
+    waits(harness, "n1", "ann")
+    kept = waits(harness, "n2", "bob")
+    harness.put(harness.batch("n1")._replace(depart=True))
+    assert [*harness.replica.state.lines] == [kept]
+    (outcome,) = harness.say("n3", c.GiveUp(kept))
+    assert outcome.ignored == "stale", "it waits at another node"
+    harness.say("n3", c.EndHellos("draining", "n3"))
+    assert [*harness.replica.state.lines] == [kept]
+    (outcome,) = harness.say("n2", c.EndHellos("draining", "n2"))
+    assert served([outcome]) == [(kept, None)]
+    assert whole(applied(harness.entries)) == whole(harness.replica)
+
+
+def test_a_request_that_would_wait_counts_for_nothing_once_its_session_has_moved() -> None:
+    harness = LogHarness()
+    harness.enter("n1")
+    harness.enter("n2")
+    number = harness.hello("n1", "ann", "d")
+    late = harness.batch("n1", c.Wait(c.Join(number, "room"), 60))
+    harness.say("n2", c.Resume(number, 0, "192.0.2.9", "tcp"))
+    assert [each.ignored for each in harness.put(late)] == ["stale"]
+    (outcome,) = harness.say("n2", c.Wait(c.Join(number, "room"), 60))
+    assert outcome.decision is not None
+
+
+def test_a_wait_ends_by_the_time_lived_through() -> None:
+    harness = LogHarness()
+    full(harness, "n1", "n2")
+    waits(harness, "n1", "ann", seconds=10)
+    harness.say("n2", seconds=3600.0)
+    assert len(harness.replica.state.lines) == 1, "nobody could write, so nobody was kept waiting"
+    outcomes = [outcome for _ in range(10) for outcome in harness.say("n2", seconds=1.0)]
+    ((_, session),) = served(outcomes)
+    assert session is None
 
 
 # -- sessions --------------------------------------------------------------------------------------------------------
