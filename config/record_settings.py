@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from config.values import TimeZone
-from gateway.core.setting_kinds import Positive, PositiveSeconds, Seconds, setting
+from gateway.core.setting_kinds import Duration, Positive, PositiveSeconds, Seconds, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,10 @@ class HistorySettings:
         help="Ended seats, and refusals, of a name in a pool that are kept of an hour one by one; all are added up.",
     )
     rows_per_pool: Positive = setting(50_000, help="The same of one pool, whatever the names.")
+    recent: Annotated[float, Duration(low=60.0, high=86400.0)] = setting(
+        3600.0, help="How long use is kept in memory second by second, for the curves of the operators' page."
+    )
+    recent_sessions: Positive = setting(5000, help="Ended sessions, the latest, that are kept in memory for the page.")
     true_denial_window: Seconds = setting(
         60.0, help="A refusal followed by a grant within this time was no true denial."
     )

@@ -97,6 +97,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/core/wire",
         "gateway/core/counting",
         "gateway/core/registration",
+        "gateway/core/reporting",
         "gateway/core/admission",
         "gateway/licensing",
         "config",

@@ -12,10 +12,13 @@ The state is what `GET /api/events` sends.
 */
 
 import { ApiClient, ApiError, UNREACHABLE } from "./api.js";
+import { AttentionLine } from "./attention_line.js";
 import { AuditView } from "./audit.js";
+import { otherZoneName, switchZone, zoneName } from "./clock.js";
 import { ConferencesView } from "./conferences.js";
 import { ConnectionsView } from "./connections.js";
 import { el, reorderChildren, setChildren, setText } from "./dom.js";
+import { EndedView } from "./ended.js";
 import { EventStream } from "./event_stream.js";
 import { formatTime, modelTitle, toMilliseconds } from "./format.js";
 import { HistoryView } from "./history.js";
@@ -30,14 +33,9 @@ import { Theme } from "./theme.js";
 import { Toasts } from "./toasts.js";
 
 const VIEWS = [
-  SummaryView, ProView, ConnectionsView, ConferencesView, QueueView, RefusalsView, HistoryView, RegistrationsView, AuditView,
+  SummaryView, ProView, ConnectionsView, EndedView, ConferencesView, QueueView, RefusalsView, HistoryView, RegistrationsView,
+  AuditView,
 ];
-const NOTHING_GRANTED = {
-  unregistered: "The license has never been verified.",
-  expired: "The license has run out.",
-  revoked: "The license has been revoked.",
-  clock_rollback: "The clock is behind what it was.",
-};
 const CONNECTED = 4000; // milliseconds for which the page says that it is connected again
 const ROUTE = /^#\/([a-z]+)\/?([^?]*)(?:\?(.*))?$/;
 
@@ -53,6 +51,7 @@ class App {
   #theme = new Theme(document.documentElement);
   #toasts = new Toasts(byId("toasts"));
   #live = new LiveMark(byId("live-mark"), () => this.now());
+  #attention = new AttentionLine(this, byId("notice"), byId("icon"));
   #view = null;
   #tabs = new Map();
   #skew = 0;
@@ -69,8 +68,8 @@ class App {
   start() {
     addEventListener("hashchange", () => this.#openView());
     this.#theme.restore();
-    setText(byId("gateway"), location.host);
     this.#drawTitle();
+    byId("clock").addEventListener("click", () => this.#switchClock());
     byId("theme").addEventListener("click", () => this.#theme.toggle());
     byId("skip").addEventListener("click", (event) => {
       event.preventDefault();
@@ -180,10 +179,11 @@ class App {
     // The banner says it; what an act failed of meanwhile stays, however often the stream tries again.
     if (connected !== before) this.#toasts.remove(UNREACHABLE);
     clearTimeout(this.#bannerTimer);
+    this.#attention.update(this.state, connected);
     if (!connected) {
       this.#live.lost();
       const at = this.#live.heardAt;
-      const age = at === null ? "" : ` What is shown is as of ${formatTime(at)} UTC.`;
+      const age = at === null ? "" : ` What is shown is as of ${formatTime(at)} ${zoneName()}.`;
       this.#drawBanner("bad", `${reason || "The connection to the gateway is lost."}${age} Trying again …`);
     } else if (before === false) {
       this.#drawBanner("good", "Connected again.");
@@ -207,7 +207,8 @@ class App {
     this.#live.clear();
     byId("view").classList.remove("stale");
     document.documentElement.dataset.connected = "no";
-    for (const id of ["banner", "gist", "operator", "about", "notice"]) setText(byId(id), "");
+    for (const id of ["banner", "gist", "operator", "about"]) setText(byId(id), "");
+    this.#attention.update(null, null);
     setChildren(byId("tabs"));
     this.#tabs.clear();
     byId("sign-out").hidden = true;
@@ -224,22 +225,15 @@ class App {
   // -- what is around the views -------------------------------------------------------------------------------------
 
   #drawFrame() {
-    const { model, edition, enforce, operator, version, draining, store, registration } = this.state;
+    const { model, edition, enforce, operator, version, serves_clients: serves } = this.state;
     const gist = [modelTitle(model, this.state), edition ? `edition ${edition}` : "", enforce ? "" : "not enforced"];
-    setText(byId("gist"), gist.filter(Boolean).join(" · "));
+    setText(byId("gist"), serves ? gist.filter(Boolean).join(" · ") : "registration server");
     setText(byId("operator"), `${operator.name} · ${operator.scope}`);
     byId("sign-out").hidden = !this.#api.hasToken;
-    setText(byId("about"), `tallygate ${version} · All times are UTC`);
-    const over = NOTHING_GRANTED[registration.state];
-    const end = registration.shutdown_at;
-    const notices = [
-      over && `${over} Nothing is granted.`,
-      !over && end && `The registration server does not answer: service ends at ${formatTime(end)} UTC unless it does.`,
-      draining && "The gateway is draining: nobody is let in any more.",
-      !store.available && "The store is unavailable: what changes now is not durable.",
-    ];
-    byId("notice").className = over ? "banner bad" : "banner warn";
-    setText(byId("notice"), notices.filter(Boolean).join(" "));
+    setText(byId("about"), `tallygate ${version} · All times are ${zoneName()}`);
+    setText(byId("clock"), zoneName());
+    byId("clock").title = `Times are ${zoneName()}; switch to ${otherZoneName()}`;
+    this.#attention.update(this.state, this.#connected);
     this.#drawTitle();
     const shown = VIEWS.filter((view) => view.isShown(this.state));
     for (const { id, title } of shown) {
@@ -251,15 +245,27 @@ class App {
 
   /** The window's title: which gateway, and whether it needs somebody, before anything else. */
   #drawTitle() {
-    const alarm = this.#connected === false || byId("notice").textContent !== "" ? "⚠ " : "";
-    document.title = `${alarm}${location.host} · ${byId("title").textContent}`;
+    const name = this.state === null || this.state.name === location.hostname ? "" : `${this.state.name} · `;
+    setText(byId("gateway"), `${name}${location.host}`);
+    const alarm = this.#connected === false || this.#attention.level !== "" ? "⚠ " : "";
+    document.title = `${alarm}${byId("gateway").textContent} · ${byId("title").textContent}`;
+  }
+
+  /** Write all times by the other clock. */
+  #switchClock() {
+    switchZone();
+    this.#live.draw();
+    if (this.state === null) return;
+    this.#drawFrame();
+    this.#openView();
   }
 
   /** Open the view that the address names, or the first. */
   #openView() {
     if (this.state === null) return;
     const [, id, path = "", query = ""] = ROUTE.exec(location.hash) ?? [];
-    const View = VIEWS.find((each) => each.id === id && each.isShown(this.state)) ?? VIEWS[0];
+    const View = VIEWS.find((each) => each.id === id && each.isShown(this.state)) ??
+      VIEWS.find((each) => each.isShown(this.state));
     const replaced = this.#view !== null;
     this.#closeView();
     this.route = { parts: path.split("/").map(decoded), query: new URLSearchParams(query) };

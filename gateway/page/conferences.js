@@ -9,7 +9,7 @@ import { ApiSource, ListView } from "./list_view.js";
 export class ConferencesView {
   static id = "conferences";
   static title = "Conferences";
-  static isShown = () => true;
+  static isShown = (state) => state.serves_clients;
 
   constructor(app, root) {
     this.app = app;

@@ -22,7 +22,7 @@ const WITHOUT_ACCOUNT = { sip: "endpoint", h323: "endpoint", rtsp: "endpoint", w
 export class ConnectionsView {
   static id = "connections";
   static title = "Connections";
-  static isShown = () => true;
+  static isShown = (state) => state.serves_clients;
 
   constructor(app, root) {
     this.app = app;

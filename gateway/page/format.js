@@ -1,5 +1,6 @@
-/* How figures, times and names are written. Every time is UTC. */
+/* How figures, times and names are written. Times are those of the clock that is chosen. */
 
+import { onClock } from "./clock.js";
 import { el } from "./dom.js";
 
 const WHOLE = new Intl.NumberFormat("en-US");
@@ -21,6 +22,11 @@ export function formatPercent(share) {
   return share === null || share === undefined ? "–" : `${+(share * 100).toFixed(1)}\u00a0%`;
 }
 
+/** Bytes as 256 MB. */
+export function formatBytes(bytes) {
+  return `${WHOLE.format(Math.round(bytes / 1_000_000))}\u00a0MB`;
+}
+
 /** What people call a model; `license` is the state, or the answer of `GET /api/license`. */
 export function modelTitle(model, license) {
   return license?.titles?.[model]?.title ?? model;
@@ -38,21 +44,32 @@ export function toMilliseconds(time) {
   return Number.isNaN(found) ? null : found;
 }
 
-/** 2026-11-21 14:03:05, which is UTC, as are the hours and days that the gateway adds up; a dash for none. */
+/** 2026-11-21 14:03:05; a dash for none. */
 export function formatTime(time) {
   const found = toMilliseconds(time);
-  return found === null ? "–" : new Date(found).toISOString().slice(0, "2026-11-21T14:03:05".length).replace("T", " ");
+  return found === null ? "–" : onClock(found).toISOString().slice(0, "2026-11-21T14:03:05".length).replace("T", " ");
 }
 
-/** 2026-11-21 14:03, which is UTC; a dash for none. */
+/** The time of day of an instant, 14:03, or 14:03:05 where `exact`. */
+export function clockTime(time, exact = false) {
+  return formatTime(time).slice("2026-11-21 ".length, exact ? undefined : "2026-11-21 14:03".length);
+}
+
+/** When something was, as short as it is plain at `now`: the time of day, with the day where that is another one. */
+export function shortTime(time, now) {
+  const text = formatTime(time);
+  return text.slice(0, 10) === formatTime(now).slice(0, 10) ? clockTime(time) : text.slice(0, "2026-11-21 14:03".length);
+}
+
+/** 2026-11-21 14:03; a dash for none. */
 export const formatMinute = (time) => formatTime(time).slice(0, "2026-11-21 14:03".length);
 
-/** A <time> in UTC; its title is the same in the time zone of whoever looks. */
+/** A <time>; its title is the same in UTC and in the time zone of whoever looks. */
 export function timeElement(time) {
   const found = toMilliseconds(time);
   if (found === null) return el("span", { class: "none" }, "–");
   const at = new Date(found);
-  return el("time", { datetime: at.toISOString(), title: at.toString() }, formatTime(found));
+  return el("time", { datetime: at.toISOString(), title: `${at.toISOString().slice(0, 19)}Z, ${at}` }, formatTime(found));
 }
 
 /** Seconds as 2 h 5 min; with seconds where `exact`, or below two minutes. */

@@ -6,6 +6,7 @@ steps since the last one known; the sums and the sizing, which are more work, ag
 */
 
 import { heatMapChart, sumSteps, useChart } from "./chart.js";
+import { zoneName, zoneOffset } from "./clock.js";
 import { el, setChildren } from "./dom.js";
 import { formatCount, formatDuration, formatMinute, formatPercent, modelTitle, poolTitle } from "./format.js";
 import { Panel } from "./panel.js";
@@ -32,7 +33,7 @@ const RAW = [
 export class HistoryView {
   static id = "history";
   static title = "History";
-  static isShown = () => true;
+  static isShown = (state) => state.serves_clients;
 
   constructor(app, root) {
     this.app = app;
@@ -232,7 +233,7 @@ export class HistoryView {
     }
     const total = sumSteps(steps);
     const [first, last] = [steps[0].start, now].map(formatMinute);
-    this.status.textContent = `${first} to ${last} UTC, ${formatDuration(total.seconds)} of it watched.`;
+    this.status.textContent = `${first} to ${last} ${zoneName()}, ${formatDuration(total.seconds)} of it watched.`;
     this.drawUse(steps, total, now);
     this.drawWeek();
   }
@@ -246,7 +247,7 @@ export class HistoryView {
     const label = `Use of ${name} over time, peak and mean; arrow keys step through it`;
     const chart = useChart({ steps, from, to: now, width: this.use.width, label, shadow, at: this.use.cursor });
     const refused = shadow ? "Would be refused" : "Refused";
-    const columns = ["From (UTC)", "Peak", "Limit", "Mean", "At the limit", refused, "Truly denied"];
+    const columns = [`From (${zoneName()})`, "Peak", "Limit", "Mean", "At the limit", refused, "Truly denied"];
     this.use.show({
       name: `use-${this.model}-${this.pool}-${this.span.id}`,
       before: this.figures(total, shadow),
@@ -301,14 +302,15 @@ export class HistoryView {
     }
     const label = "Mean use by weekday and hour; arrow keys step through it";
     const busiest = formatMean(sum.busiest_hour);
+    const { week, zone } = weekOnClock(sum.week, this.app.now());
     const hours = Array.from({ length: 24 }, (_, hour) => String(hour).padStart(2, "0"));
     this.week.show({
       name: `week-${this.model}-${this.pool}-${this.span.id}`,
-      chart: heatMapChart({ week: sum.week, width: this.week.width, label, at: this.week.cursor }),
-      after: el("p", { class: "note" }, `Mean use by hour, UTC. The busiest hour of all: ${busiest}.`),
-      head: ["UTC", ...hours],
-      rows: sum.week.map((day, number) => [DAYS[number], ...day.map(formatMean)]),
-      raw: [["weekday", ...hours], sum.week.map((day, number) => [DAYS[number], ...day])],
+      chart: heatMapChart({ week, width: this.week.width, label, at: this.week.cursor }),
+      after: el("p", { class: "note" }, `Mean use by hour, ${zone}. The busiest hour of all: ${busiest}.`),
+      head: [zone, ...hours],
+      rows: week.map((day, number) => [DAYS[number], ...day.map(formatMean)]),
+      raw: [[`weekday ${zone}`, ...hours], week.map((day, number) => [DAYS[number], ...day])],
     });
   }
 }
@@ -328,6 +330,15 @@ function stepOf(item, length, now) {
     missed: item.true_denials,
     seated: item.seated,
   };
+}
+
+/** A week of hours by the clock that is chosen; in UTC, as the gateway adds up, where that is no whole hours off. */
+function weekOnClock(week, now) {
+  const ahead = zoneOffset(now) / HOUR;
+  if (ahead === 0 || !Number.isInteger(ahead)) return { week, zone: "UTC" };
+  const hours = week.flat();
+  const turned = hours.map((_, place) => hours[(place - ahead + hours.length) % hours.length]);
+  return { week: week.map((_, day) => turned.slice(day * 24, day * 24 + 24)), zone: zoneName() };
 }
 
 function legend(total, shadow) {

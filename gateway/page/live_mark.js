@@ -1,10 +1,11 @@
 /* The mark that says whether what is shown is what is: the gateway's clock while it is heard, and for how long it has
 not been. */
 
+import { zoneName } from "./clock.js";
 import { setText } from "./dom.js";
-import { formatDuration, formatTime } from "./format.js";
+import { clockTime, formatDuration } from "./format.js";
 
-const SILENT = 17_000; // milliseconds; the gateway sends at least a comment every 15 seconds
+const SILENT = 4000; // milliseconds; the gateway says every second what happened in it
 const TICK = 1000;
 
 /** Shows "live", "silent" or "lost" in a node, as its text and as its `data-live`; nothing before the first word. */
@@ -52,16 +53,11 @@ export class LiveMark {
     const silence = performance.now() - this.#heard;
     const state = this.#heard === null ? "" : this.#lost ? "lost" : silence < SILENT ? "live" : "silent";
     const texts = {
-      live: () => `live · ${timeOf(this.now())} UTC`,
+      live: () => `live · ${clockTime(this.now(), true)} ${zoneName()}`,
       silent: () => `silent for ${formatDuration(silence / 1000)}`,
-      lost: () => `lost at ${timeOf(this.#heardAt)} UTC`,
+      lost: () => `lost at ${clockTime(this.#heardAt, true)} ${zoneName()}`,
     };
     this.node.dataset.live = state;
     setText(this.node, texts[state]?.() ?? "");
   }
-}
-
-/** The time of day, 14:03:05. */
-function timeOf(instant) {
-  return formatTime(instant).slice("2026-11-21 ".length);
 }

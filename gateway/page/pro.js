@@ -1,5 +1,6 @@
 /* The view of PRO licenses: who holds one, for how long, and the groups that hold theirs for good. */
 
+import { zoneName } from "./clock.js";
 import { confirmDialog } from "./dialog.js";
 import { el, setChildren, setText } from "./dom.js";
 import {
@@ -22,7 +23,7 @@ const GROUP_COLUMNS = [
 export class ProView {
   static id = "pro";
   static title = "PRO licenses";
-  static isShown = (state) => MODEL in state.models;
+  static isShown = (state) => state.serves_clients && MODEL in state.models;
 
   constructor(app, root) {
     this.app = app;
@@ -89,7 +90,7 @@ export class ProView {
   expiryCell({ kind, expires }) {
     const label = el("span", { class: "narrow-only" }, "expires ");
     if (expires === null) return [label, kind === "permanent" ? "never" : "not while in a conference"];
-    const attributes = { class: "remaining", title: `${formatTime(expires)} UTC`, dataset: { due: expires } };
+    const attributes = { class: "remaining", title: `${formatTime(expires)} ${zoneName()}`, dataset: { due: expires } };
     return [label, el("span", attributes, this.remainingText(expires))];
   }
 
@@ -139,7 +140,7 @@ export class ProView {
       this.groups,
       el("h2", { id: "groups-title" }, "Groups"),
       el("p", { class: "note" }, "A change of a group takes effect at the next redistribution",
-        due === null ? "." : [": ", timeElement(due), " UTC."]),
+        due === null ? "." : [": ", timeElement(due), ` ${zoneName()}.`]),
       rows.length
         ? table({ id: "groups-list", caption, columns: GROUP_COLUMNS, rows, asCards: true, region })
         : el("div", { class: "empty" },

@@ -12,7 +12,7 @@ const SPANS = [["15m", "15 min"], ["1h", "1 h"], ["24h", "24 h"], ["7d", "7 days
 export class RefusalsView {
   static id = "refusals";
   static title = "Refusals";
-  static isShown = () => true;
+  static isShown = (state) => state.serves_clients;
 
   constructor(app, root) {
     this.app = app;

@@ -30,7 +30,7 @@ const LICENSE_COLUMNS = [
 export class RegistrationsView {
   static id = "registrations";
   static title = "Registrations";
-  static isShown = (state) => Boolean(state.registrar?.licenses || state.registrar?.servers);
+  static isShown = (state) => Boolean(!state.serves_clients || state.registrar.licenses || state.registrar.servers);
 
   constructor(app, root) {
     this.app = app;

@@ -1,7 +1,7 @@
-/* Numbers and times on an axis. All times are milliseconds since the epoch, and UTC: so are the hours and days that the
-gateway adds up.
-*/
+/* Numbers and times on an axis. All times are milliseconds since the epoch; they are written by the clock that is
+chosen. */
 
+import { onClock, zoneOffset } from "./clock.js";
 import { formatCount } from "./format.js";
 
 export const HOUR = 3_600_000;
@@ -31,10 +31,10 @@ export function timeTicks(from, to, wanted) {
   const spans = [1, 2, 3, 6, 12].map((hours) => hours * HOUR).concat([1, 2, 7, 14].map((days) => days * DAY));
   const step = spans.find((each) => (to - from) / each <= wanted);
   if (step === undefined) return monthTicks(from, to, wanted);
-  const offset = step > 2 * DAY ? MONDAY : 0;
+  const offset = (step > 2 * DAY ? MONDAY : 0) - zoneOffset(from);
   const found = [];
   for (let at = Math.ceil((from - offset) / step) * step + offset; at <= to; at += step) {
-    found.push({ at, text: at % DAY ? clockOf(at) : dateOf(at) });
+    found.push({ at, text: clockOf(at) === "00:00" ? dateOf(at) : clockOf(at) });
   }
   return found;
 }
@@ -53,17 +53,17 @@ function monthTicks(from, to, wanted) {
 }
 
 function clockOf(at) {
-  return new Date(at).toISOString().slice(11, 16);
+  return onClock(at).toISOString().slice(11, 16);
 }
 
 function dateOf(at) {
-  const date = new Date(at);
+  const date = onClock(at);
   return `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`;
 }
 
 /** A step of time for people: "Mon 2 Nov, 14:00–17:00", "Mon 2 Nov", "2 Nov–9 Nov". */
 export function formatPeriod(start, end) {
-  const day = `${DAYS[(new Date(start).getUTCDay() + 6) % 7]} ${dateOf(start)}`;
+  const day = `${DAYS[(onClock(start).getUTCDay() + 6) % 7]} ${dateOf(start)}`;
   if (end - start > DAY) return `${dateOf(start)}–${dateOf(end)}`;
   return end - start >= DAY ? day : `${day}, ${clockOf(start)}–${clockOf(end)}`;
 }

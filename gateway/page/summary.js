@@ -1,12 +1,21 @@
-/* The view of the license at a glance: what is used, what the other models would say, the registration, the rights. */
+/* The view of the license at a glance: what is used and was in the last hour, what the other models would say, the
+registration, the gateway's own health. */
 
+import { zoneName } from "./clock.js";
 import { el, setChildren, setText } from "./dom.js";
 import {
-  asSentence, formatCount, formatDuration, formatPercent, modelTitle, pluralize, poolTitle, timeElement, toMilliseconds,
+  asSentence, formatBytes, formatCount, formatDuration, formatPercent, modelTitle, pluralize, poolTitle, timeElement,
+  toMilliseconds,
 } from "./format.js";
+import { drawExtensions, drawRights } from "./included.js";
+import { PoolMeter } from "./pool_meter.js";
+import { Recent } from "./recent.js";
+import { Segments } from "./segments.js";
 import { factList, table } from "./table.js";
+import { WatchedList } from "./watched_list.js";
 
-const NEARLY_FULL = 0.8; // share of a limit
+const SPANS = [["5m", "5 min"], ["15m", "15 min"], ["1h", "1 h"]];
+
 /* Of each state of the registration: its name, how good it is, and what it means. */
 const REGISTRATION = {
   off: ["off", "", "This gateway does not register."],
@@ -18,24 +27,6 @@ const REGISTRATION = {
   clock_rollback: [
     "clock set back", "bad", "The clock is behind what it was: nothing new is granted until it catches up.",
   ],
-};
-const RIGHTS = {
-  p2p_call: "One-to-one calls",
-  p2p_collaboration: "Collaboration in calls",
-  messenger: "Messenger",
-  finished_conference_chat: "Chats of finished conferences",
-  address_book: "Address book",
-  schedule_conference: "Scheduling conferences",
-  prepare_slides: "Preparing slides",
-  join_public_conference: "Joining public conferences",
-  public_conference_chat: "Chat in public conferences",
-  public_conference_collaboration: "Collaboration in public conferences",
-  moderate_public_conference: "Moderating public conferences",
-  internal_conference_chat: "Chat in internal conferences",
-  join_internal_conference: "Joining internal conferences",
-  moderate_internal_conference: "Moderating internal conferences",
-  internal_conference_collaboration: "Collaboration in internal conferences",
-  instant_conference: "Instant conferences",
 };
 
 /* What a node of a cluster says of itself and of the others. */
@@ -50,7 +41,7 @@ function describeCluster({ state, name, nodes, mismatches }) {
 export class SummaryView {
   static id = "summary";
   static title = "Summary";
-  static isShown = () => true;
+  static isShown = (state) => state.serves_clients;
 
   constructor(app, root) {
     this.app = app;
@@ -58,18 +49,24 @@ export class SummaryView {
     this.meters = new Map(); // of the enforced model, by pool
     this.drawn = {}; // what each card shows, as JSON
     this.end = null; // when service ends, in milliseconds
+    this.recent = new Recent("1h");
+    this.watched = new WatchedList((signal) => this.load(signal), (error) => app.report(error));
   }
 
   open() {
-    this.cards = Object.fromEntries(["license", "others", "registration", "live", "extensions", "rights"].map((id) =>
+    this.cards = Object.fromEntries(["license", "others", "registration", "live", "health", "extensions", "rights"].map((id) =>
       [id, el("section", { class: "card", id, "aria-labelledby": `${id}-title` })]));
-    const { license, others, registration, live, extensions, rights } = this.cards;
+    const { license, others, registration, live, health, extensions, rights } = this.cards;
+    this.spans = new Segments("Time of the curves", SPANS, (span) => this.chooseSpan(span));
+    this.spans.show(this.recent.span);
+    this.included = el("details", { class: "included" }, el("summary", {}, "What this license includes"),
+      el("div", { class: "columns even" }, extensions, rights));
     setChildren(
       this.root,
       el("div", { class: "columns" },
         el("div", { class: "stack" }, license, others),
-        el("div", { class: "stack" }, registration, live)),
-      el("div", { class: "columns even" }, extensions, rights),
+        el("div", { class: "stack" }, live, registration, health)),
+      this.included,
     );
     this.timer = setInterval(() => this.drawCountdown(), 1000);
   }
@@ -81,20 +78,50 @@ export class SummaryView {
     const granting = REGISTRATION[registration.state]?.[1] !== "bad";
     this.draw("license", [model, edition, enforce, granting, pools], () => this.drawLicense(state, granting));
     for (const [name, meter] of this.meters) meter.update(models[model].pools[name], granting);
+    if (this.recent.isStale(state.recent.second)) this.watched.refresh();
+    this.recent.add(state.recent, toMilliseconds(state.clock));
+    this.drawCurves();
     const others = Object.entries(models).filter(([name]) => name !== model);
     this.draw("others", others, () => this.drawOthers(others));
-    this.draw("live", [connections, conferences, started, state.cluster], () => this.drawLive(state));
+    this.draw("live", [connections, conferences, started, state.cluster, this.traffic()], () => this.drawLive(state));
     // The gateway reckons with a clock that nobody can set back: its seconds count, not the difference of two times.
     const { seconds_left: left = null, ...registered } = registration;
     this.end = left === null ? toMilliseconds(registration.shutdown_at) : this.app.now() + left * 1000;
     this.draw("registration", registered, () => this.drawRegistration(registered));
-    this.draw("extensions", extensions, () => this.drawExtensions(extensions));
-    this.draw("rights", [state.rights, edition], () => this.drawRights(state));
+    this.draw("health", [state.health, state.store], () => this.drawHealth(state));
+    this.draw("extensions", extensions, () => drawExtensions(this.cards.extensions, extensions));
+    this.draw("rights", [state.rights, edition], () => drawRights(this.cards.rights, state));
+    this.included.hidden = !extensions.length && !state.rights;
     this.drawCountdown();
   }
 
   close() {
     clearInterval(this.timer);
+    this.watched.close();
+  }
+
+  async load(signal) {
+    await this.recent.load(this.app, signal);
+    if (!signal.aborted) this.drawCurves();
+  }
+
+  chooseSpan(span) {
+    this.recent = new Recent(span);
+    this.spans.show(span);
+    this.watched.refresh();
+  }
+
+  drawCurves() {
+    for (const [name, meter] of this.meters) meter.curve.update(this.recent, name);
+  }
+
+  /** Connections that came, went and were lost within the last five minutes, a minute; null before that is known. */
+  traffic() {
+    if (this.recent.at === null) return null;
+    return ["opened", "ended", "lost"].map((name) => {
+      const [sum, seconds] = this.recent.sum(this.recent.totals[name], 300);
+      return sum ? (sum / seconds * 60).toFixed(1) : "0";
+    });
   }
 
   /** Draw a card where what it shows is another than before. */
@@ -120,7 +147,8 @@ export class SummaryView {
       el("div", { class: "head" },
         el("h2", { id: "license-title" }, modelTitle(model, state)),
         edition ? el("span", { class: "tag", id: "edition" }, `edition ${edition}`) : null,
-        el("span", { class: `tag ${mood}`, id: "license-status" }, status)),
+        el("span", { class: `tag ${mood}`, id: "license-status" }, status),
+        this.spans.node),
       [...this.meters.values()].map((meter) => meter.node),
       el("p", { class: "keys note", "aria-hidden": "true" },
         key("used", "used"), key("reserved", "of it reserved"), key("high", "high water")),
@@ -159,6 +187,7 @@ export class SummaryView {
   // -- beside them ----------------------------------------------------------------------------------------------------
 
   drawLive({ connections, conferences, started, cluster }) {
+    const traffic = this.traffic();
     const kinds = Object.entries(connections.kinds).map(([kind, number]) => `${formatCount(number)} ${kind}`);
     setChildren(
       this.cards.live,
@@ -170,11 +199,34 @@ export class SummaryView {
         tile("members", conferences.members, "members")),
       factList([
         ...(kinds.length ? [["Kinds", kinds.join(", ")]] : []),
+        ...(traffic ? [["Last 5 min", [`${traffic[0]} came and ${traffic[1]} went a minute, `,
+          el("a", { href: "#/ended" }, `${traffic[2]} dropped`)]]] : []),
         ["Asleep", formatCount(connections.asleep)],
         ["Devices", formatCount(connections.devices)],
         ["Scheduled", pluralize(conferences.scheduled, "conference")],
         ["Running since", timeElement(started)],
         ...(cluster ? [["Cluster", describeCluster(cluster)]] : []),
+      ]),
+    );
+  }
+
+  drawHealth({ health, store }) {
+    const of = (number, limit) => `${formatCount(number)} of ${formatCount(limit)}`;
+    const late = health.lag_ms;
+    const [mood, word] = !store.available || late >= 1000 ? ["bad", "not well"] : late >= 250 ? ["warn", "late"] : ["good", "well"];
+    setChildren(
+      this.cards.health,
+      el("div", { class: "head" }, el("h2", { id: "health-title" }, "The gateway itself"),
+        el("span", { class: `tag ${mood}`, id: "health-state" }, word)),
+      factList([
+        ["Delay", `${formatCount(late)} ms at most in the last 10 s`],
+        ["Store", [store.available ? "answers" : "unavailable", `, ${pluralize(health.store_pending, "write")} waiting`,
+          health.store_errors ? `, ${pluralize(health.store_errors, "failure")} since the start` : ""]],
+        ["Connections", of(health.connections, health.connections_limit)],
+        ...(health.files === null ? [] : [["Open files", of(health.files, health.files_limit)]]),
+        ["Processor", `${formatPercent(health.cpu)} of one`],
+        ...(health.memory === null ? [] : [["Memory", formatBytes(health.memory)]]),
+        ["Turned away", `${pluralize(health.rejected, "socket")} since the start`],
       ]),
     );
   }
@@ -205,7 +257,7 @@ export class SummaryView {
       reason && mood === "bad" ? el("p", { class: "note" }, asSentence(reason)) : null,
       due === null ? null
         : el("div", { class: `countdown ${mood}`, id: "countdown", role: "timer", dataset: { due: shutdown } },
-            el("span", {}, state === "expired" ? "Shut down at " : "Expected shutdown at "), timeElement(due), " UTC",
+            el("span", {}, state === "expired" ? "Shut down at " : "Expected shutdown at "), timeElement(due), ` ${zoneName()}`,
             el("b", { id: "countdown-left" })),
       endless ? el("p", { class: "note" }, "This license does not need the connection: it goes on without end.") : null,
       factList(facts.filter(([, value]) => value)),
@@ -219,98 +271,9 @@ export class SummaryView {
     setText(node, left > 0 ? `in ${formatDuration(left, true)}` : `${formatDuration(-left)} ago`);
   }
 
-  // -- what the license includes --------------------------------------------------------------------------------------
-
-  drawExtensions(extensions) {
-    const columns = [
-      { title: "Extension", isHeader: true },
-      { title: "Terms", class: "soft" },
-      { title: "This license" },
-    ];
-    const included = (licensed) =>
-      el("span", { class: licensed ? "tag good" : "tag" }, licensed ? "included" : "not included");
-    const rows = extensions.map(({ title, terms, licensed }) => ({ cells: [title, terms, included(licensed)] }));
-    const caption = "Extensions, their terms, and whether this license has them";
-    this.cards.extensions.hidden = !rows.length;
-    setChildren(
-      this.cards.extensions,
-      el("h2", { id: "extensions-title" }, "Extensions"),
-      table({ caption, columns, rows, asCards: true }),
-    );
-  }
-
-  drawRights(state) {
-    const { rights, edition } = state;
-    this.cards.rights.hidden = !rights;
-    if (!rights) return;
-    const pools = Object.keys(rights);
-    const columns = [{ title: "Right", isHeader: true }, ...pools.map((pool) => ({ title: poolTitle(pool, state) }))];
-    const names = [...new Set(Object.values(rights).flat())];
-    const rows = names.map((name) => ({
-      cells: [RIGHTS[name] ?? name, ...pools.map((pool) => tick(rights[pool].includes(name)))],
-    }));
-    setChildren(
-      this.cards.rights,
-      el("h2", { id: "rights-title" }, "Rights"),
-      edition === "enterprise" ? el("p", { class: "note" }, "In this edition every user has the rights of PRO.") : null,
-      table({ caption: "What users may do, by license", columns, rows, class: "ticks" }),
-    );
-  }
-}
-
-/** One pool: how much of it is used, as a bar and in words. */
-class PoolMeter {
-  constructor(name, title) {
-    this.figure = el("span", { class: "figure" });
-    this.reserved = el("div", { class: "reserved" });
-    this.used = el("div", { class: "used" });
-    this.high = el("div", { class: "high" });
-    const attributes = { class: "bar", role: "meter", "aria-label": title, "aria-valuemin": "0" };
-    this.bar = el("div", attributes, this.used, this.reserved, this.high);
-    this.words = el("span");
-    this.refused = el("a", { title: "Since the gateway was started" });
-    const note = el("p", { class: "note" }, this.words, " · ", this.refused);
-    const head = el("div", { class: "head" }, el("h3", {}, title), this.figure);
-    this.node = el("div", { class: "pool", dataset: { pool: name } }, head, this.bar, note);
-  }
-
-  /** Show a pool as the state has it; `granting` says whether its seats are granted at all. */
-  update({ used, limit, reserved, high_water: high, denied, overdraft_used: over, available, waiting }, granting) {
-    const scale = Math.max(limit ?? 0, used, high, 1);
-    const share = limit === null ? null : limit === 0 ? (used ? 1 : 0) : used / limit;
-    const figure = limit === null ? `${formatCount(used)} · no limit` : `${formatCount(used)} of ${formatCount(limit)}`;
-    setText(this.figure, figure);
-    this.bar.dataset.level = share === null ? "open" : share >= 1 ? "full" : share >= NEARLY_FULL ? "near" : "good";
-    this.bar.setAttribute("aria-valuemax", String(limit ?? scale));
-    this.bar.setAttribute("aria-valuenow", String(Math.min(used, limit ?? used)));
-    this.bar.setAttribute("aria-valuetext", limit === null ? `${formatCount(used)} used, no limit` : `${figure} used`);
-    this.bar.hidden = limit === null && used === 0 && high === 0;
-    this.used.style.width = `${(used / scale) * 100}%`;
-    this.reserved.style.width = `${(Math.min(reserved, used) / scale) * 100}%`;
-    this.high.hidden = high === 0;
-    this.high.style.left = `${(high / scale) * 100}%`;
-    const words = [
-      available === null || !granting ? null : `${formatCount(available)} available`,
-      reserved ? `${formatCount(reserved)} reserved` : null,
-      `high water ${formatCount(high)}`,
-      waiting ? `${formatCount(waiting)} waiting` : null,
-      over ? `${formatCount(over)} above the limit` : null,
-      share === null || share < NEARLY_FULL ? null : formatPercent(share),
-    ];
-    setText(this.words, words.filter(Boolean).join(" · "));
-    setText(this.refused, denied ? `${formatCount(denied)} refused` : "none refused");
-    if (denied) this.refused.href = "#/refusals";
-    else this.refused.removeAttribute("href");
-  }
 }
 
 function tile(id, number, title, address = null) {
   const content = [el("b", { id: `total-${id}` }, formatCount(number)), el("span", {}, title)];
   return address ? el("a", { class: "tile", href: address }, content) : el("div", { class: "tile" }, content);
-}
-
-function tick(yes) {
-  return yes
-    ? el("span", { class: "yes", role: "img", "aria-label": "yes" }, "✓")
-    : el("span", { class: "none", role: "img", "aria-label": "no" }, "–");
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,7 @@ async def test_a_license_that_was_revoked_grants_nothing_and_looks_like_it(licen
     await expect(pool).not_to_contain_text("available")
     await expect(page.locator("#notice")).to_have_text("The license has been revoked. Nothing is granted.")
     await expect(page.locator("#notice")).to_have_class("banner bad")
+    await expect(page.locator("#icon")).to_have_attribute("href", "page/icon_bad.svg")
     await expect(page).to_have_title(re.compile("^⚠ "))
 
 
@@ -168,7 +170,7 @@ async def test_what_was_known_stays_with_its_time_while_the_gateway_is_gone(tmp_
     settings = settings_of(listen__operator=free_port(), store__path=tmp_path / "store.db", license__model="trueconf")
     async with running(settings) as gateway, contextlib.AsyncExitStack() as clients:
         house = House(gateway, clients)
-        name = house.url.removeprefix("http://")
+        name = f"{socket.gethostname()} · {house.url.removeprefix('http://')}"
         page = await screen.open(house)
         view, mark = page.locator("#view"), page.locator("#live-mark")
         await expect(view).not_to_have_class("stale")

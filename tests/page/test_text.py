@@ -6,6 +6,7 @@ Times are texts too: those of one clock.
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
 import pytest
 from playwright.async_api import Page, Route, expect
@@ -40,7 +41,7 @@ async def test_the_name_of_a_client(house: House, screen: Screen, text: str) -> 
 
 async def test_what_an_operator_searches_for(house: House, screen: Screen) -> None:
     page = await screen.open(house, "#/connections")
-    for view in ("connections", "conferences", "pro", "refusals", "audit"):
+    for view in ("connections", "ended", "conferences", "pro", "refusals", "audit"):
         await page.locator(f"#tab-{view}").click()
         await page.get_by_role("searchbox").fill(IMAGE)
         await clean(page)
@@ -92,6 +93,22 @@ async def test_every_time_is_utc_wherever_it_is_looked_at_from(house: House, scr
     instant = await time.get_attribute("datetime") or ""
     await expect(time).to_have_text(instant[:19].replace("T", " "))
     await expect(time).to_have_attribute("title", re.compile(r"GMT\+0530"))
+
+
+async def test_the_clock_of_the_place_is_chosen_and_kept(house: House, screen: Screen) -> None:
+    await house.welcomed(account="ann")
+    page = await screen.open(house, "#/connections", timezone_id="Asia/Kolkata")
+    time = page.locator("#view time").first
+    instant = await time.get_attribute("datetime") or ""
+    local = (datetime.fromisoformat(instant) + timedelta(hours=5, minutes=30)).strftime("%Y-%m-%d %H:%M:%S")
+    await page.get_by_role("button", name="UTC", exact=True).click()
+    await expect(time).to_have_text(local)
+    await expect(page.locator("#about")).to_contain_text("All times are Asia/Calcutta")
+    await expect(page.locator("#live-mark")).to_contain_text("Asia/Calcutta")
+    await page.reload()
+    await expect(time).to_have_text(local)
+    await page.locator("#clock").click()
+    await expect(time).to_have_text(instant[:19].replace("T", " "))
 
 
 async def test_history_says_that_its_times_are_utc(house: House, screen: Screen) -> None:

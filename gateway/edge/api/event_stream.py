@@ -24,8 +24,10 @@ from gateway.core.formats import utc
 from gateway.edge.api.authorization import CALLER, Authorization
 from gateway.edge.api.cluster import cluster_in_short
 from gateway.edge.api.license import license_document
+from gateway.edge.api.recent import latest
 from gateway.edge.api.responses import fail
 from gateway.edge.api.routes import READ, Route
+from gateway.edge.api.vitals import Vitals
 from gateway.edge.server.runtime import Runtime
 from gateway.licensing import MODELS
 
@@ -49,6 +51,7 @@ class Events:
         self._authorization = authorization
         self._closing = asyncio.Event()
         self._version = metadata.version("tallygate")
+        self._vitals = Vitals(runtime)
         self._looked = -math.inf
         self._fields: Fields = {}
         self.open = 0
@@ -146,6 +149,10 @@ class Events:
                 "clones": service.clones,
             },
             "cluster": cluster_in_short(runtime),
+            "recent": latest(runtime),
+            "health": self._vitals.look(),
+            "name": self._vitals.name,
+            "serves_clients": runtime.clients,
             "store": {"available": runtime.persistence.store.available},
             "draining": runtime.draining,
             "version": self._version,

@@ -29,6 +29,7 @@ from gateway.edge.api import (
     openapi,
     pro,
     queue,
+    recent,
     registrations,
     reports,
     runbook,
@@ -42,6 +43,7 @@ from gateway.edge.api.authorization import AUTHORIZATION, Authorization
 from gateway.edge.api.event_stream import EVENTS, Events
 from gateway.edge.api.http_server import HttpServer
 from gateway.edge.api.metrics import REGISTRY, registry_of
+from gateway.edge.api.recent import COURSES, Courses
 from gateway.edge.api.responses import BODY_LIMIT, code_of, fail
 from gateway.edge.api.routes import add_routes, routes_of
 from gateway.edge.api.sizing import SIZING
@@ -68,6 +70,7 @@ RESOURCES = (
     hosts,
     bans,
     tokens,
+    recent,
     reports,
     sizing,
     usage,
@@ -117,6 +120,7 @@ class OperatorPort:
         app[CLIENT_FILE] = static_files.read_client()
         app[REGISTRY] = self._registry
         app[SIZING] = asyncio.Lock()
+        app[COURSES] = Courses()
         add_routes(app, self._runtime, routes_of(RESOURCES))
         return app
 

@@ -300,10 +300,11 @@ class BaseConnection(asyncio.Protocol):
 class Connection(BaseConnection):
     """A connection of a client: it has a session once it was welcomed, and its heartbeats are acknowledged here.
 
-    `ready` says whether the next read may be taken for a lone heartbeat.
+    `ready` says whether the next read may be taken for a lone heartbeat; `last_asked_tick` is when the client last said
+    anything but that it lives.
     """
 
-    __slots__ = ("ready", "session")
+    __slots__ = ("last_asked_tick", "ready", "session")
 
     shared: Shared[Connection]
 
@@ -311,6 +312,7 @@ class Connection(BaseConnection):
         super().__init__(shared, address)
         self.session: Session | None = None
         self.ready = False
+        self.last_asked_tick = shared.tick
 
     def receive(self, payload: bytes) -> None:
         """Acknowledge a heartbeat, or have the owner act upon another message."""

@@ -89,10 +89,12 @@ class Dispatcher:
 
     def _act(self, connection: Connection, request: Request) -> None:
         make_command = REQUESTS[request.type].command
+        if request.type == "heartbeat":
+            self._acknowledge(connection, request)
+            return
+        connection.last_asked_tick = connection.shared.tick
         if request.type == "hello":
             self._welcome(connection, request)
-        elif request.type == "heartbeat":
-            self._acknowledge(connection, request)
         elif request.type == "bye":
             connection.close("bye")
         elif make_command is not None and connection.session is not None:

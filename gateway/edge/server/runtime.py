@@ -30,6 +30,7 @@ from gateway.edge.server.epoll_transport import Epoll
 from gateway.edge.server.limits import LINGER_TICKS, Limits, SocketBudget, retry_seconds
 from gateway.edge.server.listener import Listener
 from gateway.edge.server.pending_commits import PendingReplies
+from gateway.edge.server.recent_activity import RecentActivity
 from gateway.edge.server.registrar_service import RegistrarService
 from gateway.edge.server.registration import Registration
 from gateway.edge.server.replicated_sequencer import Carriers, ReplicatedSequencer
@@ -132,6 +133,7 @@ class Runtime:
         self.epoll: Epoll | None = None
         """Who serves plain sockets, while they are open; None where the event loop does."""
         self.ticker = Ticker(clock.mono, self.advance)
+        self.recent = RecentActivity(settings.history, self.state, self.client_listeners, self.ticker, self.now())
         if node is not None:
             node.on_entered = self.persistence.keep_incarnation
             self.replicated.carriers = Carriers(
@@ -201,9 +203,7 @@ class Runtime:
     def snapshot(self) -> Snapshot:
         """Return what is counted at this instant, with the requests refused before any decision among the refusals."""
         seen = snapshot(self.state, self.now().mono)
-        refusals = Counter(seen.refusals)
-        refusals.update(self.sign_in.refusals)
-        return seen._replace(refusals=refusals)
+        return seen._replace(refusals=Counter(seen.refusals) + Counter(self.sign_in.refusals))
 
     def connection_of(self, session: int) -> Connection | None:
         """Return the connection of a session by its number; None where it has none."""
@@ -228,11 +228,8 @@ class Runtime:
         """Return one instant for all that come and go in this turn of the loop; thousands may, when a network does."""
         if self._instant is None:
             self._instant = self.now()
-            asyncio.get_running_loop().call_soon(self._forget_instant)
+            asyncio.get_running_loop().call_soon(setattr, self, "_instant", None)
         return self._instant
-
-    def _forget_instant(self) -> None:
-        self._instant = None
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -280,6 +277,7 @@ class Runtime:
 
     def _every_second(self) -> None:
         now = self.tick()
+        self.recent.look(now)
         self.history_store.poll(now)
         self.dispatcher.waiting_clients.tell(self.now())
         self.persistence.poll(now)
@@ -328,6 +326,7 @@ class Runtime:
         session, connection.session = connection.session, None
         self.dispatcher.give_up_place(connection, self.instant())
         if session is not None:
+            self.recent.ended(session, connection.address, cause, self.instant())
             self.commit_and_deliver(End(session.number, cause), self.instant())
 
     def close(self, connection: Connection, cause: str, *, retry_after: float | None = None) -> None:

@@ -33,6 +33,8 @@ class Ticker:
 
     def __init__(self, mono: Callable[[], float], advance: Callable[[int], None]) -> None:
         self.lag = Histogram(LAG_BUCKETS)
+        self.worst_lag = 0.0
+        """The highest lag, in seconds, since whoever looks at it has set it to 0."""
         self._mono = mono
         self._advance = advance
         self._last = mono()
@@ -67,6 +69,7 @@ class Ticker:
         if ticks < 1:
             return
         self.lag.observe(elapsed - TICK)
+        self.worst_lag = max(self.worst_lag, elapsed - TICK)
         if elapsed > 2 * MAX_CATCH_UP * TICK:
             log.warning("the process stood still for %.1f s; that time does not count as silence of clients", elapsed)
         self._last += ticks * TICK

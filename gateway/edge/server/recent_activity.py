@@ -1,0 +1,87 @@
+"""What happened lately, for people who look: use second by second, and the sessions that ended last.
+
+All of it is in memory, bounded by settings, and gone with the process; what is kept of longer times is the history.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from config.record_settings import HistorySettings
+from gateway.core.admission.replies import session_id
+from gateway.core.admission.state import State
+from gateway.core.counting.session import ABRUPT, Identity, Instant, Session
+from gateway.core.reporting.recent import RecentUse
+from gateway.edge.server.listener import Listener
+from gateway.edge.server.ticker import Ticker
+
+
+class EndedSession(NamedTuple):
+    """A session whose connection ended: who it was, from and to when (seconds UTC), and why."""
+
+    id: str
+    identity: Identity | None
+    account: str | None
+    home: str
+    device: str | None
+    kind: str
+    address: str
+    since: float
+    ended: float
+    cause: str
+
+
+class RecentActivity:
+    """Looks at `state`, `listeners` and `ticker` once a second; `now` is the present instant."""
+
+    def __init__(
+        self,
+        settings: HistorySettings,
+        state: State,
+        listeners: Sequence[Listener[Any]],
+        ticker: Ticker,
+        now: Instant,
+    ) -> None:
+        pools = {(ledger.model.name, name): pool for ledger in state.ledgers for name, pool in ledger.pools.items()}
+        self.sessions: deque[EndedSession] = deque(maxlen=settings.recent_sessions)
+        """Those that ended last, the latest at the end."""
+        self._state = state
+        self._named = settings.names == "names"
+        self._listeners = listeners
+        self._ticker = ticker
+        self.use = RecentUse(int(settings.recent), pools, self._totals(), now.mono)
+
+    def look(self, now: Instant) -> None:
+        """Note what happened since the last second."""
+        lag, self._ticker.worst_lag = self._ticker.worst_lag, 0.0
+        self.use.look(now.mono, now.wall, self._totals(), lag)
+
+    def ended(self, session: Session, address: str, cause: str, now: Instant) -> None:
+        """Note that the connection of a session is over; who it was only where the past has names."""
+        if not self._named:
+            nobody = (None, None, "", None, session.kind, "", session.since, now.wall, cause)
+            self.sessions.append(EndedSession(session_id(self._state, session), *nobody))
+            return
+        self.sessions.append(
+            EndedSession(
+                session_id(self._state, session), session.identity, session.account, session.home, session.device,
+                session.kind, address, session.since, now.wall, cause,
+            )
+        )  # fmt: skip
+
+    def forget(self, who: Identity) -> None:
+        """Forget the sessions of somebody."""
+        kept = [session for session in self.sessions if session.identity != who]
+        self.sessions.clear()
+        self.sessions.extend(kept)
+
+    def _totals(self) -> dict[str, int]:
+        """Connections that were accepted, that ended, and of these the ones that were lost without a word."""
+        closed = [listener.closed for listener in self._listeners]
+        return {
+            "opened": sum(listener.accepted for listener in self._listeners),
+            "ended": sum(sum(each.values()) for each in closed),
+            "lost": sum(each.get(cause, 0) for each in closed for cause in ABRUPT),
+        }
