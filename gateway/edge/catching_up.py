@@ -24,7 +24,7 @@ from gateway.core.admission.state_json import NotAState
 from gateway.core.cluster import dump
 from gateway.edge.machine import read_token
 from gateway.edge.storage.node_file import SKIPPED, read
-from gateway.edge.storage.persistence import INCARNATION
+from gateway.edge.storage.persistence import DIVERGENCE, INCARNATION, TAKEN
 from gateway.edge.storage.store_copy import Restored, restore
 from gateway.edge.storage.store_lock import StoreRefused
 from gateway.licensing import MODELS
@@ -46,7 +46,7 @@ class PeerFailed(Exception):
 
 class OwnPlace(NamedTuple):
     """Where this node stands: the cluster it knows (empty: none yet), the entry it has applied, the identity of etcd,
-    its last incarnation, and the revisions that are left out.
+    its last incarnation, the revisions that are left out, and whether it has `diverged` from the others.
     """
 
     cluster: str
@@ -54,6 +54,7 @@ class OwnPlace(NamedTuple):
     etcd: str
     incarnation: str
     skipped: frozenset[int]
+    diverged: bool = False
 
 
 class PeerStanding(NamedTuple):
@@ -180,13 +181,13 @@ def _put_in_place(fetched: Path, path: Path, peer: PeerStanding, own: OwnPlace) 
         raise PeerFailed(f"its file is of cluster {replica.cluster}")
     if own.etcd and file.etcd != own.etcd:
         raise PeerFailed(f"its file is of another etcd: its cluster is {file.etcd}, that of the log is {own.etcd}")
-    if replica.version <= own.version:
+    if replica.version <= own.version and not own.diverged:
         raise PeerFailed(f"its file ends with entry {replica.version}, no later than {own.version} of this node")
     skipped = " ".join(map(str, sorted(file.skipped | own.skipped)))
     try:
         with contextlib.closing(sqlite3.connect(fetched)) as db, db:
-            for name, text in ((INCARNATION, own.incarnation), (SKIPPED, skipped)):
-                db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, text))
+            told = {INCARNATION: own.incarnation, SKIPPED: skipped, DIVERGENCE: TAKEN if own.diverged else ""}
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", told.items())
         return restore(fetched, path)
     except (StoreRefused, sqlite3.Error) as fault:
         raise PeerFailed(f"its file is not used: {fault}") from fault

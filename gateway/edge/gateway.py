@@ -76,6 +76,7 @@ class Gateway:
             self.housekeeping = Housekeeping(followed.node)
             self.runtime.etcd_size = lambda: self.housekeeping.size
             self.runtime.persistence.unprojected = followed.unprojected
+            followed.node.on_diverged = self.runtime.persistence.keep_divergence
         self._doors_open = False
         self._garbage = GarbageCollection(self.runtime.clock.mono)
         self.agent = RegistrationAgent(self.runtime.registration, self._used)

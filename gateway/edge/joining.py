@@ -21,7 +21,7 @@ from gateway.edge.cluster.follower import Behind, LogLost
 from gateway.edge.cluster.node import ClusterNode
 from gateway.edge.machine import Clock
 from gateway.edge.storage.node_file import NodeFile, read
-from gateway.edge.storage.persistence import Projected
+from gateway.edge.storage.persistence import DIVERGED, OUT, Projected
 from gateway.edge.terms import cluster_terms, differences
 from gateway.licensing import MODELS
 
@@ -79,6 +79,9 @@ async def _follow(settings: Settings, clock: Clock) -> FollowedLog:
     terms = cluster_terms(settings)
     etcd = etcd_of(cluster)
     file, replica = await asyncio.to_thread(_from_file, settings.store.path)
+    if file.divergence in {DIVERGED, OUT}:
+        await etcd.close()
+        raise _refused_for_divergence(settings.store.path, file, replica)
     node = ClusterNode(etcd, replica, cluster.name, clock, previous=file.incarnation)
     node.follower.etcd_cluster, node.follower.skipped = file.etcd if file.dump else "", file.skipped
     unprojected: list[Projected] = []
@@ -109,6 +112,15 @@ async def _follow(settings: Settings, clock: Clock) -> FollowedLog:
         raise
     key = hashlib.blake2b(node.replica.cluster.encode(), key=secret, digest_size=32).digest()
     return FollowedLog(node, key, unprojected)
+
+
+def _refused_for_divergence(path: str, file: NodeFile, replica: Replica) -> ClusterRefused:
+    """Return why a node does not go on from a state that is another one than that of the others."""
+    words = f"{path}: this node came to another state than the others"
+    if file.divergence == OUT:
+        return ClusterRefused(f"{words} again: test this machine, then start it on a backup of another gateway")
+    own = OwnPlace(replica.cluster, replica.version, file.etcd, file.incarnation, file.skipped, diverged=True)
+    return NodeBehind(f"{words}: it must take the file of one of them", own)
 
 
 def _from_file(path: str) -> tuple[NodeFile, Replica]:

@@ -6,6 +6,8 @@ import asyncio
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +118,56 @@ async def test_a_node_that_is_alone_with_its_result_leaves(join: Join) -> None:
     assert [each["reason"] for each in await ann.gone()] == ["store_unavailable"]
     assert a.node.entered
     assert b.node.entered
+
+
+async def diverge(house: ClusterHouse) -> None:
+    """Let a gateway come to another state, and leave."""
+    house.node.replica._digest.add(Decision({"type": "joined"}))
+    assert house.node.failed is not None
+    await asyncio.wait_for(house.node.failed, 20.0)
+    await house.gateway.close(drain=0)
+
+
+async def test_a_node_that_came_to_another_state_takes_that_of_the_others_once(join: Join, tmp_path: Path) -> None:
+    a, c = await join("a"), await join("c")
+    await a.welcomed(account="ann")
+    await a.gateway.dump_writer.write()
+    await diverge(c)
+    with pytest.raises(ClusterRefused, match=r"another state than the others: .*peers names nobody"):
+        await join("c")
+    peers = f'["{a.url}"]'
+    again = await join("c", cluster__peers=peers)
+    await until(lambda: same(a, again))
+    assert (tmp_path / "c.db.replaced-1").exists()
+    await again.welcomed(account="bob")
+    await diverge(again)
+    with pytest.raises(ClusterRefused, match="another state than the others again"):
+        await join("c", cluster__peers=peers)
+    assert a.node.entered
+
+
+async def test_what_no_license_decides_is_refused_without_a_command(join: Join) -> None:
+    a = await join("a", conferences__max_per_session=1, conferences__declared_only="true")
+    assert (await a.http("PUT", "/api/conferences/room", json={}))[0] in {200, 201}
+    ann = await a.welcomed(account="ann")
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
+    commands: list[str] = []
+    a.runtime.sequencer.observer = lambda command, *_: commands.append(type(command).__name__)
+    for conference, reason in (("room", "already_member"), ("other", "no_such_conference")):
+        for more in ({}, {"wait": 5}):
+            denied = await ann.ask("join", conference=conference, id="j", **more)
+            assert (denied["type"], denied["reason"], denied["id"]) == ("denied", reason, "j")
+    assert "Join" not in commands
+    assert a.runtime.sign_in.refusals == {"already_member": 2, "no_such_conference": 2}
+
+
+async def test_terms_that_are_read_again_by_a_fenced_node_are_proposed_later(join: Join) -> None:
+    a, b = await join("a", license__epop__users=1), await join("b", license__epop__users=1)
+    settings = a.gateway.settings
+    terms = {**settings.license.terms, "epop": replace(settings.license.terms["epop"], users=2)}
+    a.node._fence("a test says so")
+    a.gateway.reload(replace(settings, license=replace(settings.license, terms=terms)))
+    await until(lambda: b.runtime.state.terms.licenses["epop"].users == 2)
 
 
 async def test_a_command_that_fails_everywhere_stops_nobody(join: Join, members: Members) -> None:

@@ -27,30 +27,46 @@ from gateway.core.counting.session import Conference, Instant, Session
 def join(state: State, command: Join, now: Instant) -> Decision:
     """Let a session become a member: it takes part, or waits where the conference is scheduled."""
     session, id = state.sessions.by_number[command.session], command.conference
-    if not state.granting:
-        return refuse(state, "join", unregistered(state), id)
-    if session.role == "visitor":
-        return refuse(state, "join", Refusal("not_allowed"), id)
-    conference = state.conferences.by_id.get(id)
-    if conference is None:
-        if state.terms.declared_only and id not in state.conferences.declared:
-            return refuse(state, "join", Refusal("no_such_conference"), id)
-        server = "" if command.server == state.terms.home else command.server
-        declaration = Declaration(command.access, command.mode, command.scheduled, server)
-        conference = state.conferences.create(id, declaration)
-        if conference.server and conference.server not in state.terms.homes:
-            return refuse(state, "join", Refusal("not_allowed"), id)
-    elif session in conference.members:
-        return refuse(state, "join", Refusal("already_member"), id)
-    memberships, most = len(session.conferences), state.terms.max_memberships
-    if memberships >= most:
-        return refuse(state, "join", Refusal("conference_limit", "", memberships, most), id)
+    conference = state.conferences.by_id.get(id) or _made_up(state, command)
+    unwanted = _unwanted(state, session, conference)
+    if unwanted is not None:
+        return refuse(state, "join", unwanted, id)
     withdraw = withdrawal(state, "join", session, conference, host=command.host)
     refusal = _enter(state, conference, session, host=command.host, now=now)
     if refusal is not None:
         return refuse(state, "join", with_retry(state, refusal, now), id, asker=session, now=now)
     decision = Decision(joined(state, session, conference), withdraw=withdraw, session=session.number)
     return finish(state, decision, session)
+
+
+def refusal_before_license(state: State, command: Join) -> Refusal | None:
+    """Return what speaks against a `join` before any license is asked; None where nothing does."""
+    conference = state.conferences.by_id.get(command.conference) or _made_up(state, command)
+    return _unwanted(state, state.sessions.by_number[command.session], conference)
+
+
+def _made_up(state: State, command: Join) -> Conference:
+    """Return the conference that a `join` would create."""
+    server = "" if command.server == state.terms.home else command.server
+    declaration = Declaration(command.access, command.mode, command.scheduled, server)
+    return state.conferences.create(command.conference, declaration)
+
+
+def _unwanted(state: State, session: Session, conference: Conference) -> Refusal | None:
+    """Return what speaks against a new member before any license is asked."""
+    if not state.granting:
+        return unregistered(state)
+    if session.role == "visitor":
+        return Refusal("not_allowed")
+    if not conference.members:
+        if state.terms.declared_only and conference.id not in state.conferences.declared:
+            return Refusal("no_such_conference")
+        if conference.server and conference.server not in state.terms.homes:
+            return Refusal("not_allowed")
+    elif session in conference.members:
+        return Refusal("already_member")
+    memberships, most = len(session.conferences), state.terms.max_memberships
+    return Refusal("conference_limit", "", memberships, most) if memberships >= most else None
 
 
 def start(state: State, command: Start, now: Instant) -> Decision:

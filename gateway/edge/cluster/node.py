@@ -55,7 +55,8 @@ class ClusterNode:
 
     `on_outcomes` is told of each entry after it was applied: its outcomes, `AT_ONCE` at a time, and the batch that it
     was, where that was one of this node. `on_entered` and `on_fenced` are called when this node may speak, and when it
-    may not any more. `previous` is the incarnation that is known to be over.
+    may not any more; `on_diverged` where it leaves because its state is another one. `previous` is the incarnation that
+    is known to be over.
     """
 
     def __init__(self, etcd: Etcd, replica: Replica, name: str, clock: Clock, *, previous: str = "") -> None:
@@ -68,6 +69,7 @@ class ClusterNode:
         self.on_outcomes: Callable[[LogEntry, list[Outcome], Outstanding[Any] | None], None] = _nothing
         self.on_entered: Callable[[str], object] = _nothing
         self.on_fenced: Callable[[str], None] = _nothing
+        self.on_diverged: Callable[[], object] = _nothing
         self.follower = Follower(etcd, replica, self._applied)
         self.time = FlowingClock(clock.mono())
         self.proposer: Proposer[Any] = Proposer(etcd, self._frame, clock.boot, clock.mono, self._answered)
@@ -178,6 +180,7 @@ class ClusterNode:
             elif self.is_late:
                 self._fence("no entry of this node was seen in time")
             elif replica.ring.mismatches and replica.ring.is_outvoted(self.incarnation, list(replica.nodes.living)):
+                self.on_diverged()
                 self._fail("this node has come to another state than the others")
         for first in range(0, max(len(outcomes), 1), AT_ONCE):
             if first:

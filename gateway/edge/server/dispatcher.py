@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.core.admission.administration import sent_away_by
-from gateway.core.admission.commands import Command, End, EndHellos, GiveUp, Wait
+from gateway.core.admission.commands import Command, End, EndHellos, GiveUp, Join, Wait
+from gateway.core.admission.conference_requests import refusal_before_license
 from gateway.core.admission.decision import Decision, QueueNews
 from gateway.core.admission.requests import REQUESTS, Expected, SessionState, expected, read
 from gateway.core.counting.session import Instant
@@ -102,10 +103,25 @@ class Dispatcher:
             seconds = request.fields.get("wait")
             if seconds is not None:
                 command = Wait(command, seconds, request.id)
-            decision = self._sequencer.submit(command, None, connection, request.id)
+            decision = self._refused_beforehand(command) or self._sequencer.submit(
+                command, None, connection, request.id
+            )
             if decision is not None:
                 self.commit_and_deliver(decision, connection, request.id)
                 self._follow_presence(connection)
+
+    def _refused_beforehand(self, command: Command) -> Decision | None:
+        """Refuse a `join` without a command for it: in a cluster, where each costs all nodes. What it rests upon is
+        asked again when a command is applied.
+        """
+        asked = command.request if isinstance(command, Wait) else command
+        if not self._sequencer.is_shared or not isinstance(asked, Join):
+            return None
+        state = self._sequencer.state
+        if asked.session not in state.sessions.by_number:
+            return None
+        refusal = refusal_before_license(state, asked)
+        return self._sign_in.refuse("join", refusal, asked.conference) if refusal is not None else None
 
     def _welcome(self, connection: Connection, request: Request) -> None:
         decision = self._sign_in.decide(connection, request)

@@ -103,6 +103,8 @@ class ReplicatedSequencer:
         self._credit = float(share)
         self._credited = mono()
         self._tickets: dict[Ticket, None] = {}
+        self._terms: SetTerms | None = None
+        """Terms that are proposed when this node is in the cluster again."""
         node.on_outcomes = self._outcomes
         node.on_fenced = self._fenced
 
@@ -163,7 +165,8 @@ class ReplicatedSequencer:
             applied.set_exception(NotDecided("this gateway cannot reach the log of the cluster"))
             return None
         if isinstance(command, SetTerms):
-            log.error("the new terms are not those of the cluster: this gateway cannot reach its log; try again later")
+            log.warning("the new terms are proposed when this gateway is in the cluster again: now it is not")
+            self._terms = command
         return self._refused(command, "store_unavailable") if asker is not None else None
 
     def _refused(self, command: Command, reason: str) -> Decision | None:
@@ -261,8 +264,13 @@ class ReplicatedSequencer:
     # -- time ----------------------------------------------------------------------------------------------------------
 
     def check_deadlines(self, mono: float) -> None:
-        """Called with every tick: fall silent in time, and give up what was not applied in time."""
+        """Called with every tick: fall silent in time, give up what was not applied in time, and propose what waits for
+        this node to be in the cluster.
+        """
         self.node.check()
+        if self._terms is not None and self.node.entered:
+            terms, self._terms = self._terms, None
+            self.submit(terms)
         while self._tickets and (oldest := next(iter(self._tickets))).until <= mono:
             self._give_up(oldest)
 

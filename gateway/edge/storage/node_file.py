@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.edge.storage.persistence import INCARNATION, VERSION
+from gateway.edge.storage.persistence import DIVERGENCE, INCARNATION, VERSION
 from gateway.edge.storage.rows import ALIVE
 from gateway.edge.storage.store import Statement
 
@@ -33,6 +33,7 @@ class NodeFile(NamedTuple):
     the revisions that are skipped, and the lines of the dump. All of it is empty where the file is none of a node;
     `alone` says that it is the store of a gateway that was no node, with something in it. Such a store has the lines of
     a `state` after an orderly stop; `noted` is when its gateway was last noted to live, as it stands there.
+    `divergence` says whether the node has come to another state than the others, and what was done about it.
     """
 
     etcd: str = ""
@@ -43,6 +44,7 @@ class NodeFile(NamedTuple):
     alone: bool = False
     state: tuple[bytes, ...] = ()
     noted: str = ""
+    divergence: str = ""
 
 
 def read(path: str) -> NodeFile:
@@ -67,7 +69,8 @@ def read(path: str) -> NodeFile:
     except (zlib.error, ValueError, TypeError) as fault:
         raise ValueError(f"{path}: what it says of the cluster is damaged: {fault}") from fault
     dump, state = (lines, ()) if etcd else ((), lines)
-    return NodeFile(etcd, meta.get(INCARNATION, ""), projected, skipped, dump, alone, state, meta.get(ALIVE, ""))
+    incarnation, noted, divergence = (meta.get(name, "") for name in (INCARNATION, ALIVE, DIVERGENCE))
+    return NodeFile(etcd, incarnation, projected, skipped, dump, alone, state, noted, divergence)
 
 
 def _has_dumps(db: sqlite3.Connection) -> bool:

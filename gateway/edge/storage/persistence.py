@@ -34,6 +34,10 @@ VERSION = "cluster.version"
 """The name under which a node of a cluster keeps up to which entry of the log the file has been written."""
 INCARNATION = "cluster.incarnation"
 """The name under which the last incarnation of a node of a cluster is kept."""
+DIVERGENCE = "cluster.divergence"
+"""The name under which it is kept that a node has come to another state than the others."""
+DIVERGED, TAKEN, OUT = "diverged", "taken", "out"
+"""It must take the file of a peer; it has taken one since; it has diverged again, and stays out."""
 ALIVE_EVERY = 10.0
 """Seconds between two records that the gateway lives."""
 FORGET_STATE = "DELETE FROM dump WHERE etcd = ''"
@@ -324,6 +328,10 @@ class Persistence:
     def keep_incarnation(self, incarnation: str) -> asyncio.Future[None]:
         """Keep by which incarnation this node of a cluster is known: the next run of it knows that one to be over."""
         return self.keep(INCARNATION, incarnation)
+
+    def keep_divergence(self) -> asyncio.Future[None]:
+        """Keep that this node of a cluster has come to another state than the others, for the first time or again."""
+        return self.keep(DIVERGENCE, OUT if self._meta.get(DIVERGENCE) else DIVERGED)
 
     def everything(self) -> Iterable[Statement]:
         """Yield what makes any file the same as memory; leases of models that are not in use are left alone."""
