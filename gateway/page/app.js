@@ -3,7 +3,8 @@
 A view is a class:
   static id         its name in the address: `#/ID`
   static title      the text of its tab and its heading
-  static isShown(state)  whether there is a tab for it
+  static isShown(state)  whether it can be opened
+  static isInner  whether it has no tab, so that only links lead to it; `tab` is the one that is shown then
   constructor(app, root)  `app` is the `App` below, `root` an empty section
   open()            builds it, and begins to ask for what it shows
   update(state)     is called with every new state of the gateway while it is open, and once right after `open`
@@ -11,6 +12,7 @@ A view is a class:
 The state is what `GET /api/events` sends.
 */
 
+import { AccountView } from "./account.js";
 import { ApiClient, ApiError, UNREACHABLE } from "./api.js";
 import { AttentionLine } from "./attention_line.js";
 import { AuditView } from "./audit.js";
@@ -24,6 +26,7 @@ import { formatTime, modelTitle, toMilliseconds } from "./format.js";
 import { HistoryView } from "./history.js";
 import { LiveMark } from "./live_mark.js";
 import { showLogin } from "./login.js";
+import { PeopleView } from "./people.js";
 import { ProView } from "./pro.js";
 import { QueueView } from "./queue.js";
 import { RefusalsView } from "./refusals.js";
@@ -33,8 +36,8 @@ import { Theme } from "./theme.js";
 import { Toasts } from "./toasts.js";
 
 const VIEWS = [
-  SummaryView, ProView, ConnectionsView, EndedView, ConferencesView, QueueView, RefusalsView, HistoryView, RegistrationsView,
-  AuditView,
+  SummaryView, ProView, ConnectionsView, AccountView, EndedView, ConferencesView, QueueView, RefusalsView, HistoryView, PeopleView,
+  RegistrationsView, AuditView,
 ];
 const CONNECTED = 4000; // milliseconds for which the page says that it is connected again
 const ROUTE = /^#\/([a-z]+)\/?([^?]*)(?:\?(.*))?$/;
@@ -235,7 +238,7 @@ class App {
     byId("clock").title = `Times are ${zoneName()}; switch to ${otherZoneName()}`;
     this.#attention.update(this.state, this.#connected);
     this.#drawTitle();
-    const shown = VIEWS.filter((view) => view.isShown(this.state));
+    const shown = VIEWS.filter((view) => view.isShown(this.state) && !view.isInner);
     for (const { id, title } of shown) {
       if (this.#tabs.has(id)) continue;
       this.#tabs.set(id, el("li", {}, el("a", { href: `#/${id}`, id: `tab-${id}` }, title)));
@@ -271,7 +274,7 @@ class App {
     this.route = { parts: path.split("/").map(decoded), query: new URLSearchParams(query) };
     for (const [name, tab] of this.#tabs) {
       const link = tab.firstChild;
-      if (name === View.id) {
+      if (name === (View.tab ?? View.id)) {
         link.setAttribute("aria-current", "page");
         link.scrollIntoView({ block: "nearest", inline: "nearest" });
       } else {

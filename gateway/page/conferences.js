@@ -2,6 +2,7 @@
 
 import { confirmDialog } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
+import { formDialog } from "./form_dialog.js";
 import { formatCount, isolated, pluralize } from "./format.js";
 import { ApiSource, ListView } from "./list_view.js";
 
@@ -25,6 +26,7 @@ export class ConferencesView {
       placeholder: "id of a conference",
       source: new ApiSource(this.app, "api/conferences"),
       empty: (searching) => (searching ? NOT_FOUND() : NONE()),
+      beside: this.app.actionButton("declare", { class: "primary", onclick: () => this.declare() }, "Declare a conference …"),
     });
     setChildren(this.root, this.list.nodes);
     this.list.open();
@@ -63,6 +65,22 @@ export class ConferencesView {
     return this.app.actionButton("end", attributes, "End");
   }
 
+  /** Say what a conference is before anybody joins it. */
+  async declare() {
+    const fields = [
+      { name: "id", label: "Id of the conference", required: true },
+      { name: "access", label: "Access", kind: "choice", choices: [["internal", "internal"], ["public", "public"]], value: "internal" },
+      { name: "mode", label: "Mode", kind: "choice", choices: [["group", "group"], ["call", "call of two"]], value: "group" },
+      { name: "scheduled", label: "Scheduled: members wait until it is started", kind: "check" },
+      { name: "server", label: "Another server that it is on", help: "Empty: it is on this one." },
+    ];
+    const run = async ({ id, ...declaration }) => {
+      await this.app.send("PUT", `api/conferences/${encodeURIComponent(id)}`, declaration);
+      this.app.notify(`${id} is declared.`, "good");
+    };
+    if (await formDialog({ title: "Declare a conference", fields, act: "Declare", run })) this.list.refresh();
+  }
+
   async end({ id, members }) {
     const text = !members
       ? "It has no members; its declaration is removed."
@@ -81,8 +99,7 @@ export class ConferencesView {
 const NOT_FOUND = () => el("p", {}, "No conference has this in its id.");
 const NONE = () => [
   el("p", {}, "There is no conference."),
-  el("p", { class: "note" }, "A conference begins when the first client joins it, or when it is declared: ",
-    el("code", {}, "PUT /api/conferences/ID"), "."),
+  el("p", { class: "note" }, "A conference begins when the first client joins it, or when it is declared."),
 ];
 
 function nameCell({ id, members }) {

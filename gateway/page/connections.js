@@ -1,24 +1,29 @@
 /* The view of connections: every session, searched by the gateway and shown a window at a time. */
 
-import { confirmDialog, showDetails } from "./dialog.js";
+import { accountAddress } from "./account.js";
+import { Choice } from "./choices.js";
+import { showDetails } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
 import { formatCount, formatDuration, isolated, pluralize, poolTitle, timeElement, whoIs } from "./format.js";
+import { kickConnection, nameOf, roleOf } from "./kick.js";
 import { ApiSource, ListView } from "./list_view.js";
 import { table } from "./table.js";
 
-const BANS = [
-  ["5m", "5 minutes"],
-  ["1h", "1 hour"],
-  ["24h", "24 hours"],
-];
 const BAN_COLUMNS = [
   { title: "Account or address" },
   { title: "Until", class: "time" },
   { title: "Act", class: "acts" },
 ];
-const WITHOUT_ACCOUNT = { sip: "endpoint", h323: "endpoint", rtsp: "endpoint", welcome: "visitor", console: "visitor" };
+const FILTERS = ["pool", "kind", "presence", "idle", "sort"]; // parameters of the address and of the API alike
+const KINDS = ["app", "browser", "room", "videobar", "kiosk", "tv", "sdk", "sip", "h323", "rtsp", "welcome", "console"];
+const PRESENCES = [["", "all"], ["awake", "awake"], ["asleep", "asleep"]];
+const IDLES = [["", "any"], ["5m", "5 minutes"], ["1h", "1 hour"], ["8h", "8 hours"]];
+const ORDERS = [
+  ["", "first come"], ["-since", "latest come"], ["-idle", "longest idle"], ["account", "account"], ["device", "device"],
+  ["kind", "kind"], ["address", "address"],
+];
 
-/** All connections, or those in one conference (`#/connections?conference=ID`), and who is kept out. */
+/** All connections, or those that the address asks for (`#/connections?pool=pro&idle=1h`), and who is kept out. */
 export class ConnectionsView {
   static id = "connections";
   static title = "Connections";
@@ -28,6 +33,7 @@ export class ConnectionsView {
     this.app = app;
     this.root = root;
     this.conference = app.route.query.get("conference");
+    this.asked = Object.fromEntries(FILTERS.map((name) => [name, app.route.query.get(name) ?? ""]));
     this.matching = null; // how many connections match, once the gateway has said so
     this.requests = new AbortController();
   }
@@ -36,7 +42,7 @@ export class ConnectionsView {
     const conference = this.conference;
     this.source = new ApiSource(this.app, "api/connections", {
       countPath: "api/connections/count",
-      parameters: conference === null ? {} : { conference },
+      parameters: this.parameters,
       onCount: (count) => {
         this.matching = count;
         this.drawTotal();
@@ -49,13 +55,50 @@ export class ConnectionsView {
       key: (connection) => connection.id,
       placeholder: "account, device, address or kind",
       source: this.source,
-      empty: (searching) => (searching || conference !== null ? NOT_FOUND() : NONE(this.app.state)),
-      beside: conference === null ? [] : conferenceChip(conference),
+      empty: () => (this.isFiltered ? NOT_FOUND() : NONE(this.app.state)),
+      beside: [this.choices(), conference === null ? [] : conferenceChip(conference)],
+      onSort: (name) => this.choose("sort", this.asked.sort === name ? `-${name}` : name),
     });
+    this.list.showOrder(this.asked.sort || "since");
     this.bans = el("details", { class: "card bans", id: "bans", hidden: true });
     setChildren(this.root, this.list.nodes, this.bans);
     this.list.open();
     this.loadBans();
+  }
+
+  /** The fields beside the search, one for each filter. */
+  choices() {
+    const { state } = this.app;
+    const pools = Object.keys(state.models[state.model].pools).map((name) => [name, poolTitle(name, state)]);
+    const kinds = KINDS.map((kind) => [kind, kind]);
+    const choice = (name, label, choices) =>
+      new Choice(`connections-${name}`, label, choices, this.asked[name], (value) => this.choose(name, value)).node;
+    return [
+      choice("pool", "Seat", [["", "any"], ...pools]),
+      choice("kind", "Kind", [["", "all"], ...kinds]),
+      choice("presence", "Presence", PRESENCES),
+      choice("idle", "Idle for", IDLES),
+      choice("sort", "Order", ORDERS.some(([order]) => order === this.asked.sort) ? ORDERS
+        : [...ORDERS, [this.asked.sort, this.asked.sort.replace("-", "backwards by ")]]),
+    ];
+  }
+
+  /** Choose a filter or an order: the address says it, so that it can be passed on. */
+  choose(name, value) {
+    const chosen = { ...this.asked, [name]: value, ...(this.conference === null ? {} : { conference: this.conference }) };
+    const query = new URLSearchParams(Object.entries(chosen).filter(([, each]) => each !== ""));
+    location.hash = `#/connections${query.size ? `?${query}` : ""}`;
+  }
+
+  /** What every request for the list asks for. */
+  get parameters() {
+    const asked = { ...this.asked, conference: this.conference ?? "" };
+    return Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== ""));
+  }
+
+  get isFiltered() {
+    const { sort, ...filters } = this.parameters;
+    return this.source.text !== "" || Object.keys(filters).length > 0;
   }
 
   update(state) {
@@ -71,19 +114,19 @@ export class ConnectionsView {
   drawTotal() {
     if (this.matching === null) return;
     const all = this.app.state?.connections.total ?? null;
-    const filtered = this.source.text !== "" || this.conference !== null;
-    const found = filtered ? this.matching : (all ?? this.matching);
+    const found = this.isFiltered ? this.matching : (all ?? this.matching);
     const of = all === null || all === found ? "" : `${formatCount(found)} of `;
     this.list.setFigures(`${of}${pluralize(of ? all : found, "connection")}`);
   }
 
   columns() {
     return [
-      { title: "Account", class: "who", cell: (connection) => this.detailsButton(connection) },
-      { title: "Device", class: "wide-only", cell: (connection) => isolated(connection.device ?? "–") },
-      { title: "Kind", class: "short", cell: kindCell },
-      { title: "Address", class: "", cell: addressCell },
-      { title: "Since", class: "time", cell: (connection) => this.sinceCell(connection) },
+      { title: "Account", class: "who", sort: "account", cell: (connection) => this.detailsButton(connection) },
+      { title: "Device", class: "wide-only", sort: "device", cell: (connection) => isolated(connection.device ?? "–") },
+      { title: "Kind", class: "short", sort: "kind", cell: kindCell },
+      { title: "Address", class: "", sort: "address", cell: addressCell },
+      { title: "Since", class: "time", sort: "since", cell: (connection) => this.sinceCell(connection) },
+      { title: "Idle", class: "wide-only number", sort: "idle", cell: idleCell },
       { title: "Conferences", class: "wide-only", cell: (connection) => connection.conferences.join(", ") || "–" },
       { title: "Seats", class: "wide-only seats", cell: (connection) => this.seatsText(connection) || "–" },
       { title: "Act", class: "acts", cell: (connection) => this.kickButton(connection) },
@@ -117,7 +160,8 @@ export class ConnectionsView {
     const heard = connection.last_heard;
     const facts = [
       ["Session", el("code", {}, id)],
-      ["Account", account === null ? `none: a ${roleOf(connection)}` : isolated(account)],
+      ["Account", account === null ? `none: a ${roleOf(connection)}`
+        : el("a", { href: accountAddress(account, home) }, isolated(account))],
       ["Home server", isolated(home ?? "this one")],
       ["Device", isolated(device ?? "–")],
       ["Kind", kind],
@@ -126,6 +170,7 @@ export class ConnectionsView {
       ["Presence", presence],
       ["Connected", [timeElement(since), ` (${formatDuration(seconds)})`]],
       ["Last heard", heard === null ? "the connection is lost; it may be resumed" : timeElement(heard)],
+      ["Idle", idleText(connection)],
       ["Conferences", conferences.join(", ") || "none"],
       ["Seats", this.seatsText(connection) || "none"],
     ];
@@ -135,39 +180,11 @@ export class ConnectionsView {
     };
     const button = this.app.actionButton("kick", { class: "danger", onclick: kick }, "Kick …");
     const hide = showDetails(nameOf(connection), facts, button);
+    addEventListener("hashchange", hide, { once: true });
   }
 
   async kick(connection) {
-    const { id, account, home, address } = connection;
-    const name = nameOf(connection);
-    const kept = account === null ? `guests from ${address}` : name;
-    const choices = [
-      ["", "Close the connection"],
-      ...BANS.map(([value, duration]) => [value, `Also keep ${kept} out for ${duration}`]),
-    ];
-    const radio = ([value, text]) =>
-      el("label", { class: "choice" }, el("input", { type: "radio", name: "ban", value, checked: value === "" }), text);
-    const every = el("input", { type: "checkbox", id: "kick-all" });
-    const text = el(
-      "div",
-      {},
-      el("p", {}, `The connection of ${name} from ${address} is closed at once, and its seats are free.`),
-      el("fieldset", {}, el("legend", { class: "visually-hidden" }, "What to do"), choices.map(radio)),
-      account === null ? null : el("label", { class: "choice" }, every, `Every connection of ${name}`),
-    );
-    if (!(await confirmDialog({ title: `Kick ${name}?`, text, act: "Kick", danger: true }))) return;
-    const ban = text.querySelector("input[name=ban]:checked").value;
-    const query = ban ? `?ban=${ban}` : "";
-    const ofHome = home === null ? query : `${query || "?"}${query && "&"}home=${encodeURIComponent(home)}`;
-    await this.app.attempt(async () => {
-      if (every.checked) {
-        const path = `api/accounts/${encodeURIComponent(account)}/connections${ofHome}`;
-        const { kicked } = await this.app.send("DELETE", path);
-        return `${pluralize(kicked, "connection")} of ${name} closed.`;
-      }
-      await this.app.send("DELETE", `api/connections/${encodeURIComponent(id)}${query}`);
-      return `${name} is kicked${ban ? " and kept out" : ""}.`;
-    });
+    await kickConnection(this.app, connection);
     this.list.refresh();
     this.loadBans();
   }
@@ -228,6 +245,16 @@ function conferenceChip(conference) {
   return el("p", { class: "chip", id: "connections-conference" }, "in conference ", el("b", {}, conference), " ", all);
 }
 
+/** For how long a connection asked for nothing, where it is long enough to say so. */
+function idleText({ idle_seconds: idle, conferences }) {
+  if (idle >= 60) return formatDuration(idle);
+  return conferences.length ? "in a conference" : "–";
+}
+
+function idleCell(connection) {
+  return connection.idle_seconds >= 60 ? formatDuration(connection.idle_seconds) : "–";
+}
+
 function kindCell({ kind, presence }) {
   return [el("span", { class: "tag" }, kind), presence === "asleep" ? el("span", { class: "tag" }, "asleep") : null];
 }
@@ -235,17 +262,6 @@ function kindCell({ kind, presence }) {
 /** The address, and on a card, where there is no column for it, the device. */
 function addressCell({ address, device }) {
   return [address, device === null ? null : el("span", { class: "narrow-only" }, ` · ${isolated(device)}`)];
-}
-
-/** What somebody without an account is called. */
-function roleOf({ kind }) {
-  return WITHOUT_ACCOUNT[kind] ?? "guest";
-}
-
-function nameOf(connection) {
-  const { account, home } = connection;
-  if (account === null) return roleOf(connection);
-  return whoIs(account, home);
 }
 
 function bannedName({ kind, subject, home }) {

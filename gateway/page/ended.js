@@ -1,5 +1,6 @@
 /* The view of sessions that ended: who, when, for which cause, from where. The gateway keeps the latest in memory. */
 
+import { accountAddress } from "./account.js";
 import { el, setChildren } from "./dom.js";
 import { formatCount, formatDuration, isolated, timeElement, toMilliseconds, whoIs } from "./format.js";
 import { ItemSource, ListView } from "./list_view.js";
@@ -73,7 +74,7 @@ export class EndedView {
     if (!found.length) return this.list.setFigures("");
     const causes = counted(found, ({ cause }) => causeText(cause));
     const networks = counted(found.filter(({ cause }) => DROPPED.has(cause)), ({ address }) => networkOf(address));
-    const from = networks.length ? `; dropped from ${named(networks)}` : "";
+    const from = networks.length ? `; dropped from ${named(networks, (text, number) => `${text} (${number})`)}` : "";
     return this.list.setFigures(`The latest ${formatCount(found.length)}: ${named(causes)}${from}`);
   }
 }
@@ -89,7 +90,8 @@ const COLUMNS = [
 ];
 
 function whoCell({ account, home }) {
-  return account === null ? "guest" : whoIs(account, home);
+  if (account === null) return "guest";
+  return el("a", { href: accountAddress(account, home), title: "The story of this account" }, whoIs(account, home));
 }
 
 /** The cause of an end as people read it. */
@@ -97,7 +99,8 @@ export function causeText(cause) {
   return CAUSES[cause] ?? cause.replaceAll("_", " ");
 }
 
-function causeCell({ cause }) {
+/** The cause of an end as a tag. */
+export function causeCell({ cause }) {
   return el("span", { class: DROPPED.has(cause) ? "tag warn" : "tag", title: cause }, causeText(cause));
 }
 
@@ -122,8 +125,9 @@ function counted(items, of) {
   return [...numbers].sort(([, one], [, other]) => other - one);
 }
 
-function named(numbers) {
+/** The most frequent texts with their numbers, and how many the others are. */
+function named(numbers, write = (text, number) => `${number} ${text}`) {
   const rest = numbers.slice(TOLD).reduce((sum, [, number]) => sum + number, 0);
-  const texts = numbers.slice(0, TOLD).map(([text, number]) => `${formatCount(number)} ${text}`);
+  const texts = numbers.slice(0, TOLD).map(([text, number]) => write(text, formatCount(number)));
   return [...texts, ...(rest ? [`${formatCount(rest)} others`] : [])].join(", ");
 }

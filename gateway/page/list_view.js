@@ -20,8 +20,9 @@ export class ListView {
    *   `source`: what is listed, an `ApiSource` or an `ItemSource`.
    *   `empty(searching)`: what is shown where there are no items, or none is found.
    *   `beside`: nodes that stand beside the search field.
+   *   `onSort(name)`: as for `VirtualList`.
    */
-  constructor(app, { id, caption, columns, key, placeholder, source, empty, beside = [] }) {
+  constructor(app, { id, caption, columns, key, placeholder, source, empty, beside = [], onSort }) {
     this.source = source;
     const attributes = { id: `${id}-search`, type: "search", placeholder, autocomplete: "off", spellcheck: "false" };
     this.input = el("input", { ...attributes, oninput: () => this.#searchSoon() });
@@ -37,6 +38,7 @@ export class ListView {
       source,
       empty: () => empty(source.text !== ""),
       onError: (error) => app.report(error),
+      onSort,
     });
     this.nodes = [this.toolbar, this.list.node];
   }
@@ -50,6 +52,11 @@ export class ListView {
   update(mark) {
     if (this.list.isUnreachable || (this.#mark !== null && this.#mark !== mark)) this.list.refresh();
     this.#mark = mark;
+  }
+
+  /** Show by which column the list is sorted. */
+  showOrder(order) {
+    this.list.showOrder(order);
   }
 
   /** Ask again soon. */

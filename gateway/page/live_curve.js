@@ -130,7 +130,7 @@ export class LiveCurve {
 export function trendOf(recent, { used, limit }) {
   const last = limit.at(-1);
   const steps = Math.min(Math.round(600 / recent.step), used.length - 1);
-  if (last === null || last === undefined || steps * recent.step < 60 || used.at(-1) >= last) return "";
+  if (last === null || last === undefined || steps * recent.step < 300 || used.at(-1) >= last) return "";
   const growth = (used.at(-1) - used[used.length - 1 - steps]) / (steps * recent.step);
   const minutes = (last - used.at(-1)) / growth / 60;
   return growth > 0 && minutes <= 240 ? `full in about ${pluralize(Math.max(Math.round(minutes), 1), "minute")} if it goes on so` : "";

@@ -1,23 +1,20 @@
 /* The view of PRO licenses: who holds one, for how long, and the groups that hold theirs for good. */
 
+import { accountAddress } from "./account.js";
+import { grantsNothing } from "./attention.js";
 import { zoneName } from "./clock.js";
 import { confirmDialog } from "./dialog.js";
 import { el, setChildren, setText } from "./dom.js";
 import {
-  formatCount, formatDuration, formatTime, isolated, pluralize, timeElement, toMilliseconds,
+  formatCount, formatDuration, formatTime, isolated, poolTitle, timeElement, toMilliseconds,
 } from "./format.js";
+import { GroupsCard } from "./groups.js";
 import { ItemSource, ListView } from "./list_view.js";
-import { table } from "./table.js";
+import { PoolMeter } from "./pool_meter.js";
 import { WatchedList, readAll, truncationNote } from "./watched_list.js";
 
 const MODEL = "trueconf"; // the model whose licenses are held by accounts
-const NAMED = 4; // accounts of a group that are named
-const GROUP_COLUMNS = [
-  { title: "Group", isHeader: true },
-  { title: "Accounts" },
-  { title: "PRO" },
-  { title: "Takes effect" },
-];
+const POOLS = ["pro", "online"]; // that are read side by side
 
 /** Holders of PRO licenses, and groups. */
 export class ProView {
@@ -43,12 +40,19 @@ export class ProView {
       empty: (searching) => (searching ? NOT_FOUND() : NONE()),
     });
     this.truncation = el("div");
-    this.groups = el("section", { class: "card", id: "groups", "aria-labelledby": "groups-title" });
-    setChildren(this.root, this.list.nodes, this.truncation, this.groups);
+    const { state } = this.app;
+    this.meters = POOLS.filter((name) => name in state.models[MODEL].pools)
+      .map((name) => new PoolMeter(name, poolTitle(name, state, MODEL)));
+    this.groups = new GroupsCard(this.app, () => this.watched.refresh());
+    setChildren(this.root,
+      el("section", { class: "card beside", id: "pro-pools", "aria-label": "PRO and online users" },
+        this.meters.map((meter) => meter.node)),
+      this.list.nodes, this.truncation, this.groups.node);
     this.timer = setInterval(() => this.drawRemaining(), 1000);
   }
 
   update(state) {
+    for (const meter of this.meters) meter.update(state.models[MODEL].pools[meter.name], !grantsNothing(state));
     const { used, limit, reserved, denied } = state.models[MODEL].pools.pro;
     const of = limit === null ? "no limit" : `of ${formatCount(limit)}`;
     const shadow = state.model === MODEL ? "" : " · counted as it would be: another model is enforced";
@@ -61,6 +65,7 @@ export class ProView {
     clearInterval(this.timer);
     this.watched.close();
     this.list.close();
+    this.groups.close();
   }
 
   async load(signal) {
@@ -70,7 +75,8 @@ export class ProView {
     this.holders.items = holders.items;
     this.list.refresh();
     setChildren(this.truncation, truncationNote(holders.items, holders.more));
-    this.drawGroups(groups);
+    const permanent = holders.items.filter((holder) => holder.kind === "permanent");
+    this.groups.show(groups, new Set(permanent.map((holder) => holder.account)));
   }
 
   // -- holders --------------------------------------------------------------------------------------------------------
@@ -126,30 +132,6 @@ export class ProView {
     });
     this.watched.refresh();
   }
-
-  // -- groups ---------------------------------------------------------------------------------------------------------
-
-  drawGroups({ items, more }) {
-    const due = this.app.state?.redistribute_at ?? null;
-    const permanent = this.holders.items.filter((holder) => holder.kind === "permanent");
-    const holding = new Set(permanent.map((holder) => holder.account));
-    const rows = items.map((group) => ({ key: group.group, cells: groupCells(group, holding) }));
-    const caption = "Groups, and which have permanent PRO licenses";
-    const region = "List of groups";
-    setChildren(
-      this.groups,
-      el("h2", { id: "groups-title" }, "Groups"),
-      el("p", { class: "note" }, "A change of a group takes effect at the next redistribution",
-        due === null ? "." : [": ", timeElement(due), ` ${zoneName()}.`]),
-      rows.length
-        ? table({ id: "groups-list", caption, columns: GROUP_COLUMNS, rows, asCards: true, region })
-        : el("div", { class: "empty" },
-            el("p", {}, "There are no groups."),
-            el("p", { class: "note" },
-              el("code", {}, "tallygate group set NAME ACCOUNT … --permanent"), " makes one.")),
-      truncationNote(items, more),
-    );
-  }
 }
 
 const NOT_FOUND = () => el("p", {}, "No account with this in its name holds a PRO license.");
@@ -160,7 +142,7 @@ const NONE = () => [
 ];
 
 function accountCell({ account, deleted }) {
-  return [isolated(account), " ", deleted ? el("span", { class: "tag warn" }, "deleted") : null];
+  return [el("a", { href: accountAddress(account, null) }, isolated(account)), " ", deleted ? el("span", { class: "tag warn" }, "deleted") : null];
 }
 
 function kindCell({ kind, in_conference: inConference }) {
@@ -174,19 +156,4 @@ function sinceCell({ since }) {
 
 function conferenceCell({ in_conference: inConference }) {
   return inConference ? el("span", { class: "tag good" }, "yes") : el("span", { class: "none" }, "no");
-}
-
-/** The cells of a group; `holding` are the accounts whose permanent license is in effect. */
-function groupCells({ group, accounts, permanent }, holding) {
-  const rest = accounts.length - NAMED;
-  const first = accounts.slice(0, NAMED).map(isolated).join(", ");
-  const names = rest > 0 ? `${first} and ${formatCount(rest)} more` : first || "none";
-  const waiting = accounts.filter((account) => !holding.has(account)).length;
-  const effect = waiting ? `${pluralize(waiting, "account")} not yet: next redistribution` : "in effect";
-  return [
-    group,
-    names,
-    el("span", { class: permanent ? "tag good" : "tag" }, permanent ? "permanent" : "temporary"),
-    permanent ? effect : "–",
-  ];
 }

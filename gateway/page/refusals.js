@@ -1,10 +1,12 @@
 /* The view of refusals: who was refused what, when, why, and what became of it. */
 
+import { accountAddress } from "./account.js";
+import { Choice } from "./choices.js";
 import { el, setChildren } from "./dom.js";
 import { formatCount, formatDuration, isolated, pluralize, poolTitle, timeElement, whoIs } from "./format.js";
 import { ItemSource, ListView } from "./list_view.js";
 import { Segments } from "./segments.js";
-import { readAll, truncationNote, WatchedList } from "./watched_list.js";
+import { readAll, WatchedList } from "./watched_list.js";
 
 const SPANS = [["15m", "15 min"], ["1h", "1 h"], ["24h", "24 h"], ["7d", "7 days"]];
 
@@ -18,6 +20,7 @@ export class RefusalsView {
     this.app = app;
     this.root = root;
     this.span = "24h";
+    this.pool = app.route.query.get("pool") ?? "";
     this.source = new ItemSource((demand) => this.textOf(demand));
     this.watched = new WatchedList((signal) => this.load(signal), (error) => this.list.showFailure(error));
   }
@@ -33,7 +36,7 @@ export class RefusalsView {
       placeholder: "account, device, address, pool or reason",
       source: this.source,
       empty: (searching) => el("p", {}, searching ? "No refusal matches." : "Nobody was refused in this time."),
-      beside: this.spans.node,
+      beside: [this.choice(), this.spans.node],
     });
     this.truncation = el("div");
     setChildren(this.root, this.list.nodes, this.truncation);
@@ -50,6 +53,14 @@ export class RefusalsView {
     this.list.close();
   }
 
+  choice() {
+    const { state } = this.app;
+    const pools = Object.keys(state.models[state.model].pools).map((name) => [name, poolTitle(name, state)]);
+    return new Choice("refusals-pool", "Pool", [["", "all"], ...pools], this.pool, (pool) => {
+      location.hash = `#/refusals${pool && `?pool=${encodeURIComponent(pool)}`}`;
+    }).node;
+  }
+
   chooseSpan(span) {
     this.span = span;
     this.spans.show(span);
@@ -57,19 +68,22 @@ export class RefusalsView {
   }
 
   async load(signal) {
-    const { items, more } = await readAll(this.app, "api/denials", signal, { since: this.span });
+    const { items, more } = await readAll(this.app, "api/denials", signal, {
+      order: "newest", since: this.span, ...(this.pool ? { pool: this.pool } : {}),
+    });
     if (signal.aborted) return;
     const total = (field) => items.reduce((sum, item) => sum + item[field], 0);
     const counts = `${pluralize(total("refusals"), "refusal")} of ${pluralize(items.length, "demand")}`;
     this.list.setFigures(`${counts}, ${formatCount(total("true_denials"))} truly denied`);
-    this.source.items = items.reverse();
+    this.source.items = items;
     this.list.refresh();
-    setChildren(this.truncation, truncationNote(items, more));
+    setChildren(this.truncation, more ? el("p", { class: "note cut" },
+      `The latest ${formatCount(items.length)} are read here; there are older ones.`) : null);
   }
 
   columns() {
     return [
-      { title: "Who", class: "who", cell: (demand) => askerOf(demand) },
+      { title: "Who", class: "who", cell: askerCell },
       { title: "Outcome", class: "outcome", cell: outcomeCell },
       { title: "Reason", class: "wide-only", cell: (demand) => reasonOf(demand) },
       { title: "Pool", class: "", cell: (demand) => this.poolCell(demand) },
@@ -100,11 +114,19 @@ function askerOf({ account, home, device, address }) {
   return account === undefined ? isolated(device ?? address) : whoIs(account, home);
 }
 
-function reasonOf({ reason }) {
+function askerCell(demand) {
+  const { account, home } = demand;
+  if (account === undefined) return askerOf(demand);
+  return el("a", { href: accountAddress(account, home), title: "The story of this account" }, askerOf(demand));
+}
+
+/** The reason of a refusal as people read it. */
+export function reasonOf({ reason }) {
   return reason.replaceAll("_", " ");
 }
 
-function outcomeCell({ seated, undecided, seconds_to_seat: wait }) {
+/** What became of a demand. */
+export function outcomeCell({ seated, undecided, seconds_to_seat: wait }) {
   if (seated) return el("span", { class: "tag good" }, `seated after ${formatDuration(wait)}`);
   return undecided ? el("span", { class: "tag" }, "not known yet") : el("span", { class: "tag bad" }, "truly denied");
 }

@@ -3,6 +3,7 @@
 import { confirmDialog } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
 import { formatCount, modelTitle, pluralize, poolTitle, timeElement } from "./format.js";
+import { sellLicense } from "./sell_license.js";
 import { failureNote, table } from "./table.js";
 import { WatchedList, readAll, truncationNote } from "./watched_list.js";
 
@@ -30,7 +31,7 @@ const LICENSE_COLUMNS = [
 export class RegistrationsView {
   static id = "registrations";
   static title = "Registrations";
-  static isShown = (state) => Boolean(!state.serves_clients || state.registrar.licenses || state.registrar.servers);
+  static isShown = (state) => Boolean(!state.serves_clients || state.registrar.listens || state.registrar.licenses);
 
   constructor(app, root) {
     this.app = app;
@@ -114,19 +115,20 @@ export class RegistrationsView {
         el("span", { class: item.state === "active" ? "tag good" : "tag bad" }, item.state),
         item.not_after ? timeElement(item.not_after) : "no end",
         item.needs_connection ? "needed all the time" : "not needed",
-        item.state === "revoked" ? null : this.revokeButton(item.serial),
+        item.state === "revoked" ? null : [this.changeButton(item), this.revokeButton(item.serial)],
       ],
     }));
     const caption = "Licenses that servers register with";
     setChildren(
       this.licenses,
-      el("h2", { id: "licenses-title" }, "Licenses"),
+      el("div", { class: "head" },
+        el("h2", { id: "licenses-title" }, "Licenses"),
+        this.app.actionButton("sell", { class: "primary", onclick: () => this.sell(null) }, "Sell a license …")),
       rows.length
         ? table({ id: "licenses-list", caption, columns: LICENSE_COLUMNS, rows, asCards: true })
         : el("div", { class: "empty" },
             el("p", {}, "There are no licenses."),
-            el("p", { class: "note" },
-              el("code", {}, "tallygate license add SERIAL --edition free"), " makes one and shows its key once.")),
+            el("p", { class: "note" }, "A license has a serial and a key; a gateway registers with both.")),
       truncationNote(items, more),
     );
   }
@@ -143,6 +145,21 @@ export class RegistrationsView {
       return `${poolTitle(pool, this.app.state, model)} ${formatCount(number)}${of}`.replaceAll(" ", "\u00a0");
     });
     return texts.join(", ") || "–";
+  }
+
+  changeButton(license) {
+    const attributes = { class: "small", "aria-label": `Change ${license.serial}`, onclick: () => this.sell(license) };
+    return this.app.actionButton("change-license", attributes, "Change");
+  }
+
+  /** Sell a license, or change one. */
+  async sell(license) {
+    try {
+      const { items } = await this.app.get("api/offers");
+      if (await sellLicense(this.app, items, license)) this.watched.refresh();
+    } catch (error) {
+      this.app.report(error);
+    }
   }
 
   revokeButton(serial) {

@@ -40,19 +40,22 @@ export class VirtualList {
    *   `count(signal)` to the number of all items, or null where only the last page tells.
    *   `empty()`: what is shown where there are no items.
    *   `onError(error)`: is told why a page could not be had.
+   *   `onSort(name)`: is told the `sort` of a column whose title was pressed; columns without one cannot be sorted by.
    */
-  constructor({ id, caption, columns, key, heights, source, empty, onError }) {
+  constructor({ id, caption, columns, key, heights, source, empty, onError, onSort = () => {} }) {
     Object.assign(this, { columns, key, heights, source, empty, onError });
     this.above = el("tr", { class: "spacer", "aria-hidden": "true" }, el("td", { colspan: columns.length }));
     this.below = el("tr", { class: "spacer", "aria-hidden": "true" }, el("td", { colspan: columns.length }));
     this.body = el("tbody", { role: "rowgroup" }, this.above, this.below);
-    const titles = columns.map((column) =>
-      el("th", { scope: "col", role: "columnheader", class: column.class }, column.title));
+    const sorter = ({ title, sort }) =>
+      el("button", { type: "button", class: "sorter", "data-sort": sort, onclick: () => onSort(sort) }, title);
+    this.titles = columns.map((column) => el("th", { scope: "col", role: "columnheader", class: column.class },
+      column.sort === undefined ? column.title : sorter(column)));
     this.table = el(
       "table",
       { class: "grid windowed", id, role: "table", "aria-rowcount": "-1" },
       el("caption", { class: "visually-hidden" }, caption),
-      el("thead", { role: "rowgroup" }, el("tr", { role: "row", "aria-rowindex": "1" }, titles)),
+      el("thead", { role: "rowgroup" }, el("tr", { role: "row", "aria-rowindex": "1" }, this.titles)),
       this.body,
     );
     this.box = el("div", { class: "window", tabindex: "0", role: "region", "aria-label": caption }, this.table);
@@ -73,6 +76,16 @@ export class VirtualList {
     this.#total = null;
     this.box.scrollTop = 0;
     this.#load();
+  }
+
+  /** Show by which column the list is sorted: its `sort`, with a "-" before it where the largest comes first. */
+  showOrder(order) {
+    this.columns.forEach(({ sort }, place) => {
+      const direction = order === sort ? "ascending" : order === `-${sort}` ? "descending" : null;
+      if (sort === undefined) return;
+      if (direction === null) this.titles[place].removeAttribute("aria-sort");
+      else this.titles[place].setAttribute("aria-sort", direction);
+    });
   }
 
   /** The list may have changed: ask again for what is in sight, soon. */

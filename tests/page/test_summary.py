@@ -107,7 +107,7 @@ async def test_connections_that_drop_at_once_are_told_and_listed(house: House, s
     await notice.get_by_role("link", name="12 connections dropped").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("Ended")
     await expect(page.locator("#ended-tally")).to_have_text(
-        "The latest 12: 12 closed without a word; dropped from 12 127.0.0.0/24"
+        "The latest 12: 12 closed without a word; dropped from 127.0.0.0/24 (12)"
     )
     row = page.locator("#ended-list tbody tr[data-key]").filter(has_text="user-7")
     await expect(row).to_contain_text("closed without a word")

@@ -55,7 +55,7 @@ async def list_accounts(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
     accounts = runtime.state.directory.accounts
     keys, more = await keys_of_page(request, accounts)
-    groups = await _groups_of(runtime.state.directory, keys)
+    groups = await groups_of(runtime.state.directory, keys)
     items = [_document(runtime, account, groups[account]) for account in keys if account in accounts]
     return web.json_response(Page[AccountDocument](items=items, next=more))
 
@@ -71,7 +71,7 @@ async def list_accounts(runtime: Runtime, request: web.Request) -> web.Response:
 async def get_account(runtime: Runtime, request: web.Request) -> web.Response:
     """Show one."""
     account = named_account(request)
-    groups = await _groups_of(runtime.state.directory, [account])
+    groups = await groups_of(runtime.state.directory, [account])
     _check_registered(runtime, account)
     return web.json_response(_document(runtime, account, groups[account]))
 
@@ -90,7 +90,7 @@ async def put_account(runtime: Runtime, request: web.Request) -> web.Response:
     account = named_account(request)
     only(await body(request))
     await act(runtime, request, PutAccount(account))
-    groups = await _groups_of(runtime.state.directory, [account])
+    groups = await groups_of(runtime.state.directory, [account])
     return web.json_response(_document(runtime, account, groups[account]))
 
 
@@ -164,7 +164,7 @@ def _document(runtime: Runtime, account: str, groups: list[str]) -> AccountDocum
 # -- what is read of the state -----------------------------------------------------------------------------------------
 
 
-async def _groups_of(directory: Directory, accounts: Collection[str]) -> dict[str, list[str]]:
+async def groups_of(directory: Directory, accounts: Collection[str]) -> dict[str, list[str]]:
     """The groups that each of these accounts is in, in their order; a turn of the loop comes after each group."""
     found: dict[str, list[str]] = {account: [] for account in accounts}
     sought = frozenset(accounts)

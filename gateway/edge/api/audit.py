@@ -8,13 +8,13 @@ from aiohttp import web
 
 from gateway.core.reporting import audit_chain
 from gateway.edge.api.pages import LIMIT, Page, cursor, limit
-from gateway.edge.api.responses import SINCE, fail, since
+from gateway.edge.api.responses import HOME, SINCE, SORT_ORDERS, UNTIL, asked_account, fail, since, sort_order, until
 from gateway.edge.api.routes import READ, Route
-from gateway.edge.api.schemas import Keyword, Time, query, text
+from gateway.edge.api.schemas import ID, Keyword, Time, query, text
 from gateway.edge.server.runtime import Runtime
 
-SORT_ORDERS = ("oldest", "newest")
-"""Which entries come first."""
+KINDS = ("all", "acts", "leases")
+"""Entries of which kind are shown; a lease is granted and ends by itself, anything else is an act."""
 
 
 class SealedDocument(TypedDict):
@@ -58,7 +58,11 @@ class EntryDocument(TypedDict):
     answer=Page[EntryDocument],
     query=(
         query("order", text(enum=list(SORT_ORDERS), default=SORT_ORDERS[0]), "Which entries come first."),
+        query("kind", text(enum=list(KINDS), default=KINDS[0]), "Leases, what is done by somebody, or both."),
+        query("account", ID, "Only entries that name this account, of this server unless there is a home."),
+        HOME,
         SINCE,
+        UNTIL,
         LIMIT,
         cursor("^[0-9]{1,15}$"),
     ),
@@ -66,14 +70,21 @@ class EntryDocument(TypedDict):
 )
 async def list_entries(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
-    size, order = limit(request), request.query.get("order", SORT_ORDERS[0])
-    if order not in SORT_ORDERS:
-        fail(422, "bad_field", f"order: expected one of {', '.join(SORT_ORDERS)}")
-    after, begin = request.query.get("cursor"), since(request, runtime.clock.wall())
+    size, order, kind = limit(request), sort_order(request), request.query.get("kind", KINDS[0])
+    if kind not in KINDS:
+        fail(422, "bad_field", f"kind: expected one of {', '.join(KINDS)}")
+    now = runtime.clock.wall()
+    after, begin, end = request.query.get("cursor"), since(request, now), until(request, now)
     if after is not None and not (after.isascii() and after.isdigit() and len(after) < 16):
         fail(422, "bad_field", "cursor: expected the `next` of another page")
     entries = await runtime.persistence.audit_log.read(
-        size + 1, since=begin, after=None if after is None else int(after), newest_first=order == "newest"
+        size + 1,
+        since=begin,
+        until=end,
+        after=None if after is None else int(after),
+        newest_first=order == "newest",
+        leases=None if kind == "all" else kind == "leases",
+        who=asked_account(request, runtime.settings.accounts.home),
     )
     more = str(entries[size - 1].seq) if len(entries) > size else None
     shown = [cast(EntryDocument, audit_chain.entry_to_json(entry)) for entry in entries[:size]]

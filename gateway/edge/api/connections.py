@@ -2,61 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
-import sys
-from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Annotated, Literal, TypedDict
 
 from aiohttp import web
 
-from gateway.core.addresses import ip_address
 from gateway.core.admission.commands import KickAccount, KickSession
 from gateway.core.admission.replies import seats, session_id
-from gateway.core.counting.session import KINDS, Session, identity
+from gateway.core.counting.session import KINDS, Session
 from gateway.core.formats import utc
-from gateway.core.names import folded, normalized
 from gateway.edge.api.acts import act
-from gateway.edge.api.pages import LIMIT, OFFSET, PIECE, Page, cursor, limit, offset, page
+from gateway.edge.api.connection_filters import NAMES, QUERY, SORT, in_order, matching, sort_of
+from gateway.edge.api.idle import session_idle
+from gateway.edge.api.pages import LIMIT, OFFSET, Page, cursor, limit, offset, page
 from gateway.edge.api.responses import BAN, HOME, ban, done, fail, named_identity, utc_text
 from gateway.edge.api.routes import ADMIN, READ, Route
-from gateway.edge.api.schemas import Count, HomeOrNull, Keyword, Time, query, text
+from gateway.edge.api.schemas import Count, HomeOrNull, Keyword, Time
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.server.ticker import TICK
 
 SESSION = r"s-[0-9a-f]{1,16}-[0-9a-f]{1,15}"
 """The id of a session, of this run or another."""
-
-
-def _mentions(session: Session, part: str) -> bool:
-    """Whether an account, a device, an address or a kind has `part`, folded, somewhere in it."""
-    account, device = session.account, session.device
-    return (
-        (account is not None and part in account)
-        or part in session.peer_address
-        or part in session.kind
-        or (device is not None and part in folded(device))
-    )
-
-
-FILTERS: dict[str, Callable[[Session, str], bool]] = {
-    "account": lambda session, text: session.account == text,
-    "home": lambda session, text: session.home == text,
-    "device": lambda session, text: session.device == text,
-    "address": lambda session, text: session.peer_address == text,
-    "kind": lambda session, text: session.kind == text,
-    "conference": lambda session, text: any(each.id == text for each in session.conferences),
-    "q": _mentions,
-}
-MENTIONED = "Only those with this somewhere in account, device, address or kind; case does not matter."
-ABOUT = {
-    "q": MENTIONED,
-    "account": "Only this one, of this server unless there is a home.",
-    "home": "Only of this one.",
-}
-FILTER_QUERY = tuple(query(name, text(), ABOUT.get(name, "Only these.")) for name in FILTERS)
 
 
 class ConnectionDocument(TypedDict):
@@ -74,6 +40,7 @@ class ConnectionDocument(TypedDict):
     connected: bool
     since: Time
     last_heard: Time | None
+    idle_seconds: Annotated[float, "Since it asked for anything; 0 in a live conference, or where it is not connected."]
     conferences: list[str]
     seats: list[str]
 
@@ -99,7 +66,7 @@ class KickedDocument(TypedDict):
     scope=READ,
     summary="The sessions.",
     answer=Page[ConnectionDocument],
-    query=(*FILTER_QUERY, LIMIT, OFFSET, cursor(f"^{SESSION}$")),
+    query=(*QUERY, SORT, LIMIT, OFFSET, cursor(f"^{SESSION}$")),
 )
 async def list_connections(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of those that match."""
@@ -107,8 +74,12 @@ async def list_connections(runtime: Runtime, request: web.Request) -> web.Respon
     if mark is not None and not re.fullmatch(SESSION, mark):
         fail(422, "bad_field", "cursor: expected the `next` of another page")
     after = int(mark.rpartition("-")[2], 16) if mark is not None else 0
-    skip = offset(request)
-    found = await _matching(runtime, request, after, skip + limit(request) + 1)
+    skip, order = offset(request), sort_of(request)
+    most = skip + limit(request) + 1
+    if order == "since":
+        found = await matching(runtime, request, after, most)
+    else:
+        found = await in_order(runtime, await matching(runtime, request), order, most)
     return page(
         request,
         found[skip:],
@@ -123,54 +94,14 @@ async def list_connections(runtime: Runtime, request: web.Request) -> web.Respon
     scope=READ,
     summary="How many sessions there are.",
     answer=CountDocument,
-    query=FILTER_QUERY,
+    query=QUERY,
 )
 async def count_connections(runtime: Runtime, request: web.Request) -> web.Response:
     """Count those that match."""
-    filtered = any(name in request.query for name in FILTERS)
+    filtered = any(name in request.query for name in NAMES)
     sessions = runtime.state.sessions
-    count = len(await _matching(runtime, request)) if filtered else len(sessions)
+    count = len(await matching(runtime, request)) if filtered else len(sessions)
     return web.json_response(CountDocument(count=count))
-
-
-async def _matching(runtime: Runtime, request: web.Request, after: int = 0, most: int = sys.maxsize) -> list[Session]:
-    """The first `most` sessions beyond number `after` that match the filters, by number.
-
-    A conference or an account is looked up; anything else is searched for, in pieces.
-    """
-    own_home = runtime.settings.accounts.home
-    asked = {name: _as_kept(name, request.query[name], own_home) for name in FILTERS if name in request.query}
-    if "account" in asked:
-        asked.setdefault("home", "")
-    wanted = [(FILTERS[name], text) for name, text in asked.items()]
-    sessions = runtime.state.sessions
-    candidates: Iterable[Session] = sessions.by_number.values()
-    if "conference" in asked:
-        conference = runtime.state.conferences.by_id.get(asked["conference"])
-        candidates = sorted(conference.members, key=_number) if conference is not None else ()
-    elif "account" in asked:
-        candidates = sorted(sessions.of_account(identity(asked["account"], asked["home"])), key=_number)
-    beyond = (session for session in tuple(candidates) if session.number > after)
-    found: list[Session] = []
-    while piece := tuple(islice(beyond, PIECE)):
-        found += [session for session in piece if all(matches(session, text) for matches, text in wanted)]
-        if len(found) >= most:
-            break
-        await asyncio.sleep(0)
-        found = [session for session in found if session.number in sessions.by_number]
-    return found[:most]
-
-
-def _as_kept(name: str, text: str, own_home: str) -> str:
-    """Return what a filter asks for as sessions have it: an address has one text, however it is written; names are
-    normalized, and `own_home` is the name of this server.
-    """
-    if name == "address":
-        with contextlib.suppress(ValueError):
-            return str(ip_address(text))
-    if name == "home":
-        return "" if folded(text) == own_home else folded(text)
-    return folded(text) if name in {"account", "q"} else normalized(text)
 
 
 def _document(runtime: Runtime, session: Session) -> ConnectionDocument:
@@ -191,13 +122,10 @@ def _document(runtime: Runtime, session: Session) -> ConnectionDocument:
         "connected": heard is not None,
         "since": utc_text(session.since),
         "last_heard": heard,
+        "idle_seconds": session_idle(runtime, session),
         "conferences": [each.id for each in session.conferences],
         "seats": seats(runtime.state, session)["seats"],
     }
-
-
-def _number(session: Session) -> int:
-    return session.number
 
 
 # -- kicking -----------------------------------------------------------------------------------------------------------

@@ -144,6 +144,7 @@ class Events:
             "rights": rights(seen.edition) if rights is not None else None,
             "redistribute_at": utc(runtime.clock.wall() + due) if math.isfinite(due) else None,
             "registrar": {
+                "listens": runtime.registrar.listener.port is not None,
                 "licenses": len(service.licenses),
                 "servers": len(service.installations),
                 "clones": service.clones,

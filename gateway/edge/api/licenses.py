@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NotRequired, cast
+from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 from aiohttp import web
 
@@ -34,7 +34,7 @@ from gateway.edge.api.schemas import (
 )
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.store import StoreUnavailable
-from gateway.licensing import OFFERS
+from gateway.licensing import MODELS, OFFERS
 
 
 class SoldLicenseDocument(GrantDocument):
@@ -50,6 +50,16 @@ class KeyedLicenseDocument(SoldLicenseDocument):
     """A license that was sold or changed."""
 
     key: NotRequired[Annotated[str, "The key of a new license. It is shown this once."]]
+
+
+class OfferDocument(TypedDict):
+    """What a license of a model can be sold with."""
+
+    model: str
+    title: Annotated[str, "What people call the model."]
+    editions: list[str]
+    pools: dict[str, Annotated[str, "What people call the pool."]]
+    extensions: list[str]
 
 
 EDITION: Schema = {"anyOf": [text(format="name", minLength=1, maxLength=LONGEST_EDITION), text(maxLength=0)]}
@@ -74,6 +84,23 @@ def _terms(model: str, offer: LicensableModel) -> Schema:
     }
     optional = (*fields, "model") if offer.by_default else tuple(fields)
     return record(*optional, model=text(enum=[model]), **{name: either(each) for name, each in fields.items()})
+
+
+@Route("GET", "/api/offers", scope=READ, summary="What licenses can be sold.", answer=Page[OfferDocument])
+async def list_offers(_: Runtime, __: web.Request) -> web.Response:
+    """Show every model that a license can be of; what is sold without a model first."""
+    offers = sorted(OFFERS.items(), key=lambda item: not item[1].by_default)
+    items: list[OfferDocument] = [
+        {
+            "model": model,
+            "title": MODELS[model].title,
+            "editions": list(offer.editions),
+            "pools": {pool: MODELS[model].titles()["pools"].get(pool, pool) for pool in offer.pools},
+            "extensions": list(offer.extensions),
+        }
+        for model, offer in offers
+    ]
+    return web.json_response(Page[OfferDocument](items=items, next=None))
 
 
 TERMS: Schema = {"anyOf": [_terms(model, offer) for model, offer in OFFERS.items()]}

@@ -38,7 +38,7 @@ async def list_pro(runtime: Runtime, request: web.Request) -> web.Response:
     return await listed(
         request,
         {str(key): held for key, held in pool.holders().items()},
-        lambda account, held: _document(pool, account, held),
+        lambda account, held: pro_document(pool, account, held),
     )
 
 
@@ -65,7 +65,8 @@ def pro_pool(runtime: Runtime) -> Pool | None:
     return ledger.pools[ledger.model.account_pool] if ledger is not None else None
 
 
-def _document(pool: Pool, account: str, held: Lease | Reservation) -> ProDocument:
+def pro_document(pool: Pool, account: str, held: Lease | Reservation) -> ProDocument:
+    """Return what is shown of a license that is held."""
     lease = held if isinstance(held, Lease) else None
     return {
         "account": account,

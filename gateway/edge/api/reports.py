@@ -14,9 +14,9 @@ from aiohttp import web
 
 from gateway.core.counting.usage import HOUR, UsageSummary
 from gateway.edge.api.pages import LIMIT, Page, cursor, limit
-from gateway.edge.api.responses import SINCE, fail, since, utc_text
+from gateway.edge.api.responses import HOME, SINCE, SORT_ORDERS, asked_account, fail, since, sort_order, utc_text
 from gateway.edge.api.routes import READ, Route
-from gateway.edge.api.schemas import Count, Keyword, Time, query, text
+from gateway.edge.api.schemas import ID, Count, Keyword, Time, query, text
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.history_store import DenialRow
 
@@ -277,18 +277,34 @@ def _place(cursor: str | None) -> Place | None:
     "GET",
     "/api/denials",
     scope=READ,
-    summary="Refusals, oldest first.",
+    summary="Refusals.",
     answer=Page[DenialDocument],
-    query=(SINCE, LIMIT, cursor("^[0-9]{1,18}$")),
+    query=(
+        query("order", text(enum=list(SORT_ORDERS), default=SORT_ORDERS[0]), "Which refusals come first."),
+        query("pool", text(), "Only of pools of this name."),
+        query("account", ID, "Only of this account, of this server unless there is a home."),
+        HOME,
+        SINCE,
+        LIMIT,
+        cursor("^[0-9]{1,18}$"),
+    ),
     statuses=(503,),
 )
 async def list_denials(runtime: Runtime, request: web.Request) -> web.Response:
     """Show a page of them."""
     size, begin = limit(request), since(request, runtime.clock.wall())
-    after = request.query.get("cursor", "0")
-    if not (after.isascii() and after.isdigit() and len(after) < 19):
+    after, order = request.query.get("cursor"), sort_order(request)
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
         fail(422, "bad_field", "cursor: expected the `next` of another page")
-    found = await runtime.history_store.denials(begin, int(after), size + 1)
+    asked = asked_account(request, runtime.settings.accounts.home)
+    found = await runtime.history_store.denials(
+        begin,
+        None if after is None else int(after),
+        size + 1,
+        newest_first=order == "newest",
+        pool=request.query.get("pool"),
+        who=None if asked is None else (runtime.persistence.pseudonyms.stand_for(*asked), asked[1]),
+    )
     more = str(found[size - 1].number) if len(found) > size else None
     return web.json_response(Page[DenialDocument](items=[_denial(each) for each in found[:size]], next=more))
 

@@ -39,6 +39,9 @@ SINCE = query(
     {"anyOf": [TIME, DURATION]},
     'From this instant on, or for so long until now, such as "30d".',
 )
+UNTIL = query("until", {"anyOf": [TIME, DURATION]}, "Only to before this instant, or to so long ago.")
+SORT_ORDERS = ("oldest", "newest")
+"""Which entries of a log come first."""
 HOME = query("home", ID, "The other server that the account belongs to; without it this one.")
 BAN = query("ban", DURATION, 'And keep whom it was out for so long, such as "5m".')
 
@@ -170,3 +173,30 @@ def since(request: web.Request, now: float) -> float:
         return timestamp(text) if "-" in text else max(now - read_duration(text), 0.0)
     except ValueError:
         fail(422, "bad_field", f'since: expected {DURATION_FORM}, or a time such as "2026-11-21T12:00:00Z"')
+
+
+def sort_order(request: web.Request) -> str:
+    """Which entries come first: the word of `?order=`."""
+    order = request.query.get("order", SORT_ORDERS[0])
+    if order not in SORT_ORDERS:
+        fail(422, "bad_field", f"order: expected one of {', '.join(SORT_ORDERS)}")
+    return order
+
+
+def until(request: web.Request, now: float) -> float | None:
+    """The instant of `?until=`, in seconds UTC, read as that of `?since=`; None where it is not asked for."""
+    text = request.query.get("until")
+    if text is None:
+        return None
+    try:
+        return timestamp(text) if "-" in text else max(now - read_duration(text), 0.0)
+    except ValueError:
+        fail(422, "bad_field", 'until: expected a time such as "2026-11-21T12:00:00Z"')
+
+
+def asked_account(request: web.Request, own_home: str) -> tuple[str, str] | None:
+    """The account and the home of `?account=&home=`, empty for this server, by its name `own_home` too; None where
+    none is asked for.
+    """
+    asked = request.query.get("account")
+    return None if asked is None else (account("account", asked), home(request, own_home) or "")

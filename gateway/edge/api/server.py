@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from gateway.edge.api import (
+    account_now,
     accounts,
     audit,
     backup,
@@ -24,6 +25,7 @@ from gateway.edge.api import (
     groups,
     health,
     hosts,
+    idle,
     licenses,
     metrics,
     openapi,
@@ -65,12 +67,14 @@ RESOURCES = (
     conferences,
     queue,
     accounts,
+    account_now,
     groups,
     pro,
     hosts,
     bans,
     tokens,
     recent,
+    idle,
     reports,
     sizing,
     usage,

@@ -14,9 +14,9 @@ from aiohttp import web
 
 from gateway.core.counting.calendar_days import Calendar, day_text
 from gateway.edge.api.pages import LIMIT, PAGED, Page, cursor, keys_of_page, limit
-from gateway.edge.api.responses import SINCE, fail, since, utc_text
+from gateway.edge.api.responses import HOME, SINCE, asked_account, fail, since, utc_text
 from gateway.edge.api.routes import READ, Route
-from gateway.edge.api.schemas import Count, Time, query, text
+from gateway.edge.api.schemas import ID, Count, Time, query, text
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.usage_queries import BUCKETS, KEYS, Period, Persons, PlaceUse, UsageQueries
 
@@ -90,6 +90,8 @@ class AbsentDocument(TypedDict):
     query=(
         query("by", text(enum=list(BY), default="account"), "What is put together."),
         query("model", text(), "Only pools of this model."),
+        query("account", ID, "Only this account, of this server unless there is a home; by account."),
+        HOME,
         SINCE,
         LIMIT,
         cursor(),
@@ -107,8 +109,9 @@ async def list_usage(runtime: Runtime, request: web.Request) -> web.Response:
     queries = UsageQueries(runtime.persistence.store)
     more: str | None = None
     persons: Mapping[Any, Persons] = {}
+    only = _only(runtime, request, by)
     if by in KEYS:
-        uses, last = await queries.page(by, period, after, size, model)
+        uses, last = await queries.page(by, period, after, size, model, only)
         more = None if last is None else "/".join(quote(name, safe="") for name in last)
     elif by in BUCKETS:
         uses, persons = await queries.buckets(by, period)
@@ -163,6 +166,16 @@ def _period(runtime: Runtime, request: web.Request) -> Period:
     now = runtime.clock.wall()
     calendar: Calendar = runtime.state.use.calendar
     return Period(calendar.day_of(since(request, now)), max(runtime.state.use.today.day, calendar.day_of(now)))
+
+
+def _only(runtime: Runtime, request: web.Request, by: str) -> tuple[list[str], str] | None:
+    """Return by which names the account that is asked for stands in the past, and its home; None where none is."""
+    asked = asked_account(request, runtime.settings.accounts.home)
+    if asked is None:
+        return None
+    if by != "account":
+        fail(422, "bad_field", "account: only where use is put together by account")
+    return runtime.persistence.pseudonyms.stand_for(*asked), asked[1]
 
 
 def _model(runtime: Runtime, request: web.Request) -> str | None:

@@ -27,8 +27,10 @@ from gateway.edge.storage.store import Statement, Store
 
 MAX_BACKLOG = 65_536
 """Entries that wait for the store at most; about 40 MB."""
-OLDEST = f"{ENTRIES} WHERE seq > ? AND time >= ? ORDER BY seq LIMIT ?"
-NEWEST = f"{ENTRIES} WHERE seq < ? AND time >= ? ORDER BY seq DESC LIMIT ?"
+MATCHES = """time >= ? AND (? IS NULL OR time < ?) AND (? IS NULL OR (action LIKE 'lease.%') = ?)
+    AND (? IS NULL OR seq IN (SELECT seq FROM audit_name WHERE account = ? AND home = ?))"""
+OLDEST = f"{ENTRIES} WHERE seq > ? AND {MATCHES} ORDER BY seq LIMIT ?"
+NEWEST = f"{ENTRIES} WHERE seq < ? AND {MATCHES} ORDER BY seq DESC LIMIT ?"
 LAST_SIGN = f"""SELECT action FROM audit WHERE action IN ('start', 'stop', '{audit_chain.FORGOTTEN}')
     ORDER BY seq DESC LIMIT 1"""  # noqa: S608 - a constant
 """The last sign that a run had begun or ended; its start may be forgotten."""
@@ -110,15 +112,30 @@ class AuditLog:
         return done
 
     async def read(
-        self, most: int, *, since: float = 0.0, after: int | None = None, newest_first: bool = False
+        self,
+        most: int,
+        *,
+        since: float = 0.0,
+        until: float | None = None,
+        after: int | None = None,
+        newest_first: bool = False,
+        leases: bool | None = None,
+        who: tuple[str, str] | None = None,
     ) -> list[AuditEntry]:
-        """Return at most `most` durable entries from `since` (seconds UTC) on, in their order or the opposite one.
+        """Return at most `most` durable entries from `since` to before `until` (seconds UTC), in their order or the
+        opposite one.
 
-        `after` is the number of the entry after which they begin. Raises `StoreUnavailable`.
+        `after` is the number of the entry after which they begin; `leases` asks for those about leases or for all
+        others, `who`, an account and its home, for those that name it. Raises `StoreUnavailable`.
         """
         query = NEWEST if newest_first else OLDEST
         beginning = LAST_NUMBER if newest_first else 0
-        parameters = (beginning if after is None else after, audit_chain.timestamp(since), most)
+        end = None if until is None else audit_chain.timestamp(until)
+        account, home = who or (None, "")
+        parameters = (
+            beginning if after is None else after, audit_chain.timestamp(since), end, end, leases, leases,
+            account, account, home, most,
+        )  # fmt: skip
         return [entry_of(row) for row in await self._store.read(query, parameters)]
 
     def backlog(self) -> Iterator[Statement]:

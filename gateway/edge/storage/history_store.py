@@ -43,6 +43,8 @@ DENIALS_FORGOTTEN_EVERY = 60.0
 """Seconds between two deletions of denials that are too old; each takes those of an hour."""
 HOUR_FORGOTTEN_EVERY = 600.0
 """Seconds between two hours that are forgotten: a clock that stays wrong costs no more at once."""
+LAST_NUMBER = 2**63 - 1
+"""Above the number of every episode."""
 ROWS_PER_PAGE = 1000
 """Rows of one page of a query."""
 HOURS_PER_PAGE = 200
@@ -309,19 +311,41 @@ class HistoryStore:
             yield following
             following = next(waiting, None)
 
-    async def denials(self, since: float, after: int, limit: int) -> list[DenialRow]:
-        """Return the episodes that began at `since` or later with a number above `after`, by number, `limit` at most.
+    async def denials(
+        self,
+        since: float,
+        after: int | None,
+        limit: int,
+        *,
+        newest_first: bool = False,
+        pool: str | None = None,
+        who: tuple[Sequence[str], str] | None = None,
+    ) -> list[DenialRow]:
+        """Return the episodes that began at `since` or later, by number or the other way round, `limit` at most.
 
-        Raises `StoreUnavailable`.
+        `after` is the number of the episode after which they begin; `pool` says of what, and `who`, the names of an
+        account and its home, of whom. Raises `StoreUnavailable`.
         """
+        begin = (LAST_NUMBER if newest_first else 0) if after is None else after
+        beyond, order = ("<", "DESC") if newest_first else (">", "ASC")
+        names, home = who or ((None,), "")
         rows = await self._store.read(
-            "SELECT * FROM denial WHERE number > ? AND began >= ? ORDER BY number LIMIT ?", (after, since, limit)
+            f"SELECT * FROM denial WHERE number {beyond} ? AND began >= ? AND (? IS NULL OR pool = ?)"  # noqa: S608 - signs
+            f" AND (? IS NULL OR (kind = 'account' AND who IN (?, ?) AND home = ?)) ORDER BY number {order} LIMIT ?",
+            (begin, since, pool, pool, names[0], names[0], names[-1], home, limit),
         )
         found = {row[0]: DenialRow(*row) for row in rows}
         memory = [self._denial(timeline, episode) for timeline, episode in self.history.episodes()]
         memory += [DenialRow(*each.values) for each in self._fixed if each.sql == PUT_DENIAL]
-        found |= {each.number: each for each in memory if each.number > after and each.began >= since}
-        return [found[number] for number in sorted(found)[:limit]]
+        found |= {
+            each.number: each
+            for each in memory
+            if (each.number < begin if newest_first else each.number > begin)
+            and each.began >= since
+            and pool in {None, each.pool}
+            and (who is None or (each.kind == "account" and each.name in names and each.home == home))
+        }
+        return [found[number] for number in sorted(found, reverse=newest_first)[:limit]]
 
     async def demand(
         self, model: str, pool: str, since: float, now: Instant

@@ -73,17 +73,27 @@ class UsageQueries:
         self._store = store
 
     async def page(
-        self, by: str, period: Period, after: Sequence[str] | None, size: int, model: str | None = None
+        self,
+        by: str,
+        period: Period,
+        after: Sequence[str] | None,
+        size: int,
+        model: str | None = None,
+        only: tuple[Sequence[str], str] | None = None,
     ) -> tuple[list[PlaceUse], tuple[str, ...] | None]:
         """Return the use of the next `size` accounts or devices (`by`) after one, and the last if there are more.
 
-        With a `model` only its pools are looked at.
+        With a `model` only its pools are looked at; with `only`, the names of an account and its home,
+        only that account is.
         """
         columns = KEYS[by]
         key = ", ".join(columns)
         marks = ", ".join("?" * len(columns))
         begin = f"({key}) > ({marks})" if after is not None else f"({key}) >= ({marks})"
         start = tuple(after) if after is not None else ("",) * len(columns)
+        if only is not None:
+            names, home = only
+            begin, start = "account IN (?, ?) AND home = ?", (names[0], names[-1], home)
         found = await self._store.read(
             f"SELECT {key} FROM usage WHERE {begin} AND day BETWEEN ? AND ? GROUP BY {key} ORDER BY {key} LIMIT ?",  # noqa: S608 - names of columns
             (*start, *period, size + 1),

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from gateway.edge.api import connections
+from gateway.edge.api import connection_filters
+from gateway.edge.server.ticker import TICK
 from tests.conftest import Serve, until
 
 
@@ -31,6 +32,7 @@ async def test_a_connection_is_shown_with_what_it_is_and_holds(serve: Serve) -> 
         "device": "laptop",
         "client": "demo/1",
         "presence": "awake",
+        "idle_seconds": 0.0,
         "connected": True,
         "conferences": ["weekly"],
         "seats": ["concurrent"],
@@ -128,7 +130,7 @@ async def test_a_page_may_begin_anywhere(serve: Serve) -> None:
 
 
 async def test_a_search_goes_through_more_than_one_piece(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "PIECE", 2)
+    monkeypatch.setattr(connection_filters, "PIECE", 2)
     house = await serve()
     for number in range(5):
         await house.welcomed(account=f"user{number}")
@@ -188,3 +190,52 @@ async def test_an_address_is_one_however_an_operator_writes_it(written: str, ser
     assert (denied["type"], denied["reason"]) == ("denied", "banned")
     assert await house.http("DELETE", f"/api/bans/{written}") == (204, "")
     assert (await (await house.connect("tcp", "127.0.0.5")).hello())["type"] == "welcome"
+
+
+async def test_connections_are_filtered_by_seat_presence_and_idleness(serve: Serve) -> None:
+    house = await serve(license__model="trueconf", license__trueconf__pro=5, license__trueconf__online=9)
+    ann, bob, _ = [await house.welcomed(account=name, device="laptop") for name in ("ann", "bob", "cid")]
+    await ann.ask("join", conference="weekly")
+    await bob.ask("sleep")
+
+    async def names(query: str) -> list[str]:
+        _, told = await house.http("GET", f"/api/connections?{query}")
+        _, count = await house.http("GET", f"/api/connections/count?{query}")
+        assert count["count"] == len(told["items"])
+        return [item["account"] for item in told["items"]]
+
+    assert await names("pool=pro") == ["ann"]
+    assert await names("pool=online") == ["ann", "cid"]
+    assert await names("presence=asleep") == ["bob"]
+    assert await names("presence=awake&pool=online") == ["ann", "cid"]
+    assert await names("idle=1h") == []
+    house.runtime.timer_wheel.tick += round(3600 / TICK)
+    assert await names("idle=1h") == ["bob", "cid"]
+    assert (await house.http("GET", "/api/connections?idle=soon"))[0] == 422
+
+
+async def test_connections_are_sorted(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_filters, "PIECE", 2)  # so that pieces are merged
+    house = await serve(license__model="floating")
+    for account, kind in (("cid", "app"), ("ann", "tv"), ("bob", "room"), ("dan", "app"), ("eve", "kiosk")):
+        await house.welcomed(account=account, kind=kind)
+    numbers = {each.session.account: each for each in house.runtime.connections() if each.session is not None}
+    numbers["bob"].last_asked_tick -= 50
+    numbers["eve"].last_asked_tick -= 20
+
+    async def names(order: str, rest: str = "") -> list[str]:
+        _, told = await house.http("GET", f"/api/connections?sort={order}{rest}")
+        return [item["account"] for item in told["items"]]
+
+    assert await names("since") == ["cid", "ann", "bob", "dan", "eve"]
+    assert await names("-since") == ["eve", "dan", "bob", "ann", "cid"]
+    assert await names("account") == ["ann", "bob", "cid", "dan", "eve"]
+    assert await names("-account", "&offset=1&limit=2") == ["dan", "cid"]
+    assert (await names("-idle"))[:2] == ["bob", "eve"]
+    assert await names("kind") == ["cid", "dan", "eve", "bob", "ann"]
+    _, page = await house.http("GET", "/api/connections?sort=account&limit=2")
+    assert page["next"] is not None
+    _, last = await house.http("GET", "/api/connections?sort=account&limit=2&offset=4")
+    assert last["next"] is None
+    for query in ("sort=size", f"sort=account&cursor={page['next']}"):
+        assert (await house.http("GET", f"/api/connections?{query}"))[0] == 422
