@@ -8,6 +8,7 @@ import gc
 import inspect
 import os
 import resource
+import select
 import socket
 import struct
 import weakref
@@ -20,6 +21,7 @@ import uvloop
 from gateway.edge.server import epoll_transport
 from gateway.edge.server.epoll_transport import EVENTS, Epoll, EpollTransport
 from tests.conftest import until
+from tests.wire_client import PATIENCE
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: what is closed is reset."""
@@ -362,6 +364,23 @@ async def test_an_abort_drops_what_waits(sockets: Sockets) -> None:
         assert len(peer.recv(MANY, socket.MSG_WAITALL)) < MANY
 
 
+@pytest.mark.parametrize("end", ["ours", "the peer's"])
+@on_both_loops
+async def test_what_nobody_reads_any_more_does_not_wake_the_loop(end: str, sockets: Sockets) -> None:
+    writer = Recorder(half=True)
+    peer = sockets.connect(writer, room=4096)
+    writer.transport.write(bytes(MANY))
+    peer.sendall(b"more")
+    if end == "ours":
+        writer.transport.close()
+    else:
+        peer.shutdown(socket.SHUT_WR)
+        await until(lambda: writer.told[-1] == "eof")
+    assert select.select([writer.transport.descriptor], [], [], PATIENCE)[0]
+    await until(lambda: sockets.epoll._epoll.poll(0) == [])
+    assert not writer.lost
+
+
 @on_both_loops
 async def test_nothing_of_a_connection_stays_behind(sockets: Sockets) -> None:
     gc.disable()
@@ -409,7 +428,7 @@ async def test_a_number_that_is_used_again_belongs_to_the_new_one_alone(sockets:
         first.transport.abort()
         peer.sendall(b"for nobody")
         await until(lambda: first.lost)
-        assert sockets.epoll._epoll.poll(0) == []
+        await until(lambda: sockets.epoll._epoll.poll(0) == [])
         second = Recorder()
         os.dup2(copy, number)
         other, theirs = socket.socketpair()
