@@ -39,7 +39,7 @@ HOLDS_PER_LOOK = 2000
 """Ended holds of a pool that are looked at in a second: more at once would keep the event loop from heartbeats."""
 ROWS_FORGOTTEN_AT_ONCE = 8000
 """Rows beyond the time to keep that are deleted at once."""
-DENIALS_FORGOTTEN_EVERY = 60.0
+DENIALS_FORGOTTEN_EVERY = 600.0
 """Seconds between two deletions of denials that are too old; each takes those of an hour."""
 HOUR_FORGOTTEN_EVERY = 600.0
 """Seconds between two hours that are forgotten: a clock that stays wrong costs no more at once."""
