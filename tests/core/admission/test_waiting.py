@@ -205,6 +205,16 @@ def test_a_wait_that_is_over_is_denied_and_a_true_denial() -> None:
     assert harness.view("seats").left["timed_out"] == 1
 
 
+def test_each_waits_as_long_as_it_said_wherever_it_stands_in_the_line() -> None:
+    harness = floating()
+    harness.hello("ann")
+    wait(harness, hello("bob"), 60, "bob")
+    wait(harness, hello("cid"), 5, "cid")
+    harness.wait(5.0)
+    assert served(harness) == [("cid", "pool_full")]
+    assert harness.view("seats").waiting == 1
+
+
 def test_a_wait_that_ends_with_a_seat_is_a_demand_with_its_time_and_no_denial() -> None:
     harness = floating()
     ann = harness.hello("ann")
