@@ -153,10 +153,15 @@ async def test_reminders_are_logged_on_the_way(
     caplog.set_level(logging.WARNING, "tallygate.registration")
     async with run() as house:
         await lost(house, await registered(house, registrar), registrar)
-        for left in (GRACE, GRACE - 1, 6 * HOUR + 1, 6 * HOUR, 2 * HOUR, HOUR, 601, 600, 599, 1, 0):
+        said: list[str] = []
+        reminded = []
+        for left in (GRACE, GRACE - 1, 6 * HOUR + 1, 6 * HOUR, 2 * HOUR, HOUR + 1, HOUR, 601, 600, 599, 1, 0):
             time.go(START + GRACE - left - time.wall)
             house.runtime.registration.poll()
-        said = [each.getMessage() for each in caplog.records if "service ends in" in each.getMessage()]
+            before = len(said)
+            said = [each.getMessage() for each in caplog.records if "service ends in" in each.getMessage()]
+            reminded += [left] * (len(said) - before)
+        assert reminded == [GRACE, 6 * HOUR, HOUR, 600]
         assert [each.partition("ends in ")[2].partition(",")[0] for each in said] == [
             "12 h 00 min",
             "6 h 00 min",
