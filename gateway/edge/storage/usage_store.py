@@ -27,6 +27,8 @@ ROWS_PER_BATCH = 2000
 PUT_USE = f"""INSERT OR REPLACE INTO usage
     SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(len(ShareRow._fields)))}
     FROM json_each(?)"""  # noqa: S608 - numbers
+PUT_USE_AT_CLOSE = f"INSERT OR REPLACE INTO usage VALUES ({', '.join('?' * len(ShareRow._fields))})"  # noqa: S608
+"""Less than half the work, which the end of the process waits for; nobody is connected whom it could delay."""
 PUT_LAST_PART = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 FORGET_USE = """DELETE FROM usage WHERE (day, model, pool, account, home, device, address, part) IN
     (SELECT day, model, pool, account, home, device, address, part FROM usage
@@ -60,7 +62,8 @@ class UsageStore:
     def close(self, now: Instant) -> None:
         """Write all there is; the store is about to be closed."""
         self._look_at_all()
-        self._write(now, len(self._waiting) + len(self.use.finished))
+        self._take(now, len(self._rows) + len(self.use.finished) + len(self._waiting))
+        self._put([Statement(PUT_USE_AT_CLOSE, row) for row in self._rows])
 
     async def flush(self, now: Callable[[], Instant]) -> None:
         """Write all that has changed; done when it is durable.
@@ -81,6 +84,11 @@ class UsageStore:
         self._waiting = deque((place, person) for place in self.use.places for person in place.by_person)
 
     def _write(self, now: Instant, most: int) -> None:
+        self._take(now, most)
+        self._put([Statement(PUT_USE, (json.dumps(self._rows),))] if self._rows else [])
+
+    def _take(self, now: Instant, most: int) -> None:
+        """Take what is to be written until there are `most` rows."""
         finished = self.use.finished
         while finished and len(self._rows) < most:
             self._rows.append(self._written(finished.popleft()))
@@ -89,10 +97,11 @@ class UsageStore:
             row = place.changed_row(person, now.mono)
             if row is not None:
                 self._rows.append(self._written(row))
-        if self._rows:
-            part = str(self.use.numbers.last)
-            statements = [Statement(PUT_USE, (json.dumps(self._rows),)), Statement(PUT_LAST_PART, (LAST_PART, part))]
-            self._under_way = done = self._store.write(statements)
+
+    def _put(self, statements: list[Statement]) -> None:
+        if statements:
+            part = Statement(PUT_LAST_PART, (LAST_PART, str(self.use.numbers.last)))
+            self._under_way = done = self._store.write([*statements, part])
             done.add_done_callback(self._done)
 
     def _written(self, row: ShareRow) -> ShareRow:

@@ -117,6 +117,21 @@ async def test_at_the_close_all_is_written(opened: Open) -> None:
     assert (await of_accounts(queries))["ann", "epop", "concurrent"].grants == 1
 
 
+async def test_at_the_close_all_is_written_whatever_is_on_its_way(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROWS_PER_BATCH", 7)
+    harness, usage, _ = await opened_usage(opened)
+    for number in range(10):
+        meet(harness, f"user{number}", 60)
+    usage.poll(harness.now)
+    assert usage._under_way is not None
+    usage.close(harness.now)
+    await until(lambda: not usage._store.pending)
+    shares = sum(len(place.by_person) for place in usage.use.places)
+    assert await usage._store.read("SELECT count(*) FROM usage") == [(shares,)]
+
+
 async def test_accounts_come_page_by_page_guests_first(opened: Open) -> None:
     harness, usage, queries = await opened_usage(opened)
     for number in range(5):
