@@ -128,6 +128,16 @@ async def test_names_types_and_labels_are_those_of_the_manual(model: str, serve:
     assert await shapes(house) == METRICS
 
 
+async def test_lines_are_those_of_the_model_that_decides(serve: Serve) -> None:
+    house = await serve(license__model="trueconf", license__trueconf__pro=1)
+    first, second = await house.welcomed(account="ann"), await house.welcomed(account="bob")
+    await first.ask("join", conference="c", host=True)
+    assert (await second.ask("join", conference="d", host=True, wait=60))["type"] == "queued"
+    found = await values(house)
+    assert found.one("license_queue_length", model="trueconf", pool="pro") == 1
+    assert {sample.labels["model"] for sample in found.samples if "license_queue" in sample.name} == {"trueconf"}
+
+
 async def test_the_instants_of_a_registration_are_there_where_they_exist(license: License) -> None:
     house = await license({"edition": "free", "not_after": "2099-12-31"})
     assert await shapes(house) == METRICS | {name: each for name, each in COUNTDOWN.items() if "shutdown" not in name}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from config.record_settings import HistorySettings
 from gateway.core.counting.session import Key
 from gateway.edge.storage import history_store as module
-from gateway.edge.storage.history_store import HistoryStore
+from gateway.edge.storage.history_store import HistoryStore, paced
 from gateway.edge.storage.waiting_holds import WaitingHolds
 from gateway.licensing.epop import Epop
 from tests.conftest import until
@@ -105,3 +107,24 @@ def test_a_hold_that_waits_is_what_it_was(key: Key, rooms: bool, room: str | Non
     assert [tuple(each) for each in waiting.take(1)] == expected[:1]
     assert [tuple(each) for each in waiting.take(math.inf)] == expected[1:]
     assert len(waiting) == 0
+
+
+async def test_long_work_lets_the_loop_turn_after_each_piece() -> None:
+    turns, seen = [0], []
+
+    async def others() -> None:
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    def work() -> Generator[None, None, str]:
+        for _ in range(3):
+            seen.append(turns[0])
+            yield
+        return "done"
+
+    running = asyncio.create_task(others())
+    assert await paced(work()) == "done"
+    running.cancel()
+    await asyncio.wait({running})
+    assert seen == [0, 1, 2]
