@@ -80,9 +80,9 @@ def hello(account: str | None = None, device: str | None = None, address: str = 
     return c.Hello("app", account, device, "", "", address, "tcp")
 
 
-def random_log(seed: int, batches: int) -> LogHarness:
+def random_log(seed: int, batches: int, terms: Terms | None = None) -> LogHarness:
     """Return a log in which three nodes put a random day, and come and go meanwhile."""
-    harness, day, random = LogHarness(), RandomDay(seed), Random(seed)  # noqa: S311 - the same each time
+    harness, day, random = LogHarness(terms), RandomDay(seed), Random(seed)  # noqa: S311 - the same each time
     day.state = harness.replica.state
     incarnations = 0
     for _ in range(batches):
