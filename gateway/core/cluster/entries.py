@@ -51,7 +51,8 @@ class Genesis(NamedTuple):
 class Enter(NamedTuple):
     """A node comes in under a name, having applied `read`.
 
-    `terms` is the digest of its terms, `previous` the incarnation that is known to be over; empty where none is.
+    `terms` is the digest of its terms, `previous` the incarnations of that node that are known to be over, separated by
+    spaces.
     """
 
     name: str

@@ -56,7 +56,7 @@ class Nodes:
 
     def may_follow(self, enter: Enter, node: Node, life: float) -> bool:
         """Return whether who enters may take the place of a node: it is known to be over, or was not heard lately."""
-        return node.incarnation == enter.previous or life - node.heard > RECENT
+        return node.incarnation in enter.previous.split() or life - node.heard > RECENT
 
     def is_stale(self, incarnation: str, enter: Enter, version: int) -> bool:
         """Return whether an `enter` is a late duplicate: its node lives, is over, or had read too little to tell."""

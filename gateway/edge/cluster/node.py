@@ -36,6 +36,8 @@ TRY_AGAIN = 1.0
 """Seconds between two attempts to come in."""
 ENTER_TIMEOUT = 10.0
 """Seconds after which another attempt is made, where one was not seen in the log."""
+GIVEN_UP = 3
+"""Attempts to come in that are remembered, since the log may have them all the same."""
 LAST_WORD = 2.0
 """Seconds in which the departure of this node is to be seen in the log."""
 STATES = ("following", "active", "slow", "fenced")
@@ -55,8 +57,8 @@ class ClusterNode:
 
     `on_outcomes` is told of each entry after it was applied: its outcomes, `AT_ONCE` at a time, and the batch that it
     was, where that was one of this node. `on_entered` and `on_fenced` are called when this node may speak, and when it
-    may not any more; `on_diverged` where it leaves because its state is another one. `previous` is the incarnation that
-    is known to be over.
+    may not any more; `on_diverged` where it leaves because its state is another one. `previous` are the incarnations
+    that are known to be over, separated by spaces.
     """
 
     def __init__(self, etcd: Etcd, replica: Replica, name: str, clock: Clock, *, previous: str = "") -> None:
@@ -275,6 +277,8 @@ class ClusterNode:
                     self._entered.set()
                     log.warning("this node is in the cluster as %s, named %s", self.incarnation, self.name)
                     self.on_entered(self.incarnation)
+                else:
+                    self._give_up()
                 while self._entered.is_set() and not proposing.done():
                     await self._change(proposing)
             finally:
@@ -309,8 +313,9 @@ class ClusterNode:
             try:
                 async with asyncio.timeout(ENTER_TIMEOUT):
                     await self.proposer.put(Batch(self.incarnation, 1, at, leads, enter=enter), [])
-            except TimeoutError:
-                continue  # in a log that went on without it, it would be too old by now
+            except TimeoutError:  # in a log that went on without it, it would be too old by now
+                self._give_up()
+                continue
             refusal = replica.refused_entry.get(self.incarnation, "")
             if not refusal:
                 return
@@ -321,6 +326,11 @@ class ClusterNode:
                 log.warning("this node waits to come in: %s", WORDS[refusal])
                 told = refusal
             await asyncio.sleep(TRY_AGAIN)
+
+    def _give_up(self) -> None:
+        """Know that the incarnation which tried to come in is over, should it be in the log all the same."""
+        first, *later = [*self.previous.split(), self.incarnation]
+        self.previous = " ".join([first, *later[-GIVEN_UP:]])
 
     def _frame(self, seq: int) -> Batch:
         at, leads = self.time.propose(self._clock.mono(), self._clock.wall())
