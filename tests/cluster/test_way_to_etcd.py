@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -146,3 +147,21 @@ async def test_a_log_whose_first_entry_was_put_but_not_answered_is_begun_once(jo
     a = await joining
     assert a.node.replica.cluster == cluster
     await a.welcomed(account="ann")
+
+
+async def test_a_log_that_was_set_back_and_has_grown_again_is_noticed(join: Join, proxy: EtcdProxy) -> None:
+    a, b = await pair(join, proxy)
+    ann = await a.welcomed(account="ann")
+
+    def exchange(message: dict[str, Any]) -> dict[str, Any]:
+        for each in message["result"].get("events") or []:
+            if int(each["kv"]["mod_revision"]) == a.node.replica.revision:
+                each["kv"]["value"] = b64encode(b"what was put in its place").decode()
+        return message
+
+    proxy.on_watched = exchange
+    proxy.end_watches()
+    assert a.node.failed is not None
+    assert "set back" in await asyncio.wait_for(a.node.failed, 20.0)
+    assert [each["reason"] for each in await ann.gone()] == ["store_unavailable"]
+    assert b.node.entered

@@ -52,6 +52,8 @@ class Follower:
         self._on_entry = on_entry
         self._url = etcd.urls[0]
         self._head = 0
+        self._last: bytes | None = None
+        """The entry that was applied last, unless that was in another process."""
 
     async def look(self) -> Head:
         """Return where the log stands, from the first member that answers.
@@ -106,7 +108,10 @@ class Follower:
             await asyncio.sleep(PAUSE)
 
     def _next(self, head: Head) -> int:
-        return self.replica.revision + 1 if self.replica.version else max(head.created, 1)
+        """Return from which revision to watch: that of the last entry, of which a log that was set back has another."""
+        if not self.replica.version:
+            return max(head.created, 1)
+        return self.replica.revision + (self._last is None)
 
     async def _take(self, message: Watched) -> bool:
         """Apply what is new in a message, and return whether anything was.
@@ -120,6 +125,10 @@ class Follower:
         loop = asyncio.get_running_loop()
         until = loop.time() + SLICE
         for entry in message.entries:
+            if entry.revision == self.replica.revision and self._last not in {None, entry.value}:
+                raise LogLost(
+                    f"etcd was set back: its log has another entry {entry.version} than this node has applied"
+                )
             if entry.revision <= self.replica.revision:
                 continue
             outcomes: list[Outcome] = []
@@ -131,6 +140,7 @@ class Follower:
                         until = loop.time() + SLICE
                 if self.replica.needs_file:
                     raise Behind("this cluster goes on from a file: take a backup of one of its nodes")
+                self._last = entry.value
                 await self._on_entry(entry, outcomes)
             self._note_head()
             if loop.time() > until:
