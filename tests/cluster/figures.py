@@ -32,6 +32,8 @@ VISITORS = 1000
 """Connections of each gateway that join and leave."""
 HELD = 15_000
 """Connections of each gateway, as many as one process may open here."""
+RETURNING = 5000
+"""Connections of each gateway that reconnect at once."""
 DIED = 10
 """Seconds of patience with a gateway that is killed, where it is not that of the default."""
 SECONDS = 8.0
@@ -251,13 +253,15 @@ def memory() -> None:
             f"{(after - before) / HELD / 1024:.1f} KB" for before, after in zip(empty, full, strict=True)
         ))  # fmt: skip
         for load in loads:
-            load.shrink(5000)
-        stage.a.wait_for(10_000)
+            load.shrink(RETURNING)
+        stage.a.wait_for(2 * RETURNING)
         for load in loads:
             load.reset()
         began = time.monotonic()
-        phases = stage.both(loads, open=5000, window=5000, limit=60)
-        told("10,000 clients reconnect at both at once, all welcome in", f"{time.monotonic() - began:.1f} s")
+        phases = stage.both(loads, open=RETURNING, window=RETURNING, limit=60)
+        told(
+            f"{2 * RETURNING:,} clients reconnect at both at once, all welcome in", f"{time.monotonic() - began:.1f} s"
+        )
         told("  connect to welcome", ", ".join(f"p99 {each.welcome_p99 / 1000:,.0f} ms" for each in phases))
         _truth(stage)
 
