@@ -233,7 +233,10 @@ class Round:
             raise Invariant(self.faults[0])
         digests: dict[int, str] = {}
         for gateway in self.gateways:
-            if gateway.is_up and gateway.exit_code is not None:
+            if gateway.is_up and gateway.exit_code is not None and gateway.found_no_etcd():
+                self.acts["start again what found no etcd"] += 1  # as whoever looks after a service does
+                await gateway.start()
+            elif gateway.is_up and gateway.exit_code is not None:
                 raise Invariant(f"{gateway.name} has ended with {gateway.exit_code}: {gateway.said()[-2000:]}")
             with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
                 shown = await gateway.get(session, "/api/cluster")

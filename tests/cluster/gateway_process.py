@@ -83,6 +83,10 @@ class GatewayProcess:
         """What it has logged."""
         return self._log.read_text(errors="replace")
 
+    def found_no_etcd(self) -> bool:
+        """Return whether it has ended because no member of etcd answered when it was started."""
+        return self.said().rstrip().rpartition("\n")[2].startswith("tallygate: cannot start: http")
+
     async def get(self, session: aiohttp.ClientSession, path: str) -> Any:
         """Return what its operator port answers.
 
