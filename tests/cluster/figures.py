@@ -57,9 +57,9 @@ class Node(Gateway):
 
     def sockets(self) -> int:
         """Connections at its port that the kernel has."""
-        local = f":{self.port:04X}"
+        local = f"0100007F:{self.port:04X}"
         lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-        return sum(1 for line in lines if line[1].endswith(local) and line[3] == "01")
+        return len({line[2] for line in lines if line[1] == local and line[3] == "01"})
 
 
 class Stage:
@@ -84,7 +84,11 @@ class Stage:
 
     def both(self, loads: list[Load], **plan: float) -> list[Phase]:
         """Run one phase on all loads at once."""
-        return list(self._threads.map(lambda load: load.run(**plan), loads))
+        return self.at_once(loads, lambda load: load.run(**plan))
+
+    def at_once(self, loads: list[Load], act: Callable[[Load], Phase]) -> list[Phase]:
+        """Do something with all loads at once."""
+        return list(self._threads.map(act, loads))
 
     def beside(self, act: Callable[[], Phase]) -> concurrent.futures.Future[Phase]:
         """Run a phase while something else goes on."""
@@ -258,12 +262,28 @@ def memory() -> None:
         for load in loads:
             load.reset()
         began = time.monotonic()
-        phases = stage.both(loads, open=RETURNING, window=RETURNING, limit=60)
+        first = stage.at_once(loads, _come_back)
         told(
             f"{2 * RETURNING:,} clients reconnect at both at once, all welcome in", f"{time.monotonic() - began:.1f} s"
         )
-        told("  connect to welcome", ", ".join(f"p99 {each.welcome_p99 / 1000:,.0f} ms" for each in phases))
+        told(
+            "  connect to welcome at the first attempt",
+            ", ".join(f"p99 {each.welcome_p99 / 1000:,.0f} ms" for each in first),
+        )
+        told("  had to come again", f"{sum(each.failed for each in first):,}")
         _truth(stage)
+
+
+def _come_back(load: Load) -> Phase:
+    """Connect all at once, and who was refused a second later again; returns the first attempt."""
+    first = load.attempt(open=RETURNING, window=RETURNING, limit=60)
+    until = time.monotonic() + 60
+    while load.held < RETURNING:
+        if time.monotonic() > until:
+            raise Fault(f"{load.held} of {RETURNING} are back")
+        time.sleep(1.0)
+        load.attempt(open=RETURNING - load.held, window=RETURNING, limit=60)
+    return first
 
 
 def _truth(stage: Stage) -> None:
