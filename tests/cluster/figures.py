@@ -50,6 +50,11 @@ class Node(Gateway):
             time.sleep(0.05)
         return super()._ready()
 
+    def _get(self, path: str) -> str:
+        if self._operator is not None:
+            self._operator.close()  # the gateway ends one that was idle for long
+        return super()._get(path)
+
     def used(self) -> int:
         """Seats that are taken in its view."""
         found: int = json.loads(self._get("/api/license"))["models"]["epop"]["pools"]["concurrent"]["used"]

@@ -1,4 +1,4 @@
-"""What stands still for a while, and wakes: a gateway that the others have given up, the leader of etcd."""
+"""What stands still for a while, and wakes: a gateway that the others have given up, the leader of etcd, a disk."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from tests.etcd import Members, write_secret
 from tests.wire_client import TcpWire
 
 pytestmark = [pytest.mark.debian, pytest.mark.slow]
+SLOWER = 0.3
+"""Seconds that a disk takes longer to have written something for good."""
 FROZEN = 9.0
 """Seconds for which a leader stands still, in which another one is elected."""
 
@@ -93,3 +95,19 @@ async def test_a_leader_that_wakes_after_another_one_was_elected_ends_nobody(joi
         assert (await wire.ask("join", conference=f"room{number}"))["type"] == "joined"
     await until(lambda: same(a, b))
     assert len(a.runtime.state.sessions) == len(wires)
+
+
+@pytest.mark.parametrize("of_leader", [False, True])
+async def test_a_member_with_a_slow_disk_ends_nobody(join: Join, members: Members, of_leader: bool) -> None:
+    a, b = await join("a"), await join("b")
+    wires = [await house.welcomed(account=f"user{number}") for number, house in enumerate((a, b))]
+    leader = await asyncio.to_thread(members.leader)
+    members.slow_down(leader if of_leader else (leader + 1) % 3, SLOWER)
+    try:
+        for turn in range(5):
+            for number, wire in enumerate(wires):
+                assert (await wire.ask("join", conference=f"room{turn}-{number}"))["type"] == "joined"
+    finally:
+        await asyncio.to_thread(members.speed_up)
+    assert (a.node.fences, b.node.fences) == (0, 0)
+    await until(lambda: same(a, b))
