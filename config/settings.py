@@ -222,6 +222,18 @@ class LicenseSettings:
         help="Whether who came first is served first, or, to be welcomed, accounts of groups with a higher priority "
         "before others.",
     )
+    idle_timeout: Seconds = setting(
+        0.0,
+        live=True,
+        help="How long a client may say with its heartbeats that nobody uses it, in no live conference, until it is "
+        "put to sleep and gives up what sleepers do not hold; 0s: for ever.",
+    )
+    preempt: bool = setting(
+        False,
+        live=True,
+        help="Whether an account of a group with a higher priority that finds a pool full takes the seat of one that "
+        "is connected and idle.",
+    )
     terms: Mapping[str, Any] = field(default_factory=_terms, hash=False)
 
     @property

@@ -219,6 +219,7 @@ export class Client {
   /** Requests that joined the conferences it is in. @type {Map<string, object>} */ #joined = new Map();
   /** Those that a new session has not repeated yet. @type {Map<string, object>} */ #toJoin = new Map();
   #toSleep = false;
+  /** What heartbeats say of whether somebody uses the application. @type {object} */ #activity = {};
   #failures = 0;
   #returning = false;
   /** @type {Timer | undefined} */ #timer;
@@ -316,6 +317,18 @@ export class Client {
     return this.request("wake");
   }
 
+  /**
+   * Say with each heartbeat from now on, and with one at once, whether somebody uses the application; undefined says no
+   * more of it. Where nobody does, the gateway may put it to sleep (event `asleep`); where somebody does, it wakes it
+   * (events `awake`, `denied`, `queued`); `wait` is how many seconds it may stand in line for that.
+   * @param {boolean | undefined} active
+   * @param {number} [wait]
+   */
+  sayActive(active, wait) {
+    this.#activity = active === undefined ? {} : { active, wait };
+    this.#conversation?.sayActivity(this.#activity);
+  }
+
   /** Ask for a temporary PRO license. */
   requestPro() {
     return this.request("request_pro");
@@ -349,6 +362,7 @@ export class Client {
       acked: (took) => { this.latency = took; },
       ended: (end) => this.#lose(end),
     });
+    this.#conversation.activity = this.#activity;
     return this.#conversation.welcome.catch((fault) => {
       this.#conversation = undefined;
       this.#lost = endOf(fault);
@@ -379,6 +393,7 @@ export class Client {
       for (const name of message.conferences) this.#joined.set(name, before.get(name) ?? { conference: name });
       this.#toJoin.clear();
       this.#toSleep = false;
+      if (message.presence) this.asleep = message.presence === "asleep";
     } else {
       this.#joined = new Map();
       this.#toJoin = before;
@@ -495,6 +510,7 @@ export class Client {
 /** One connection from hello to its end. It never comes back: the next connection has a conversation of its own. */
 class Conversation {
   online = false;
+  /** What heartbeats say of whether somebody uses the application. @type {object} */ activity = {};
   /** @type {Promise<Message>} */ welcome;
 
   /** @type {WebSocket} */ #socket;
@@ -638,13 +654,21 @@ class Conversation {
     this.#accept(welcome);
   }
 
+  /** Have heartbeats say this from now on, beginning with one at once. @param {object} activity */
+  sayActivity(activity) {
+    this.activity = activity;
+    if (!this.online || !("active" in activity)) return;
+    this.#beaten = now();
+    this.#send({ type: "heartbeat", ...activity });
+  }
+
   #beat() {
     this.#beaten = now();
     if (this.#beaten - this.#heard > this.#silence) {
       this.#fail(new Error("the gateway is silent"));
       return;
     }
-    this.#send({ type: "heartbeat" });
+    this.#send({ type: "heartbeat", ...this.activity });
     this.#timer = later(() => this.#beat(), this.#interval);
   }
 

@@ -25,6 +25,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from random import Random, SystemRandom
 from typing import Any, Literal, Self, cast
 
@@ -121,6 +122,7 @@ class Client:
         self._conversation: ClientConversation | None = None
         self._participation = Participation()
         self._reconnection = Reconnection(backoff, self._random, self._come_back, self._finish)
+        self._activity: Message = {}
         self._resume: str | None = None
         self._numbers = itertools.count(1)
         self._unasked: deque[Answer] = deque(maxlen=KEPT)
@@ -250,6 +252,15 @@ class Client:
         """Be online again; `wait` and `on_queued` as in `join`."""
         return cast(answers.Awake, await self.request("wake", on_queued=on_queued, **_waiting(wait)))
 
+    def say_active(self, active: bool | None, *, wait: int | None = None) -> None:
+        """Say with each heartbeat from now on, and with one at once, whether somebody uses the application; None says
+        no more of it. Where nobody does, the gateway may put it to sleep (`asleep` comes unasked); where somebody does,
+        it wakes it, or answers `denied` or `queued`: `wait` is how many seconds it may stand in line for that.
+        """
+        self._activity = {} if active is None else {"active": active, **_waiting(wait)}
+        if self._conversation is not None:
+            self._conversation.say_activity(self._activity)
+
     async def request_pro(
         self, *, wait: int | None = None, on_queued: Callable[[answers.QueuedAnswer], None] | None = None
     ) -> answers.Granted:
@@ -301,10 +312,11 @@ class Client:
             random=self._random,
             clock=self._clock,
             on_message=self._hear,
-            on_ack=self._take_latency,
+            on_ack=partial(setattr, self, "latency"),
             on_end=self._lose,
             on_queued=self._on_queued,
         )
+        conversation.activity = self._activity
         try:
             return await conversation.open(self.host, self.port, self._ssl, self._local_address)
         except BaseException as fault:
@@ -312,9 +324,6 @@ class Client:
             self._lost = end_of(fault) if isinstance(fault, Exception) else ConnectionEnd()
             self._changed.set()
             raise
-
-    def _take_latency(self, seconds: float) -> None:
-        self.latency = seconds
 
     def _hear(self, message: Answer, request: Message | None) -> None:
         """Keep what the gateway states, and hand on what nobody asked for."""

@@ -127,6 +127,8 @@ class ClientConversation:
         """
         self.online = False
         """Whether it is welcomed and the connection stands."""
+        self.activity: Message = {}
+        """What heartbeats say of whether somebody uses the application."""
         self._hello = hello
         self._connection = ClientConnection(codec, self)
         self._numbers = numbers
@@ -186,6 +188,13 @@ class ClientConversation:
                 return await pending.answer
             finally:
                 self._pacing.forget(pending)
+
+    def say_activity(self, activity: Message) -> None:
+        """Have heartbeats say this from now on, beginning with one at once."""
+        self.activity = activity
+        if activity and self.online:
+            self._beaten_at = self._clock()
+            self._connection.send({"type": "heartbeat", **activity})
 
     def say(self, message: Message) -> None:
         """Send a message whose answer nobody waits for."""
@@ -279,6 +288,9 @@ class ClientConversation:
             self._on_queued(message)
             return
         number = message.get("id")
+        if number is None:  # a heartbeat asked to be woken
+            self._on_message(message, None)
+            return
         pending = self._pacing.queue(number, left) if isinstance(number, int) else None
         if pending is not None and pending.on_queued is not None:
             pending.on_queued(message)
@@ -312,7 +324,10 @@ class ClientConversation:
         if self._beaten_at - self._heard_at > max(self._silence, 2 * self._interval):
             self._connection.abort(TimeoutError("the gateway is silent"))
             return
-        self._connection.beat()
+        if self.activity:
+            self._connection.send({"type": "heartbeat", **self.activity})
+        else:
+            self._connection.beat()
         self._beats = asyncio.get_running_loop().call_later(self._interval, self._beat)
 
     def _stop(self, end: ConnectionEnd) -> None:

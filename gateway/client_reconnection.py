@@ -102,6 +102,7 @@ class Participation:
             self._joined = {name: before.get(name, {"conference": name}) for name in welcome["conferences"]}
             self._to_join = {}
             self._to_sleep = False
+            self.asleep = welcome.get("presence", "asleep" if self.asleep else "awake") == "asleep"
         else:
             self._joined, self._to_join = {}, before
             self.asleep, self._to_sleep = False, self.asleep or self._to_sleep

@@ -203,6 +203,7 @@ def _counts(snapshot: Snapshot) -> Iterator[Metric]:
             for awake, word in presence.items()
         },
     )
+    yield gauge("sessions_idle", "Sessions awake that nobody uses, in no live conference.", (), {(): snapshot.idle})
     yield gauge("accounts_connected", "Distinct accounts that have a session.", (), {(): snapshot.accounts})
     yield gauge("devices_connected", "Distinct devices that have a session.", (), {(): snapshot.devices})
     yield gauge(

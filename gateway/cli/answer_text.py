@@ -39,6 +39,7 @@ def _welcome(message: _Message) -> str:
         f"model {message.get('model')}",
         f"a heartbeat every {message.get('heartbeat_seconds')} s",
         *([f"in {_listed(message['conferences'])}"] if message.get("conferences") else []),
+        *(["asleep"] if message.get("presence") == "asleep" else []),
     ]
     return ", ".join(parts) + _held(message)
 
@@ -54,7 +55,8 @@ def _of_conference(message: _Message) -> str:
 
 
 def _state(message: _Message) -> str:
-    return f"{message['type']}{_held(message)}"
+    why = f": {message['reason']}" if "reason" in message else ""
+    return f"{message['type']}{why}{_held(message)}"
 
 
 def _granted(message: _Message) -> str:

@@ -181,11 +181,20 @@ class Talk:
             why = fault.strerror if isinstance(fault, OSError) else "it is not text"
             raise SystemExit(f"standard input cannot be read: {why}") from None
 
+    def _say_activity(self, message: dict[str, Any]) -> bool:
+        """Have heartbeats say whether somebody uses this; what comes of it comes unasked."""
+        active, wait = message.get("active"), message.get("wait")
+        if isinstance(active, bool):
+            self.client.say_active(active, wait=wait)
+            self.show(f"heartbeats say from now on that {'somebody' if active else 'nobody'} uses this")
+        else:
+            self.show("heartbeats are sent by themselves")
+        return True
+
     async def _say(self, message: dict[str, Any]) -> bool:
         """Say one thing and show the answer; whether it was granted."""
         if message["type"] == "heartbeat":
-            self.show("heartbeats are sent by themselves")
-            return True
+            return self._say_activity(message)
         fields = {name: value for name, value in message.items() if name not in {"type", "id"}}
         try:
             await self.client.ready()

@@ -107,15 +107,17 @@ def _complain(fault: str, *, redraw: bool) -> None:
 
 
 async def gather(gateway: operator_client.Operator) -> Document:
-    """What is shown: `license` and `cluster` (as `GET /api/...` gives them), `connections` and `conferences` (numbers),
-    and `sessions`, the first `SEARCHED` of them.
+    """What is shown: `license` and `cluster` (as `GET /api/...` gives them), `connections`, those of them that are
+    `asleep` and `idle`, and `conferences` (numbers), and `sessions`, the first `SEARCHED` of them.
     """
     sessions = await gateway.json("GET", "/api/connections", limit=SEARCHED)
     return {
         "operator": gateway.url,
         "license": await gateway.json("GET", "/api/license"),
         "cluster": await gateway.json("GET", "/api/cluster"),
-        "connections": await gateway.count("/api/connections/count"),
+        "connections": (counted := await gateway.json("GET", "/api/connections/count"))["count"],
+        "asleep": counted["asleep"],
+        "idle": counted["idle"],
         "conferences": await gateway.count("/api/conferences"),
         "sessions": sessions["items"],
     }
@@ -129,7 +131,7 @@ def render(document: Document) -> str:
     mode = "enforced" if terms.get("enforce", True) else "counted only, not enforced"
     lines = [
         f"{document['operator']}: {terms.get('model')}{edition}, {mode}",
-        f"connections {document['connections']}   conferences {document['conferences']}",
+        f"connections {document['connections']}{_resting(document)}   conferences {document['conferences']}",
         *_registration(terms.get("registration") or {}),
         *_cluster(document.get("cluster") or {}),
         "",
@@ -147,6 +149,12 @@ def render(document: Document) -> str:
     lines += ["", "* decides who is admitted; the others count the same traffic in its shadow"]
     lines += _holders(document.get("sessions", []), document["connections"])
     return "\n".join(lines)
+
+
+def _resting(document: Document) -> str:
+    """How many of the connections sleep or are idle, if any are."""
+    counts = [f"{document[name]} {name}" for name in ("asleep", "idle") if document.get(name)]
+    return f" ({', '.join(counts)})" if counts else ""
 
 
 def _waiting(model: Document) -> list[str]:

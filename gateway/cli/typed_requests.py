@@ -19,6 +19,8 @@ SHORT = {"pro": "request_pro", "quit": "bye", "exit": "bye"}
 """Other words for a message."""
 BY_ITSELF = frozenset({"hello", "heartbeat"})
 """What the client says without being asked to."""
+ACTIVITY = {"active": True, "idle": False}
+"""What says with heartbeats whether somebody uses the application."""
 HELP_WORDS = frozenset({"help", "?"})
 LONGEST_NUMBER = 10
 """Digits of a number that is taken for one: any field that takes numbers has fewer."""
@@ -48,9 +50,12 @@ def request_of(line: str) -> Message:
         return _written_out(line)
     verb, *words = _words(line)
     type = SHORT.get(verb.lower(), verb.lower())
-    if type not in REQUESTS or type in BY_ITSELF:
-        raise NotUnderstood(_unknown(verb, type))
     message: Message = {"type": type}
+    if type in ACTIVITY:
+        message = {"type": "heartbeat", "active": ACTIVITY[type]}
+        type = "heartbeat"
+    elif type not in REQUESTS or type in BY_ITSELF:
+        raise NotUnderstood(_unknown(verb, type))
     for word in words:
         name, value = _field(type, message, word)
         if name in message:
@@ -71,6 +76,10 @@ def usage(type: str) -> str:
 def help_text() -> str:
     """Return all that can be typed, a line each."""
     rows = [(usage(type), _DOES.get(type, "")) for type in REQUESTS if type not in BY_ITSELF]
+    rows += [
+        ("active [wait=WAIT]", "say with heartbeats that somebody uses this, which wakes it"),
+        ("idle", "say with heartbeats that nobody uses this"),
+    ]
     rows += [("help", "show this"), ('{"type": ...}', "a message as it stands in PROTOCOL.md")]
     return "\n".join(f"  {shape}\n    {does}" if len(shape) > 24 else f"  {shape:24}  {does}" for shape, does in rows)
 
@@ -80,7 +89,7 @@ def completions(line: str, conferences: frozenset[str]) -> list[str]:
     *before, word = re.split(r"\s+", line.lstrip())
     if not before:
         verbs = [type for type in REQUESTS if type not in BY_ITSELF]
-        return sorted(each for each in (*verbs, *SHORT, "help") if each.startswith(word))
+        return sorted(each for each in (*verbs, *SHORT, *ACTIVITY, "help") if each.startswith(word))
     type = SHORT.get(before[0], before[0])
     fields = REQUESTS[type].fields if type in REQUESTS and type not in BY_ITSELF else {}
     named = {f'"{each}"' if " " in each else each for each in conferences}
@@ -121,7 +130,7 @@ def _written_out(line: str) -> Message:
 def _unknown(verb: str, type: str) -> str:
     if type in BY_ITSELF:
         return f"{type} is said without being asked for; `help` shows what can be typed"
-    known = [each for each in (*REQUESTS, *SHORT, *HELP_WORDS) if each not in BY_ITSELF]
+    known = [each for each in (*REQUESTS, *SHORT, *ACTIVITY, *HELP_WORDS) if each not in BY_ITSELF]
     near = difflib.get_close_matches(type, known, n=1)
     return f"{verb!r} is no request" + (f" (did you mean {near[0]}?)" if near else "") + "; `help` shows what there is"
 

@@ -49,6 +49,8 @@ def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], m
         on_duplicate=license.on_duplicate,
         queue_limit=license.queue_limit,
         queue_order=license.queue_order,
+        idle_timeout=license.idle_timeout,
+        preempt=license.preempt,
         accounts_mode=settings.accounts.mode,
         home=settings.accounts.home,
         homes=tuple(settings.federation.homes),

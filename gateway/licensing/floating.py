@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.core.addresses import ip_address
-from gateway.core.counting.license_model import CONNECTION_ENDS, FORGOTTEN, LicenseModel, PoolTerms
+from gateway.core.counting.license_model import (
+    CONNECTION_ENDS,
+    FORGOTTEN,
+    PREEMPTED,
+    SLEEP_ENDS,
+    LicenseModel,
+    PoolTerms,
+)
 from gateway.core.counting.session import Key, Seat, Session, identity
 from gateway.core.names import folded, is_account, is_name, normalized, split_names
 from gateway.core.setting_kinds import Count, Seconds, setting
@@ -39,6 +46,8 @@ def floating(terms: Floating) -> LicenseModel:
     """Return the model: one seat for each `key` that has a session, in a conference or not."""
 
     def seats(session: Session) -> tuple[Seat, ...]:
+        if session.rest == PREEMPTED and not session.awake:
+            return ()
         return (("seats", _key(terms.key, session)),)
 
     def seats_awake(session: Session) -> tuple[Seat, ...]:
@@ -49,7 +58,7 @@ def floating(terms: Floating) -> LicenseModel:
         *CONNECTION_ENDS,
         *(["redistributed"] if reserve else ()),
         *([FORGOTTEN] if terms.linger else ()),
-        *([] if terms.asleep_counts else ["asleep"]),
+        *([PREEMPTED] if terms.asleep_counts else SLEEP_ENDS),
     )
     pool = PoolTerms("seats", terms.limit or None, causes, linger=terms.linger, reserve=reserve, keys=terms.key)
     return LicenseModel("floating", pools=(pool,), seats=seats if terms.asleep_counts else seats_awake)

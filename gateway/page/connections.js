@@ -156,6 +156,7 @@ export class ConnectionsView {
 
   showDetails(connection) {
     const { id, account, home, device, kind, client, address, transport, presence, since, conferences } = connection;
+    const { active } = connection;
     const seconds = (this.app.now() - Date.parse(since)) / 1000;
     const heard = connection.last_heard;
     const facts = [
@@ -168,6 +169,7 @@ export class ConnectionsView {
       ["Client", client || "–"],
       ["Address", `${address} by ${transport === "tcp" ? "TCP" : "WebSocket"}`],
       ["Presence", presence],
+      ...(active === null ? [] : [["Used", usedText(connection)]]),
       ["Connected", [timeElement(since), ` (${formatDuration(seconds)})`]],
       ["Last heard", heard === null ? "the connection is lost; it may be resumed" : timeElement(heard)],
       ["Idle", idleText(connection)],
@@ -257,6 +259,12 @@ function idleCell(connection) {
 
 function kindCell({ kind, presence }) {
   return [el("span", { class: "tag" }, kind), presence === "asleep" ? el("span", { class: "tag" }, "asleep") : null];
+}
+
+/** Whether somebody uses it, as its client says, and for how long nobody has. */
+function usedText({ active, unused_seconds: unused }) {
+  if (active) return "yes";
+  return unused === null ? "no, in a live conference" : `no, for ${formatDuration(unused)}`;
 }
 
 /** The address, and on a card, where there is no column for it, the device. */

@@ -202,6 +202,7 @@ export class SummaryView {
         ...(traffic ? [["Last 5 min", [`${traffic[0]} came and ${traffic[1]} went a minute, `,
           el("a", { href: "#/ended" }, `${traffic[2]} dropped`)]]] : []),
         ["Asleep", formatCount(connections.asleep)],
+        ["Idle", formatCount(connections.idle)],
         ["Devices", formatCount(connections.devices)],
         ["Scheduled", pluralize(conferences.scheduled, "conference")],
         ["Running since", timeElement(started)],

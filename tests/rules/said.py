@@ -68,3 +68,16 @@ class Hands:
         """Put the wall clock forward, and let the gateway see it."""
         self.ahead += seconds
         house.runtime.advance(4)
+
+
+class Forward:
+    """A clock that a test puts forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self.clock = Clock(lambda: time.monotonic() + self.ahead, lambda: time.time() + self.ahead)
+
+    def pass_(self, house: House, seconds: float) -> None:
+        """Let seconds pass, and let the gateway do what is due in a second."""
+        self.ahead += seconds
+        house.runtime._every_second()

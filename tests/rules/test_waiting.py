@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 
-from gateway.edge.machine import Clock
 from tests.conftest import House, Serve, until
-from tests.rules.said import denied, full, said, silent
+from tests.rules.said import Forward, denied, full, said, silent
 from tests.wire_client import Wire
 
 BOTH = pytest.mark.parametrize("transport", ["tcp", "websocket"])
-
-
-class Forward:
-    """A clock that a test puts forward."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-        self.clock = Clock(lambda: time.monotonic() + self.ahead, lambda: time.time() + self.ahead)
-
-    def pass_(self, house: House, seconds: float) -> None:
-        """Let seconds pass, and let the gateway do what is due in a second."""
-        self.ahead += seconds
-        house.runtime._every_second()
 
 
 async def floating(serve: Serve, limit: int = 1, **more: Any) -> House:

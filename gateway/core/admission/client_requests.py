@@ -12,6 +12,7 @@ from gateway.core.admission.bans import Ban
 from gateway.core.admission.commands import End, Hello, RequestPro, Resume, Sleep, Wake
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.line_ends import give_up_request, leave_lines
+from gateway.core.admission.preemption import seats_to_take, take
 from gateway.core.admission.refusals import against, is_enforced, overtaking, unregistered, with_retry
 from gateway.core.admission.replies import entitlements, finish, refuse, seats, session_id
 from gateway.core.admission.seat_changes import admit, end_session, required_seats, set_seats
@@ -45,10 +46,13 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
     refusal = primary.refusal(attempt) or primary.first_full_pool(session, required, old)
     if refusal is None and state.lines:
         refusal = overtaking(state, session, required, old)
-    if refusal is not None and is_enforced(state, refusal, session, now):
+    taken = None if refusal is None else seats_to_take(state, refusal, session, required, old)
+    if refusal is not None and taken is None and is_enforced(state, refusal, session, now):
         return refuse(state, "hello", refusal, asker=session, now=now)
     state.numbers.sessions.take()
     decision = Decision(session=session.number)
+    if taken:
+        decision.notices += take(state, taken, now)
     if old is not None:
         state.conferences.leave_all(old.conferences, old)
         state.sessions.remove(old)
@@ -141,7 +145,9 @@ def resume(state: State, command: Resume, now: Instant) -> Decision:
     session.peer_address, session.transport = command.address, command.transport
     conferences = [conference.id for conference in session.conferences]
     answer: Message = {"type": "welcome", "session": session_id(state, session), **entitlements(state, session)}
-    answer["conferences"] = conferences
+    answer |= {"conferences": conferences, "presence": "awake" if session.awake else "asleep"}
+    if session.rest and not session.awake:
+        answer["reason"] = session.rest
     decision = Decision(answer, session=session.number)
     if lost is None:
         decision.closings.append((session.number, "replaced"))
@@ -173,7 +179,9 @@ def sleep(state: State, command: Sleep, now: Instant) -> Decision:
         state.conferences.leave_all(session.conferences, session)
     if state.lines:
         give_up_request(state, "wake", session, "", now)
-    state.sessions.set_awake(session, awake=False)
+    if session.awake:
+        session.rest = ""
+        state.sessions.set_awake(session, awake=False)
     set_seats(state, session, "asleep", now)
     return finish(state, Decision({"type": "asleep", **seats(state, session)}), session)
 
@@ -181,21 +189,27 @@ def sleep(state: State, command: Sleep, now: Instant) -> Decision:
 def wake(state: State, command: Wake, now: Instant) -> Decision:
     """Let a session be online again, if there is room."""
     session, primary = state.sessions.by_number[command.session], state.primary
+    decision = Decision()
     if not state.granting:
         return refuse(state, "wake", unregistered(state))
     if not session.awake:
         session.awake = True
         try:
-            refusal = primary.pool_refusal(session)
+            required = primary.required_seats(session)
+            refusal = primary.first_full_pool(session, required)
             if refusal is None and state.lines:
-                refusal = overtaking(state, session, primary.required_seats(session))
+                refusal = overtaking(state, session, required)
         finally:
             session.awake = False
-        if refusal is not None and is_enforced(state, refusal, session, now):
+        taken = None if refusal is None else seats_to_take(state, refusal, session, required)
+        if refusal is not None and taken is None and is_enforced(state, refusal, session, now):
             return refuse(state, "wake", refusal, asker=session, now=now)
+        if taken:
+            decision.notices += take(state, taken, now)
         state.sessions.set_awake(session, awake=True)
         admit(state, session, "asleep", now, recorded=(primary,))
-    return finish(state, Decision({"type": "awake", **seats(state, session)}), session)
+    decision.answer = {"type": "awake", **seats(state, session)}
+    return finish(state, decision, session)
 
 
 def request_pro(state: State, command: RequestPro, now: Instant) -> Decision:
@@ -208,13 +222,17 @@ def request_pro(state: State, command: RequestPro, now: Instant) -> Decision:
         return refuse(state, "request_pro", Refusal("not_allowed"))
     pool = primary.model.account_pool
     expires = None
-    withdraw = withdrawal(state, "request_pro", session, None)
+    decision = Decision(withdraw=withdrawal(state, "request_pro", session, None), session=session.number)
     if account not in primary.pools[pool].reservations:
+        required = (*session.seats[primary.index], (pool, account))
         refusal = primary.leases.refusal_if_full(pool, account)
         if refusal is None and state.lines:
-            refusal = overtaking(state, session, (*session.seats[primary.index], (pool, account)))
-        if refusal is not None and is_enforced(state, refusal, session, now):
+            refusal = overtaking(state, session, required)
+        taken = None if refusal is None else seats_to_take(state, refusal, session, required)
+        if refusal is not None and taken is None and is_enforced(state, refusal, session, now):
             return refuse(state, "request_pro", with_retry(state, refusal, now), asker=session, now=now)
+        if taken:
+            decision.notices += take(state, taken, now)
         expires = primary.leases.grant(pool, account, now).expires
-    answer: Message = {"type": "granted", "pool": pool, "expires": utc(expires)}
-    return finish(state, Decision(answer, withdraw=withdraw, session=session.number), session)
+    decision.answer = {"type": "granted", "pool": pool, "expires": utc(expires)}
+    return finish(state, decision, session)

@@ -38,8 +38,7 @@ Digest = Annotated[str, Hexadecimal(32)]
 class Hello(NamedTuple):
     """A new session, by what a client says of itself and what its connection shows.
 
-    Names are normalized, `account` and `home` also folded (`core/names.py`): no decision depends on the Unicode of the
-    Python it is made by. `token` is the SHA-256 digest of the client's secret in hex, if it gave one.
+    Names are normalized, `account` and `home` also folded (`core/names.py`): the Unicode of no Python decides anything.
     """
 
     kind: Kind
@@ -97,6 +96,15 @@ class Wake(NamedTuple):
     """A session is online again."""
 
     session: int
+
+
+class Activity(NamedTuple):
+    """A client says, or said `ago` seconds back, whether somebody uses it; to be woken it waits in line for `wait`."""
+
+    session: int
+    active: bool
+    wait: Annotated[int, Range(1, LONGEST_WAIT)] | None = None
+    ago: Seconds = 0.0
 
 
 class RequestPro(NamedTuple):
@@ -285,6 +293,7 @@ Command = (
     | Leave
     | Sleep
     | Wake
+    | Activity
     | RequestPro
     | Wait
     | GiveUp

@@ -14,6 +14,7 @@ from gateway.core.admission.commands import Join, Leave, Start
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.line_ends import give_up_request
+from gateway.core.admission.preemption import seats_to_take, take
 from gateway.core.admission.refusals import against, overtaking, unregistered, with_retry
 from gateway.core.admission.replies import entitlements, finish, joined, refuse
 from gateway.core.admission.seat_changes import admit, set_seats
@@ -21,7 +22,7 @@ from gateway.core.admission.state import State
 from gateway.core.admission.withdrawal import withdrawal
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import Attempt, Refusal
-from gateway.core.counting.session import Conference, Instant, Session
+from gateway.core.counting.session import Conference, Instant, Seat, Session
 
 
 def join(state: State, command: Join, now: Instant) -> Decision:
@@ -32,10 +33,11 @@ def join(state: State, command: Join, now: Instant) -> Decision:
     if unwanted is not None:
         return refuse(state, "join", unwanted, id)
     withdraw = withdrawal(state, "join", session, conference, host=command.host)
-    refusal = _enter(state, conference, session, host=command.host, now=now)
+    decision = Decision(withdraw=withdraw, session=session.number)
+    refusal = _enter(state, conference, session, host=command.host, decision=decision, now=now)
     if refusal is not None:
         return refuse(state, "join", with_retry(state, refusal, now), id, asker=session, now=now)
-    decision = Decision(joined(state, session, conference), withdraw=withdraw, session=session.number)
+    decision.answer = joined(state, session, conference)
     return finish(state, decision, session)
 
 
@@ -87,9 +89,11 @@ def start(state: State, command: Start, now: Instant) -> Decision:
         return refuse(state, "start", with_retry(state, recorded, now), id, asker=session, now=now)
     decision = Decision(session=session.number)
     told, denied = [], []
+    for member in conference.members:
+        state.sessions.stop_idling(member)
     for member, host in state.conferences.start(conference):
         known = recorded if member is session else ()
-        refused = _enter(state, conference, member, host=host, now=now, waited=True, recorded=known)
+        refused = _enter(state, conference, member, host=host, decision=decision, now=now, waited=True, recorded=known)
         if refused is not None:
             set_seats(state, member, "left", now)
             denial = refuse(state, "join", with_retry(state, refused, now), id, asker=member, now=now)
@@ -127,11 +131,13 @@ def _enter(
     session: Session,
     *,
     host: bool,
+    decision: Decision,
     now: Instant,
     waited: bool = False,
     recorded: Collection[Ledger] = (),
 ) -> Refusal | None:
-    """Let a session in under the enforced model, then under the others; a refusal changes nothing.
+    """Let a session in under the enforced model, then under the others; a refusal changes nothing. Of whom a seat is
+    taken for it, hears of that by `decision`.
 
     What forbids it to a session that `waited` was recorded when it joined; models in `recorded` have recorded all that
     they have against it.
@@ -151,39 +157,59 @@ def _enter(
     refusal = primary.refusal(attempt)
     if (refusal is None or not primary.enforced) and not conference.group and len(conference.members) >= 2:
         return Refusal("conference_full", "", 2, 2)
+    taken: list[Seat] | None = None
     if primary.enforced:
-        refusal = refusal or _pool_refusal(state, conference, session, host=host)
-        if refusal is not None:
+        if refusal is None:
+            refusal, taken = _pool_refusal(state, conference, session, host=host)
+        if refusal is not None and taken is None:
             return refusal
+    if taken:
+        decision.notices += take(state, taken, now)
     refused = against(state, attempt, forbids=not waited)
     displaced = conferences.enter(conference, session, host=host, now=now.mono)
     if not session.awake:
         state.sessions.set_awake(session, awake=True)
-    if displaced is not None:
+    named = displaced is not None and _is_named(state, session)
+    if displaced is not None and not named:
         set_seats(state, displaced, "left", now)
     admit(state, session, "left", now, refused, recorded)
+    if displaced is not None and named:  # now that its name is used, it is not forgotten for one that becomes idle
+        set_seats(state, displaced, "left", now)
     return None
 
 
-def _pool_refusal(state: State, conference: Conference, session: Session, *, host: bool) -> Refusal | None:
+def _is_named(state: State, session: Session) -> bool:
+    """Return whether a session has the name of a host already."""
+    ledger = state.host_ledger()
+    return (
+        ledger is not None
+        and session.identity is not None
+        and ledger.is_leased(ledger.model.start_pool, session.identity)
+    )
+
+
+def _pool_refusal(
+    state: State, conference: Conference, session: Session, *, host: bool
+) -> tuple[Refusal | None, list[Seat] | None]:
     """Return the refusal of the first pool without room for what the session would need as a member, or in whose line
-    it would overtake somebody.
+    it would overtake somebody; with the seats that it may take from others instead, None where there are none.
     """
     primary = state.primary
     before = session.awake, session.conferences
     session.awake, session.conferences = True, (*session.conferences, conference)
     conference.members[session] = host
     try:
-        refusal = primary.pool_refusal(session)
+        required = primary.required_seats(session)
+        refusal = primary.first_full_pool(session, required)
         if refusal is None and state.lines:
-            refusal = overtaking(state, session, primary.required_seats(session))
-        return refusal
+            refusal = overtaking(state, session, required)
+        return refusal, None if refusal is None else seats_to_take(state, refusal, session, required)
     finally:
         session.awake, session.conferences = before
         del conference.members[session]
 
 
-def _account_refusal(ledger: Ledger, conference: Conference, session: Session) -> Refusal | None:
+def _account_refusal(state: State, ledger: Ledger, conference: Conference, session: Session) -> Refusal | None:
     """Return the refusal of the pool leased to accounts, where the starter would be a member no more once the
     conference is live: it is not told that it has started anything.
     """
@@ -192,7 +218,10 @@ def _account_refusal(ledger: Ledger, conference: Conference, session: Session) -
         needed = [seat for seat in ledger.required_seats(session) if seat[0] == ledger.model.account_pool]
     finally:
         conference.live = False
-    return ledger.first_full_pool(session, tuple(dict.fromkeys([*session.seats[ledger.index], *needed])))
+    required = tuple(dict.fromkeys([*session.seats[ledger.index], *needed]))
+    refusal = ledger.first_full_pool(session, required)
+    taken = None if refusal is None else seats_to_take(state, refusal, session, required, kept=conference.members)
+    return refusal if taken is None else None
 
 
 def _open(state: State, conference: Conference, session: Session, now: Instant) -> Refusal | list[Ledger]:
@@ -207,7 +236,7 @@ def _open(state: State, conference: Conference, session: Session, now: Instant) 
     for ledger in state.ledgers:
         refusal = ledger.refusal(attempt, forbids=ledger.enforced)
         if refusal is None and ledger.enforced and ledger.model.account_pool:
-            refusal = _account_refusal(ledger, conference, session)
+            refusal = _account_refusal(state, ledger, conference, session)
         if refusal is None and ledger.model.start_pool and session.identity is not None:
             needed = [*session.seats[ledger.index], (ledger.model.start_pool, session.identity)]
             required = tuple(dict.fromkeys(needed))

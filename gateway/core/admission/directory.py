@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gateway.core.admission.bans import Bans
@@ -62,6 +62,9 @@ class Directory:
         """The tokens of each operator; who has none is no operator."""
         self.groups: dict[str, Group] = {}
         self.bans = Bans()
+        self._ranked: list[Group] = []
+        self._priorities: dict[str, int] = {}
+        """What follows from the groups in `_ranked`."""
 
     def add_account_token(self, account: str, digest: bytes, created: float) -> Token:
         """Let a secret prove `account` from now on, beside those that do (rotation without downtime)."""
@@ -107,7 +110,17 @@ class Directory:
 
     def priority(self, account: str) -> int:
         """The highest priority of the groups of an account; 0 for one that is in none."""
-        return max((group.priority for group in self.groups.values() if account in group.accounts), default=0)
+        return self.priorities().get(account, 0)
+
+    def priorities(self) -> Mapping[str, int]:
+        """The priorities of all accounts that have one above 0."""
+        groups = list(self.groups.values())
+        if groups != self._ranked:
+            self._ranked, self._priorities = groups, {}
+            for group in sorted(groups, key=lambda each: each.priority):
+                if group.priority:
+                    self._priorities |= dict.fromkeys(group.accounts, group.priority)
+        return self._priorities
 
 
 def digest(secret: str) -> bytes:

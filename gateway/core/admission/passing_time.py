@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.core.admission.commands import EndResumables, SetGranting, SetTerms, Tick
 from gateway.core.admission.decision import Decision
+from gateway.core.admission.idleness import end_idling
 from gateway.core.admission.lease_administration import redistribute
 from gateway.core.admission.replies import finish
 from gateway.core.admission.seat_changes import end_session, finish_removals
@@ -26,6 +27,8 @@ def tick(state: State, _: Tick, now: Instant) -> Decision:
     state.use.advance(now)
     state.use.turn_some()
     state.directory.bans.forget_ended(now.wall)
+    if state.sessions.idle:
+        end_idling(state, decision, now)
     if state.lines:
         time_out(state, decision, now)
     for number, lost in list(state.resumable.items()):

@@ -89,7 +89,10 @@ REQUESTS: dict[str, RequestType] = {
         },
         frozenset({SessionState.PENDING}),
     ),
-    "heartbeat": RequestType({"seq": Field(is_integer, "an integer")}, WELCOMED | {SessionState.QUEUED}),
+    "heartbeat": RequestType(
+        {"seq": Field(is_integer, "an integer"), "active": Field(is_boolean, "true or false"), "wait": _WAIT},
+        WELCOMED | {SessionState.QUEUED},
+    ),
     "join": RequestType(
         {
             "conference": _CONFERENCE,

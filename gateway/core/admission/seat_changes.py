@@ -11,6 +11,7 @@ from gateway.core.admission.state import State
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import VISITORS, Conference, Instant, Seat, Session
+from gateway.core.wire.json_lines import Message
 
 
 def required_seats(state: State, session: Session) -> tuple[tuple[Seat, ...], ...]:
@@ -28,6 +29,8 @@ def set_seats(state: State, session: Session, cause: str, now: Instant) -> None:
         if seats != before:
             ledger.set_seats(session, seats, cause, now)
     session.seats = required
+    if session.active is not None:
+        _follow_idleness(state, session, now)
 
 
 def admit(
@@ -53,6 +56,29 @@ def admit(
             if overfull and not (refusal or ledger.enforced or ledger in recorded):
                 ledger.record_denial(Refusal("pool_full", overfull), session, now)
     session.seats = required
+    if session.active is not None:
+        _follow_idleness(state, session, now)
+
+
+def _follow_idleness(state: State, session: Session, now: Instant) -> None:
+    takes_part = session in state.conferences.taking_part
+    state.sessions.follow_idleness(session, now.mono, takes_part=takes_part)
+
+
+def fall_asleep(state: State, session: Session, reason: str, now: Instant) -> list[tuple[int, Message]]:
+    """Put a session to sleep that takes part in nothing, for `reason`, and return what it is told: where it waited, it
+    does no more.
+    """
+    left = session.conferences
+    if left:
+        state.conferences.leave_all(left, session)
+    session.rest = reason
+    state.sessions.set_awake(session, awake=False)
+    set_seats(state, session, reason, now)
+    held = entitlements(state, session)
+    told: list[Message] = [{"type": "removed", "conference": each.id, "reason": reason, **held} for each in left]
+    told.append({"type": "asleep", "reason": reason, "seats": held["seats"]})
+    return [(session.number, message) for message in told]
 
 
 def end_session(state: State, session: Session, cause: str, now: Instant) -> Decision:

@@ -6,20 +6,26 @@ Every count that is shown is the length of one of these views: it is read, not k
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from gateway.core.counting.multimap import Multimap
 from gateway.core.counting.session import Identity, Session
 
 
 class Sessions:
-    """All sessions that have been welcomed, by number, account, device, and by (kind, awake)."""
+    """All sessions that have been welcomed, by number, account, device, and by (kind, awake).
+
+    `idle` are those whose clients said that nobody uses them, and that take part in nothing, since which monotonic
+    instant, the longest first; `resting` are such that sleep, in no order (COUNTING.md, Idle sessions).
+    """
 
     def __init__(self) -> None:
         self.by_number: dict[int, Session] = {}
         self.by_account: Multimap[Identity, Session] = Multimap()
         self.by_device: Multimap[tuple[Identity, str], Session] = Multimap()
         self.by_presence: defaultdict[tuple[str, bool], dict[Session, None]] = defaultdict(dict)
+        self.idle: dict[Session, float] = {}
+        self.resting: dict[Session, float] = {}
 
     def __len__(self) -> int:
         return len(self.by_number)
@@ -45,6 +51,8 @@ class Sessions:
         """Let a session go."""
         del self.by_number[session.number]
         self.by_presence[session.kind, session.awake].pop(session, None)
+        if session.active is not None:
+            self.stop_idling(session)
         if session.account is None:
             return
         identity, device = session.identity, session.device_key
@@ -59,6 +67,46 @@ class Sessions:
             self.by_presence[session.kind, session.awake].pop(session, None)
             session.awake = awake
             self.by_presence[session.kind, awake][session] = None
+
+    def follow_idleness(self, session: Session, now: float, *, takes_part: bool, ago: float = 0.0) -> None:
+        """Note whether a session is idle, after a change of what it does; its client last said `ago` seconds ago that
+        somebody uses it, if it says now that nobody does.
+        """
+        free = session.awake and not takes_part
+        if not free:
+            session.free_since = None
+        elif session.free_since is None:
+            session.free_since = now
+        if session.active is not False or takes_part:
+            self.stop_idling(session)
+        elif not session.awake:
+            since = self.idle.pop(session, now)
+            self.resting.setdefault(session, since)
+        elif session not in self.idle:
+            self.resting.pop(session, None)
+            said = now - ago
+            self._begin_idling(session, said if session.free_since is None else max(session.free_since, said))
+
+    def stop_idling(self, session: Session) -> None:
+        """Let a session be idle no more, until somebody looks at what it does again."""
+        self.idle.pop(session, None)
+        self.resting.pop(session, None)
+
+    def _begin_idling(self, session: Session, since: float) -> None:
+        latest = self.idle[next(reversed(self.idle))] if self.idle else since
+        self.idle[session] = since
+        if since < latest:  # seldom: it said nothing for long, and was busy otherwise
+            self.idle = dict(sorted(self.idle.items(), key=lambda item: item[1]))
+
+    def restore_idle(self, idle: Mapping[Session, float]) -> None:
+        """Take up the idle sessions of a saved state, in order."""
+        self.idle = {session: since for session, since in idle.items() if session.awake}
+        self.resting = {session: since for session, since in idle.items() if not session.awake}
+
+    def idle_since(self, session: Session) -> float | None:
+        """Return the monotonic instant since which a session is idle; None where it is not."""
+        since = self.idle.get(session)
+        return self.resting.get(session) if since is None else since
 
     def of_account(self, identity: Identity) -> tuple[Session, ...]:
         """The sessions of an account, as they are now."""

@@ -48,7 +48,7 @@ class PoolView(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """All that is counted, at one instant."""
+    """All that is counted, at one instant; `idle` are the sessions awake that nobody uses."""
 
     model: str
     edition: str | None
@@ -56,6 +56,7 @@ class Snapshot(NamedTuple):
     pools: tuple[PoolView, ...]
     extensions: tuple[Extension, ...]
     sessions: Mapping[tuple[str, bool], int]
+    idle: int
     accounts: int
     devices: int
     conferences: Mapping[str, int]
@@ -73,6 +74,7 @@ def snapshot(state: State, mono: float) -> Snapshot:
         pools=tuple(view for ledger in state.ledgers for view in _pool_views(state, ledger, mono)),
         extensions=primary.model.extensions,
         sessions={key: len(found) for key, found in sessions.by_presence.items()},
+        idle=len(sessions.idle),
         accounts=len(sessions.by_account),
         devices=sessions.devices,
         conferences={

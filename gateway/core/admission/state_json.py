@@ -18,6 +18,7 @@ from gateway.core.admission.bans import Ban, BanSubject
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.directory import Directory, Group, Token
 from gateway.core.admission.lines import Line, QueuePlace
+from gateway.core.admission.sessions import Sessions
 from gateway.core.admission.state import Resumable, State
 from gateway.core.admission.terms import Catalog, Terms
 from gateway.core.counting.license_model import Refusal
@@ -29,6 +30,8 @@ FORMAT = 4
 """The number of what is written; another one is not read."""
 SESSION = ("kind", "account", "device", "home", "client", "address", "transport", "since")
 SESSION_AFTER = ("peer_address", "awake", "generation", "node", "proven_by")
+ACTIVITY = ("active", "free_since", "rest")
+"""What is written of a session whose client has said whether somebody uses it."""
 CONFERENCE = ("access", "mode", "live", "server")
 CONFERENCE_AFTER = ("number", "since", "hosted", "had_implied_host")
 NUMBERS = ("sessions", "conferences", "leases", "intervals", "episodes", "days", "places")
@@ -91,6 +94,7 @@ def _rest_to_json(state: State) -> dict[str, Any]:
         "lines": [_place_to_json(each) for each in state.lines.values()],
         "directory": _directory_to_json(state.directory),
         "declared": {id: list(each) for id, each in state.conferences.declared.items()},
+        "idle": _idle_to_json(state.sessions),
         "offset": state.history.offset,
         "use": use_to_json(state.use),
     }
@@ -150,14 +154,14 @@ def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
     for session in sessions.values():
         state.sessions.add(session)
     conferences = {told["id"]: _conference_from_json(told, sessions) for told in plain["conferences"]}
-    for told in plain["sessions"]:
-        session = sessions[told["number"]]
+    for told, session in zip(plain["sessions"], sessions.values(), strict=True):
         session.conferences = tuple(conferences[id] for id in told["conferences"])
         for ledger, seats in zip(state.ledgers, session.seats, strict=True):
             for name, key in seats:
                 ledger.pools[name].claims.add(key, session)
     for conference in conferences.values():
         state.conferences.restore(conference)
+    state.sessions.restore_idle({sessions[number]: since for number, since in plain.get("idle", ())})
     for ledger in state.ledgers:
         ledger.leases.claim_idle()
     state.history.offset = plain["offset"]
@@ -167,6 +171,10 @@ def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
     for told in plain.get("lines", ()):
         state.lines.enter(_place_from_json(told, catalog))
     return state
+
+
+def _idle_to_json(sessions: Sessions) -> list[tuple[int, float]]:
+    return [(each.number, since) for idle in (sessions.idle, sessions.resting) for each, since in idle.items()]
 
 
 def _place_to_json(place: QueuePlace) -> list[Any]:
@@ -204,6 +212,7 @@ def _session_to_json(session: Session) -> dict[str, Any]:
     return {
         "number": session.number,
         **{name: getattr(session, name) for name in (*SESSION, *SESSION_AFTER)},
+        **({} if session.active is None else {name: getattr(session, name) for name in ACTIVITY}),
         "conferences": [each.id for each in session.conferences],
         "seats": [[list(seat) for seat in seats] for seats in session.seats],
     }
@@ -211,7 +220,7 @@ def _session_to_json(session: Session) -> dict[str, Any]:
 
 def _session_from_json(told: Mapping[str, Any]) -> Session:
     session = Session(told["number"], **{name: told[name] for name in SESSION})
-    for name in SESSION_AFTER:
+    for name in (*SESSION_AFTER, *(ACTIVITY if "active" in told else ())):
         setattr(session, name, told[name])
     session.seats = tuple(tuple((pool, key_from_json(key)) for pool, key in seats) for seats in told["seats"])
     return session

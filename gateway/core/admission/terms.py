@@ -43,7 +43,8 @@ class Terms:
     at most `shadow_leases` seats of each pool that no session holds; a session is a member of at most `max_memberships`
     conferences. `offsets` is the time zone of calendar days: from which instant on (seconds UTC) its clocks are so many
     seconds ahead of UTC. A day has the use of at most `max_shares` persons and pools apart, at 0 of none. At
-    most `queue_limit` wait in a line, in the order `arrival` or `priority`.
+    most `queue_limit` wait in a line, in the order `arrival` or `priority`. Who is idle for `idle_timeout` is put to
+    sleep, 0 for nobody; `preempt` says whether seats of those who are idle go to others of a higher priority.
     """
 
     model: str
@@ -68,6 +69,8 @@ class Terms:
     max_shares: Count = 100_000
     queue_limit: Count = 1000
     queue_order: Annotated[str, OneOf(frozenset({"arrival", "priority"}))] = "arrival"
+    idle_timeout: Seconds = 0.0
+    preempt: bool = False
 
     def license_model(self, name: str, catalog: Catalog) -> LicenseModel:
         """Return the model of that name under these terms."""
@@ -124,6 +127,8 @@ SETTINGS = {
     "license.on_duplicate": "on_duplicate",
     "license.queue_limit": "queue_limit",
     "license.queue_order": "queue_order",
+    "license.idle_timeout": "idle_timeout",
+    "license.preempt": "preempt",
     "accounts.mode": "accounts_mode",
     "accounts.home": "home",
     "federation.homes": "homes",

@@ -137,9 +137,11 @@ def _serve_head(state: State, place: QueuePlace, decision: Decision, now: Instan
         leave_line(state, place, GRANTED if outcome.refused is None else REFUSED, now)
         _served(decision, place, outcome)
         return True
-    place.refusal = trial.refusal
     if place.line.pool in state.primary.pools:
+        if trial.refusal.pool == place.line.pool:  # else it is short of another one too, and stays where it is
+            place.refusal = trial.refusal
         return False
+    place.refusal = trial.refusal
     state.lines.move(place, _line(state, trial.refusal, place.request))  # another model decides by now
     return True
 

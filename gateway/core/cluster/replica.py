@@ -31,7 +31,7 @@ LONGEST_GAP = 1.5
 """Seconds of lived time that one entry adds at most: while nobody could write, nobody was silent."""
 LONGEST_STEP = 24 * 3600.0
 """Seconds by which an entry may move the time of the log, unless its node is the first of a cold cluster."""
-OF_SESSIONS = (c.Join, c.Start, c.Leave, c.Sleep, c.Wake, c.RequestPro, c.End)
+OF_SESSIONS = (c.Join, c.Start, c.Leave, c.Sleep, c.Wake, c.Activity, c.RequestPro, c.End)
 """Commands that only the node may give which has the session."""
 
 

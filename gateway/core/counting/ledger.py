@@ -135,7 +135,7 @@ class Ledger:
         new = [name for name, key in added if key not in pools[name].claims]
         for name in self._limited if new else ():
             pool, count = pools[name], new.count(name)
-            freed = self._freed(name, leaving, seats) if leaving is not None else 0
+            freed = self.freed(name, leaving, seats) if leaving is not None else 0
             if count > freed and pool.used - freed + count > pool.granted_below:
                 return Refusal("pool_full", name, pool.used, pool.terms.limit)
         return None
@@ -148,12 +148,11 @@ class Ledger:
         new = [seat for seat in added if seat[1] not in self.pools[seat[0]].claims]
         if leaving is None:
             return new
-        short = {
-            name for name in self.pools if sum(each == name for each, _ in new) > self._freed(name, leaving, seats)
-        }
+        short = {name for name in self.pools if sum(each == name for each, _ in new) > self.freed(name, leaving, seats)}
         return [seat for seat in new if seat[0] in short]
 
-    def _freed(self, name: str, leaving: Session, seats: Collection[Seat]) -> int:
+    def freed(self, name: str, leaving: Session, seats: Collection[Seat]) -> int:
+        """Return how many keys of a pool `leaving` would give back that are not among `seats`."""
         claims = self.pools[name].claims
         return sum(
             pool == name and (pool, key) not in seats and claims.has_only(key, leaving)

@@ -32,12 +32,16 @@ CONNECTION_ENDS = (
 """Why a seat that lasts as long as its session is released."""
 CONFERENCE_ENDS = (*CONNECTION_ENDS, "left", "removed", "asleep")
 """Why a seat that lasts as long as a membership is released."""
+IDLE, PREEMPTED = "idle", "preempted"
+"""Why the gateway puts a session to sleep: nobody uses it for long, or another of a higher priority needs a seat."""
+SLEEP_ENDS = ("asleep", IDLE, PREEMPTED)
+"""Why a seat is released that only a session awake holds, beside the end of the session."""
 FORGOTTEN = "forgotten"
 """Why a seat is released that no session has held for longest, where a model keeps no more such seats."""
 REVOKED = "revoked"
 """Why a leased seat is released that the operator takes away."""
 LEASE_ENDS = ("expired", REVOKED, "redistributed", "account_deleted", FORGOTTEN)
-"""Why a leased seat is released (COUNTING.md, PRO leases 8)."""
+"""Why a leased seat is released (COUNTING.md, PRO leases 8); one that is leased to accounts also for `PREEMPTED`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,10 @@ class Session:
     token that proved its account, empty where none did. `seats` has one entry per license model, in the order of the
     ledgers.
 
+    `active` is what its client said last of whether somebody uses it, None before it said anything of that; after that,
+    `free_since` is the monotonic instant since which it is awake and takes part in nothing, None while it is otherwise.
+    `rest` is why the gateway put it to sleep when it slept last, empty where its client said `sleep`.
+
     What follows from the facts is asked at every step, so it is worked out once: `identity` is who it is (None for
     guests), `device_key` the installation of a client (None for one that did not name itself within an account), `role`
     says what it is to the rules, and `person` to whom its use is charged.
@@ -73,12 +77,14 @@ class Session:
 
     __slots__ = (
         "account",
+        "active",
         "address",
         "awake",
         "client",
         "conferences",
         "device",
         "device_key",
+        "free_since",
         "generation",
         "home",
         "identity",
@@ -88,6 +94,7 @@ class Session:
         "peer_address",
         "person",
         "proven_by",
+        "rest",
         "role",
         "seats",
         "since",
@@ -118,6 +125,9 @@ class Session:
         self.proven_by = ""
         self.since = since
         self.awake = True
+        self.active: bool | None = None
+        self.free_since: float | None = None
+        self.rest = ""
         self.generation = 0
         self.node = ""
         self.conferences: tuple[Conference, ...] = ()

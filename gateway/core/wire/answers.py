@@ -25,7 +25,7 @@ class _Message(TypedDict):
 class Welcome(Entitlements, _Message):
     """Answers `hello`: the session that began, or goes on. Times are in seconds.
 
-    `conferences` is present only after a resume.
+    `conferences` and `presence` are present only after a resume, `reason` where the gateway put it to sleep since.
     """
 
     type: Literal["welcome"]
@@ -35,6 +35,8 @@ class Welcome(Entitlements, _Message):
     timeout_seconds: float
     model: str
     conferences: NotRequired[list[str]]
+    presence: NotRequired[Literal["awake", "asleep"]]
+    reason: NotRequired[str]
 
 
 class Ack(_Message):
@@ -79,10 +81,11 @@ class Left(Entitlements, _Message):
 
 
 class Asleep(_Message):
-    """The session is connected, and not online."""
+    """The session is connected, and not online; `reason` is present where the gateway put it to sleep."""
 
     type: Literal["asleep"]
     seats: list[str]
+    reason: NotRequired[str]
 
 
 class Awake(_Message):
@@ -101,9 +104,12 @@ class Granted(_Message):
 
 
 class Status(Entitlements):
-    """The PRO license of the account has changed; the gateway sends it unasked."""
+    """The PRO license of the account has changed; the gateway sends it unasked. `reason` is present where it went to
+    somebody of a higher priority.
+    """
 
     type: Literal["status"]
+    reason: NotRequired[str]
 
 
 class QueuedAnswer(_Message):

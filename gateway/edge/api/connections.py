@@ -37,6 +37,8 @@ class ConnectionDocument(TypedDict):
     device: str | None
     client: str | None
     presence: Literal["awake", "asleep"]
+    active: Annotated[bool | None, "What its client said last of whether somebody uses it."]
+    unused_seconds: Annotated[int | None, "How long it has been idle, as its client says; null where it is not."]
     connected: bool
     since: Time
     last_heard: Time | None
@@ -46,9 +48,11 @@ class ConnectionDocument(TypedDict):
 
 
 class CountDocument(TypedDict):
-    """How many there are."""
+    """How many there are; `idle` are those awake that nobody uses."""
 
     count: Count
+    asleep: Count
+    idle: Count
 
 
 class KickedDocument(TypedDict):
@@ -100,8 +104,13 @@ async def count_connections(runtime: Runtime, request: web.Request) -> web.Respo
     """Count those that match."""
     filtered = any(name in request.query for name in NAMES)
     sessions = runtime.state.sessions
-    count = len(await matching(runtime, request)) if filtered else len(sessions)
-    return web.json_response(CountDocument(count=count))
+    if filtered:
+        found = await matching(runtime, request)
+        asleep = sum(not each.awake for each in found)
+        idle = sum(each in sessions.idle for each in found)
+        return web.json_response(CountDocument(count=len(found), asleep=asleep, idle=idle))
+    asleep = sum(len(each) for (_, awake), each in sessions.by_presence.items() if not awake)
+    return web.json_response(CountDocument(count=len(sessions), asleep=asleep, idle=len(sessions.idle)))
 
 
 def _document(runtime: Runtime, session: Session) -> ConnectionDocument:
@@ -109,6 +118,7 @@ def _document(runtime: Runtime, session: Session) -> ConnectionDocument:
     heard = None
     if connection is not None:
         heard = utc(runtime.clock.wall() - (runtime.timer_wheel.tick - connection.last_heard_tick) * TICK)
+    idle_since = runtime.state.sessions.idle_since(session)
     return {
         "id": session_id(runtime.state, session),
         "transport": "tcp" if session.transport == "tcp" else "websocket",
@@ -119,6 +129,8 @@ def _document(runtime: Runtime, session: Session) -> ConnectionDocument:
         "device": session.device,
         "client": session.client,
         "presence": "awake" if session.awake else "asleep",
+        "active": session.active,
+        "unused_seconds": None if idle_since is None else max(int(runtime.now().mono - idle_since), 0),
         "connected": heard is not None,
         "since": utc_text(session.since),
         "last_heard": heard,

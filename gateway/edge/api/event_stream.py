@@ -132,6 +132,7 @@ class Events:
             "connections": {
                 "total": len(runtime.state.sessions),
                 "asleep": sum(count for (_, awake), count in seen.sessions.items() if not awake),
+                "idle": seen.idle,
                 "accounts": seen.accounts,
                 "devices": seen.devices,
                 "kinds": {kind: count for kind, count in sorted(kinds.items()) if count},

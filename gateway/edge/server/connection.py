@@ -301,16 +301,17 @@ class Connection(BaseConnection):
     """A connection of a client: it has a session once it was welcomed, and its heartbeats are acknowledged here.
 
     `ready` says whether the next read may be taken for a lone heartbeat; `last_asked_tick` is when the client last said
-    anything but that it lives.
+    anything but that it lives, `said` what it says of whether somebody uses it, None before it said anything.
     """
 
-    __slots__ = ("last_asked_tick", "ready", "session")
+    __slots__ = ("last_asked_tick", "ready", "said", "session")
 
     shared: Shared[Connection]
 
     def __init__(self, shared: Shared[Connection], address: str) -> None:
         super().__init__(shared, address)
         self.session: Session | None = None
+        self.said: SaidActivity | None = None
         self.ready = False
         self.last_asked_tick = shared.tick
 
@@ -333,6 +334,19 @@ class Connection(BaseConnection):
     def write_ack(self) -> None:
         """Send the constant acknowledgment."""
         raise NotImplementedError  # pragma: no cover - each transport says how
+
+
+class SaidActivity:
+    """What the client of a connection said last of whether somebody uses it, and in which tick; `watched` is whether
+    somebody looks for its silence.
+    """
+
+    __slots__ = ("active", "connection", "due", "tick", "watched")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.active = self.watched = False
+        self.due = self.tick = 0
 
 
 def shut_sending(transport: asyncio.Transport) -> None:

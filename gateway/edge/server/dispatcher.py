@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.core.admission.administration import sent_away_by
@@ -21,6 +21,7 @@ from gateway.core.counting.session import Instant
 from gateway.core.wire import json_lines
 from gateway.core.wire.close_codes import DENIED, ENDINGS, farewell
 from gateway.core.wire.messages import Request, RequestFault
+from gateway.edge.server.activity import ClientActivity
 from gateway.edge.server.connection import Connection
 from gateway.edge.server.pending_commits import PendingReplies
 from gateway.edge.server.sequencer import NotDecided, Sequencer
@@ -38,8 +39,8 @@ log = logging.getLogger("tallygate.dispatcher")
 class Dispatcher:
     """Acts upon the messages of clients, and carries decisions out.
 
-    `connection_of` gives the connection of a session by its number. `max_deferred` is how many messages of a client are
-    kept while an answer of it waits.
+    `connection_of` gives the connection of a session by its number, `connections` gives all. `max_deferred` is how many
+    messages of a client are kept while an answer of it waits.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Dispatcher:
         sign_in: SignIn,
         pending_replies: PendingReplies,
         connection_of: Callable[[int], Connection | None],
+        connections: Callable[[], Iterable[Connection]],
         *,
         max_deferred: int,
     ) -> None:
@@ -59,6 +61,9 @@ class Dispatcher:
         self._pending_replies = pending_replies
         self._connection_of = connection_of
         self.waiting_clients = WaitingClients(sequencer, connection_of)
+        held = pending_replies.deferred_input
+        self.activity = ClientActivity(sequencer, connections, self._carry_out, lambda client: client in held)
+        pending_replies.caught_up = self.activity.follow
         pending_replies.deliver = self.deliver
         pending_replies.receive = self.receive
         pending_replies.follow_presence = self._follow_presence
@@ -136,6 +141,14 @@ class Dispatcher:
         if request.fields["seq"] is not None:
             answer["seq"] = request.fields["seq"]
         self.deliver(Decision(answer), connection, request.id)
+        if request.fields["active"] is not None:
+            self.activity.heard(connection, request.fields["active"], request.fields["wait"])
+
+    def _carry_out(self, decision: Decision, asker: Connection | None) -> None:
+        """Tell a decision that nobody matches by an `id`."""
+        self.commit_and_deliver(decision, asker)
+        if asker is not None:
+            self._follow_presence(asker)
 
     def _follow_presence(self, connection: Connection) -> None:
         session = connection.session
@@ -225,6 +238,7 @@ class Dispatcher:
         if asker is not None and asker.session is None and decision.session is not None:
             self._sign_in.attach(asker, decision)
             self.waiting_clients.follow(asker)
+            self.activity.resumed(asker)
         if decision.queue is not None and asker is not None and decision.queue.place is not None:
             self._enter_line(decision, decision.queue.place, asker)
         # Most decisions change nothing that is kept, while no answer waits: no call for those.
@@ -240,8 +254,9 @@ class Dispatcher:
             self._serve(decision.queue)
         return done
 
-    def give_up_place(self, connection: Connection, at: Instant) -> None:
-        """Take a client that is gone out of the line in which it waited to be welcomed, if it did."""
+    def forget(self, connection: Connection, at: Instant) -> None:
+        """Forget a client that is gone, and take it out of the line in which it waited to be welcomed, if it did."""
+        self.activity.forget(connection)
         place = self.waiting_clients.leave(connection)
         if place is not None:
             self._submit_and_deliver(GiveUp(place), at)
@@ -318,6 +333,8 @@ class Dispatcher:
             connection = self._connection_of(number)
             if connection is not None:
                 connection.send(message)
+                if message["type"] == "asleep":
+                    self._follow_presence(connection)
 
 
 def _waits(id: str | int | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.replies import refreshed
 from gateway.core.counting.leases import LeaseChange
+from gateway.core.counting.license_model import PREEMPTED
 from gateway.core.counting.multimap import Multimap
 from gateway.core.counting.session import Key, Session
 from gateway.edge.server.connection import Connection
@@ -51,8 +52,8 @@ class PendingReply(NamedTuple):
 class PendingReplies:
     """What has been decided and not been told. `deadline` (seconds) is how long a commit may take.
 
-    `deliver`, `receive` and `follow_presence` are handed in by who acts upon messages; `on_distrust` is called when the
-    disk does not answer.
+    `deliver`, `receive`, `follow_presence` and `caught_up` are handed in by who acts upon messages; `on_distrust` is
+    called when the disk does not answer.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class PendingReplies:
         self.deliver: Deliver = _not_yet
         self.receive: Callable[[Connection, bytes], None] = _not_yet
         self.follow_presence: Callable[[Connection], None] = _not_yet
+        self.caught_up: Callable[[Connection], None] = _not_yet
         self._sequencer = sequencer
         self._persistence = persistence
         self._mono = mono
@@ -162,7 +164,10 @@ class PendingReplies:
                 decision.notices.clear()  # nobody has heard of what they would take back
                 self._persistence.commit(decision)
         for place, reply in enumerate(waiting):
-            self._tell(reply._replace(decision=undone[place]) if place in undone else self._refreshed(reply))
+            if place in undone:  # whose seat was taken for what is undone has lost it all the same
+                told = reply.decision.notices
+                undone[place].notices += [each for each in told if each[1].get("reason") == PREEMPTED]
+            self._tell(self._refreshed(reply._replace(decision=undone.get(place, reply.decision))))
 
     def _refreshed(self, reply: PendingReply) -> PendingReply:
         """Return a reply that stands, worded by what everybody holds after others' grants were undone."""
@@ -198,8 +203,11 @@ class PendingReplies:
             self.receive(asker, said.pop(0))
         if said and asker.cause is None:
             self.deferred_input[asker] += said
-        if asker not in self.deferred_input and asker in self._hung_up:
-            asker.finish(self._hung_up.pop(asker))
+        if asker not in self.deferred_input:
+            if asker in self._hung_up:
+                asker.finish(self._hung_up.pop(asker))
+            elif asker.cause is None:
+                self.caught_up(asker)
 
 
 def _not_yet(*_: object, **__: object) -> None:

@@ -309,7 +309,7 @@ class ReplicatedSequencer:
 
 _ENDS = frozenset({"bye", "closed", "reset", "heartbeat_timeout", "protocol_error", "too_fast", "slow_consumer"})
 """Causes for which a session can end whose client is gone before it was welcomed."""
-_REQUESTS = {"Hello": "hello", "Resume": "hello", "RequestPro": "request_pro"}
+_REQUESTS = {"Hello": "hello", "Resume": "hello", "RequestPro": "request_pro", "Activity": "wake"}
 
 
 def _asked(command: Command) -> Command:

@@ -128,6 +128,7 @@ class Runtime:
             self.sign_in,
             self.pending_replies,
             self.connection_of,
+            self.connections,
             max_deferred=settings.listen.message_burst,
         )
         self.epoll: Epoll | None = None
@@ -257,6 +258,7 @@ class Runtime:
                 except Exception:
                     log.exception("the check of a connection failed; the connection is cut off")
                     connection.transport.abort()
+            self.dispatcher.activity.advance()
             tick = self.timer_wheel.tick
             for listener in self.listeners:
                 listener.shared.tick = tick
@@ -296,8 +298,7 @@ class Runtime:
 
     def follow_registration(self) -> None:
         """Let the state know whether the registration lets anything be granted at this instant."""
-        grants = self.registration.grants
-        if grants is not self.state.granting:
+        if (grants := self.registration.grants) is not self.state.granting:
             self.commit_and_deliver(SetGranting(grants))
 
     # -- connections of clients ----------------------------------------------------------------------------------------
@@ -324,7 +325,7 @@ class Runtime:
     def ended(self, connection: Connection, cause: str) -> None:
         """A connection is over for `cause`: so is its session, unless it may be resumed."""
         session, connection.session = connection.session, None
-        self.dispatcher.give_up_place(connection, self.instant())
+        self.dispatcher.forget(connection, self.instant())
         if session is not None:
             self.recent.ended(session, connection.address, cause, self.instant())
             self.commit_and_deliver(End(session.number, cause), self.instant())

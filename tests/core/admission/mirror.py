@@ -30,6 +30,16 @@ class Person:
     awake: bool = True
     peer: str = ""
     """The address of its present connection."""
+    active: bool | None = None
+    """What its client said last of whether somebody uses it."""
+    said: float = -math.inf
+    """The monotonic instant at which it said so first."""
+    free: float | None = -math.inf
+    """Since when it is awake and in no live conference."""
+    since: float | None = None
+    """Since when it is idle."""
+    rest: str = ""
+    """Why the gateway put it to sleep."""
 
     @property
     def identity(self) -> Identity | None:
@@ -64,14 +74,15 @@ class Mirror:
     def __init__(self) -> None:
         self.people: dict[int, Person] = {}
         self.rooms: dict[str, Room] = {}
-        self.declared: set[str] = set()
+        self.declared: dict[str, tuple[bool, bool, bool]] = {}
+        """Whether what was declared is for groups, public, and live."""
         self.lost: dict[int, tuple[float, str]] = {}
         """Sessions that may be resumed, the earliest first: until which monotonic instant, and why they were lost."""
+        self.priorities: dict[str, int] = {}
 
     def enter(self, name: str, number: int, *, host: bool) -> None:
         room = self.rooms[name]
         room.members[number] = host
-        self.people[number].awake = True
         if host:
             room.hosted, room.stand_in = True, None
         elif not room.hosted and not room.had_stand_in and self.people[number].account:
@@ -84,6 +95,30 @@ class Mirror:
             self.rooms[name].stand_in = None
         if not self.rooms[name].members:
             del self.rooms[name]
+
+    def look(self, mono: float) -> None:
+        """Note who is idle since when."""
+        for number, person in self.people.items():
+            busy = bool(self.live(number))
+            if not person.awake or busy:
+                person.free = None
+            elif person.free is None:
+                person.free = mono
+            if person.active is not False or busy:
+                person.since = None
+            elif person.awake:
+                person.since = max(person.free or -math.inf, person.said)
+            elif person.since is None:
+                person.since = mono
+
+    def priority(self, person: Person) -> int:
+        return self.priorities.get(person.account or "", 0) if not person.home else 0
+
+    def asleep(self, number: int, reason: str) -> None:
+        """The gateway has put a session to sleep."""
+        for name in self.in_rooms(number):
+            self.leave(name, number)
+        self.people[number].awake, self.people[number].rest = False, reason
 
     def gone(self, number: int) -> None:
         for name in self.in_rooms(number):
@@ -187,7 +222,7 @@ class Tale:
         return found
 
     def _floating(self, _: Mirror, number: int, person: Person, __: list[Room]) -> list[tuple[str, Key]]:
-        if not person.awake and not self.terms.asleep_counts:
+        if not person.awake and (person.rest == "preempted" or not self.terms.asleep_counts):
             return []
         by: dict[str, Key | None] = {
             "connection": number,
@@ -280,6 +315,10 @@ class Tale:
         """A temporary lease was ended by the operator."""
         del self.temporary[account], self.since[account]
         self.idle.pop(account, None)
+
+    def preempt(self, account: str) -> None:
+        """The lease of somebody idle went to another."""
+        self.revoke(account)
 
     def forget(self, account: str) -> None:
         """An account was deleted; its sessions are about to go."""

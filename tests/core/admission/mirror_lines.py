@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.core.counting.session import Key
 from tests.core.admission.mirror import Mirror, Person, Room, Tale
 
 LineName = tuple[str, str]
@@ -23,6 +24,8 @@ class InLine:
     line: LineName
     person: Person | None = None
     room: str = ""
+    named: bool = True
+    """Whether its answer carries the `id` of the request."""
     fields: dict[str, Any] = field(default_factory=dict)
 
 
@@ -32,6 +35,7 @@ class MirrorLines:
     def __init__(self) -> None:
         self.places: dict[int, InLine] = {}
         self.left: dict[tuple[str, str], int] = {}
+        self.preempt = False
 
     def in_line(self, line: LineName) -> list[int]:
         return [place for place, each in self.places.items() if each.line == line]
@@ -79,15 +83,44 @@ def most(tale: Tale, line: LineName) -> float:
     return tale.terms.participants if line[0] == "participants" else tale.cap(line[0])
 
 
+def idle_seats(
+    pool: str, mirror: Mirror, tale: Tale, below: int, but: Collection[int | None]
+) -> list[tuple[int, float, Key]]:
+    """The seats of those who are idle and have a priority below that, with it and since when they are idle."""
+    held: dict[Key, list[int]] = {}
+    for number in mirror.people:
+        for name, key in tale.needed(mirror, number):
+            if name == pool:
+                held.setdefault(key, []).append(number)
+    if pool == "pro":
+        held = {account: mirror.of(account) for account in tale.idle if account not in held}
+    found = []
+    for key, numbers in held.items():
+        if not numbers or key in tale.lingering or (tale.name == "floating" and key in tale.reserved()):
+            continue
+        people = [mirror.people[number] for number in numbers]
+        priority = max(mirror.priority(person) for person in people)
+        if priority < below and not {*numbers} & {*but} and all(person.since is not None for person in people):
+            found.append((priority, max(person.since or 0.0 for person in people), key))
+    return found
+
+
 def must_wait(place: int, lines: MirrorLines, mirror: Mirror, tale: Tale, twins: Mapping[str, Any]) -> bool:
     """Whether the one at a place would find a pool full, or overtake somebody who came before it.
 
     `twins` says which session a `hello` would take over from.
     """
-    each, after, told = lines.places[place], copy.deepcopy(mirror), copy.deepcopy(tale)
+    return bool(short_of(lines.places[place], place, lines, mirror, tale, twins))
+
+
+def short_of(
+    each: InLine, place: float, lines: MirrorLines, mirror: Mirror, tale: Tale, twins: Mapping[str, Any]
+) -> str:
+    """The pool in which a request, that came as the one at a place, finds no seat, even of somebody idle."""
+    after, told = copy.deepcopy(mirror), copy.deepcopy(tale)
     if each.verb == "hello":
         if each.person is None:
-            return True
+            return "?"
         old = twins.get("old")
         if old is not None:
             after.gone(old)
@@ -96,19 +129,22 @@ def must_wait(place: int, lines: MirrorLines, mirror: Mirror, tale: Tale, twins:
         after.people[each.number or 0].awake = True
     elif each.verb == "join":
         if each.room not in after.rooms:
-            if each.room in after.declared:
-                return True  # what was declared of it is not known here
             asked = each.fields
-            after.rooms[each.room] = Room(not asked["call"], asked["public"], not asked["scheduled"])
+            said = not asked["call"], asked["public"], not asked["scheduled"]
+            after.rooms[each.room] = Room(*after.declared.get(each.room, said))
+        after.people[each.number or 0].awake = True
         after.enter(each.room, each.number or 0, host=each.fields["host"])
     else:
         told.request(mirror.people[each.number or 0].account or "")
     told.retell(after)
+    asker = each.person if each.person is not None else mirror.people[each.number or 0]
+    priority = mirror.priority(asker) if lines.preempt and tale.enforced else 0
     before, then = lengths(tale), lengths(told)
     for line, used in then.items():
         if used <= before.get(line, 0):
             continue
-        earlier = any(other < place for other in lines.in_line(line))
-        if used > most(tale, line) or earlier:
-            return True
-    return False
+        if used > most(tale, line) or any(other < place for other in lines.in_line(line)):
+            above = before.get(line, 0) > most(tale, line)
+            if above or not idle_seats(line[0], mirror, tale, priority, (each.number, twins.get("old"))):
+                return line[0]
+    return ""

@@ -77,6 +77,7 @@ class RandomDay:
             (4, lambda: self.of_session(c.Sleep)),
             (4, lambda: self.of_session(c.Wake)),
             (4, lambda: self.of_session(c.RequestPro)),
+            (6, self.activity),
             (9, self.end),
             (3, self.resume),
             (5, c.Tick),
@@ -148,6 +149,14 @@ class RandomDay:
     def give_up(self) -> c.Command:
         places = [place.number for place in self.state.lines.values() if place.session is None]
         return c.GiveUp(self.random.choice([*places, 0]))
+
+    def activity(self) -> c.Command | None:
+        random = self.random
+        return self.of_session(
+            lambda number: c.Activity(
+                number, random.random() < 0.4, random.choice([None, 60]), random.choice([0.0, 0.0, 20.0, 100.0])
+            )
+        )
 
     def leave(self) -> c.Command | None:
         return self.of_session(lambda number: c.Leave(number, self.conference_of(number)))
@@ -231,6 +240,7 @@ class RandomDay:
             terms, model=model, licenses=licenses, on_duplicate=on_duplicate, overdraft=overdraft, accounts_mode=mode,
             enforce=random.random() < 0.9, declared_only=random.random() < 0.1,
             queue_limit=random.choice([0, 3, 1000]), queue_order=random.choice(["arrival", "priority"]),
+            idle_timeout=random.choice([0.0, 30.0, 300.0]), preempt=random.random() < 0.7,
         )  # fmt: skip
 
 

@@ -152,6 +152,7 @@ def test_a_lost_session_keeps_everything_and_goes_on_with_another_connection() -
         "type": "welcome",
         "session": "s-0-1",
         "conferences": ["a", "b"],
+        "presence": "awake",
         **entitlements(house.state, ann),
     }
     assert (decision.session, decision.closings) == (1, [])

@@ -39,7 +39,15 @@ from gateway.licensing.floating import Floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
 from gateway.licensing.trueconf import TrueConf
 from tests.core.admission.mirror import ABRUPT, LEASE, Mirror, Person, Room, Tale
-from tests.core.admission.mirror_lines import InLine, MirrorLines, lengths, line_of, must_wait
+from tests.core.admission.mirror_lines import (
+    InLine,
+    MirrorLines,
+    idle_seats,
+    lengths,
+    line_of,
+    must_wait,
+    short_of,
+)
 from tests.core.harnesses import DIGEST, LicensedHarness, prove
 from tests.core_harness import answer
 
@@ -59,6 +67,9 @@ BANNED = [
     BanSubject("network", "192.0.2.2/31"),
     BanSubject("network", "192.0.0.0/16"),
 ]
+
+VERBS = ["revoke", "revoke", "forget", "register", "name_host", "name_host", "unname", "ban", "lift", "kick"]
+SPANS = [0.4, 1.0, 7.0, 60.0, 100.0, 6 * 3600.0, 12 * 3600.0, 24 * 3600.0]
 
 accounts = st.sampled_from(ACCOUNTS)
 rooms = st.sampled_from(ROOMS)
@@ -136,6 +147,8 @@ class Life(RuleBasedStateMachine):
         edition=st.sampled_from(["server", "server", "server", "enterprise", "free"]),
         kept=st.sampled_from([10_000, 10_000, 1, 2]),
         memberships=st.sampled_from([100, 100, 1]),
+        idle=st.sampled_from([0.0, 30.0, 7200.0]),
+        preempt=flags,
         crowd=st.lists(st.tuples(persons, rooms, flags), min_size=3, max_size=6),
     )
     def open(
@@ -152,6 +165,8 @@ class Life(RuleBasedStateMachine):
         edition: Any,
         kept: int,
         memberships: int,
+        idle: float,
+        preempt: bool,
         crowd: list[tuple[Person, str, bool]],
     ) -> None:
         reserve = {"device": ("ann/pc",), "address": ("192.0.2.1",), "account": ("ann",)}.get(key, ())
@@ -183,6 +198,8 @@ class Life(RuleBasedStateMachine):
             max_resumable=MAX_RESUMABLE,
             shadow_leases=kept,
             max_memberships=memberships,
+            idle_timeout=idle,
+            preempt=preempt,
         )
         self.state = self.harness.state
         self.mirror = Mirror()
@@ -208,6 +225,8 @@ class Life(RuleBasedStateMachine):
         self.history: dict[tuple[str, str], list[tuple[float, int]]] = {}
         self.before: dict[str, set[Any]] = {}
         self.lines = MirrorLines()
+        self.lines.preempt = preempt
+        self.grouped: set[str] = set()
         if proven:
             prove(self.harness, *ACCOUNTS)
             self.registered.update(ACCOUNTS)
@@ -224,6 +243,7 @@ class Life(RuleBasedStateMachine):
             self._recount()
 
     def _recount(self) -> None:
+        self.mirror.look(self.harness.now.mono)
         for tale in self.tales.values():
             tale.retell(self.mirror)
             for pool, keys in tale.keys.items():
@@ -233,7 +253,16 @@ class Life(RuleBasedStateMachine):
         for tale in self.tales.values():
             tale.watch(self.mirror)
 
+    def _wakes(self, number: int) -> None:
+        """A session is awake; a seat that lingers for a key that it takes again is its own."""
+        before = [tale.needed(self.mirror, number) for tale in self.tales.values()]
+        self.mirror.people[number].awake = True
+        for tale, held in zip(self.tales.values(), before, strict=True):
+            if not tale.needed(self.mirror, number) <= held:
+                tale.arrived(self.mirror, number)
+
     def _enter(self, name: str, number: int, *, host: bool) -> None:
+        self._wakes(number)
         self.mirror.enter(name, number, host=host)
         self._watch()
 
@@ -256,7 +285,7 @@ class Life(RuleBasedStateMachine):
         """Somebody waits no more: with a seat, refused by a rule, or because its time is over."""
         waited, decision = self.lines.places[served.place], served.decision
         said, now = answer(decision), self.harness.now.mono
-        assert (served.session, served.id) == (waited.number, "id")
+        assert (served.session, served.id) == (waited.number, "id" if waited.named else None)
         if "waited_seconds" in said:
             assert (said["type"], said["reason"]) == ("denied", waited.line[0] and said["reason"])
             assert waited.until <= now
@@ -269,6 +298,7 @@ class Life(RuleBasedStateMachine):
             self.lines.out(served.place, "refused")
             return
         assert not must_wait(served.place, self.lines, self.mirror, self.primary, self._old(waited))
+        self._preempted(decision, waited)
         self.lines.out(served.place, "granted")
         if waited.verb == "hello":
             assert waited.person is not None
@@ -276,7 +306,7 @@ class Life(RuleBasedStateMachine):
         elif waited.verb == "join":
             self._joined(waited.number or 0, waited.room, said, **waited.fields)
         elif waited.verb == "wake":
-            self.mirror.people[waited.number or 0].awake = True
+            self._wakes(waited.number or 0)
         else:
             self.primary.request(self.mirror.people[waited.number or 0].account or "")
 
@@ -301,6 +331,51 @@ class Life(RuleBasedStateMachine):
         assert must_wait(place, self.lines, self.mirror, self.primary, self._old(waiting))
         return True
 
+    def _preempted(self, decision: Decision, asked: InLine) -> None:
+        """Somebody idle may have lost a seat to who asked; those who did had the least claim to it."""
+        notices = [(n, said) for n, said in decision.notices if said.get("reason") == "preempted"]
+        if not notices:
+            return
+        assert self.lines.preempt
+        assert self.primary.enforced
+        asker = asked.person if asked.person is not None else self.mirror.people[asked.number or 0]
+        priority, but = self.mirror.priority(asker), (asked.number, self._old(asked).get("old"))
+        sleepers = list(dict.fromkeys(n for n, said in notices if said["type"] == "asleep"))
+        leases = dict.fromkeys(self.mirror.people[n].account or "" for n, said in notices if said["type"] == "status")
+        taken: list[tuple[str, Any]] = [("pro", account) for account in leases]
+        if sleepers:
+            assert self.primary.name in {"trueconf", "floating"}
+            pool = "online" if self.primary.name == "trueconf" else "seats"
+            taken += [seat for seat in self.primary.needed(self.mirror, sleepers[0]) if seat[0] == pool]
+        for pool, key in taken:
+            ranked = {key: (first, since) for first, since, key in self._idle_seats(pool, priority, but)}
+            assert ranked[key] == min(ranked.values())
+            assert len(self.primary.keys[pool]) >= self.primary.cap(pool) or self.lines.in_line((pool, ""))
+        for account in leases:
+            assert [n for n, said in notices if said["type"] == "status"] == self.mirror.of(account)
+            self.primary.preempt(account)
+        self._put_to_sleep(decision, "preempted")
+        self._recount()
+
+    def _idle_seats(self, pool: str, priority: int, but: Any) -> list[tuple[int, float, Any]]:
+        return idle_seats(pool, self.mirror, self.primary, priority, but)
+
+    def _put_to_sleep(self, decision: Decision, reason: str) -> list[int]:
+        """The gateway has put some to sleep, who waited in conferences no more."""
+        told = [(n, said) for n, said in decision.notices if said.get("reason") == reason]
+        numbers = [n for n, said in told if said["type"] == "asleep"]
+        for number in numbers:
+            left = [said["conference"] for n, said in told if n == number and said["type"] == "removed"]
+            assert sorted(left) == sorted(self.mirror.in_rooms(number))
+            self.mirror.asleep(number, reason)
+        self._watch()
+        return numbers
+
+    def _could_not_be_granted(self, asked: InLine, refusal: Refusal | None) -> None:
+        """A request was refused by a pool: nobody idle had a seat for it."""
+        if refusal is not None and refusal.reason == "pool_full":
+            assert short_of(asked, math.inf, self.lines, self.mirror, self.primary, self._old(asked))
+
     def _nobody_was_overtaken(self, before: dict[Any, int]) -> None:
         """A request that does not wait was granted."""
         for line, used in lengths(self.primary).items():
@@ -313,13 +388,12 @@ class Life(RuleBasedStateMachine):
             self._ended(number, cause)
 
     def _removed(self, decision: Decision) -> None:
-        for number, message in decision.notices:
-            if message["type"] == "removed":
-                self._leave(message["conference"], number)
-        for number, message in decision.notices:
-            if message["type"] == "removed":
-                session = self.state.sessions.by_number[number]
-                assert message["seats"] == entitlements(self.state, session)["seats"]
+        removed = [(n, said) for n, said in decision.notices if said["type"] == "removed" and said["reason"] != "idle"]
+        for number, message in removed:
+            self._leave(message["conference"], number)
+        for number, message in removed:
+            session = self.state.sessions.by_number[number]
+            assert message["seats"] == entitlements(self.state, session)["seats"] or not session.awake
 
     def _banned(self, person: Person, address: str) -> bool:
         return any(
@@ -356,7 +430,8 @@ class Life(RuleBasedStateMachine):
 
     def _is_known(self, account: str) -> bool:
         held = account in self.tales["trueconf"].keys["pro"]
-        return held or account in self.registered or account in self.configured or bool(self.mirror.of(account))
+        named = account in self.registered or account in self.configured or account in self.grouped
+        return held or named or bool(self.mirror.of(account))
 
     def _unfounded(self, refusal: Refusal | None, seats: set[tuple[str, Any]], leaving: set[tuple[str, Any]]) -> bool:
         """Whether a pool is said to be full that has room for `seats`, when `leaving` are given back."""
@@ -402,8 +477,8 @@ class Life(RuleBasedStateMachine):
         hello = c.Hello(person.kind, account, device, person.home, "", person.address, "tcp", DIGEST)
         decision = self.harness.apply(hello if wait is None else c.Wait(hello, wait, "id"))
         number = decision.session
-        until = self.harness.now.mono + (wait or 0)
-        if self._queued(decision, InLine("hello", None, until, ("", ""), person)):
+        asked = InLine("hello", None, self.harness.now.mono + (wait or 0), ("", ""), person)
+        if self._queued(decision, asked):
             assert unwanted is None
             assert picture(self.state) == before
             return None
@@ -416,8 +491,11 @@ class Life(RuleBasedStateMachine):
             assert self._is_queue(decision.refused) or not self._unfounded(
                 decision.refused, self.primary.needed(lone, 0), self._given_back(twins)
             )
+            if unwanted is None:
+                self._could_not_be_granted(asked, decision.refused)
             return None
         assert number == last + 1
+        self._preempted(decision, asked)
         self._admitted(person, decision)
         self._recount()
         if wait is None:
@@ -466,7 +544,10 @@ class Life(RuleBasedStateMachine):
             assert decision.refused.reason == "banned"
             assert picture(self.state) == before
             return
-        assert answer(decision)["conferences"] == [room.id for room in session.conferences]
+        said = answer(decision)
+        assert said["conferences"] == [room.id for room in session.conferences]
+        assert said["presence"] == ("awake" if person.awake else "asleep")
+        assert said.get("reason") == (None if person.awake else person.rest or None)
         lost = self.mirror.lost.pop(session.number, None)
         assert decision.closings == ([(session.number, "replaced")] if lost is None else [])
         assert (session.generation, session.peer_address, decision.session) == (generation + 1, address, session.number)
@@ -505,7 +586,8 @@ class Life(RuleBasedStateMachine):
         known = self.lines.find("join", session.number, name) if wait is not None else None
         decision = self.harness.apply(join if wait is None else c.Wait(join, wait, "id"))
         said, until = answer(decision), self.harness.now.mono + (wait or 0)
-        if self._queued(decision, InLine("join", session.number, until, ("", ""), room=name, fields=fields)):
+        asked = InLine("join", session.number, until, ("", ""), room=name, fields=fields)
+        if self._queued(decision, asked):
             assert picture(self.state) == before
             assert self.granting
             assert not too_many
@@ -516,6 +598,7 @@ class Life(RuleBasedStateMachine):
             assert picture(self.state) == before
             assert said["reason"] != "pool_full" or said["used"] >= said["limit"] or self._is_queue(decision.refused)
             assert self.granting or said["reason"] == "unregistered"
+            self._could_not_be_granted(asked, decision.refused)
             if too_many:
                 assert (said["reason"], said["used"], said["limit"]) == ("conference_limit", len(rooms), len(rooms))
             elif said["reason"] == "conference_limit":
@@ -523,6 +606,7 @@ class Life(RuleBasedStateMachine):
             return
         assert self.granting
         assert not too_many
+        self._preempted(decision, asked)
         self._joined(session.number, name, said, **fields)
         self._recount()
         if wait is None:
@@ -573,6 +657,7 @@ class Life(RuleBasedStateMachine):
             if not (self.terms["nefsis-named"].naming == "listed" and identity not in tale.names):
                 tale.opened(self.mirror, session.number, busy=busy)
         waited, room.members, room.live = room.members, {}, True
+        assert not any(number in waited for number, said in decision.notices if said.get("reason") == "preempted")
         room.stand_in, room.had_stand_in = None, False
         answered = [(each, message) for each, message in decision.notices if message["type"] in {"joined", "denied"}]
         assert [each for each, _ in answered] == list(waited)
@@ -622,7 +707,8 @@ class Life(RuleBasedStateMachine):
         for name in self.mirror.in_rooms(session.number):
             self._leave(name, session.number)
         self.lines.gave_up(number=session.number, verb="wake")
-        self.mirror.people[session.number].awake = False
+        person = self.mirror.people[session.number]
+        person.awake, person.rest = False, "" if person.awake else person.rest
         self._retell()
 
     def _wake(self, session: Session, wait: int | None = None) -> None:
@@ -632,20 +718,94 @@ class Life(RuleBasedStateMachine):
             assert picture(self.state) == before
             return
         assert self.granting
-        self.mirror.people[session.number].awake = True
+        self._wakes(session.number)
         self._recount()
         if wait is None:
             self._nobody_was_overtaken(use)
         self._retell()
 
-    def _ask(self, request: c.Command, verb: str, number: int, wait: int | None) -> dict[str, Any]:
-        """The answer to a request about the session itself."""
+    def _ask(
+        self, request: c.Command, verb: str, number: int, wait: int | None, within: int | None = None
+    ) -> dict[str, Any]:
+        """The answer to a request about the session itself; `within` is how long it may wait if it says so itself."""
         known = self.lines.find(verb, number, "") if wait is not None else None
         decision = self.harness.apply(request if wait is None else c.Wait(request, wait, "id"))
-        until = self.harness.now.mono + (wait or 0)
-        if not self._queued(decision, InLine(verb, number, until, ("", ""))) and known is not None:
-            self.lines.out(known, "refused" if answer(decision)["type"] == "denied" else "granted")
+        wait = wait or within
+        until, named = self.harness.now.mono + (wait or 0), not isinstance(request, c.Activity)
+        asked = InLine(verb, number, until, ("", ""), named=named)
+        if not self._queued(decision, asked):
+            if known is not None:
+                self.lines.out(known, "refused" if answer(decision)["type"] == "denied" else "granted")
+            self._could_not_be_granted(asked, decision.refused)
+            self._preempted(decision, asked)
         return answer(decision)
+
+    @precondition(lambda self: self.mirror.people)
+    @rule(place=places, active=flags, wait=st.none() | waits)
+    def say_activity(self, place: int, active: bool, wait: int | None) -> None:
+        """A client says whether somebody uses it; one that sleeps is woken, if it may be."""
+        self._say(self._session(place).number, active=active, wait=wait)
+
+    @precondition(lambda self: any(person.active for person in self.mirror.people.values()))
+    @rule(place=places)
+    def fall_silent(self, place: int) -> None:
+        """A client that has said that somebody uses it says nothing of that for long."""
+        numbers = [number for number, person in sorted(self.mirror.people.items()) if person.active]
+        number = numbers[place % len(numbers)]
+        self._say(number, active=False, ago=self.harness.now.mono - self.mirror.people[number].said)
+
+    def _say(self, number: int, *, active: bool, wait: int | None = None, ago: float = 0.0) -> None:
+        person, now = self.mirror.people[number], self.harness.now.mono
+        if person.active is None and person.free is not None:
+            person.free = now  # what was before matters to nobody
+        if active or person.active is not False:
+            person.said = now - ago
+        person.active = active
+        before, use = picture(self.state), lengths(self.primary)
+        command = c.Activity(number, active, wait, ago)
+        waits = self.lines.find("wake", number, "") is not None
+        if not active or person.awake or waits:
+            decision = self.harness.apply(command)
+            assert decision.answer is None
+            self.mirror.look(now)
+            self._idle_ones_sleep(decision)
+            self._retell()
+            return
+        said = self._ask(command, "wake", number, None, wait)
+        if said["type"] in {"denied", "queued"}:
+            assert picture(self.state) == before
+        else:
+            self._wakes(number)
+            self._recount()
+            if wait is None:
+                self._nobody_was_overtaken(use)
+        self._retell()
+
+    def _idle_ones_sleep(self, decision: Decision) -> None:
+        """Who is idle for as long as it may be was put to sleep."""
+        longest, now = self.state.terms.idle_timeout, self.harness.now.mono
+        due = [
+            number
+            for number, person in self.mirror.people.items()
+            if longest and person.awake and person.since is not None and person.since + longest <= now
+        ]
+        asleep = self._put_to_sleep(decision, "idle")
+        assert sorted(asleep) == sorted(due)
+
+    @rule(account=accounts, priority=st.integers(0, 2))
+    def rank(self, account: str, priority: int) -> None:
+        """The operator gives an account a priority."""
+        self.harness.apply(c.PutGroup(f"rank {account}", (account,), permanent=False, priority=priority))
+        self.mirror.priorities[account] = priority
+        self.grouped.add(account)
+        self._retell()
+
+    @rule(idle=st.sampled_from([0.0, 1.0, 30.0, 7200.0]), preempt=flags)
+    def mind_idleness(self, idle: float, preempt: bool) -> None:
+        """The operator decides otherwise about those who are idle."""
+        self.lines.preempt = preempt
+        self.harness.change_terms(idle_timeout=idle, preempt=preempt)
+        self._retell()
 
     @rule(person=persons, wait=waits)
     def hello_in_line(self, person: Person, wait: int) -> None:
@@ -731,12 +891,7 @@ class Life(RuleBasedStateMachine):
 
     # -- operators -------------------------------------------------------------------------------------------------
 
-    @rule(
-        account=accounts,
-        verb=st.sampled_from(
-            ["revoke", "revoke", "forget", "register", "name_host", "name_host", "unname", "ban", "lift", "kick"]
-        ),
-    )
+    @rule(account=accounts, verb=st.sampled_from(VERBS))
     def administer(self, account: str, verb: str) -> None:
         getattr(self, "_" + verb)(account)
 
@@ -762,12 +917,17 @@ class Life(RuleBasedStateMachine):
         inside = set(self._inside(lost))
         self.configured = configured
         decision, beyond = self.harness.redistribute(configured)
-        assert {number for number, message in decision.notices if message["type"] == "removed"} == inside
+        self.mirror.priorities.clear()
+        self.grouped.clear()
+        removed = [(n, said) for n, said in decision.notices if said["type"] == "removed" and said["reason"] != "idle"]
+        assert {number for number, _ in removed} == inside
         assert self.state.permanent == list(dict.fromkeys(configured))
         if tale.enforced:
             asked = [each for each in dict.fromkeys(configured) if each not in tale.deleted]
             assert beyond == [each for each in asked if each not in tale.permanent]
         self._removed(decision)
+        self.mirror.look(self.harness.now.mono)
+        self._idle_ones_sleep(decision)
         self._retell()
 
     def _inside(self, lost: list[str]) -> list[int]:
@@ -791,6 +951,8 @@ class Life(RuleBasedStateMachine):
         self._all_ended(decision, sessions, "account_deleted")
         self._sent_away(decision, account, "account_deleted")
         self.registered.discard(account)
+        self.grouped.discard(account)
+        self.mirror.priorities.pop(account, None)
         self.configured = [each for each in self.configured if each != account]
         self._retell()
 
@@ -891,14 +1053,14 @@ class Life(RuleBasedStateMachine):
             assert decision.refused == Refusal("conference_under_way")
             assert picture(self.state) == before
             return
-        self.mirror.declared.add(name)
+        self.mirror.declared[name] = (not call, public, not scheduled)
         self._retell()
 
     def _dissolve(self, name: str) -> None:
         decision = self.harness.dissolve(name)
         unknown = name not in self.mirror.declared and name not in self.mirror.rooms
         assert decision.refused == (Refusal("no_such_conference") if unknown else None)
-        self.mirror.declared.discard(name)
+        self.mirror.declared.pop(name, None)
         self._removed(decision)
         assert name not in self.mirror.rooms
         self._retell()
@@ -926,7 +1088,7 @@ class Life(RuleBasedStateMachine):
         self.harness.apply(c.SetGranting(self.granting))
         self._retell()
 
-    @rule(seconds=st.sampled_from([0.4, 1.0, 7.0, 60.0, 100.0, 6 * 3600.0, 12 * 3600.0, 24 * 3600.0]))
+    @rule(seconds=st.sampled_from(SPANS))
     def wait(self, seconds: float) -> None:
         for tale in self.tales.values():
             for pool, keys in tale.keys.items():
@@ -934,9 +1096,13 @@ class Life(RuleBasedStateMachine):
                 self.seat_seconds[name] = self.seat_seconds.get(name, 0.0) + len(keys) * seconds
                 full = limit is not None and len(keys) >= limit
                 self.full_seconds[name] = self.full_seconds.get(name, 0.0) + full * seconds
-        assert self.harness.wait(seconds).closings == []
+        decision = self.harness.wait(seconds)
+        assert decision.closings == []
         for tale in self.tales.values():
             tale.pass_time(self.harness.now.wall, self.harness.now.mono)
+        self._idle_ones_sleep(decision)
+        while self.harness.served and "waited_seconds" in answer(self.harness.served[0].decision):
+            self._served(self.harness.served.pop(0))
         for number, (until, cause) in list(self.mirror.lost.items()):
             if until <= self.harness.now.mono:
                 self._ended(number, cause)
@@ -997,6 +1163,8 @@ class Life(RuleBasedStateMachine):
 
     def _check_high_water(self, view: PoolView) -> None:
         now, points = self.harness.now.mono, self.history[view.model, view.pool]
+        while len(points) > 1 and points[1][0] < now - WINDOW - 1:
+            del points[0]
         until = [time for time, _ in points[1:]] + [now]
         seen = [(end, used) for end, (_, used) in zip(until, points, strict=True)]
         least = max(used for end, used in seen if end >= now - WINDOW)
@@ -1062,9 +1230,20 @@ class Life(RuleBasedStateMachine):
         assert {session.number for session in conferences.taking_part} == taking
         assert {session.number for session in conferences.waiting} == waiting
         assert seen.members == {"live": len(taking), "scheduled": len(waiting)}
-        idle = mirror.declared - set(rooms)
+        idle = set(mirror.declared) - set(rooms)
         assert set(conferences.awaited) == idle
         assert seen.conferences == {"live": len(live), "scheduled": len(set(rooms) - live) + len(idle)}
+
+    @invariant()
+    def the_idle_are_those_of_the_mirror(self) -> None:
+        sessions = self.state.sessions
+        for idle, awake in ((sessions.idle, True), (sessions.resting, False)):
+            assert {each.number: since for each, since in idle.items()} == {
+                number: person.since
+                for number, person in self.mirror.people.items()
+                if person.since is not None and person.awake is awake
+            }
+        assert list(sessions.idle.values()) == sorted(sessions.idle.values())
 
     @invariant()
     def the_lost_and_the_banned_are_those_of_the_mirror(self) -> None:

@@ -1,0 +1,146 @@
+"""Taking the seat of somebody idle for somebody of a higher priority (COUNTING.md, Preemption).
+
+`seats_to_take` looks for them and changes nothing, so that a request that is refused for something else takes nothing;
+`take` takes them when all else is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from gateway.core.admission.lines import Line
+from gateway.core.admission.replies import entitlements
+from gateway.core.admission.seat_changes import fall_asleep
+from gateway.core.admission.state import State
+from gateway.core.counting.ledger import Ledger
+from gateway.core.counting.license_model import PREEMPTED, Refusal
+from gateway.core.counting.session import Instant, Key, Seat, Session
+from gateway.core.wire.json_lines import Message
+
+Notices = list[tuple[int, Message]]
+
+
+class Candidate(NamedTuple):
+    """A seat of somebody idle; who has the lowest priority, and has been idle longest, loses it first."""
+
+    priority: int
+    since: float
+    key: Key
+
+
+def seats_to_take(
+    state: State,
+    refusal: Refusal,
+    session: Session,
+    required: Collection[Seat],
+    leaving: Session | None = None,
+    kept: Collection[Session] = (),
+) -> list[Seat] | None:
+    """Return the seats of others, but not of those in `kept`, that must be taken so that a session gets those it
+    requires, which a full pool refuses it; None where that cannot be. Seats that only `leaving` holds, and would give
+    back, count as free.
+    """
+    terms, primary = state.terms, state.primary
+    if not (terms.preempt and primary.enforced) or refusal.reason != "pool_full":
+        return None
+    priority = priority_of(session, state.directory.priorities())
+    if not priority:
+        return None
+    found: list[Seat] = []
+    needed: dict[str, int] = {}
+    for name, _ in primary.new_seats(session, required, leaving):
+        needed[name] = needed.get(name, 0) + 1
+    for name, count in needed.items():
+        if not _is_full(state, name, count, leaving, required):
+            continue
+        pool = primary.pools[name]
+        best = None
+        if count == 1 and pool.used <= pool.granted_below:
+            best = _best(state, primary, name, priority, {session, leaving, *kept})
+        if best is None:
+            return None
+        found.append((name, best.key))
+    return found
+
+
+def take(state: State, seats: Collection[Seat], now: Instant) -> Notices:
+    """Take seats of those who are idle, and return what they are told."""
+    primary, notices = state.primary, Notices()
+    for name, key in seats:
+        if name == primary.model.account_pool:
+            primary.leases.end(name, key, PREEMPTED, now)
+            for session in state.sessions.of_account(str(key)):
+                status: Message = {"type": "status", "reason": PREEMPTED, **entitlements(state, session)}
+                notices.append((session.number, status))
+            primary.status_changed = [each for each in primary.status_changed if each != key]  # they are told
+            continue
+        for claim in list(primary.pools[name].claims.values_of(key)):
+            if isinstance(claim, Session):
+                notices += fall_asleep(state, claim, PREEMPTED, now)
+    return notices
+
+
+def _is_full(state: State, name: str, count: int, leaving: Session | None, required: Collection[Seat]) -> bool:
+    """Return whether a pool cannot hold so many keys more, or somebody waits for them who came before."""
+    pool, primary = state.primary.pools[name], state.primary
+    freed = primary.freed(name, leaving, required) if leaving is not None else 0
+    rank = state.trial.rank if state.trial is not None else None
+    return pool.used - freed + count > pool.granted_below or state.lines.comes_first(Line(name), rank)
+
+
+def _best(state: State, primary: Ledger, name: str, below: int, but: set[Session | None]) -> Candidate | None:
+    """Return the seat of a pool that is taken first of those whose holders have a lower priority than `below`."""
+    best: Candidate | None = None
+    sessions, priorities = state.sessions, state.directory.priorities()
+    for idle, sorted_by_time in ((sessions.resting, False), (sessions.idle, True)):
+        for session, since in idle.items():
+            priority = priority_of(session, priorities)
+            if priority >= below or session in but or (best is not None and (priority, since) >= best[:2]):
+                continue
+            for key in _keys(primary, name, session):
+                candidate = _candidate(state, name, key, but)
+                if candidate is not None and candidate.priority < below and (best is None or candidate[:2] < best[:2]):
+                    best = candidate
+            if sorted_by_time and best is not None and not best.priority and best.since <= since:
+                break  # nobody after it has been idle for longer
+    return best
+
+
+def _keys(primary: Ledger, name: str, session: Session) -> Iterator[Key]:
+    if name == primary.model.account_pool:
+        if session.account is not None and not session.home:
+            yield session.account
+        return
+    for pool, key in session.seats[primary.index]:
+        if pool == name:
+            yield key
+
+
+def _candidate(state: State, name: str, key: Key, but: set[Session | None]) -> Candidate | None:
+    """Return the seat of a key, if everybody who has it is idle; None where it cannot be taken."""
+    primary, priorities = state.primary, state.directory.priorities()
+    pool = primary.pools[name]
+    holders: Collection[Session]
+    if name == primary.model.account_pool:
+        holders = state.sessions.of_account(str(key))
+        if key not in pool.unused_leases:
+            return None
+    else:
+        claims = pool.claims.values_of(key)
+        holders = [each for each in claims if isinstance(each, Session)]
+        if len(holders) < len(claims):
+            return None
+    priority, since = 0, 0.0
+    for holder in holders:
+        idle_since = state.sessions.idle_since(holder)
+        if idle_since is None or holder in but:
+            return None
+        priority = max(priority, priority_of(holder, priorities))
+        since = max(since, idle_since)
+    return Candidate(priority, since, key) if holders else None
+
+
+def priority_of(session: Session, priorities: Mapping[str, int]) -> int:
+    """Return the priority of a session's account among `priorities`, which are of accounts of this server."""
+    return 0 if session.account is None or session.home else priorities.get(session.account, 0)
