@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -223,18 +224,25 @@ def settings_at(path: Path, *more: str) -> Any:
     return load(None, [*(each for each in FREE_PORTS if "store" not in each), f"store.path={path}", *more])
 
 
-async def test_the_hour_goes_on_after_a_restart(tmp_path: Path) -> None:
-    hands = Hands()
+@pytest.mark.parametrize(
+    ("crashes", "pieces"), [(False, [(START, 1200.0)]), (True, [(START, 600.0), (START, 600.0), (START, 0.0)])]
+)
+async def test_the_hour_goes_on_after_a_stop_and_has_pieces_after_a_crash(
+    tmp_path: Path, crashes: bool, pieces: list[tuple[float, float]]
+) -> None:
+    hands, path = Hands(), tmp_path / "t.db"
     for _ in range(2):
-        async with running(settings_at(tmp_path / "t.db"), files=256, clock=hands.clock()) as gateway:
+        async with running(settings_at(path), files=256, clock=hands.clock()) as gateway:
             gateway.runtime.history_store.poll(gateway.runtime.now())
             hands.move(600)
         hands.move(60)
-    async with running(settings_at(tmp_path / "t.db"), files=256, clock=hands.clock()) as gateway:
-        pieces = [each async for each in gateway.runtime.history_store.pieces(0.0, START * 2, gateway.runtime.now())]
-    epop = [each for each in pieces if each.model == "epop"]
-    assert [(each.start, each.summary.seconds) for each in epop] == [(START, 600.0), (START, 600.0), (START, 0.0)]
-    assert len({each.number for each in pieces}) == len(pieces)
+        if crashes:
+            with contextlib.closing(sqlite3.connect(path)) as db, db:
+                db.execute("DELETE FROM dump")  # what only a stop in order leaves behind
+    async with running(settings_at(path), files=256, clock=hands.clock()) as gateway:
+        found = [each async for each in gateway.runtime.history_store.pieces(0.0, START * 2, gateway.runtime.now())]
+    assert [(each.start, each.summary.seconds) for each in found if each.model == "epop"] == pieces
+    assert len({each.number for each in found}) == len(found)
 
 
 async def test_holds_are_rows_of_the_next_batch_with_numbers_for_names(serve: Serve, tmp_path: Path) -> None:
