@@ -234,6 +234,9 @@ class LicenseSettings:
         help="Whether an account of a group with a higher priority that finds a pool full takes the seat of one that "
         "is connected and idle.",
     )
+    returning: Seconds = setting(
+        0.0, live=True, help="How long a seat is kept for its holder after a crash or restart."
+    )
     terms: Mapping[str, Any] = field(default_factory=_terms, hash=False)
 
     @property

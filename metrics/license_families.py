@@ -43,6 +43,12 @@ def license_families(snapshot: Snapshot) -> Iterator[Metric]:
         {key: pool.reserved for key, pool in at.items()},
     )
     yield gauge(
+        "license_returning",
+        "Use of the pool that is kept for those who were connected before a restart or the end of a gateway.",
+        label,
+        {key: pool.returning for key, pool in at.items()},
+    )
+    yield gauge(
         "license_overdraft_used",
         "Use of the pool above its limit.",
         label,

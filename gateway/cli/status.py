@@ -145,7 +145,9 @@ def render(document: Document) -> str:
     for name, *cells in rows:
         line = name.ljust(names) + "".join("  " + c.rjust(w) for c, w in zip(cells, widths, strict=False))
         lines.append(line.rstrip())
-    lines += _waiting(models.get(str(terms.get("model")), {}))
+    pools: dict[str, Document] = models.get(str(terms.get("model")), {}).get("pools", {})
+    lines += _counted("kept for those who come back", "returning", pools)
+    lines += _counted("waiting in line", "waiting", pools)
     lines += ["", "* decides who is admitted; the others count the same traffic in its shadow"]
     lines += _holders(document.get("sessions", []), document["connections"])
     return "\n".join(lines)
@@ -157,11 +159,11 @@ def _resting(document: Document) -> str:
     return f" ({', '.join(counts)})" if counts else ""
 
 
-def _waiting(model: Document) -> list[str]:
-    """How many wait in line for a seat of the enforced model, if anybody does."""
-    counts = ((pool, counts.get("waiting", 0)) for pool, counts in model.get("pools", {}).items())
-    waiting = ", ".join(f"{pool} {count}" for pool, count in counts if count)
-    return ["", f"waiting in line: {waiting}"] if waiting else []
+def _counted(title: str, name: str, pools: dict[str, Document]) -> list[str]:
+    """A figure of the pools of the enforced model that seldom is anything but 0."""
+    counts = ((pool, counts.get(name, 0)) for pool, counts in pools.items())
+    told = ", ".join(f"{pool} {count}" for pool, count in counts if count)
+    return ["", f"{title}: {told}"] if told else []
 
 
 def _holders(sessions: list[Document], connections: int) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from config.settings import Settings
 from gateway.core.admission import state_json
+from gateway.core.admission.returning import keep_seats
 from gateway.core.admission.state import State
 from gateway.core.cluster import dump
 from gateway.core.cluster.entries import Batch, Genesis, encode
@@ -53,8 +54,9 @@ async def _adopt(settings: Settings, file: Path, etcd: Etcd) -> str:
     terms = cluster_terms(settings)
     state = State(terms, MODELS, at, cluster)
     persistence = Persistence(str(file), state, Registrar(lambda: "", 1), lambda: at, settings)
-    await persistence.open()
+    stored = await persistence.open()
     try:
+        keep_seats(state, stored.seats, at)
         replica = Replica.adopted(state, cluster, settings.cluster.patience)
         genesis = Genesis(cluster, SEMANTICS, settings.cluster.patience, terms.to_json(), state_json.digest(state))
         head = await _begin(etcd, encode(Batch("", 0, at.wall, genesis=genesis)))

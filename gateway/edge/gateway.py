@@ -98,6 +98,7 @@ class Gateway:
                 self._ready.clear()
             context = tls_context(listen.tls_certificate, listen.tls_key)
             await self.runtime.restore()
+            self.runtime.persistence.seat_store.restore(self.runtime.now())
             if self._recorder is not None:
                 self._recorder.open(self.runtime.state)
                 self.runtime.record(self._recorder)
@@ -188,6 +189,7 @@ class Gateway:
 
     async def close(self, drain: float | None = None) -> None:
         """Send the clients away over `drain` seconds (the setting's, unless given), then close everything."""
+        self.runtime.persistence.seat_store.begin_drain()
         await self.runtime.stop_accepting()
         self.runtime.dispatcher.refuse_waiting("draining")
         self._tell_ports()

@@ -46,9 +46,12 @@ class KeptState(NamedTuple):
 
 
 def end_sessions(runtime: Runtime) -> None:
-    """End what sessions there still are, after everybody was sent away: nobody may come back to one."""
+    """End what sessions there still are, after everybody was sent away: nobody may come back to one. Where their seats
+    are kept, those of sessions that could be resumed are too.
+    """
     state = runtime.state
-    for number in [each for each in state.sessions.by_number if each not in state.resumable]:
+    keeps = state.terms.returning > 0
+    for number in [each for each in state.sessions.by_number if keeps or each not in state.resumable]:
         runtime.commit_and_deliver(End(number, "drained"))
     if state.resumable:
         runtime.commit_and_deliver(EndResumables())

@@ -51,6 +51,7 @@ def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], m
         queue_order=license.queue_order,
         idle_timeout=license.idle_timeout,
         preempt=license.preempt,
+        returning=license.returning,
         accounts_mode=settings.accounts.mode,
         home=settings.accounts.home,
         homes=tuple(settings.federation.homes),

@@ -78,7 +78,7 @@ def nefsis_named(terms: NefsisNamed) -> LicenseModel:
         room = attempt.conference
         if room is None or not (room.live or attempt.opens):
             return None
-        return _host_refused(attempt, room, holdings) or _room_refused(attempt, room)
+        return _host_refused(attempt, room, holdings) or _room_refused(attempt, room, holdings)
 
     def _host_refused(attempt: Attempt, room: Conference, holdings: Holdings) -> Refusal | None:
         session = attempt.session
@@ -96,10 +96,13 @@ def nefsis_named(terms: NefsisNamed) -> LicenseModel:
         named = holdings.is_leased("hosts", session.identity)
         return Refusal("host_not_named", "hosts") if terms.naming == "listed" and not named else None
 
-    def _room_refused(attempt: Attempt, room: Conference) -> Refusal | None:
+    def _room_refused(attempt: Attempt, room: Conference, holdings: Holdings) -> Refusal | None:
         if attempt.request == "start" or (attempt.host and not terms.host_is_participant):
             return None
+        if holdings.comes_back("participants", (room.id, attempt.session.number), attempt.session):
+            return None
         counted = len(room.members) if terms.host_is_participant else sum(not host for host in room.members.values())
+        counted += holdings.awaited("participants", room.id)
         if counted < terms.participants:
             return None
         return Refusal("conference_full", "participants", counted, terms.participants)

@@ -25,7 +25,8 @@ export class PoolMeter {
   }
 
   /** Show a pool as the state has it; `granting` says whether its seats are granted at all. */
-  update({ used, limit, reserved, high_water: high, denied, overdraft_used: over, available, waiting }, granting) {
+  update(pool, granting) {
+    const { used, limit, reserved, returning, high_water: high, denied, overdraft_used: over, available, waiting } = pool;
     const scale = Math.max(limit ?? 0, used, high, 1);
     const share = limit === null ? null : limit === 0 ? (used ? 1 : 0) : used / limit;
     const figure = limit === null ? `${formatCount(used)} · no limit` : `${formatCount(used)} of ${formatCount(limit)}`;
@@ -42,6 +43,7 @@ export class PoolMeter {
     const words = [
       available === null || !granting ? null : `${formatCount(available)} available`,
       reserved ? `${formatCount(reserved)} reserved` : null,
+      returning ? `${formatCount(returning)} kept for those who come back` : null,
       `high water ${formatCount(high)}`,
       waiting ? `${formatCount(waiting)} waiting` : null,
       over ? `${formatCount(over)} above the limit` : null,

@@ -25,6 +25,7 @@ def pool(used: int, limit: int | None, **more: int) -> dict[str, Any]:
         "limit": limit,
         "available": available,
         "reserved": 0,
+        "returning": 0,
         "overdraft_used": 0,
         "high_water": used,
         "denied": 0,
@@ -70,6 +71,12 @@ def test_who_waits_in_line_is_told_where_somebody_does() -> None:
     pools = {"online": pool(15, 15, waiting=3), "pro": pool(4, 4, waiting=1), "guest": pool(0, 1)}
     models = {**LICENSE["models"], "trueconf": {"pools": pools}}
     assert "waiting in line: online 3, pro 1" in render(DOCUMENT | {"license": LICENSE | {"models": models}})
+
+
+def test_seats_that_are_kept_are_told_where_there_are_some() -> None:
+    assert "come back" not in render(DOCUMENT)
+    models = {**LICENSE["models"], "trueconf": {"pools": {"online": pool(15, 15, returning=3), "guest": pool(0, 1)}}}
+    assert "kept for those who come back: online 3\n" in render(DOCUMENT | {"license": LICENSE | {"models": models}})
 
 
 def test_overdraft_is_told_apart() -> None:

@@ -68,6 +68,7 @@ DEFAULTS = {
     "license.trueconf.allow_pro_requests": "false",
     "license.trueconf.max_conferences": "unset",
     "license.trueconf.max_participants": "unset",
+    "license.returning": '"0s"',
     "license.floating.limit": "0",
     "license.floating.key": '"connection"',
     "license.floating.linger": '"0s"',

@@ -33,6 +33,7 @@ METRICS: dict[str, tuple[str, set[str]]] = {
     "license_used": ("gauge", {"model", "pool"}),
     "license_limit": ("gauge", {"model", "pool"}),
     "license_reserved": ("gauge", {"model", "pool"}),
+    "license_returning": ("gauge", {"model", "pool"}),
     "license_overdraft_used": ("gauge", {"model", "pool"}),
     "license_high_water": ("gauge", {"model", "pool"}),
     "license_seat_seconds_total": ("counter", {"model", "pool"}),

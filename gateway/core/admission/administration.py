@@ -26,6 +26,7 @@ from gateway.core.admission.decision import AuditNote, Decision, DirectoryChange
 from gateway.core.admission.directory import Group
 from gateway.core.admission.line_ends import end_waiting_hellos
 from gateway.core.admission.replies import finish, session_id
+from gateway.core.admission.returning import end_banned_seats, end_seats_of
 from gateway.core.admission.seat_changes import end_session, finish_removals, remove_member
 from gateway.core.admission.state import State
 from gateway.core.counting.license_model import Refusal
@@ -61,6 +62,7 @@ def kick_account(state: State, command: KickAccount, now: Instant) -> Decision:
     decision.audit.append(AuditNote.of("account.kicked", account, sessions=len(sessions)))
     for session in sessions:
         _end(state, decision, session, now)
+    end_seats_of(state, account, "kicked", now)
     if state.lines:
         end_waiting_hellos(state, decision, account, "kicked", now)
     return finish(state, decision)
@@ -95,6 +97,7 @@ def put_ban(state: State, command: PutBan, now: Instant) -> Decision:
 def _ban(state: State, decision: Decision, subject: BanSubject, seconds: float, now: Instant, **detail: object) -> None:
     ban = Ban(subject, now.wall + seconds)
     state.directory.bans.put(ban)
+    end_banned_seats(state, subject, now)
     decision.audit.append(_ban_note("ban.added", subject, until=utc(ban.until), **detail))
     decision.changes.append(DirectoryChange("ban", subject, ban))
 

@@ -11,9 +11,10 @@ import ipaddress
 import math
 import re
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from gateway.core.addresses import IPNetwork, ip_address
+from gateway.core.counting.returning import Returning
 from gateway.core.counting.session import Identity, Session, account_and_home
 from gateway.core.names import folded, is_account
 
@@ -26,6 +27,19 @@ MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _meant_for_an_address = re.compile(
     r"[0-9]+(?:\.[0-9]+){3}|[0-9.]+/[0-9.]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:/.*)?"
 ).fullmatch
+
+
+class Bound(Protocol):
+    """Who may be banned: its account, None for a guest, and where it comes from."""
+
+    @property
+    def identity(self) -> Identity | None: ...  # noqa: D102
+
+    @property
+    def peer_address(self) -> str: ...  # noqa: D102
+
+
+B = TypeVar("B", bound=Bound)
 
 
 class OtherKind(ValueError):
@@ -86,7 +100,7 @@ class Bans:
             self.lift(ban.subject)
         self._earliest_end = min((ban.until for ban in self), default=math.inf)
 
-    def of(self, session: Session, address: str, wall: float) -> Ban | None:
+    def of(self, session: Session | Returning, address: str, wall: float) -> Ban | None:
         """Return the ban that keeps a session with an address out at an instant, the one that ends last."""
         found: Ban | None = None
         for ban in self._binding(session, address) if self.by_subject else ():
@@ -94,7 +108,7 @@ class Bans:
                 found = ban
         return found
 
-    def _binding(self, session: Session, address: str) -> Iterator[Ban | None]:
+    def _binding(self, session: Session | Returning, address: str) -> Iterator[Ban | None]:
         bans, identity = self.by_subject, session.identity
         if identity is None:
             yield bans.get(BanSubject("guests", address))
@@ -111,8 +125,8 @@ class Bans:
                 if width == bits:
                     yield prefixes.get(number >> rest)
 
-    def bound(self, subject: BanSubject, sessions: Iterable[Session]) -> list[Session]:
-        """Return those sessions whom a ban of `subject` binds, by their present address."""
+    def bound(self, subject: BanSubject, sessions: Iterable[B]) -> list[B]:
+        """Return those sessions, or seats that are kept, whom a ban of `subject` binds, by their present address."""
         if subject.kind == "account":
             return [each for each in sessions if each.identity and account_subject(each.identity) == subject]
         if subject.kind == "network":

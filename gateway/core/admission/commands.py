@@ -14,10 +14,9 @@ from gateway.core.admission import command_values
 from gateway.core.admission.bans import BanSubject
 from gateway.core.admission.command_values import Anything, Hexadecimal, OneOf
 from gateway.core.admission.conferences import Access, Declaration, Mode
-from gateway.core.admission.decision import LeaseBefore, Withdraw
+from gateway.core.admission.decision import Withdraw, withdraw_from_json
 from gateway.core.admission.directory import SCOPES
 from gateway.core.admission.terms import Catalog, Terms
-from gateway.core.counting.pool_json import key_from_json
 from gateway.core.counting.session import KINDS, Identity
 from gateway.core.setting_kinds import Range, Seconds
 from gateway.core.wire.close_codes import ENDINGS
@@ -359,7 +358,7 @@ def _from_json(plain: list[Any], catalog: Catalog) -> Command:
     if name in {"PutBan", "LiftBan"}:
         return _banning(name, told)
     if name == "Withdraw":
-        return _withdraw(told)
+        return withdraw_from_json(told)
     if name == "Wait":
         request: Any = from_json(told[0], catalog)
         if not isinstance(request, Hello | Join | Wake | RequestPro):
@@ -388,13 +387,3 @@ def _banning(name: str, told: list[Any]) -> Command:
         ipaddress.ip_network(subject.name)
     command: Command = COMMANDS[name](subject, *told[1:])
     return command
-
-
-def _withdraw(told: list[Any]) -> Withdraw:
-    found = Withdraw(*told)
-    leases = tuple(
-        LeaseBefore(model, pool, key_from_json(key), existed, expires)
-        for model, pool, key, existed, expires in found.leases
-    )
-    waiting = tuple((number, host) for number, host in found.waiting)
-    return found._replace(asleep=tuple(found.asleep), waiting=waiting, denied=tuple(found.denied), leases=leases)

@@ -13,6 +13,7 @@ from gateway.core.admission.bans import Ban, BanSubject
 from gateway.core.admission.directory import Group, Token
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.pool_json import key_from_json
 from gateway.core.counting.session import Key, account_and_home
 from gateway.core.wire.json_lines import Message
 
@@ -52,6 +53,20 @@ class LeaseBefore(NamedTuple):
     expires: float | None
 
 
+class TakenOver(NamedTuple):
+    """A seat that was kept for who came back, by the pool and the key it has now: who held it, and until when it was
+    kept.
+    """
+
+    pool: str
+    key: Key
+    account: str
+    home: str
+    device: str
+    address: str
+    until: float
+
+
 class Withdraw(NamedTuple):
     """Undo a grant that could not be made durable; a command that comes out of the decision which it undoes.
 
@@ -59,6 +74,7 @@ class Withdraw(NamedTuple):
     `waiting` those (with whether they joined as host) that waited before a `start`, `denied` those of them that it
     denied. `host` says whether the asker joined as host; `hosted`, `implied_host` and `had_implied_host` are what was
     known of the conference's host, `access`, `mode` and `server` what a conference was that a `start` left empty.
+    `taken_over` are the kept seats that somebody took over.
     """
 
     request: str
@@ -76,6 +92,30 @@ class Withdraw(NamedTuple):
     mode: str = "group"
     server: str = ""
     leases: tuple[LeaseBefore, ...] = ()
+    taken_over: tuple[TakenOver, ...] = ()
+
+
+def withdraw_from_json(told: list[Any]) -> Withdraw:
+    """Return the `Withdraw` whose fields were written.
+
+    Raises `TypeError` or `ValueError` where they are none.
+    """
+    found = Withdraw(*told)
+    leases = tuple(
+        LeaseBefore(model, pool, key_from_json(key), existed, expires)
+        for model, pool, key, existed, expires in found.leases
+    )
+    taken = tuple(
+        TakenOver(pool, key_from_json(key), account, home, device, address, until)
+        for pool, key, account, home, device, address, until in found.taken_over
+    )
+    return found._replace(
+        asleep=tuple(found.asleep),
+        waiting=tuple((number, host) for number, host in found.waiting),
+        denied=tuple(found.denied),
+        leases=leases,
+        taken_over=taken,
+    )
 
 
 class QueueNews:

@@ -9,6 +9,7 @@ from gateway.core.admission.commands import DeleteAccount, NameHost, ReleaseHost
 from gateway.core.admission.decision import AuditNote, Decision, DirectoryChange
 from gateway.core.admission.line_ends import end_waiting_hellos
 from gateway.core.admission.replies import finish
+from gateway.core.admission.returning import end_seats_of
 from gateway.core.admission.seat_changes import end_session, finish_removals, remove_member
 from gateway.core.admission.state import State
 from gateway.core.counting.ledger import Ledger
@@ -84,6 +85,7 @@ def delete_account(state: State, command: DeleteAccount, now: Instant) -> Decisi
     for session in state.sessions.of_account(account):
         end_session(state, session, "account_deleted", now)
         decision.closings.append((session.number, "account_deleted"))
+    end_seats_of(state, account, "account_deleted", now)
     if state.lines:
         end_waiting_hellos(state, decision, account, "account_deleted", now)
     return finish(state, decision)

@@ -20,6 +20,7 @@ def tick(state: State, _: Tick, now: Instant) -> Decision:
     for ledger in state.ledgers:
         ledger.leases.expire(now)
         ledger.end_lingering(now)
+        ledger.end_returning(now)
     if now.mono >= state.redistribute_at and state.granting:
         redistribute(state, decision, now)
     finish_removals(state, decision)
@@ -62,6 +63,7 @@ def set_terms(state: State, command: SetTerms, now: Instant) -> Decision:
     state.primary = primary
     for ledger, model in zip(state.ledgers, models, strict=True):
         ledger.apply_terms(model, terms.overdraft, terms.high_water_window, terms.shadow_leases, now)
+        ledger.bound_returning(now.mono + (terms.returning if ledger.enforced else 0.0), now)
     state.history.apply_window(terms.true_denial_window)
     state.use.calendar, state.use.most = Calendar(terms.offsets), terms.max_shares
     state.use.advance(now)

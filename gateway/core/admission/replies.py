@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gateway.core.admission.decision import Decision
+from gateway.core.admission.decision import Decision, TakenOver
 from gateway.core.admission.state import State
 from gateway.core.counting.denials import asker_of
 from gateway.core.counting.license_model import Refusal
@@ -94,6 +94,14 @@ def finish(state: State, decision: Decision, *told: Session) -> Decision:
         decision.changes += state.lease_changes
         state.lease_changes.clear()
     primary = state.primary
+    if primary.taken_over:
+        if decision.withdraw is not None:
+            taken = [
+                TakenOver(pool, key, each.account, each.home, each.device, each.address, each.until)
+                for pool, key, each in primary.taken_over
+            ]
+            decision.withdraw = decision.withdraw._replace(taken_over=tuple(taken))
+        primary.taken_over.clear()
     if primary.status_changed:
         accounts = dict.fromkeys(primary.status_changed)
         primary.status_changed.clear()

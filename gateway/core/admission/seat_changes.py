@@ -10,6 +10,7 @@ from gateway.core.admission.replies import entitlements, finish
 from gateway.core.admission.state import State
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.returning import KEPT_AFTER
 from gateway.core.counting.session import VISITORS, Conference, Instant, Seat, Session
 from gateway.core.wire.json_lines import Message
 
@@ -82,15 +83,20 @@ def fall_asleep(state: State, session: Session, reason: str, now: Instant) -> li
 
 
 def end_session(state: State, session: Session, cause: str, now: Instant) -> Decision:
-    """End a session: everything it holds is released for `cause`. Whoever decides finishes the decision."""
+    """End a session: everything it holds is released for `cause`, or kept by the enforced model for who comes back.
+    Whoever decides finishes the decision.
+    """
     state.conferences.leave_all(session.conferences, session)
     state.sessions.remove(session)
     state.use.connected.release(session.number, session.person, now.mono)
     state.resumable.pop(session.number, None)
     if state.lines:
         leave_lines(state, session, now)
+    keeping = state.terms.returning and cause in KEPT_AFTER
     for ledger, held in zip(state.ledgers, session.seats, strict=True):
-        if held:
+        if held and keeping and ledger.enforced:
+            ledger.keep(session, held, cause, now.mono + state.terms.returning, now)
+        elif held:
             ledger.release(session, held, cause, now)
     session.seats = state.no_seats
     return Decision()

@@ -17,8 +17,9 @@ from gateway.core.counting.license_model import Extension
 class PoolView(NamedTuple):
     """One pool at one instant. `limit` and `available` are None where there is no limit; times are in seconds.
 
-    `waiting` is how many wait in line for a seat of it, `left` how many have left the line, by outcome. Of those who
-    were granted a seat, `waits` has how long that took, in the buckets of `WaitTotals`, `waited_seconds` the sum.
+    `returning` is how many of the seats in use are kept for those who come back. `waiting` is how many wait in line for
+    a seat of it, `left` how many have left the line, by outcome. Of those who were granted a seat, `waits` has how long
+    that took, in the buckets of `WaitTotals`, `waited_seconds` the sum.
     """
 
     model: str
@@ -36,6 +37,7 @@ class PoolView(NamedTuple):
     denials: Mapping[str, int]
     true_denials: Mapping[str, int]
     leases: Mapping[str, int]
+    returning: int
     waiting: int
     left: Mapping[str, int]
     waits: tuple[int, ...]
@@ -111,6 +113,7 @@ def _pool_views(state: State, ledger: Ledger, mono: float) -> list[PoolView]:
                 denials=totals.denials,
                 true_denials={**dict.fromkeys(totals.denials, 0), **pool.denial_tracker.true_denials},
                 leases=leases,
+                returning=len(pool.returning),
                 waiting=state.lines.length(name) if ledger is state.primary else 0,
                 left=dict(pool.waits.left),
                 waits=tuple(pool.waits.counts),

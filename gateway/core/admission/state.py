@@ -129,11 +129,14 @@ class State:
         return lease is not None and lease.deleted
 
     def is_known(self, account: str) -> bool:
-        """Return whether an account is registered, connected, in a group, or holds a license."""
+        """Return whether an account is registered, connected, in a group, or holds a license or a seat that is kept."""
         directory, ledger = self.directory, self.account_ledger()
         return (
             account in directory.accounts
             or bool(self.sessions.of_account(account))
             or any(account in group.accounts for group in directory.groups.values())
             or (ledger is not None and ledger.holds(ledger.model.account_pool, account))
+            or any(
+                claim.identity == account for pool in self.primary.pools.values() for claim in pool.returning.values()
+            )
         )

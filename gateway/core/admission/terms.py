@@ -45,6 +45,7 @@ class Terms:
     seconds ahead of UTC. A day has the use of at most `max_shares` persons and pools apart, at 0 of none. At
     most `queue_limit` wait in a line, in the order `arrival` or `priority`. Who is idle for `idle_timeout` is put to
     sleep, 0 for nobody; `preempt` says whether seats of those who are idle go to others of a higher priority.
+    The enforced model keeps the seats of a gateway that ended for `returning` seconds.
     """
 
     model: str
@@ -71,6 +72,7 @@ class Terms:
     queue_order: Annotated[str, OneOf(frozenset({"arrival", "priority"}))] = "arrival"
     idle_timeout: Seconds = 0.0
     preempt: bool = False
+    returning: Seconds = 0.0
 
     def license_model(self, name: str, catalog: Catalog) -> LicenseModel:
         """Return the model of that name under these terms."""
@@ -129,6 +131,7 @@ SETTINGS = {
     "license.queue_order": "queue_order",
     "license.idle_timeout": "idle_timeout",
     "license.preempt": "preempt",
+    "license.returning": "returning",
     "accounts.mode": "accounts_mode",
     "accounts.home": "home",
     "federation.homes": "homes",

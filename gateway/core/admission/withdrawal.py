@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gateway.core.admission.decision import Decision, LeaseBefore, Withdraw
 from gateway.core.admission.replies import finish, refuse
+from gateway.core.admission.returning import give_back
 from gateway.core.admission.seat_changes import set_seats
 from gateway.core.admission.state import State
 from gateway.core.counting.license_model import REVOKED, Refusal
@@ -83,6 +84,7 @@ def withdraw(state: State, command: Withdraw, now: Instant) -> Decision:
         if session.number in command.asleep and not session.conferences:
             state.sessions.set_awake(session, awake=False)
         set_seats(state, session, "left", now)
+    give_back(state, command.taken_over, now)
     for ledger in state.ledgers:
         ledger.leases.undone = frozenset()
     for before, leases in zip(command.leases, held, strict=True):

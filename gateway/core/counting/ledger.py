@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from gateway.core.counting import kept_seats
 from gateway.core.counting.denials import asker_of
 from gateway.core.counting.leases import LeaseChange, Leases
 from gateway.core.counting.license_model import FORGOTTEN, Attempt, LicenseModel, Refusal
 from gateway.core.counting.numbers import Numbers
 from gateway.core.counting.personal_use import PersonalUse
 from gateway.core.counting.pool import Linger, Pool
+from gateway.core.counting.returning import NOT_RETURNED, Returning
 from gateway.core.counting.session import ABRUPT, VISITORS, Instant, Key, Seat, Session
 
 LINEAR_SEARCH_LIMIT = 8
@@ -60,6 +62,10 @@ class Ledger:
         self.leases = Leases(model.name, self.pools, changes, numbers.leases, self._mark_changed)
         self.status_changed: list[Key] = []
         """Keys of the primary model's account pool that came or went since somebody last looked."""
+        self.taken_over: list[tuple[str, Key, Returning]] = []
+        """The kept seats that the present command let somebody take over, by the key they have now; its decision takes
+        them.
+        """
         self.apply_terms(model, overdraft, window, kept, now)
 
     def apply_terms(self, model: LicenseModel, overdraft: int, window: float, kept: int | None, now: Instant) -> None:
@@ -93,6 +99,15 @@ class Ledger:
         lease = self.pools[pool].leases.get(key)
         return None if lease is None else lease.expires
 
+    def comes_back(self, pool: str, key: Key, session: Session) -> bool:
+        """Return whether a seat is kept that a session takes over when it comes to hold `key` in a pool."""
+        returning = self.pools[pool].returning
+        return bool(returning) and returning.find(key, session) is not None
+
+    def awaited(self, pool: str, conference: str) -> int:
+        """Return how many seats of a conference are kept in a pool for those who come back."""
+        return self.pools[pool].returning.count(conference)
+
     def pools_held(self, session: Session) -> list[str]:
         """Return the names of the pools in which a session holds a seat, in the model's order."""
         seats = session.seats[self.index]
@@ -123,7 +138,8 @@ class Ledger:
         self, session: Session, seats: tuple[Seat, ...], leaving: Session | None = None
     ) -> Refusal | None:
         """Return the refusal of the first pool, in the model's order, that cannot hold the keys `seats` adds to those
-        that `session` holds; None if all fit. Keys that only `leaving` holds, and would give back, count as free.
+        that `session` holds; None if all fit. Keys that only `leaving` holds, and would give back, count as free. A
+        seat that is kept for `session` is held already.
         """
         held = session.seats[self.index]
         if not seats or seats == held or not self._limited:
@@ -131,8 +147,11 @@ class Ledger:
         pools, added = self.pools, _without(seats, held)
         if len(added) == 1 and leaving is None:  # nearly always
             name, key = added[0]
-            return None if key in pools[name].claims else pools[name].refusal()
-        new = [name for name, key in added if key not in pools[name].claims]
+            pool = pools[name]
+            if key in pool.claims or (pool.returning and pool.returning.find(key, session) is not None):
+                return None
+            return pool.refusal()
+        new = [name for name, key in added if not self._is_held(name, key, session)]
         for name in self._limited if new else ():
             pool, count = pools[name], new.count(name)
             freed = self.freed(name, leaving, seats) if leaving is not None else 0
@@ -145,11 +164,14 @@ class Ledger:
         as many back.
         """
         added = _without(tuple(seats), session.seats[self.index])
-        new = [seat for seat in added if seat[1] not in self.pools[seat[0]].claims]
+        new = [seat for seat in added if not self._is_held(*seat, session)]
         if leaving is None:
             return new
         short = {name for name in self.pools if sum(each == name for each, _ in new) > self.freed(name, leaving, seats)}
         return [seat for seat in new if seat[0] in short]
+
+    def _is_held(self, name: str, key: Key, session: Session) -> bool:
+        return key in self.pools[name].claims or self.comes_back(name, key, session)
 
     def freed(self, name: str, leaving: Session, seats: Collection[Seat]) -> int:
         """Return how many keys of a pool `leaving` would give back that are not among `seats`."""
@@ -186,7 +208,7 @@ class Ledger:
         overfull: str | None = None
         for name, key in seats:
             pool = self.pools[name]
-            if pool.seats_outlive_sessions or pool.lingering:
+            if pool.seats_outlive_sessions or pool.lingering or pool.returning:
                 fresh = self._claim(name, key, session, now)
             else:
                 fresh = pool.add(key, session, now.mono)
@@ -210,7 +232,10 @@ class Ledger:
         held = old.seats[self.index]
         shared = [seat for seat in seats if seat in held]
         for name, key in shared:
-            self.pools[name].pass_on(key, old, new, now.mono)
+            pool = self.pools[name]
+            pool.pass_on(key, old, new, now.mono)
+            if key in pool.returning:
+                self._take_over(name, key, key, new, now)
         if len(shared) < len(held):
             self.release(old, [seat for seat in held if seat not in shared], cause, now)
         if len(shared) < len(seats):
@@ -226,9 +251,42 @@ class Ledger:
                 del pool.lingering[key]
                 pool.remove(key, linger, linger.cause, now.mono)
 
+    def keep(self, session: Session, seats: Iterable[Seat], cause: str, until: float, now: Instant) -> None:
+        """Keep seats that `session` holds, which ends for `cause`, until a monotonic instant; where seats are leased
+        they are released, as the lease keeps them. Whoever calls it notes that the session holds them no longer.
+        """
+        for name, key in seats:
+            if self.pools[name].leased:
+                self._release(name, key, session, cause, now)
+            else:
+                kept_seats.keep(self.pools[name], key, session, until)
+
+    def end_returning(self, now: Instant) -> None:
+        """Release the seats that were kept for those who come back, where nobody did in time."""
+        for pool in self.pools.values():
+            for key in [key for key, claim in pool.returning.items() if claim.until <= now.mono]:
+                kept_seats.end(pool, key, NOT_RETURNED, now.mono)
+
+    def bound_returning(self, until: float, now: Instant) -> None:
+        """Keep no seat longer than until a monotonic instant."""
+        for pool in self.pools.values():
+            for key, claim in pool.returning.items():
+                if claim.until > until:
+                    claim.until = until
+                    if pool.changed_keys is not None:
+                        pool.changed_keys[key] = ""
+        self.end_returning(now)
+
+    def _take_over(self, name: str, kept: Key, key: Key, session: Session, now: Instant) -> None:
+        claim = kept_seats.take_over(self.pools[name], kept, key, session, now.mono)
+        self.taken_over.append((name, key, claim))
+
     def _claim(self, name: str, key: Key, session: Session, now: Instant) -> bool:
         pool = self.pools[name]
-        fresh = pool.add(key, session, now.mono)
+        kept = pool.returning.find(key, session) if pool.returning else None
+        if kept is not None:
+            self._take_over(name, kept, key, session, now)
+        fresh = kept is None and pool.add(key, session, now.mono)
         if pool.lingering and key in pool.lingering:
             linger = pool.lingering.pop(key)
             pool.remove(key, linger, linger.cause, now.mono)

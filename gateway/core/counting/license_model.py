@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
+from gateway.core.counting.returning import NOT_RETURNED
 from gateway.core.counting.session import Conference, Key, Seat, Session
 
 CONNECTION_ENDS = (
@@ -28,6 +29,7 @@ CONNECTION_ENDS = (
     "unregistered",
     "store_unavailable",
     "node_lost",
+    NOT_RETURNED,
 )
 """Why a seat that lasts as long as its session is released."""
 CONFERENCE_ENDS = (*CONNECTION_ENDS, "left", "removed", "asleep")
@@ -100,6 +102,12 @@ class Holdings(Protocol):
 
     def lease_expires(self, pool: str, key: Key) -> float | None:
         """Return when the lease of `key` runs out, in seconds UTC; None if it has none or does not run out yet."""
+
+    def comes_back(self, pool: str, key: Key, session: Session) -> bool:
+        """Return whether a seat is kept that a session takes over when it comes to hold `key` in a pool."""
+
+    def awaited(self, pool: str, conference: str) -> int:
+        """Return how many seats of a conference are kept in a pool for those who come back."""
 
     def pools_held(self, session: Session) -> list[str]:
         """Return the names of the pools in which a session holds a seat, in the model's order."""

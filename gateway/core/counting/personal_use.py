@@ -82,6 +82,11 @@ class PoolShares:
             share.own_peak = max(share.own_peak, own.held)
         share.changed = True
 
+    def rename(self, before: Key, key: Key) -> None:
+        """Let a seat have another key; it is charged to whom it was."""
+        if before in self.charged:
+            self.charged[key] = self.charged.pop(before)
+
     def release(self, key: Key, person: Person, now: float) -> None:
         """Charge the seat of `key` no longer; `person` is that of its last claim."""
         share = self._share(self.charged.pop(key, person), now)

@@ -1,10 +1,10 @@
 """One pool: which keys are in it, and why.
 
 A key is in a pool as long as somebody claims it: a session, a lease, a reservation, or a seat that is kept after an
-abrupt loss. Claims are kept by identity, so claiming twice changes nothing, and use is the number of keys with a claim:
-it is read, never counted up and down. Totals that only ever grow (grants, releases, seat-seconds) are kept beside it,
-so that grants - releases = use, and the integral of use over time is exact. The levels of use and the peak of the
-present interval are kept with them; intervals that are over gather in `ended_intervals`.
+abrupt loss or for who comes back. Claims are kept by identity, so claiming twice changes nothing, and use is the number
+of keys with a claim: it is read, never counted up and down. Totals that only ever grow (grants, releases, seat-seconds)
+are kept beside it, so that grants - releases = use, and the integral of use over time is exact. The levels of use and
+the peak of the present interval are kept with them; intervals that are over gather in `ended_intervals`.
 
 Only what changes the pool moves its account of time on. Reading it, at any instant, changes nothing.
 """
@@ -20,6 +20,7 @@ from gateway.core.counting.license_model import PoolTerms, Refusal
 from gateway.core.counting.multimap import Multimap
 from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.personal_use import PersonalUse, PoolShares
+from gateway.core.counting.returning import Returning, ReturningSeats
 from gateway.core.counting.session import Instant, Key, Person, Session, account_and_home
 from gateway.core.counting.usage import HOUR, PoolTotals, UsageInterval, UsageSummary
 from gateway.core.counting.waits import GAVE_UP, GRANTED, TIMED_OUT, WaitTotals
@@ -66,7 +67,9 @@ class Linger:
         self.cause = cause
 
 
-Claim = Session | Lease | Reservation | Linger
+Claim = Session | Lease | Reservation | Linger | Returning
+PERSONAL = (Session, Returning)
+"""Claims that say to whom the seat is charged."""
 Hold = tuple[Key, float, float, str]
 """A seat that was held: its key, from and to which monotonic instant, and why it ended."""
 
@@ -78,6 +81,7 @@ class Pool:
         "_limit",
         "_window",
         "accounted_until",
+        "changed_keys",
         "claims",
         "denial_counts",
         "denial_tracker",
@@ -97,6 +101,7 @@ class Pool:
         "maxima_second",
         "releases",
         "reservations",
+        "returning",
         "same_second_until",
         "seat_seconds",
         "seats_outlive_sessions",
@@ -126,6 +131,11 @@ class Pool:
         self.reservations: dict[Key, Reservation] = {}
         self.lingering: dict[Key, Linger] = {}
         """The seats kept after an abrupt loss, the earliest loss first."""
+        self.returning = ReturningSeats()
+        """The seats kept for those who come back."""
+        self.changed_keys: dict[Key, str] | None = None
+        """The keys whose claims have changed since somebody looked, and why the last one went, where that is followed.
+        """
         self.grants = 0
         self.releases: dict[str, int] = dict.fromkeys(terms.causes, 0)
         self.denial_counts: dict[str, int] = dict.fromkeys(terms.reasons, 0)
@@ -283,6 +293,8 @@ class Pool:
             if self.held_since is not None:
                 self.held_since[key] = now
             self.shares.grant(key, self._person(key, claim), now)
+        if self.changed_keys is not None:
+            self.changed_keys[key] = ""
         if self.denial_tracker.open_episodes:
             asker = _asker(claim, key)
             if asker is not None:
@@ -310,6 +322,8 @@ class Pool:
 
     def remove(self, key: Key, claim: Claim, cause: str, now: float) -> None:
         """Let `claim` hold `key` no longer; the key is released for `cause` if nobody else holds it."""
+        if self.changed_keys is not None:
+            self.changed_keys[key] = cause
         claims, span = self.claims, now - self.accounted_until
         if now >= self.same_second_until:
             self.advance(now)
@@ -349,9 +363,9 @@ class Pool:
                 charged[key] = person
 
     def _person(self, key: Key, claim: Claim) -> Person:
-        return claim.person if isinstance(claim, Session) else self._owner(key)
+        return claim.person if isinstance(claim, PERSONAL) else self.owner(key)
 
-    def _owner(self, key: Key) -> Person:
+    def owner(self, key: Key) -> Person:
         """Return the person that holds a key without a session."""
         if self.terms.keys == "address":
             return "", "", "", str(key)
@@ -371,10 +385,12 @@ class Pool:
 
 
 def _asker(claim: Claim, key: Key) -> Asker | None:
-    """Return who is granted `key`: a session, or the account that holds it without one; None where it is no account."""
+    """Return who is granted `key`: a session, or the account that holds it without one; None where it is no account,
+    or nobody has come yet.
+    """
     if isinstance(claim, Session):
         return asker_of(claim)
-    if isinstance(key, str):
+    if isinstance(key, str) and not isinstance(claim, Returning):
         return ("account", key)
     return ("account", account_and_home(key)) if isinstance(claim, Lease) else None  # else it may be a device
 

@@ -1,7 +1,7 @@
 """A pool as plain data, and back: what must be known to go on counting as if nothing had happened.
 
-Claims are not written: sessions, leases, reservations and lingering seats make them again. Finished holds and finished
-episodes are not written either: they wait for the store and change no decision.
+Claims are not written: sessions, leases, reservations, lingering and kept seats make them again. Finished holds and
+finished episodes are not written either: they wait for the store and change no decision.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from gateway.core.counting.denials import DenialEpisode, DenialTracker
 from gateway.core.counting.personal_use import NOBODY
 from gateway.core.counting.pool import Lease, Linger, Pool, Reservation
+from gateway.core.counting.returning import Returning
 from gateway.core.counting.session import Person
 from gateway.core.counting.usage import PoolTotals, UsageInterval
 from gateway.core.counting.waits import WaitTotals
@@ -52,6 +53,10 @@ def pool_to_json(pool: Pool, ended: Iterable[UsageInterval]) -> dict[str, Any]:
         "unused_leases": list(pool.unused_leases),
         "reservations": [[key, each.since] for key, each in pool.reservations.items()],
         "lingering": [[key, each.until, each.cause] for key, each in pool.lingering.items()],
+        "returning": [
+            [key, each.account, each.home, each.device, each.address, each.until]
+            for key, each in pool.returning.items()
+        ],
         "held_since": None if pool.held_since is None else [list(each) for each in pool.held_since.items()],
         "interval": _interval_to_json(pool.interval),
         "ended": [_interval_to_json(each) for each in ended],
@@ -80,7 +85,9 @@ def fill_pool(pool: Pool, plain: Mapping[str, Any]) -> list[UsageInterval]:
         pool.reservations[key_from_json(key)] = Reservation(since)
     for key, until, cause in plain["lingering"]:
         pool.lingering[key_from_json(key)] = Linger(until, cause)
-    for claims in (pool.reservations, pool.lingering):
+    for key, *who in plain.get("returning", ()):
+        pool.returning.put(key_from_json(key), Returning(*who))
+    for claims in (pool.reservations, pool.lingering, pool.returning):
         for held, claim in claims.items():
             pool.claims.add(held, claim)
     held_since = plain["held_since"]

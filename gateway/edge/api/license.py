@@ -21,6 +21,7 @@ class PoolDocument(TypedDict):
     limit: Count | None
     available: Count | None
     reserved: Annotated[Count, "Seats kept for their owners, connected or not."]
+    returning: Annotated[Count, "Seats kept for those who were connected before a restart or the end of a gateway."]
     overdraft_used: Annotated[Count, "Seats above the limit."]
     high_water: Annotated[Count, "Highest use in the rolling window."]
     denied: Annotated[Count, "Refusals, a total."]
@@ -83,6 +84,7 @@ def license_document(runtime: Runtime, seen: Snapshot) -> LicenseDocument:
             "limit": pool.limit,
             "available": pool.available,
             "reserved": pool.reserved,
+            "returning": pool.returning,
             "overdraft_used": pool.overdraft_used,
             "high_water": pool.high_water,
             "denied": pool.denied,

@@ -17,6 +17,7 @@ from config.settings import Settings
 from gateway.core.admission.bans import Ban
 from gateway.core.admission.decision import AuditNote, Decision
 from gateway.core.admission.directory import Directory, Group, Token
+from gateway.core.admission.returning import HeldSeat
 from gateway.core.admission.state import State
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.session import Instant, Key
@@ -27,6 +28,7 @@ from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.audit_keeping import AuditKeeping
 from gateway.edge.storage.audit_log import AuditLog
 from gateway.edge.storage.pseudonyms import PSEUDONYM_KEY, Pseudonyms
+from gateway.edge.storage.seat_store import RECORDED, SeatStore
 from gateway.edge.storage.store import Statement, Store, StoreDamaged, StoreRefused
 from gateway.edge.storage.usage_store import LAST_PART, UsageStore
 
@@ -55,8 +57,8 @@ class Projected(NamedTuple):
 
 class StoredState(NamedTuple):
     """What a store holds: when the last run was last known to live, in seconds UTC, what operators said, leases, what
-    was sold and to whom, single texts by name, and the last numbers of intervals, episodes and parts of days. `noted`
-    is when it was last noted that the gateway lives; None where that never was.
+    was sold and to whom, single texts by name, who held seats, and the last numbers of intervals, episodes and parts of
+    days. `noted` is when it was last noted that the gateway lives; None where that never was.
     """
 
     alive_until: float
@@ -68,6 +70,7 @@ class StoredState(NamedTuple):
     licenses: dict[str, SoldLicense]
     installations: dict[tuple[str, str], Installation]
     meta: dict[str, str]
+    seats: list[HeldSeat]
     last_interval: int
     last_episode: int
     last_part: int
@@ -106,6 +109,7 @@ class Persistence:
         self.store = Store(path, self.everything, lambda: now().mono, patience=settings.store.deadline)
         self.pseudonyms = Pseudonyms(settings.history.names)
         self.usage_store = UsageStore(state.use, self.store, self.pseudonyms)
+        self.seat_store = SeatStore(state, self.store, follows_log=log_version is not None)
         self.audit_log = AuditLog(self.store, lambda: now().wall)
         self.audit_keeping = AuditKeeping(self.audit_log, self.store, settings.audit.keep)
         self._running = False
@@ -125,6 +129,7 @@ class Persistence:
             await self.store.begin_anew(str(fault))
             last, stored = await self.audit_log.open(), await self._read(now)
         self._restore(stored, now)
+        self.seat_store.found = stored.seats
         made = self.pseudonyms.take_key(stored.meta.get(PSEUDONYM_KEY))
         if made is not None:
             self.keep(PSEUDONYM_KEY, made)
@@ -142,6 +147,7 @@ class Persistence:
         meta = await rows.read_meta(store)
         last_part = int(meta.pop(LAST_PART, 0))
         noted = float(meta.pop(rows.ALIVE)) if rows.ALIVE in meta else None
+        recorded = float(meta.pop(RECORDED, "inf"))
         ((last_interval,),) = await store.read("SELECT max(number) FROM hour")
         ((last_episode,),) = await store.read("SELECT max(number) FROM denial")
         return StoredState(
@@ -154,6 +160,7 @@ class Persistence:
             await rows.read_licenses(store),
             await rows.read_installations(store),
             meta,
+            await rows.read_seats(store, recorded),
             last_interval or 0,
             last_episode or 0,
             last_part,
@@ -216,6 +223,7 @@ class Persistence:
         else:
             self._running = False
             self.audit_log.add(GATEWAY, "stop")
+            self.seat_store.poll(self._now())
         if self.store.available:
             self.audit_log.write(last or [self._alive()])
         await self.store.close()
@@ -225,6 +233,7 @@ class Persistence:
         real = self._now()
         self.record_alive(real.mono)
         self.usage_store.poll(now)
+        self.seat_store.poll(now)
         self.audit_keeping.poll(real)
 
     def record_alive(self, mono: float) -> None:
@@ -347,6 +356,7 @@ class Persistence:
         yield from (rows.put_account(name, tokens) for name, tokens in directory.accounts.items())
         yield from (rows.put_group(name, group) for name, group in directory.groups.items())
         yield from map(rows.put_ban, directory.bans)
+        yield from self.seat_store.everything()
         for name, tokens in directory.operators.items():
             yield from (rows.put_operator_token(name, token) for token in tokens)
         yield from self.audit_log.backlog()

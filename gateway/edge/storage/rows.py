@@ -7,11 +7,13 @@ Reading raises `StoreUnavailable`; where the store holds something else than wha
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gateway.core.admission.bans import Ban, BanSubject
 from gateway.core.admission.decision import Change
 from gateway.core.admission.directory import Group, Token
+from gateway.core.admission.returning import HeldSeat
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.pool_json import key_from_json
 from gateway.core.registration.authentication import key_of
@@ -21,12 +23,13 @@ from gateway.core.registration.registrar import Installation, SoldLicense
 from gateway.edge.storage.store import Statement, Store
 from gateway.licensing import OFFERS
 
-TABLES = ("account", "team", "ban", "operator", "license", "installation")
+TABLES = ("account", "team", "ban", "operator", "license", "installation", "seat")
 """The tables whose rows are in memory as a whole."""
 ALIVE = "alive"
 """Under which name `meta` has when the gateway was last noted to live."""
 FORGET_BANS = "DELETE FROM ban WHERE until <= ?"
 FORGET_LEASES = "DELETE FROM lease WHERE model = ?"
+FORGET_SEATS = "DELETE FROM seat"
 
 
 # -- meta: single texts by name --------------------------------------------------------------------------------------
@@ -64,6 +67,32 @@ async def read_leases(store: Store) -> list[LeaseChange]:
         end = None if expires is None else float(expires)
         held = key_from_json(json.loads(key))
         found.append(LeaseChange(model, pool, held, float(since), end, bool(deleted), None, kind, int(number)))
+    return found
+
+
+# -- seat: who holds what is not leased; thousands may change at once, so all of them are one value ------------------
+
+
+def put_seats(held: Sequence[tuple[Any, ...]]) -> Statement:
+    """Write seats as they are held: model, pool, key, account, home, device, address, and until when it is kept."""
+    columns = ", ".join(f"json_extract(value, '$[{column}]')" for column in range(8))
+    return Statement(f"INSERT OR REPLACE INTO seat SELECT {columns} FROM json_each(?)", (json.dumps(held),))  # noqa: S608
+
+
+def end_seats(gone: Sequence[tuple[str, str, str]]) -> Statement:
+    """Write that nobody holds seats any more: model, pool and key."""
+    columns = ", ".join(f"json_extract(value, '$[{column}]')" for column in range(3))
+    sql = f"DELETE FROM seat WHERE (model, pool, key) IN (SELECT {columns} FROM json_each(?))"  # noqa: S608
+    return Statement(sql, (json.dumps(gone),))
+
+
+async def read_seats(store: Store, recorded: float) -> list[HeldSeat]:
+    """Read who held seats; `recorded` is the monotonic instant of that."""
+    found = []
+    held = await store.read("SELECT * FROM seat ORDER BY model, pool, key")
+    for model, pool, key, account, home, device, address, until in held:
+        left = None if until is None else float(until) - recorded
+        found.append(HeldSeat(model, pool, key_from_json(json.loads(key)), account, home, device, address, left))
     return found
 
 

@@ -132,4 +132,10 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
         """CREATE TRIGGER audit_again BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq)
             BEGIN SELECT RAISE(IGNORE); END""",
     ),
+    (
+        # Who held the seats of the enforced model; `until` is a monotonic instant, of a seat that is kept already.
+        """CREATE TABLE seat (
+            model TEXT NOT NULL, pool TEXT NOT NULL, key TEXT NOT NULL, account TEXT NOT NULL, home TEXT NOT NULL,
+            device TEXT NOT NULL, address TEXT NOT NULL, until REAL, PRIMARY KEY (model, pool, key)) WITHOUT ROWID""",
+    ),
 )

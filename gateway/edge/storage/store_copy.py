@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.edge.files import sync_folder
+from gateway.edge.storage.rows import FORGET_SEATS
 from gateway.edge.storage.schema import APPLICATION, SCHEMA
 from gateway.edge.storage.store_file import draft_beside, keep_aside
 from gateway.edge.storage.store_lock import StoreRefused, hold, is_held
@@ -70,6 +71,9 @@ def _copied(copy: Path, draft: str) -> str:
             if version > len(SCHEMA):
                 raise StoreRefused(f"{copy}: schema {version} is newer than this program's {len(SCHEMA)}")
             old.backup(new)
+            if new.execute("SELECT 1 FROM sqlite_master WHERE name = 'seat'").fetchall():
+                new.execute(FORGET_SEATS)  # others hold seats by now than when the copy was made
+                new.commit()
             new.execute("PRAGMA journal_mode=DELETE")  # by that the gateway knows that no journal belongs to it
             ((found,),) = new.execute("PRAGMA quick_check(1)").fetchall()
             if found != "ok":

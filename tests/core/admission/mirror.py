@@ -7,6 +7,7 @@ facts: what is in each pool now, and when each lease ends.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,9 @@ from gateway.core.counting.session import Identity, Key
 CLIENTS = {"app", "browser", "sdk"}
 ENDPOINTS = {"sip"}
 ABRUPT = {"closed", "reset", "heartbeat_timeout", "slow_consumer"}
+GATEWAY_GONE = {"drained", "node_lost"}
+OUTLIVE = {"pro", "hosts"}
+"""Pools whose seats are leased."""
 LEASE = 86400.0
 
 
@@ -46,8 +50,23 @@ class Person:
         return (self.account, self.home) if self.account and self.home else self.account
 
     @property
+    def owner(self) -> tuple[str | None, ...]:
+        """By what a seat is kept for it, where connections are counted."""
+        return (self.account, self.home, self.device) if self.account else (None, self.address)
+
+    @property
     def user(self) -> bool:
         return self.account is not None and not self.home and self.kind in CLIENTS
+
+
+@dataclass
+class Kept:
+    """A seat that is kept for who held it, until a monotonic instant."""
+
+    pool: str
+    key: Any
+    person: Person
+    until: float
 
 
 @dataclass
@@ -138,7 +157,8 @@ class Mirror:
 
 class Tale:
     """One model, retold. `keys` are those of each pool after the latest `retell`; one that is not enforced keeps at
-    most `kept` of each pool for nobody. `idle` are the leases that no session uses, the longest idle first.
+    most `kept` of each pool for nobody. `idle` are the leases that no session uses, the longest idle first. Seats are
+    kept for `returning` seconds for those whose gateway was gone.
     """
 
     def __init__(self, name: str, terms: Any, *, enforced: bool, overdraft: int, wall: float, kept: int) -> None:
@@ -153,6 +173,10 @@ class Tale:
         self.deleted: dict[Identity, float] = {}
         self.permanent: list[str] = []
         self.lingering: dict[Key, float] = {}
+        self.returning = 0.0
+        self.awaited: list[Kept] = []
+        self.held: dict[tuple[int, str, Key], None] = {}
+        """The seats that each session had when somebody last looked."""
         self.idle: dict[Identity, None] = {}
         self.used: set[Identity] = set()
         self.opening: Identity | None = None
@@ -242,6 +266,28 @@ class Tale:
                 self.lingering[key] = mono + self.terms.linger
                 while len(self.lingering) > self.kept:
                     del self.lingering[next(iter(self.lingering))]
+        if self.enforced and self.returning and cause in GATEWAY_GONE:
+            for pool, key in sorted(self.needed(mirror, number), key=str):
+                if pool not in OUTLIVE:
+                    self.awaited = [each for each in self.awaited if (each.pool, each.key) != (pool, key)]
+                    self.awaited.append(Kept(pool, key, mirror.people[number], mono + self.returning))
+
+    def come_back(self, mirror: Mirror, number: int, pool: str, key: Any) -> None:
+        """A session has come by a seat: where one is kept for it, it is that one."""
+        for each in self.awaited:
+            if each.pool == pool and (each.key == key or _is_same(each, key, mirror.people[number])):
+                self.awaited.remove(each)
+                return
+
+    def keep_none(self, binds: Callable[[Person], bool]) -> None:
+        """No seat is kept any more for some."""
+        self.awaited = [each for each in self.awaited if not binds(each.person)]
+
+    def keep_until(self, latest: float, mono: float) -> None:
+        """No seat is kept for longer than that."""
+        for each in self.awaited:
+            each.until = min(each.until, latest)
+        self.awaited = [each for each in self.awaited if each.until > mono]
 
     def arrived(self, mirror: Mirror, number: int) -> None:
         """A session has begun."""
@@ -259,8 +305,12 @@ class Tale:
     def watch(self, mirror: Mirror) -> None:
         """Somebody has come into a conference, or is in one no more: follow who uses what is leased."""
         pool = {"nefsis-named": "hosts", "trueconf": "pro"}.get(self.name)
-        needed = [seat for number in mirror.people for seat in self.needed(mirror, number)]
-        used: set[Any] = {key for name, key in needed if name == pool}
+        held = {(number, *seat): None for number in mirror.people for seat in self.needed(mirror, number)}
+        for seat in held if self.awaited else ():
+            if seat not in self.held:
+                self.come_back(mirror, *seat)
+        self.held = held
+        used: set[Any] = {key for _, name, key in held if name == pool}
         if self.opening is not None:
             used.add(self.opening)
         for key in used - self.used:
@@ -377,6 +427,7 @@ class Tale:
         self.deleted = {account: expires for account, expires in self.deleted.items() if expires > wall}
         self.idle = {key: None for key in self.idle if key in self.names or key in self.temporary}
         self.lingering = {key: until for key, until in self.lingering.items() if until > mono}
+        self.keep_until(math.inf, mono)
 
     def retell(self, mirror: Mirror) -> None:
         """Recount every pool."""
@@ -391,6 +442,8 @@ class Tale:
             self.keys["pro"] |= {*self.permanent, *self.temporary, *self.deleted}
         if self.name == "floating":
             self.keys["seats"] |= {*self.lingering, *self.reserved()}
+        for each in self.awaited:
+            self.keys[each.pool].add(each.key)
 
     def reserved(self) -> list[Key]:
         """The keys that the license holds ready."""
@@ -410,3 +463,12 @@ class Tale:
             if expires is None and holder not in present:
                 self.temporary[holder] = self.wall + LEASE
         self.since = {account: self.since.get(account, self.wall) for account in self.temporary}
+
+
+def _is_same(kept: Kept, key: Any, person: Person) -> bool:
+    """Whether a seat is kept for a person who comes by one that counts its connection."""
+    if isinstance(key, int) and isinstance(kept.key, int):
+        return kept.person.owner == person.owner
+    if isinstance(key, tuple) and isinstance(kept.key, tuple) and isinstance(key[1], int):
+        return (isinstance(kept.key[1], int), kept.key[0], kept.person.owner) == (True, key[0], person.owner)
+    return False

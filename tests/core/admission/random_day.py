@@ -31,7 +31,7 @@ ACCOUNTS = [*(f"user{number}" for number in range(54)), "o'brien@ex.ie", "jörg"
 CONFERENCES = [f"room{number}" for number in range(12)]
 ADDRESSES = [f"192.0.2.{number}" for number in range(1, 30)]
 GROUPS = ["board", "sales"]
-CAUSES = ["bye", "closed", "reset", "heartbeat_timeout", "kicked", "too_fast"]
+CAUSES = ["bye", "closed", "reset", "heartbeat_timeout", "kicked", "too_fast", "drained", "node_lost"]
 SECRET = "5e" * 32
 STATE_EVERY = 500
 """Commands between two digests over the whole state."""
@@ -56,6 +56,7 @@ def first_terms() -> Terms:
         redistribute_every=6 * HOUR,
         shadow_leases=5,
         max_memberships=4,
+        returning=45.0,
     )
 
 
@@ -239,6 +240,7 @@ class RandomDay:
         return replace(
             terms, model=model, licenses=licenses, on_duplicate=on_duplicate, overdraft=overdraft, accounts_mode=mode,
             enforce=random.random() < 0.9, declared_only=random.random() < 0.1,
+            returning=random.choice([0.0, 10.0, 45.0, 600.0]),
             queue_limit=random.choice([0, 3, 1000]), queue_order=random.choice(["arrival", "priority"]),
             idle_timeout=random.choice([0.0, 30.0, 300.0]), preempt=random.random() < 0.7,
         )  # fmt: skip

@@ -58,7 +58,7 @@ BAN = 7 * 3600.0
 ACCOUNTS = ["ann", "o'brien@ex.ie", "jörg müller", "ann/far"]
 """One could be ann of the home `far`, were the two joined to one text."""
 ROOMS = ["a", "wöchentlich / b"]
-CAUSES = ["bye", "closed", "reset", "heartbeat_timeout", "kicked"]
+CAUSES = ["bye", "closed", "reset", "heartbeat_timeout", "kicked", "drained", "node_lost"]
 
 BANNED = [
     BanSubject("account", "ann", "far"),
@@ -97,6 +97,7 @@ def picture(state: State) -> Any:
                     {key: (lease.since, lease.expires, lease.deleted) for key, lease in pool.leases.items()},
                     list(pool.reservations),
                     {key: (linger.until, linger.cause) for key, linger in pool.lingering.items()},
+                    {key: (claim.until, claim.owner) for key, claim in pool.returning.items()},
                     pool.grants,
                     dict(pool.releases),
                     dict(pool.denial_counts) if ledger is not state.primary else None,
@@ -149,6 +150,7 @@ class Life(RuleBasedStateMachine):
         memberships=st.sampled_from([100, 100, 1]),
         idle=st.sampled_from([0.0, 30.0, 7200.0]),
         preempt=flags,
+        returning=st.sampled_from([0.0, 50.0, 7000.0]),
         crowd=st.lists(st.tuples(persons, rooms, flags), min_size=3, max_size=6),
     )
     def open(
@@ -167,6 +169,7 @@ class Life(RuleBasedStateMachine):
         memberships: int,
         idle: float,
         preempt: bool,
+        returning: float,
         crowd: list[tuple[Person, str, bool]],
     ) -> None:
         reserve = {"device": ("ann/pc",), "address": ("192.0.2.1",), "account": ("ann",)}.get(key, ())
@@ -200,6 +203,7 @@ class Life(RuleBasedStateMachine):
             max_memberships=memberships,
             idle_timeout=idle,
             preempt=preempt,
+            returning=returning,
         )
         self.state = self.harness.state
         self.mirror = Mirror()
@@ -215,6 +219,8 @@ class Life(RuleBasedStateMachine):
             for name in self.terms
         }
         self.primary = self.tales[self.enforced]
+        for tale in self.tales.values():
+            tale.returning = returning
         self.granting = True
         self.memberships = memberships
         self.registered: set[str] = set()
@@ -430,8 +436,9 @@ class Life(RuleBasedStateMachine):
 
     def _is_known(self, account: str) -> bool:
         held = account in self.tales["trueconf"].keys["pro"]
+        kept = any(each.person.identity == account for each in self.primary.awaited)
         named = account in self.registered or account in self.configured or account in self.grouped
-        return held or named or bool(self.mirror.of(account))
+        return held or kept or named or bool(self.mirror.of(account))
 
     def _unfounded(self, refusal: Refusal | None, seats: set[tuple[str, Any]], leaving: set[tuple[str, Any]]) -> bool:
         """Whether a pool is said to be full that has room for `seats`, when `leaving` are given back."""
@@ -449,6 +456,7 @@ class Life(RuleBasedStateMachine):
             sum((pool, key) in seats for seats in others) > 1
             or pool in {"pro", "hosts"}
             or key in primary.lingering
+            or any((each.pool, each.key) == (pool, key) for each in primary.awaited)
             or (primary.name == "floating" and key in primary.reserved())
         )
 
@@ -493,6 +501,7 @@ class Life(RuleBasedStateMachine):
             )
             if unwanted is None:
                 self._could_not_be_granted(asked, decision.refused)
+            self._denied_with_reason(decision, InLine("hello", None, math.inf, ("", ""), person))
             return None
         assert number == last + 1
         self._preempted(decision, asked)
@@ -502,6 +511,15 @@ class Life(RuleBasedStateMachine):
             self._nobody_was_overtaken(use)
         self._retell()
         return number
+
+    def _denied_with_reason(self, decision: Decision, waiting: InLine) -> None:
+        """Whoever is denied for a full pool would find it full, or overtake somebody: no seat is kept for it."""
+        refusal = decision.refused
+        if refusal is not None and (refusal.reason == "pool_full" or refusal.pool == "participants"):
+            last = max([*self.lines.places, 0]) + 1
+            self.lines.places[last] = waiting
+            assert must_wait(last, self.lines, self.mirror, self.primary, self._old(waiting)), refusal
+            del self.lines.places[last]
 
     def _is_queue(self, refusal: Refusal | None) -> bool:
         """Whether a request was refused because somebody waits before it."""
@@ -603,6 +621,8 @@ class Life(RuleBasedStateMachine):
                 assert (said["reason"], said["used"], said["limit"]) == ("conference_limit", len(rooms), len(rooms))
             elif said["reason"] == "conference_limit":
                 assert self.primary.name == "trueconf"
+            waiting = InLine("join", session.number, math.inf, ("", ""), room=name, fields=fields)
+            self._denied_with_reason(decision, waiting)
             return
         assert self.granting
         assert not too_many
@@ -948,6 +968,7 @@ class Life(RuleBasedStateMachine):
             assert picture(self.state) == before
             return
         self.tales["trueconf"].forget(account)
+        self.primary.keep_none(lambda person: person.identity == account)
         self._all_ended(decision, sessions, "account_deleted")
         self._sent_away(decision, account, "account_deleted")
         self.registered.discard(account)
@@ -995,6 +1016,7 @@ class Life(RuleBasedStateMachine):
         bound = [number for number, person in people if self._binds(subject, person, person.peer)]
         decision = self.harness.apply(c.PutBan(subject, seconds))
         self.bans[subject] = self.harness.now.wall + seconds
+        self.primary.keep_none(lambda person: self._binds(subject, person, person.address))
         self._all_ended(decision, bound, "kicked")
         self._retell()
 
@@ -1016,6 +1038,7 @@ class Life(RuleBasedStateMachine):
     def _kick(self, account: str) -> None:
         sessions = self.mirror.of(account)
         decision = self.harness.apply(c.KickAccount(account))
+        self.primary.keep_none(lambda person: person.identity == account)
         self._all_ended(decision, sessions, "kicked")
         self._sent_away(decision, account, "kicked")
         self._retell()
@@ -1037,6 +1060,7 @@ class Life(RuleBasedStateMachine):
             guests = BanSubject("guests", person.peer)
             subject = guests if person.account is None else BanSubject("account", person.account, person.home)
             self.bans[subject] = self.harness.now.wall + BAN
+            self.primary.keep_none(lambda person: self._binds(subject, person, person.address))
         self._all_ended(decision, [number], "kicked")
         assert self.harness.apply(c.KickSession(number)).refused == Refusal("no_such_session")
         self._retell()
@@ -1079,6 +1103,15 @@ class Life(RuleBasedStateMachine):
         self.harness.change_terms(shadow_leases=kept)
         for tale in self.tales.values():
             tale.kept = math.inf if tale.enforced else kept
+        self._retell()
+
+    @rule(seconds=st.sampled_from([0.0, 5.0, 7000.0]))
+    def keep_seats_for(self, seconds: float) -> None:
+        """Seats are kept for another time from now on, and none for longer."""
+        self.harness.change_terms(returning=seconds)
+        for tale in self.tales.values():
+            tale.returning = seconds
+        self.primary.keep_until(self.harness.now.mono + seconds, self.harness.now.mono)
         self._retell()
 
     @rule(stopped=seldom)
@@ -1186,6 +1219,17 @@ class Life(RuleBasedStateMachine):
             tale = self.tales[ledger.model.name]
             assert [key for pool in ledger.pools.values() for key in pool.unused_leases] == list(tale.idle)
             assert [key for pool in ledger.pools.values() for key in pool.lingering] == list(tale.lingering)
+
+    @invariant()
+    def seats_are_kept_for_those_who_held_them(self) -> None:
+        for ledger in self.state.ledgers:
+            tale = self.tales[ledger.model.name]
+            kept = [
+                (name, key, each.until) for name, pool in ledger.pools.items() for key, each in pool.returning.items()
+            ]
+            assert sorted(kept, key=str) == sorted(
+                ((each.pool, each.key, each.until) for each in tale.awaited), key=str
+            )
 
     @invariant()
     def the_changes_tell_the_present_leases(self) -> None:

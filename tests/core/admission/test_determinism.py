@@ -95,7 +95,7 @@ def test_a_decision_that_was_another_one_is_told_by_its_number() -> None:
 
 
 def test_under_other_terms_more_seats_turn_nobody_away() -> None:
-    lines = list(record(7, 3000))
+    lines = list(record(8, 3000))
     before = replay(lines, MODELS, lambda terms: terms).state
     more = replay(lines, MODELS, lambda terms: terms.changed("license.floating.limit", 10_000)).state
 
@@ -106,7 +106,7 @@ def test_under_other_terms_more_seats_turn_nobody_away() -> None:
 
 
 def test_under_the_same_terms_nothing_is_left_out_but_what_undoes() -> None:
-    replayed = replay(record(5, 2000, undone=False), MODELS, lambda terms: terms)
+    replayed = replay(record(4, 2000, undone=False), MODELS, lambda terms: terms)
     assert (replayed.applied, replayed.skipped) == (2000, 0)
     lines = list(record(1, 2000))
     undone = sum('["Withdraw"' in line for line in lines)

@@ -35,7 +35,7 @@ ADDRESSES = ("192.0.2.1", "192.0.2.2")
 DEVICES = ("pc", "tv", None)
 ROOMS = ("a", "b", "c")
 KINDS = ("app", "app", "app", "browser", "sip", "sdk", "console")
-CAUSES = ("bye", "closed", "reset", "heartbeat_timeout", "kicked")
+CAUSES = ("bye", "closed", "reset", "heartbeat_timeout", "kicked", "drained", "node_lost")
 DIGEST_EVERY = 5
 """Commands between two comparisons of the whole state; decisions are compared after each."""
 LICENSES: dict[str, Any] = {
@@ -60,6 +60,7 @@ def terms_of(model: str) -> Terms:
         max_resumable=2,
         redistribute_every=6 * HOUR,
         queue_order="priority",
+        returning=90.0,
     )
 
 
@@ -305,6 +306,7 @@ def rich() -> State:
     for _ in range(2):
         course.apply(c.End(dan, "reset"), 1.0)
     course.apply(c.End(cid, "closed"), 1.0)
+    course.apply(c.End(come("fay"), "node_lost"))
     return course.state
 
 
@@ -352,7 +354,7 @@ def test_the_rich_state_has_something_of_everything() -> None:
     conference = {key for each in plain["conferences"] for key, value in each.items() if value}
     assert conference >= {"members", "implied_host", "released_hosts", "hosted", "live"}
     pools = [pool for ledger in plain["ledgers"].values() for pool in ledger.values()]
-    for name in ("maxima", "leases", "unused_leases", "reservations", "lingering", "held_since", "ended"):
+    for name in ("maxima", "leases", "unused_leases", "reservations", "lingering", "returning", "held_since", "ended"):
         assert any(pool[name] for pool in pools), name
     assert any(pool["denials"]["episodes"] and pool["denials"]["open"] for pool in pools)
 

@@ -72,5 +72,6 @@ def test_a_refused_hello_closes_with_the_code_of_its_reason(reason: str, code: i
 
 
 def test_every_release_has_a_cause_of_the_table() -> None:
-    assert set(CONNECTION_ENDS) <= {*TABLE, "node_lost"}
-    assert set(CONFERENCE_ENDS) <= {*TABLE, "left", "removed", "asleep", "node_lost"}
+    beside = {"node_lost", "not_returned"}
+    assert set(CONNECTION_ENDS) <= {*TABLE, *beside}
+    assert set(CONFERENCE_ENDS) <= {*TABLE, "left", "removed", "asleep", *beside}

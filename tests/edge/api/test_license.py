@@ -22,6 +22,7 @@ async def test_the_license_lists_every_model_with_its_pools(serve: Serve) -> Non
         "limit": 2,
         "available": 1,
         "reserved": 0,
+        "returning": 0,
         "overdraft_used": 0,
         "high_water": 1,
         "denied": 0,
