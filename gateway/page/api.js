@@ -2,6 +2,7 @@
 
 import { asSentence } from "./format.js";
 
+const KEY = "tallygate.token";
 export const UNREACHABLE = "The gateway cannot be reached.";
 
 /** A request that was refused, or could not be made. */
@@ -20,13 +21,22 @@ export class ApiError extends Error {
   }
 }
 
-/** Makes requests. The operator's token is in the memory of this object and nowhere else: it is gone with the page. */
+/**
+ * Makes requests. The operator's token is in the memory of this object and nowhere else, so that it is gone with the page,
+ * unless whoever signs in has it kept: then the browser has it for this tab, until the tab is closed.
+ */
 export class ApiClient {
-  #token = "";
+  #token = kept();
 
-  /** Use this operator token from here on; an empty one is none. */
-  set token(secret) {
+  /** Use this operator token from here on, kept for this tab where `keep`; an empty one is none, and none is kept. */
+  signIn(secret, keep = false) {
     this.#token = secret.trim();
+    try {
+      if (keep) sessionStorage.setItem(KEY, this.#token);
+      else sessionStorage.removeItem(KEY);
+    } catch (error) {
+      console.info(`The browser keeps nothing, so the token is gone with the page: ${error.message}`);
+    }
   }
 
   get hasToken() {
@@ -66,6 +76,15 @@ export class ApiClient {
     const response = await this.send(method, path, options);
     if (!response.ok) throw await refusal(method, response);
     return response;
+  }
+}
+
+/** The token that was kept for this tab; empty where there is none, or where the browser keeps nothing. */
+function kept() {
+  try {
+    return sessionStorage.getItem(KEY) ?? "";
+  } catch {
+    return "";
   }
 }
 

@@ -79,7 +79,7 @@ class App {
       byId("main").focus();
     });
     byId("sign-out").addEventListener("click", () => {
-      this.#api.token = "";
+      this.#api.signIn("");
       this.#stream.open();
     });
     this.#stream.open();
@@ -216,11 +216,11 @@ class App {
     this.#tabs.clear();
     byId("sign-out").hidden = true;
     const problem = status === 401 && !this.#api.hasToken ? "" : reason;
-    this.#api.token = "";
+    this.#api.signIn("");
     setText(byId("title"), "Sign in");
     this.#drawTitle();
-    showLogin(byId("view"), problem, (token) => {
-      this.#api.token = token;
+    showLogin(byId("view"), problem, (token, keep) => {
+      this.#api.signIn(token, keep);
       this.#stream.open();
     });
   }

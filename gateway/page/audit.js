@@ -1,24 +1,33 @@
 /* The view of the audit log: who did what, the newest first.
 
-Actors and subjects come from clients and operators: they are only ever text. The search looks through the entries that
-are loaded, and says so; older ones come by the page. That the loaded entries follow each other without a gap is seen
-here; that none was changed is a matter of hashes, which `tallygate audit verify` checks from the first entry on.
-Leases that are granted and end by themselves are most of what is noted: they are shown apart.
+Actors and subjects come from clients and operators: they are only ever text. Leases that are granted and end by
+themselves are most of what is noted: the gateway is asked for them apart from acts. The search looks through the entries
+that are loaded, and says so; older ones come by the page. Where all kinds are shown it is seen here whether the loaded
+entries follow each other without a gap; that none was changed is a matter of hashes, which `tallygate audit verify`
+checks from the first entry on.
 */
 
+import { Choice } from "./choices.js";
+import { zoneOffset } from "./clock.js";
 import { showDetails } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
 import { formatCount, isolated, pluralize, timeElement } from "./format.js";
 import { ItemSource, ListView } from "./list_view.js";
+import { saveFile, toCsv } from "./panel.js";
 import { Segments } from "./segments.js";
 import { WatchedList } from "./watched_list.js";
 
 const NEWEST = 200; // entries that are asked for when there are newer ones
 const PAGE = 500; // older entries
-const PAGES = 4; // that are asked for at once, as long as few of their entries are shown
-const SCREEN = 30; // entries of which some are below the fold
+const EXPORTED = 50_000; // entries of one file, at most
+const EXPORT_PAGE = 1000;
 const PAUSE = 2000; // milliseconds between two requests for newer entries
-const KINDS = { acts: (entry) => !isLease(entry), leases: isLease, all: () => true };
+const KINDS = [["acts", "Acts"], ["leases", "Leases"], ["all", "All"]];
+const TIMES = [
+  ["", "all"], ["1h", "the last hour"], ["24h", "24 hours"], ["7d", "7 days"], ["30d", "30 days"], ["days", "days …"],
+];
+const DAY = 86_400_000;
+const RAW = ["seq", "time", "actor", "action", "subject", "detail", "previous", "hash"];
 /* Actions that somebody should look into. */
 const ALARMING = new Set(["clone.suspected", "gap", "refused", "registration.mistrusted", "reload.refused"]);
 const FORGOTTEN = "audit.forgotten"; // the action of the entry that says of which entries there are none any more
@@ -42,9 +51,21 @@ export class AuditView {
   }
 
   open() {
-    const choices = [["acts", "Acts"], ["leases", "Leases"], ["all", "All"]];
-    this.kinds = new Segments("Entries", choices, (kind) => this.chooseKind(kind));
+    this.kinds = new Segments("Entries", KINDS, (kind) => {
+      this.kind = kind;
+      this.kinds.show(kind);
+      this.begin();
+    });
     this.kinds.show(this.kind);
+    const again = () => this.begin();
+    this.time = new Choice("audit-time", "Time", TIMES, "", () => {
+      this.days.hidden = this.time.value !== "days";
+      this.begin();
+    });
+    const day = (id, label) => el("div", { class: "field" }, el("label", { for: id }, label),
+      el("input", { id, type: "date", onchange: again }));
+    this.days = el("div", { class: "row", hidden: true }, day("audit-from", "From"), day("audit-to", "To"));
+    const save = (kind) => () => this.export(kind);
     this.list = new ListView(this.app, {
       id: "audit",
       caption: "Entries of the audit log, the newest first",
@@ -53,11 +74,22 @@ export class AuditView {
       placeholder: "actor, action, subject",
       source: this.source,
       empty: (searching) => el("p", {}, this.emptyText(searching)),
-      beside: this.kinds.node,
+      beside: [this.kinds.node, this.time.node, this.days,
+        el("button", { type: "button", "data-act": "export-csv", onclick: save("csv") }, "Export CSV"),
+        el("button", { type: "button", "data-act": "export-json", onclick: save("json") }, "Export JSON")],
     });
     const attributes = { type: "button", "data-act": "more", hidden: true, onclick: () => this.loadOlder() };
     this.more = el("button", attributes, "Load older entries");
     setChildren(this.root, this.list.nodes, this.more);
+  }
+
+  /** Ask anew: for something else. */
+  begin() {
+    this.entries = [];
+    this.next = null;
+    this.source.items = [];
+    this.list.open();
+    this.watched.refresh();
   }
 
   update(state) {
@@ -72,75 +104,95 @@ export class AuditView {
 
   // -- asking ---------------------------------------------------------------------------------------------------------
 
+  /** What is asked for, as parameters of the API. */
+  get asked() {
+    const asked = { order: "newest", kind: this.kind };
+    if (this.time.value !== "days") return this.time.value ? { ...asked, since: this.time.value } : asked;
+    const [from, to] = ["audit-from", "audit-to"].map((id) => beginOfDay(this.days.querySelector(`#${id}`).value));
+    if (from !== null) asked.since = new Date(from).toISOString();
+    if (to !== null) asked.until = new Date(to + DAY).toISOString();
+    return asked;
+  }
+
   async loadNewest(signal) {
-    const { items, next } = await this.request(NEWEST, "", signal);
+    const { kind } = this;
     const known = this.entries;
+    const { items, next } = await this.request(known.length ? NEWEST : PAGE, null, signal);
+    // Something else is asked for meanwhile.
+    if (signal.aborted || kind !== this.kind || known !== this.entries) return;
     const newer = known.length ? items.filter((entry) => entry.seq > known[0].seq) : items;
     // Where more came than a page holds, what is known does not follow: begin anew.
     const follows = known.length > 0 && newer.length < items.length;
     this.entries = follows ? [...newer, ...known] : items;
     if (!follows) this.next = next;
     this.draw();
-    if (!known.length) await this.loadPages(SCREEN, signal);
   }
 
   async loadOlder() {
-    try {
-      await this.loadPages(this.source.items.length + SCREEN, this.requests.signal);
-    } catch (error) {
-      this.app.report(error);
-    }
-  }
-
-  /** Load older entries until `wanted` are shown, but not more than a few pages; nobody can ask for more meanwhile. */
-  async loadPages(wanted, signal) {
+    const [cursor, known] = [this.next, this.entries];
     this.more.disabled = true;
     try {
-      for (let page = 0; page < PAGES && this.next !== null && this.source.items.length < wanted; page += 1) {
-        const cursor = this.next;
-        const { items, next } = await this.request(PAGE, `&cursor=${cursor}`, signal);
-        if (cursor !== this.next) return;
-        this.entries = [...this.entries, ...items];
-        this.next = next;
-        this.draw();
-      }
+      const { items, next } = await this.request(PAGE, cursor, this.requests.signal);
+      if (cursor !== this.next || known.at(-1) !== this.entries.at(-1)) return;
+      this.entries = [...this.entries, ...items];
+      this.next = next;
+      this.draw();
+    } catch (error) {
+      this.app.report(error);
     } finally {
       this.more.disabled = false;
     }
   }
 
   request(limit, cursor, signal) {
-    return this.app.get(`api/audit?order=newest&limit=${limit}${cursor}`, { signal });
+    const query = new URLSearchParams({ ...this.asked, limit, ...(cursor === null ? {} : { cursor }) });
+    return this.app.get(`api/audit?${query}`, { signal });
+  }
+
+  /** Save what is asked for as a file, the oldest entry first: as a table, or as the API gives it. */
+  async export(kind) {
+    try {
+      const items = [];
+      let cursor = null;
+      do {
+        const page = await this.request(EXPORT_PAGE, cursor, this.requests.signal);
+        items.push(...page.items);
+        cursor = page.next;
+      } while (cursor !== null && items.length < EXPORTED);
+      items.reverse();
+      const rows = items.map((entry) => RAW.map((name) => (name === "detail" ? JSON.stringify(entry.detail) : entry[name])));
+      const text = kind === "csv" ? toCsv(RAW, rows) : items.map((entry) => `${JSON.stringify(entry)}\n`).join("");
+      saveFile({ name: `audit-${this.kind}.${kind}`, text, type: kind === "csv" ? "text/csv" : "application/jsonl" });
+      const cut = cursor === null ? "" : " There are older ones.";
+      this.app.notify(`${pluralize(items.length, "entry", "entries")} saved.${cut}`, "good");
+    } catch (error) {
+      this.app.report(error);
+    }
   }
 
   // -- showing --------------------------------------------------------------------------------------------------------
 
-  chooseKind(kind) {
-    this.kind = kind;
-    this.kinds.show(kind);
-    this.source.items = this.entries.filter(KINDS[kind]);
-    this.list.open();
-  }
-
   draw() {
     this.more.hidden = this.next === null;
-    this.source.items = this.entries.filter(KINDS[this.kind]);
+    this.source.items = this.entries;
     this.list.refresh();
   }
 
   emptyText(searching) {
-    if (!this.entries.length) return "There are no entries yet.";
-    if (searching) return "No entry that is loaded matches.";
-    return `${this.kind === "acts" ? "Every" : "No"} entry that is loaded is about a lease.`;
+    if (searching && this.entries.length) return "No entry that is loaded matches.";
+    return this.asked.since || this.asked.until ? "There are no such entries in this time." : "There are no such entries yet.";
   }
 
   drawFigures(matching) {
     const { entries } = this;
-    const loaded = pluralize(entries.length, "latest entry", "latest entries");
-    const which = matching === entries.length ? `The ${loaded}` : `${formatCount(matching)} of the ${loaded}`;
-    const whole = isUnbroken(entries, this.next === null);
-    const chain = whole ? "they follow each other without a gap" : "but entries between them are missing or changed";
-    const text = `${which}; ${chain}. All hashes are checked by “tallygate audit verify”.`;
+    const words = { acts: ["act"], leases: ["entry about leases", "entries about leases"], all: ["entry", "entries"] }[this.kind];
+    const loaded = pluralize(entries.length, ...words);
+    const which = matching === entries.length ? `The latest ${loaded}` : `${formatCount(matching)} of the latest ${loaded}`;
+    // Entries of one kind, or of some days, have others between them.
+    const whole = this.kind !== "all" || this.time.value !== "" || isUnbroken(entries, this.next === null);
+    const chain = this.kind !== "all" || this.time.value !== "" ? ""
+      : whole ? "; they follow each other without a gap" : "; but entries between them are missing or changed";
+    const text = `${which}${chain}. All hashes are checked by “tallygate audit verify”.`;
     this.list.setFigures(entries.length ? text : "");
     this.list.figures.classList.toggle("broken", !whole);
   }
@@ -157,9 +209,11 @@ export class AuditView {
   }
 }
 
-/** Whether an entry is about a lease that was granted or has ended. */
-function isLease({ action }) {
-  return action.startsWith("lease.");
+/** When a day of the clock begins, YYYY-MM-DD, in milliseconds; null for none. */
+function beginOfDay(day) {
+  if (!day) return null;
+  const at = Date.parse(`${day}T00:00:00Z`);
+  return at - zoneOffset(at);
 }
 
 function detailsButton(entry) {

@@ -7,7 +7,7 @@ import { el, setChildren } from "./dom.js";
  *
  * @param {HTMLElement} root Where.
  * @param {string} problem Why the last one was refused; empty for none.
- * @param {(token: string) => void} onToken Is given what was entered.
+ * @param {(token: string, keep: boolean) => void} onToken Is given what was entered, and whether the tab is to keep it.
  */
 export function showLogin(root, problem, onToken) {
   const input = el("input", {
@@ -18,6 +18,7 @@ export function showLogin(root, problem, onToken) {
     required: true,
     "aria-describedby": "token-help",
   });
+  const keep = el("input", { type: "checkbox", id: "keep-token" });
   const submit = el("button", { type: "submit", class: "primary" }, "Sign in");
   const form = el(
     "form",
@@ -31,15 +32,16 @@ export function showLogin(root, problem, onToken) {
       el("code", {}, "tallygate token add NAME --scope read"),
       " (or ",
       el("code", {}, "admin"),
-      "). It stays in the memory of this page.",
+      "). It stays in the memory of this page, and is gone when it is reloaded.",
     ),
+    el("label", { class: "choice" }, keep, "Stay signed in until this tab is closed"),
     submit,
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (!input.value.trim()) return;
     submit.disabled = true;
-    onToken(input.value);
+    onToken(input.value, keep.checked);
   });
   root.removeAttribute("aria-busy");
   setChildren(root, form);

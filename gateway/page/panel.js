@@ -87,8 +87,8 @@ export function toCsv(head, rows) {
 }
 
 /** Hand the browser a text as a file. */
-function saveFile({ name, text }) {
-  const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+export function saveFile({ name, text, type = "text/csv" }) {
+  const url = URL.createObjectURL(new Blob([text], { type }));
   const link = el("a", { href: url, download: name });
   document.body.append(link);
   link.click();

@@ -45,8 +45,9 @@ export class ProView {
       .map((name) => new PoolMeter(name, poolTitle(name, state, MODEL)));
     this.groups = new GroupsCard(this.app, () => this.watched.refresh());
     setChildren(this.root,
-      el("section", { class: "card beside", id: "pro-pools", "aria-label": "PRO and online users" },
-        this.meters.map((meter) => meter.node)),
+      el("section", { class: "card", id: "pro-pools", "aria-labelledby": "pro-pools-title" },
+        el("h2", { id: "pro-pools-title" }, "Licenses in use"),
+        el("div", { class: "beside" }, this.meters.map((meter) => meter.node))),
       this.list.nodes, this.truncation, this.groups.node);
     this.timer = setInterval(() => this.drawRemaining(), 1000);
   }

@@ -23,7 +23,18 @@ from pathlib import Path
 import aiohttp
 from playwright.async_api import Browser, FloatRect, Playwright, async_playwright
 
-VIEWS = ("summary", "pro", "connections", "ended", "conferences", "refusals", "history", "registrations", "audit")
+VIEWS = (
+    "summary",
+    "pro",
+    "connections",
+    "ended",
+    "conferences",
+    "refusals",
+    "history",
+    "people",
+    "registrations",
+    "audit",
+)
 WIDTHS = (1400, 390)
 SETTLE = 1500.0
 """Milliseconds for a view to draw itself."""

@@ -83,6 +83,25 @@ async def test_the_token_is_in_memory_only(house: House, screen: Screen) -> None
     await expect(page.get_by_label("Operator token")).to_be_visible()
 
 
+async def test_the_tab_keeps_the_token_only_for_who_wants_it(house: House, screen: Screen) -> None:
+    screen.excused = UNTOLD
+    page = await screen.visit(house, **AWAY)
+    await page.get_by_label("Stay signed in until this tab is closed").check()
+    await sign_in(page, token(house, ADMIN))
+    await expect(page.locator("#operator")).to_contain_text("admin")
+    await page.reload()
+    await expect(page.locator("#operator")).to_contain_text("admin")
+    other = await page.context.new_page()
+    await other.goto(f"{house.url}/")
+    await expect(other.get_by_label("Operator token")).to_be_visible()
+    await other.close()
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_label("Operator token")).to_be_visible()
+    assert await page.evaluate("Object.keys(sessionStorage)") == []
+    await page.reload()
+    await expect(page.get_by_label("Operator token")).to_be_visible()
+
+
 async def test_who_signs_out_is_out(house: House, screen: Screen) -> None:
     screen.excused = UNTOLD
     page = await screen.visit(house, **AWAY)

@@ -8,7 +8,18 @@ from playwright.async_api import expect
 from tests.conftest import House, License
 from tests.page.conftest import Screen
 
-VIEWS = ("summary", "pro", "connections", "ended", "conferences", "refusals", "history", "registrations", "audit")
+VIEWS = (
+    "summary",
+    "pro",
+    "connections",
+    "ended",
+    "conferences",
+    "refusals",
+    "history",
+    "people",
+    "registrations",
+    "audit",
+)
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 LONG = "a.very.long.account.name.that.somebody.chose.and.that.does.not.break@department.of.long.names.example.org"
 NAMELESS = """[...document.querySelectorAll("button, a[href], input, select, summary")].filter((node) => {
