@@ -448,3 +448,28 @@ async def test_a_wait_that_is_over_says_how_long_it_was(serve: Serve, transport:
         assert denial.value.reason == "pool_full"
         assert denial.value.waited is not None
         assert denial.value.waited >= 1
+
+
+async def test_it_says_whether_somebody_uses_it_and_follows_what_becomes_of_it(
+    serve: Serve, transport: Transport
+) -> None:
+    house = await serve(
+        license__model="floating",
+        license__floating__limit=1,
+        license__floating__asleep_counts="false",
+        license__preempt="true",
+    )
+    await house.http("PUT", "/api/groups/vip", json={"accounts": ["vip"], "priority": 1})
+    ann = client(house, transport, account="ann", heartbeat=0.05)
+    async with ann:
+        ann.say_active(False)
+        await until(lambda: bool(house.runtime.state.sessions.idle))
+        async with client(house, transport, account="vip"):
+            assert (await heard(ann, "asleep"))["reason"] == "preempted"
+            assert asleep(ann)
+            ann.say_active(True, wait=60)
+            assert (await heard(ann, "queued"))["position"] == 1
+        assert (await heard(ann, "awake"))["seats"] == ["seats"]
+        assert not asleep(ann)
+        ann.say_active(None)
+        assert ann.latency is not None

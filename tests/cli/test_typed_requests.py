@@ -114,3 +114,16 @@ def test_seconds_to_wait_are_a_number() -> None:
 def test_what_is_no_number_of_seconds_is_refused(word: str) -> None:
     with pytest.raises(NotUnderstood, match="wait: expected"):
         request_of(f"join weekly {word}")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("active", {"type": "heartbeat", "active": True}),
+        ("Active wait=60", {"type": "heartbeat", "active": True, "wait": 60}),
+        ("idle", {"type": "heartbeat", "active": False}),
+    ],
+)
+def test_whether_somebody_uses_it_can_be_typed(line: str, message: dict[str, Any]) -> None:
+    assert request_of(line) == message
+    assert line.split(maxsplit=1)[0].lower() in help_text()

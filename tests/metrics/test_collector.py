@@ -19,6 +19,7 @@ from tests.conftest import House, License, Serve, until
 METRICS: dict[str, tuple[str, set[str]]] = {
     "connections": ("gauge", {"transport", "state"}),
     "sessions": ("gauge", {"kind", "presence"}),
+    "sessions_idle": ("gauge", set()),
     "accounts_connected": ("gauge", set()),
     "devices_connected": ("gauge", set()),
     "conferences": ("gauge", {"state"}),

@@ -676,6 +676,7 @@ class Life(RuleBasedStateMachine):
             )
             if not (self.terms["nefsis-named"].naming == "listed" and identity not in tale.names):
                 tale.opened(self.mirror, session.number, busy=busy)
+        self._recount()  # a name that is used to open it counts, though its owner may be denied then
         waited, room.members, room.live = room.members, {}, True
         assert not any(number in waited for number, said in decision.notices if said.get("reason") == "preempted")
         room.stand_in, room.had_stand_in = None, False
