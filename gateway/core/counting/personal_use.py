@@ -9,8 +9,8 @@ one pool on one day is a share. A share is charged when its number of seats chan
 a day is over, a share is put down and begins again as soon as it is touched, and at the latest in one of the next
 ticks: at midnight nothing stops.
 
-Nearly everybody holds one seat of a pool, once a day. As long as that is all, it is told by one value, an `OnlySeat`;
-only who has had more to tell has a `Share`.
+Nearly everybody holds one seat of a pool, once a day. As long as that is all, it is told by one value, an `OnlySeat`,
+or an `OnlyVisit` when it is over; only who has had more to tell has a `Share`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ NOTHING_DENIED = DenialShare()
 OnlySeat = float | Day
 """All that a person has of a pool today is one seat that is held still: the monotonic instant at which it was granted,
 or the day, where it was held when that began."""
+OnlyVisit = tuple[OnlySeat, float, bool]
+"""All that a person had of a pool today is one seat: since when, until when, and whether that has been written."""
 
 
 class PoolShares:
@@ -52,7 +54,7 @@ class PoolShares:
         self.use = use
         self.model = model
         self.pool = pool
-        self.by_person: dict[Person, OnlySeat | Share] = {}
+        self.by_person: dict[Person, OnlySeat | OnlyVisit | Share] = {}
         self.charged: dict[Key, Person] = {}
         self.own_seats: dict[Identity, OwnSeats] = {}
 
@@ -89,7 +91,12 @@ class PoolShares:
 
     def release(self, key: Key, person: Person, now: float) -> None:
         """Charge the seat of `key` no longer; `person` is that of its last claim."""
-        share = self._share(self.charged.pop(key, person), now)
+        person = self.charged.pop(key, person)
+        found, today = self.by_person[person], self.use.today
+        if found is today or (isinstance(found, float) and found >= today.begins):
+            self.by_person[person] = (found, now, False)
+            return
+        share = self._share(person, now)
         held = share.held
         share.seat_seconds += held * (now - share.since)
         share.since = now
@@ -155,6 +162,10 @@ class PoolShares:
             if not (found.changed or found.held):
                 return None
             found.changed = False
+        elif isinstance(found, tuple):
+            if found[2]:
+                return None
+            self.by_person[person] = (*found[:2], True)
         share = self._as_share(person)
         return self._row(share, now if share.day is self.use.today else share.day.ends)
 
@@ -206,12 +217,18 @@ class PoolShares:
         found = self.by_person[person]
         if isinstance(found, Share):
             return found
+        written, released = False, None
+        if isinstance(found, tuple):
+            found, released, written = found
         if isinstance(found, Day):
             share = Share(person, found, found.begins)
         else:
             share = Share(person, self.use.day_at(found), found)
             share.grants = 1
-        share.held = share.peak = share.own_peak = 1
+        share.peak = share.own_peak = share.held = 1
+        if released is not None:
+            share.seat_seconds, share.since, share.held = released - share.since, released, 0
+            share.changed = not written
         return share
 
     def _keep(self, share: Share) -> None:
@@ -222,11 +239,10 @@ class PoolShares:
         """Note that a person is to have a share here; returns what its account holds by several devices, if another of
         them has a share already.
         """
-        account, home = person[:2]
-        persons = self.use.persons
+        account, persons = person[0], self.use.persons
         if not account:
             return None
-        who = identity(account, home)
+        who = (account, person[1]) if person[1] else account
         if persons.get(who) is person or persons.add(who, person):
             return None
         own = self.own_seats.get(who)

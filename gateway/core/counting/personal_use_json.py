@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from gateway.core.counting.personal_use import OnlySeat, PersonalUse, PoolShares
+from gateway.core.counting.personal_use import OnlySeat, OnlyVisit, PersonalUse, PoolShares
 from gateway.core.counting.pool_json import key_from_json, person_from_json
 from gateway.core.counting.session import Person, identity
 from gateway.core.counting.use_shares import Day, DenialShare, OwnSeats, Share
@@ -46,8 +46,12 @@ def fill_use(use: PersonalUse, plain: Mapping[str, Any]) -> None:
     use.turn_all()
 
 
-def _share_to_json(found: OnlySeat | Share) -> list[Any]:
-    """When the only seat was granted and no day, a day, or a day and all that a share has."""
+def _share_to_json(found: OnlySeat | OnlyVisit | Share) -> list[Any]:
+    """When the only seat was granted and no day, or the day at whose begin it was held; with its end where it is over.
+    Of a share its day and all that it has.
+    """
+    if isinstance(found, tuple):
+        return [*_share_to_json(found[0]), found[1]]
     if isinstance(found, float):
         return [found, None]
     if isinstance(found, Day):
@@ -62,10 +66,11 @@ def _fill_place(place: PoolShares, told: Mapping[str, Any], days: Mapping[int, D
     place.own_seats.clear()
     for plain, granted, part, *values in told["shares"]:
         person = person_from_json(plain)
-        place.by_person[person] = granted if part is None else days[part]
+        seat = granted if part is None else days[part]
+        place.by_person[person] = (seat, *values, False) if len(values) == 1 else seat
         if person[0]:
             place.use.persons.add(identity(*person[:2]), person)
-        if values:
+        if len(values) > 1:
             place.by_person[person] = _share_from_json(place, person, days[part], values)
     for key, plain in told["charged"]:
         place.charged[key_from_json(key)] = person_from_json(plain)
