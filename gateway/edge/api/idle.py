@@ -70,8 +70,14 @@ def _idle_claims(runtime: Runtime, pool: Pool, key: Key, now: Instant) -> Iterat
 
 
 def session_idle(runtime: Runtime, session: Session) -> float:
-    """For how many seconds a session asked for nothing; 0 while it is in a live conference, or not connected here."""
+    """For how many seconds a session did nothing; 0 while it is in a live conference, or not connected here.
+
+    A client that says whether somebody uses it is believed; of any other it is the time since it asked for something.
+    """
     connection = None if session.takes_part else runtime.connection_of(session.number)
-    if connection is None:
+    if connection is None or session.active:
         return 0.0
+    since = runtime.state.sessions.idle_since(session)
+    if since is not None:
+        return max(runtime.now().mono - since, 0.0)
     return (runtime.timer_wheel.tick - connection.last_asked_tick) * TICK

@@ -137,6 +137,17 @@ async def test_a_heartbeat_is_no_act_and_a_request_is_one(serve: Serve) -> None:
     assert connection.last_asked_tick >= 0
 
 
+async def test_a_client_that_says_whether_somebody_uses_it_is_believed(serve: Serve, hands: Hands) -> None:
+    house = await serve(license__model="trueconf", clock=hands.clock())
+    ann, bob = await house.welcomed(account="ann"), await house.welcomed(account="bob")
+    await ann.ask("heartbeat", active=True)
+    await bob.ask("heartbeat", active=False)
+    house.runtime.timer_wheel.tick += HOUR_OF_TICKS
+    hands.mono += 120
+    _, told = await house.http("GET", "/api/connections?sort=account")
+    assert [round(each["idle_seconds"]) for each in told["items"]] == [0, 120]
+
+
 async def test_a_lease_that_nobody_uses_is_idle_since_it_was_let_go(serve: Serve, hands: Hands) -> None:
     house = await serve(license__model="trueconf", clock=hands.clock())
     ann = await house.welcomed(account="ann")
