@@ -789,7 +789,8 @@ class Life(RuleBasedStateMachine):
             decision = self.harness.apply(command)
             assert decision.answer is None
             self.mirror.look(now)
-            self._idle_ones_sleep(decision)
+            if not active:
+                self._idle_ones_sleep(decision)
             self._retell()
             return
         said = self._ask(command, "wake", number, None, wait)
