@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import pytest
@@ -107,14 +106,16 @@ async def test_a_node_that_saw_nothing_of_its_own_in_time_sends_everybody_away_a
     await until(lambda: same(a, b))
 
 
-async def test_two_gateways_of_one_name_do_not_both_come_in(join: Join) -> None:
+async def test_two_gateways_of_one_name_do_not_both_come_in(join: Join, caplog: pytest.LogCaptureFixture) -> None:
     a = await join("a")
     second = await join("a", enters=False, store__path=str(a.gateway.settings.store.path) + "2")
-    await asyncio.sleep(1.5)
+    waits = "this node waits to come in: another node of this name lives"
+    await until(lambda: waits in caplog.text)
     assert not second.node.entered
     assert a.node.entered
     await a.gateway.close(drain=0)
     await second.come_in()
+    assert caplog.text.count(waits) == 1
 
 
 async def test_a_standby_follows_and_serves_when_it_is_made_active(join: Join) -> None:
