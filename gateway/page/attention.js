@@ -7,6 +7,7 @@ const FRESH = 300_000; // milliseconds for which a refusal is a matter of now
 const CROWDED = 0.9; // share of the connections or files that there may be
 const LATE = [250, 1000]; // milliseconds by which the loop is late, for a warning and for worse
 const DROPS = [10, 0.1]; // connections lost in a minute, at least, and as a share of all
+const LEASED = { model: "trueconf", pool: "pro" };
 const NOTHING_GRANTED = {
   unregistered: "The license has never been verified.",
   expired: "The license has run out.",
@@ -87,7 +88,9 @@ function ofPool(name, pool, state, now, idle) {
   if (waiting) parts.push(", ", link(`${formatCount(waiting)} waiting`, "#/queue"));
   if (idle?.holders) {
     const holders = `${pluralize(idle.holders, "holder")} idle for over an hour`;
-    parts.push(", ", link(holders, `#/connections?pool=${encodeURIComponent(name)}&idle=1h&sort=-idle`));
+    // A license of an account is held by it even where nobody is connected.
+    const leased = state.model === LEASED.model && name === LEASED.pool;
+    parts.push(", ", link(holders, leased ? "#/pro" : `#/connections?pool=${encodeURIComponent(name)}&idle=1h&sort=-idle`));
   }
   parts.push(".");
   return pool.denied_since ? bad(...parts) : warn(...parts);
