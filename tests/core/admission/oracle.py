@@ -63,6 +63,7 @@ class Draws:
             (1, "kick_one", {"place": place, "banned": seldom}),
             (1, "declare", {"name": room, "public": flag, "call": seldom, "scheduled": flag, "ended": seldom}),
             (1, "retune", {"name": lambda: one([*MODELS]), "limit": lambda: random.randint(1, 4)}),
+            (1, "keep_seats_for", {"seconds": lambda: one([0.0, 5.0, 7000.0])}),
             (1, "keep", {"kept": lambda: one([1, 2, 3, 10_000])}),
             (1, "registration", {"stopped": seldom}),
             (3, "wait", {"seconds": lambda: one(lives.SPANS)}),
@@ -123,6 +124,7 @@ class Draws:
             "memberships": one([100, 100, 1]),
             "idle": one([0.0, 30.0, 7200.0]),
             "preempt": flag(),
+            "returning": one([0.0, 50.0, 7000.0]),
             "crowd": [(self.person(), self.room(), flag()) for _ in range(self.random.randint(3, 6))],
         }
 
