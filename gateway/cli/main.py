@@ -45,6 +45,7 @@ COMMANDS = {
     "ban": ("gateway.cli.ban", "keep an account or an address out for a while"),
     "revoke": ("gateway.cli.revoke", "end the temporary PRO license of an account"),
     "account": ("gateway.cli.account", "list, register, show and delete accounts"),
+    "person": ("gateway.cli.person", "show all that is known of a person, or erase it"),
     "group": ("gateway.cli.group", "list, set, show and delete groups of accounts"),
     "host": ("gateway.cli.host", "list, name and release named hosts"),
     "license": ("gateway.cli.license", "sell licenses, or ask for one and install it by hand"),

@@ -222,6 +222,13 @@ class DeleteAccount(NamedTuple):
     account: str
 
 
+class ErasePerson(NamedTuple):
+    """Forget an account; with `force` its sessions and licenses end for it."""
+
+    account: Identity
+    force: bool = False
+
+
 class AddAccountToken(NamedTuple):
     """Let the secret of this SHA-256 digest (hex) prove an account too."""
 
@@ -311,6 +318,7 @@ Command = (
     | EndConference
     | PutAccount
     | DeleteAccount
+    | ErasePerson
     | AddAccountToken
     | RevokeAccountToken
     | PutGroup

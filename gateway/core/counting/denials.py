@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 
 from gateway.core.counting.numbers import NumberSequence
-from gateway.core.counting.personal_use import PoolShares
+from gateway.core.counting.personal_use import NOBODY, PoolShares
 from gateway.core.counting.session import Identity, Person, Session
 from gateway.core.counting.usage import UsageInterval
 
@@ -142,6 +142,16 @@ class DenialTracker:
             self.count_true_denial(reason, interval)
         self.finished.append(episode)
 
+    def forget(self, asker: Asker, now: float) -> None:
+        """Settle what somebody was denied as true, and forget who it was."""
+        for episode in self.open_episodes.pop(asker, {}).values():
+            while episode.open_denials:
+                self._settle(episode, now)
+            self.finished.append(episode)
+        for episode in self.finished:
+            if episode.asker == asker:
+                episode.asker, episode.person = (asker[0], ""), NOBODY
+
     def settle_older_than_window(self, now: float) -> None:
         """Make true the denials that are older than the window."""
         denials = self.open_denials
@@ -158,13 +168,17 @@ class DenialTracker:
         _, episode = self.open_denials.popleft()
         if not episode.open_denials:  # it was granted a seat
             return
+        self._settle(episode, now)
+        if not episode.open_denials:
+            self._finish(episode)
+
+    def _settle(self, episode: DenialEpisode, now: float) -> None:
+        """Make the oldest open denial of an episode true."""
         _, interval = episode.open_denials.popleft()
         interval.open_denials -= 1
         self.count_true_denial(episode.reason, interval)
         self.shares.settle(episode.person, now)
         episode.true_denials += 1
-        if not episode.open_denials:
-            self._finish(episode)
 
     def _finish(self, episode: DenialEpisode) -> None:
         episodes = self.open_episodes.get(episode.asker, {})

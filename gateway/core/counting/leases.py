@@ -158,6 +158,18 @@ class Leases:
         elif pool.in_use(key):
             self.begin(name, key, now, in_use=True)
 
+    def drop(self, name: str, key: Key, now: Instant) -> None:
+        """End the lease and the reservation of a deleted account, which no session holds, at once."""
+        pool = self._pools[name]
+        if key in pool.terms.reserve:  # the configuration says so
+            return
+        reservation = pool.reservations.pop(key, None)
+        if reservation is not None:
+            pool.remove(key, reservation, "account_deleted", now.mono)
+            self._record_change(name, key, reservation, "account_deleted")
+        if key in pool.leases:
+            self.end(name, key, "account_deleted", now)
+
     def _forget_idle(self, name: str, now: Instant, *, room: int = 0) -> None:
         """End the leases that have been idle longest, until no more are kept than may be, less `room`."""
         unused = self._pools[name].unused_leases

@@ -16,7 +16,7 @@ from gateway.core.counting.numbers import Numbers
 from gateway.core.counting.personal_use import PersonalUse
 from gateway.core.counting.pool import Linger, Pool
 from gateway.core.counting.returning import NOT_RETURNED, Returning
-from gateway.core.counting.session import ABRUPT, VISITORS, Instant, Key, Seat, Session
+from gateway.core.counting.session import ABRUPT, VISITORS, Identity, Instant, Key, Seat, Session
 
 LINEAR_SEARCH_LIMIT = 8
 """Seats that are searched one by one; more are hashed first."""
@@ -240,6 +240,17 @@ class Ledger:
             self.release(old, [seat for seat in held if seat not in shared], cause, now)
         if len(shared) < len(seats):
             self.claim(new, [seat for seat in seats if seat not in shared], now)
+
+    def forget(self, who: Identity, now: Instant) -> None:
+        """End all that is held for an account that no session holds, and forget who was refused."""
+        for name, pool in self.pools.items():
+            self.leases.drop(name, who, now)
+            for key in [key for key in pool.lingering if key == who or (isinstance(key, tuple) and key[0] == who)]:
+                linger = pool.lingering.pop(key)
+                pool.remove(key, linger, linger.cause, now.mono)
+            for kept in [key for key, claim in pool.returning.items() if claim.identity == who]:
+                kept_seats.end(pool, kept, NOT_RETURNED, now.mono)
+            pool.denial_tracker.forget(("account", who), now.mono)
 
     def end_lingering(self, now: Instant) -> None:
         """Release the seats that were kept after an abrupt loss, where nobody came back in time."""

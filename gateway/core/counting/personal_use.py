@@ -137,6 +137,23 @@ class PoolShares:
             share.begin(share.day.next, over.ends)
         self._keep(share)
 
+    def forget(self, person: Person, now: float) -> None:
+        """Put down what a person had in parts of days that are over, and charge to nobody what is still held for it."""
+        if person not in self.by_person:
+            return
+        self.turn(person)
+        for key in [key for key, charged in self.charged.items() if charged == person]:
+            self.release(key, person, now)
+            nobody = self._share(NOBODY, now)
+            self.charged[key] = NOBODY
+            self.grant(key, NOBODY, now)
+            nobody.grants -= 1
+        if person in self.by_person and not self._as_share(person).held:
+            share = self._as_share(person)
+            if share.grants:  # of this very instant
+                self._share(NOBODY, now).grants += share.grants
+            self._drop(share)
+
     def begin(self, now: float) -> None:
         """Forget what was before; who holds seats goes on holding them."""
         for person in list(self.by_person):
@@ -328,6 +345,17 @@ class PersonalUse:
         if self.today is not before:
             self.shares_of_today = 0
             self.turn_all()
+
+    def forget(self, who: Identity, now: Instant) -> None:
+        """Forget an account: another part of the day begins, and what it had before is put down."""
+        over = self.today
+        self.today = over.next = Day(over.day, self.numbers.take(), now.mono, over.ends)
+        over.ends = now.mono
+        self.shares_of_today = 0
+        for person in list(self.persons.values_of(who)):
+            for place in self.places:
+                place.forget(person, now.mono)
+        self.turn_all()
 
     def turn_all(self) -> None:
         """Let all shares be put down bit by bit that belong to a day that is over."""

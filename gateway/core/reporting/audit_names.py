@@ -18,7 +18,7 @@ from gateway.core.names import folded
 OF_ACCOUNTS = frozenset(
     {
         "account.added", "account.deleted", "account.kicked", "host.named", "host.released", "lease.ended",
-        "lease.granted", "token.added", "token.revoked",
+        "lease.granted", "person.exported", "token.added", "token.revoked",
     }
 )  # fmt: skip
 """Actions whose subject is an account; a `home` in the detail says of which server."""

@@ -26,6 +26,7 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
     "not_allowed": (409, "federation.homes does not list that server"),
     "conference_under_way": (409, "the conference has members"),
     "extension_missing": (409, "this license has no permanent PRO licenses"),
+    "person_present": (409, "the person is connected, waits or holds a license: end that first, or force it"),
     "permanent": (409, "a permanent PRO license cannot be revoked"),
     "account_deleted": (409, "the license of a deleted account cannot be revoked"),
     "pool_full": (409, "all {limit} names are taken"),

@@ -31,8 +31,8 @@ class NameDocument(TypedDict):
     text: str
 
 
-class EntryDocument(TypedDict):
-    """An entry of the audit log."""
+class PlainEntryDocument(TypedDict):
+    """What an entry of the audit log says."""
 
     seq: Annotated[int, Keyword("minimum", 1)]
     time: Time
@@ -40,6 +40,11 @@ class EntryDocument(TypedDict):
     action: str
     subject: str
     detail: dict[str, Any]
+
+
+class EntryDocument(PlainEntryDocument):
+    """An entry of the audit log."""
+
     previous: Annotated[str, "Hash of the entry before.", Keyword("pattern", "^[0-9a-f]{64}$")]
     hash: Annotated[
         str,

@@ -88,7 +88,7 @@ async def list_connections(runtime: Runtime, request: web.Request) -> web.Respon
         request,
         found[skip:],
         lambda session: session_id(runtime.state, session),
-        lambda session: _document(runtime, session),
+        lambda session: connection_document(runtime, session),
     )
 
 
@@ -113,7 +113,8 @@ async def count_connections(runtime: Runtime, request: web.Request) -> web.Respo
     return web.json_response(CountDocument(count=len(sessions), asleep=asleep, idle=len(sessions.idle)))
 
 
-def _document(runtime: Runtime, session: Session) -> ConnectionDocument:
+def connection_document(runtime: Runtime, session: Session) -> ConnectionDocument:
+    """Return what is shown of a session."""
     connection = runtime.connection_of(session.number)
     heard = None
     if connection is not None:

@@ -18,7 +18,7 @@ from gateway.edge.api.responses import HOME, SINCE, SORT_ORDERS, asked_account, 
 from gateway.edge.api.routes import READ, Route
 from gateway.edge.api.schemas import ID, Count, Keyword, Time, query, text
 from gateway.edge.server.runtime import Runtime
-from gateway.edge.storage.history_store import DenialRow
+from gateway.edge.storage.denial_rows import DenialRow
 
 DAY = 24 * HOUR
 STEPS = {"hour": HOUR, "day": DAY, "all": math.inf}

@@ -142,6 +142,13 @@ class AuditLog:
         """Return what writes all entries not known to be durable; an entry that the file has is not written twice."""
         return _puts(list(self._queue.values()))
 
+    def forget_person(self, account: str, home: str) -> None:
+        """Take the names of an account from the entries that are on their way to the store."""
+        for seq, entry in self._queue.items():
+            names = tuple(each for each in entry.names if not each.names(account, home))
+            self._queue[seq] = entry._replace(names=names)
+        self._new = [self._queue[entry.seq] for entry in self._new]
+
     def _written(self, done: asyncio.Future[None], taken: Sequence[AuditEntry]) -> None:
         if done.cancelled() or done.exception() is not None:
             self.behind = True

@@ -15,7 +15,7 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from config.record_settings import HistorySettings
 from gateway.core.counting.denials import DenialEpisode
@@ -23,6 +23,7 @@ from gateway.core.counting.pool import MAX_FINISHED_HOLDS
 from gateway.core.counting.session import Instant, Key, account_and_home
 from gateway.core.counting.usage import HOUR, UsageInterval
 from gateway.core.reporting.history import History, PoolTimeline, UsagePiece, usage_piece
+from gateway.edge.storage.denial_rows import PUT_DENIAL, DenialRow
 from gateway.edge.storage.history_quota import HistoryQuota
 from gateway.edge.storage.hour_rows import piece_of, put_hour
 from gateway.edge.storage.pseudonyms import Pseudonyms
@@ -56,7 +57,6 @@ LEVELS_PER_TURN = 2000
 # for each of them, just when a thousand connections end at once.
 PUT_HOLDS = f"""INSERT OR REPLACE INTO hold
     SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(7))} FROM json_each(?)"""  # noqa: S608 - numbers
-PUT_DENIAL = "INSERT OR REPLACE INTO denial VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 # The oldest hour that is kept is the bound of other rows too, so that they are forgotten as slowly; denials may be kept
 # shorter.
 FORGET_HOUR = f"DELETE FROM hour WHERE start < min(?, (SELECT min(start) FROM hour) + {HOUR})"  # noqa: S608 - a number
@@ -70,31 +70,6 @@ FORGET_HOLDS = f"""DELETE FROM hold WHERE (model, pool, ended, key) IN
 R = TypeVar("R")
 Ended = tuple[str, str, float, int, float, int | None, str]
 """A row of `hold`: model, pool, when it ended, its key, when it began (seconds UTC), its room, the cause."""
-
-
-class DenialRow(NamedTuple):
-    """An episode of denials. Times are in seconds UTC, `wait_seconds` in seconds; `undecided` are the denials that may
-    still be followed by a grant.
-    """
-
-    number: int
-    model: str
-    pool: str
-    began: float
-    last: float
-    kind: str
-    name: str
-    reason: str
-    denials: int
-    true_denials: int
-    granted: int
-    wait_seconds: float | None
-    home: str
-
-    @property
-    def undecided(self) -> int:
-        """Denials that may still be followed by a grant."""
-        return self.denials - self.true_denials - self.granted
 
 
 class HistoryStore:
@@ -133,6 +108,14 @@ class HistoryStore:
         """Keep denials for so many seconds (0: as long as the rest), and write `pseudonyms` of who was refused."""
         self._denials_keep = denials_keep or self._keep
         self._pseudonyms = pseudonyms
+
+    def forget_person(self, account: str, home: str) -> None:
+        """Forget whose refusals are on their way to the store."""
+        names = self._pseudonyms.stand_for(account, home)
+        for place, each in enumerate(self._fixed):
+            row = DenialRow(*each.values)
+            if row.kind == "account" and row.name in names and row.home == home:
+                self._fixed[place] = Statement(each.sql, row._replace(name="", home=""))
 
     async def open(self) -> None:
         """Read of which pools the store has a history.

@@ -11,7 +11,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from gateway.edge.machine import boot_id, boottime, read_key
 from gateway.edge.storage import rows
 from gateway.edge.storage.audit_log import COMMAND, AuditLog
 from gateway.edge.storage.schema import APPLICATION
-from gateway.edge.storage.store import Store, StoreRefused
+from gateway.edge.storage.store import Statement, Store, StoreRefused
 from gateway.edge.storage.store_lock import is_held
 from gateway.licensing import OFFERS
 
@@ -38,7 +38,7 @@ class OfflineStore:
         self.directory = Directory()
         self.registrar = Registrar(lambda: secrets.token_hex(16), 1)
         self.meta: dict[str, str] = {}
-        self._store = store
+        self.store = store
         self._journal = AuditLog(store, time.time)
 
     async def open(self) -> None:
@@ -47,9 +47,9 @@ class OfflineStore:
         Raises `StoreUnavailable`.
         """
         await self._journal.open()
-        self.directory.operators.update(await rows.read_operators(self._store))
-        self.registrar.licenses.update(await rows.read_licenses(self._store))
-        self.meta.update(await rows.read_meta(self._store))
+        self.directory.operators.update(await rows.read_operators(self.store))
+        self.registrar.licenses.update(await rows.read_licenses(self.store))
+        self.meta.update(await rows.read_meta(self.store))
 
     async def appoint(self, name: str, scope: str) -> str:
         """Give an operator a token; returns the secret.
@@ -149,6 +149,14 @@ class OfflineStore:
         """
         self._journal.add(COMMAND, action, subject)
         await self._journal.write([rows.put_meta(name, text)])
+
+    async def change(self, action: str, detail: Mapping[str, Any], statements: Sequence[Statement]) -> None:
+        """Change the store, and say in the audit log what was done.
+
+        Raises `StoreUnavailable`.
+        """
+        self._journal.add(COMMAND, action, "", detail)
+        await self._journal.write(statements)
 
     async def _write(self, name: str) -> None:
         await self._journal.write(rows.put_operator(name, self.directory.operators.get(name, ())))

@@ -306,7 +306,7 @@ class Persistence:
 
     def follow_primary(self) -> None:
         """Take the leases of the model that decides from now on for entered in the audit log."""
-        leases = (each for each in self._leases() if each.model == self._state.terms.model)
+        leases = (each for each in self.leases() if each.model == self._state.terms.model)
         self._audited = {(each.model, each.pool, each.key, each.kind) for each in leases}
 
     # -- beside decisions ----------------------------------------------------------------------------------------------
@@ -334,6 +334,12 @@ class Persistence:
         self._meta[name] = text
         return self.audit_log.write([rows.put_meta(name, text)])
 
+    def count_up(self, name: str) -> int:
+        """Return the next of the numbers that are kept under a name; who asks for it writes it."""
+        number = int(self._meta.get(name, 0)) + 1
+        self._meta[name] = str(number)
+        return number
+
     def keep_incarnation(self, incarnation: str) -> asyncio.Future[None]:
         """Keep by which incarnation this node of a cluster is known: the next run of it knows that one to be over."""
         return self.keep(INCARNATION, incarnation)
@@ -352,7 +358,7 @@ class Persistence:
         yield from (rows.put_meta(name, text) for name, text in self._meta.items())
         yield from map(rows.put_license, self._registrar.licenses.values())
         yield from map(rows.put_installation, self._registrar.installations.values())
-        yield from map(rows.put_lease, self._leases())
+        yield from map(rows.put_lease, self.leases())
         yield from (rows.put_account(name, tokens) for name, tokens in directory.accounts.items())
         yield from (rows.put_group(name, group) for name, group in directory.groups.items())
         yield from map(rows.put_ban, directory.bans)
@@ -361,7 +367,8 @@ class Persistence:
             yield from (rows.put_operator_token(name, token) for token in tokens)
         yield from self.audit_log.backlog()
 
-    def _leases(self) -> Iterator[LeaseChange]:
+    def leases(self) -> Iterator[LeaseChange]:
+        """Yield the leases and reservations of all models that the store keeps."""
         for ledger in self._state.ledgers:
             for name, pool in ledger.pools.items():
                 if pool.terms.leased:  # what another pool reserves comes from the configuration

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from gateway.edge.storage.store_connections import Statement, StoreConnections, StoreDamaged, StoreUnavailable
-from gateway.edge.storage.store_file import set_aside
+from gateway.edge.storage.store_file import MARK_REWRITE, set_aside
 from gateway.edge.storage.store_lock import MEMORY, StoreRefused
 from metrics.histogram import Histogram
 
@@ -32,6 +32,8 @@ LOOK_EVERY = 0.5
 """Seconds between two looks at the file while nothing is written."""
 RETRY = 1.0
 """Seconds between two attempts to write again after a failure."""
+REWRITE = 64 * 2**20
+"""Bytes of a file that is rewritten while it is in use: it takes about a second."""
 COMMITS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 """Buckets of the time a commit takes, in seconds."""
 
@@ -157,6 +159,21 @@ class Store:
             await self.file.copy(target)
         except sqlite3.Error as fault:
             raise StoreUnavailable(str(fault)) from fault
+
+    async def rewrite(self, *, large: bool = False) -> bool:
+        """Write the file anew, so that nothing of what was deleted is left in it. One that is larger than `REWRITE`
+        is left for the next start, unless `large`: commits wait meanwhile. Returns whether it was done.
+
+        Raises `StoreUnavailable`.
+        """
+        try:
+            if not large and await self.file.size() > REWRITE:
+                await self.write([Statement(MARK_REWRITE)])
+                return False
+            await self.file.rewrite()
+        except sqlite3.Error as fault:
+            raise StoreUnavailable(f"the file could not be rewritten: {fault}") from fault
+        return True
 
     def mistrust(self, why: str) -> None:
         """Memory and file may differ (a decision was undone while its write was under way): write all of it again.

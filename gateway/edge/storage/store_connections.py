@@ -20,7 +20,16 @@ from typing import Any, NamedTuple
 
 import aiosqlite
 
-from gateway.edge.storage.store_file import clear_place, draft_beside, identity, open_store, put_in_place, taken
+from gateway.edge.storage.store_file import (
+    clear_place,
+    draft_beside,
+    identity,
+    open_store,
+    put_in_place,
+    rewrite,
+    rewrite_if_marked,
+    taken,
+)
 from gateway.edge.storage.store_lock import MEMORY, StoreLock
 
 DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -154,7 +163,28 @@ class StoreConnections:
         async with aiosqlite.connect(target) as copy:
             async with self._read_lock:
                 await self._open_reader().backup(copy)
+            await rewrite_if_marked(copy)
             await copy.execute("PRAGMA journal_mode=DELETE")  # one file, which reading leaves alone
+
+    async def size(self) -> int:
+        """Return how many bytes the file has.
+
+        Raises `StoreUnavailable`.
+        """
+        ((pages, page),) = await self.read("SELECT page_count, page_size FROM pragma_page_count, pragma_page_size")
+        return int(pages * page)
+
+    async def rewrite(self) -> None:
+        """Write the file anew, without free space, and empty its journal.
+
+        Raises `sqlite3.Error` or `StoreUnavailable`.
+        """
+        if self.db is None:
+            raise StoreUnavailable("the store is closed")
+        async with self.write_lock, contextlib.AsyncExitStack() as reading:
+            if self._read_lock is not self.write_lock:
+                await reading.enter_async_context(self._read_lock)
+            await rewrite(self.db)
 
     async def make_again(self) -> None:
         """Make the file again if it does not stand in its place, with all that can be read of it.

@@ -35,6 +35,9 @@ WRITE_VERSION = slice(18, 19)
 WITH_WAL = b"\2"
 """What it says of a file whose journal is `-wal`."""
 
+MARK_REWRITE = "INSERT OR REPLACE INTO meta VALUES ('rewrite_due', '')"
+"""Says that the file is to be written anew before it is used."""
+
 log = logging.getLogger("tallygate.store")
 
 
@@ -104,6 +107,7 @@ async def _opened(path: str, patience: float) -> aiosqlite.Connection:
         for pragma in ("journal_mode=WAL", "synchronous=FULL"):
             await (await db.execute(f"PRAGMA {pragma}")).close()
         await _migrate(db, version)
+        await rewrite_if_marked(db)
     except BaseException:
         await db.close()
         raise
@@ -131,6 +135,25 @@ async def _migrate(db: aiosqlite.Connection, version: int) -> None:
         await db.execute(f"PRAGMA application_id={APPLICATION}")
         await db.execute(f"PRAGMA user_version={len(SCHEMA)}")
     await db.execute("COMMIT")
+
+
+async def rewrite(db: aiosqlite.Connection) -> None:
+    """Write a file anew, without free space in which something that was deleted could be read, and empty its journal.
+
+    Raises `sqlite3.Error`.
+    """
+    await db.execute("VACUUM")
+    await (await db.execute("PRAGMA wal_checkpoint(TRUNCATE)")).close()
+
+
+async def rewrite_if_marked(db: aiosqlite.Connection) -> None:
+    """Write a file anew of which `MARK_REWRITE` said that it is to be.
+
+    Raises `sqlite3.Error`.
+    """
+    if await _value(db, "SELECT 1 FROM meta WHERE name = 'rewrite_due'"):
+        await rewrite(db)
+        await db.execute("DELETE FROM meta WHERE name = 'rewrite_due'")
 
 
 async def _value(db: aiosqlite.Connection, sql: str) -> Any:
