@@ -34,10 +34,11 @@ import { RegistrationsView } from "./registrations.js";
 import { SummaryView } from "./summary.js";
 import { Theme } from "./theme.js";
 import { Toasts } from "./toasts.js";
+import { UsageView } from "./usage.js";
 
 const VIEWS = [
-  SummaryView, ProView, ConnectionsView, AccountView, EndedView, ConferencesView, QueueView, RefusalsView, HistoryView, PeopleView,
-  RegistrationsView, AuditView,
+  SummaryView, ProView, ConnectionsView, AccountView, EndedView, ConferencesView, QueueView, RefusalsView, HistoryView, UsageView,
+  PeopleView, RegistrationsView, AuditView,
 ];
 const CONNECTED = 4000; // milliseconds for which the page says that it is connected again
 const ROUTE = /^#\/([a-z]+)\/?([^?]*)(?:\?(.*))?$/;

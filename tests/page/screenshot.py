@@ -31,6 +31,7 @@ VIEWS = (
     "conferences",
     "refusals",
     "history",
+    "usage",
     "people",
     "registrations",
     "audit",

@@ -16,6 +16,7 @@ VIEWS = (
     "conferences",
     "refusals",
     "history",
+    "usage",
     "people",
     "registrations",
     "audit",
