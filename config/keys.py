@@ -115,7 +115,7 @@ def changes(old: Settings, new: Settings) -> Changes:
     for name, value in after.items():
         if value != before[name]:
             # A renewed certificate is taken over; a listener cannot change between TLS and plain while it is open.
-            switched = name.startswith("listen.tls_") and not (value and before[name])
+            switched = name.startswith(("listen.tls_", "listen.operator_tls_")) and not (value and before[name])
             (live if KEYS[name].live and not switched else restart).append(name)
     return Changes(tuple(live), tuple(restart))
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
 
 from config.environment import gather, variable_of
-from config.keys import KEYS, SECTIONS, build
+from config.keys import KEYS, SECTIONS, build, flatten
 from config.reading import nearest, parse, read
 from config.rules import RULES, ConfigFault
 from config.settings import Settings
@@ -27,6 +27,11 @@ __all__ = ["ConfigError", "ConfigFault", "load", "sources"]
 
 ENVIRONMENT = "environment"
 NOTHING: Mapping[str, str] = MappingProxyType({})
+PAIRS = (
+    ("listen.tls_certificate", "listen.tls_key"),
+    ("listen.operator_tls_certificate", "listen.operator_tls_key"),
+)
+"""The certificates that this gateway shows to who comes, each with its key."""
 
 
 class ConfigError(Exception):
@@ -62,8 +67,9 @@ def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[
     for rule in RULES:
         if bad.isdisjoint(rule.keys):
             faults += rule.check(settings)
-    if bad.isdisjoint({"listen.tls_certificate", "listen.tls_key"}):
-        faults += _pair(settings)
+    for certificate, key in PAIRS:
+        if bad.isdisjoint({certificate, key}):
+            faults += _pair(settings, certificate, key)
     if "registration.key_file" not in bad:
         faults += _key(settings)
     if "listen.operator_token_file" not in bad:
@@ -210,17 +216,17 @@ def _unreadable(values: Mapping[str, Any]) -> Iterator[ConfigFault]:
                 yield ConfigFault(name, f"{quote(value)} cannot be read: {error.strerror}")
 
 
-def _pair(settings: Settings) -> Iterator[ConfigFault]:
-    """Whether certificate and key can be used, and belong together."""
-    certificate, key = settings.listen.tls_certificate, settings.listen.tls_key
-    if certificate and key:
+def _pair(settings: Settings, certificate: str, key: str) -> Iterator[ConfigFault]:
+    """Whether the certificate and the key that two settings name can be used, and belong together."""
+    value = flatten(settings)
+    if value[certificate] and value[key]:
         try:
             # Without a passphrase here the library would ask for one on the terminal.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(value[certificate], value[key], password="")
         except (OSError, ValueError) as error:
             words = str(getattr(error, "reason", None) or "").replace("_", " ").lower()
             reason = words if words not in {"", "pem lib"} else "not a certificate and a key in PEM"
-            yield ConfigFault("listen.tls_certificate", f"cannot be used with listen.tls_key: {reason}")
+            yield ConfigFault(certificate, f"cannot be used with {key}: {reason}")
 
 
 def _key(settings: Settings) -> Iterator[ConfigFault]:

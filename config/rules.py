@@ -49,11 +49,16 @@ def _silence(settings: Settings) -> Iterator[ConfigFault]:
         yield ConfigFault("heartbeat.timeout", reason)
 
 
-def _tls(settings: Settings) -> Iterator[ConfigFault]:
-    listen = settings.listen
-    if bool(listen.tls_certificate) != bool(listen.tls_key):
-        missing, given = ("tls_key", "tls_certificate") if listen.tls_certificate else ("tls_certificate", "tls_key")
-        yield ConfigFault(f"listen.{missing}", f"is missing, needed with listen.{given}")
+def _together(section: str, certificate: str, key: str) -> SettingsRule:
+    """A certificate is nothing without its key, nor a key without its certificate."""
+
+    def check(settings: Settings) -> Iterator[ConfigFault]:
+        named = getattr(settings, section)
+        if bool(getattr(named, certificate)) != bool(getattr(named, key)):
+            missing, given = (key, certificate) if getattr(named, certificate) else (certificate, key)
+            yield ConfigFault(f"{section}.{missing}", f"is missing, needed with {section}.{given}")
+
+    return SettingsRule((f"{section}.{certificate}", f"{section}.{key}"), check)
 
 
 def _doors(settings: Settings) -> Iterator[ConfigFault]:
@@ -124,13 +129,6 @@ def _cluster_beside(settings: Settings) -> Iterator[ConfigFault]:
         yield ConfigFault("registration.role", "a cluster is not registered: the limits are those of its configuration")
 
 
-def _cluster_tls(settings: Settings) -> Iterator[ConfigFault]:
-    cluster = settings.cluster
-    if bool(cluster.tls_certificate) != bool(cluster.tls_key):
-        missing, given = ("tls_key", "tls_certificate") if cluster.tls_certificate else ("tls_certificate", "tls_key")
-        yield ConfigFault(f"cluster.{missing}", f"is missing, needed with cluster.{given}")
-
-
 def _of_model(info: ModelInfo, rule: TermsRule) -> SettingsRule:
     """A rule that a license model has between its own settings."""
 
@@ -144,7 +142,8 @@ def _of_model(info: ModelInfo, rule: TermsRule) -> SettingsRule:
 RULES: tuple[SettingsRule, ...] = (
     SettingsRule(("listen.host", "accounts.mode", "accounts.trust_claims"), _doors),
     SettingsRule(("listen.tcp", "listen.websocket", "listen.operator", "registrar.port", "registrar.enabled"), _ports),
-    SettingsRule(("listen.tls_certificate", "listen.tls_key"), _tls),
+    _together("listen", "tls_certificate", "tls_key"),
+    _together("listen", "operator_tls_certificate", "operator_tls_key"),
     SettingsRule(("denials.keep", "history.keep"), _denials),
     SettingsRule(("heartbeat.timeout", "heartbeat.interval"), _silence),
     SettingsRule(("registration.role", "registration.server", "registration.serial", "registration.key_file"), _agent),
@@ -152,7 +151,7 @@ RULES: tuple[SettingsRule, ...] = (
     SettingsRule(("registration.tls", "registration.tls_ca", "registration.tls_fingerprint"), _pinning),
     SettingsRule(("cluster.etcd", "cluster.name", "cluster.secret_file", "cluster.prefix"), _cluster),
     SettingsRule(("cluster.etcd", "store.path", "registrar.enabled", "registration.role"), _cluster_beside),
-    SettingsRule(("cluster.tls_certificate", "cluster.tls_key"), _cluster_tls),
+    _together("cluster", "tls_certificate", "tls_key"),
     *(_of_model(info, rule) for info in MODELS.values() for rule in info.rules),
 )
 

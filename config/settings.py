@@ -13,16 +13,14 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from config.record_settings import AuditSettings, DenialSettings, HistorySettings
+from config.registration_settings import RegistrarSettings, RegistrationSettings
 from config.values import (
     Choice,
-    Endpoint,
     FilePath,
-    Fingerprint,
     Home,
     HomeOrNone,
     Host,
     Member,
-    NameOrNone,
     Network,
     Origin,
     Path,
@@ -65,6 +63,14 @@ class ListenSettings:
         live=True,
         help="File with a token of scope admin, at least 32 characters, that is good beside those in the store, for a "
         "first start without any. It is kept nowhere else, and is read at the start and with the configuration.",
+    )
+    operator_tls_certificate: FilePath = setting(
+        "",
+        live=True,
+        help="File with the certificate chain of the operator port (PEM). Certificate and key switch TLS on, together.",
+    )
+    operator_tls_key: FilePath = setting(
+        "", live=True, help="File with the private key of that certificate (PEM, without a passphrase)."
     )
     operator_max_connections: Positive = setting(
         24,
@@ -279,46 +285,6 @@ class FederationSettings:
 
     homes: tuple[Home, ...] = setting(
         (), live=True, help="Homes whose accounts may visit, without case; all others are refused."
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class RegistrationSettings:
-    """Settings of `[registration]`: this gateway's own license, verified by a registration server."""
-
-    role: Literal["off", "agent"] = setting(
-        "off",
-        help='Whether this gateway registers ("agent"); what the server answers then replaces the limits in this file.',
-    )
-    server: Endpoint = setting("", help='The registration server, "host:4310".')
-    serial: NameOrNone = setting("", help="Serial of the license, as the registration server knows it.")
-    key_file: FilePath = setting(
-        "", help="File with the secret key of the license, 64 hex digits, as `tallygate license add` prints it once."
-    )
-    installation: NameOrNone = setting(
-        "", help="Identity of this installation; without one it is made once and kept in the store."
-    )
-    grace: Seconds = setting(
-        12 * 3600.0, help="How long a license that needs the connection goes on without it; 12 hours at most."
-    )
-    tls: bool = setting(False, help="Whether the registration server is reached over TLS.")
-    tls_ca: FilePath = setting(
-        "", help="File with the certificate authority that the registration server's certificate must come from (PEM)."
-    )
-    tls_fingerprint: Fingerprint = setting(
-        "", help="SHA-256 fingerprint that the registration server's certificate must have, 64 hex digits."
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class RegistrarSettings:
-    """Settings of `[registrar]`: the registration server in this process."""
-
-    enabled: bool = setting(True, help="Whether it listens; TLS is that of the client doors.")
-    host: Host = setting("127.0.0.1", help="Address of the registration port.")
-    port: Port = setting(4310, help="The registration port.")
-    interval: PositiveSeconds = setting(
-        30.0, help="Time between two verifications of a registered server, in whole seconds (rounded up)."
     )
 
 

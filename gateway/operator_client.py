@@ -2,8 +2,8 @@
 
 A command with actions (`account list`) names them with `Actions`, each with the coroutine that does it.
 
-The address comes from `--operator`, the token from `TALLYGATE_TOKEN` (never from the command line, where every user of
-the machine could read it).
+The address comes from `--operator`, whom to trust there from `--ca`, the token from `TALLYGATE_TOKEN` (never from the
+command line, where every user of the machine could read it).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -37,14 +38,24 @@ class OperatorError(Exception):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--operator`."""
+    """Add `--operator` and `--ca`."""
     parser.add_argument(
         "--operator",
         metavar="URL",
         type=address,
         default=URL,
-        help="operator port of the gateway (default %(default)s); a token is read from TALLYGATE_TOKEN, the authorities"
-        " of https from SSL_CERT_FILE",
+        help="operator port of the gateway (default %(default)s); a token is read from TALLYGATE_TOKEN",
+    )
+    authorities_argument(parser)
+
+
+def authorities_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--ca`."""
+    parser.add_argument(
+        "--ca",
+        metavar="FILE",
+        type=Path,
+        help="of an https address: trust the authorities in this file (PEM), not those of this machine",
     )
 
 
@@ -103,7 +114,7 @@ def act(args: argparse.Namespace, work: Work | None = None) -> int:
     doing: Work = work or args.work
 
     async def speak() -> str:
-        async with Operator(args.operator) as gateway:
+        async with Operator(args.operator, args.ca) as gateway:
             return await doing(gateway, args)
 
     try:
@@ -151,9 +162,12 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], none: str) 
 class Operator:
     """Requests to one gateway's operator port; use it as `async with`. Everything raises `OperatorError`."""
 
-    def __init__(self, url: str, timeout: float = 10.0) -> None:
-        """`url` without a slash at its end; `timeout` in seconds, for each whole request."""
+    def __init__(self, url: str, authorities: Path | None = None, *, timeout: float = 10.0) -> None:
+        """`url` without a slash at its end; `authorities`: a PEM file of those to trust, in place of the machine's;
+        `timeout` in seconds, for each whole request.
+        """
         self.url = url
+        self._authorities = authorities
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 
@@ -162,8 +176,20 @@ class Operator:
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=aiohttp.ClientTimeout(total=self._timeout),
+            connector=aiohttp.TCPConnector(ssl=self._trust()),
         )
         return self
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        if self._authorities is None:
+            return True
+        if not self.url.startswith("https:"):
+            raise OperatorError(f"--ca is for an https address, which {self.url} is not")
+        try:
+            return ssl.create_default_context(cafile=self._authorities)
+        except OSError as fault:  # ssl.SSLError is one
+            why = "it holds no certificate in PEM" if isinstance(fault, ssl.SSLError) else fault.strerror
+            raise OperatorError(f"{self._authorities} cannot be used: {why}") from None
 
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
@@ -256,7 +282,7 @@ def _reason(fault: Exception, url: str, when: str) -> str:
     if isinstance(fault, aiohttp.ClientConnectorCertificateError):
         told = fault.certificate_error
         why = getattr(told, "verify_message", None) or told
-        return f"the certificate of {url} is not trusted: {why}; SSL_CERT_FILE names a file of authorities to trust"
+        return f"the certificate of {url} is not trusted: {why}; --ca names a file of authorities to trust"
     if isinstance(fault, aiohttp.ClientConnectorSSLError):
         return f"no TLS with {url}: {_words(fault.os_error)}; a port without TLS is http://"
     if isinstance(fault, aiohttp.ClientConnectorDNSError):

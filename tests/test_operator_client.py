@@ -48,7 +48,7 @@ async def failed(url: str) -> str:
 async def test_a_certificate_that_is_not_trusted_is_named_as_the_reason() -> None:
     async with answering(b"", tls=True) as place:
         url = f"https://{place}"
-        reason = f"the certificate of {url} is not trusted: self-signed certificate; SSL_CERT_FILE names a file of"
+        reason = f"the certificate of {url} is not trusted: self-signed certificate; --ca names a file of"
         assert (await failed(url)).startswith(reason)
         for command in (("kick", "--account", "ann"), ("audit", "verify"), ("report",)):
             ended = await run_here(*command, "--operator", url)

@@ -169,6 +169,7 @@ def _certificates(settings: Settings, now: float) -> Iterator[str | ConfigFault]
     """
     for key, path, one in (
         ("listen.tls_certificate", settings.listen.tls_certificate, min),
+        ("listen.operator_tls_certificate", settings.listen.operator_tls_certificate, min),
         ("registration.tls_ca", settings.registration.tls_ca, max),
     ):
         try:

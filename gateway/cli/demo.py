@@ -176,7 +176,8 @@ def _settings(args: argparse.Namespace, office: Office, directory: Path, *own: s
         None,
         [*(f"{key}={value}" for key, value in usual.items()), *args.set, f"store.path={directory / 'demo.db'}", *own],
     )
-    if settings.listen.tls_certificate or settings.accounts.mode == "token":
+    listen = settings.listen
+    if listen.tls_certificate or listen.operator_tls_certificate or settings.accounts.mode == "token":
         raise SystemExit("the clients of the demonstration speak no TLS and have no tokens")
     return settings
 

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _kick(args: argparse.Namespace) -> str:
     banned = f", banned for {args.ban}" if args.ban else ""
-    async with operator_client.Operator(args.operator) as gateway:
+    async with operator_client.Operator(args.operator, args.ca) as gateway:
         if args.account is None:
             path = f"/api/connections/{part(args.session)}"
             try:

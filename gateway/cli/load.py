@@ -88,6 +88,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=operator_client.address,
         help="its operator port (default port 4311 of the host); a token is read from TALLYGATE_TOKEN",
     )
+    operator_client.authorities_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -182,7 +183,7 @@ async def _load(args: argparse.Namespace) -> LoadResult:
             if not args.no_compare:
                 host = f"[{args.host}]" if ":" in args.host else args.host
                 gateway = await stack.enter_async_context(
-                    operator_client.Operator(args.operator or f"http://{host}:4311")
+                    operator_client.Operator(args.operator or f"http://{host}:4311", args.ca)
                 )
             progress = Progress(args.connections, sys.stderr.isatty())
             outcome = await Coordinator(todo, gateway).run(args.duration, stop, progress.show)

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _ask(args: argparse.Namespace) -> Document:
-    async with operator_client.Operator(args.operator, timeout=PATIENCE) as gateway:
+    async with operator_client.Operator(args.operator, args.ca, timeout=PATIENCE) as gateway:
         return await gather(gateway, args.since)
 
 

@@ -241,11 +241,12 @@ def _reloading(gateway: Gateway, args: argparse.Namespace, manager: ServiceManag
 def screen(gateway: Gateway, before: int, files: int) -> str:
     """Return what a person sees at the start: where it listens, what it counts, what it can hold."""
     settings, runtime = gateway.settings, gateway.runtime
+    scheme = "https" if settings.listen.operator_tls_certificate else "http"
     lines = [
         f"tallygate {metadata.version('tallygate')}",
         "",
         *(_clients(gateway) if runtime.clients else ()),
-        f"  operators  http       http://{_at(settings.listen.operator_host, gateway.operator.port)}"
+        f"  operators  http       {scheme}://{_at(settings.listen.operator_host, gateway.operator.port)}"
         "  (the page; /metrics /readyz /api/license)",
         *_registrar(gateway),
         "",

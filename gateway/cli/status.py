@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 async def _show(args: argparse.Namespace) -> None:
     """Show it once, or again and again: then a gateway that does not answer for a while ends nothing."""
     show = _redraw if args.watch is not None and not args.json and sys.stdout.isatty() else _print
-    async with operator_client.Operator(args.operator) as gateway:
+    async with operator_client.Operator(args.operator, args.ca) as gateway:
         document = await gather(gateway)
         if show is _redraw:
             sys.stdout.write(_CLEAR)

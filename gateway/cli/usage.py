@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _ask(args: argparse.Namespace) -> Document:
-    async with operator_client.Operator(args.operator, timeout=PATIENCE) as gateway:
+    async with operator_client.Operator(args.operator, args.ca, timeout=PATIENCE) as gateway:
         if args.absent:
             return {"items": await gateway.items("/api/usage/absent", since=args.since)}
         model, license = args.model, {}

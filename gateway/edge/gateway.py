@@ -97,13 +97,14 @@ class Gateway:
             if self._ready is not None:
                 self._ready.clear()
             context = tls_context(listen.tls_certificate, listen.tls_key)
+            operator_tls = tls_context(listen.operator_tls_certificate, listen.operator_tls_key)
             await self.runtime.restore()
             self.runtime.persistence.seat_store.restore(self.runtime.now())
             if self._recorder is not None:
                 self._recorder.open(self.runtime.state)
                 self.runtime.record(self._recorder)
             self.operator.authorization.use_token(read_token(listen.operator_token_file))
-            await self.operator.open(listen.operator_host, listen.operator)
+            await self.operator.open(listen.operator_host, listen.operator, operator_tls)
             if listen.transport == "epoll" and hasattr(select, "epoll"):
                 self.runtime.epoll = Epoll()
             for listener in self.runtime.listeners:
@@ -233,11 +234,13 @@ class Gateway:
         before = {effect.key: effect.text for effect in keys.effective(self.settings)}
         changed = keys.changes(self.settings, settings)
         adopted = keys.adopt(self.settings, settings)
-        token = read_token(adopted.listen.operator_token_file)
-        if self.runtime.tcp.tls is not None:
-            context = tls_context(adopted.listen.tls_certificate, adopted.listen.tls_key)
-            for listener in self.runtime.listeners:
-                listener.tls = context
+        listen = adopted.listen
+        token = read_token(listen.operator_token_file)
+        context = tls_context(listen.tls_certificate, listen.tls_key)
+        operator_tls = tls_context(listen.operator_tls_certificate, listen.operator_tls_key)
+        for listener in self.runtime.listeners:
+            listener.tls = context
+        self.operator.renew(operator_tls)
         self.operator.authorization.use_token(token)
         self.settings = adopted
         self.runtime.apply_settings(adopted)

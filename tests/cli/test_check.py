@@ -106,6 +106,7 @@ def test_the_file_limit_bounds_the_connections(
 CERTIFICATE = Path(__file__).parents[1] / "config" / "tls" / "certificate.pem"
 END = datetime(2126, 10, 28, 19, 2, 52, tzinfo=UTC).timestamp()
 OF_CLIENTS = f"--set=listen.tls_certificate={CERTIFICATE}", f"--set=listen.tls_key={CERTIFICATE.with_name('key.pem')}"
+OF_OPERATORS = tuple(word.replace("listen.", "listen.operator_") for word in OF_CLIENTS)
 OF_THE_REGISTRAR = (
     *("--set=registration.role=agent", "--set=registration.server=registrar.example:4310"),
     *("--set=registration.serial=S-1", "--set=registration.tls=true", f"--set=registration.tls_ca={CERTIFICATE}"),
@@ -113,7 +114,12 @@ OF_THE_REGISTRAR = (
 
 
 @pytest.mark.parametrize(
-    ("words", "key"), [(OF_CLIENTS, "listen.tls_certificate"), (OF_THE_REGISTRAR, "registration.tls_ca")]
+    ("words", "key"),
+    [
+        (OF_CLIENTS, "listen.tls_certificate"),
+        (OF_OPERATORS, "listen.operator_tls_certificate"),
+        (OF_THE_REGISTRAR, "registration.tls_ca"),
+    ],
 )
 def test_the_end_of_a_certificate_is_told_warned_of_and_then_a_fault(
     words: tuple[str, ...],

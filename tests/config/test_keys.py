@@ -102,10 +102,11 @@ def test_limits_change_live_and_ports_at_the_next_start() -> None:
     assert changes(new, new) == Changes((), ())
 
 
-def test_a_certificate_is_renewed_live_but_tls_is_switched_at_the_next_start() -> None:
+@pytest.mark.parametrize("prefix", ["listen.tls", "listen.operator_tls"])
+def test_a_certificate_is_renewed_live_but_tls_is_switched_at_the_next_start(prefix: str) -> None:
     plain = Settings()
-    secure = build({"listen.tls_certificate": "a", "listen.tls_key": "b"})
-    renewed = build({"listen.tls_certificate": "c", "listen.tls_key": "d"})
+    secure = build({f"{prefix}_certificate": "a", f"{prefix}_key": "b"})
+    renewed = build({f"{prefix}_certificate": "c", f"{prefix}_key": "d"})
     assert changes(plain, secure).live == ()
     assert changes(secure, plain).live == ()
     assert adopt(secure, renewed) == renewed

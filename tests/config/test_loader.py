@@ -79,6 +79,9 @@ BAD_FILES = {
     ],
     "[listen]\ntls_certificate = '/dev/null'": ["listen.tls_key: is missing, needed with listen.tls_certificate"],
     "[listen]\ntls_key = '/dev/null'": ["listen.tls_certificate: is missing, needed with listen.tls_key"],
+    "[listen]\noperator_tls_key = '/dev/null'": [
+        "listen.operator_tls_certificate: is missing, needed with listen.operator_tls_key"
+    ],
     "[listen]\ntls_key = '/nowhere'": ['listen.tls_key: "/nowhere" cannot be read: No such file or directory'],
     "[license.floating]\nlimit = 1\nkey = 'account'\nreserve = ['a', 'b']": [
         "license.floating.reserve: has 2 keys, license.floating.limit is 1"
@@ -291,6 +294,7 @@ def test_a_certificate_with_its_key_is_taken() -> None:
     assert settings.listen.tls_key == str(TLS / "key.pem")
 
 
+@pytest.mark.parametrize("prefix", ["tls", "operator_tls"])
 @pytest.mark.parametrize(
     ("certificate", "key", "reason"),
     [
@@ -299,6 +303,6 @@ def test_a_certificate_with_its_key_is_taken() -> None:
         ("key.pem", "key.pem", "not a certificate and a key in PEM"),
     ],
 )
-def test_a_certificate_that_cannot_be_used_is_refused(certificate: str, key: str, reason: str) -> None:
-    said = faults(None, f"listen.tls_certificate={TLS / certificate}", f"listen.tls_key={TLS / key}")
-    assert said == [f"listen.tls_certificate: cannot be used with listen.tls_key: {reason}"]
+def test_a_certificate_that_cannot_be_used_is_refused(prefix: str, certificate: str, key: str, reason: str) -> None:
+    said = faults(None, f"listen.{prefix}_certificate={TLS / certificate}", f"listen.{prefix}_key={TLS / key}")
+    assert said == [f"listen.{prefix}_certificate: cannot be used with listen.{prefix}_key: {reason}"]

@@ -19,6 +19,8 @@ DEFAULTS = {
     "listen.operator": "4311",
     "listen.operator_require_token": "false",
     "listen.operator_token_file": '""',
+    "listen.operator_tls_certificate": '""',
+    "listen.operator_tls_key": '""',
     "listen.operator_max_connections": "24",
     "listen.operator_backlog": "8",
     "listen.operator_idle_timeout": '"15s"',

@@ -15,12 +15,14 @@ import asyncio
 import logging
 import math
 import socket
+import ssl
 from typing import Any, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from config.settings import ListenSettings
+from gateway.edge.api.tls_acceptor import TlsAcceptor
 from gateway.edge.server.listening_sockets import listening_sockets, plain_address
 from gateway.edge.server.paced_log import PacedLog
 
@@ -37,6 +39,8 @@ class HttpServer:
         self.refused = PacedLog(log)
         self._runner = web.AppRunner(app, shutdown_timeout=2.0)
         self._servers: list[asyncio.Server] = []
+        self.acceptor: TlsAcceptor[HttpConnection] | None = None
+        """Who accepts under TLS; None where there is none."""
 
     @property
     def connections(self) -> list[HttpConnection]:
@@ -47,7 +51,8 @@ class HttpServer:
     def has_room(self) -> bool:
         """Whether one more may be let in; where all are taken, the one that has been idle longest is ended for it."""
         staying = [each for each in self.connections if not each.ending]
-        if len(staying) < self.listen.operator_max_connections:
+        arriving = self.acceptor.arriving if self.acceptor is not None else set()
+        if len({*staying, *arriving}) < self.listen.operator_max_connections:
             return True
         idle = [each for each in staying if each.idle_since is not None]
         if not idle:
@@ -55,8 +60,8 @@ class HttpServer:
         min(idle, key=lambda each: each.idle_since or 0.0).end()
         return True
 
-    async def open(self, host: str, port: int) -> int:
-        """Listen; returns the port.
+    async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Listen, where `tls` is given under TLS; returns the port.
 
         Raises `OSError` where the address or the port cannot be had.
         """
@@ -67,29 +72,62 @@ class HttpServer:
         except OSError as fault:
             reason = fault.strerror or str(fault)
             raise OSError(fault.errno, f"operator port on {host} port {port}: {reason}") from fault
-        backlog = self.listen.operator_backlog
+        listening_port, backlog = int(sockets[0].getsockname()[1]), self.listen.operator_backlog
+        if tls is not None:
+            self.acceptor = TlsAcceptor(
+                sockets,
+                tls,
+                self.listen.operator_idle_timeout,
+                lambda: self._connection(admitted=True),
+                self._may_come,
+                self._handshake_failed,
+            )
+            self.acceptor.open(backlog)
+            return listening_port
         for each in sockets:
             self._servers.append(await loop.create_server(self._connection, sock=each, backlog=backlog))
-        return int(sockets[0].getsockname()[1])
+        return listening_port
 
     async def close(self) -> None:
         """Stop listening and end what is under way."""
         for each in self._servers:
             each.close()
         self._servers = []
+        if self.acceptor is not None:
+            await self.acceptor.close()
         await self._runner.cleanup()
 
-    def _connection(self) -> HttpConnection:
+    def _connection(self, *, admitted: bool = False) -> HttpConnection:
         server = self._runner.server
         if server is None:
             raise RuntimeError("the server is closed")
-        return HttpConnection(server, self)
+        return HttpConnection(server, self, admitted=admitted)
+
+    def _may_come(self, address: str) -> bool:
+        if self.has_room():
+            return True
+        self.record_refused(address)
+        return False
+
+    def arrived(self, connection: HttpConnection) -> None:
+        """A handshake is done."""
+        if self.acceptor is not None:
+            self.acceptor.arriving.discard(connection)
+
+    def record_refused(self, address: str) -> None:
+        """Let the log know now and then that somebody found no room."""
+        line = f"{address} was refused: all {self.listen.operator_max_connections} connections are taken"
+        self.refused.record(line, asyncio.get_running_loop().time())
+
+    def _handshake_failed(self, address: str, fault: Exception) -> None:
+        why = getattr(fault, "reason", None) or type(fault).__name__
+        self.malformed.record(f"no TLS with {address}: {why}", asyncio.get_running_loop().time())
 
 
 class HttpConnection(web.RequestHandler):
-    """One connection of a client."""
+    """One connection of a client; one that is `admitted` was asked before whether there is room."""
 
-    def __init__(self, server: web.Server, owner: HttpServer) -> None:
+    def __init__(self, server: web.Server, owner: HttpServer, *, admitted: bool = False) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -98,6 +136,7 @@ class HttpConnection(web.RequestHandler):
             logger=log,
         )
         self._owner = owner
+        self._admitted = admitted
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self.idle_since: float | None = None
@@ -117,11 +156,11 @@ class HttpConnection(web.RequestHandler):
         # Whatever is not taken counts as waiting, however little it is: then `pause_writing` begins at its first byte.
         self._transport.set_write_buffer_limits(high=0)
         _set_user_timeout(self._transport, listen.operator_write_timeout)
-        if self._owner.has_room():
+        self._owner.arrived(self)
+        if self._admitted or self._owner.has_room():
             super().connection_made(transport)
             return
-        line = f"{_peer(self._transport)} was refused: all {listen.operator_max_connections} connections are taken"
-        self._owner.refused.record(line, self._loop.time())
+        self._owner.record_refused(_peer(self._transport))
         self.force_close()  # what the client sends is not read
         self._transport.write(_refusal(listen.operator_idle_timeout))
         self._transport.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
@@ -106,15 +107,20 @@ class OperatorPort:
         self.port: int | None = None
         """The port that is listened on; None while it is closed."""
 
-    async def open(self, host: str, port: int) -> None:
-        """Listen.
+    async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Listen, where `tls` is given under TLS.
 
         Raises `OSError` where the address or the port cannot be had, and `OperatorTokenRequired` where nobody could
         administer it.
         """
         self.authorization.check()
         self.server = HttpServer(self._application(), self._runtime.settings.listen)
-        self.port = await self.server.open(host, port)
+        self.port = await self.server.open(host, port, tls)
+
+    def renew(self, tls: ssl.SSLContext | None) -> None:
+        """Show another certificate to who comes from now on; None where there is no TLS."""
+        if self.server is not None and self.server.acceptor is not None and tls is not None:
+            self.server.acceptor.context = tls
 
     def _application(self) -> web.Application:
         """The routes, and what stands before them."""

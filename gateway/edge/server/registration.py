@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from config.settings import RegistrationSettings
+from config.registration_settings import RegistrationSettings
 from gateway.core.formats import duration_text, instant, utc
 from gateway.core.registration.agent_protocol import Received, Verdict
 from gateway.core.registration.grant import Grant

@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Callable
 from importlib import metadata
 
-from config.settings import RegistrationSettings
+from config.registration_settings import RegistrationSettings
 from gateway.core.addresses import is_loopback
 from gateway.core.formats import endpoint
 from gateway.core.registration.agent_protocol import AgentConversation, Phase, Received, Verdict

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from config.settings import RegistrationSettings
+from config.registration_settings import RegistrationSettings
 from gateway.core.admission.directory import Directory, digest
 from gateway.core.registration.authentication import KEY_BYTES
 from gateway.core.registration.grant import Grant
