@@ -89,11 +89,12 @@ def start(state: State, command: Start, now: Instant) -> Decision:
         return refuse(state, "start", with_retry(state, recorded, now), id, asker=session, now=now)
     decision = Decision(session=session.number)
     told, denied = [], []
-    for member in conference.members:
-        state.sessions.stop_idling(member)
-    for member, host in state.conferences.start(conference):
+    waited = dict(state.conferences.start(conference))
+    for member, host in waited.items():
         known = recorded if member is session else ()
-        refused = _enter(state, conference, member, host=host, decision=decision, now=now, waited=True, recorded=known)
+        refused = _enter(
+            state, conference, member, host=host, decision=decision, now=now, waited=waited, recorded=known
+        )
         if refused is not None:
             set_seats(state, member, "left", now)
             denial = refuse(state, "join", with_retry(state, refused, now), id, asker=member, now=now)
@@ -133,14 +134,14 @@ def _enter(
     host: bool,
     decision: Decision,
     now: Instant,
-    waited: bool = False,
+    waited: Collection[Session] = (),
     recorded: Collection[Ledger] = (),
 ) -> Refusal | None:
     """Let a session in under the enforced model, then under the others; a refusal changes nothing. Of whom a seat is
     taken for it, hears of that by `decision`.
 
-    What forbids it to a session that `waited` was recorded when it joined; models in `recorded` have recorded all that
-    they have against it.
+    `waited` are those who waited for a conference that is started, itself among them: no seat is taken from them. What
+    forbids it to them was recorded when they joined; models in `recorded` have recorded all that they have against it.
     """
     conferences, primary = state.conferences, state.primary
     known = conference.id in conferences.by_id
@@ -160,7 +161,7 @@ def _enter(
     taken: list[Seat] | None = None
     if primary.enforced:
         if refusal is None:
-            refusal, taken = _pool_refusal(state, conference, session, host=host)
+            refusal, taken = _pool_refusal(state, conference, session, host=host, kept=waited)
         if refusal is not None and taken is None:
             return refusal
     if taken:
@@ -189,10 +190,11 @@ def _is_named(state: State, session: Session) -> bool:
 
 
 def _pool_refusal(
-    state: State, conference: Conference, session: Session, *, host: bool
+    state: State, conference: Conference, session: Session, *, host: bool, kept: Collection[Session]
 ) -> tuple[Refusal | None, list[Seat] | None]:
     """Return the refusal of the first pool without room for what the session would need as a member, or in whose line
-    it would overtake somebody; with the seats that it may take from others instead, None where there are none.
+    it would overtake somebody; with the seats that it may take from others, but not of those in `kept`, instead, None
+    where there are none.
     """
     primary = state.primary
     before = session.awake, session.conferences
@@ -203,7 +205,7 @@ def _pool_refusal(
         refusal = primary.first_full_pool(session, required)
         if refusal is None and state.lines:
             refusal = overtaking(state, session, required)
-        return refusal, None if refusal is None else seats_to_take(state, refusal, session, required)
+        return refusal, None if refusal is None else seats_to_take(state, refusal, session, required, kept=kept)
     finally:
         session.awake, session.conferences = before
         del conference.members[session]

@@ -52,7 +52,7 @@ class Sessions:
         del self.by_number[session.number]
         self.by_presence[session.kind, session.awake].pop(session, None)
         if session.active is not None:
-            self.stop_idling(session)
+            self._stop_idling(session)
         if session.account is None:
             return
         identity, device = session.identity, session.device_key
@@ -78,7 +78,7 @@ class Sessions:
         elif session.free_since is None:
             session.free_since = now
         if session.active is not False or takes_part:
-            self.stop_idling(session)
+            self._stop_idling(session)
         elif not session.awake:
             since = self.idle.pop(session, now)
             self.resting.setdefault(session, since)
@@ -87,8 +87,7 @@ class Sessions:
             said = now - ago
             self._begin_idling(session, said if session.free_since is None else max(session.free_since, said))
 
-    def stop_idling(self, session: Session) -> None:
-        """Let a session be idle no more, until somebody looks at what it does again."""
+    def _stop_idling(self, session: Session) -> None:
         self.idle.pop(session, None)
         self.resting.pop(session, None)
 
