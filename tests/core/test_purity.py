@@ -30,6 +30,7 @@ PURE = (
     "math",
     "operator",
     "re",
+    "types",
     "typing",
     "unicodedata",
     "__future__",

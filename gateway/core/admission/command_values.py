@@ -22,7 +22,7 @@ LARGEST = 2**53
 class OneOf(NamedTuple):
     """Marks a text as one of some words."""
 
-    words: frozenset[str]
+    choices: frozenset[str]
 
 
 class Anything(NamedTuple):
@@ -105,8 +105,8 @@ def _marked(kind: Any, marks: tuple[Any, ...]) -> Check:
     accepts = _check_of(kind)
     for mark in marks:
         if isinstance(mark, OneOf):
-            words = mark.words
-            return lambda value: type(value) is str and value in words
+            choices = mark.choices
+            return lambda value: type(value) is str and value in choices
         if isinstance(mark, Anything):
             return lambda value: value is None or type(value) in {str, int}
         if isinstance(mark, Hexadecimal):

@@ -57,7 +57,7 @@ def seats_to_take(
         pool = primary.pools[name]
         best = None
         if count == 1 and pool.used <= pool.granted_below:
-            best = _best(state, primary, name, priority, {session, leaving, *kept})
+            best = _best(state, primary, name, priority, frozenset({session, leaving, *kept}))
         if best is None:
             return None
         found.append((name, best.key))
@@ -89,7 +89,7 @@ def _is_full(state: State, name: str, count: int, leaving: Session | None, requi
     return pool.used - freed + count > pool.granted_below or state.lines.comes_first(Line(name), rank)
 
 
-def _best(state: State, primary: Ledger, name: str, below: int, but: set[Session | None]) -> Candidate | None:
+def _best(state: State, primary: Ledger, name: str, below: int, but: frozenset[Session | None]) -> Candidate | None:
     """Return the seat of a pool that is taken first of those whose holders have a lower priority than `below`."""
     best: Candidate | None = None
     sessions, priorities = state.sessions, state.directory.priorities()
@@ -117,7 +117,7 @@ def _keys(primary: Ledger, name: str, session: Session) -> Iterator[Key]:
             yield key
 
 
-def _candidate(state: State, name: str, key: Key, but: set[Session | None]) -> Candidate | None:
+def _candidate(state: State, name: str, key: Key, but: frozenset[Session | None]) -> Candidate | None:
     """Return the seat of a key, if everybody who has it is idle; None where it cannot be taken."""
     primary, priorities = state.primary, state.directory.priorities()
     pool = primary.pools[name]
