@@ -432,8 +432,9 @@ class Tale:
     def retell(self, mirror: Mirror) -> None:
         """Recount every pool."""
         self.watch(mirror)
-        seats = [seat for number in mirror.people for seat in self.needed(mirror, number)]
-        self.keys = {pool: {key for name, key in seats if name == pool} for pool in self.limits}
+        self.keys = {pool: set() for pool in self.limits}
+        for _, pool, key in self.held:
+            self.keys[pool].add(key)
         if self.name == "nefsis-named":
             self.keys["hosts"] |= self.names
         if self.name == "trueconf":
