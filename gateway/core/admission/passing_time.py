@@ -10,6 +10,7 @@ from gateway.core.admission.replies import finish
 from gateway.core.admission.seat_changes import end_session, finish_removals
 from gateway.core.admission.state import State
 from gateway.core.admission.waiting import time_out
+from gateway.core.counting import kept_seats
 from gateway.core.counting.calendar_days import Calendar
 from gateway.core.counting.session import Instant
 
@@ -20,7 +21,7 @@ def tick(state: State, _: Tick, now: Instant) -> Decision:
     for ledger in state.ledgers:
         ledger.leases.expire(now)
         ledger.end_lingering(now)
-        ledger.end_returning(now)
+        kept_seats.end_due(ledger.pools.values(), now.mono)
     if now.mono >= state.redistribute_at and state.granting:
         redistribute(state, decision, now)
     finish_removals(state, decision)
@@ -63,7 +64,9 @@ def set_terms(state: State, command: SetTerms, now: Instant) -> Decision:
     state.primary = primary
     for ledger, model in zip(state.ledgers, models, strict=True):
         ledger.apply_terms(model, terms.overdraft, terms.high_water_window, terms.shadow_leases, now)
-        ledger.bound_returning(now.mono + (terms.returning if ledger.enforced else 0.0), now)
+        pools = ledger.pools.values()
+        kept_seats.bound(pools, now.mono + (terms.returning if ledger.enforced else 0.0))
+        kept_seats.end_due(pools, now.mono)
     state.history.apply_window(terms.true_denial_window)
     state.use.calendar, state.use.most = Calendar(terms.offsets), terms.max_shares
     state.use.advance(now)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gateway.core.counting.pool import Pool
-from gateway.core.counting.returning import Returning
+from gateway.core.counting.returning import NOT_RETURNED, Returning
 from gateway.core.counting.session import Key, Session
 
 
@@ -41,3 +43,20 @@ def take_over(pool: Pool, kept: Key, key: Key, session: Session, now: float) -> 
 def end(pool: Pool, key: Key, cause: str, now: float) -> None:
     """Keep a seat no longer."""
     pool.remove(key, pool.returning.take(key), cause, now)
+
+
+def end_due(pools: Iterable[Pool], now: float) -> None:
+    """Release the seats for which nobody came back in time."""
+    for pool in pools:
+        for key in [key for key, claim in pool.returning.items() if claim.until <= now]:
+            end(pool, key, NOT_RETURNED, now)
+
+
+def bound(pools: Iterable[Pool], until: float) -> None:
+    """Keep no seat longer than until a monotonic instant."""
+    for pool in pools:
+        for key, claim in pool.returning.items():
+            if claim.until > until:
+                claim.until = until
+                if pool.changed_keys is not None:
+                    pool.changed_keys[key] = ""

@@ -12,9 +12,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from gateway.core.counting.claims import Lease, Reservation
 from gateway.core.counting.license_model import FORGOTTEN, REVOKED, PoolTerms, Refusal
 from gateway.core.counting.numbers import NumberSequence
-from gateway.core.counting.pool import Lease, Pool, Reservation
+from gateway.core.counting.pool import Pool
 from gateway.core.counting.session import Instant, Key
 
 MIN_STALE = 1000

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from gateway.core.counting import kept_seats
+from gateway.core.counting.claims import Linger
 from gateway.core.counting.denials import asker_of
 from gateway.core.counting.leases import LeaseChange, Leases
 from gateway.core.counting.license_model import FORGOTTEN, Attempt, LicenseModel, Refusal
 from gateway.core.counting.numbers import Numbers
 from gateway.core.counting.personal_use import PersonalUse
-from gateway.core.counting.pool import Linger, Pool
+from gateway.core.counting.pool import Pool
 from gateway.core.counting.returning import NOT_RETURNED, Returning
 from gateway.core.counting.session import ABRUPT, VISITORS, Identity, Instant, Key, Seat, Session
 
@@ -271,22 +272,6 @@ class Ledger:
                 self._release(name, key, session, cause, now)
             else:
                 kept_seats.keep(self.pools[name], key, session, until)
-
-    def end_returning(self, now: Instant) -> None:
-        """Release the seats that were kept for those who come back, where nobody did in time."""
-        for pool in self.pools.values():
-            for key in [key for key, claim in pool.returning.items() if claim.until <= now.mono]:
-                kept_seats.end(pool, key, NOT_RETURNED, now.mono)
-
-    def bound_returning(self, until: float, now: Instant) -> None:
-        """Keep no seat longer than until a monotonic instant."""
-        for pool in self.pools.values():
-            for key, claim in pool.returning.items():
-                if claim.until > until:
-                    claim.until = until
-                    if pool.changed_keys is not None:
-                        pool.changed_keys[key] = ""
-        self.end_returning(now)
 
     def _take_over(self, name: str, kept: Key, key: Key, session: Session, now: Instant) -> None:
         claim = kept_seats.take_over(self.pools[name], kept, key, session, now.mono)

@@ -15,6 +15,7 @@ import math
 from collections import deque
 
 from gateway.core.counting.calendar_days import Calendar
+from gateway.core.counting.claims import PERSONAL, Claim, Lease, Linger, Reservation
 from gateway.core.counting.denials import Asker, DenialTracker, asker_of
 from gateway.core.counting.license_model import PoolTerms, Refusal
 from gateway.core.counting.multimap import Multimap
@@ -29,47 +30,6 @@ MAX_FINISHED_HOLDS = 100_000
 """Finished holds of a pool that are kept for the store while it is away; the oldest beyond that are forgotten."""
 MOST_ALONE = 1000
 """Shares of a day in a pool that belongs to no state."""
-
-
-class Lease:
-    """A seat that outlives its session: it claims its key when the last session lets go, at the latest.
-
-    `since` and `expires` are seconds UTC; `expires` None: not while in use, or never. `number` tells the order in which
-    leases were granted.
-    """
-
-    __slots__ = ("deleted", "expires", "number", "queued", "since")
-
-    def __init__(self, since: float, number: int, expires: float | None = None, *, deleted: bool = False) -> None:
-        self.since = since
-        self.number = number
-        self.expires = expires
-        self.deleted = deleted
-        self.queued = False
-
-
-class Reservation:
-    """A key that holds its seat whether its owner is connected or not; since when, in seconds UTC."""
-
-    __slots__ = ("since",)
-
-    def __init__(self, since: float) -> None:
-        self.since = since
-
-
-class Linger:
-    """A seat kept after an abrupt loss, until a monotonic instant; `cause` is that of the loss."""
-
-    __slots__ = ("cause", "until")
-
-    def __init__(self, until: float, cause: str) -> None:
-        self.until = until
-        self.cause = cause
-
-
-Claim = Session | Lease | Reservation | Linger | Returning
-PERSONAL = (Session, Returning)
-"""Claims that say to whom the seat is charged."""
 Hold = tuple[Key, float, float, str]
 """A seat that was held: its key, from and to which monotonic instant, and why it ended."""
 

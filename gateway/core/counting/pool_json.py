@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gateway.core.counting.claims import Lease, Linger, Reservation
 from gateway.core.counting.denials import DenialEpisode, DenialTracker
 from gateway.core.counting.personal_use import NOBODY
-from gateway.core.counting.pool import Lease, Linger, Pool, Reservation
+from gateway.core.counting.pool import Pool
 from gateway.core.counting.returning import Returning
 from gateway.core.counting.session import Person
 from gateway.core.counting.usage import PoolTotals, UsageInterval

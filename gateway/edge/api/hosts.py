@@ -8,8 +8,9 @@ from typing import NotRequired, TypedDict
 from aiohttp import web
 
 from gateway.core.admission.commands import NameHost, ReleaseHost
+from gateway.core.counting.claims import Lease
 from gateway.core.counting.leases import LeaseChange
-from gateway.core.counting.pool import Lease, Pool
+from gateway.core.counting.pool import Pool
 from gateway.core.counting.session import Key, account_and_home
 from gateway.core.names import join_names
 from gateway.edge.api.acts import act, refuse

@@ -9,7 +9,8 @@ from typing import Annotated, TypedDict
 
 from aiohttp import web
 
-from gateway.core.counting.pool import Lease, Linger, Pool
+from gateway.core.counting.claims import Lease, Linger
+from gateway.core.counting.pool import Pool
 from gateway.core.counting.session import Instant, Key, Session
 from gateway.edge.api.pages import PIECE, Page
 from gateway.edge.api.responses import seconds

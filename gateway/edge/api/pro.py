@@ -7,7 +7,8 @@ from typing import Annotated, Literal, TypedDict
 from aiohttp import web
 
 from gateway.core.admission.commands import RevokeLease
-from gateway.core.counting.pool import Lease, Pool, Reservation
+from gateway.core.counting.claims import Lease, Reservation
+from gateway.core.counting.pool import Pool
 from gateway.core.formats import utc
 from gateway.edge.api.acts import act
 from gateway.edge.api.pages import PAGED, Page, listed, page

@@ -15,8 +15,9 @@ from typing import Any
 
 from gateway.core.admission.returning import HeldSeat, keep_seats
 from gateway.core.admission.state import State
+from gateway.core.counting.claims import Linger
 from gateway.core.counting.ledger import Ledger
-from gateway.core.counting.pool import Linger, Pool
+from gateway.core.counting.pool import Pool
 from gateway.core.counting.returning import NOT_RETURNED, Returning, place_of
 from gateway.core.counting.session import Instant, Key, Session
 from gateway.core.formats import duration_text

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.counting.claims import Lease
 from gateway.core.counting.license_model import PoolTerms
-from gateway.core.counting.pool import Lease, Pool
+from gateway.core.counting.pool import Pool
 from gateway.core.counting.session import Session
 
 ANN, BOB = Session(1), Session(2)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from gateway.core.admission.snapshot import snapshot
 from gateway.core.admission.state_json import digest
+from gateway.core.counting.claims import Lease
 from gateway.core.counting.denials import MAX_OPEN_DENIALS
 from gateway.core.counting.license_model import PoolTerms
-from gateway.core.counting.pool import Lease, Pool
+from gateway.core.counting.pool import Pool
 from gateway.core.counting.session import Instant, Session
 from gateway.core.counting.usage import HOUR, UsageInterval, UsageSummary, summed
 from gateway.core.reporting.history import UsagePiece
