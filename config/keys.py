@@ -11,11 +11,11 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from config.reading import choices, write
+from config.reading import choices, is_table, write
 from config.settings import LicenseSettings, Settings
 from gateway.licensing import MODELS
 
@@ -139,8 +139,23 @@ def document() -> str:
             if key.section == section:
                 text = key.help + _choices(key.kind, key.help)
                 lines += ["", *textwrap.wrap(text, 110, initial_indent="# ", subsequent_indent="# ")]
-                lines.append(f"# {key.field} =" if key.default is None else f"{key.field} = {write(key.default)}")
+                lines += _keys_of_table(key.kind)
+                unset = key.default is None or _is_tables(key.kind)
+                lines.append(f"# {key.field} =" if unset else f"{key.field} = {write(key.default)}")
     return "\n".join(lines) + "\n"
+
+
+def _is_tables(kind: Any) -> bool:
+    """Whether a key is a list of tables: those stand apart, and not where the section has its keys."""
+    return get_origin(kind) is tuple and is_table(get_args(kind)[0])
+
+
+def _keys_of_table(kind: Any) -> Iterator[str]:
+    """What there is in each table of a list of tables."""
+    if _is_tables(kind):
+        for each in fields(get_args(get_args(kind)[0])[0]):
+            text = f"{each.name}: {each.metadata['help']}"
+            yield from textwrap.wrap(text, 110, initial_indent="#   ", subsequent_indent="#     ")
 
 
 def _about(owner: type[Any]) -> str:

@@ -12,10 +12,11 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from config.values import Choice, File, Flaw, Form, KindError, quote
+from config.values import Choice, File, Flaw, Form, KindError, Table, quote
 from gateway.core.formats import DURATION_FORM, read_duration, write_duration
 from gateway.core.setting_kinds import Duration, Range
 
@@ -97,7 +98,30 @@ def _read_choice(hint: Any, of: tuple[object, ...], value: object) -> object:
     raise KindError(_mistaken(hint, value, nearest(value, texts) if isinstance(value, str) else None))
 
 
+def _read_table(hint: Any, value: object) -> Any:
+    if not isinstance(value, dict):
+        raise KindError(_mistaken(hint, value))
+    owner = get_args(hint)[0]
+    kinds = get_type_hints(owner, include_extras=True)
+    found: dict[str, Any] = {}
+    flaws: list[Flaw] = []
+    for name, each in value.items():
+        if name not in kinds:
+            shown = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quote(name)
+            flaws.append(Flaw(f"{shown}: unknown key", nearest(name, kinds)))
+            continue
+        try:
+            found[name] = read(kinds[name], each)
+        except KindError as error:
+            flaws += (Flaw(f"{name}: {flaw.reason}", flaw.nearest) for flaw in error.flaws)
+    if flaws:
+        raise KindError(*flaws)
+    return owner(**found)
+
+
 def _read_list(hint: Any, item: Any, value: object) -> tuple[Any, ...]:
+    if isinstance(value, dict) and is_table(item):
+        raise KindError(Flaw("is a list of tables: write [[ ]] around its name"))
     if not isinstance(value, list):
         raise KindError(_mistaken(hint, value))
     items: list[Any] = []
@@ -132,7 +156,13 @@ _READ: dict[type, Callable[[Any, Any, object], Any]] = {
     Choice: lambda hint, choice, value: _read_choice(hint, choice.of, value),
     Form: _read_form,
     File: lambda _hint, _mark, value: read(str, value),
+    Table: lambda hint, _mark, value: _read_table(hint, value),
 }
+
+
+def is_table(hint: Any) -> bool:
+    """Return whether a value of this kind is a table."""
+    return any(isinstance(mark, Table) for mark in get_args(hint))
 
 
 def parse(hint: Any, text: str) -> object:
@@ -176,6 +206,13 @@ def write(value: object) -> str:
         return f'"{write_duration(value)}"'
     if isinstance(value, tuple):
         return "[" + ", ".join(write(item) for item in value) + "]"
+    if is_dataclass(value):
+        given = [
+            (each.name, getattr(value, each.name))
+            for each in fields(value)
+            if getattr(value, each.name) != each.default
+        ]
+        return "{ " + ", ".join(f"{name} = {write(each)}" for name, each in given) + " }"
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -199,6 +236,8 @@ def describe(hint: Any) -> str:
     if of := choices(hint):
         return ("one of " if len(of) > 1 else "") + ", ".join(json.dumps(choice) for choice in of)
     mark = arguments[1] if origin is Annotated else None
+    if isinstance(mark, Table):
+        return "a table"
     if isinstance(mark, Form):
         return mark.what
     if isinstance(mark, Duration):

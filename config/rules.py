@@ -7,11 +7,15 @@ once. Pure: whether a file can be read is checked by the loader.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import NamedTuple
 
+from config.reading import nearest
+from config.seat_rules import RuleFlaw, flaws, useless
 from config.settings import Settings
 from config.values import quote
 from gateway.core.addresses import is_loopback
+from gateway.core.counting.license_model import PoolTerms
 from gateway.core.formats import endpoint, write_duration
 from gateway.licensing import MODELS, overridden
 from gateway.licensing.model_info import ModelInfo, TermsRule
@@ -20,6 +24,10 @@ LONGEST_GRACE = 12 * 3600.0
 """Seconds that a license which needs the connection goes on without it (COUNTING.md, Registration)."""
 LONGEST_ID, REST_OF_WELCOME = 128 + 3, 1024
 """Bytes that a conference takes in the `welcome` of a resume at most, and the rest of it (PROTOCOL.md, Limits)."""
+
+
+LIMITS = tuple(f"license.{name}.{field.name}" for name, info in MODELS.items() for field in fields(info.terms))
+"""The settings by which a model has its pools."""
 
 
 class ConfigFault(NamedTuple):
@@ -139,7 +147,26 @@ def _of_model(info: ModelInfo, rule: TermsRule) -> SettingsRule:
     return SettingsRule(tuple(f"license.{info.name}.{field}" for field in rule.fields), check)
 
 
+def seat_flaw(flaw: RuleFlaw) -> ConfigFault:
+    """Return the fault of a rule for seats."""
+    meant = nearest(flaw.meant, flaw.known) if flaw.meant else None
+    return ConfigFault("license.rule", f"item {flaw.place}: {flaw.reason}", meant)
+
+
+def _seats(settings: Settings) -> Iterator[ConfigFault]:
+    license = settings.license
+    decides = _pools(settings, license.model)
+    any_model = MODELS if settings.registration.role == "agent" else ()
+    pools = {name: pool for model in any_model for name, pool in _pools(settings, model).items()} | decides
+    yield from map(seat_flaw, flaws(license.rule, pools, decides))
+
+
+def _pools(settings: Settings, model: str) -> dict[str, PoolTerms]:
+    return {pool.name: pool for pool in MODELS[model].model(settings.license.terms[model]).pools}
+
+
 RULES: tuple[SettingsRule, ...] = (
+    SettingsRule(("license.rule", "license.model", "registration.role", *LIMITS), _seats),
     SettingsRule(("listen.host", "accounts.mode", "accounts.trust_claims"), _doors),
     SettingsRule(("listen.tcp", "listen.websocket", "listen.operator", "registrar.port", "registrar.enabled"), _ports),
     _together("listen", "tls_certificate", "tls_key"),
@@ -174,6 +201,7 @@ def warnings(settings: Settings) -> list[ConfigFault]:
         *_believed(settings),
         *_resumed(settings),
         *_few_members(settings),
+        *map(seat_flaw, useless(settings.license.rule, _pools(settings, settings.license.model))),
     ]
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from config.record_settings import AuditSettings, DenialSettings, HistorySettings
 from config.registration_settings import RegistrarSettings, RegistrationSettings
+from config.seat_rules import RULES_HELP, Rules
 from config.values import (
     Choice,
     FilePath,
@@ -240,9 +241,8 @@ class LicenseSettings:
         help="Whether an account of a group with a higher priority that finds a pool full takes the seat of one that "
         "is connected and idle.",
     )
-    returning: Seconds = setting(
-        0.0, live=True, help="How long a seat is kept for its holder after a crash or restart."
-    )
+    returning: Seconds = setting(0.0, live=True, help="How long a seat is kept for its owner after a crash or restart.")
+    rule: Rules = setting((), live=True, help=RULES_HELP)
     terms: Mapping[str, Any] = field(default_factory=_terms, hash=False)
 
     @property

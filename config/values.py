@@ -15,8 +15,10 @@ from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
+from gateway.core.addresses import ip_network
+from gateway.core.counting.session import KINDS, VISITORS
 from gateway.core.formats import endpoint, is_hex
-from gateway.core.names import NAME_FORM, folded, is_account, is_name, normalized
+from gateway.core.names import NAME_FORM, folded, is_account, is_name, join_names, normalized, split_names
 from gateway.core.setting_kinds import Range
 
 FIRST_EPHEMERAL_PORT = 32768
@@ -57,6 +59,11 @@ class Form:
 @dataclass(frozen=True, slots=True)
 class File:
     """Marks a string as the path of a file to be read, "" for none; whether it can be read is the loader's check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Marks a dataclass of settings as a table: its fields are the keys, each of its kind."""
 
 
 def quote(text: str) -> str:
@@ -106,6 +113,22 @@ def _ascii_origin(scheme: str, host: str, port: str) -> str | None:
         return f"{scheme}{host.encode('idna').decode()}{port}".lower()
     except UnicodeError:
         return None
+
+
+def _address_network(text: str) -> str:
+    try:
+        return str(ip_network(_network(text)))
+    except KindError:
+        raise
+    except ValueError:
+        raise ValueError(text) from None
+
+
+def _account(text: str) -> str:
+    names = split_names(text)
+    if len(names) > 2 or not all(map(is_account, names)):
+        raise ValueError(text)
+    return join_names(*map(folded, names))
 
 
 def _home(text: str) -> str:
@@ -169,6 +192,9 @@ Network = Annotated[str, Form('a network such as "10.0.0.0/8"', _network)]
 Origin = Annotated[str, Form('an origin such as "https://example.org"', _origin)]
 Home = Annotated[str, Form(NAME_FORM, _home)]
 HomeOrNone = Annotated[str, Form(NAME_FORM, _home, optional=True)]
+AccountOrNone = Annotated[str, Form("an account, or account/home", _account, optional=True)]
+AddressNetworkOrNone = Annotated[str, Form('a network such as "10.0.0.0/8"', _address_network, optional=True)]
+SeatKind = Annotated[str, Choice(tuple(sorted(KINDS - VISITORS)))]
 NameOrNone = Annotated[str, Form(NAME_FORM, _name, optional=True)]
 Endpoint = Annotated[str, Form('"host:port"', _endpoint, optional=True)]
 Fingerprint = Annotated[str, Form("64 hex digits", _fingerprint, optional=True)]

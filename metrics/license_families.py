@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client.core import Metric
 
-from gateway.core.admission.snapshot import PoolView, Snapshot
+from gateway.core.admission.snapshot import PoolView, RuleView, Snapshot
 from gateway.core.counting.license_model import FORGOTTEN
 from gateway.core.counting.waits import BOUNDS
 from metrics.families import counter, gauge, histogram
@@ -17,6 +17,30 @@ def _waits(pool: PoolView) -> Histogram:
     histogram = Histogram(BOUNDS)
     histogram.counts, histogram.total = list(pool.waits), pool.waited_seconds
     return histogram
+
+
+def _rules(rules: Sequence[RuleView]) -> Iterator[Metric]:
+    label = ("model", "pool", "rule")
+    at = {(rule.model, rule.pool, rule.rule): rule for rule in rules}
+    yield gauge(
+        "license_rule_used",
+        "Keys of the pool that count under the rule; where that is for each account, device or address, of the one "
+        "with most.",
+        label,
+        {key: rule.used for key, rule in at.items()},
+    )
+    yield gauge(
+        "license_rule_limit",
+        "Keys that the rule allows at most; absent where it allows any number.",
+        label,
+        {key: rule.limit for key, rule in at.items() if rule.limit is not None},
+    )
+    yield gauge(
+        "license_rule_kept",
+        "Seats of the pool that the rule keeps from others, and that are not used.",
+        label,
+        {key: rule.kept for key, rule in at.items() if rule.reserve},
+    )
 
 
 def license_families(snapshot: Snapshot) -> Iterator[Metric]:
@@ -118,6 +142,7 @@ def license_families(snapshot: Snapshot) -> Iterator[Metric]:
         (*label, "outcome"),
         {(*key, outcome): count for key, pool in queues.items() for outcome, count in pool.left.items()},
     )
+    yield from _rules(snapshot.rules)
     enforced = snapshot.model if snapshot.enforce else None
     yield counter(
         "license_shadow_forgotten",

@@ -67,8 +67,13 @@ def _queued(message: _Message) -> str:
     text = f"queued {message.get('request')}"
     if "conference" in message:
         text += f" {message['conference']}"
-    used = f"{message.get('pool')} {message.get('used')} of {message.get('limit')}"
+    used = f"{_pool(message)} {message.get('used')} of {message.get('limit')}"
     return f"{text}: place {message.get('position')}, {used}, for up to {message.get('wait_seconds')} s"
+
+
+def _pool(message: _Message) -> str:
+    rule = f" rule {message['rule']}" if "rule" in message else ""
+    return f"{message.get('pool', 'members')}{rule}"
 
 
 def _denied(message: _Message) -> str:
@@ -77,7 +82,7 @@ def _denied(message: _Message) -> str:
         text += f" {message['conference']}"
     text += f": {message.get('reason')}"
     if "limit" in message:
-        text += f", {message.get('pool', 'members')} {message.get('used')} of {message['limit']}"
+        text += f", {_pool(message)} {message.get('used')} of {message['limit']}"
     return text + _retry(message)
 
 

@@ -146,6 +146,7 @@ def render(document: Document) -> str:
         line = name.ljust(names) + "".join("  " + c.rjust(w) for c, w in zip(cells, widths, strict=False))
         lines.append(line.rstrip())
     pools: dict[str, Document] = models.get(str(terms.get("model")), {}).get("pools", {})
+    lines += _rules(pools)
     lines += _counted("kept for those who come back", "returning", pools)
     lines += _counted("waiting in line", "waiting", pools)
     lines += ["", "* decides who is admitted; the others count the same traffic in its shadow"]
@@ -164,6 +165,22 @@ def _counted(title: str, name: str, pools: dict[str, Document]) -> list[str]:
     counts = ((pool, counts.get(name, 0)) for pool, counts in pools.items())
     told = ", ".join(f"{pool} {count}" for pool, count in counts if count)
     return ["", f"{title}: {told}"] if told else []
+
+
+def _rules(pools: dict[str, Document]) -> list[str]:
+    """The rules for seats of the enforced model, if there are any."""
+    rows = [
+        (
+            pool,
+            each["name"],
+            str(each["used"]),
+            "-" if each["limit"] is None else f"{each['limit']}" + (f" each {each['each']}" if each["each"] else ""),
+            f"{each['kept']} of {each['reserve']}" if each["reserve"] else "-",
+        )
+        for pool, counts in pools.items()
+        for each in counts.get("rules", ())
+    ]
+    return ["", operator_client.table(("pool", "rule", "used", "at most", "kept free"), rows, "")] if rows else []
 
 
 def _holders(sessions: list[Document], connections: int) -> list[str]:

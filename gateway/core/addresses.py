@@ -18,6 +18,29 @@ def ip_address(address: str | bytes) -> Address:
     return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
 
 
+MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+"""The IPv4 addresses within IPv6."""
+
+
+def ip_network(text: str) -> IPNetwork:
+    """Return the network that a text names, that of a single address too; one within the IPv4 addresses of IPv6 is the
+    one of IPv4.
+
+    Raises `ValueError`, with words for a person, where it names none.
+    """
+    address, slash, prefix = text.partition("/")
+    try:
+        base = ipaddress.ip_address(address.partition("%")[0])
+        found = ipaddress.ip_network(f"{base}/{prefix}" if slash else base, strict=False)
+    except ValueError:
+        raise ValueError(f"{text} looks like an address or a network, and is none") from None
+    if found.network_address != base:
+        raise ValueError(f"{text} has bits set to the right of its prefix: is {found} meant?")
+    if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(MAPPED):
+        return ipaddress.IPv4Network((ip_address(found.network_address.packed).packed, found.prefixlen - 96))
+    return found
+
+
 def is_loopback(host: str) -> bool:
     """Return whether only programs of this machine reach a host: an address (IPv6 in brackets or not) or a name."""
     try:

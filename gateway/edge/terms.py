@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from config.seat_rules import RuleSettings, names_of
 from config.settings import Settings
 from gateway.core.admission.terms import Terms
+from gateway.core.counting.pool_rule import RuleTerms
+from gateway.core.names import split_names
 from gateway.core.registration.grant import Grant
 from gateway.licensing import MODELS, redistribution_interval, under
 
@@ -52,6 +55,7 @@ def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], m
         idle_timeout=license.idle_timeout,
         preempt=license.preempt,
         returning=license.returning,
+        rules=rules_of(settings),
         accounts_mode=settings.accounts.mode,
         home=settings.accounts.home,
         homes=tuple(settings.federation.homes),
@@ -65,6 +69,30 @@ def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], m
         offsets=offsets_of(settings.history.timezone),
         max_shares=0 if settings.history.names == "none" else settings.history.usage_rows_per_day,
         redistribute_every=redistribution_interval(license.terms),
+    )
+
+
+def rules_of(settings: Settings) -> tuple[RuleTerms, ...]:
+    """Return the rules for seats, each with its name or its place."""
+    rules = settings.license.rule
+    return tuple(
+        _rule_of(rule, name, settings.accounts.home) for rule, name in zip(rules, names_of(rules), strict=True)
+    )
+
+
+def _rule_of(rule: RuleSettings, name: str, own: str) -> RuleTerms:
+    account, home = (*split_names(rule.account), "")[:2] if rule.account else ("", "")
+    return RuleTerms(
+        name,
+        rule.pool,
+        rule.group,
+        account,
+        "" if home == own else home,
+        rule.network,
+        rule.kind or "",
+        rule.reserve,
+        rule.most,
+        rule.each or "",
     )
 
 

@@ -1,6 +1,6 @@
 /* One pool of the enforced model on the summary: how much of it is used, as a bar, in words, and as a curve. */
 
-import { el, setText } from "./dom.js";
+import { el, setChildren, setText } from "./dom.js";
 import { formatCount, formatPercent } from "./format.js";
 import { LiveCurve } from "./live_curve.js";
 
@@ -21,12 +21,15 @@ export class PoolMeter {
     const head = el("div", { class: "head" }, el("h3", {}, title), this.figure);
     this.name = name;
     this.curve = new LiveCurve(title);
-    this.node = el("div", { class: "pool", dataset: { pool: name } }, head, this.bar, note, this.curve.node);
+    this.rules = el("ul", { class: "rules", "aria-label": `Rules for seats of ${title}` });
+    const parts = [head, this.bar, note, this.rules, this.curve.node];
+    this.node = el("div", { class: "pool", dataset: { pool: name } }, parts);
   }
 
   /** Show a pool as the state has it; `granting` says whether its seats are granted at all. */
   update(pool, granting) {
-    const { used, limit, reserved, returning, high_water: high, denied, overdraft_used: over, available, waiting } = pool;
+    const { used, limit, reserved, returning, high_water: high, denied, overdraft_used: over } = pool;
+    const { available, waiting, rules } = pool;
     const scale = Math.max(limit ?? 0, used, high, 1);
     const share = limit === null ? null : limit === 0 ? (used ? 1 : 0) : used / limit;
     const figure = limit === null ? `${formatCount(used)} · no limit` : `${formatCount(used)} of ${formatCount(limit)}`;
@@ -53,5 +56,15 @@ export class PoolMeter {
     setText(this.refused, denied ? `${formatCount(denied)} refused` : "none refused");
     if (denied) this.refused.href = `#/refusals?pool=${encodeURIComponent(this.name)}`;
     else this.refused.removeAttribute("href");
+    this.rules.hidden = !rules.length;
+    setChildren(this.rules, ...rules.map((rule) => el("li", { dataset: { rule: rule.name } }, ruleWords(rule))));
   }
+}
+
+/* A rule for seats of a pool, in words. */
+function ruleWords({ name, used, limit, each, reserve, kept }) {
+  const most = limit === null ? `${formatCount(used)} used` : `${formatCount(used)} of at most ${formatCount(limit)}`;
+  const apart = each ? ` for each ${each}` : "";
+  const keeps = reserve ? ` · ${formatCount(kept)} of ${formatCount(reserve)} kept free` : "";
+  return `Rule ${name}: ${most}${apart}${keeps}`;
 }

@@ -59,11 +59,11 @@ export class QueueView {
   }
 
   cells(item) {
-    const { position, account, device, address, kind, pool, request, conference, since } = item;
+    const { position, account, device, address, kind, pool, rule, request, conference, since } = item;
     return [
       formatCount(position),
       [account ?? `a ${kind}`, el("span", { class: "soft" }, ` ${device ?? address}`)],
-      poolTitle(pool, this.app.state),
+      rule ? `${poolTitle(pool, this.app.state)}, rule ${rule}` : poolTitle(pool, this.app.state),
       conference ? `${REQUESTS[request]} ${conference}` : REQUESTS[request],
       timeElement(since),
       formatDuration(item.wait_seconds),

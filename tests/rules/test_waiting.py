@@ -183,6 +183,7 @@ async def test_the_api_shows_who_waits(serve: Serve) -> None:
     assert first == {
         "place": "1",
         "pool": "seats",
+        "rule": None,
         "position": 1,
         "request": "hello",
         "conference": None,

@@ -194,7 +194,7 @@ def put_group(state: State, command: PutGroup, _: Instant) -> Decision:
     if command.permanent and model.account_pool and not model.allows_reservations:
         return Decision(refused=Refusal("extension_missing"))
     group = Group(tuple(dict.fromkeys(command.accounts)), command.permanent, command.priority)
-    state.directory.groups[command.group] = group
+    state.set_group(command.group, group)
     detail: dict[str, Any] = {"accounts": list(group.accounts), "permanent": group.permanent}
     if group.priority:
         detail["priority"] = group.priority
@@ -203,8 +203,9 @@ def put_group(state: State, command: PutGroup, _: Instant) -> Decision:
 
 def delete_group(state: State, command: DeleteGroup, _: Instant) -> Decision:
     """Forget a group."""
-    if state.directory.groups.pop(command.group, None) is None:
+    if command.group not in state.directory.groups:
         return Decision(refused=Refusal("no_such_group"))
+    state.set_group(command.group, None)
     return _changed("group.deleted", DirectoryChange("group", command.group, None))
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
-from gateway.core.addresses import IPNetwork, ip_address
+from gateway.core.addresses import IPNetwork, ip_address, ip_network
 from gateway.core.counting.returning import Returning
 from gateway.core.counting.session import Identity, Session, account_and_home
 from gateway.core.names import folded, is_account
@@ -21,8 +21,6 @@ from gateway.core.names import folded, is_account
 BanKind = Literal["account", "guests", "address", "network"]
 KINDS: tuple[BanKind, ...] = ("account", "guests", "address", "network")
 """Whom a ban is of: an account; who has none and comes from an address; who comes from an address, or a network."""
-MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
-"""The IPv4 addresses within IPv6."""
 
 _meant_for_an_address = re.compile(
     r"[0-9]+(?:\.[0-9]+){3}|[0-9.]+/[0-9.]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:/.*)?"
@@ -164,7 +162,7 @@ def subject_of(text: str, home: str = "", kind: str = "") -> BanSubject:
     if not kind and not _is_meant_for_an_address(text):
         return BanSubject("account", _account(text))
     try:
-        network = _network(text)
+        network = ip_network(text)
     except ValueError as fault:
         raise (OtherKind(f"{text} is no {kind}") if kind and not _is_meant_for_an_address(text) else fault) from None
     if network.prefixlen < network.max_prefixlen:
@@ -189,23 +187,6 @@ def _is_meant_for_an_address(text: str) -> bool:
     except ValueError:
         return _meant_for_an_address(text) is not None
     return True
-
-
-def _network(text: str) -> IPNetwork:
-    """Return the network that a text names, that of a single address too; one within the IPv4 addresses of IPv6 is the
-    one of IPv4.
-    """
-    address, slash, prefix = text.partition("/")
-    try:
-        base = ipaddress.ip_address(address.partition("%")[0])
-        found = ipaddress.ip_network(f"{base}/{prefix}" if slash else base, strict=False)
-    except ValueError:
-        raise ValueError(f"{text} looks like an address or a network, and is none") from None
-    if found.network_address != base:
-        raise ValueError(f"{text} has bits set to the right of its prefix: is {found} meant?")
-    if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(MAPPED):
-        return ipaddress.IPv4Network((ip_address(found.network_address.packed).packed, found.prefixlen - 96))
-    return found
 
 
 def _place(name: str) -> tuple[tuple[int, int], int]:

@@ -225,7 +225,7 @@ def request_pro(state: State, command: RequestPro, now: Instant) -> Decision:
     decision = Decision(withdraw=withdrawal(state, "request_pro", session, None), session=session.number)
     if account not in primary.pools[pool].reservations:
         required = (*session.seats[primary.index], (pool, account))
-        refusal = primary.leases.refusal_if_full(pool, account)
+        refusal = primary.first_full_pool(session, required)
         if refusal is None and state.lines:
             refusal = overtaking(state, session, required)
         taken = None if refusal is None else seats_to_take(state, refusal, session, required)
@@ -234,5 +234,8 @@ def request_pro(state: State, command: RequestPro, now: Instant) -> Decision:
         if taken:
             decision.notices += take(state, taken, now)
         expires = primary.leases.grant(pool, account, now).expires
+        rules = primary.pools[pool].rules
+        if rules is not None:
+            rules.attribute(account, session)
     decision.answer = {"type": "granted", "pool": pool, "expires": utc(expires)}
     return finish(state, decision, session)

@@ -108,6 +108,11 @@ class Directory:
         names = sorted(name for name, group in self.groups.items() if group.permanent)
         return list(dict.fromkeys(account for name in names for account in sorted(self.groups[name].accounts)))
 
+    def members(self, group: str) -> tuple[str, ...]:
+        """The accounts of a group; none of one that there is not."""
+        found = self.groups.get(group)
+        return () if found is None else found.accounts
+
     def priority(self, account: str) -> int:
         """The highest priority of the groups of an account; 0 for one that is in none."""
         return self.priorities().get(account, 0)

@@ -57,10 +57,10 @@ def _forget_directory(state: State, who: Identity, decision: Decision) -> None:
     if isinstance(who, str):
         if directory.accounts.pop(who, None) is not None:
             decision.changes.append(DirectoryChange("account", who, None))
-        for name, group in directory.groups.items():
+        for name, group in list(directory.groups.items()):
             if who in group.accounts:
                 left = tuple(each for each in group.accounts if each != who)
-                directory.groups[name] = group._replace(accounts=left)
+                state.set_group(name, group._replace(accounts=left))
                 decision.changes.append(DirectoryChange("group", name, directory.groups[name]))
         if who in state.permanent:
             state.permanent.remove(who)

@@ -14,6 +14,8 @@ from gateway.core.admission.seat_changes import end_session, finish_removals, re
 from gateway.core.admission.state import State
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import REVOKED, Refusal
+from gateway.core.counting.pool_rule import Holder
+from gateway.core.counting.rule_refusals import refusal_of_pool
 from gateway.core.counting.session import Identity, Instant
 
 
@@ -74,10 +76,10 @@ def delete_account(state: State, command: DeleteAccount, now: Instant) -> Decisi
     decision.audit.append(AuditNote("account.deleted", account))
     directory.accounts.pop(account, None)
     decision.changes.append(DirectoryChange("account", account, None))
-    for name, group in directory.groups.items():
+    for name, group in list(directory.groups.items()):
         if account in group.accounts:
             left = tuple(each for each in group.accounts if each != account)
-            directory.groups[name] = group._replace(accounts=left)
+            state.set_group(name, group._replace(accounts=left))
             decision.changes.append(DirectoryChange("group", name, directory.groups[name]))
     for ledger in state.ledgers:  # before its sessions let go of it: no other lease is forgotten for it
         if ledger.model.account_pool:
@@ -101,12 +103,20 @@ def name_host(state: State, command: NameHost, now: Instant) -> Decision:
     pool = ledger.model.start_pool
     decision = Decision()
     if not ledger.is_leased(pool, account):
-        refusal = ledger.leases.refusal_if_full(pool, account)
+        refusal = _refusal_of_account(ledger, pool, account)
         if refusal is not None:
             return Decision(refused=refusal)
         ledger.leases.grant(pool, account, now)
         decision.audit.append(AuditNote.of("host.named", account))
     return finish(state, decision)
+
+
+def _refusal_of_account(ledger: Ledger, name: str, account: Identity) -> Refusal | None:
+    """Return the refusal of a pool without room for an account, where no session asks for it."""
+    pool = ledger.pools[name]
+    if pool.rules is None or not ledger.enforced:
+        return ledger.leases.refusal_if_full(name, account)
+    return refusal_of_pool(pool, Holder(account), (account,))
 
 
 def release_host(state: State, command: ReleaseHost, now: Instant) -> Decision:

@@ -1,8 +1,9 @@
 """The lines of those who wait for a seat (COUNTING.md, Waiting).
 
-A line belongs to a full pool; where a limit holds for each conference apart, to the pool and the conference. Whoever
-arrived first comes first; under `priority`, the accounts of groups with a higher one before. What is here says who
-stands where; `waiting` decides.
+A line belongs to a full pool; where a limit holds for each conference apart, to the pool and the conference. Rules for
+seats make more of them: who is short of a rule waits in the line of that rule, and those for whom other seats are kept
+wait in a line of their own. Whoever arrived first comes first; under `priority`, the accounts of groups with a higher
+one before. What is here says who stands where; `waiting` decides.
 """
 
 from __future__ import annotations
@@ -14,17 +15,25 @@ from typing import Any, NamedTuple
 from gateway.core.counting.denials import Asker
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import Refusal
-from gateway.core.counting.session import Instant, Person, Seat, Session
+from gateway.core.counting.pool_rule import Claimant, Holder, PoolRule
+from gateway.core.counting.session import Instant, Key, Person, Seat, Session
 
 Rank = tuple[int, int]
 """Who comes first: the lowest. A priority, negative, then a number that grows with every arrival."""
 
 
 class Line(NamedTuple):
-    """Which line: that of a pool; `conference` is empty but where the limit is that of each conference."""
+    """Which line: that of a pool; `conference` is empty but where the limit is that of each conference.
+
+    `rule` is the rule for seats that has no room, and `one` whom it counts apart; empty where the pool itself is full.
+    `kept_for` are then the rules that keep seats for those who wait here: all of a line may have the same seats.
+    """
 
     pool: str
     conference: str = ""
+    rule: str = ""
+    one: Key = ""
+    kept_for: tuple[str, ...] = ()
 
 
 class QueuePlace:
@@ -32,8 +41,9 @@ class QueuePlace:
 
     `session` is the number of the session that asked, None where a `hello` waits. `conference` is empty where the
     request names none. `refusal` is what the pool said when it was asked last. `since` is when it began to wait,
-    `until` the monotonic instant at which it ends. `asker` is as whom denials know it, `person` who is charged, `id`
-    what the client gave its request. `node` is the gateway of a cluster at which a `hello` waits.
+    `until` the monotonic instant at which it ends. `asker` is as whom denials know it, `person` who is charged, `who`
+    as whom rules for seats know it, `id` what the client gave its request. `node` is the gateway of a cluster at which
+    a `hello` waits.
     """
 
     __slots__ = (
@@ -50,6 +60,7 @@ class QueuePlace:
         "since",
         "until",
         "verb",
+        "who",
     )
 
     def __init__(
@@ -63,6 +74,7 @@ class QueuePlace:
         until: float,
         asker: Asker,
         person: Person,
+        who: Holder,
         id: str | int | None,
         node: str = "",
     ) -> None:
@@ -74,6 +86,7 @@ class QueuePlace:
         self.until = until
         self.asker = asker
         self.person = person
+        self.who = who
         self.id = id
         self.node = node
         self.verb, self.session, self.conference = owner_of(request)
@@ -99,16 +112,17 @@ class Trial:
     """A request that would rather wait than be denied: what stands in its way is noted, and is no denial yet.
 
     `rank` is where it stands, or would stand. `refusal` is what the pool said, None where nothing of a pool did;
-    `asker` and `person` are who was refused.
+    `asker`, `person` and `who` are who was refused.
     """
 
-    __slots__ = ("asker", "person", "rank", "refusal")
+    __slots__ = ("asker", "person", "rank", "refusal", "who")
 
     def __init__(self, rank: Rank) -> None:
         self.rank = rank
         self.refusal: Refusal | None = None
         self.asker: Asker = ("", "")
         self.person: Person = ("", "", "", "")
+        self.who = Holder(None)
 
 
 class Lines(dict[int, QueuePlace]):
@@ -147,6 +161,20 @@ class Lines(dict[int, QueuePlace]):
         place.line = line
         insort(self.by_line.setdefault(line, []), place, key=_rank)
 
+    def sort_anew(self, ledger: Ledger) -> None:
+        """Put everybody into the line where they belong by the rules for seats as they are now."""
+        for place in self.values():
+            pool = ledger.pools.get(place.line.pool)
+            rules = pool.rules if pool is not None else None
+            rule = rules.rules.get(place.line.rule) if rules is not None else None
+            if rules is not None and rule is not None and rule.terms.most and rule in rules.matching(place.who):
+                line = place.line._replace(one=rule.one_of(place.who))
+            else:
+                kept_for = rules.keeping(place.who) if rules is not None else ()
+                line = Line(place.line.pool, place.line.conference, kept_for=kept_for)
+            if line != place.line:
+                self.move(place, line)
+
     def _leave_line(self, place: QueuePlace) -> None:
         places = self.by_line[place.line]
         del places[self.index(place)]
@@ -179,19 +207,65 @@ def behind(
     """
     if not ledger.enforced:
         return None
+    if ledger.ruled:
+        refusal = _behind_by_rules(lines, rank, ledger, session, seats, leaving)
+        if refusal is not None:
+            return refusal
     for name, key in ledger.new_seats(session, seats, leaving):
-        if ledger.pools[name].terms.binding:
-            line = Line(name)
+        rules, binding = ledger.pools[name].rules, ledger.pools[name].terms.binding
+        if rules is not None and binding:
+            passed = _takes_from(lines, rank, name, rules.kept_for(session, key))
         else:
-            line = Line(name, str(key[0]) if isinstance(key, tuple) else "")
-        if lines.comes_first(line, rank):
-            return refusal_of(lines, line, ledger)
+            line = Line(name) if binding else Line(name, str(key[0]) if isinstance(key, tuple) else "")
+            passed = line if lines.comes_first(line, rank) else None
+        if passed is not None:
+            return refusal_of(lines, passed, ledger, session)
     return None
 
 
-def refusal_of(lines: Lines, line: Line, ledger: Ledger) -> Refusal:
-    """Return what a line's pool says to who stands in it, with its use now."""
+def _takes_from(lines: Lines, rank: Rank | None, pool: str, kept_for: frozenset[str]) -> Line | None:
+    """Return a line in which somebody comes first who may have the seat; not one for whom a rule of `kept_for` keeps
+    none.
+    """
+    for line in lines.by_line:
+        if line.pool == pool and not line.rule and kept_for.issubset(line.kept_for) and lines.comes_first(line, rank):
+            return line
+    return None
+
+
+def _behind_by_rules(
+    lines: Lines, rank: Rank | None, ledger: Ledger, session: Session, seats: Collection[Seat], leaving: Session | None
+) -> Refusal | None:
+    """Return the refusal of the first rule in whose line somebody comes before this request."""
+    for name, key in ledger.added_seats(session, seats):
+        rules = ledger.pools[name].rules
+        for rule in rules.short(session, key) if rules is not None else ():
+            line = Line(name, rule=rule.terms.name, one=rule.one_of(session))
+            if lines.comes_first(line, rank) and not (leaving is not None and _counts(rule, leaving, ledger)):
+                return refusal_of(lines, line, ledger, session)
+    return None
+
+
+def _counts(rule: PoolRule, session: Session, ledger: Ledger) -> bool:
+    """Return whether a session holds a key that counts under a rule."""
+    return any(name == rule.terms.pool and key in rule.claims for name, key in session.seats[ledger.index])
+
+
+def refusal_of(lines: Lines, line: Line, ledger: Ledger, who: Claimant) -> Refusal:
+    """Return what a line's pool, or its rule, says to somebody who stands in it, with its use now."""
     pool = ledger.pools[line.pool]
     if line.conference:
         return lines.by_line[line][0].refusal
-    return Refusal("pool_full", line.pool, pool.used, pool.terms.limit)
+    if line.rule and pool.rules is not None:
+        return pool.rules.full(line.rule, line.one)
+    return pool.full(who)
+
+
+def line_of(ledger: Ledger, refusal: Refusal, who: Claimant, conference: str) -> Line:
+    """Return the line in which somebody waits who was refused for a full pool, to join a conference perhaps."""
+    pool = ledger.pools[refusal.pool]
+    if refusal.rule and pool.rules is not None:
+        return Line(refusal.pool, rule=refusal.rule, one=pool.rules.rules[refusal.rule].one_of(who))
+    if not pool.terms.binding:
+        return Line(refusal.pool, conference)
+    return Line(refusal.pool, kept_for=pool.rules.keeping(who) if pool.rules is not None else ())

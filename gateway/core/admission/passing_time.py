@@ -55,6 +55,7 @@ def set_terms(state: State, command: SetTerms, now: Instant) -> Decision:
     terms = command.terms
     primary = state.ledger_of(terms.model)
     models = [terms.license_model(ledger.model.name, state.catalog) for ledger in state.ledgers]
+    ruled = (terms.rules, primary) != (state.terms.rules, state.primary)
     state.terms = terms
     for ledger in state.ledgers:
         ledger.is_primary = ledger is primary
@@ -67,6 +68,9 @@ def set_terms(state: State, command: SetTerms, now: Instant) -> Decision:
         pools = ledger.pools.values()
         kept_seats.bound(pools, now.mono + (terms.returning if ledger.enforced else 0.0))
         kept_seats.end_due(pools, now.mono)
+    if ruled:
+        state.bind_rules()
+        state.lines.sort_anew(primary)
     state.history.apply_window(terms.true_denial_window)
     state.use.calendar, state.use.most = Calendar(terms.offsets), terms.max_shares
     state.use.advance(now)

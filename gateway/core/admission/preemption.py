@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from gateway.core.admission.lines import Line
 from gateway.core.admission.replies import entitlements
 from gateway.core.admission.seat_changes import fall_asleep
 from gateway.core.admission.state import State
@@ -42,7 +41,7 @@ def seats_to_take(
     back, count as free.
     """
     terms, primary = state.terms, state.primary
-    if not (terms.preempt and primary.enforced) or refusal.reason != "pool_full":
+    if not (terms.preempt and primary.enforced) or refusal.reason != "pool_full" or refusal.rule:
         return None
     priority = priority_of(session, state.directory.priorities())
     if not priority:
@@ -52,13 +51,14 @@ def seats_to_take(
     for name, _ in primary.new_seats(session, required, leaving):
         needed[name] = needed.get(name, 0) + 1
     for name, count in needed.items():
-        if not _is_full(state, name, count, leaving, required):
-            continue
         pool = primary.pools[name]
+        for_others = pool.rules.kept_from(session) if pool.rules is not None else 0
+        if not _is_full(state, name, count + for_others, leaving, required):
+            continue
         best = None
-        if count == 1 and pool.used <= pool.granted_below:
+        if count == 1 and pool.used <= pool.granted_below - for_others:
             best = _best(state, primary, name, priority, frozenset({session, leaving, *kept}))
-        if best is None:
+        if best is None or (pool.rules is not None and pool.rules.keeps_from(session, best.key)):
             return None
         found.append((name, best.key))
     return found
@@ -84,9 +84,11 @@ def take(state: State, seats: Collection[Seat], now: Instant) -> Notices:
 def _is_full(state: State, name: str, count: int, leaving: Session | None, required: Collection[Seat]) -> bool:
     """Return whether a pool cannot hold so many keys more, or somebody waits for them who came before."""
     pool, primary = state.primary.pools[name], state.primary
-    freed = primary.freed(name, leaving, required) if leaving is not None else 0
+    freed = len(primary.given_back(name, leaving, required)) if leaving is not None else 0
     rank = state.trial.rank if state.trial is not None else None
-    return pool.used - freed + count > pool.granted_below or state.lines.comes_first(Line(name), rank)
+    return pool.used - freed + count > pool.granted_below or any(
+        line.pool == name and not line.rule and state.lines.comes_first(line, rank) for line in state.lines.by_line
+    )
 
 
 def _best(state: State, primary: Ledger, name: str, below: int, but: frozenset[Session | None]) -> Candidate | None:

@@ -38,7 +38,7 @@ def against(state: State, attempt: Attempt, *, forbids: bool = True) -> dict[Led
 
 def with_retry(state: State, refusal: Refusal, now: Instant) -> Refusal:
     """Return the refusal with when to ask again, where a lease of its pool is known to run out."""
-    if refusal.reason != "pool_full" or state.primary.pools[refusal.pool].terms.lease is None:
+    if refusal.reason != "pool_full" or refusal.rule or state.primary.pools[refusal.pool].terms.lease is None:
         return refusal
     expiry = state.primary.leases.next_expiry()
     return refusal if expiry is None else refusal._replace(retry_after=max(expiry - now.wall, 1.0))

@@ -8,6 +8,7 @@ from gateway.core.admission.decision import Decision, TakenOver
 from gateway.core.admission.state import State
 from gateway.core.counting.denials import asker_of
 from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.pool_rule import holder_of
 from gateway.core.counting.session import Conference, Instant, Session
 from gateway.core.wire.json_lines import Message
 
@@ -46,6 +47,8 @@ def denied(request: str, refusal: Refusal, conference: str | None, retry_after: 
         answer["conference"] = conference
     if refusal.reason == "pool_full":
         answer["pool"] = refusal.pool
+    if refusal.rule:
+        answer["rule"] = refusal.rule
     if refusal.limit is not None:
         answer["used"], answer["limit"] = refusal.used, refusal.limit
     if refusal.retry_after is not None:
@@ -71,6 +74,7 @@ def refuse(
     trial = state.trial
     if trial is not None and asker is not None and _is_full(state, refusal):
         trial.refusal, trial.asker, trial.person = refusal, asker_of(asker), asker.person
+        trial.who = holder_of(asker)
         return Decision(refused=refusal)
     if refusal.pool and asker is not None and now is not None:
         state.primary.record_denial(refusal, asker, now)
@@ -82,6 +86,8 @@ def refuse(
 def _is_full(state: State, refusal: Refusal) -> bool:
     """Return whether a refusal is that of a full pool, the limit of each conference apart among them."""
     if not refusal.pool or refusal.reason not in {"pool_full", "conference_full"}:
+        return False
+    if refusal.rule and not refusal.limit:  # no seat can become free that it would let anybody have
         return False
     return refusal.reason == "pool_full" or not state.primary.pools[refusal.pool].terms.binding
 

@@ -50,6 +50,8 @@ def admit(
     held, required = session.seats, required_seats(state, session)
     for ledger, before, seats in zip(state.ledgers, held, required, strict=True):
         refusal = refused.get(ledger) if refused else None
+        if refusal is None and ledger.ruled and not ledger.enforced:
+            refusal = ledger.first_full_pool(session, seats)
         if refusal is not None and ledger not in recorded:
             ledger.record_denial(refusal, session, now)
         if seats != before:

@@ -6,7 +6,7 @@ the number of connections.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from gateway.core.admission.state import State
@@ -49,6 +49,22 @@ class PoolView(NamedTuple):
         return sum(self.denials.values())
 
 
+class RuleView(NamedTuple):
+    """A rule for seats at one instant: `used` keys of its pool count under it, of `limit`, None where any number may.
+
+    Where it counts somebody apart (`each`), that is of whoever has most. Of `reserve` seats `kept` are not used.
+    """
+
+    model: str
+    pool: str
+    rule: str
+    used: int
+    limit: int | None
+    each: str
+    reserve: int
+    kept: int
+
+
 class Snapshot(NamedTuple):
     """All that is counted, at one instant; `idle` are the sessions awake that nobody uses."""
 
@@ -56,6 +72,7 @@ class Snapshot(NamedTuple):
     edition: str | None
     enforce: bool
     pools: tuple[PoolView, ...]
+    rules: tuple[RuleView, ...]
     extensions: tuple[Extension, ...]
     sessions: Mapping[tuple[str, bool], int]
     idle: int
@@ -74,6 +91,7 @@ def snapshot(state: State, mono: float) -> Snapshot:
         edition=primary.model.edition,
         enforce=primary.enforced,
         pools=tuple(view for ledger in state.ledgers for view in _pool_views(state, ledger, mono)),
+        rules=tuple(_rule_views(primary)) if primary.ruled else (),
         extensions=primary.model.extensions,
         sessions={key: len(found) for key, found in sessions.by_presence.items()},
         idle=len(sessions.idle),
@@ -86,6 +104,14 @@ def snapshot(state: State, mono: float) -> Snapshot:
         members={"live": len(conferences.taking_part), "scheduled": len(conferences.waiting)},
         refusals=dict(state.refusals),
     )
+
+
+def _rule_views(ledger: Ledger) -> Iterator[RuleView]:
+    model = ledger.model.name
+    for name, pool in ledger.pools.items():
+        for rule in pool.rules.rules.values() if pool.rules is not None else ():
+            terms = rule.terms
+            yield RuleView(model, name, terms.name, rule.used, terms.most, terms.each, terms.reserve, rule.kept)
 
 
 def _pool_views(state: State, ledger: Ledger, mono: float) -> list[PoolView]:

@@ -9,7 +9,7 @@ import math
 from typing import NamedTuple
 
 from gateway.core.admission.conferences import Conferences
-from gateway.core.admission.directory import Directory
+from gateway.core.admission.directory import Directory, Group
 from gateway.core.admission.lines import Lines, Trial
 from gateway.core.admission.sessions import Sessions
 from gateway.core.admission.terms import Catalog, Terms
@@ -80,6 +80,7 @@ class State:
         self.primary = self.ledger_of(terms.model)
         for ledger in self.ledgers:
             ledger.is_primary = ledger is self.primary
+        self.bind_rules()
         self.history = History(self.ledgers, self.numbers.intervals, terms.true_denial_window)
         self.history.begin(at)
         self.use.begin(at)
@@ -95,6 +96,21 @@ class State:
             if ledger.model.name == model:
                 return ledger
         raise KeyError(model)
+
+    def bind_rules(self) -> None:
+        """Let the rules for seats be those of the terms, in the pools of the primary model."""
+        for ledger in self.ledgers:
+            ledger.bind_rules(self.terms.rules if ledger is self.primary else (), self.directory.members)
+
+    def set_group(self, name: str, group: Group | None) -> None:
+        """Let a group be another one, or none; what its members hold counts under the rules for seats at once."""
+        if group is None:
+            self.directory.groups.pop(name, None)
+        else:
+            self.directory.groups[name] = group
+        if self.primary.ruled:
+            self.primary.change_group(name, self.directory.members(name))
+            self.lines.sort_anew(self.primary)
 
     def note_models(self) -> None:
         """Note what the models come to: which functions give seats, and which of them is that of each ledger; which

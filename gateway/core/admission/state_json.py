@@ -23,10 +23,10 @@ from gateway.core.admission.state import Resumable, State
 from gateway.core.admission.terms import Catalog, Terms
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.personal_use_json import fill_use, use_to_json
-from gateway.core.counting.pool_json import fill_pool, key_from_json, pool_to_json
+from gateway.core.counting.pool_json import fill_pool, holder_from_json, key_from_json, pool_to_json
 from gateway.core.counting.session import Conference, Instant, Session
 
-FORMAT = 4
+FORMAT = 5
 """The number of what is written; another one is not read."""
 SESSION = ("kind", "account", "device", "home", "client", "address", "transport", "since")
 SESSION_AFTER = ("peer_address", "awake", "generation", "node", "proven_by")
@@ -164,6 +164,7 @@ def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
     state.sessions.restore_idle({sessions[number]: since for number, since in plain.get("idle", ())})
     for ledger in state.ledgers:
         ledger.leases.claim_idle()
+    state.bind_rules()
     state.history.offset = plain["offset"]
     fill_use(state.use, plain["use"])
     for name in NUMBERS:
@@ -188,21 +189,24 @@ def _place_to_json(place: QueuePlace) -> list[Any]:
         list(place.asker),
         list(place.person),
         place.id,
+        list(place.who),
         place.node,
     ]
 
 
 def _place_from_json(told: list[Any], catalog: Catalog) -> QueuePlace:
-    request, line, refusal, (before, number), since, until, (kind, name), person, id, node = told
+    request, line, refusal, (before, number), since, until, (kind, name), person, id, who, node = told
+    pool, conference, rule, one, kept_for = line
     return QueuePlace(
         commands.from_json(request, catalog),
-        line=Line(*line),
+        line=Line(pool, conference, rule, key_from_json(one), tuple(kept_for)),
         refusal=Refusal(*refusal),
         rank=(before, number),
         since=Instant(*since),
         until=until,
         asker=(kind, (name[0], name[1]) if isinstance(name, list) else name),
         person=tuple(person),
+        who=holder_from_json(who),
         id=id,
         node=node,
     )

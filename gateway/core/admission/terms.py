@@ -11,6 +11,7 @@ from typing import Annotated, Any, Protocol
 
 from gateway.core.admission.command_values import OneOf
 from gateway.core.counting.license_model import LicenseModel
+from gateway.core.counting.pool_rule import RuleTerms, rule_from_json
 from gateway.core.setting_kinds import Count, Positive, Seconds
 
 
@@ -46,6 +47,7 @@ class Terms:
     most `queue_limit` wait in a line, in the order `arrival` or `priority`. Who is idle for `idle_timeout` is put to
     sleep, 0 for nobody; `preempt` says whether seats of those who are idle go to others of a higher priority.
     The enforced model keeps the seats of a gateway that ended for `returning` seconds.
+    `rules` are the rules for seats of the pools of `model`.
     """
 
     model: str
@@ -73,6 +75,7 @@ class Terms:
     idle_timeout: Seconds = 0.0
     preempt: bool = False
     returning: Seconds = 0.0
+    rules: tuple[RuleTerms, ...] = ()
 
     def license_model(self, name: str, catalog: Catalog) -> LicenseModel:
         """Return the model of that name under these terms."""
@@ -83,6 +86,7 @@ class Terms:
         """Return the terms as plain data."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         plain["licenses"] = {name: asdict(terms) for name, terms in self.licenses.items()}
+        plain["rules"] = [rule._asdict() for rule in self.rules]
         return plain
 
     @classmethod
@@ -101,6 +105,7 @@ class Terms:
             for name, told in plain["licenses"].items()
         }
         values["offsets"] = tuple((begin, ahead) for begin, ahead in plain["offsets"])
+        values["rules"] = tuple(map(rule_from_json, plain.get("rules", ())))
         return cls(**values)
 
     def changed(self, key: str, value: object) -> Terms:

@@ -15,7 +15,7 @@ from gateway.core.admission import client_requests, conference_requests
 from gateway.core.admission.commands import EndHellos, GiveUp, Hello, Join, RequestPro, Wait, Wake
 from gateway.core.admission.decision import Decision, Served
 from gateway.core.admission.line_ends import leave_line
-from gateway.core.admission.lines import Line, QueuePlace, Rank, Trial, owner_of, refusal_of
+from gateway.core.admission.lines import Line, QueuePlace, Rank, Trial, line_of, owner_of, refusal_of
 from gateway.core.admission.replies import denied, refuse
 from gateway.core.admission.state import State
 from gateway.core.counting.license_model import Refusal
@@ -50,7 +50,7 @@ def wait(state: State, command: Wait, now: Instant) -> Decision:
     if place is not None:
         place.request, place.until, place.id = request, until, command.id
     else:
-        line = _line(state, trial.refusal, request)
+        line = _line(state, trial, trial.refusal, request)
         if len(lines.by_line.get(line, ())) >= state.terms.queue_limit:
             return REQUESTS[type(request)](state, request, now)
         state.numbers.places.take()
@@ -63,6 +63,7 @@ def wait(state: State, command: Wait, now: Instant) -> Decision:
             until=until,
             asker=trial.asker,
             person=trial.person,
+            who=trial.who,
             id=command.id,
             node=state.asking_node if isinstance(request, Hello) else "",
         )
@@ -78,8 +79,10 @@ def queued(state: State, place: QueuePlace, now: Instant) -> Message:
     message: Message = {"type": "queued", "request": place.verb}
     if place.conference:
         message["conference"] = place.conference
-    refusal = refusal_of(state.lines, place.line, state.primary)
+    refusal = refusal_of(state.lines, place.line, state.primary, place.who)
     message["pool"] = refusal.pool
+    if refusal.rule:
+        message["rule"] = refusal.rule
     message["position"] = state.lines.index(place) + 1
     message["used"], message["limit"] = refusal.used, refusal.limit
     message["wait_seconds"] = max(math.ceil(place.until - now.mono), 0)
@@ -137,12 +140,14 @@ def _serve_head(state: State, place: QueuePlace, decision: Decision, now: Instan
         leave_line(state, place, GRANTED if outcome.refused is None else REFUSED, now)
         _served(decision, place, outcome)
         return True
-    if place.line.pool in state.primary.pools:
-        if trial.refusal.pool == place.line.pool:  # else it is short of another one too, and stays where it is
-            place.refusal = trial.refusal
+    line, stands = _line(state, trial, trial.refusal, place.request), place.line
+    elsewhere = line.pool != stands.pool and not line.rule and not stands.rule
+    if elsewhere and stands.pool in state.primary.pools:  # it is short of another one too, and stays where it is
         return False
     place.refusal = trial.refusal
-    state.lines.move(place, _line(state, trial.refusal, place.request))  # another model decides by now
+    if line == stands:
+        return False
+    state.lines.move(place, line)  # it is short of a rule now or no more, or another model decides by now
     return True
 
 
@@ -154,7 +159,8 @@ def time_out(state: State, decision: Decision, now: Instant) -> None:
 
 def _time_out(state: State, place: QueuePlace, decision: Decision, now: Instant) -> None:
     pools = state.primary.pools
-    refusal = refusal_of(state.lines, place.line, state.primary) if place.line.pool in pools else place.refusal
+    known = place.line.pool in pools
+    refusal = refusal_of(state.lines, place.line, state.primary, place.who) if known else place.refusal
     leave_line(state, place, TIMED_OUT, now)
     answer = denied(place.verb, refusal, place.conference or None, state.terms.retry_after)
     answer["waited_seconds"] = int(now.mono - place.since.mono)
@@ -170,9 +176,8 @@ def _attempt(state: State, request: Any, rank: Rank, now: Instant) -> tuple[Deci
         state.trial = None
 
 
-def _line(state: State, refusal: Refusal, request: Any) -> Line:
-    binding = state.primary.pools[refusal.pool].terms.binding
-    return Line(refusal.pool) if binding else Line(refusal.pool, request.conference)
+def _line(state: State, trial: Trial, refusal: Refusal, request: Any) -> Line:
+    return line_of(state.primary, refusal, trial.who, getattr(request, "conference", ""))
 
 
 def _priority(state: State, request: Any) -> int:

@@ -32,6 +32,8 @@ def take_over(pool: Pool, kept: Key, key: Key, session: Session, now: float) -> 
         del pool.claims[kept]
         pool.claims[key] = claim
         pool.shares.rename(kept, key)
+        if pool.rules is not None:
+            pool.rules.rename(kept, key)
         if pool.held_since is not None:
             pool.held_since[key] = pool.held_since.pop(kept, now)
     if pool.changed_keys is not None:

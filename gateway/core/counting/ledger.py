@@ -6,7 +6,7 @@ decision is atomic. Seats that outlive their sessions are the business of `lease
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from gateway.core.counting import kept_seats
 from gateway.core.counting.claims import Linger
@@ -16,7 +16,10 @@ from gateway.core.counting.license_model import FORGOTTEN, Attempt, LicenseModel
 from gateway.core.counting.numbers import Numbers
 from gateway.core.counting.personal_use import PersonalUse
 from gateway.core.counting.pool import Pool
+from gateway.core.counting.pool_rule import Members, RuleTerms
+from gateway.core.counting.pool_rules import PoolRules
 from gateway.core.counting.returning import NOT_RETURNED, Returning
+from gateway.core.counting.rule_refusals import refusal_by_rules
 from gateway.core.counting.session import ABRUPT, VISITORS, Identity, Instant, Key, Seat, Session
 
 LINEAR_SEARCH_LIMIT = 8
@@ -61,6 +64,8 @@ class Ledger:
             for terms in model.pools
         }
         self.leases = Leases(model.name, self.pools, changes, numbers.leases, self._mark_changed)
+        self.ruled = False
+        """Whether rules keep seats of its pools for somebody, or deny them to somebody."""
         self.status_changed: list[Key] = []
         """Keys of the primary model's account pool that came or went since somebody last looked."""
         self.taken_over: list[tuple[str, Key, Returning]] = []
@@ -84,6 +89,20 @@ class Ledger:
             pool.apply_terms(terms, window, self.overdraft)
             if terms.reserve:
                 self.leases.reserve_configured(terms, now)
+
+    def bind_rules(self, rules: Sequence[RuleTerms], members: Members) -> None:
+        """Take the rules for seats of its pools, in their order, in place of those there were."""
+        for name, pool in self.pools.items():
+            known = {} if pool.rules is None else pool.rules.kept
+            of_pool = [(place, rule) for place, rule in enumerate(rules) if rule.pool == name]
+            pool.rules = PoolRules(pool.terms, pool.claims, of_pool, members, known) if of_pool else None
+        self.ruled = any(pool.rules is not None for pool in self.pools.values())
+
+    def change_group(self, group: str, accounts: Collection[str]) -> None:
+        """A group has other members."""
+        for pool in self.pools.values():
+            if pool.rules is not None:
+                pool.rules.change_group(group, accounts)
 
     # -- what the rules of the model may ask -------------------------------------------------------------------------
 
@@ -143,7 +162,12 @@ class Ledger:
         seat that is kept for `session` is held already.
         """
         held = session.seats[self.index]
-        if not seats or seats == held or not self._limited:
+        if not seats or seats == held:
+            return None
+        if self.ruled:
+            freed = {} if leaving is None else {name: self.given_back(name, leaving, seats) for name in self.pools}
+            return refusal_by_rules(self.pools, session, self.added_seats(session, seats), freed)
+        if not self._limited:
             return None
         pools, added = self.pools, _without(seats, held)
         if len(added) == 1 and leaving is None:  # nearly always
@@ -152,11 +176,11 @@ class Ledger:
             if key in pool.claims or (pool.returning and pool.returning.find(key, session) is not None):
                 return None
             return pool.refusal()
-        new = [name for name, key in added if not self._is_held(name, key, session)]
+        new = [name for name, key in self.added_seats(session, seats) if key not in pools[name].claims]
         for name in self._limited if new else ():
             pool, count = pools[name], new.count(name)
-            freed = self.freed(name, leaving, seats) if leaving is not None else 0
-            if count > freed and pool.used - freed + count > pool.granted_below:
+            given_back = len(self.given_back(name, leaving, seats)) if leaving is not None else 0
+            if count > given_back and pool.used - given_back + count > pool.granted_below:
                 return Refusal("pool_full", name, pool.used, pool.terms.limit)
         return None
 
@@ -164,23 +188,23 @@ class Ledger:
         """Return those of `seats` for which a pool would have to hold one key more, without pools where `leaving` gives
         as many back.
         """
-        added = _without(tuple(seats), session.seats[self.index])
-        new = [seat for seat in added if not self._is_held(*seat, session)]
+        new = [seat for seat in self.added_seats(session, seats) if seat[1] not in self.pools[seat[0]].claims]
         if leaving is None:
             return new
-        short = {name for name in self.pools if sum(each == name for each, _ in new) > self.freed(name, leaving, seats)}
+        names = [name for name, _ in new]
+        short = {name for name in self.pools if names.count(name) > len(self.given_back(name, leaving, seats))}
         return [seat for seat in new if seat[0] in short]
 
-    def _is_held(self, name: str, key: Key, session: Session) -> bool:
-        return key in self.pools[name].claims or self.comes_back(name, key, session)
+    def added_seats(self, session: Session, seats: Collection[Seat]) -> tuple[Seat, ...]:
+        """Return those of `seats` that a session does not hold yet, and that are not kept for it either."""
+        added = _without(tuple(seats), session.seats[self.index])
+        return tuple([seat for seat in added if not self.comes_back(*seat, session)])
 
-    def freed(self, name: str, leaving: Session, seats: Collection[Seat]) -> int:
-        """Return how many keys of a pool `leaving` would give back that are not among `seats`."""
+    def given_back(self, name: str, leaving: Session, seats: Collection[Seat]) -> list[Key]:
+        """Return the keys of a pool that `leaving` would give back and that are not among `seats`."""
         claims = self.pools[name].claims
-        return sum(
-            pool == name and (pool, key) not in seats and claims.has_only(key, leaving)
-            for pool, key in leaving.seats[self.index]
-        )
+        held = [key for pool, key in leaving.seats[self.index] if pool == name and (pool, key) not in seats]
+        return [key for key in held if claims.has_only(key, leaving)]
 
     def record_denial(self, refusal: Refusal, session: Session, now: Instant) -> None:
         """Record a denial of this model, and who was denied."""
@@ -252,6 +276,8 @@ class Ledger:
             for kept in [key for key, claim in pool.returning.items() if claim.identity == who]:
                 kept_seats.end(pool, kept, NOT_RETURNED, now.mono)
             pool.denial_tracker.forget(("account", who), now.mono)
+            if pool.rules is not None:
+                pool.rules.forget(who)
 
     def end_lingering(self, now: Instant) -> None:
         """Release the seats that were kept after an abrupt loss, where nobody came back in time."""

@@ -78,7 +78,7 @@ class Refusal(NamedTuple):
     """Why something is not granted; a value, not a fault.
 
     `pool` is the pool that it is counted under; empty where a rule of the gateway itself refuses, not one of the model.
-    `retry_after` is in seconds.
+    `retry_after` is in seconds. `rule` names the rule for seats of the pool that has no room (`pool_rule`).
     """
 
     reason: str
@@ -86,6 +86,7 @@ class Refusal(NamedTuple):
     used: int | None = None
     limit: int | None = None
     retry_after: float | None = None
+    rule: str = ""
 
 
 class Holdings(Protocol):

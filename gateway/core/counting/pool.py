@@ -21,6 +21,8 @@ from gateway.core.counting.license_model import PoolTerms, Refusal
 from gateway.core.counting.multimap import Multimap
 from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.personal_use import PersonalUse, PoolShares
+from gateway.core.counting.pool_rule import Claimant
+from gateway.core.counting.pool_rules import PoolRules
 from gateway.core.counting.returning import Returning, ReturningSeats
 from gateway.core.counting.session import Instant, Key, Person, Session, account_and_home
 from gateway.core.counting.usage import HOUR, PoolTotals, UsageInterval, UsageSummary
@@ -62,6 +64,7 @@ class Pool:
         "releases",
         "reservations",
         "returning",
+        "rules",
         "same_second_until",
         "seat_seconds",
         "seats_outlive_sessions",
@@ -83,6 +86,8 @@ class Pool:
     ) -> None:
         self.apply_terms(terms, window)
         self.claims: Multimap[Key, Claim] = Multimap()
+        self.rules: PoolRules | None = None
+        """For whom seats are kept, and to whom they are denied; None where no rule is of this pool."""
         self.leases: dict[Key, Lease] = {}
         self.unused_leases: dict[Key, None] = {}
         """The leased keys that no session holds, the one that has been idle longest first, without those of deleted
@@ -214,8 +219,14 @@ class Pool:
 
     def refusal(self) -> Refusal | None:
         """Return the refusal of a pool that is full; None if one more key may be granted."""
-        used = len(self.claims)
-        return None if used < self.granted_below else Refusal("pool_full", self.terms.name, used, self.terms.limit)
+        return None if len(self.claims) < self.granted_below else self.full()
+
+    def full(self, who: Claimant | None = None) -> Refusal:
+        """Return the refusal of a pool that is full for somebody: smaller by what is kept for others."""
+        limit = self.terms.limit
+        if limit is not None and who is not None and self.rules is not None:
+            limit = max(limit - self.rules.kept_from(who), 0)
+        return Refusal("pool_full", self.terms.name, len(self.claims), limit)
 
     def holders(self) -> dict[Key, Lease | Reservation]:
         """Return the keys that hold a seat whether somebody is connected or not, leased ones first."""
@@ -255,6 +266,8 @@ class Pool:
             self.shares.grant(key, self._person(key, claim), now)
         if self.changed_keys is not None:
             self.changed_keys[key] = ""
+        if self.rules is not None:
+            self.rules.added(key, claim)
         if self.denial_tracker.open_episodes:
             asker = _asker(claim, key)
             if asker is not None:
@@ -279,6 +292,9 @@ class Pool:
         else:
             self.claims.add(key, new)
             self.claims.discard(key, old)
+        if self.rules is not None:
+            self.rules.removed(key, old)
+            self.rules.added(key, new)
 
     def remove(self, key: Key, claim: Claim, cause: str, now: float) -> None:
         """Let `claim` hold `key` no longer; the key is released for `cause` if nobody else holds it."""
@@ -296,8 +312,12 @@ class Pool:
                 self.full_seconds += span
         if claims.get(key) is not claim:
             claims.discard(key, claim)
+            if self.rules is not None:
+                self.rules.removed(key, claim)
             return
         del claims[key]
+        if self.rules is not None:
+            self.rules.removed(key, claim)
         self.releases[cause] = self.releases.get(cause, 0) + 1
         if self.held_since is not None:
             self.finished_holds.append((key, self.held_since.pop(key, now), now, cause))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.core.counting.claims import Lease, Linger, Reservation
 from gateway.core.counting.denials import DenialEpisode, DenialTracker
 from gateway.core.counting.personal_use import NOBODY
 from gateway.core.counting.pool import Pool
+from gateway.core.counting.pool_rule import Holder
 from gateway.core.counting.returning import Returning
 from gateway.core.counting.session import Person
 from gateway.core.counting.usage import PoolTotals, UsageInterval
@@ -63,14 +64,15 @@ def pool_to_json(pool: Pool, ended: Iterable[UsageInterval]) -> dict[str, Any]:
         "ended": [_interval_to_json(each) for each in ended],
         "denials": _tracker_to_json(pool.denial_tracker),
         "waits": pool.waits.to_json(),
+        **({} if pool.rules is None else {"kept": [[key, *who] for key, who in pool.rules.kept.items()]}),
     }
 
 
 def fill_pool(pool: Pool, plain: Mapping[str, Any]) -> list[UsageInterval]:
     """Fill a new pool with what was written, and return its intervals that are over.
 
-    What the pool's terms reserve is part of what was written. Sessions claim their seats afterwards, and what they do
-    not claim is claimed by the leases (`Leases.claim_idle`).
+    What the pool's terms reserve is part of what was written. Sessions claim their seats afterwards, what they do not
+    claim is claimed by the leases (`Leases.claim_idle`), and then its rules count anew.
     """
     _drop_claims(pool)
     for name in POOL:
@@ -91,6 +93,8 @@ def fill_pool(pool: Pool, plain: Mapping[str, Any]) -> list[UsageInterval]:
     for claims in (pool.reservations, pool.lingering, pool.returning):
         for held, claim in claims.items():
             pool.claims.add(held, claim)
+    if pool.rules is not None:
+        pool.rules.kept = {key_from_json(key): holder_from_json(who) for key, *who in plain.get("kept", ())}
     held_since = plain["held_since"]
     pool.held_since = None if held_since is None else {key_from_json(key): since for key, since in held_since}
     pool.interval = _interval_from_json(plain["interval"])
@@ -99,6 +103,12 @@ def fill_pool(pool: Pool, plain: Mapping[str, Any]) -> list[UsageInterval]:
     pool.waits = WaitTotals.from_json(plain["waits"]) if "waits" in plain else WaitTotals()
     _fill_tracker(pool.denial_tracker, plain["denials"], {each.number: each for each in (*ended, pool.interval)})
     return ended
+
+
+def holder_from_json(plain: Sequence[Any]) -> Holder:
+    """Return the holder that was written."""
+    identity, *facts = plain
+    return Holder(key_from_json(identity), *facts)
 
 
 def _drop_claims(pool: Pool) -> None:

@@ -123,6 +123,7 @@ class QueuedAnswer(_Message):
     conference: NotRequired[str]
     pool: str
     position: int
+    rule: NotRequired[str]
     used: int
     limit: int
     wait_seconds: int
@@ -133,8 +134,8 @@ class QueuedAnswer(_Message):
 class DeniedAnswer(_Message):
     """A request is refused by a limit or a rule.
 
-    `pool` is present with the reason `pool_full`, `used` and `limit` where a limit was reached, `waited_seconds` where
-    it waited in line for so long.
+    `pool` is present with the reason `pool_full`, `rule` where a rule for its seats has no room, `used` and `limit`
+    where a limit was reached, `waited_seconds` where it waited in line for so long.
     """
 
     type: Literal["denied"]
@@ -142,6 +143,7 @@ class DeniedAnswer(_Message):
     reason: str
     conference: NotRequired[str]
     pool: NotRequired[str]
+    rule: NotRequired[str]
     used: NotRequired[int]
     limit: NotRequired[int]
     retry_after_seconds: NotRequired[int]

@@ -6,12 +6,23 @@ from typing import Annotated, TypedDict, cast
 
 from aiohttp import web
 
-from gateway.core.admission.snapshot import Snapshot
+from gateway.core.admission.snapshot import RuleView, Snapshot
 from gateway.edge.api.registrations import RegistrationDocument
 from gateway.edge.api.routes import READ, Route
 from gateway.edge.api.schemas import Count, Keyword
 from gateway.edge.server.runtime import Runtime
 from gateway.licensing import MODELS
+
+
+class RuleDocument(TypedDict):
+    """A rule for seats of the pool; `limit` and `each` are null where it has none."""
+
+    name: Annotated[str, "Its own, or its place among all rules, from 1."]
+    used: Annotated[Count, "Keys that count under it; with `each`, of the one with most."]
+    limit: Annotated[Count | None, "Keys that it allows at most."]
+    each: Annotated[str | None, Keyword("enum", ("account", "device", "address", None))]
+    reserve: Annotated[Count, "Seats that others cannot take."]
+    kept: Annotated[Count, "Seats of `reserve` that are not used."]
 
 
 class PoolDocument(TypedDict):
@@ -27,6 +38,7 @@ class PoolDocument(TypedDict):
     denied: Annotated[Count, "Refusals, a total."]
     waiting: Annotated[Count, "Requests that wait in line for a seat."]
     left: Annotated[dict[str, Count], "Requests that left the line, by outcome, totals."]
+    rules: Annotated[list[RuleDocument], "The rules for its seats, of the enforced model only."]
 
 
 class ModelDocument(TypedDict):
@@ -75,6 +87,17 @@ async def get_license(runtime: Runtime, _: web.Request) -> web.Response:
     return web.json_response(license_document(runtime, runtime.snapshot()))
 
 
+def _rule(rule: RuleView) -> RuleDocument:
+    return {
+        "name": rule.rule,
+        "used": rule.used,
+        "limit": rule.limit,
+        "each": rule.each or None,
+        "reserve": rule.reserve,
+        "kept": rule.kept,
+    }
+
+
 def license_document(runtime: Runtime, seen: Snapshot) -> LicenseDocument:
     """The license as the API and the page show it."""
     models: dict[str, ModelDocument] = {}
@@ -90,6 +113,7 @@ def license_document(runtime: Runtime, seen: Snapshot) -> LicenseDocument:
             "denied": pool.denied,
             "waiting": pool.waiting,
             "left": dict(pool.left),
+            "rules": [_rule(rule) for rule in seen.rules if (rule.model, rule.pool) == (pool.model, pool.pool)],
         }
     return {
         "model": seen.model,

@@ -23,6 +23,7 @@ class QueueDocument(TypedDict):
 
     place: Annotated[str, Keyword("pattern", "^[1-9][0-9]{0,15}$")]
     pool: str
+    rule: Annotated[str | None, "The rule for seats that has no room; null where it is the pool itself."]
     position: Annotated[Count, "1 is served next."]
     request: Annotated[str, Keyword("enum", ("hello", "join", "wake", "request_pro"))]
     conference: str | None
@@ -63,6 +64,7 @@ def _document(runtime: Runtime, place: QueuePlace) -> QueueDocument:
     return {
         "place": str(place.number),
         "pool": told["pool"],
+        "rule": told.get("rule"),
         "position": told["position"],
         "request": told["request"],
         "conference": told.get("conference"),

@@ -187,6 +187,7 @@ class Persistence:
             for ledger in state.ledgers:
                 if ledger.model.name == change.model and change.pool in ledger.pools:
                     ledger.leases.restore(change, stored.alive_until, now)
+        state.bind_rules()
         for ledger in state.ledgers:
             ledger.leases.order_restored()
         state.numbers.intervals.last = stored.last_interval
@@ -206,6 +207,7 @@ class Persistence:
             raise StoreRefused(f"{self.store.path}: another process has written to it meanwhile; start again")
         else:
             self._take_directory(stored)
+            self._state.bind_rules()
 
     def _take_directory(self, stored: StoredState) -> None:
         directory = self._state.directory = Directory()

@@ -105,6 +105,11 @@ def test_terms_are_of_their_kinds_too(key: str, value: object) -> None:
     c.from_json(["SetTerms", terms], MODELS)
     with pytest.raises((LookupError, TypeError, ValueError)):
         c.from_json(["SetTerms", {**terms, key: value}], MODELS)
+    for other in ({"most": -1}, {"each": "city"}, {"network": "ten"}, {"mosst": 1}):
+        rule = {"name": "1", "pool": "seats", "most": 1}
+        c.from_json(["SetTerms", {**terms, "rules": [rule]}], MODELS)
+        with pytest.raises((TypeError, ValueError)):
+            c.from_json(["SetTerms", {**terms, "rules": [rule | other]}], MODELS)
     terms["licenses"]["epop"]["users"] = -1
     with pytest.raises(ValueError, match="users"):
         c.from_json(["SetTerms", terms], MODELS)

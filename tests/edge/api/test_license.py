@@ -28,6 +28,7 @@ async def test_the_license_lists_every_model_with_its_pools(serve: Serve) -> Non
         "denied": 0,
         "waiting": 0,
         "left": {"granted": 0, "timed_out": 0, "gave_up": 0, "refused": 0},
+        "rules": [],
     }
     seats = license["models"]["floating"]["pools"]["seats"]
     assert (seats["used"], seats["limit"], seats["available"]) == (1, None, None)
