@@ -115,10 +115,11 @@ def serve(state: State, decision: Decision, now: Instant) -> None:
     lines, gone = state.lines, True
     while gone and lines:
         gone = False
+        only = next(iter(lines.by_line)) if len(lines.by_line) == 1 else None
         for line, _ in sorted(lines.by_line.items(), key=_first):
             while line in lines.by_line and _serve_head(state, lines.by_line[line][0], decision, now):
                 gone = True
-        if len(lines.by_line) == 1:
+        if [*lines.by_line] == [only]:  # there was no other line that could have held it up
             return
 
 
