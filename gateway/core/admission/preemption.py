@@ -14,6 +14,7 @@ from gateway.core.admission.seat_changes import fall_asleep
 from gateway.core.admission.state import State
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import PREEMPTED, Refusal
+from gateway.core.counting.rule_refusals import refusal_of_rules
 from gateway.core.counting.session import Instant, Key, Seat, Session
 from gateway.core.wire.json_lines import Message
 
@@ -46,6 +47,8 @@ def seats_to_take(
     priority = priority_of(session, state.directory.priorities())
     if not priority:
         return None
+    if primary.ruled and _rule_refuses(primary, session, required, leaving):
+        return None
     found: list[Seat] = []
     needed: dict[str, int] = {}
     for name, _ in primary.new_seats(session, required, leaving):
@@ -57,8 +60,8 @@ def seats_to_take(
             continue
         best = None
         if count == 1 and pool.used <= pool.granted_below - for_others:
-            best = _best(state, primary, name, priority, frozenset({session, leaving, *kept}))
-        if best is None or (pool.rules is not None and pool.rules.keeps_from(session, best.key)):
+            best = _best(state, name, session, priority, frozenset({session, leaving, *kept}))
+        if best is None:
             return None
         found.append((name, best.key))
     return found
@@ -91,9 +94,23 @@ def _is_full(state: State, name: str, count: int, leaving: Session | None, requi
     )
 
 
-def _best(state: State, primary: Ledger, name: str, below: int, but: frozenset[Session | None]) -> Candidate | None:
-    """Return the seat of a pool that is taken first of those whose holders have a lower priority than `below`."""
+def _rule_refuses(primary: Ledger, session: Session, required: Collection[Seat], leaving: Session | None) -> bool:
+    """Return whether a rule for seats has no room for a session: no seat that is taken makes it any."""
+    added = primary.added_seats(session, required)
+    for name, pool in primary.pools.items():
+        keys = [key for each, key in added if each == name]
+        freed = primary.given_back(name, leaving, required) if leaving is not None else ()
+        if keys and refusal_of_rules(pool, session, keys, freed) is not None:
+            return True
+    return False
+
+
+def _best(state: State, name: str, who: Session, below: int, but: frozenset[Session | None]) -> Candidate | None:
+    """Return the seat of a pool that is taken first for somebody, of those whose holders have a lower priority than
+    `below`, and that are not kept for others than `who`.
+    """
     best: Candidate | None = None
+    primary, rules = state.primary, state.primary.pools[name].rules
     sessions, priorities = state.sessions, state.directory.priorities()
     for idle, sorted_by_time in ((sessions.resting, False), (sessions.idle, True)):
         for session, since in idle.items():
@@ -102,7 +119,9 @@ def _best(state: State, primary: Ledger, name: str, below: int, but: frozenset[S
                 continue
             for key in _keys(primary, name, session):
                 candidate = _candidate(state, name, key, but)
-                if candidate is not None and candidate.priority < below and (best is None or candidate[:2] < best[:2]):
+                if candidate is None or candidate.priority >= below or (best and candidate[:2] >= best[:2]):
+                    continue
+                if rules is None or not rules.keeps_from(who, key):
                     best = candidate
             if sorted_by_time and best is not None and not best.priority and best.since <= since:
                 break  # nobody after it has been idle for longer

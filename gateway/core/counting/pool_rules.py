@@ -128,9 +128,12 @@ class PoolRules:
         return kept - sum([rule.kept for rule in self.matching(who)]) if kept else 0
 
     def keeps_from(self, who: Claimant, key: Key) -> bool:
-        """Return whether a seat is one that is kept for others, whoever of them had it."""
+        """Return whether a seat that somebody gave up would be kept for others."""
         found = self.matching(who)
-        return any(key in rule.claims and rule not in found for rule in self._keeping)
+        return any(
+            key in rule.claims and len(rule.claims) <= rule.terms.reserve and rule not in found
+            for rule in self._keeping
+        )
 
     def keeping(self, who: Claimant) -> tuple[str, ...]:
         """Return the names of the rules that keep seats for somebody."""

@@ -27,16 +27,21 @@ def refusal_by_rules(
 def refusal_of_pool(pool: Pool, who: Claimant, keys: Collection[Key], freed: Collection[Key] = ()) -> Refusal | None:
     """Return what a pool has against somebody who asks for keys; `freed` are given back for them. Its rules come first,
     and then the limit, as far as nothing is kept for others.
-
-    A key that has a reservation is its owner's own, whatever rules say.
     """
-    rules = pool.rules
-    refusal = None
-    if rules is not None:
-        asked = [key for key in keys if key not in pool.reservations] if pool.reservations else keys
-        refusal = rules.refusal(who, asked, freed)
+    refusal = refusal_of_rules(pool, who, keys, freed)
     count = sum([key not in pool.claims for key in keys])
     if refusal is not None or count <= len(freed):
         return refusal
-    kept = rules.kept_from(who) if rules is not None else 0
+    kept = pool.rules.kept_from(who) if pool.rules is not None else 0
     return None if pool.used - len(freed) + count <= pool.granted_below - kept else pool.full(who)
+
+
+def refusal_of_rules(pool: Pool, who: Claimant, keys: Collection[Key], freed: Collection[Key] = ()) -> Refusal | None:
+    """Return the refusal of the first rule of a pool that has no room for keys, whether the pool itself has or not.
+
+    A key that has a reservation is its owner's own, whatever rules say.
+    """
+    if pool.rules is None:
+        return None
+    asked = [key for key in keys if key not in pool.reservations] if pool.reservations else keys
+    return pool.rules.refusal(who, asked, freed)
