@@ -6,12 +6,12 @@ once. Pure: whether a file can be read is checked by the loader.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import fields
 from typing import NamedTuple
 
 from config.reading import nearest
-from config.seat_rules import RuleFlaw, flaws, useless
+from config.seat_rules import RuleFlaw, flaws, unknown_groups, useless
 from config.settings import Settings
 from config.values import quote
 from gateway.core.addresses import is_loopback
@@ -151,6 +151,11 @@ def seat_flaw(flaw: RuleFlaw) -> ConfigFault:
     """Return the fault of a rule for seats."""
     meant = nearest(flaw.meant, flaw.known) if flaw.meant else None
     return ConfigFault("license.rule", f"item {flaw.place}: {flaw.reason}", meant)
+
+
+def missing_groups(settings: Settings, groups: Collection[str]) -> list[ConfigFault]:
+    """Return the rules for seats of groups that are not among `groups`: they are of nobody, until there is one."""
+    return [*map(seat_flaw, unknown_groups(settings.license.rule, groups))]
 
 
 def _seats(settings: Settings) -> Iterator[ConfigFault]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from config.keys import document, effective
 from config.loader import ConfigError
-from config.rules import ConfigFault, too_few_files, warnings
+from config.rules import ConfigFault, missing_groups, too_few_files, warnings
 from config.settings import Settings
 from config.values import quote
 from gateway.cli.options import config_options, refuse_store, settings_from, sources_of
@@ -26,6 +26,7 @@ from gateway.core.certificates import ends_of
 from gateway.core.formats import utc
 from gateway.edge.files import written_whole
 from gateway.edge.server.listening_sockets import listening_sockets
+from gateway.edge.storage.offline_store import group_names
 from gateway.edge.storage.store_lock import MEMORY
 
 HELP = "Says whether a configuration is good: every fault at once, each setting and its source, file limit and ports."
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     for key, text, default in effective(settings):
         if args.verbose or not default:
             print(f"  {key} = {text}  ({written.get(key, 'default')})")
-    for warning in (*warnings(settings), *_open_secrets(settings)):
+    for warning in (*warnings(settings), *_missing_groups(settings), *_open_secrets(settings)):
         print(f"warning: {warning}")
     print(*_files(settings), *reports, sep="\n")
     return 0
@@ -149,6 +150,14 @@ def _store(path: str) -> ConfigFault | None:
         if place.exists() and not os.access(place, mode):
             return ConfigFault("store.path", f"{quote(str(place))} cannot be written to by this user")
     return None
+
+
+def _missing_groups(settings: Settings) -> list[ConfigFault]:
+    """The warnings about rules for seats that are of no group in the store, where it is this gateway's own."""
+    if settings.store.path == MEMORY or settings.cluster.etcd:
+        return []
+    groups = group_names(Path(settings.store.path))
+    return [] if groups is None else missing_groups(settings, groups)
 
 
 def _open_secrets(settings: Settings) -> Iterator[ConfigFault]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from config.loader import ConfigError
-from config.rules import too_few_files, warnings
+from config.rules import ConfigFault, missing_groups, too_few_files, warnings
 from config.settings import Settings
 from gateway.cli.log_writer import log_written_apart
 from gateway.cli.options import config_options, refuse_store, settings_from
@@ -234,8 +234,15 @@ def _reloading(gateway: Gateway, args: argparse.Namespace, manager: ServiceManag
             ", ".join(changed.live) or "nothing",
             ", ".join(changed.restart) or "nothing",
         )
+        for warning in _missing_groups(gateway):
+            log.warning("%s", warning)
 
     return reload
+
+
+def _missing_groups(gateway: Gateway) -> list[ConfigFault]:
+    """The warnings about rules for seats that are of no group there is."""
+    return missing_groups(gateway.settings, gateway.runtime.state.directory.groups) if gateway.runtime.clients else []
 
 
 def screen(gateway: Gateway, before: int, files: int) -> str:
@@ -255,7 +262,7 @@ def screen(gateway: Gateway, before: int, files: int) -> str:
         f"  store      {settings.store.path}",
         f"  capacity   {runtime.budget.max_connections:,} connections; open files {before:,} raised to {files:,}"
         + (", on uvloop" if type(asyncio.get_running_loop()).__module__.startswith("uvloop") else ""),
-        *(f"  warning    {warning}" for warning in warnings(settings)),
+        *(f"  warning    {warning}" for warning in (*warnings(settings), *_missing_groups(gateway))),
     ]
     return "\n".join([*lines, ""])
 

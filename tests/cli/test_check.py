@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import os
 import resource
 import socket
+import sqlite3
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +19,7 @@ from config.keys import KEYS, document
 from config.values import quote
 from gateway.cli import check
 from gateway.cli.main import main
+from gateway.edge.storage.offline_store import offline_store
 from tests.edge.storage.test_store_lock import held_elsewhere
 
 ANY_PORTS = ("--set", "listen.tcp=0", "--set", "listen.websocket=0", "--set", "listen.operator=0")
@@ -316,3 +320,36 @@ def test_a_token_file_that_others_can_read_is_warned_of(
     path.chmod(0o600)
     assert run(*ANY_PORTS, "--set", f"listen.operator_token_file={path}") == 0
     assert warning not in capsys.readouterr().out
+
+
+def test_a_rule_for_seats_of_a_group_that_the_store_does_not_have_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store.db"
+    rule = '[{ pool = "seats", group = "engineers", most = 1 }]'
+    given = (f"license.rule={rule}", "license.model=floating", f"store.path={store}")
+    settings = [each for setting in given for each in ("--set", setting)]
+
+    async def make() -> None:
+        async with offline_store(store):
+            pass
+
+    def warned() -> list[str]:
+        assert run(*ANY_PORTS, *settings) == 0
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: license.rule")]
+
+    assert warned() == []  # there is no store yet that could have it
+    asyncio.run(make())
+    assert warned() == ['warning: license.rule: item 1: no group "engineers": there is none yet']
+    for group, told in (
+        (
+            "engineer",
+            ['warning: license.rule: item 1: no group "engineers": there are engineer (did you mean "engineer"?)'],
+        ),
+        ("engineers", []),
+    ):
+        with contextlib.closing(sqlite3.connect(store)) as file, file:
+            file.execute("INSERT INTO team (name, accounts, permanent) VALUES (?, '[]', 0)", (group,))
+        assert warned() == told
+    store.write_bytes(b"not a store")
+    assert warned() == []

@@ -169,6 +169,44 @@ async def test_sighup_reads_the_limits_again_and_a_bad_file_keeps_the_last_good_
         await each.close()
 
 
+async def test_sighup_with_a_broken_rule_for_seats_keeps_the_rules_there_are(start: Start) -> None:
+    seats = '[license]\nmodel = "floating"\n[license.floating]\nlimit = 5\n'
+    gateway = await start(seats + '[[license.rule]]\npool = "seats"\nkind = "tv"\nmost = 0\n')
+
+    async def hello() -> str:
+        wire = await Wire.open("tcp", gateway.ports["tcp"])
+        told = await wire.hello(kind="tv")
+        await wire.close()
+        return str(told.get("rule", told["type"]))
+
+    async def reload(rule: str, words: str) -> str:
+        gateway.config.write_text(CONFIG.format(drain="500ms") + seats + rule)
+        gateway.process.send_signal(signal.SIGHUP)
+        return await gateway.said(words)
+
+    assert await hello() == "1"
+    for rule, why in (
+        ('pool = "seets"\nmost = 1', 'item 1: there is no pool "seets"'),
+        ('pool = "seats"\nkind = "tv"', "item 1: says neither reserve nor most"),
+        ('pool = "seats"\nkind = "tv"\nreserve = 6', "item 1: 6 seats of seats are kept"),
+        ('pool = "seats"\nmost', "is not TOML"),
+    ):
+        assert why in await reload(f"[[license.rule]]\n{rule}\n", "the last good one stays in effect"), why
+        assert await hello() == "1"
+    told = await reload('[[license.rule]]\npool = "seats"\ngroup = "nobody"\nmost = 0\n', "no group")
+    assert 'license.rule: item 1: no group "nobody": there is none yet' in told
+    assert await hello() == "welcome"
+
+
+async def test_a_rule_for_seats_of_a_group_that_is_not_there_is_told_at_the_start(serve: Serve) -> None:
+    rule = '[{ pool = "seats", group = "engineers", most = 1 }]'
+    house = await serve(license__model="floating", license__rule=rule)
+    warning = 'warning    license.rule: item 1: no group "engineers": there is none yet'
+    assert warning in module.screen(house.gateway, 1024, 1024)
+    assert (await house.http("PUT", "/api/groups/engineers", json={"accounts": ["ann"]}))[0] == 200
+    assert "license.rule" not in module.screen(house.gateway, 1024, 1024)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 async def test_clients_that_beat_while_the_process_is_stopped_are_not_reaped(

@@ -197,3 +197,14 @@ def refuse_other_file(path: Path, *, new: bool) -> None:
         raise StoreRefused(f"{path}: {fault}") from fault
     if owner != APPLICATION:
         raise StoreRefused(f"{path}: it belongs to another program")
+
+
+def group_names(path: Path) -> frozenset[str] | None:
+    """Return the names of the groups in a store, whether a gateway holds it or not; None where there is none that can
+    be read.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+            return frozenset(name for (name,) in file.execute("SELECT name FROM team"))
+    except sqlite3.Error:
+        return None
