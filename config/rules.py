@@ -69,6 +69,28 @@ def _together(section: str, certificate: str, key: str) -> SettingsRule:
     return SettingsRule((f"{section}.{certificate}", f"{section}.{key}"), check)
 
 
+def _signed_in(settings: Settings) -> Iterator[ConfigFault]:
+    operator = settings.operator
+    names = ("proxy_hosts", "admin_groups", "read_groups")
+    if not operator.trust_proxy:
+        for field in names:
+            if getattr(operator, field):
+                yield ConfigFault(f"operator.{field}", "has no effect without operator.trust_proxy")
+        return
+    if not operator.proxy_hosts:
+        yield ConfigFault("operator.proxy_hosts", "is missing, needed with operator.trust_proxy")
+    if not operator.admin_groups and not operator.read_groups:
+        yield ConfigFault("operator.admin_groups", "is missing, or operator.read_groups: nobody may do anything")
+    for network in operator.trust_proxy:
+        if network.endswith("/0"):
+            yield ConfigFault("operator.trust_proxy", f"{quote(network)} has everybody in it, who may name anybody")
+
+
+def _headers(settings: Settings) -> Iterator[ConfigFault]:
+    if settings.operator.user_header.lower() == settings.operator.groups_header.lower():
+        yield ConfigFault("operator.groups_header", "is operator.user_header too")
+
+
 def _doors(settings: Settings) -> Iterator[ConfigFault]:
     accounts, host = settings.accounts, settings.listen.host
     if not is_loopback(host) and accounts.mode != "token" and not accounts.trust_claims:
@@ -176,6 +198,10 @@ RULES: tuple[SettingsRule, ...] = (
     SettingsRule(("listen.tcp", "listen.websocket", "listen.operator", "registrar.port", "registrar.enabled"), _ports),
     _together("listen", "tls_certificate", "tls_key"),
     _together("listen", "operator_tls_certificate", "operator_tls_key"),
+    SettingsRule(
+        ("operator.trust_proxy", "operator.proxy_hosts", "operator.admin_groups", "operator.read_groups"), _signed_in
+    ),
+    SettingsRule(("operator.user_header", "operator.groups_header"), _headers),
     SettingsRule(("denials.keep", "history.keep"), _denials),
     SettingsRule(("heartbeat.timeout", "heartbeat.interval"), _silence),
     SettingsRule(("registration.role", "registration.server", "registration.serial", "registration.key_file"), _agent),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from config.operator_settings import OperatorSettings
 from config.record_settings import AuditSettings, DenialSettings, HistorySettings
 from config.registration_settings import RegistrarSettings, RegistrationSettings
 from config.seat_rules import RULES_HELP, Rules
@@ -351,6 +352,7 @@ class Settings:
     """The whole configuration of a gateway; `Settings()` is the default, a gateway for ten e/pop users."""
 
     listen: ListenSettings = field(default_factory=ListenSettings)
+    operator: OperatorSettings = field(default_factory=OperatorSettings)
     heartbeat: HeartbeatSettings = field(default_factory=HeartbeatSettings)
     license: LicenseSettings = field(default_factory=LicenseSettings)
     conferences: ConferenceSettings = field(default_factory=ConferenceSettings)

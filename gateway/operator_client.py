@@ -167,7 +167,7 @@ class Operator:
         `timeout` in seconds, for each whole request.
         """
         self.url = url
-        self._authorities = authorities
+        self.authorities = authorities
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 
@@ -181,15 +181,15 @@ class Operator:
         return self
 
     def _trust(self) -> ssl.SSLContext | bool:
-        if self._authorities is None:
+        if self.authorities is None:
             return True
         if not self.url.startswith("https:"):
             raise OperatorError(f"--ca is for an https address, which {self.url} is not")
         try:
-            return ssl.create_default_context(cafile=self._authorities)
+            return ssl.create_default_context(cafile=self.authorities)
         except OSError as fault:  # ssl.SSLError is one
             why = "it holds no certificate in PEM" if isinstance(fault, ssl.SSLError) else fault.strerror
-            raise OperatorError(f"{self._authorities} cannot be used: {why}") from None
+            raise OperatorError(f"{self.authorities} cannot be used: {why}") from None
 
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:

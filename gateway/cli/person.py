@@ -65,7 +65,7 @@ async def _export(gateway: Operator, args: argparse.Namespace) -> str:
 
 
 async def _erase(gateway: Operator, args: argparse.Namespace) -> str:
-    async with Operator(gateway.url, timeout=PATIENCE) as patient:
+    async with Operator(gateway.url, gateway.authorities, timeout=PATIENCE) as patient:
         force = "true" if args.force else None
         erased = await patient.json("DELETE", f"/api/persons/{part(args.account)}", home=args.home, force=force)
     said = _said(args, erased["usage"], erased["denials"], erased["audit"])

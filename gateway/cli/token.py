@@ -17,7 +17,7 @@ from gateway import operator_client
 from gateway.core.admission.directory import Token
 from gateway.core.formats import utc
 from gateway.core.names import is_name, normalized
-from gateway.edge.storage.audit_log import RESERVED
+from gateway.edge.storage.audit_log import is_reserved
 from gateway.edge.storage.offline_store import offline_store
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 from gateway.operator_client import Operator, part, table
@@ -127,7 +127,7 @@ async def _offline(args: argparse.Namespace) -> str:
     try:
         async with offline_store(args.store, new=args.work is _add) as store:
             if args.work is _add:
-                if not is_name(args.name) or args.name in RESERVED:
+                if not is_name(args.name) or is_reserved(normalized(args.name)):
                     raise SystemExit(f"{args.name}: no name for an operator")
                 return await store.appoint(normalized(args.name), args.scope)
             if args.work is _list:

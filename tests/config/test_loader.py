@@ -77,6 +77,28 @@ BAD_FILES = {
         "listen.operator: port 4311 is already taken by listen.tcp",
         "registrar.port: port 4310 is already taken by listen.websocket",
     ],
+    "[operator]\nread_groups = ['a']\nproxy_hosts = ['a.b']": [
+        "operator.proxy_hosts: has no effect without operator.trust_proxy",
+        "operator.read_groups: has no effect without operator.trust_proxy",
+    ],
+    "[operator]\ntrust_proxy = ['10.0.0.5/32', '::/0']": [
+        "operator.proxy_hosts: is missing, needed with operator.trust_proxy",
+        "operator.admin_groups: is missing, or operator.read_groups: nobody may do anything",
+        'operator.trust_proxy: "::/0" has everybody in it, who may name anybody',
+    ],
+    "[operator]\nuser_header = 'X-User'\ngroups_header = 'x-user'": [
+        "operator.groups_header: is operator.user_header too"
+    ],
+    "[operator]\nuser_header = 'Host'\ngroups_header = 'Remote_Groups'": [
+        "operator.user_header: expected the name of a header that has no meaning of its own, such as Remote-User, "
+        'found the string "Host"',
+        "operator.groups_header: expected the name of a header that has no meaning of its own, such as Remote-User, "
+        'found the string "Remote_Groups"',
+    ],
+    "[operator]\nadmin_groups = ['a,b', '']": [
+        'operator.admin_groups: item 1: expected the name of a group, without a comma, or "*", found the string "a,b"',
+        'operator.admin_groups: item 2: expected the name of a group, without a comma, or "*", found the string ""',
+    ],
     "[listen]\ntls_certificate = '/dev/null'": ["listen.tls_key: is missing, needed with listen.tls_certificate"],
     "[listen]\ntls_key = '/dev/null'": ["listen.tls_certificate: is missing, needed with listen.tls_key"],
     "[listen]\noperator_tls_key = '/dev/null'": [

@@ -8,7 +8,8 @@ form can: so bodies are JSON, and nothing that a form sends is taken. There are 
 On any other address, and through a proxy (forwarding headers), a request needs an operator's token. A proxy on this
 machine that adds none of these headers looks like its owner: `listen.operator_require_token` is for it. A token has a
 scope: `read` for looking, `admin` for everything; each route says which it needs (`routes.Route`), and whoever shows a
-token is held to its scope, on loopback too.
+token is held to its scope, on loopback too. Who comes from a proxy that signs operators in (`operator.trust_proxy`) and
+is named by it needs none (`proxied_operators`).
 
 Attempts that fail may be few from one address, in a table that cannot grow: more are answered 429. A token that is good
 is always taken, for behind a proxy or a NAT the honest share their address with others, and 256 random bits are not
@@ -28,17 +29,18 @@ import math
 from asyncio import Future
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from aiohttp import hdrs, web
 
 from gateway.core.addresses import ip_address, is_loopback, network
 from gateway.core.admission.directory import digest
+from gateway.edge.api import proxied_operators
 from gateway.edge.api.responses import code_of, fail
 from gateway.edge.api.routes import ADMIN, LINK, PAGE, READ, Route, route_of
 from gateway.edge.server.listening_sockets import plain_address
 from gateway.edge.server.runtime import Runtime
-from gateway.edge.storage.audit_log import LOOPBACK, UNKNOWN
+from gateway.edge.storage.audit_log import LOOPBACK, PROXIED, UNKNOWN
 
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 LOOKING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
@@ -57,7 +59,7 @@ REFUSALS, RATE = 100, 0.25
 
 
 class Caller(NamedTuple):
-    """Who asks: an operator's name or `loopback`, and the scope."""
+    """Who asks: an operator's name or `loopback`, and the scope; "" where a proxy names somebody who has none."""
 
     name: str
     scope: str
@@ -112,6 +114,11 @@ class Authorization:
         self._digest = None if token is None else digest(token)
 
     @property
+    def _has_other_ways(self) -> bool:
+        """Whether somebody may administer this port without a token of the store, from elsewhere."""
+        return self._digest is not None or proxied_operators.signs_in_admins(self._runtime.settings.operator)
+
+    @property
     def _trusts_loopback(self) -> bool:
         """Whether a program of this machine needs no token."""
         listen = self._runtime.settings.listen
@@ -122,7 +129,7 @@ class Authorization:
 
         Raises `OperatorTokenRequired`.
         """
-        if not self._trusts_loopback and self._digest is None and not self._runtime.state.directory.operators:
+        if not self._trusts_loopback and not self._has_other_ways and not self._runtime.state.directory.operators:
             listen, path = self._runtime.settings.listen, self._runtime.settings.store.path
             reason = f"listen.operator_host {listen.operator_host} is not a loopback address"
             if listen.operator_require_token:
@@ -136,7 +143,7 @@ class Authorization:
         """Whether somebody could still administer this port if a token (None: all of a name's) were gone."""
         return (
             self._trusts_loopback
-            or self._digest is not None
+            or self._has_other_ways
             or any(
                 token.scope == ADMIN
                 and (owner != name or (fingerprint is not None and token.fingerprint != fingerprint))
@@ -175,14 +182,18 @@ class Authorization:
         _plain_json(request)
 
     def _identify(self, request: web.Request) -> Caller:
-        """Who asks, by its token, or because it is on this machine."""
-        header = request.headers.get(hdrs.AUTHORIZATION)
-        if header is not None:
-            scheme, _, secret = header.partition(" ")
+        """Who asks, by its token, by the word of a proxy, or because it is on this machine."""
+        header, proxied = request.headers.get(hdrs.AUTHORIZATION), self._is_proxied(request)
+        scheme, _, secret = (header or "").partition(" ")
+        if header is not None and (
+            scheme.lower() == "bearer" or not proxied
+        ):  # proxies may pass on what they asked for
             found = self._owner(secret.strip()) if scheme.lower() == "bearer" else None
             if found is not None:
                 return found
             self._fail(request, "bad_token", "no operator has this token", ', error="invalid_token"')
+        if proxied:
+            return self._signed_in(request)
         if not self._trusts_loopback:
             self._fail(request, "token_required", "this port needs an operator token")
         if any(name in request.headers for name in FORWARDED):
@@ -193,10 +204,35 @@ class Authorization:
 
     def remains(self, request: web.Request) -> bool:
         """Whether who asked and was let in would still be: an answer may go on for long, and tokens are revoked."""
+        caller = request[CALLER]
+        if caller.name.startswith(PROXIED):
+            return self._is_proxied(request) and self._named(request) == caller
         header = request.headers.get(hdrs.AUTHORIZATION)
-        if header is None:
-            return True
-        return self._owner(header.partition(" ")[2].strip()) == request[CALLER]
+        return header is None or self._owner(header.partition(" ")[2].strip()) == caller
+
+    def _is_proxied(self, request: web.Request) -> bool:
+        """Whether it comes from a proxy that is believed who it signs in."""
+        return proxied_operators.trusts(self._runtime.settings.operator, request.remote or "")
+
+    def _named(self, request: web.Request) -> Caller | None:
+        """Whom the proxy names; None where it names nobody.
+
+        Raises `ValueError`.
+        """
+        found = proxied_operators.named_by(self._runtime.settings.operator, request.headers)
+        return None if found is None else Caller(*found)
+
+    def _signed_in(self, request: web.Request) -> Caller:
+        """Who has signed in at the proxy that sends this."""
+        try:
+            found = self._named(request)
+        except ValueError as fault:
+            self._fail(request, "bad_user", str(fault))
+        if found is None:
+            self._fail(request, "token_required", "the proxy names no operator, and there is no token")
+        if proxied_operators.host_of(request.headers) not in self._runtime.settings.operator.proxy_hosts:
+            fail(403, "foreign_host", "who is signed in by a proxy asks under a name in operator.proxy_hosts only")
+        return found
 
     def _owner(self, secret: str) -> Caller | None:
         """Whose token this is."""
@@ -207,13 +243,17 @@ class Authorization:
 
     def _check_page(self, request: web.Request, route: Route) -> None:
         """Refuse a file of the page to pages of other sites."""
-        direct = self._trusts_loopback and not any(name in request.headers for name in FORWARDED)
+        direct = (
+            self._trusts_loopback
+            and not self._is_proxied(request)
+            and not any(name in request.headers for name in FORWARDED)
+        )
         if direct and not local(request.headers.get(hdrs.HOST, "")):
             fail(403, "foreign_host", FOREIGN_HOST)
         if route.scope != LINK or request.headers.get("Sec-Fetch-Mode") != "navigate":
             _same_site(request)
 
-    def _fail(self, request: web.Request, code: str, detail: str, why: str = "") -> None:
+    def _fail(self, request: web.Request, code: str, detail: str, why: str = "") -> NoReturn:
         now, address = self._runtime.clock.mono(), network(request.remote or "", self._ipv6_prefix)
         wait = self._failures.wait(address, now)
         if wait:
@@ -258,9 +298,12 @@ def _permit(request: web.Request, route: Route | None) -> None:
     """Refuse what the scope of who asks does not reach to."""
     usual = READ if request.method in LOOKING else ADMIN
     needed = route.scope if route is not None else usual
-    if needed == ADMIN and request[CALLER].scope != ADMIN:
+    caller = request[CALLER]
+    if caller.scope == proxied_operators.NOTHING:
+        fail(403, "scope", f"no group of {caller.name} is in operator.admin_groups or operator.read_groups")
+    if needed == ADMIN and caller.scope != ADMIN:
         challenge = {"WWW-Authenticate": 'Bearer realm="tallygate", error="insufficient_scope", scope="admin"'}
-        fail(403, "scope", f"this needs the scope {ADMIN}, the token has {READ}", challenge)
+        fail(403, "scope", f"this needs the scope {ADMIN}, {caller.name} has {READ}", challenge)
 
 
 def _same_site(request: web.Request) -> None:

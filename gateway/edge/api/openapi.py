@@ -78,7 +78,8 @@ def document(routes: Iterable[Route]) -> Schema:
         "info": {
             "title": "tallygate operator port",
             "version": metadata.version("tallygate"),
-            "description": "On loopback no token is needed. A token is held to its scope: `read` looks, `admin` acts.",
+            "description": "No token is needed on loopback, nor by whom a trusted proxy has signed in. A scope holds: "
+            "`read` looks, `admin` acts.",
         },
         "paths": paths,
         "components": {

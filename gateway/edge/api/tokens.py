@@ -16,7 +16,7 @@ from gateway.edge.api.responses import body, done, fail, field, named, only, utc
 from gateway.edge.api.routes import ADMIN, Route
 from gateway.edge.api.schemas import Id, Keyword, Secret, Time, record, text
 from gateway.edge.server.runtime import Runtime
-from gateway.edge.storage.audit_log import RESERVED
+from gateway.edge.storage.audit_log import is_reserved
 
 ScopeName = Annotated[str, Keyword("enum", SCOPES)]
 
@@ -76,7 +76,7 @@ async def add_operator_token(runtime: Runtime, request: web.Request) -> web.Resp
     if scope not in SCOPES:
         fail(422, "bad_field", f"scope: expected one of {', '.join(SCOPES)}")
     secret = secrets.token_urlsafe(32)
-    if name in RESERVED:
+    if is_reserved(name):
         fail(409, "reserved", "the audit log has another use for this name")
     token = Token(digest(secret), runtime.clock.wall(), scope)
     await act(runtime, request, AddOperatorToken(name, scope, token.digest.hex()))

@@ -43,7 +43,13 @@ UNKNOWN = "unknown"
 COMMAND = "command"
 """The actor of commands on a store that no gateway holds."""
 RESERVED = frozenset({GATEWAY, LOOPBACK, UNKNOWN, COMMAND})
-"""Names that no operator may have, because the log uses them itself."""
+PROXIED = "proxy:"
+"""What the actor begins with where a proxy has signed the operator in."""
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether no operator may have this name, because the log has another use for it."""
+    return name in RESERVED or name.startswith(PROXIED)
 
 
 class AuditLog:
