@@ -238,12 +238,15 @@ async def registered(house: House, queries: Queries) -> None:
 
 
 async def busy(house: House) -> list[Wire]:
-    """Clients that do all that a panel shows: enter, fill pools, are refused, kicked, lost, fall silent, go."""
+    """Clients that do all that a panel shows: enter, fill pools, are refused, wait, are kicked, lost, silent, go."""
     wires = [await house.welcomed("tcp", account=f"u{number}", device="laptop") for number in range(5)]
     for wire in wires:
         await wire.ask("join", conference="weekly", access="public")  # of five, four have a PRO seat
-    for kind in ("app", "app", "sip"):
-        await (await house.welcomed("websocket", kind=kind)).ask("join", conference="weekly")
+    guests = [await house.welcomed("websocket", kind=kind) for kind in ("app", "app", "sip")]
+    for guest in guests:
+        await guest.ask("join", conference="weekly")  # of two guests, one has a seat
+    await guests[1].ask("join", conference="weekly", wait=60)
+    await guests[0].ask("leave", conference="weekly")
     await wires[0].ask("leave", conference="nowhere")
     await wires[1].ask("sleep")
     gone = [await house.welcomed(transport) for transport in ("tcp", "websocket", "tcp")]
@@ -285,6 +288,7 @@ async def test_no_panel_and_no_rule_is_without_data(tmp_path: Path) -> None:
                     settings_of(
                         license__model="trueconf",
                         license__trueconf__edition="free",
+                        license__rule='[{ pool = "online", kind = "tv", reserve = 1, most = 5 }]',
                         heartbeat__interval="2s",
                         heartbeat__timeout="4s",
                         history__true_denial_window="1s",
