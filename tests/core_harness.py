@@ -159,9 +159,10 @@ class CoreHarness:
 
     def redistribute(self, permanent: Iterable[str]) -> tuple[Decision, list[str]]:
         """Put permanent accounts into effect; the decision, and those beyond the pool. Given as a group in order."""
-        self.state.directory.groups.clear()
+        for name in list(self.state.directory.groups):
+            self.state.set_group(name, None)
         for number, account in enumerate(permanent):
-            self.state.directory.groups[f"{number:05}"] = Group((account,), permanent=True)
+            self.state.set_group(f"{number:05}", Group((account,), permanent=True))
         self.state.redistribute_at = -math.inf
         decision = self.apply(c.Tick())
         self.state.redistribute_at = math.inf

@@ -175,8 +175,10 @@ class Tale:
         self.lingering: dict[Key, float] = {}
         self.returning = 0.0
         self.awaited: list[Kept] = []
-        self.held: dict[tuple[int, str, Key], None] = {}
+        self.held: dict[tuple[int, str, Key], Person] = {}
         """The seats that each session had when somebody last looked."""
+        self.let_go: dict[tuple[str, Key], tuple[int, Person]] = {}
+        """The session that let go last of each, since somebody took these out."""
         self.idle: dict[Identity, None] = {}
         self.used: set[Identity] = set()
         self.opening: Identity | None = None
@@ -304,27 +306,30 @@ class Tale:
 
     def watch(self, mirror: Mirror) -> None:
         """Somebody has come into a conference, or is in one no more: follow who uses what is leased."""
-        pool = {"nefsis-named": "hosts", "trueconf": "pro"}.get(self.name)
-        held = {(number, *seat): None for number in mirror.people for seat in self.needed(mirror, number)}
+        pool, people = {"nefsis-named": "hosts", "trueconf": "pro"}.get(self.name), mirror.people.items()
+        held = {(number, *seat): person for number, person in people for seat in self.needed(mirror, number)}
         for seat in held if self.awaited else ():
             if seat not in self.held:
                 self.come_back(mirror, *seat)
+        for (number, name, key), person in self.held.items():
+            if (number, name, key) not in held:
+                self.let_go[name, key] = number, person
         self.held = held
         used: set[Any] = {key for _, name, key in held if name == pool}
         if self.opening is not None:
             used.add(self.opening)
-        for key in used - self.used:
+        for who in used - self.used:
             if pool == "hosts":
-                self.names.add(key)
-            elif key not in self.permanent:
-                self.temporary.setdefault(key, None)
-                self.deleted.pop(key, None)
-        for key in used:
-            self.idle.pop(key, None)
-        for key in sorted(self.used - used, key=str):
-            if key in self.names or key in self.temporary:
+                self.names.add(who)
+            elif who not in self.permanent:
+                self.temporary.setdefault(who, None)
+                self.deleted.pop(who, None)
+        for who in used:
+            self.idle.pop(who, None)
+        for who in sorted(self.used - used, key=str):
+            if who in self.names or who in self.temporary:
                 self._make_room()
-                self.idle[key] = None
+                self.idle[who] = None
         self.used = used
 
     def _make_room(self) -> None:

@@ -46,6 +46,7 @@ class Draws:
             (1, "fall_silent", {"place": place}),
             (1, "rank", {"account": account, "priority": lambda: random.randint(0, 2)}),
             (1, "mind_idleness", {"idle": lambda: one([0.0, 1.0, 30.0, 7200.0]), "preempt": flag}),
+            (1, "rule_seats", {"drawn": lambda: [self.rule() for _ in range(random.randint(0, 3))]}),
             (2, "hello_in_line", {"person": person, "wait": wait}),
             (2, "join_in_line", {**self.joining(), "wait": wait}),
             (1, "ask_in_line", {"place": place, "wait": wait, "pro": flag}),
@@ -105,6 +106,10 @@ class Draws:
             home=one([""] * 8 + ["far", "unknown"]),
             address=one(["192.0.2.1", "192.0.2.1", "192.0.2.2"]),
         )
+
+    def rule(self) -> dict[str, Any]:
+        """A rule for seats: for which pool, and of whom it is."""
+        return {name: self.random.choice(values) for name, values in lives.RULED.items()}
 
     def beginning(self) -> Step:
         """How a life begins."""

@@ -32,6 +32,7 @@ from gateway.core.admission.snapshot import PoolView, Snapshot, snapshot
 from gateway.core.admission.state import State
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.license_model import Refusal
+from gateway.core.counting.pool_rule import RuleTerms
 from gateway.core.counting.session import Session
 from gateway.licensing import MODELS
 from gateway.licensing.epop import Epop
@@ -48,6 +49,7 @@ from tests.core.admission.mirror_lines import (
     must_wait,
     short_of,
 )
+from tests.core.admission.mirror_rules import MirrorRules
 from tests.core.harnesses import DIGEST, LicensedHarness, prove
 from tests.core_harness import answer
 
@@ -71,6 +73,17 @@ BANNED = [
 VERBS = ["revoke", "revoke", "forget", "register", "name_host", "name_host", "unname", "ban", "lift", "kick"]
 SPANS = [0.4, 1.0, 7.0, 60.0, 100.0, 6 * 3600.0, 12 * 3600.0, 24 * 3600.0]
 
+RULED: dict[str, list[Any]] = {
+    "pool": [0, 1, 2, 3],
+    "group": ["", "", "", "", *(f"rank {account}" for account in ACCOUNTS)],
+    "account": ["", "", "", "ann"],
+    "home": ["", "", "far"],
+    "network": ["", "", "", "192.0.2.1/32", "192.0.2.2/31"],
+    "kind": ["", "", "", "sip"],
+    "each": ["", "account", "device", "address"],
+}
+"""For which pool rules for seats are, of whom, and whom they count apart."""
+
 accounts = st.sampled_from(ACCOUNTS)
 rooms = st.sampled_from(ROOMS)
 places = st.integers(0, 7)
@@ -85,6 +98,7 @@ persons = st.builds(
     home=st.sampled_from([""] * 8 + ["far", "unknown"]),
     address=st.sampled_from(["192.0.2.1", "192.0.2.1", "192.0.2.2"]),
 )
+rule_fields = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in RULED.items()})
 
 
 def picture(state: State) -> Any:
@@ -233,6 +247,8 @@ class Life(RuleBasedStateMachine):
         self.lines = MirrorLines()
         self.lines.preempt = preempt
         self.grouped: set[str] = set()
+        self.seat_rules = MirrorRules()
+        self.rule_seats([])
         if proven:
             prove(self.harness, *ACCOUNTS)
             self.registered.update(ACCOUNTS)
@@ -256,6 +272,7 @@ class Life(RuleBasedStateMachine):
                 points, point = self.history.setdefault((tale.name, pool), []), (self.harness.now.mono, len(keys))
                 if point not in points[-1:]:
                     points.append(point)
+        self.seat_rules.follow(self.primary)
 
     def _watch(self) -> None:
         for tale in self.tales.values():
@@ -316,7 +333,12 @@ class Life(RuleBasedStateMachine):
         elif waited.verb == "wake":
             self._wakes(waited.number or 0)
         else:
-            self.primary.request(self.mirror.people[waited.number or 0].account or "")
+            self._pro_requested(waited.number or 0)
+
+    def _pro_requested(self, number: int) -> None:
+        person = self.mirror.people[number]
+        self.primary.request(person.account or "")
+        self.seat_rules.asked("pro", person.account or "", number, person, self.primary)
 
     def _old(self, waited: InLine) -> dict[str, int]:
         """Whom a `hello` would take over from."""
@@ -376,7 +398,7 @@ class Life(RuleBasedStateMachine):
             left = [said["conference"] for n, said in told if n == number and said["type"] == "removed"]
             assert sorted(left) == sorted(self.mirror.in_rooms(number))
             self.mirror.asleep(number, reason)
-        self._watch()
+            self._watch()
         return numbers
 
     def _could_not_be_granted(self, asked: InLine, refusal: Refusal | None) -> None:
@@ -678,6 +700,9 @@ class Life(RuleBasedStateMachine):
             )
             if not (self.terms["nefsis-named"].naming == "listed" and identity not in tale.names):
                 tale.opened(self.mirror, session.number, busy=busy)
+                if identity and tale is self.primary and tale.opening is not None:
+                    person = self.mirror.people[session.number]
+                    self.seat_rules.asked("hosts", identity, session.number, person, tale)
         self._recount()  # a name that is used to open it counts, though its owner may be denied then
         waited, room.members, room.live = room.members, {}, True
         assert not any(number in waited for number, said in decision.notices if said.get("reason") == "preempted")
@@ -821,7 +846,21 @@ class Life(RuleBasedStateMachine):
         """The operator gives an account a priority."""
         self.harness.apply(c.PutGroup(f"rank {account}", (account,), permanent=False, priority=priority))
         self.mirror.priorities[account] = priority
+        self.seat_rules.groups[f"rank {account}"] = (account,)
         self.grouped.add(account)
+        self._retell()
+
+    @rule(drawn=st.lists(rule_fields, max_size=3))
+    def rule_seats(self, drawn: list[dict[str, Any]]) -> None:
+        """The operator has other rules for seats, which refuse nobody, but count."""
+        pools = [*self.primary.limits]
+        everybody = [RuleTerms(f"all {pool}", pool, most=1000) for pool in pools]
+        others = [
+            RuleTerms(str(place), **{**fields, "pool": pools[fields["pool"] % len(pools)]}, most=1000)
+            for place, fields in enumerate(drawn)
+        ]
+        self.seat_rules.terms = (*everybody, *others)
+        self.harness.change_terms(rules=self.seat_rules.terms)
         self._retell()
 
     @rule(idle=st.sampled_from([0.0, 1.0, 30.0, 7200.0]), preempt=flags)
@@ -882,7 +921,7 @@ class Life(RuleBasedStateMachine):
         assert self.granting
         assert self.enforced == "trueconf"
         assert session.account is not None
-        self.primary.request(session.account)
+        self._pro_requested(session.number)
         self._recount()
         if wait is None:
             self._nobody_was_overtaken(use)
@@ -943,6 +982,7 @@ class Life(RuleBasedStateMachine):
         decision, beyond = self.harness.redistribute(configured)
         self.mirror.priorities.clear()
         self.grouped.clear()
+        self.seat_rules.groups.clear()
         removed = [(n, said) for n, said in decision.notices if said["type"] == "removed" and said["reason"] != "idle"]
         assert {number for number, _ in removed} == inside
         assert self.state.permanent == list(dict.fromkeys(configured))
@@ -977,6 +1017,7 @@ class Life(RuleBasedStateMachine):
         self._sent_away(decision, account, "account_deleted")
         self.registered.discard(account)
         self.grouped.discard(account)
+        self.seat_rules.groups.pop(f"rank {account}", None)
         self.mirror.priorities.pop(account, None)
         self.configured = [each for each in self.configured if each != account]
         self._retell()
@@ -1178,6 +1219,14 @@ class Life(RuleBasedStateMachine):
         for ledger in self.state.ledgers:
             for number, session in self.state.sessions.by_number.items():
                 assert set(session.seats[ledger.index]) == self.tales[ledger.model.name].needed(self.mirror, number)
+
+    @invariant()
+    def rules_count_the_keys_of_those_they_are_of(self) -> None:
+        found = {name: each.rules.rules for name, each in self.state.primary.pools.items() if each.rules is not None}
+        for terms in self.seat_rules.terms:
+            shown, keys = found[terms.pool][terms.name], self.seat_rules.keys(terms, self.primary)
+            assert set(shown.claims) == set(keys), terms
+            assert (shown.used, shown.kept) == (self.seat_rules.used(terms, self.primary), 0), terms
 
     @invariant()
     def nothing_is_granted_at_the_limit(self) -> None:
