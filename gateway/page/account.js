@@ -9,7 +9,7 @@ import { confirmDialog } from "./dialog.js";
 import { causeCell, lengthText } from "./ended.js";
 import { outcomeCell, reasonOf } from "./refusals.js";
 import { factList, failureNote, table } from "./table.js";
-import { WatchedList } from "./watched_list.js";
+import { truncationNote, WatchedList } from "./watched_list.js";
 
 const MOST = 100; // entries of each part of the story
 const SPAN = "30d";
@@ -85,11 +85,11 @@ export class AccountView {
     if (signal.aborted) return;
     for (const card of Object.values(this.cards)) card.dataset.known = "";
     this.drawNow(now);
-    this.drawConnections(connections.items);
-    this.drawRefusals(refusals.items);
-    this.drawEnded(ended.items);
+    this.drawConnections(connections);
+    this.drawRefusals(refusals);
+    this.drawEnded(ended);
     this.drawUse(use);
-    this.drawActs(acts.items);
+    this.drawActs(acts);
   }
 
   drawNow({ connections, registered, tokens, groups, banned_until: banned, pro, host_since: host }) {
@@ -112,14 +112,14 @@ export class AccountView {
     ]), acts.length ? el("div", { class: "row end" }, acts) : null);
   }
 
-  drawConnections(items) {
+  drawConnections(found) {
     const columns = ["Device", "Kind", "Address", "Since", "Idle", "Conferences", "Seats", "Act"].map(columnOf);
     const seats = (connection) => connection.seats.map((pool) => poolTitle(pool, this.app.state)).join(", ");
     const kick = async (connection) => {
       await kickConnection(this.app, connection);
       this.watched.refresh();
     };
-    this.table("connections", columns, items, "It is not connected.", (connection) => [
+    this.table("connections", columns, found, "It is not connected.", (connection) => [
       isolated(connection.device ?? "–"), connection.kind, connection.address, timeElement(connection.since),
       connection.idle_seconds >= 60 ? formatDuration(connection.idle_seconds) : "–",
       connection.conferences.join(", ") || "–", seats(connection) || "–",
@@ -127,18 +127,18 @@ export class AccountView {
     ]);
   }
 
-  drawRefusals(items) {
+  drawRefusals(found) {
     const columns = ["Last", "Pool", "Reason", "Refusals", "Outcome"].map(columnOf);
-    this.table("refusals", columns, items, "It was not refused.", (demand) => [
+    this.table("refusals", columns, found, "It was not refused.", (demand) => [
       timeElement(demand.last), poolTitle(demand.pool, this.app.state, demand.model), reasonOf(demand),
       formatCount(demand.refusals), outcomeCell(demand),
     ]);
   }
 
-  drawEnded(items) {
+  drawEnded(found) {
     const columns = ["Ended", "Connected for", "Cause", "Device", "Address"].map(columnOf);
     const none = "None of its sessions is among the latest that ended.";
-    this.table("ended", columns, items, none, (session) => [
+    this.table("ended", columns, found, none, (session) => [
       timeElement(session.ended), lengthText(session), causeCell(session), isolated(session.device ?? "–"), session.address,
     ]);
   }
@@ -147,25 +147,26 @@ export class AccountView {
     const enforced = this.app.state?.model;
     const pools = (items[0]?.pools ?? []).sort((one, other) => (other.model === enforced) - (one.model === enforced));
     const columns = ["Pool", "Model", "Days", "Seat hours", "Highest", "Grants", "Refused"].map(columnOf);
-    this.table("use", columns, pools, "It used nothing.", (use) => [
+    this.table("use", columns, { items: pools, next: null }, "It used nothing.", (use) => [
       poolTitle(use.pool, this.app.state, use.model), modelTitle(use.model, this.app.state), formatCount(use.days),
       (use.seat_seconds / 3600).toFixed(1), formatCount(use.peak), formatCount(use.grants), formatCount(use.denials),
     ]);
   }
 
-  drawActs(items) {
+  drawActs(found) {
     const columns = ["Time", "Actor", "Action"].map(columnOf);
-    this.table("acts", columns, items, "The audit log has nothing about it.", ({ time, actor, action }) => [
+    this.table("acts", columns, found, "The audit log has nothing about it.", ({ time, actor, action }) => [
       timeElement(time), actor, el("code", {}, action),
     ]);
   }
 
-  table(name, columns, items, none, cellsOf) {
+  table(name, columns, { items, next }, none, cellsOf) {
     const card = this.cards[name];
     const { textContent: caption } = card.querySelector("h2");
-    this.fill(card, items.length
-      ? table({ caption, columns, rows: items.map((item) => ({ cells: cellsOf(item) })), asCards: true, region: `${caption}, list` })
-      : el("p", { class: "note" }, none));
+    const rows = items.map((item) => ({ cells: cellsOf(item) }));
+    this.fill(card,
+      rows.length ? table({ caption, columns, rows, asCards: true, region: `${caption}, list` }) : el("p", { class: "note" }, none),
+      truncationNote(items, next !== null));
   }
 
   async revoke({ in_conference: inConference }) {

@@ -6,8 +6,7 @@ import { confirmDialog } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
 import { formDialog } from "./form_dialog.js";
 import { formatCount, isolated, pluralize, timeElement } from "./format.js";
-import { ItemSource, ListView } from "./list_view.js";
-import { truncationNote } from "./watched_list.js";
+import { WholeList } from "./list_view.js";
 
 const NAMED = 4; // accounts of a group that are named
 const ALLOCATED = "permanent"; // the group that is made for whoever is allocated a license first
@@ -24,14 +23,13 @@ export class GroupsCard {
   constructor(app, onChange) {
     this.app = app;
     this.onChange = onChange;
-    this.source = new ItemSource(({ group, accounts }) => `${group} ${accounts.join(" ")}`);
-    this.list = new ListView(app, {
+    this.list = new WholeList(app, {
       id: "groups",
       caption: "Groups, and which have permanent PRO licenses",
       columns: this.columns(),
       key: ({ group }) => group,
       placeholder: "group or account",
-      source: this.source,
+      textOf: ({ group, accounts }) => `${group} ${accounts.join(" ")}`,
       empty: (searching) => el("p", {}, searching ? "No group matches." : "There are no groups."),
       beside: [
         app.actionButton("allocate", { class: "primary", onclick: () => this.allocate() }, "Allocate a permanent license …"),
@@ -39,9 +37,8 @@ export class GroupsCard {
       ],
     });
     this.note = el("p", { class: "note" });
-    this.rest = el("div");
     this.node = el("section", { id: "groups", "aria-labelledby": "groups-title" },
-      el("h2", { id: "groups-title" }, "Groups and permanent licenses"), this.note, this.list.nodes, this.rest);
+      el("h2", { id: "groups-title" }, "Groups and permanent licenses"), this.note, this.list.nodes);
   }
 
   close() {
@@ -54,14 +51,12 @@ export class GroupsCard {
   }
 
   /** Show the groups; `holding` are the accounts whose permanent license is in effect. */
-  show({ items, more }, holding) {
+  show(found, holding) {
     this.#holding = holding;
     this.#due = this.app.state?.redistribute_at ?? null;
     setChildren(this.note, "Accounts of a permanent group have a PRO license of their own. A change takes effect at the next ",
       "redistribution", this.#due === null ? "." : [": ", timeElement(this.#due), ` ${zoneName()}.`]);
-    this.source.items = items;
-    this.list.refresh();
-    setChildren(this.rest, truncationNote(items, more));
+    this.list.show(found);
   }
 
   columns() {
@@ -108,7 +103,7 @@ export class GroupsCard {
 
   /** Give one account a permanent license, by a group that has such. */
   async allocate() {
-    const groups = this.source.items.filter(({ permanent }) => permanent);
+    const groups = this.list.source.items.filter(({ permanent }) => permanent);
     const choices = [...groups.map(({ group }) => [group, group]), ...(groups.some(({ group }) => group === ALLOCATED) ? []
       : [[ALLOCATED, `a new group “${ALLOCATED}”`]])];
     const fields = [
@@ -119,7 +114,7 @@ export class GroupsCard {
       "It takes effect at ", timeElement(this.#due), ` ${zoneName()}; until then the account has a temporary one if it needs it.`);
     const run = async ({ account, group }) => {
       // Another group of that name, with other licenses, is not turned into this one.
-      const known = this.source.items.find((each) => each.group === group);
+      const known = this.list.source.items.find((each) => each.group === group);
       const { accounts, priority } = known ?? { accounts: [], priority: 0 };
       await this.put(group, { accounts: [...new Set([...accounts, account])], permanent: true, priority });
     };

@@ -1,7 +1,8 @@
 /* What views of lists share: a search field, a line of figures, and a virtual list that follows the gateway. */
 
-import { el, setText } from "./dom.js";
+import { el, setChildren, setText } from "./dom.js";
 import { VirtualList } from "./virtual_list.js";
+import { truncationNote } from "./watched_list.js";
 
 const PAUSE = 80; // milliseconds without a key before what was typed is searched for
 const ROW_HEIGHTS = [44, 112]; // pixels, wide and narrow; style.css has the same
@@ -87,6 +88,26 @@ export class ListView {
       this.source.text = text;
       this.list.reset();
     }, PAUSE);
+  }
+}
+
+/** A list whose items are read whole, and searched here. */
+export class WholeList extends ListView {
+  /**
+   * @param {App} app
+   * @param {object} options As for `ListView`; in place of the source `textOf(item)`, what an item is found by.
+   */
+  constructor(app, { textOf, ...options }) {
+    super(app, { ...options, source: new ItemSource(textOf) });
+    this.rest = el("div");
+    this.nodes = [...this.nodes, this.rest];
+  }
+
+  /** Show what was read: the items, and whether there are more. */
+  show({ items, more }) {
+    this.source.items = items;
+    this.refresh();
+    setChildren(this.rest, truncationNote(items, more));
   }
 }
 

@@ -6,9 +6,9 @@ import { el, setChildren } from "./dom.js";
 import { formDialog, secretDialog } from "./form_dialog.js";
 import { formatCount, isolated, pluralize, timeElement, whoIs } from "./format.js";
 import { GroupsCard } from "./groups.js";
-import { ItemSource, ListView } from "./list_view.js";
+import { WholeList } from "./list_view.js";
 import { Segments } from "./segments.js";
-import { readAll, truncationNote, WatchedList } from "./watched_list.js";
+import { readAll, WatchedList } from "./watched_list.js";
 
 const HOSTS_MODEL = "nefsis-named"; // the model whose hosts are named
 const BAN_TIMES = [["5m", "5 minutes"], ["1h", "1 hour"], ["24h", "24 hours"], ["7d", "7 days"], ["365d", "a year"]];
@@ -78,25 +78,21 @@ export class PeopleView {
     const act = (run) => async (...given) => {
       if (await run(this.app, ...given)) again();
     };
-    const source = new ItemSource(kind.textOf);
-    const list = new ListView(this.app, {
+    const list = new WholeList(this.app, {
       id: this.kind,
       caption: `List of ${kind.title.toLowerCase()}`,
       columns: kind.columns(this.app, act),
       key: kind.key,
       placeholder: kind.placeholder,
-      source,
+      textOf: kind.textOf,
       empty: (searching) => [el("p", {}, searching ? "Nothing matches." : kind.none), el("p", { class: "note" }, kind.about)],
       beside: this.app.actionButton("add", { class: "primary", onclick: act(kind.add) }, kind.addText),
     });
-    const rest = el("div");
     return {
-      node: el("div", {}, list.nodes, rest),
-      show: ({ items, more }) => {
-        source.items = items;
-        list.setFigures(pluralize(items.length, ...kind.words));
-        list.refresh();
-        setChildren(rest, truncationNote(items, more));
+      node: el("div", {}, list.nodes),
+      show: (found) => {
+        list.setFigures(pluralize(found.items.length, ...kind.words));
+        list.show(found);
       },
       showFailure: (error) => list.showFailure(error),
       close: () => list.close(),

@@ -1,20 +1,11 @@
 /* The view of those who wait in line for a seat. */
 
-import { el, setChildren, setText } from "./dom.js";
-import { formatCount, formatDuration, pluralize, poolTitle, timeElement } from "./format.js";
-import { table } from "./table.js";
-import { readAll, truncationNote, WatchedList } from "./watched_list.js";
+import { el, setChildren } from "./dom.js";
+import { formatCount, formatDuration, isolated, poolTitle, timeElement } from "./format.js";
+import { WholeList } from "./list_view.js";
+import { readAll, WatchedList } from "./watched_list.js";
 
 const REQUESTS = { hello: "to be welcomed", join: "to join", wake: "to be awake", request_pro: "for a PRO license" };
-const COLUMNS = [
-  { title: "Position", class: "number" },
-  { title: "Who", isHeader: true },
-  { title: "Pool" },
-  { title: "Waits" },
-  { title: "Since", class: "time" },
-  { title: "For at most" },
-];
-
 /** Who waits, in order of arrival. */
 export class QueueView {
   static id = "queue";
@@ -27,10 +18,17 @@ export class QueueView {
   }
 
   open() {
-    this.figures = el("p", { class: "note tally", id: "queue-tally", role: "status" });
-    this.list = el("div", { class: "card", id: "queue-list" });
-    setChildren(this.root, this.figures, this.list);
-    this.watched = new WatchedList((signal) => this.load(signal), (error) => this.app.report(error));
+    this.list = new WholeList(this.app, {
+      id: "queue",
+      caption: "Requests in line",
+      columns: this.columns(),
+      key: ({ place }) => place,
+      placeholder: "account, device, address or conference",
+      textOf: ({ account, device, address, kind, conference }) => [account ?? kind, device, address, conference].join(" "),
+      empty: (searching) => el("p", {}, searching ? "Nobody in line matches." : "Nobody waits in line for a seat."),
+    });
+    setChildren(this.root, this.list.nodes);
+    this.watched = new WatchedList((signal) => this.load(signal), (error) => this.list.showFailure(error));
   }
 
   update(state) {
@@ -38,37 +36,40 @@ export class QueueView {
     const texts = pools.filter(([, { waiting }]) => waiting).map(([name, { waiting }]) =>
       `${formatCount(waiting)} for ${poolTitle(name, state)}`);
     const served = pools.reduce((sum, [, { left }]) => sum + (left.granted ?? 0), 0);
-    setText(this.figures, [...(texts.length ? texts : ["Nobody waits"]), `${formatCount(served)} served`].join(" · "));
+    this.list.setFigures([...(texts.length ? texts : ["Nobody waits"]), `${formatCount(served)} served`].join(" · "));
     this.watched.update(state.generations.queue);
   }
 
   close() {
     this.watched.close();
+    this.list.close();
   }
 
   async load(signal) {
-    const { items, more } = await readAll(this.app, "api/queue", signal);
-    const rows = items.map((item) => ({ cells: this.cells(item) }));
-    setChildren(
-      this.list,
-      rows.length
-        ? table({ caption: `${pluralize(items.length, "request")} in line`, columns: COLUMNS, rows, asCards: true })
-        : el("p", { class: "note" }, "Nobody waits in line for a seat."),
-      truncationNote(items, more),
-    );
+    const found = await readAll(this.app, "api/queue", signal);
+    if (!signal.aborted) this.list.show(found);
   }
 
-  cells(item) {
-    const { position, account, device, address, kind, pool, rule, request, conference, since } = item;
+  columns() {
+    const narrow = (text) => el("span", { class: "narrow-only" }, text);
+    const titleOf = ({ pool, rule }) => `${poolTitle(pool, this.app.state)}${rule ? `, rule ${rule}` : ""}`;
     return [
-      formatCount(position),
-      [account ?? `a ${kind}`, el("span", { class: "soft" }, ` ${device ?? address}`)],
-      rule ? `${poolTitle(pool, this.app.state)}, rule ${rule}` : poolTitle(pool, this.app.state),
-      conference ? `${REQUESTS[request]} ${conference}` : REQUESTS[request],
-      timeElement(since),
-      formatDuration(item.wait_seconds),
+      { title: "Who", class: "who", cell: whoCell },
+      { title: "Position", class: "number", cell: (item) => [formatCount(item.position), narrow(` in line for ${titleOf(item)}`)] },
+      { title: "Pool", class: "wide-only", cell: titleOf },
+      { title: "Waits", class: "", cell: whyText },
+      { title: "Since", class: "time", cell: ({ since }) => timeElement(since) },
+      { title: "For at most", class: "wide-only short", cell: ({ wait_seconds: seconds }) => formatDuration(seconds) },
     ];
   }
+}
+
+function whoCell({ account, device, address, kind }) {
+  return [isolated(account ?? `a ${kind}`), el("span", { class: "soft" }, ` ${device ?? address}`)];
+}
+
+function whyText({ request, conference }) {
+  return conference ? `${REQUESTS[request]} ${conference}` : REQUESTS[request];
 }
 
 function poolsOf(state) {

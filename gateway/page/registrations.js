@@ -1,31 +1,11 @@
 /* The view of registrations, of a gateway that is a registrar: the servers that register here, and their licenses. */
 
-import { confirmDialog } from "./dialog.js";
-import { el, setChildren } from "./dom.js";
+import { confirmDialog, showDetails } from "./dialog.js";
+import { el, setChildren, setText } from "./dom.js";
 import { formatCount, modelTitle, pluralize, poolTitle, timeElement } from "./format.js";
+import { WholeList } from "./list_view.js";
 import { sellLicense } from "./sell_license.js";
-import { failureNote, table } from "./table.js";
-import { WatchedList, readAll, truncationNote } from "./watched_list.js";
-
-const SERVER_COLUMNS = [
-  { title: "Server", isHeader: true },
-  { title: "License" },
-  { title: "State" },
-  { title: "Last verified", class: "time" },
-  { title: "Reported use" },
-  { title: "Address" },
-  { title: "Version" },
-  { title: "Suspected clones" },
-];
-const LICENSE_COLUMNS = [
-  { title: "Serial", class: "one-line", isHeader: true },
-  { title: "Model", class: "one-line" },
-  { title: "Limits" },
-  { title: "State" },
-  { title: "Valid until", class: "time" },
-  { title: "Connection", class: "one-line" },
-  { title: "Act", class: "acts" },
-];
+import { WatchedList, readAll } from "./watched_list.js";
 
 /** Servers and licenses of a registrar. */
 export class RegistrationsView {
@@ -40,9 +20,16 @@ export class RegistrationsView {
   }
 
   open() {
-    this.servers = el("section", { class: "card", id: "servers", "aria-labelledby": "servers-title" });
-    this.licenses = el("section", { class: "card", id: "licenses", "aria-labelledby": "licenses-title" });
-    setChildren(this.root, this.servers, this.licenses);
+    this.servers = this.serverList();
+    this.licenses = this.licenseList();
+    this.clones = el("span", { class: "tag bad", id: "clones", hidden: true });
+    const part = (id, title, list, ...beside) => el("section", { id, class: "part", "aria-labelledby": `${id}-title` },
+      el("div", { class: "head" }, el("h2", { id: `${id}-title` }, title), beside), list.nodes);
+    setChildren(
+      this.root,
+      part("servers", "Servers", this.servers, this.clones),
+      part("licenses", "Licenses", this.licenses),
+    );
   }
 
   update(state) {
@@ -51,14 +38,14 @@ export class RegistrationsView {
 
   close() {
     this.watched.close();
+    this.servers.close();
+    this.licenses.close();
   }
 
   /** Say what went wrong; what is shown stays. */
   fail(error) {
-    for (const card of [this.servers, this.licenses]) {
-      if (!card.hasChildNodes()) setChildren(card, failureNote(error));
-    }
-    this.app.report(error);
+    this.servers.showFailure(error);
+    this.licenses.showFailure(error);
   }
 
   async load(signal) {
@@ -66,71 +53,90 @@ export class RegistrationsView {
     const [servers, licenses] = await Promise.all(paths.map((path) => readAll(this.app, path, signal)));
     if (signal.aborted) return;
     const limits = new Map(licenses.items.map((license) => [license.serial, license.limits]));
-    this.drawServers(servers, limits);
-    this.drawLicenses(licenses);
-  }
-
-  /** Draw the servers; `limits` are those of each license, by its serial. */
-  drawServers({ items, more }, limits) {
+    // With what a server may use: it is shown anew where its license is changed.
+    const items = servers.items.map((server) => ({ ...server, limits: limits.get(server.serial) ?? {} }));
     const clones = items.reduce((sum, item) => sum + (item.clones_suspected ?? 0), 0);
-    const connected = items.filter((item) => item.connected).length;
-    const oneLine = (kind, text) => el("span", { class: `one-line ${kind}` }, text);
-    const rows = items.map((item) => ({
-      key: item.server,
-      cells: [
-        nameOf(item.server),
-        [oneLine("", item.serial), " ", oneLine("soft", this.editionOf(item))],
-        el("span", { class: item.connected ? "tag good" : "tag warn" }, item.connected ? "connected" : "away"),
-        timeElement(item.last_verified),
-        this.poolsText(item.model, item.used, limits.get(item.serial)),
-        item.address || "–",
-        item.version || "–",
-        item.clones_suspected ? el("span", { class: "tag bad" }, formatCount(item.clones_suspected)) : "none",
-      ],
-    }));
-    const caption = "Servers that register here";
-    setChildren(
-      this.servers,
-      el("div", { class: "head" },
-        el("h2", { id: "servers-title" }, "Servers"),
-        el("span", { class: "tag" }, `${formatCount(connected)} connected`),
-        clones ? el("span", { class: "tag bad", id: "clones" }, pluralize(clones, "suspected clone")) : null),
-      rows.length
-        ? table({ id: "servers-list", caption, columns: SERVER_COLUMNS, rows, asCards: true })
-        : el("div", { class: "empty" },
-            el("p", {}, "No server has registered yet."),
-            el("p", { class: "note" },
-              "A gateway registers with role = \"agent\", the serial and the key of one of the licenses below.")),
-      truncationNote(items, more),
-    );
+    this.clones.hidden = clones === 0;
+    setText(this.clones, pluralize(clones, "suspected clone"));
+    this.servers.setFigures(`${formatCount(items.filter((item) => item.connected).length)} of ${formatCount(items.length)} connected`);
+    this.servers.show({ ...servers, items });
+    this.licenses.setFigures(pluralize(licenses.items.length, "license"));
+    this.licenses.show(licenses);
   }
 
-  drawLicenses({ items, more }) {
-    const rows = items.map((item) => ({
-      key: item.serial,
-      cells: [
-        item.serial,
-        this.editionOf(item),
-        this.poolsText(item.model, item.limits),
-        el("span", { class: item.state === "active" ? "tag good" : "tag bad" }, item.state),
-        item.not_after ? timeElement(item.not_after) : "no end",
-        item.needs_connection ? "needed all the time" : "not needed",
-        item.state === "revoked" ? null : [this.changeButton(item), this.revokeButton(item.serial)],
+  serverList() {
+    const useOf = (item) => this.poolsText(item.model, item.used, item.limits);
+    const clonesTag = (count) => el("span", { class: "tag bad narrow-only" }, pluralize(count, "suspected clone"));
+    return new WholeList(this.app, {
+      id: "servers",
+      caption: "Servers that register here",
+      columns: [
+        { title: "Server", class: "who", cell: (item) => linkButton(nameOf(item.server), () => this.showServer(item)) },
+        { title: "License", class: "", cell: (item) => [item.serial, el("span", { class: "soft" }, ` ${this.editionOf(item)}`)] },
+        { title: "State", class: "short", cell: (item) =>
+          [connectedTag(item), item.clones_suspected ? clonesTag(item.clones_suspected) : null] },
+        { title: "Last verified", class: "wide-only time", cell: (item) => timeElement(item.last_verified) },
+        { title: "Reported use", class: "pools", cell: useOf },
+        { title: "Address", class: "wide-only short", cell: (item) => item.address || "–" },
+        { title: "Clones", class: "wide-only number", cell: clonesCell },
       ],
-    }));
-    const caption = "Licenses that servers register with";
-    setChildren(
-      this.licenses,
-      el("div", { class: "head" },
-        el("h2", { id: "licenses-title" }, "Licenses"),
-        this.app.actionButton("sell", { class: "primary", onclick: () => this.sell(null) }, "Sell a license …")),
-      rows.length
-        ? table({ id: "licenses-list", caption, columns: LICENSE_COLUMNS, rows, asCards: true })
-        : el("div", { class: "empty" },
-            el("p", {}, "There are no licenses."),
-            el("p", { class: "note" }, "A license has a serial and a key; a gateway registers with both.")),
-      truncationNote(items, more),
-    );
+      key: ({ server }) => server,
+      placeholder: "server, serial or address",
+      textOf: ({ server, serial, address, connected }) => [server, serial, address, connected ? "connected" : "away"].join(" "),
+      empty: (searching) => (searching ? el("p", {}, "No server matches.") : [
+        el("p", {}, "No server has registered yet."),
+        el("p", { class: "note" },
+          "A gateway registers with role = \"agent\", the serial and the key of one of the licenses below."),
+      ]),
+    });
+  }
+
+  licenseList() {
+    return new WholeList(this.app, {
+      id: "licenses",
+      caption: "Licenses that servers register with",
+      columns: [
+        { title: "Serial", class: "who", cell: (item) => linkButton(item.serial, () => this.showLicense(item)) },
+        { title: "Model", class: "", cell: (item) => this.editionOf(item) },
+        { title: "Limits", class: "pools", cell: (item) => this.poolsText(item.model, item.limits) },
+        { title: "State", class: "short", cell: stateTag },
+        { title: "Valid until", class: "wide-only time", cell: endCell },
+        { title: "Act", class: "acts wider", cell: (item) =>
+          (item.state === "revoked" ? null : [this.changeButton(item), this.revokeButton(item.serial)]) },
+      ],
+      key: ({ serial }) => serial,
+      placeholder: "serial, model or state",
+      textOf: (item) => [item.serial, this.editionOf(item), item.state].join(" "),
+      empty: (searching) => (searching ? el("p", {}, "No license matches.") : [
+        el("p", {}, "There are no licenses."),
+        el("p", { class: "note" }, "A license has a serial and a key; a gateway registers with both."),
+      ]),
+      beside: this.app.actionButton("sell", { class: "primary", onclick: () => this.sell(null) }, "Sell a license …"),
+    });
+  }
+
+  showServer(item) {
+    const hide = showDetails(nameOf(item.server), [
+      ["License", `${item.serial}, ${this.editionOf(item)}`],
+      ["State", connectedTag(item)],
+      ["Last verified", timeElement(item.last_verified)],
+      ["Reported use", this.poolsText(item.model, item.used, item.limits)],
+      ["Address", item.address || "–"],
+      ["Version", item.version || "–"],
+      ["Suspected clones", clonesCell(item)],
+    ]);
+    addEventListener("hashchange", hide, { once: true });
+  }
+
+  showLicense(item) {
+    const hide = showDetails(item.serial, [
+      ["Model", this.editionOf(item)],
+      ["Limits", this.poolsText(item.model, item.limits)],
+      ["State", stateTag(item)],
+      ["Valid until", endCell(item)],
+      ["Connection", item.needs_connection ? "needed all the time" : "not needed"],
+    ]);
+    addEventListener("hashchange", hide, { once: true });
   }
 
   editionOf({ model, edition }) {
@@ -177,6 +183,14 @@ export class RegistrationsView {
     this.watched.refresh();
   }
 }
+
+const connectedTag = ({ connected }) =>
+  el("span", { class: connected ? "tag good" : "tag warn" }, connected ? "connected" : "away");
+const stateTag = ({ state }) => el("span", { class: state === "active" ? "tag good" : "tag bad" }, state);
+const clonesCell = ({ clones_suspected: clones }) =>
+  (clones ? el("span", { class: "tag bad" }, formatCount(clones)) : "none");
+const endCell = ({ not_after: end }) => (end ? timeElement(end) : "no end");
+const linkButton = (name, onclick) => el("button", { type: "button", class: "link", "data-act": "details", onclick }, name);
 
 /** A server is named by its operator, or by its installation. */
 function nameOf(server) {

@@ -140,7 +140,7 @@ async def test_servers_show_their_use_beside_the_limits_of_their_license(license
     await house.welcomed(account="ann")
     assert house.registrar is not None
     page = await screen.open(house.registrar, "#/registrations")
-    await expect(page.locator("#servers-list tbody tr")).to_contain_text("Online users 1 of 10")
+    await expect(page.locator("#servers-list tbody tr[data-key]")).to_contain_text("Online users 1 of 10")
 
 
 # -- with and without the gateway ------------------------------------------------------------------------------------

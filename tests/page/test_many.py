@@ -73,3 +73,20 @@ async def test_only_the_licenses_in_sight_are_in_the_document(serve: Serve, scre
     await expect(page.locator("#pro-list")).to_have_attribute("aria-rowcount", "101")
     await page.get_by_role("searchbox").fill("nobody")
     await expect(page.get_by_text("No account with this in its name holds a PRO license.")).to_be_visible()
+
+
+async def test_only_the_sold_licenses_in_sight_are_in_the_document(serve: Serve, screen: Screen) -> None:
+    house = await serve()
+    for number in range(HOLDERS):
+        house.runtime.registrar.issue(f"BRANCH-{number:04}", {"edition": "free"})
+    page = await screen.open(house, "#/registrations")
+    await expect(page.locator("#licenses-tally")).to_have_text("2,000 licenses")
+    await expect(page.locator("#licenses-list")).to_have_attribute("aria-rowcount", str(HOLDERS + 1))
+    rows, box = page.locator("#licenses-list tbody tr[data-key]"), page.locator("#licenses-list").locator("..")
+    await box.evaluate("(node) => { node.scrollTop = node.scrollHeight; }")
+    await expect(rows.filter(has_text="BRANCH-1999")).to_be_visible()
+    assert 0 < await rows.count() < IN_SIGHT
+    await page.locator("#licenses-search").fill("branch-012")
+    await expect(rows).to_have_count(10)
+    await rows.first.get_by_role("button", name="BRANCH-0120", exact=True).click()
+    await expect(page.get_by_role("dialog")).to_contain_text("needed all the time")
