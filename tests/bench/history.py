@@ -3,10 +3,10 @@
     python -m tests.bench.history [--sessions N] [--json]
 
 Writes 31 days of believable traffic into a new store - sessions by the hour of the day, conferences that fill within
-seconds, every model counting them - decided by the core itself, so that hours, holds and denials are what a gateway
-would have kept. Then it starts a gateway on that store and runs `tallygate report` against it, while one client beats
-every 5 ms over TCP. Reported: events (grants and releases), seconds of the report, ack p99 and the longest with and
-without a report running.
+seconds, every model counting them - decided by the core itself, so that hours, holds, denials and who used it are what
+a gateway would have kept. Then it starts a gateway on that store and runs `tallygate report` against it, while one
+client beats every 5 ms over TCP. Reported: events (grants and releases), seconds of the report, ack p99 and the longest
+with and without a report running.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from config.record_settings import HistorySettings
@@ -30,6 +32,7 @@ from gateway.core.admission.terms import Terms
 from gateway.core.counting.session import Instant
 from gateway.edge.storage.history_store import HistoryStore
 from gateway.edge.storage.store import Store
+from gateway.edge.storage.usage_store import UsageStore
 from gateway.licensing import MODELS
 from gateway.licensing.epop import Epop
 from gateway.licensing.trueconf import TrueConf
@@ -51,6 +54,7 @@ async def write(path: str, sessions: int) -> int:
     await store.open()
     archive = HistoryStore(state.history, store, HistorySettings())
     await archive.open()
+    usage = UsageStore(state.use, store)
     weights = [BUSY[int(hour % 24)] * (0.15 if hour // 24 % 7 > 4 else 1) for hour in range(DAYS * 24)]
     due: list[tuple[float, int, str, str]] = []
     number = 0
@@ -70,6 +74,7 @@ async def write(path: str, sessions: int) -> int:
             instant = Instant(looked, now.wall + looked)
             apply(state, Tick(), instant)
             archive.poll(instant)
+            usage.poll(instant)
             await asyncio.sleep(0)
         instant = Instant(at, now.wall + at)
         if what == "come":
@@ -82,6 +87,7 @@ async def write(path: str, sessions: int) -> int:
             apply(state, End(left, "closed"), instant)
     instant = Instant(looked, now.wall + looked)
     archive.close(instant)
+    usage.close(instant)
     await store.close()
     pools = [timeline.pool for timeline in state.history.timelines]
     return sum(pool.grants + sum(pool.releases.values()) for pool in pools)
@@ -103,10 +109,10 @@ async def beats(port: int, until: asyncio.Event) -> list[float]:
     return sorted(found)
 
 
-async def measure(directory: Path, sessions: int) -> dict[str, float]:
-    """All of it; times in seconds, acks in milliseconds."""
-    store, ready = directory / "month.db", directory / "ready"
-    events = await write(str(store), sessions)
+@asynccontextmanager
+async def serving(store: Path) -> AsyncIterator[dict[str, int]]:
+    """A gateway with the licenses of the month on its store, and the ports at which it serves."""
+    ready = store.with_name("ready")
     settings = [f"--set={key}" for key in (
         "listen.tcp=0", "listen.websocket=0", "listen.operator=0", "registrar.enabled=false", f"store.path={store}",
         "license.epop.users=150", "license.trueconf.pro=150", "license.trueconf.online=400",
@@ -120,7 +126,17 @@ async def measure(directory: Path, sessions: int) -> dict[str, float]:
             if gateway.returncode is not None:
                 raise SystemExit("the gateway did not start")
             await asyncio.sleep(0.05)
-        ports = json.loads(ready.read_text())
+        yield json.loads(ready.read_text())
+    finally:
+        gateway.terminate()
+        await gateway.wait()
+
+
+async def measure(directory: Path, sessions: int) -> dict[str, float]:
+    """All of it; times in seconds, acks in milliseconds."""
+    store = directory / "month.db"
+    events = await write(str(store), sessions)
+    async with serving(store) as ports:
         quiet_over, busy_over = asyncio.Event(), asyncio.Event()
         quiet = asyncio.create_task(beats(ports["tcp"], quiet_over))
         await asyncio.sleep(2)
@@ -138,9 +154,6 @@ async def measure(directory: Path, sessions: int) -> dict[str, float]:
             times.append(time.perf_counter() - began)
         busy_over.set()
         stressed = await busy
-    finally:
-        gateway.terminate()
-        await gateway.wait()
     print(text.decode(), file=sys.stderr)
     return {
         "events": events,
