@@ -717,6 +717,7 @@ class Life(RuleBasedStateMachine):
                 self._enter(name, each, host=waited[each])
             else:
                 self._watch()
+            self._recount()
         if not room.members:
             del self.mirror.rooms[name]
         self._recount()
