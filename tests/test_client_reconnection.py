@@ -96,7 +96,7 @@ async def test_a_loss_while_joining_again_forgets_no_conference(serve: Serve, tr
         one.abort()
         await comes(all_joined)
         assert one.conferences == set(rooms)
-        assert await house.http("GET", "/api/connections/count") == (200, {"count": 1})
+        assert await house.http("GET", "/api/connections/count") == (200, {"count": 1, "asleep": 0, "idle": 0})
     again = [("joined", room) for room in rooms]
     assert told == [("welcome", None), again[0], ("welcome", None), *again]
 

@@ -3,23 +3,24 @@
 const KEY = "tallygate.clock";
 const MINUTE = 60_000;
 
-let isLocal = stored() === "local";
+const root = document.documentElement;
+root.dataset.clock = stored() === "local" ? "local" : "utc";
 
 /** The name of the clock: UTC, or a time zone such as Europe/Berlin. */
 export function zoneName() {
-  return isLocal ? placeName() : "UTC";
+  return isLocal() ? placeName() : "UTC";
 }
 
 /** The name of the clock that is not chosen. */
 export function otherZoneName() {
-  return isLocal ? "UTC" : placeName();
+  return isLocal() ? "UTC" : placeName();
 }
 
 /** Choose the other clock; the browser keeps the choice, for this gateway's address. */
 export function switchZone() {
-  isLocal = !isLocal;
+  root.dataset.clock = isLocal() ? "utc" : "local";
   try {
-    localStorage.setItem(KEY, isLocal ? "local" : "utc");
+    localStorage.setItem(KEY, root.dataset.clock);
   } catch (error) {
     console.info(`The browser keeps nothing, so the clock lasts as long as the page: ${error.message}`);
   }
@@ -27,12 +28,16 @@ export function switchZone() {
 
 /** Milliseconds by which the clock is ahead of UTC at an instant. */
 export function zoneOffset(at) {
-  return isLocal ? -new Date(at).getTimezoneOffset() * MINUTE : 0;
+  return isLocal() ? -new Date(at).getTimezoneOffset() * MINUTE : 0;
 }
 
 /** An instant as a Date whose fields of UTC are those of the clock. */
 export function onClock(at) {
   return new Date(at + zoneOffset(at));
+}
+
+function isLocal() {
+  return root.dataset.clock === "local";
 }
 
 function placeName() {

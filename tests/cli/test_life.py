@@ -234,7 +234,7 @@ async def test_from_the_first_answer_to_the_end_of_grace_and_back(world: World) 
     assert (expired["shutdown_at"], expired["seconds_left"]) == (end, 0)
     assert await gateway.get("/readyz") == (503, f"registration expired: {expired['reason']}\n")
     assert await gateway.metric("sessions") is None
-    assert (await gateway.get("/api/connections/count")) == {"count": 0}
+    assert (await gateway.get("/api/connections/count")) == {"count": 0, "asleep": 0, "idle": 0}
 
     await gateway.end(signal.SIGKILL)
     await gateway.start()

@@ -329,7 +329,7 @@ async def test_a_signal_ends_it_in_order_and_with_a_summary(how: signal.Signals,
     seen = json.loads(ended.out)
     assert ended.code == 130
     assert (seen["interrupted"], seen["lost"], seen["after"]["drift"]) == (True, {}, 0)
-    assert await house.http("GET", "/api/connections/count") == (200, {"count": 0})
+    assert await house.http("GET", "/api/connections/count") == (200, {"count": 0, "asleep": 0, "idle": 0})
 
 
 async def test_processes_whose_leader_was_killed_say_bye_and_end_quietly(serve: Serve) -> None:

@@ -200,4 +200,4 @@ async def test_who_was_refused_at_hello_is_not_heard_again(serve: Serve) -> None
     heard = await wire.gone()
     assert [message["type"] for message in heard] == ["denied"]
     _, counted = await house.http("GET", "/api/connections/count")
-    assert counted == {"count": 0}
+    assert counted == {"count": 0, "asleep": 0, "idle": 0}

@@ -268,6 +268,6 @@ async def test_a_lost_session_within_its_window_is_replaced_by_the_same_device(s
     said(await new.hello(account="ann", device="pc"), "welcome")
     await pools(house, online=1)
     _, counted = await house.http("GET", "/api/connections/count")
-    assert counted == {"count": 1}
+    assert counted == {"count": 1, "asleep": 0, "idle": 0}
     full(await (await house.connect()).hello(account="ann", resume=token), "online", 1, 1, "hello")
     await silent(new)

@@ -45,7 +45,7 @@ def whole(replica: Replica) -> list[bytes]:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_second_replica_comes_to_the_same_state(seed: int) -> None:
     harness = random_log(seed, 300)
-    assert len(harness.replica.state.sessions.by_number) > 3
+    assert len(harness.replica.state.sessions.by_number) > 2
     assert whole(applied(harness.entries)) == whole(harness.replica)
 
 

@@ -34,7 +34,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "resume": None,
         "wait": None,
     },
-    "heartbeat": {"seq": None},
+    "heartbeat": {"seq": None, "active": None, "wait": None},
     "join": {
         "conference": "weekly",
         "host": False,

@@ -15,8 +15,8 @@ from tests.edge.raw import Peer
 
 MARKUP = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "DOMParser")
 KEPT = ("localStorage", "sessionStorage", "document.cookie", "indexedDB")
-KEEPERS = {"theme.js": {"localStorage"}}
-"""What a module may keep in the browser: the choice of light or dark."""
+KEEPERS = {"theme.js": {"localStorage"}, "clock.js": {"localStorage"}, "api.js": {"sessionStorage"}}
+"""What a module may keep in the browser: the choice of light or dark and of the clock, and the token if asked to."""
 
 
 async def told(house: House, path: str, **headers: str) -> tuple[int, Any, bytes]:
