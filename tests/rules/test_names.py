@@ -76,7 +76,8 @@ async def test_no_account_of_this_server_is_one_of_another_by_its_name(serve: Se
         ("account=ann%2Fpartner.example", 1),
         ("home=partner.example", 1),
     ):
-        assert await house.http("GET", f"/api/connections/count?{query}") == (200, {"count": number, "asleep": 0, "idle": 0})
+        counted = {"count": number, "asleep": 0, "idle": 0}
+        assert await house.http("GET", f"/api/connections/count?{query}") == (200, counted)
     assert (await house.http("DELETE", "/api/hosts/ann"))[0] == 404
     assert (await house.http("DELETE", "/api/hosts/ann%2Fpartner.example"))[0] == 404
     assert (await house.http("DELETE", "/api/hosts/ann?home=partner.example"))[0] == 204
