@@ -32,7 +32,6 @@ INTERVAL = (
     "open_denials",
     "wait_seconds",
     "longest_wait_seconds",
-    "changed",
 )
 POOL = ("grants", "releases", "denial_counts", "seat_seconds", "full_seconds", "accounted_until", "interval_end")
 EPISODE = ("began", "last", "denials", "true_denials", "granted", "wait_seconds")
@@ -119,6 +118,7 @@ def _drop_claims(pool: Pool) -> None:
 
 
 def _interval_to_json(interval: UsageInterval) -> dict[str, Any]:
+    """As plain data, without whether the store has it: who reads it writes it once more."""
     final = interval.final_totals
     return {
         **{name: getattr(interval, name) for name in INTERVAL},

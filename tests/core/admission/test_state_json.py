@@ -27,6 +27,7 @@ from gateway.licensing.epop import Epop
 from gateway.licensing.floating import Floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
 from gateway.licensing.trueconf import TrueConf
+from tests.core.admission.random_day import RandomDay
 from tests.core.harnesses import DIGEST
 from tests.core_harness import DAY, HOUR, START
 
@@ -500,3 +501,17 @@ def test_a_damaged_command_is_a_fault_of_a_kind_that_is_known(command: c.Command
                     c.from_json(plain, MODELS)
                 except (KeyError, TypeError, ValueError):
                     continue
+
+
+def test_what_the_store_has_written_is_no_part_of_the_state() -> None:
+    day = RandomDay(3)
+    for _ in day.commands(200):
+        pass
+    before = digest(day.state)
+    for timeline in day.state.history.timelines:
+        for interval in (*timeline.ended, timeline.pool.interval):
+            interval.changed = not interval.changed
+    for place in day.state.use.places:
+        for person in list(place.by_person):
+            place.changed_row(person, day.now.mono)
+    assert digest(day.state) == before
