@@ -119,12 +119,14 @@ class PoolRule:
         return self.of_one.get(one, _NOTHING) if self.terms.each else self.claims
 
     def one_of(self, who: Claimant) -> Key:
-        """Return as whom somebody is counted apart: without an account (a device, an address) by its session alone."""
+        """Return as whom somebody is counted apart: without an account (a device, an address) by its session alone, and
+        an account of which no session and no address is known by itself.
+        """
         each = self.terms.each
         if not each:
             return ""
         if each == "address":
-            return who.address or who.number
+            return who.address or who.number or (who.identity or "", 0)
         if who.identity is None or each == "account":
             return who.number if who.identity is None else who.identity
         return (who.identity, who.device or who.number)

@@ -182,3 +182,13 @@ def test_nothing_of_an_account_that_is_erased_is_left_in_the_rules() -> None:
     harness.apply(c.ErasePerson("ann", force=True))
     assert counted(harness) == {"kept": (1, 1)}
     assert "ann" not in str(state_json.to_json(harness.state))
+
+
+def test_accounts_of_which_no_address_is_known_are_apart_by_themselves() -> None:
+    apart = rule("one each", "pro", most=1, each="address")
+    harness = LicensedHarness("trueconf", {"trueconf": TrueConf(pro=3)}, rules=(apart,))
+    harness.apply(c.PutGroup("chiefs", ("ann", "bob"), permanent=True))
+    harness.state.redistribute_at = 0.0
+    harness.apply(c.Tick())
+    assert set(harness.ledger().pools["pro"].reservations) == {"ann", "bob"}
+    assert counted(harness, "pro") == {"one each": (1, 0)}
