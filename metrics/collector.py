@@ -89,6 +89,7 @@ class View(NamedTuple):
     registration: RegistrationView
     cluster: ClusterView | None
     lag: Histogram
+    certificate_ends: Mapping[str, float]
     draining: bool
     version: str
     started: float
@@ -116,6 +117,12 @@ class GatewayCollector(Collector):
             yield from cluster_families(view.cluster)
         yield histogram(
             "event_loop_lag_seconds", "Delay of the event loop behind its timer, in seconds.", (), {(): view.lag}
+        )
+        yield gauge(
+            "certificate_end_timestamp_seconds",
+            "Time at which the certificate for clients, or for operators, ends, in seconds UTC.",
+            ("port",),
+            {(port,): end for port, end in view.certificate_ends.items()},
         )
         yield gauge(
             "draining",

@@ -21,7 +21,7 @@ from gateway.edge.cluster.dump_writer import DumpWriter
 from gateway.edge.cluster.housekeeping import Housekeeping
 from gateway.edge.garbage import GarbageCollection
 from gateway.edge.joining import FollowedLog
-from gateway.edge.machine import Clock, read_token
+from gateway.edge.machine import Clock, certificate_ends, read_token
 from gateway.edge.ready_file import ReadyFile
 from gateway.edge.restarting import KeptState
 from gateway.edge.server.epoll_transport import Epoll
@@ -98,6 +98,7 @@ class Gateway:
                 self._ready.clear()
             context = tls_context(listen.tls_certificate, listen.tls_key)
             operator_tls = tls_context(listen.operator_tls_certificate, listen.operator_tls_key)
+            self.runtime.certificate_ends = certificate_ends(listen.tls_certificate, listen.operator_tls_certificate)
             await self.runtime.restore()
             self.runtime.persistence.seat_store.restore(self.runtime.now())
             if self._recorder is not None:
@@ -238,8 +239,10 @@ class Gateway:
         token = read_token(listen.operator_token_file)
         context = tls_context(listen.tls_certificate, listen.tls_key)
         operator_tls = tls_context(listen.operator_tls_certificate, listen.operator_tls_key)
+        ends = certificate_ends(listen.tls_certificate, listen.operator_tls_certificate)
         for listener in self.runtime.listeners:
             listener.tls = context
+        self.runtime.certificate_ends = ends
         self.operator.renew(operator_tls)
         self.operator.authorization.use_token(token)
         self.settings = adopted

@@ -1,7 +1,9 @@
-"""What this machine is asked: its clock since it was started, what tells this start from others, files of secrets."""
+"""What this machine is asked: its clock since it was started, what tells this start from others, files of secrets
+and of certificates."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import secrets
 import time
@@ -9,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.core.certificates import ends_of
 from gateway.core.formats import TOKEN_FORM, is_token
 from gateway.core.registration.authentication import key_of
 
@@ -41,6 +44,21 @@ def read_token(path: str) -> str | None:
     if not is_token(text):
         raise OSError(errno.EINVAL, f"it holds no token: a token has {TOKEN_FORM}", path)
     return text
+
+
+def certificate_ends(clients: str, operators: str) -> dict[str, float]:
+    """When the certificates in the files for `clients` and for `operators` end, in seconds UTC, as far as they tell it.
+
+    An empty path is one of no certificate.
+
+    Raises `OSError`.
+    """
+    ends: dict[str, float] = {}
+    for port, path in (("clients", clients), ("operators", operators)):
+        with contextlib.suppress(ValueError):  # ssl reads forms of certificates that are not read here
+            if path:
+                ends[port] = min(ends_of(Path(path).read_text(errors="replace")))
+    return ends
 
 
 def boottime() -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.core.registration.license_status import LicenseState
 from gateway.edge.machine import Clock
 from gateway.licensing import MODELS
-from tests.conftest import House, License, Serve, until
+from tests.conftest import House, License, Serve, settings_of, until
 
 METRICS: dict[str, tuple[str, set[str]]] = {
     "connections": ("gauge", {"transport", "state"}),
@@ -68,6 +70,7 @@ COUNTDOWN = {
     for name in ("last_verified", "shutdown", "not_after")
 }
 """The same of a gateway that has lost its registrar; a gateway without these instants has no such series."""
+CERTIFICATE = Path(__file__).parents[1] / "config" / "tls" / "certificate.pem"
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
 
@@ -337,3 +340,17 @@ async def test_the_bounds_of_a_histogram_stay_so_that_its_past_can_be_compared(
     (family,) = (each for each in text_string_to_metric_families(text) if each.name == f"tallygate_{name}")
     found = dict.fromkeys(sample.labels["le"] for sample in family.samples if sample.name.endswith("_bucket"))
     assert [*map(float, found)] == [*bounds, float("inf")]
+
+
+async def test_the_end_of_a_certificate_is_shown_where_there_is_one(serve: Serve, tmp_path: Path) -> None:
+    pair = {"listen__tls_certificate": CERTIFICATE, "listen__tls_key": CERTIFICATE.with_name("key.pem")}
+    house = await serve(**pair)
+    end = datetime(2126, 10, 28, 19, 2, 52, tzinfo=UTC).timestamp()
+    assert (await values(house)).one("certificate_end_timestamp_seconds", port="clients") == end
+    assert (await values(house)).all("certificate_end_timestamp_seconds") == [end]
+    other_form = tmp_path / "certificate.pem"
+    other_form.write_text(CERTIFICATE.read_text().replace(" CERTIFICATE", " TRUSTED CERTIFICATE"))
+    house.gateway.reload(settings_of(**pair | {"listen__tls_certificate": other_form}))
+    assert (await values(house)).all("certificate_end_timestamp_seconds") == []
+    house.gateway.reload(settings_of(**pair))
+    assert (await values(house)).all("certificate_end_timestamp_seconds") == [end]

@@ -301,6 +301,7 @@ async def test_no_panel_and_no_rule_is_without_data(tmp_path: Path) -> None:
             ),
             stack,
         )
+        house.runtime.certificate_ends = {"clients": ends.timestamp()}  # these clients speak no TLS
         instances = [f"127.0.0.1:{each.operator}" for each in (house, vendor)]
         server = await stack.enter_async_context(watched(tmp_path, *instances))
         queries = Queries(server, instances)

@@ -71,6 +71,7 @@ def _view(runtime: Runtime, version: str) -> View:
         registration=_registration(runtime),
         cluster=_cluster(runtime),
         lag=runtime.ticker.lag,
+        certificate_ends=runtime.certificate_ends,
         draining=runtime.draining,
         version=version,
         started=runtime.started,

@@ -11,7 +11,7 @@ import logging
 import math
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from config.settings import Settings
 from gateway.core.admission.commands import Command, End, EndResumables, SetGranting, SetTerms, Tick
@@ -68,8 +68,7 @@ class Runtime:
         token_key: bytes | None = None,
         state: State | None = None,
     ) -> None:
-        self.clients = clients
-        self.node = node
+        self.clients, self.node = clients, node
         self.clock = clock
         self.started = clock.wall()
         self.settings = self._configured = settings
@@ -78,6 +77,7 @@ class Runtime:
         self._instant: Instant | None = None
         self.on_tick: Callable[[], object] = int
         self.etcd_size: Callable[[], int] = int
+        self.certificate_ends: Mapping[str, float] = {}
         self.timer_wheel: TimerWheel[BaseConnection] = TimerWheel()
         self.budget = SocketBudget(settings.listen, files)
         self.tcp = self._listener("tcp", TcpConnection, tcp.refusal)

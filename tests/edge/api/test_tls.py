@@ -96,10 +96,12 @@ async def test_a_renewed_certificate_is_shown_to_who_comes_and_who_is_in_stays(s
     async with Operator(at(house), Path(CERTIFICATE)) as old:
         await old.json("GET", "/api/license")
         assert await shown(house) == FIRST
+        before = house.runtime.certificate_ends["operators"]
         renewed = settings_of(listen__operator_tls_certificate=pair[0], listen__operator_tls_key=pair[1])
         assert "listen.operator_tls_certificate" in house.gateway.reload(renewed).live
         assert await shown(house) == ssl.PEM_cert_to_DER_cert(pair[0].read_text())
         await old.json("GET", "/api/license")
+        assert house.runtime.certificate_ends["operators"] < before
     pair[1].write_text("")
     with pytest.raises(ssl.SSLError):
         house.gateway.reload(renewed)
