@@ -191,14 +191,14 @@ class Gateway:
 
     async def close(self, drain: float | None = None) -> None:
         """Send the clients away over `drain` seconds (the setting's, unless given), then close everything."""
-        self.runtime.persistence.seat_store.begin_drain()
-        await self.runtime.stop_accepting()
-        self.runtime.dispatcher.refuse_waiting("draining")
-        self._tell_ports()
-        await self.runtime.drain(self.settings.listen.drain if drain is None else drain)
-        await self.agent.close()
-        self.runtime.registrar.close()
-        await self.runtime.abort_remaining()
+        early = asyncio.create_task(
+            self.runtime.persistence.usage_store.write_released(self.runtime.now), name="use that is over"
+        )
+        try:
+            await self._send_away(self.settings.listen.drain if drain is None else drain)
+        finally:
+            early.cancel()
+            await asyncio.wait({early})
         if self._node is not None:
             await self._node.depart()
             await self.dump_writer.close()
@@ -219,6 +219,17 @@ class Gateway:
         if self._recorder is not None:
             self._recorder.close()
         self._tell_ports()
+
+    async def _send_away(self, drain: float) -> None:
+        """Let nobody in any more, and send away who is there, over `drain` seconds."""
+        self.runtime.persistence.seat_store.begin_drain()
+        await self.runtime.stop_accepting()
+        self.runtime.dispatcher.refuse_waiting("draining")
+        self._tell_ports()
+        await self.runtime.drain(drain)
+        await self.agent.close()
+        self.runtime.registrar.close()
+        await self.runtime.abort_remaining()
 
     def _tell_ports(self) -> None:
         if self._ready is not None:

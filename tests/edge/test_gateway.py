@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import ssl
 from asyncio import sslproto
@@ -12,6 +13,7 @@ from gateway.edge.gateway import READ_SIZE, Gateway, tls_context
 from tests.conftest import Serve, settings_of, until
 from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Connect
 from tests.edge.raw import Peer
+from tests.wire_client import PATIENCE
 
 
 async def test_it_opens_its_ports_and_closes_them(serve: Serve) -> None:
@@ -27,6 +29,21 @@ async def test_closing_twice_is_closing_once(serve: Serve) -> None:
     house = await serve()
     await house.gateway.close(drain=0)
     await house.gateway.close(drain=0)
+
+
+async def test_use_that_is_over_is_written_while_clients_are_sent_away(serve: Serve) -> None:
+    house = await serve(listen__drain="1h")
+    house.runtime.persistence.usage_store.poll(house.runtime.now())  # what is due in this hour is written by now
+    wires = [await house.welcomed(account=name) for name in ("ann", "bob", "cid")]
+    await wires[0].say("bye")
+    await wires[0].gone()
+    closing = asyncio.create_task(house.gateway.close())
+    async with asyncio.timeout(PATIENCE):
+        while not await house.runtime.persistence.store.read("SELECT 1 FROM usage WHERE account = 'ann'"):
+            assert not closing.done()
+    closing.cancel()
+    await asyncio.wait({closing})
+    assert "use that is over" not in {task.get_name() for task in asyncio.all_tasks()}
 
 
 async def test_a_port_that_cannot_be_had_leaves_nothing_open(serve: Serve) -> None:

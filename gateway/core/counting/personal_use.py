@@ -164,6 +164,11 @@ class PoolShares:
             else:
                 self._drop(share)
 
+    def holds(self, person: Person) -> bool:
+        """Return whether a person that has a share holds a seat, so that its share goes on."""
+        found = self.by_person[person]
+        return found.held > 0 if isinstance(found, Share) else not isinstance(found, tuple)
+
     def row(self, person: Person, now: float) -> ShareRow:
         """Return what a person has of the pool, as it is at a monotonic instant of its day."""
         return self._row(self._as_share(person), now)

@@ -1,6 +1,7 @@
 """Writes who used the pools into the store: one row for each person, pool and part of a day.
 
 What has changed is written once an hour, a few thousand rows a second, and when somebody asks for a report: `flush`.
+While clients are sent away what is over is written already, so that the end of the process waits for little.
 A row that is written again replaces itself, so it does no harm to write one twice; what was under way when the store
 failed is written again. After a crash at most the last hour is missing.
 """
@@ -8,6 +9,7 @@ failed is written again. After a crash at most the last hour is missing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import deque
 from collections.abc import Callable
@@ -23,6 +25,8 @@ LAST_PART = "usage_part"
 """Under which name `meta` has the number of the last part of a day: another run must not take it again."""
 ROWS_PER_BATCH = 2000
 """Shares that are looked at, and rows that are written, at once."""
+PAUSE = 1.0
+"""Seconds between two looks for what is over, while clients are sent away."""
 # As one value, like ended seats: row by row the database's thread would take the interpreter from the event loop.
 PUT_USE = f"""INSERT OR REPLACE INTO usage
     SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(len(ShareRow._fields)))}
@@ -71,14 +75,34 @@ class UsageStore:
         Raises `StoreUnavailable`.
         """
         self._look_at_all()
+        await self._write_waiting(now)
+        if not self._store.available:
+            raise StoreUnavailable("the store is unavailable")
+
+    async def write_released(self, now: Callable[[], Instant]) -> None:
+        """Write what persons had who hold nothing any more, again and again until this is cancelled.
+
+        What is still held would have to be written again at its end.
+        """
+        while True:
+            if not self._waiting:
+                self._waiting.extend(
+                    (place, person)
+                    for place in self.use.places
+                    for person in place.by_person
+                    if not place.holds(person)
+                )
+            with contextlib.suppress(StoreUnavailable):  # it may be back after the pause, and is asked again at the end
+                await self._write_waiting(now)
+            await asyncio.sleep(PAUSE)
+
+    async def _write_waiting(self, now: Callable[[], Instant]) -> None:
         while self._waiting or self.use.finished or self._rows:
             if self._under_way is None:
                 self._write(now(), ROWS_PER_BATCH)
             if self._under_way is not None:
                 await asyncio.shield(self._under_way)
-                await asyncio.sleep(0)  # one that was done already has not called back yet
-        if not self._store.available:
-            raise StoreUnavailable("the store is unavailable")
+            await asyncio.sleep(0)  # others go on, and a write that was done already calls back
 
     def _look_at_all(self) -> None:
         self._waiting = deque((place, person) for place in self.use.places for person in place.by_person)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from gateway.edge.storage import usage_store as module
 from gateway.edge.storage.hour_rows import PUT_HOUR
 from gateway.edge.storage.store import Statement, Store, StoreUnavailable
 from gateway.edge.storage.usage_queries import Period, Persons, PlaceUse, UsageQueries
-from gateway.edge.storage.usage_store import FORGET_USE, UsageStore
+from gateway.edge.storage.usage_store import FORGET_USE, PUT_USE, PUT_USE_AT_CLOSE, UsageStore
 from gateway.licensing.epop import Epop
 from gateway.licensing.trueconf import TrueConf
 from tests.conftest import until
@@ -130,6 +133,61 @@ async def test_at_the_close_all_is_written_whatever_is_on_its_way(
     await until(lambda: not usage._store.pending)
     shares = sum(len(place.by_person) for place in usage.use.places)
     assert await usage._store.read("SELECT count(*) FROM usage") == [(shares,)]
+
+
+async def test_while_clients_are_sent_away_what_is_over_is_written_and_what_is_held_is_left_to_the_end(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    monkeypatch.setattr(module, "ROWS_PER_BATCH", 7)
+    harness, usage, _ = await opened_usage(opened)
+    for number in range(10):
+        meet(harness, f"user{number}", 60)
+    staying, going = harness.hello("ann"), harness.hello("bob")
+    for session in (staying, going):
+        harness.joined(session)
+    written: list[Statement] = []
+    write = usage._store.write
+
+    def noting(statements: Sequence[Statement]) -> asyncio.Future[None]:
+        written.extend(each for each in statements if each.sql in {PUT_USE, PUT_USE_AT_CLOSE})
+        return write(statements)
+
+    def rows() -> int:
+        return sum(len(json.loads(each.values[0])) if each.sql == PUT_USE else 1 for each in written)
+
+    monkeypatch.setattr(usage._store, "write", noting)
+    early = asyncio.create_task(usage.write_released(lambda: harness.now))
+    everything = sum(len(place.by_person) for place in usage.use.places)
+    held = sum(place.holds(person) for place in usage.use.places for person in place.by_person)
+    await until(lambda: rows() == everything - held)
+    harness.end(going, "drained")
+    over = everything - sum(place.holds(person) for place in usage.use.places for person in place.by_person)
+    await until(lambda: rows() == over and not usage._rows)
+    early.cancel()
+    await asyncio.wait({early})
+    assert early.cancelled()
+    assert 10 * 2 < everything - held < over < everything
+    written.clear()
+    harness.end(staying, "drained")
+    usage.close(harness.now)
+    assert rows() == everything - over
+    await until(lambda: not usage._store.pending)
+    assert await usage._store.read("SELECT count(*) FROM usage") == [(everything,)]
+
+
+async def test_what_is_over_is_written_as_soon_as_a_failing_store_is_back(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    harness, usage, queries = await opened_usage(opened)
+    meet(harness, "ann", 60)
+    usage._store.mistrust("a test")
+    early = asyncio.create_task(usage.write_released(lambda: harness.now))
+    await until(lambda: usage._store.available and bool(usage._store.commits.total) and not usage._rows)
+    early.cancel()
+    await asyncio.wait({early})
+    assert (await of_accounts(queries))["ann", "epop", "concurrent"].seat_seconds == 60
 
 
 async def test_accounts_come_page_by_page_guests_first(opened: Open) -> None:
