@@ -40,7 +40,7 @@ from gateway.edge.api.responses import code_of, fail
 from gateway.edge.api.routes import ADMIN, LINK, PAGE, READ, Route, route_of
 from gateway.edge.server.listening_sockets import plain_address
 from gateway.edge.server.runtime import Runtime
-from gateway.edge.storage.audit_log import LOOPBACK, PROXIED, UNKNOWN
+from gateway.edge.storage.audit_log import FROM_FILE, LOOPBACK, PROXIED, UNKNOWN
 
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 LOOKING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
@@ -52,8 +52,6 @@ ATTEMPTS, PAUSE = 10, 6.0
 """Failed attempts of one address at once, and seconds until it may fail once more."""
 ADDRESSES = 4096
 """Addresses whose failures are remembered."""
-FROM_FILE = "token-file"
-"""The name of whoever has the token of `listen.operator_token_file`."""
 REFUSALS, RATE = 100, 0.25
 """Refusals that the audit log takes at once, and seconds until it takes one more."""
 

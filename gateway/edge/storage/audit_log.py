@@ -42,7 +42,9 @@ UNKNOWN = "unknown"
 """The actor of requests that were refused for their token."""
 COMMAND = "command"
 """The actor of commands on a store that no gateway holds."""
-RESERVED = frozenset({GATEWAY, LOOPBACK, UNKNOWN, COMMAND})
+FROM_FILE = "token-file"
+"""The actor of requests with the token of `listen.operator_token_file`."""
+RESERVED = frozenset({GATEWAY, LOOPBACK, UNKNOWN, COMMAND, FROM_FILE})
 PROXIED = "proxy:"
 """What the actor begins with where a proxy has signed the operator in."""
 
