@@ -338,7 +338,8 @@ class Life(RuleBasedStateMachine):
     def _pro_requested(self, number: int) -> None:
         person = self.mirror.people[number]
         self.primary.request(person.account or "")
-        self.seat_rules.asked("pro", person.account or "", number, person, self.primary)
+        if person.account not in self.primary.permanent:  # who has one already is granted nothing
+            self.seat_rules.asked("pro", person.account or "", number, person, self.primary)
 
     def _old(self, waited: InLine) -> dict[str, int]:
         """Whom a `hello` would take over from."""
