@@ -74,6 +74,8 @@ async def matching(runtime: Runtime, request: web.Request, after: int = 0, most:
     asked = {name: _as_kept(name, text, runtime.settings.accounts.home) for name, text in asked.items()}
     if "account" in asked:
         asked.setdefault("home", "")
+    if (presence := asked.get("presence")) is not None and presence not in PRESENCES:
+        fail(422, "bad_field", f"presence: expected one of {', '.join(PRESENCES)}")
     wanted = [_filter(runtime, name, text) for name, text in asked.items()]
     sessions = runtime.state.sessions
     candidates: Iterable[Session] = sessions.by_number.values()

@@ -198,5 +198,5 @@ def asked_account(request: web.Request, own_home: str) -> tuple[str, str] | None
     """The account and the home of `?account=&home=`, empty for this server, by its name `own_home` too; None where
     none is asked for.
     """
-    asked = request.query.get("account")
-    return None if asked is None else (account("account", asked), home(request, own_home) or "")
+    asked, at = request.query.get("account"), home(request, own_home)
+    return None if asked is None else (account("account", asked), at or "")

@@ -214,7 +214,9 @@ async def test_connections_are_filtered_by_seat_presence_and_idleness(serve: Ser
     assert await names("idle=1h") == []
     house.runtime.timer_wheel.tick += round(3600 / TICK)
     assert await names("idle=1h") == ["bob", "cid"]
-    assert (await house.http("GET", "/api/connections?idle=soon"))[0] == 422
+    for wrong in ("idle=soon", "presence=away"):
+        for path in ("/api/connections", "/api/connections/count"):
+            assert (await house.http("GET", f"{path}?{wrong}"))[0] == 422
 
 
 async def test_connections_are_sorted(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

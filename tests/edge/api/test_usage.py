@@ -85,7 +85,9 @@ async def test_a_model_alone_is_shown(serve: Serve) -> None:
     assert (status, answer["error"]) == (404, "no_such_model")
 
 
-@pytest.mark.parametrize("query", ["by=year", "since=yesterday", "limit=0"])
+@pytest.mark.parametrize(
+    "query", ["by=year", "since=yesterday", "limit=0", "by=group&account=ann", f"home={129 * 'a'}"]
+)
 async def test_bad_requests_are_told_so(serve: Serve, query: str) -> None:
     house = await serve()
     status, answer = await house.http("GET", f"/api/usage?{query}")
