@@ -22,6 +22,7 @@ from gateway.core.admission.decision import Decision, Withdraw
 from gateway.core.admission.recording import Recording, RollingDigest, read
 from gateway.core.admission.state import State
 from gateway.core.admission.terms import Terms
+from gateway.core.counting.pool_rule import RuleTerms
 from gateway.core.counting.session import Instant, identity
 from gateway.licensing import MODELS
 
@@ -188,7 +189,7 @@ class RandomDay:
     def operate(self) -> c.Command:
         random, account = self.random, self.random.choice(ACCOUNTS)
         acts: list[c.Command] = [
-            c.KickSession(self.session() or 0, random.choice([None, 30.0])),
+            c.KickSession(self.session() or self.state.numbers.sessions.last, random.choice([None, 30.0])),
             c.KickAccount(account, random.choice([None, 60.0])),
             c.PutBan(self.banned(account), 120.0),
             c.LiftBan(self.banned(account)),
@@ -219,6 +220,7 @@ class RandomDay:
             c.RevokeAccountToken(account, SECRET[:12]),
             c.PutGroup(random.choice(GROUPS), members, random.random() < 0.7, random.randint(0, 2)),
             c.EndHellos("draining"),
+            c.ErasePerson(identity(account, random.choice(["", "partner.example"])), random.random() < 0.5),
             c.DeleteGroup(random.choice(GROUPS)),
             c.AddOperatorToken("ops", "admin", SECRET),
             c.RevokeOperatorTokens("ops"),
@@ -243,7 +245,26 @@ class RandomDay:
             returning=random.choice([0.0, 10.0, 45.0, 600.0]),
             queue_limit=random.choice([0, 3, 1000]), queue_order=random.choice(["arrival", "priority"]),
             idle_timeout=random.choice([0.0, 30.0, 300.0]), preempt=random.random() < 0.7,
+            rules=tuple(self.rule(model, str(number)) for number in range(random.choice([0, 1, 3]))),
         )  # fmt: skip
+
+    def rule(self, model: str, name: str) -> RuleTerms:
+        """A rule for seats of a pool of a model, for somebody or for all."""
+        random = self.random
+        pools = MODELS[model].model(MODELS[model].terms()).pools
+        whom = random.choice(
+            [
+                {},
+                {"group": random.choice(GROUPS)},
+                {"account": "user1"},
+                {"account": "user1", "home": "partner.example"},
+                {"network": "192.0.2.0/28"},
+                {"kind": "browser"},
+            ]
+        )
+        reserve, most = random.choice([(1, None), (0, random.randint(0, 6)), (2, 4)])
+        each = random.choice(["", "account", "device", "address"])
+        return RuleTerms(name, random.choice(pools).name, **whom, reserve=reserve, most=most, each=each)  # type: ignore[arg-type]
 
 
 def record(seed: int, number: int, *, undone: bool = True) -> Iterator[str]:

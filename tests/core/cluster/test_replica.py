@@ -30,6 +30,9 @@ replica = random_log(5, 400).replica
 print(replica.digest, state_json.digest(replica.state), replica.nodes.to_json())
 """
 
+LIVELY = (0, 2, 3, 4)
+"""Seeds of logs at whose end there are sessions."""
+
 
 def applied(entries: list[LogEntry], replica: Replica | None = None) -> Replica:
     replica = replica or Replica(MODELS)
@@ -42,14 +45,14 @@ def whole(replica: Replica) -> list[bytes]:
     return list(dump.lines(replica))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", LIVELY)
 def test_a_second_replica_comes_to_the_same_state(seed: int) -> None:
     harness = random_log(seed, 300)
-    assert len(harness.replica.state.sessions.by_number) > 2
+    assert len(harness.replica.state.sessions.by_number) > 3
     assert whole(applied(harness.entries)) == whole(harness.replica)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", LIVELY)
 def test_one_that_was_written_down_and_read_anywhere_goes_on_the_same_way(seed: int) -> None:
     harness = random_log(seed, 300)
     place = Random(seed).randrange(2, len(harness.entries))  # noqa: S311 - the same each time

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -19,6 +19,7 @@ from gateway.core.counting.calendar_days import Calendar
 from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.personal_use import NOBODY, SHARES_PER_TICK, PersonalUse
 from gateway.core.counting.pool import Pool
+from gateway.core.counting.returning import Returning
 from gateway.core.counting.session import Instant, Key, Person, Session, account_and_home
 from gateway.core.counting.use_shares import ShareRow
 from gateway.licensing import MODELS
@@ -41,7 +42,7 @@ def rows_of(use: PersonalUse, now: float) -> list[ShareRow]:
 def whose(pool: Pool, key: Key) -> Person:
     """To whom a key is charged that has just come into a pool."""
     for claim in pool.claims.values_of(key):
-        if isinstance(claim, Session):
+        if isinstance(claim, Session | Returning):
             return claim.person
     who, device = key if pool.terms.keys == "device" and isinstance(key, tuple) else (key, "")
     return (*account_and_home(who), str(device), "")
@@ -174,6 +175,13 @@ def test_all_persons_together_are_the_pool_whatever_the_clocks_do(seed: int) -> 
                 [totals.seat_seconds, totals.grants - reserved, sum(totals.denials.values()), true]
             )
             assert set(pool.shares.charged) <= set(pool.claims)
+            charged = Counter(pool.shares.charged.get(key) or whose(pool, key) for key in pool.claims)
+            shares, now = pool.shares, day.now.mono
+            grown = {
+                person: round(shares.row(person, now + 1).seat_seconds - shares.row(person, now).seat_seconds)
+                for person in shares.by_person
+            }
+            assert {person: seats for person, seats in grown.items() if seats} == charged
 
 
 def test_a_state_that_was_written_counts_on_in_the_same_way() -> None:
