@@ -61,16 +61,13 @@ class PoolShares:
     def grant(self, key: Key, person: Person, now: float) -> None:
         """Charge the seat of `key` to a person, from the monotonic instant `now` on."""
         use = self.use
-        if person not in self.by_person:
-            if use.shares_of_today < use.most:
-                own = self._own_seats(person)
-                if own is None:
-                    use.shares_of_today += 1
-                    self.by_person[person] = now
-                    return
-            else:
-                self.charged[key] = NOBODY
+        if person not in self.by_person and use.shares_of_today < use.most and self._own_seats(person) is None:
+            use.shares_of_today += 1
+            self.by_person[person] = now
+            return
         share = self._share(person, now)
+        if share.person != person:
+            self.charged[key] = share.person
         held = share.held
         if held:
             share.seat_seconds += held * (now - share.since)

@@ -52,10 +52,10 @@ def _share_to_json(found: OnlySeat | OnlyVisit | Share) -> list[Any]:
     """
     if isinstance(found, tuple):
         return [*_share_to_json(found[0]), found[1]]
-    if isinstance(found, float):
-        return [found, None]
     if isinstance(found, Day):
         return [None, found.part]
+    if not isinstance(found, Share):
+        return [found, None]
     denied = None if found.denied is None else [getattr(found.denied, name) for name in DENIED]
     return [None, found.day.part, found.own is not None, denied, *(getattr(found, name) for name in SHARE)]
 

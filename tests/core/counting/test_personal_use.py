@@ -271,6 +271,19 @@ def test_what_is_beyond_the_bound_of_a_day_is_charged_to_nobody() -> None:
     assert NOBODY in place.by_person
 
 
+def test_who_came_yesterday_is_beyond_the_bound_of_today_like_everybody_else() -> None:
+    use = use_of(most=1)
+    place = use.place("m", "p")
+    place.grant("a", ANN, 0.0)
+    place.release("a", ANN, 10.0)
+    use.advance(Instant(DAY + 1, DAY + 1))
+    place.grant("b", ("bob", "", "", ""), DAY + 1)
+    place.grant("a", ANN, DAY + 2)
+    place.release("a", ANN, DAY + 5)
+    found = [(row.day, row.account, row.seat_seconds) for row in rows_of(use, DAY + 5)]
+    assert found == [(0, "ann", 10.0), (1, "bob", 4.0), (1, "", 3.0)]
+
+
 def test_at_midnight_shares_are_put_down_bit_by_bit_and_idle_ones_are_forgotten() -> None:
     use = use_of(most=10_000)
     place = use.place("m", "p")
