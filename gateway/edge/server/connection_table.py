@@ -30,9 +30,9 @@ C = TypeVar("C", bound=Held)
 
 
 class ConnectionTable(Generic[C]):
-    """`arriving` maps what is not yet connected (the socket, then the connection made for it) to its address, "" for a
-    proxy that has not named its client. `by_network` is kept only while addresses are limited; IPv6 addresses that
-    share so many bits are one network.
+    """`arriving` maps what is not yet connected (the socket, then the connection made for it) to its network, "" for a
+    proxy that has not named its client. `by_network` has every socket of a network, and is kept only while addresses
+    are limited; IPv6 addresses that share so many bits are one network.
     """
 
     __slots__ = (
@@ -82,16 +82,16 @@ class ConnectionTable(Generic[C]):
         return len(self._waiting.values_of(self._network(address)))
 
     def held_by(self, address: str) -> int:
-        """Sockets of one network; only what is arriving while addresses are not limited."""
-        same = self._network(address)
-        arriving = sum(self._network(each) == same for each in self.arriving.values())
-        return arriving + len(self.by_network.values_of(same))
+        """Sockets of one network; 0 while addresses are not limited."""
+        return len(self.by_network.values_of(self._network(address)))
 
     def arrive(self, thing: object, address: str) -> None:
         """A socket has been accepted, or what is arriving has got its address."""
-        self.arriving[thing] = address
-        if address:
-            self._waiting.add(self._network(address), thing)
+        self.arriving[thing] = place = self._network(address)
+        if place:
+            self._waiting.add(place, thing)
+            if self._limited:
+                self.by_network.add(place, thing)
 
     def attach(self, sock: object, connection: C) -> None:
         """A connection has been made for a socket that is arriving; it is still to be connected."""
@@ -100,17 +100,20 @@ class ConnectionTable(Generic[C]):
 
     def abandon(self, thing: object) -> None:
         """What was arriving is not let in; nothing happens where it has been connected meanwhile."""
-        address = self.arriving.pop(thing, "")
-        if address:
-            self._waiting.discard(self._network(address), thing)
+        place = self.arriving.pop(thing, "")
+        if place:
+            self._waiting.discard(place, thing)
+            if self._limited:
+                self.by_network.discard(place, thing)
 
     def add(self, connection: C) -> None:
         """What was arriving is connected; it is pending."""
         if self.arriving.pop(connection, None) is None:
-            self._waiting.add(self._network(connection.address), connection)
+            place = self._network(connection.address)
+            self._waiting.add(place, connection)
+            if self._limited:
+                self.by_network.add(place, connection)
         self.pending.add(connection)
-        if self._limited:
-            self.by_network.add(self._network(connection.address), connection)
         if len(self) >= self._frozen + FREEZE_EVERY:
             self._frozen = len(self)
             gc.freeze()
@@ -150,11 +153,15 @@ class ConnectionTable(Generic[C]):
             del self.connected[connection.key]
 
     def index_addresses(self, *, limited: bool) -> None:
-        """Begin to keep connections by network, or stop."""
+        """Begin to keep sockets by network, or stop."""
         self._limited = limited
         self.by_network = Multimap()
-        for connection in self if limited else ():
-            self.by_network.add(self._network(connection.address), connection)
+        if limited:
+            for connection in self:
+                self.by_network.add(self._network(connection.address), connection)
+            for thing, place in self.arriving.items():
+                if place:
+                    self.by_network.add(place, thing)
 
     def _network(self, address: str) -> str:
         return network(address, self._ipv6_prefix)

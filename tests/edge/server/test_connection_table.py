@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import pytest
 
 from gateway.core.admission.requests import SessionState
+from gateway.edge.server import connection_table as module
 from gateway.edge.server.connection_table import ConnectionTable
 from tests.conftest import Serve, until
 from tests.edge.conftest import Connect
@@ -90,13 +91,62 @@ def test_addresses_are_indexed_while_they_are_limited() -> None:
     assert table.by_network == {}
     table.index_addresses(limited=True)
     table.add(there)
-    table.arrive(object(), "192.0.2.1")
+    arriving, proxy = object(), object()
+    table.arrive(arriving, "192.0.2.1")
+    table.arrive(proxy, "")
     assert [table.held_by(address) for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3")] == [2, 1, 0]
     table.remove(there)
     assert list(table.by_network) == ["192.0.2.1"]
     table.index_addresses(limited=False)
-    table.remove(here)
     assert table.by_network == {}
+    table.index_addresses(limited=True)
+    table.arrive(proxy, "192.0.2.1")
+    assert [table.held_by(address) for address in ("192.0.2.1", "")] == [3, 0]
+    table.add(there)
+    table.abandon(arriving)
+    table.abandon(proxy)
+    assert [table.held_by(address) for address in ("192.0.2.1", "192.0.2.2")] == [1, 1]
+    table.index_addresses(limited=False)
+    for peer in (here, there):
+        table.remove(peer)
+    assert table.by_network == {}
+
+
+def test_a_socket_counts_once_from_its_accept_until_it_is_gone() -> None:
+    table: ConnectionTable[Peer] = ConnectionTable(64)
+    table.index_addresses(limited=True)
+    peer, socket = Peer("192.0.2.1"), object()
+    steps: list[Callable[[], None]] = [
+        lambda: table.arrive(socket, "192.0.2.1"),
+        lambda: table.attach(socket, peer),
+        lambda: table.add(peer),
+        lambda: table.abandon(peer),
+        lambda: table.welcome(peer, 1),
+        lambda: table.retire(peer),
+        lambda: table.remove(peer),
+    ]
+    held = []
+    for step in steps:
+        step()
+        held.append(table.held_by("192.0.2.1"))
+    assert held == [1] * (len(steps) - 1) + [0]
+    assert table.by_network == {}
+
+
+def test_how_long_an_accept_looks_does_not_grow_with_those_that_are_arriving(monkeypatch: pytest.MonkeyPatch) -> None:
+    table: ConnectionTable[Peer] = ConnectionTable(64)
+    table.index_addresses(limited=True)
+    for number in range(50):
+        table.arrive(object(), f"2001:db8:0:{number}::1")
+    asked: list[str] = []
+
+    def network(address: str, _: int) -> str:
+        asked.append(address)
+        return address
+
+    monkeypatch.setattr(module, "network", network)
+    table.held_by("2001:db8::1")
+    assert asked == ["2001:db8::1"]
 
 
 def test_connections_from_one_network_of_ipv6_are_counted_as_those_of_one_address() -> None:
@@ -105,11 +155,13 @@ def test_connections_from_one_network_of_ipv6_are_counted_as_those_of_one_addres
     first, second = Peer("2001:db8:0:1::1"), Peer("2001:db8:0:ff:7::")
     table.add(first)
     table.add(second)
-    table.arrive(object(), "2001:db8:0:2::3")
+    arriving = object()
+    table.arrive(arriving, "2001:db8:0:2::3")
     assert [table.held_by(address) for address in ("2001:db8::", "2001:db8:0:ff::1", "2001:db8:0:100::1")] == [3, 3, 0]
     table.remove(first)
     assert table.held_by("2001:db8:0:1::1") == 2
     table.remove(second)
+    table.abandon(arriving)
     assert table.by_network == {}
 
 
