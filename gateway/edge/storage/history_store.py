@@ -214,7 +214,8 @@ class HistoryStore:
                     yield Statement(PUT_DENIAL, self._denial(timeline, episode))
 
     def _denial(self, timeline: PoolTimeline, episode: DenialEpisode) -> DenialRow:
-        kind, (name, home) = episode.asker[0], self._pseudonyms.asker(*account_and_home(episode.asker[1]))
+        kind, who = episode.asker
+        name, home = self._pseudonyms.asker(kind, *account_and_home(who))
         offset = self.history.offset
         return DenialRow(
             episode.number, timeline.model, timeline.name, episode.began + offset, episode.last + offset, kind, name,

@@ -55,8 +55,10 @@ class Pseudonyms:
             self.of(address) if address else "",
         )
 
-    def asker(self, name: str, home: str) -> tuple[str, str]:
-        """Return name and home as they are written of who was refused: an account, a device or an address."""
-        if self.kind == "names" or not name:
-            return name, home
-        return ("", "") if self.kind == "none" else (self.of(name, home), home)
+    def asker(self, kind: str, name: str, home: str) -> tuple[str, str]:
+        """Return name and home as they are written of who was refused, as in its use; `kind` is that of the name:
+        `account`, `device` or `address`.
+        """
+        account, device, address = (name if kind == each else "" for each in ("account", "device", "address"))
+        account, home, device, address = self.person((account, home, device, address))
+        return account or device or address, home

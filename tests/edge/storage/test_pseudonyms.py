@@ -96,3 +96,18 @@ def test_the_same_name_of_another_server_or_device_is_another_pseudonym() -> Non
     assert again.take_key(kept) is None
     assert again.stand_for("ann", "") == ["ann", written[0][0]]
     assert Pseudonyms().stand_for("ann", "") == ["ann"]
+
+
+@pytest.mark.parametrize("kind", ["names", "pseudonyms", "none"])
+def test_who_was_refused_stands_there_as_in_the_use(kind: str) -> None:
+    pseudonyms = Pseudonyms(kind)
+    pseudonyms.take_key(None)
+    for asker, person in (
+        (("account", "ann", ""), ("ann", "", "", "")),
+        (("account", "ann", "hq"), ("ann", "hq", "", "")),
+        (("device", "phone", ""), ("", "", "phone", "")),
+        (("address", "192.0.2.7", ""), ("", "", "", "192.0.2.7")),
+        (("account", "", ""), NOBODY),
+    ):
+        account, home, device, address = pseudonyms.person(person)
+        assert pseudonyms.asker(*asker) == (account or device or address, home)
