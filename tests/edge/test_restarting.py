@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -123,6 +124,30 @@ async def test_what_was_written_down_is_the_state_at_the_stop(runs: Runs) -> Non
     assert not kept.state.sessions.by_number
     assert not kept.state.conferences.by_id
     assert kept.clock.mono() == 5004.5
+
+
+async def test_a_stop_that_is_hurried_while_it_writes_its_last_transaction_is_one_in_order(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with runs.run() as house:
+        await house.http("PUT", "/api/conferences/planned", json={"scheduled": True})
+        reached = asyncio.Event()
+
+        async def close_slowly() -> None:
+            reached.set()
+            await asyncio.Event().wait()
+
+        with monkeypatch.context() as slow:
+            slow.setattr(house.runtime.persistence.store, "close", close_slowly)
+            closing = asyncio.create_task(house.gateway.close(drain=0))
+            await reached.wait()
+            closing.cancel()
+            await asyncio.wait({closing})
+        runs.times.wall += 0.25
+        await house.gateway.close(drain=0)
+    kept = await runs.kept()
+    assert kept is not None
+    assert [*kept.state.conferences.declared] == ["planned"]
 
 
 async def test_a_run_goes_on_with_leases_bans_counts_and_declarations(runs: Runs) -> None:

@@ -218,16 +218,16 @@ class Persistence:
             directory.bans.put(ban)
 
     async def close(self, last: Sequence[Statement] = ()) -> None:
-        """Record the last instant of this run, unless it is among the `last` statements, and close the store."""
+        """Record the last instant of this run, unless it is among the `last` statements, and close the store. Called
+        again it records nothing: the next run goes on from what was recorded only where that is the last of this run.
+        """
         await self.audit_keeping.close()
-        if not self._running:
-            last = ()  # nothing was restored, so there is nothing to go on from
-        else:
+        if self._running:
             self._running = False
             self.audit_log.add(GATEWAY, "stop")
             self.seat_store.poll(self._now())
-        if self.store.available:
-            self.audit_log.write(last or [self._alive()])
+            if self.store.available:
+                self.audit_log.write(last or [self._alive()])
         await self.store.close()
 
     def poll(self, now: Instant) -> None:
