@@ -36,6 +36,8 @@ PATIENCE = 10.0
 """Seconds of `cluster.patience`; 5 s earlier a gateway falls silent."""
 VISITS = 5
 """Visits of a client under one account."""
+GRANTS = 30
+"""Clients that are let in, and join, before anything happens again."""
 FSYNC = 0.3
 """Seconds that a slow disk takes longer."""
 SETTINGS = {
@@ -57,6 +59,8 @@ class Round:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.random = random.Random(seed)  # noqa: S311 - drawn again from the same seed
+        """Draws what happens, and for nobody else: how often clients come depends on the speed of the machine."""
+        self.whims = random.Random(seed)  # noqa: S311 - what clients do
         self.members = Members(folder)
         self.proxy = EtcdProxy(self.members.urls)
         self._folder, self._secret, self._prefix = folder, write_secret(folder), f"chaos{seed}"
@@ -101,7 +105,7 @@ class Round:
         for visit in itertools.count():
             if self.released.is_set():
                 return
-            gateway = self.random.choice(self.gateways)
+            gateway = self.whims.choice(self.gateways)
             if self.resting.is_set() and len(self.holding) >= LIMIT:
                 await asyncio.sleep(0.2)  # until it is released, or somebody has to go
                 continue
@@ -119,7 +123,7 @@ class Round:
             finally:
                 self.holding.pop(number, None)
                 writer.close()
-            await asyncio.sleep(self.random.random() * 0.3)
+            await asyncio.sleep(self.whims.random() * 0.3)
 
     def holds(self, number: int, gateway: GatewayProcess) -> None:
         """Note who was told that it is in; who is at a gateway that stands still cannot be sent away by it."""
@@ -146,10 +150,11 @@ class Round:
             self._take_the_majority_away_for_long,
             self._cut_a_gateway_off_for_a_moment,
             self._cut_a_gateway_off_for_long,
+            self._slow_a_disk_down,
         ]
-        if shutil.which("strace"):
-            acts.append(self._slow_a_disk_down)
         act = self.random.choice(acts)
+        while act == self._slow_a_disk_down and not shutil.which("strace"):
+            act = self.random.choice(acts)
         await act()
         name = act.__name__.strip("_").replace("_", " ")
         self.acts[name] += 1
@@ -244,6 +249,19 @@ class Round:
                     raise Invariant(f"{gateway.name} has come to another state: {shown}")
                 self.comparisons += 1
 
+    async def go_on(self, session: aiohttp.ClientSession) -> None:
+        """Wait until `GRANTS` more clients were let in and have joined; all that time gateways are compared.
+
+        A round has looked at so many for each thing that happened, however slow the machine is. Raises `Invariant`.
+        """
+        let_in, joined = self.samples + GRANTS, self.answers["joined"] + GRANTS
+        until = time.monotonic() + 5 * PATIENCE
+        while self.samples < let_in or self.answers["joined"] < joined:
+            if time.monotonic() > until:
+                raise Invariant(f"only {GRANTS - let_in + self.samples} were let in since it is over")
+            await asyncio.sleep(0.2)
+            await self.compare(session)
+
     async def rest(self, session: aiohttp.ClientSession) -> None:
         """Wait until it is quiet: who is in stays, and all that is counted must be that.
 
@@ -324,14 +342,13 @@ async def play(minutes: float, seed: int) -> Round:
             await game.open()
             async with aiohttp.ClientSession() as session:
                 clients = [asyncio.create_task(game.client(number)) for number in range(CLIENTS)]
-                await asyncio.sleep(5.0)
+                await game.go_on(session)
                 until = time.monotonic() + 60 * minutes
                 while time.monotonic() < until:
                     began = time.monotonic()
                     happened = await game.happen()
                     say(f"{happened}: {time.monotonic() - began:.1f} s, most in {game.most} of {LIMIT}")
-                    await asyncio.sleep(2.0)
-                    await game.compare(session)
+                    await game.go_on(session)
                 await game.rest(session)
                 await game.see_off(session, clients)
             if not game.leased:

@@ -55,7 +55,7 @@ class Visit:
             conference = f"room{turn}-{self._number}"
             if await self._ask("join", conference=conference) == "joined":
                 game.leased.add(account)
-            await self._stay(game.random.random() / 2)
+            await self._stay(game.whims.random() / 2)
             await self._ask("leave", conference=conference)
         game.holding.pop(self._number, None)
         await self._ask("bye")

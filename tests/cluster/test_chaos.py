@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.debian, pytest.mark.slow]
 
 @pytest.mark.timeout(150)
 async def test_a_round_of_trouble_leaves_nobody_over_the_limit_and_all_gateways_agreed() -> None:
-    game = await play(minutes=0.4, seed=5)
+    game = await play(minutes=0.4, seed=0)
     assert game.answers["joined"] > 50
     assert game.samples > 50
     assert game.comparisons > 3
