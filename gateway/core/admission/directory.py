@@ -118,13 +118,16 @@ class Directory:
         return self.priorities().get(account, 0)
 
     def priorities(self) -> Mapping[str, int]:
-        """The priorities of all accounts that have one above 0."""
+        """The priorities of all accounts that have one above 0: the same object as long as they are the same."""
         groups = list(self.groups.values())
         if groups != self._ranked:
-            self._ranked, self._priorities = groups, {}
+            found: dict[str, int] = {}
             for group in sorted(groups, key=lambda each: each.priority):
                 if group.priority:
-                    self._priorities |= dict.fromkeys(group.accounts, group.priority)
+                    found |= dict.fromkeys(group.accounts, group.priority)
+            self._ranked = groups
+            if found != self._priorities:
+                self._priorities = found
         return self._priorities
 
 

@@ -68,6 +68,8 @@ def set_terms(state: State, command: SetTerms, now: Instant) -> Decision:
         pools = ledger.pools.values()
         kept_seats.bound(pools, now.mono + (terms.returning if ledger.enforced else 0.0))
         kept_seats.end_due(pools, now.mono)
+    if not terms.preempt:
+        state.sessions.idle_seats = None
     if ruled:
         state.bind_rules()
         state.lines.sort_anew(primary)

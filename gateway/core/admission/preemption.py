@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
+from gateway.core.admission.idle_seats import IdleSeats, priority_of
 from gateway.core.admission.replies import entitlements
 from gateway.core.admission.seat_changes import fall_asleep
 from gateway.core.admission.state import State
@@ -110,43 +112,49 @@ def _best(state: State, name: str, who: Session, below: int, but: frozenset[Sess
     `below`, and that are not kept for others than `who`.
     """
     best: Candidate | None = None
-    primary, rules = state.primary, state.primary.pools[name].rules
-    sessions, priorities = state.sessions, state.directory.priorities()
-    for idle, sorted_by_time in ((sessions.resting, False), (sessions.idle, True)):
-        for session, since in idle.items():
-            priority = priority_of(session, priorities)
-            if priority >= below or session in but or (best is not None and (priority, since) >= best[:2]):
-                continue
-            for key in _keys(primary, name, session):
-                candidate = _candidate(state, name, key, but)
-                if candidate is None or candidate.priority >= below or (best and candidate[:2] >= best[:2]):
-                    continue
-                if rules is None or not rules.keeps_from(who, key):
-                    best = candidate
-            if sorted_by_time and best is not None and not best.priority and best.since <= since:
-                break  # nobody after it has been idle for longer
+    rules, priorities = state.primary.pools[name].rules, state.directory.priorities()
+    for earliest, key in _idle_keys(state, name, below, priorities):
+        if best is not None and best[:2] <= earliest:
+            break
+        candidate = _candidate(state, name, key, but, priorities)
+        if candidate is None or candidate.priority >= below or (best is not None and candidate[:2] >= best[:2]):
+            continue
+        if rules is None or not rules.keeps_from(who, key):
+            best = candidate
     return best
 
 
-def _keys(primary: Ledger, name: str, session: Session) -> Iterator[Key]:
+def _idle_keys(
+    state: State, name: str, below: int, priorities: Mapping[str, int]
+) -> Iterator[tuple[tuple[int, float], Key]]:
+    """Yield the keys of a pool that somebody idle of a lower priority than `below` has, with the least priority and
+    time that its seat, and those after it, may have.
+    """
+    primary, sessions = state.primary, state.sessions
     if name == primary.model.account_pool:
-        if session.account is not None and not session.home:
-            yield session.account
+        for key in primary.pools[name].unused_leases:
+            yield (0, -math.inf), key
         return
-    for pool, key in session.seats[primary.index]:
-        if pool == name:
-            yield key
+    order = sessions.idle_seats
+    if order is None or order.ledger is not primary or order.priorities is not priorities:
+        order = sessions.idle_seats = IdleSeats(primary, priorities, sessions.all_idle())
+    for priority, since, number in order.of_pool(name):
+        if priority >= below:
+            return
+        for pool, key in sessions.by_number[number].seats[primary.index]:
+            if pool == name:
+                yield (priority, since), key
 
 
-def _candidate(state: State, name: str, key: Key, but: frozenset[Session | None]) -> Candidate | None:
+def _candidate(
+    state: State, name: str, key: Key, but: frozenset[Session | None], priorities: Mapping[str, int]
+) -> Candidate | None:
     """Return the seat of a key, if everybody who has it is idle; None where it cannot be taken."""
-    primary, priorities = state.primary, state.directory.priorities()
+    primary = state.primary
     pool = primary.pools[name]
     holders: Collection[Session]
     if name == primary.model.account_pool:
         holders = state.sessions.of_account(str(key))
-        if key not in pool.unused_leases:
-            return None
     else:
         claims = pool.claims.values_of(key)
         holders = [each for each in claims if isinstance(each, Session)]
@@ -160,8 +168,3 @@ def _candidate(state: State, name: str, key: Key, but: frozenset[Session | None]
         priority = max(priority, priority_of(holder, priorities))
         since = max(since, idle_since)
     return Candidate(priority, since, key) if holders else None
-
-
-def priority_of(session: Session, priorities: Mapping[str, int]) -> int:
-    """Return the priority of a session's account among `priorities`, which are of accounts of this server."""
-    return 0 if session.account is None or session.home else priorities.get(session.account, 0)

@@ -6,8 +6,9 @@ Every count that is shown is the length of one of these views: it is read, not k
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
+from gateway.core.admission.idle_seats import IdleSeats
 from gateway.core.counting.multimap import Multimap
 from gateway.core.counting.session import Identity, Session
 
@@ -26,6 +27,8 @@ class Sessions:
         self.by_presence: defaultdict[tuple[str, bool], dict[Session, None]] = defaultdict(dict)
         self.idle: dict[Session, float] = {}
         self.resting: dict[Session, float] = {}
+        self.idle_seats: IdleSeats | None = None
+        """The seats of all these, in the order in which they are taken; None until a request looks for one."""
 
     def __len__(self) -> int:
         return len(self.by_number)
@@ -79,17 +82,22 @@ class Sessions:
             session.free_since = now
         if session.active is not False or takes_part:
             self._stop_idling(session)
-        elif not session.awake:
-            since = self.idle.pop(session, now)
-            self.resting.setdefault(session, since)
+            return
+        if not session.awake:
+            self.resting.setdefault(session, self.idle.pop(session, now))
         elif session not in self.idle:
             self.resting.pop(session, None)
             said = now - ago
             self._begin_idling(session, said if session.free_since is None else max(session.free_since, said))
+        since = self.idle_since(session)
+        if self.idle_seats is not None and since is not None:
+            self.idle_seats.put(session, since)
 
     def _stop_idling(self, session: Session) -> None:
         self.idle.pop(session, None)
         self.resting.pop(session, None)
+        if self.idle_seats is not None:
+            self.idle_seats.discard(session)
 
     def _begin_idling(self, session: Session, since: float) -> None:
         latest = self.idle[next(reversed(self.idle))] if self.idle else since
@@ -106,6 +114,11 @@ class Sessions:
         """Return the monotonic instant since which a session is idle; None where it is not."""
         since = self.idle.get(session)
         return self.resting.get(session) if since is None else since
+
+    def all_idle(self) -> Iterator[tuple[Session, float]]:
+        """Yield all idle sessions, awake or asleep, with the monotonic instant since which each is."""
+        yield from self.idle.items()
+        yield from self.resting.items()
 
     def of_account(self, identity: Identity) -> tuple[Session, ...]:
         """The sessions of an account, as they are now."""

@@ -175,7 +175,7 @@ def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
 
 
 def _idle_to_json(sessions: Sessions) -> list[tuple[int, float]]:
-    return [(each.number, since) for idle in (sessions.idle, sessions.resting) for each, since in idle.items()]
+    return [(each.number, since) for each, since in sessions.all_idle()]
 
 
 def _place_to_json(place: QueuePlace) -> list[Any]:

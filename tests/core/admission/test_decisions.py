@@ -27,6 +27,7 @@ from gateway.core.admission import commands as c
 from gateway.core.admission.bans import BanSubject
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decision import Decision, Served
+from gateway.core.admission.idle_seats import IdleSeats
 from gateway.core.admission.replies import entitlements
 from gateway.core.admission.snapshot import PoolView, Snapshot, snapshot
 from gateway.core.admission.state import State
@@ -1346,6 +1347,14 @@ class Life(RuleBasedStateMachine):
                 if person.since is not None and person.awake is awake
             }
         assert list(sessions.idle.values()) == sorted(sessions.idle.values())
+
+    @invariant()
+    def whose_seats_are_taken_first_is_as_if_looked_for_now(self) -> None:
+        seats = self.state.sessions.idle_seats
+        if seats is not None:
+            now = IdleSeats(seats.ledger, seats.priorities, self.state.sessions.all_idle())
+            for pool in seats.ledger.pools:
+                assert seats.of_pool(pool) == now.of_pool(pool), pool
 
     @invariant()
     def the_lost_and_the_banned_are_those_of_the_mirror(self) -> None:

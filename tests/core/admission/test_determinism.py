@@ -7,15 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gateway.core.admission.commands import COMMANDS
+from gateway.core.admission import state_json
+from gateway.core.admission.apply import apply
+from gateway.core.admission.commands import COMMANDS, PutGroup, SetTerms
 from gateway.core.admission.recording import NotARecording, replay
 from gateway.core.admission.state import State
 from gateway.licensing import MODELS
-from tests.core.admission.random_day import first_terms, record
+from tests.core.admission.random_day import ACCOUNTS, RandomDay, first_terms, record
 
 ROOT = Path(__file__).parents[3]
 COMMANDS_OF_A_DAY = 20_000
@@ -77,6 +80,23 @@ def test_every_decision_is_the_same_under_another_hash_seed(day: Path, digests: 
 @pytest.mark.parametrize("python", pythons()[1:])
 def test_every_decision_is_the_same_under_another_python(day: Path, digests: list[str], python: str) -> None:
     assert run(python, 4, str(day)).splitlines() == digests
+
+
+def test_a_node_that_takes_up_a_state_takes_the_same_seats_of_those_who_are_idle() -> None:
+    day, taken = RandomDay(6), 0
+    licenses = day.state.terms.licenses
+    few = {"trueconf": replace(licenses["trueconf"], pro=3, online=8), "floating": replace(licenses["floating"], limit=9)}
+    apply(day.state, SetTerms(replace(day.state.terms, preempt=True, licenses={**licenses, **few})), day.now)
+    for number, account in enumerate(ACCOUNTS[:20]):
+        apply(day.state, PutGroup(f"rank {number}", (account,), permanent=False, priority=1 + number % 3), day.now)
+    other = state_json.from_json(state_json.to_json(day.state), MODELS)
+    for number, (command, at, decision) in enumerate(day.commands(4000)):
+        assert apply(other, command, at).to_json() == decision.to_json(), number
+        taken += any(said.get("reason") == "preempted" for _, said in decision.notices)
+        if number % 40 == 0:
+            other = state_json.from_json(state_json.to_json(other), MODELS)
+    assert taken > 20, taken
+    assert state_json.digest(other) == state_json.digest(day.state)
 
 
 # -- recordings --------------------------------------------------------------------------------------------------------

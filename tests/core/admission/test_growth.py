@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from gateway.core.admission import commands as c
 from gateway.core.counting.session import Session
 from gateway.licensing import MODELS
+from gateway.licensing.floating import Floating
+from gateway.licensing.trueconf import TrueConf
 from tests.core.harnesses import LicensedHarness
 from tests.core_harness import CoreHarness
 
@@ -111,3 +114,68 @@ def test_ten_times_as_many_do_not_make_a_step_dearer(
 ) -> None:
     few, many = situation(harness(primary), FEW), situation(harness(primary), MANY)
     assert {step: ratio for step in few if (ratio := many[step] / few[step]) > 1.5} == {}
+
+
+# -- seats of those who are idle ---------------------------------------------------------------------------------------
+
+
+def preempting(model: str, terms: object, *chiefs: str) -> CoreHarness:
+    """A core that lets chiefs take the seats of those who are idle."""
+    house = LicensedHarness(model, {model: terms}, preempt=True)
+    house.apply(c.PutGroup("chiefs", ("chief", *chiefs), permanent=False, priority=1))
+    return house
+
+
+def idle(house: CoreHarness, account: str) -> Session:
+    session = house.hello(account)
+    house.apply(c.Activity(session.number, active=False))
+    return session
+
+
+def many_idle_of_the_same_priority(many: int) -> tuple[CoreHarness, bool]:
+    accounts = [f"user-{number}" for number in range(many)]
+    house = preempting("floating", Floating(limit=many), *accounts)
+    for account in accounts:
+        idle(house, account)
+    return house, False
+
+
+def many_asleep_without_a_seat(many: int) -> tuple[CoreHarness, bool]:
+    house = preempting("trueconf", TrueConf(online=1))
+    for number in range(many):
+        house.sleep(idle(house, f"user-{number}"))
+    house.hello("ann")
+    return house, False
+
+
+def many_idle(many: int) -> tuple[CoreHarness, bool]:
+    house = preempting("floating", Floating(limit=many))
+    for number in range(many):
+        idle(house, f"user-{number}")
+    return house, True
+
+
+def many_who_lose_their_seats_and_come_back(many: int) -> tuple[CoreHarness, bool]:
+    house, _ = many_idle(many)
+    for number in range(many // 2):
+        assert house.hello("chief", f"device-{number}") is not None
+    for number in range(many // 2, many):
+        for active in (True, False):
+            house.apply(c.Activity(number + 1, active=active))
+    return house, True
+
+
+@pytest.mark.parametrize(
+    "situation",
+    [many_idle_of_the_same_priority, many_asleep_without_a_seat, many_idle, many_who_lose_their_seats_and_come_back],
+)
+def test_who_would_take_a_seat_looks_at_few_of_those_who_are_idle(
+    situation: Callable[[int], tuple[CoreHarness, bool]],
+) -> None:
+    found = []
+    for many in (FEW, MANY):
+        house, granted = situation(many)
+        house.knock("chief", "first")  # that puts them in order
+        found.append(calls(partial(house.knock, "chief", "second")))
+        assert [each.device for each in house.state.sessions.of_account("chief")][-1:] == ["second"] * granted
+    assert found[1] == found[0]
