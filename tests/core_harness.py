@@ -192,7 +192,7 @@ class CoreHarness:
 
     def ledger(self, model: str | None = None) -> Ledger:
         """The ledger of a model, the enforced one by default."""
-        return next(each for each in self.state.ledgers if model in {None, each.model.name})
+        return self.state.primary if model is None else self.state.ledger_of(model)
 
     def view(self, pool: str, model: str | None = None) -> PoolView:
         """A pool as the operator sees it."""

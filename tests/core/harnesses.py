@@ -21,11 +21,13 @@ DIGEST = "5e" * 32
 class LicensedHarness(CoreHarness):
     """A harness under real terms, which `change_terms` replaces as a reload of the configuration does.
 
-    `licenses` has the terms of every model that counts, by name; `model` is the enforced one.
+    `licenses` has the terms of every model that counts, by name; `model` is the enforced one, the first of
+    them or the `last`: so it is when a registrar's license is for another model.
     """
 
-    def __init__(self, model: str, licenses: Mapping[str, Any], **terms: Any) -> None:
-        names = dict.fromkeys((model, *licenses))
+    def __init__(self, model: str, licenses: Mapping[str, Any], *, last: bool = False, **terms: Any) -> None:
+        others = [name for name in licenses if name != model]
+        names = [*others, model] if last else [model, *others]
         super().__init__(*(MODELS[name].model(licenses[name]) for name in names))
         self.terms = Terms(model, {name: licenses[name] for name in names}, **terms)
         self.state = State(self.terms, MODELS, self.now)

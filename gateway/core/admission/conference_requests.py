@@ -235,7 +235,7 @@ def _open(state: State, conference: Conference, session: Session, now: Instant) 
     same_account = state.sessions.same_account_sessions(session)
     groups = len(state.conferences.live_groups)
     attempt = Attempt("start", session, groups, same_account, conference, host=True, opens=True)
-    for ledger in state.ledgers:
+    for ledger in sorted(state.ledgers, key=lambda each: not each.is_primary):  # shadows see what was admitted
         refusal = ledger.refusal(attempt, forbids=ledger.enforced)
         if refusal is None and ledger.enforced and ledger.model.account_pool:
             refusal = _account_refusal(state, ledger, conference, session)

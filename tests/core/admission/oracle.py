@@ -39,7 +39,7 @@ class Draws:
             (4, "hello", {"person": person, "room": lambda: one([None, *lives.ROOMS]), "host": flag}),
             (1, "resume", {"place": place, "address": lambda: one(["192.0.2.1", "192.0.2.9"])}),
             (4, "join", self.joining()),
-            (1, "start", {"place": place, "turn": place}),
+            (3, "start", {"place": place, "turn": place}),
             (2, "leave", {"place": place, "name": room}),
             (2, "presence", {"place": place, "asleep": flag}),
             (3, "say_activity", {"place": place, "active": self.unused, "wait": lambda: one([None, None, wait()])}),
@@ -73,7 +73,7 @@ class Draws:
 
     def joining(self) -> dict[str, Callable[[], Any]]:
         """What a `join` says."""
-        flags = {"host": self.flag, "public": self.flag, "call": self.seldom, "scheduled": self.seldom}
+        flags = {"host": self.flag, "public": self.flag, "call": self.seldom, "scheduled": self.flag}
         return {"place": self.place, "name": self.room, **flags}
 
     def flag(self) -> bool:
@@ -130,6 +130,7 @@ class Draws:
             "idle": one([0.0, 30.0, 7200.0]),
             "preempt": flag(),
             "returning": one([0.0, 50.0, 7000.0]),
+            "last": flag(),
             "crowd": [(self.person(), self.room(), flag()) for _ in range(self.random.randint(3, 6))],
         }
 

@@ -166,6 +166,7 @@ class Life(RuleBasedStateMachine):
         idle=st.sampled_from([0.0, 30.0, 7200.0]),
         preempt=flags,
         returning=st.sampled_from([0.0, 50.0, 7000.0]),
+        last=flags,
         crowd=st.lists(st.tuples(persons, rooms, flags), min_size=3, max_size=6),
     )
     def open(
@@ -185,6 +186,7 @@ class Life(RuleBasedStateMachine):
         idle: float,
         preempt: bool,
         returning: float,
+        last: bool,
         crowd: list[tuple[Person, str, bool]],
     ) -> None:
         reserve = {"device": ("ann/pc",), "address": ("192.0.2.1",), "account": ("ann",)}.get(key, ())
@@ -206,6 +208,7 @@ class Life(RuleBasedStateMachine):
         self.harness = LicensedHarness(
             self.enforced,
             self.terms,
+            last=last,
             enforce=enforce,
             overdraft=overdraft,
             high_water_window=WINDOW,
@@ -1294,6 +1297,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def the_changes_tell_the_present_leases(self) -> None:
+        assert not self.state.lease_changes
         replayed: dict[tuple[str, str, Any, str], LeaseChange] = {}
         for change in self.harness.lease_changes:
             place = change.model, change.pool, change.key, change.kind

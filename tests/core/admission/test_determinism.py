@@ -85,8 +85,8 @@ def test_every_decision_is_the_same_under_another_python(day: Path, digests: lis
 def test_a_node_that_takes_up_a_state_takes_the_same_seats_of_those_who_are_idle() -> None:
     day, taken = RandomDay(6), 0
     licenses = day.state.terms.licenses
-    few = {"trueconf": replace(licenses["trueconf"], pro=3, online=8), "floating": replace(licenses["floating"], limit=9)}
-    apply(day.state, SetTerms(replace(day.state.terms, preempt=True, licenses={**licenses, **few})), day.now)
+    few = {**licenses, "trueconf": replace(licenses["trueconf"], pro=3, online=8)}
+    apply(day.state, SetTerms(replace(day.state.terms, preempt=True, licenses=few)), day.now)
     for number, account in enumerate(ACCOUNTS[:20]):
         apply(day.state, PutGroup(f"rank {number}", (account,), permanent=False, priority=1 + number % 3), day.now)
     other = state_json.from_json(state_json.to_json(day.state), MODELS)

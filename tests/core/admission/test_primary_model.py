@@ -246,3 +246,15 @@ def test_the_steps_that_follow_are_decided_as_if_it_had_been_the_law_from_the_st
         assert counts(came) == counts(was)
     for name, book in came.state.primary.pools.items():
         assert book.denial_counts == was.state.primary.pools[name].denial_counts
+
+
+def test_a_start_that_is_refused_takes_no_name_of_a_host_in_a_model_that_was_there_before() -> None:
+    licenses = {**WIDE, "trueconf": TrueConf(pro=1, online=9, guest=1, gateway=1)}
+    harness = LicensedHarness("trueconf", licenses, last=True)
+    harness.joined(harness.hello("bob"), "full")
+    ann = harness.hello("ann")
+    harness.joined(ann, host=True, scheduled=True)
+    decision = harness.start(ann)
+    assert decision.refused is not None
+    assert decision.refused.pool == "pro"
+    assert (held(harness)[-1]["nefsis-named"], harness.state.lease_changes) == (set(), [])
