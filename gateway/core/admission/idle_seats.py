@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.session import Session
 
-Rank = tuple[int, float, int]
+IdleRank = tuple[int, float, int]
 """Who comes first: the lowest. Its priority, the monotonic instant since which it is idle, its number."""
 
 
@@ -25,8 +25,8 @@ class IdleSeats:
     ) -> None:
         self.ledger = ledger
         self.priorities = priorities
-        self._of_pool: dict[str, list[Rank]] = {name: [] for name in ledger.pools}
-        self._ranks: dict[int, tuple[Rank, tuple[str, ...]]] = {}
+        self._of_pool: dict[str, list[IdleRank]] = {name: [] for name in ledger.pools}
+        self._ranks: dict[int, tuple[IdleRank, tuple[str, ...]]] = {}
         """The rank of each session by its number, and the pools in which it stands."""
         for session, since in idle:
             rank, pools = self._note(session, since)
@@ -35,7 +35,7 @@ class IdleSeats:
         for ranks in self._of_pool.values():
             ranks.sort()
 
-    def of_pool(self, name: str) -> Sequence[Rank]:
+    def of_pool(self, name: str) -> Sequence[IdleRank]:
         """Return who holds a seat of a pool, who loses it first at first; not to be kept over a change."""
         return self._of_pool[name]
 
@@ -55,7 +55,7 @@ class IdleSeats:
                 ranks = self._of_pool[pool]
                 del ranks[bisect_left(ranks, rank)]
 
-    def _note(self, session: Session, since: float) -> tuple[Rank, tuple[str, ...]]:
+    def _note(self, session: Session, since: float) -> tuple[IdleRank, tuple[str, ...]]:
         rank = priority_of(session, self.priorities), since, session.number
         pools = tuple(dict.fromkeys([pool for pool, _ in session.seats[self.ledger.index]]))
         if pools:
