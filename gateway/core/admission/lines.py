@@ -211,16 +211,23 @@ def behind(
         refusal = _behind_by_rules(lines, rank, ledger, session, seats, leaving)
         if refusal is not None:
             return refusal
-    for name, key in ledger.new_seats(session, seats, leaving):
-        rules, binding = ledger.pools[name].rules, ledger.pools[name].terms.binding
-        if rules is not None and binding:
-            passed = _takes_from(lines, rank, name, rules.kept_for(session, key))
-        else:
-            line = Line(name) if binding else Line(name, str(key[0]) if isinstance(key, tuple) else "")
-            passed = line if lines.comes_first(line, rank) else None
+    for seat in ledger.new_seats(session, seats, leaving):
+        passed = line_before(lines, rank, ledger, session, seat)
         if passed is not None:
             return refusal_of(lines, passed, ledger, session)
     return None
+
+
+def line_before(lines: Lines, rank: Rank | None, ledger: Ledger, session: Session, seat: Seat) -> Line | None:
+    """Return a line of a pool in which somebody comes before a request who may have the seat that it asks for; None
+    where nobody does. `rank` is its own, None where it does not wait.
+    """
+    name, key = seat
+    rules, binding = ledger.pools[name].rules, ledger.pools[name].terms.binding
+    if rules is not None and binding:
+        return _takes_from(lines, rank, name, rules.kept_for(session, key))
+    line = Line(name) if binding else Line(name, str(key[0]) if isinstance(key, tuple) else "")
+    return line if lines.comes_first(line, rank) else None
 
 
 def _takes_from(lines: Lines, rank: Rank | None, pool: str, kept_for: frozenset[str]) -> Line | None:
@@ -236,9 +243,12 @@ def _takes_from(lines: Lines, rank: Rank | None, pool: str, kept_for: frozenset[
 def _behind_by_rules(
     lines: Lines, rank: Rank | None, ledger: Ledger, session: Session, seats: Collection[Seat], leaving: Session | None
 ) -> Refusal | None:
-    """Return the refusal of the first rule in whose line somebody comes before this request."""
+    """Return the refusal of the first rule in whose line somebody comes before this request; a key that is reserved is
+    refused by none.
+    """
     for name, key in ledger.added_seats(session, seats):
-        rules = ledger.pools[name].rules
+        pool = ledger.pools[name]
+        rules = pool.rules if key not in pool.reservations else None
         for rule in rules.short(session, key) if rules is not None else ():
             line = Line(name, rule=rule.terms.name, one=rule.one_of(session))
             if lines.comes_first(line, rank) and not (leaving is not None and _counts(rule, leaving, ledger)):

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from gateway.core.admission.idle_seats import IdleSeats, priority_of
+from gateway.core.admission.lines import line_before
 from gateway.core.admission.replies import entitlements
 from gateway.core.admission.seat_changes import fall_asleep
 from gateway.core.admission.state import State
@@ -52,16 +53,15 @@ def seats_to_take(
     if primary.ruled and _rule_refuses(primary, session, required, leaving):
         return None
     found: list[Seat] = []
-    needed: dict[str, int] = {}
-    for name, _ in primary.new_seats(session, required, leaving):
-        needed[name] = needed.get(name, 0) + 1
-    for name, count in needed.items():
-        pool = primary.pools[name]
+    new = primary.new_seats(session, required, leaving)
+    for name in dict.fromkeys([name for name, _ in new]):
+        seats, pool = [seat for seat in new if seat[0] == name], primary.pools[name]
         for_others = pool.rules.kept_from(session) if pool.rules is not None else 0
-        if not _is_full(state, name, count + for_others, leaving, required):
+        freed = len(primary.given_back(name, leaving, required)) if leaving is not None else 0
+        if pool.used - freed + len(seats) <= pool.granted_below - for_others and not _is_behind(state, session, seats):
             continue
         best = None
-        if count == 1 and pool.used <= pool.granted_below - for_others:
+        if len(seats) == 1 and pool.used <= pool.granted_below - for_others:
             best = _best(state, name, session, priority, frozenset({session, leaving, *kept}))
         if best is None:
             return None
@@ -86,14 +86,10 @@ def take(state: State, seats: Collection[Seat], now: Instant) -> Notices:
     return notices
 
 
-def _is_full(state: State, name: str, count: int, leaving: Session | None, required: Collection[Seat]) -> bool:
-    """Return whether a pool cannot hold so many keys more, or somebody waits for them who came before."""
-    pool, primary = state.primary.pools[name], state.primary
-    freed = len(primary.given_back(name, leaving, required)) if leaving is not None else 0
+def _is_behind(state: State, session: Session, seats: Collection[Seat]) -> bool:
+    """Return whether somebody waits for one of these seats who came before."""
     rank = state.trial.rank if state.trial is not None else None
-    return pool.used - freed + count > pool.granted_below or any(
-        line.pool == name and not line.rule and state.lines.comes_first(line, rank) for line in state.lines.by_line
-    )
+    return any(line_before(state.lines, rank, state.primary, session, seat) is not None for seat in seats)
 
 
 def _rule_refuses(primary: Ledger, session: Session, required: Collection[Seat], leaving: Session | None) -> bool:

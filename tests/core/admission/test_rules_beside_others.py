@@ -169,6 +169,37 @@ def test_a_rule_of_one_pool_refuses_where_a_seat_of_another_could_be_taken() -> 
     assert not ann.awake
 
 
+def test_no_seat_is_taken_of_a_pool_that_has_one_kept_for_who_asks_while_others_wait() -> None:
+    licenses = {"trueconf": TrueConf(online=3, pro=1, allow_pro_requests=True)}
+    kept = rule("kept", "online", account="vip", reserve=1)
+    harness = LicensedHarness("trueconf", licenses, rules=(kept,), preempt=True)
+    harness.apply(c.PutGroup("board", ("vip",), permanent=False, priority=5))
+    vip = harness.hello("vip")
+    harness.sleep(vip)
+    bob, dan = idle(harness, "bob"), idle(harness, "dan")
+    assert harness.request_pro(dan)["type"] == "granted"
+    waits = harness.apply(c.Wait(c.Hello("app", "ann", None, "", "", "192.0.2.9", "tcp"), 60, None))
+    assert waits.queue is not None
+    assert harness.join(vip)["type"] == "joined"
+    assert (bob.awake, dan.awake, list(harness.pro())) == (True, True, ["vip"])
+    assert len(harness.state.lines) == 1
+
+
+# -- who has a seat of its own -----------------------------------------------------------------------------------------
+
+
+def test_who_has_a_reserved_seat_overtakes_those_who_wait_for_a_rule() -> None:
+    licenses = {"floating": Floating(limit=3, key="account", reserve=("ann",))}
+    rules = (rule("most", network="192.0.2.0/24", most=1),)
+    harness = LicensedHarness("floating", licenses, rules=rules)
+    harness.hello("bob")
+    waits = harness.apply(c.Wait(c.Hello("app", "cid", None, "", "", "192.0.2.9", "tcp"), 60, None))
+    assert waits.queue is not None
+    harness.hello("ann")
+    assert counted(harness) == {"most": (2, 0)}
+    assert len(harness.state.lines) == 1
+
+
 # -- who is forgotten --------------------------------------------------------------------------------------------------
 
 
