@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from config.values import TimeZone
-from gateway.core.setting_kinds import Duration, Positive, PositiveSeconds, Seconds, setting
+from gateway.core.setting_kinds import Duration, Positive, PositiveSeconds, Range, Seconds, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,21 @@ class HistorySettings:
         100_000,
         live=True,
         help="Persons and pools of which the use of a day is kept apart; that of more is charged to nobody.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EventSettings:
+    """Settings of `[events]`: what happened lately, one after the other."""
+
+    kept: Positive = setting(
+        10_000, help="Events, the latest, that are kept in memory for `tallygate events` and `/api/events`."
+    )
+    thresholds: tuple[Annotated[int, Range(1, 99)], ...] = setting(
+        (80, 95),
+        live=True,
+        help="Use of a pool, in percent of its limit, at which there is an event `threshold.reached`; "
+        "`threshold.left` comes when it has fallen by 5 points more.",
     )
 
 

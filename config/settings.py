@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from config.operator_settings import OperatorSettings
-from config.record_settings import AuditSettings, DenialSettings, HistorySettings
+from config.record_settings import AuditSettings, DenialSettings, EventSettings, HistorySettings
 from config.registration_settings import RegistrarSettings, RegistrationSettings
 from config.seat_rules import RULES_HELP, Rules
 from config.values import (
@@ -365,4 +365,5 @@ class Settings:
     history: HistorySettings = field(default_factory=HistorySettings)
     denials: DenialSettings = field(default_factory=DenialSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    events: EventSettings = field(default_factory=EventSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)

@@ -27,6 +27,8 @@ Document = dict[str, Any]
 """A JSON document of the operator port."""
 
 URL = "http://127.0.0.1:4311"
+SILENCE = 40.0
+"""Seconds in which a stream of events must tell something: the gateway does every 15 s."""
 
 
 class OperatorError(Exception):
@@ -217,11 +219,44 @@ class Operator:
 
     async def pages(self, path: str, **parameters: str | int | None) -> AsyncIterator[list[dict[str, Any]]]:
         """The pages of a list."""
+        async for document in self.documents(path, **parameters):
+            yield document["items"]
+
+    async def documents(self, path: str, **parameters: str | int | None) -> AsyncIterator[Document]:
+        """The pages of a list, each with what stands beside its items."""
         cursor: str | None = ""
         while cursor is not None:
             document = await self.json("GET", path, limit=1000, cursor=cursor or None, **parameters)
-            yield document["items"]
+            yield document
             cursor = document["next"]
+
+    async def events(
+        self, path: str, last: str | None = None, **parameters: str | None
+    ) -> AsyncIterator[tuple[str | None, Document]]:
+        """The server-sent events of a route, with their ids, as long as it tells them: those after the one of id `last`
+        where that is given. A comment, by which the gateway says that it lives, is an empty document.
+        """
+        if self._session is None:
+            raise RuntimeError("use it as `async with`")
+        given = {key: value for key, value in parameters.items() if value is not None}
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last is not None else {})
+        patience = aiohttp.ClientTimeout(sock_connect=self._timeout, sock_read=SILENCE)
+        try:
+            async with self._session.get(self.url + path, params=given, headers=headers, timeout=patience) as answer:
+                if answer.status >= 400:
+                    raise OperatorError(f"GET {path}: {_explain(answer.status, await answer.read())}", answer.status)
+                message: dict[str, str] = {}
+                async for line in answer.content:
+                    name, _, value = line.decode(errors="replace").rstrip("\n").partition(": ")
+                    if name or value:
+                        message[name] = value
+                        continue
+                    yield message.get("id"), json.loads(message.get("data", "{}"))
+                    message = {}
+        except (aiohttp.ClientError, OSError) as fault:
+            raise self._failed(fault, f"for {SILENCE:g} s") from None
+        except ValueError:
+            raise OperatorError(f"{self.url}{path} tells no events: is it a gateway?") from None
 
     async def download(self, path: str, target: IO[bytes]) -> int:
         """Write what a route answers into a file, however long it takes; returns the number of bytes."""

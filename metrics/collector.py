@@ -79,6 +79,13 @@ class RegistrationView(NamedTuple):
     clones: int
 
 
+class EventsView(NamedTuple):
+    """Events so far by kind, and how many of them are not in memory any more."""
+
+    counts: Mapping[str, int]
+    dropped: int
+
+
 class View(NamedTuple):
     """What a scrape shows: the snapshot, and what the edge adds to it. Times are in seconds UTC."""
 
@@ -86,6 +93,7 @@ class View(NamedTuple):
     listeners: Sequence[ListenerView]
     connections_limit: int
     store: StoreView
+    events: EventsView
     registration: RegistrationView
     cluster: ClusterView | None
     lag: Histogram
@@ -113,6 +121,13 @@ class GatewayCollector(Collector):
         yield from license_families(view.snapshot)
         yield from _registration(view.registration)
         yield from _store(view.store)
+        yield counter("events", "Events so far, by kind.", ("kind",), {(k,): n for k, n in view.events.counts.items()})
+        yield counter(
+            "events_dropped",
+            "Events that are not in memory any more: more happened than are kept.",
+            (),
+            {(): view.events.dropped},
+        )
         if view.cluster is not None:
             yield from cluster_families(view.cluster)
         yield histogram(

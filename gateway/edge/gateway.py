@@ -134,6 +134,9 @@ class Gateway:
         listen = self.settings.listen
         for listener, port in ((self.runtime.tcp, listen.tcp), (self.runtime.websocket, listen.websocket)):
             listener.open(listen.host, listener.last_port or port, reuse_port=listen.reuse_port)
+        self.runtime.recent.events.note(
+            "gateway.doors_opened", {"tcp": self.runtime.tcp.port, "websocket": self.runtime.websocket.port}
+        )
 
     def _switch_doors(self, *, open: bool) -> bool:
         """Open the client doors again, or close them and send everybody away; whether that could be done."""
@@ -151,6 +154,7 @@ class Gateway:
             self._trouble = ""
         else:
             self.runtime.close_all("unregistered")
+            self.runtime.recent.events.note("gateway.doors_closed", {"reason": "unregistered"})
         self._tell_ports()
         return True
 
@@ -223,6 +227,8 @@ class Gateway:
     async def _send_away(self, drain: float) -> None:
         """Let nobody in any more, and send away who is there, over `drain` seconds."""
         self.runtime.persistence.seat_store.begin_drain()
+        if self.runtime.tcp.port is not None:
+            self.runtime.recent.events.note("gateway.doors_closed", {"reason": "draining"})
         await self.runtime.stop_accepting()
         self.runtime.dispatcher.refuse_waiting("draining")
         self._tell_ports()
@@ -257,6 +263,7 @@ class Gateway:
         self.operator.renew(operator_tls)
         self.operator.authorization.use_token(token)
         self.settings = adopted
+        self.runtime.recent.events.thresholds = adopted.events.thresholds
         self.runtime.apply_settings(adopted)
         if self._node is not None and adopted.cluster.role == "active" and not self._node.active:
             self._node.activate()

@@ -449,7 +449,7 @@ def test_seats_list_pro_whenever_the_account_holds_it() -> None:
     assert tablet is not None
     assert welcome.answer == {
         "type": "welcome",
-        "session": session_id(house.state, tablet),
+        "session": session_id(house.state, tablet.number),
         **entitlements(house.state, phone),
     }
 

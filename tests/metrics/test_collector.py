@@ -59,6 +59,8 @@ METRICS: dict[str, tuple[str, set[str]]] = {
     "store_commit_seconds": ("histogram", set()),
     "store_pending": ("gauge", set()),
     "store_errors_total": ("counter", set()),
+    "events_total": ("counter", {"kind"}),
+    "events_dropped_total": ("counter", set()),
     "event_loop_lag_seconds": ("histogram", set()),
     "draining": ("gauge", set()),
     "build_info": ("gauge", {"version"}),

@@ -47,7 +47,7 @@ def kick_session(state: State, command: KickSession, now: Instant) -> Decision:
     detail: dict[str, Any] = {"account": session.account, "address": session.peer_address}
     if session.home:
         detail["home"] = session.home
-    decision.audit.append(AuditNote("session.kicked", session_id(state, session), detail))
+    decision.audit.append(AuditNote("session.kicked", session_id(state, session.number), detail))
     _end(state, decision, session, now)
     return finish(state, decision)
 

@@ -67,7 +67,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
         _pass_on(state, old, session, attempt, now)
     elif state.acts_at_sign_in:
         admit(state, session, "closed", now, against(state, attempt), recorded=(primary,))
-    decision.answer = {"type": "welcome", "session": session_id(state, session), **entitlements(state, session)}
+    decision.answer = {"type": "welcome", "session": session_id(state, session.number), **entitlements(state, session)}
     return finish(state, decision, session)
 
 
@@ -144,7 +144,7 @@ def resume(state: State, command: Resume, now: Instant) -> Decision:
     session.node = state.asking_node
     session.peer_address, session.transport = command.address, command.transport
     conferences = [conference.id for conference in session.conferences]
-    answer: Message = {"type": "welcome", "session": session_id(state, session), **entitlements(state, session)}
+    answer: Message = {"type": "welcome", "session": session_id(state, session.number), **entitlements(state, session)}
     answer |= {"conferences": conferences, "presence": "awake" if session.awake else "asleep"}
     if session.rest and not session.awake:
         answer["reason"] = session.rest

@@ -18,9 +18,9 @@ def entitlements(state: State, session: Session) -> Message:
     return state.primary.model.entitlements(session, state.primary)
 
 
-def session_id(state: State, session: Session) -> str:
-    """Return the id under which clients and operators know a session; it is unique over restarts."""
-    return f"s-{state.run}-{session.number:x}"
+def session_id(state: State, number: int) -> str:
+    """Return the id under which clients and operators know the session of a number; it is unique over restarts."""
+    return f"s-{state.run}-{number:x}"
 
 
 def seats(state: State, session: Session) -> Message:

@@ -14,7 +14,7 @@ from typing import Any
 from gateway.core.admission import client_requests, conference_requests
 from gateway.core.admission.commands import EndHellos, GiveUp, Hello, Join, RequestPro, Wait, Wake
 from gateway.core.admission.decision import Decision, Served
-from gateway.core.admission.line_ends import leave_line
+from gateway.core.admission.line_ends import leave_line, line_event
 from gateway.core.admission.lines import Line, QueuePlace, Rank, Trial, line_of, owner_of, refusal_of
 from gateway.core.admission.replies import denied, refuse
 from gateway.core.admission.state import State
@@ -68,10 +68,18 @@ def wait(state: State, command: Wait, now: Instant) -> Decision:
             node=state.asking_node if isinstance(request, Hello) else "",
         )
         lines.enter(place)
+        _note_queued(state, place, now)
     answer = queued(state, place, now)
     decision = Decision(answer)
     decision.news().place = place.number
     return decision
+
+
+def _note_queued(state: State, place: QueuePlace, now: Instant) -> None:
+    pool = state.primary.pools[place.line.pool]
+    if pool.events is not None:
+        position = state.lines.index(place) + 1
+        pool.events.note(line_event("queue.queued", place, pool, now, position=position))
 
 
 def queued(state: State, place: QueuePlace, now: Instant) -> Message:

@@ -20,6 +20,7 @@ from gateway.core.counting.pool_rule import Members, RuleTerms
 from gateway.core.counting.pool_rules import PoolRules
 from gateway.core.counting.returning import NOT_RETURNED, Returning
 from gateway.core.counting.rule_refusals import refusal_by_rules
+from gateway.core.counting.seat_events import denial_event
 from gateway.core.counting.session import ABRUPT, VISITORS, Identity, Instant, Key, Seat, Session
 
 LINEAR_SEARCH_LIMIT = 8
@@ -209,7 +210,10 @@ class Ledger:
     def record_denial(self, refusal: Refusal, session: Session, now: Instant) -> None:
         """Record a denial of this model, and who was denied."""
         asker = asker_of(session) if self.enforced else None
-        self.pools[refusal.pool].record_denial(refusal.reason, asker, session.person, now.mono)
+        pool = self.pools[refusal.pool]
+        pool.record_denial(refusal.reason, asker, session.person, now.mono)
+        if pool.events is not None:
+            pool.events.note(denial_event(refusal, session, pool.used, now.mono, refused=self.enforced))
 
     # -- seats -------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from gateway.core.counting.personal_use import PersonalUse, PoolShares
 from gateway.core.counting.pool_rule import Claimant
 from gateway.core.counting.pool_rules import PoolRules
 from gateway.core.counting.returning import Returning, ReturningSeats
+from gateway.core.counting.seat_events import SeatEvent, SeatEvents
 from gateway.core.counting.session import Instant, Key, Person, Session, account_and_home
 from gateway.core.counting.usage import HOUR, PoolTotals, UsageInterval, UsageSummary
 from gateway.core.counting.waits import GAVE_UP, GRANTED, TIMED_OUT, WaitTotals
@@ -48,6 +49,7 @@ class Pool:
         "denial_counts",
         "denial_tracker",
         "ended_intervals",
+        "events",
         "finished_holds",
         "full_seconds",
         "granted_below",
@@ -101,6 +103,8 @@ class Pool:
         self.changed_keys: dict[Key, str] | None = None
         """The keys whose claims have changed since somebody looked, and why the last one went, where that is followed.
         """
+        self.events: SeatEvents | None = None
+        """Where it notes what happens to its seats; None where nobody looks."""
         self.grants = 0
         self.releases: dict[str, int] = dict.fromkeys(terms.causes, 0)
         self.denial_counts: dict[str, int] = dict.fromkeys(terms.reasons, 0)
@@ -263,15 +267,16 @@ class Pool:
                 interval.levels.append(0.0)
             if self.held_since is not None:
                 self.held_since[key] = now
-            self.shares.grant(key, self._person(key, claim), now)
+            person = self._person(key, claim)
+            self.shares.grant(key, person, now)
+            if self.events is not None:
+                self._note(self.events, "granted", person, claim, now)
         if self.changed_keys is not None:
             self.changed_keys[key] = ""
         if self.rules is not None:
             self.rules.added(key, claim)
         if self.denial_tracker.open_episodes:
-            asker = _asker(claim, key)
-            if asker is not None:
-                self.denial_tracker.record_grant(asker, now)
+            self._seated(claim, key, now)
         return fresh
 
     def pass_on(self, key: Key, old: Claim, new: Claim, now: float) -> None:
@@ -280,9 +285,7 @@ class Pool:
             self.advance(now)
         self.replace(key, old, new)
         if self.denial_tracker.open_episodes:
-            asker = _asker(new, key)
-            if asker is not None:
-                self.denial_tracker.record_grant(asker, now)
+            self._seated(new, key, now)
 
     def replace(self, key: Key, old: Claim, new: Claim) -> None:
         """Let `new` claim `key` in place of `old`, of which nothing is accounted: the seat is the same."""
@@ -321,7 +324,10 @@ class Pool:
         self.releases[cause] = self.releases.get(cause, 0) + 1
         if self.held_since is not None:
             self.finished_holds.append((key, self.held_since.pop(key, now), now, cause))
-        self.shares.release(key, self._person(key, claim), now)
+        person = self._person(key, claim)
+        self.shares.release(key, person, now)
+        if self.events is not None:
+            self._note(self.events, "released", person, claim, now, ("cause", cause))
 
     def record_denial(self, reason: str, asker: Asker | None, person: Person, now: float) -> None:
         """Count a denial of a person; `asker` None says that who asked was let in all the same."""
@@ -333,6 +339,17 @@ class Pool:
             self.denial_tracker.count_true_denial(reason, self.interval)
         else:
             self.denial_tracker.record_denial(asker, person, reason, now, self.interval)
+
+    def _seated(self, claim: Claim, key: Key, now: float) -> None:
+        asker = _asker(claim, key)
+        if asker is not None:
+            self.denial_tracker.record_grant(asker, now)
+
+    def _note(
+        self, events: SeatEvents, name: str, person: Person, claim: Claim, now: float, *detail: tuple[str, str]
+    ) -> None:
+        session, terms = claim.number if isinstance(claim, Session) else None, self.terms
+        events.note(SeatEvent(name, terms.name, person, session, now, len(self.claims), terms.limit, detail))
 
     def _keep_charged(self, key: Key, claim: Claim) -> None:
         """Keep the seat of `key` charged to whom it is, where another person is about to claim it."""

@@ -73,20 +73,7 @@ class Sealing:
 
     def entry(self, action: str, subject: str, detail: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the subject and the detail of an entry with seals in place of names."""
-        told, home = dict(detail), str(detail.get("home", ""))
-        revoked = action == "license.revoked" and "model" in detail  # without: one that a registrar sold
-        banned = action.startswith("ban.") and detail.get("kind") == "account"
-        if action in OF_ACCOUNTS or revoked or banned:
-            subject = self._seal(subject, subject, home)
-        elif action == "refused":
-            subject = self._seal(subject, "", "")
-        elif action == "session.kicked" and isinstance(detail.get("account"), str):
-            who = detail["account"]
-            told["account"] = self._seal(who, who, home)
-            told["address"] = self._seal(str(detail.get("address", "")), who, home)
-        elif action == "group.set" and isinstance(detail.get("accounts"), list | tuple):
-            told["accounts"] = [self._seal(str(each), str(each), "") for each in detail["accounts"]]
-        return subject, told
+        return with_names_replaced(action, subject, detail, self._seal)
 
     def _seal(self, text: str, account: str, home: str) -> str:
         if not text:
@@ -97,6 +84,28 @@ class Sealing:
             known = SealedName(seal_of(key, text), key.hex(), text, account, home)
             self._names[text, account, home] = known
         return known.seal
+
+
+def with_names_replaced(
+    action: str, subject: str, detail: Mapping[str, Any], replace: Callable[[str, str, str], str]
+) -> tuple[str, dict[str, Any]]:
+    """Return the subject and the detail of an entry with something else in place of names: `replace` is given a text,
+    and the account and home that it names (of a path of a request: empty texts).
+    """
+    told, home = dict(detail), str(detail.get("home", ""))
+    revoked = action == "license.revoked" and "model" in detail  # without: one that a registrar sold
+    banned = action.startswith("ban.") and detail.get("kind") == "account"
+    if action in OF_ACCOUNTS or revoked or banned:
+        subject = replace(subject, subject, home)
+    elif action == "refused":
+        subject = replace(subject, "", "")
+    elif action == "session.kicked" and isinstance(detail.get("account"), str):
+        who = detail["account"]
+        told["account"] = replace(who, who, home)
+        told["address"] = replace(str(detail.get("address", "")), who, home)
+    elif action == "group.set" and isinstance(detail.get("accounts"), list | tuple):
+        told["accounts"] = [replace(str(each), str(each), "") for each in detail["accounts"]]
+    return subject, told
 
 
 def unsealed(value: Any, names: Mapping[str, str]) -> Any:

@@ -121,6 +121,6 @@ def _document(runtime: Runtime, conference: Conference) -> ConferenceDocument:
         "mode": conference.mode,
         "server": conference.server or None,
         "declared": conference.id in runtime.state.conferences.declared,
-        "hosts": [session_id(runtime.state, member) for member, host in conference.members.items() if host],
+        "hosts": [session_id(runtime.state, member.number) for member, host in conference.members.items() if host],
         "members": len(conference.members),
     }

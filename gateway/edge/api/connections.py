@@ -87,7 +87,7 @@ async def list_connections(runtime: Runtime, request: web.Request) -> web.Respon
     return page(
         request,
         found[skip:],
-        lambda session: session_id(runtime.state, session),
+        lambda session: session_id(runtime.state, session.number),
         lambda session: connection_document(runtime, session),
     )
 
@@ -121,7 +121,7 @@ def connection_document(runtime: Runtime, session: Session) -> ConnectionDocumen
         heard = utc(runtime.clock.wall() - (runtime.timer_wheel.tick - connection.last_heard_tick) * TICK)
     idle_since = runtime.state.sessions.idle_since(session)
     return {
-        "id": session_id(runtime.state, session),
+        "id": session_id(runtime.state, session.number),
         "transport": "tcp" if session.transport == "tcp" else "websocket",
         "address": session.peer_address,
         "kind": session.kind,

@@ -1,11 +1,10 @@
-"""Events: what the page shows, told as it changes.
+"""Streams of server-sent events (HTML standard, 9.2): what the page shows, as it changes, or what happens.
 
-Each open page has one stream of server-sent events (HTML standard, 9.2). The state is made up at most once in a `TICK`
-for all of them, and only while somebody listens; a stream is told the fields that have changed since it was last told,
-the first time all of them. Beside the figures stand marks: a mark changes when a list of the API may have, so that a
-page asks again only then.
+Each open page has one. The state is made up at most once in a `TICK` for all of them, and only while somebody listens;
+a stream is told the fields that have changed since it was last told, the first time all of them. Beside the figures
+stand marks: a mark changes when a list of the API may have, so that a page asks again only then.
 
-A page that does not read is cut off: what waits for it is bounded by the socket's buffer, and by `PATIENCE`.
+Who does not read is cut off: what waits for a stream is bounded by the socket's buffer, and by `PATIENCE`.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import math
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -21,12 +21,11 @@ from aiohttp import ClientConnectionResetError, web
 
 from gateway.core.admission.snapshot import Snapshot
 from gateway.core.formats import utc
-from gateway.edge.api.authorization import CALLER, Authorization
+from gateway.edge.api.authorization import CALLER, Authorization, Caller
 from gateway.edge.api.cluster import cluster_in_short
 from gateway.edge.api.license import license_document
 from gateway.edge.api.recent import latest
 from gateway.edge.api.responses import fail
-from gateway.edge.api.routes import READ, Route
 from gateway.edge.api.vitals import Vitals
 from gateway.edge.server.runtime import Runtime
 from gateway.licensing import MODELS
@@ -61,8 +60,12 @@ class Events:
         """End every stream, and let none begin."""
         self._closing.set()
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Tell a page what changes, until one of both goes."""
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        """Tell a page what changes."""
+        return await self.answer(request, self._changes(request[CALLER]))
+
+    async def answer(self, request: web.Request, news: Callable[[], str]) -> web.StreamResponse:
+        """Tell somebody what `news` has each time it is asked, until one of both goes; empty is nothing."""
         most = max(self._runtime.settings.listen.operator_max_connections // 2, 1)
         if self._closing.is_set() or self.open >= most:
             fail(503, "too_many_pages", f"the gateway shows itself to {most} pages at once; try again later")
@@ -73,28 +76,19 @@ class Events:
             response.charset = "utf-8"
             await response.prepare(request)
             with contextlib.suppress(ClientConnectionResetError):
-                await self._tell(request, response)
+                await self._tell(request, response, news)
             return response
         finally:
             self.open -= 1
 
-    async def _tell(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Tell a page what changes, until it goes, is cut off, or may look no more."""
-        caller = request[CALLER]
-        told: Fields = {}
-        mine = {"operator": json.dumps({"name": caller.name, "scope": caller.scope})}
+    async def _tell(self, request: web.Request, response: web.StreamResponse, news: Callable[[], str]) -> None:
+        """Tell somebody the news, until he goes, is cut off, or may look no more."""
         spoke = self._runtime.clock.mono()
         while not self._closing.is_set() and self._authorization.remains(request):
             if request.transport is None or request.transport.is_closing():
                 return
-            now, fields = self._runtime.clock.mono(), {**self._look(), **mine}
-            changed = {name: value for name, value in fields.items() if told.get(name) != value}
-            message = ": keepalive\n\n" if now - spoke >= KEEPALIVE else ""
-            if changed:
-                changed["clock"] = json.dumps(utc(self._runtime.clock.wall()))
-                told = fields
-                data = ",".join(f'"{name}":{text}' for name, text in changed.items())
-                message = f"event: state\ndata: {{{data}}}\n\n"
+            now = self._runtime.clock.mono()
+            message = news() or (": keepalive\n\n" if now - spoke >= KEEPALIVE else "")
             if message:
                 spoke = now
                 try:
@@ -107,6 +101,24 @@ class Events:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
                     await self._closing.wait()
+
+    def _changes(self, caller: Caller) -> Callable[[], str]:
+        """What has changed since a page was told last."""
+        told: Fields = {}
+        mine = {"operator": json.dumps({"name": caller.name, "scope": caller.scope})}
+
+        def news() -> str:
+            nonlocal told
+            fields = {**self._look(), **mine}
+            changed = {name: value for name, value in fields.items() if told.get(name) != value}
+            if not changed:
+                return ""
+            changed["clock"] = json.dumps(utc(self._runtime.clock.wall()))
+            told = fields
+            data = ",".join(f'"{name}":{text}' for name, text in changed.items())
+            return f"event: state\ndata: {{{data}}}\n\n"
+
+        return news
 
     def _look(self) -> Fields:
         """The state, as it was no longer than a tick ago; what has not changed is the same object."""
@@ -164,20 +176,6 @@ class Events:
 
 
 EVENTS: web.AppKey[Events] = web.AppKey("events", Events)
-
-
-@Route(
-    "GET",
-    "/api/events",
-    scope=READ,
-    summary="The state for the page, as it changes: server-sent events.",
-    media=("text/event-stream",),
-    statuses=(503,),
-    head=False,
-)
-async def get_events(_: Runtime, request: web.Request) -> web.StreamResponse:
-    """Open a stream."""
-    return await request.app[EVENTS].answer(request)
 
 
 def marks(runtime: Runtime, seen: Snapshot) -> dict[str, str]:

@@ -13,7 +13,7 @@ from gateway.edge.api.routes import READ, Route
 from gateway.edge.cluster.node import STATES
 from gateway.edge.server.runtime import Runtime
 from metrics.cluster_families import ClusterView
-from metrics.collector import GatewayCollector, ListenerView, RegistrationView, StoreView, View
+from metrics.collector import EventsView, GatewayCollector, ListenerView, RegistrationView, StoreView, View
 from metrics.process import ProcessCollector
 
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
@@ -50,7 +50,7 @@ async def get_metrics(_: Runtime, request: web.Request) -> web.Response:
 
 
 def _view(runtime: Runtime, version: str) -> View:
-    store = runtime.persistence.store
+    store, events = runtime.persistence.store, runtime.recent.events
     return View(
         snapshot=runtime.snapshot(),
         listeners=[
@@ -68,6 +68,7 @@ def _view(runtime: Runtime, version: str) -> View:
         ],
         connections_limit=runtime.budget.max_connections,
         store=StoreView(store.commits, store.pending, store.errors),
+        events=EventsView(events.counts, events.dropped),
         registration=_registration(runtime),
         cluster=_cluster(runtime),
         lag=runtime.ticker.lag,

@@ -113,10 +113,11 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 def _answers(route: Route, path: list[Schema], named: dict[str, Schema]) -> Schema:
     """What can be answered, by status."""
     answers: Schema = {"204": {"description": "Done."}}
-    if route.media:
-        answers = {"200": {"description": "Text, or a file.", "content": {kind: {} for kind in route.media}}}
-    elif route.answer is not None:
-        answers = {"200": {"description": "JSON.", "content": _json(schema_of(route.answer, named))}}
+    if route.media or route.answer is not None:
+        content: Schema = {kind: {} for kind in route.media}
+        if route.answer is not None:
+            content |= _json(schema_of(route.answer, named))
+        answers = {"200": {"description": "Text, or a file." if route.media else "JSON.", "content": content}}
     statuses = {*REFUSALS[route.scope], *route.statuses}
     if route.body is not None:
         statuses |= TOLD

@@ -68,7 +68,7 @@ def _document(runtime: Runtime, place: QueuePlace) -> QueueDocument:
         "position": told["position"],
         "request": told["request"],
         "conference": told.get("conference"),
-        "session": session_id(state, session) if session is not None else None,
+        "session": session_id(state, session.number) if session is not None else None,
         "account": who.account,
         "device": who.device,
         "kind": who.kind,

@@ -41,8 +41,9 @@ class Route:
     """One route; it decorates the function that answers. `path` has the names of its parameters in braces.
 
     `answer` describes the JSON of status 200: a `TypedDict` or a schema; None is status 204, without a body. `media`
-    are the content types of an answer that is no JSON. `body` describes the JSON that it is told likewise, `query` the
-    parameters that it takes. `statuses` are the errors that it answers beside those that every route does.
+    are the content types of an answer that is no JSON, or not always. `body` describes the JSON that it is told
+    likewise, `query` the parameters that it takes. `statuses` are the errors that it answers beside those that every
+    route does.
 
     `open_if` says under which settings everybody may ask, `head` whether HEAD is answered where GET is, and `patterns`
     what a parameter of the path must match where another route has a fixed step.

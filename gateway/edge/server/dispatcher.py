@@ -63,6 +63,8 @@ class Dispatcher:
         self.waiting_clients = WaitingClients(sequencer, connection_of)
         held = pending_replies.deferred_input
         self.activity = ClientActivity(sequencer, connections, self._carry_out, lambda client: client in held)
+        self.on_refused: Callable[[str, str, str, int | None], None] = lambda *_: None
+        """Who is told of a refusal that is not the license's: request, reason, address, number of the session."""
         pending_replies.caught_up = self.activity.follow
         pending_replies.deliver = self.deliver
         pending_replies.receive = self.receive
@@ -321,6 +323,9 @@ class Dispatcher:
                 log.info(
                     "%s: %s was refused %s: %s", asker.shared.transport, asker.address, answer.get("request"), refused
                 )
+                if not decision.refused.pool:
+                    session = asker.session.number if asker.session is not None else None
+                    self.on_refused(answer["request"], decision.refused.reason, asker.address, session)
             if id is not None:
                 answer = {"type": answer["type"], "id": id, **answer}
             if decision.refused is not None and asker.session is None and asker.state in UNWELCOMED:

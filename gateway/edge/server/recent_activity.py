@@ -1,4 +1,4 @@
-"""What happened lately, for people who look: use second by second, and the sessions that ended last.
+"""What happened lately, for people who look: use second by second, events, and the sessions that ended last.
 
 All of it is in memory, bounded by settings, and gone with the process; what is kept of longer times is the history.
 """
@@ -6,16 +6,18 @@ All of it is in memory, bounded by settings, and gone with the process; what is 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from config.record_settings import HistorySettings
+from config.settings import Settings
 from gateway.core.admission.replies import session_id
 from gateway.core.admission.state import State
 from gateway.core.counting.session import ABRUPT, Identity, Instant, Session
 from gateway.core.reporting.recent import RecentUse
 from gateway.edge.server.listener import Listener
+from gateway.edge.server.recent_events import RecentEvents
 from gateway.edge.server.ticker import Ticker
+from gateway.edge.storage.persistence import Persistence
 
 
 class EndedSession(NamedTuple):
@@ -34,48 +36,54 @@ class EndedSession(NamedTuple):
 
 
 class RecentActivity:
-    """Looks at `state`, `listeners` and `ticker` once a second; `now` is the present instant."""
+    """Looks at `state`, `listeners` and `ticker` once a second; `now` tells the instant of what is counted."""
 
     def __init__(
         self,
-        settings: HistorySettings,
+        settings: Settings,
         state: State,
         listeners: Sequence[Listener[Any]],
         ticker: Ticker,
-        now: Instant,
+        persistence: Persistence,
+        now: Callable[[], Instant],
     ) -> None:
         pools = {(ledger.model.name, name): pool for ledger in state.ledgers for name, pool in ledger.pools.items()}
-        self.sessions: deque[EndedSession] = deque(maxlen=settings.recent_sessions)
+        self.sessions: deque[EndedSession] = deque(maxlen=settings.history.recent_sessions)
         """Those that ended last, the latest at the end."""
         self._state = state
-        self._named = settings.names == "names"
+        self._named = settings.history.names == "names"
         self._listeners = listeners
         self._ticker = ticker
-        self.use = RecentUse(int(settings.recent), pools, self._totals(), now.mono)
+        self.use = RecentUse(int(settings.history.recent), pools, self._totals(), now().mono)
+        self.events = RecentEvents(settings.events, state, now, persistence.pseudonyms)
+        persistence.audit_log.observer = self.events.entered
 
     def look(self, now: Instant) -> None:
         """Note what happened since the last second."""
         lag, self._ticker.worst_lag = self._ticker.worst_lag, 0.0
         self.use.look(now.mono, now.wall, self._totals(), lag)
+        self.events.look(self.use.courses)
 
     def ended(self, session: Session, address: str, cause: str, now: Instant) -> None:
         """Note that the connection of a session is over; who it was only where the past has names."""
+        id = session_id(self._state, session.number)
         if not self._named:
             nobody = (None, None, "", None, session.kind, "", session.since, now.wall, cause)
-            self.sessions.append(EndedSession(session_id(self._state, session), *nobody))
+            self.sessions.append(EndedSession(id, *nobody))
             return
         self.sessions.append(
             EndedSession(
-                session_id(self._state, session), session.identity, session.account, session.home, session.device,
+                id, session.identity, session.account, session.home, session.device,
                 session.kind, address, session.since, now.wall, cause,
             )
         )  # fmt: skip
 
     def forget(self, who: Identity) -> None:
-        """Forget the sessions of somebody."""
+        """Forget the sessions of somebody, and who it was in events."""
         kept = [session for session in self.sessions if session.identity != who]
         self.sessions.clear()
         self.sessions.extend(kept)
+        self.events.forget(who)
 
     def _totals(self) -> dict[str, int]:
         """Connections that were accepted, that ended, and of these the ones that were lost without a word."""

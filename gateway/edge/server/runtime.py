@@ -68,8 +68,7 @@ class Runtime:
         token_key: bytes | None = None,
         state: State | None = None,
     ) -> None:
-        self.clients, self.node = clients, node
-        self.clock = clock
+        self.clients, self.node, self.clock = clients, node, clock
         self.started = clock.wall()
         self.settings = self._configured = settings
         self._models = counting_models(settings)
@@ -134,7 +133,8 @@ class Runtime:
         self.epoll: Epoll | None = None
         """Who serves plain sockets, while they are open; None where the event loop does."""
         self.ticker = Ticker(clock.mono, self.advance)
-        self.recent = RecentActivity(settings.history, self.state, self.client_listeners, self.ticker, self.now())
+        recent = RecentActivity(settings, self.state, self.client_listeners, self.ticker, self.persistence, self.now)
+        self.recent, self.dispatcher.on_refused = recent, recent.events.refused
         if node is not None:
             node.on_entered = self.persistence.keep_incarnation
             self.replicated.carriers = Carriers(

@@ -66,6 +66,8 @@ class AuditLog:
         self._new: list[AuditEntry] = []
         """Those of the queue that were made since the last write."""
         self._lost = 0
+        self.observer: Callable[[str, str, str, Mapping[str, Any], float], None] | None = None
+        """Who is told of each entry as it is made: actor, action, subject, detail, and when (seconds UTC)."""
         self.behind = False
         """Whether a write failed to take entries along; the next one takes all that wait."""
 
@@ -105,6 +107,8 @@ class AuditLog:
         self._last = ChainPosition(entry.seq, entry.hash)
         self._queue[entry.seq] = entry
         self._new.append(entry)
+        if self.observer is not None:
+            self.observer(actor, action, subject, detail or {}, at)
 
     def write(self, statements: Sequence[Statement] = ()) -> asyncio.Future[None]:
         """Write statements, and the entries made since the last write, in one transaction."""

@@ -1,0 +1,235 @@
+"""Events: what happened lately, one after the other, each with its name, its time and what it is about.
+
+They are in memory, as many as `events.kept`, and gone with the process. None of them is decided here: pools note what
+happens to their seats (`gateway.core.counting.seat_events`), the audit log tells what operators and the gateway did,
+the dispatcher whom it refused, and once a second the use of the pools is compared with their limits. Persons stand in
+an event as in the stored past (`history.names`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
+
+from config.record_settings import EventSettings
+from gateway.core.admission.replies import session_id
+from gateway.core.admission.state import State
+from gateway.core.counting.ledger import Ledger
+from gateway.core.counting.seat_events import SeatEvent, SeatEvents
+from gateway.core.counting.session import Identity, Instant, account_and_home
+from gateway.core.names import folded
+from gateway.core.reporting.audit_names import with_names_replaced
+from gateway.core.reporting.event_kinds import KINDS, kind_of
+from gateway.core.reporting.recent import PoolCourse
+from gateway.edge.storage.audit_entries import GATEWAY
+from gateway.edge.storage.pseudonyms import Pseudonyms
+
+BELOW = 5
+"""Points of a hundred that use must fall below a threshold before that is left, so that it does not come and go."""
+OF_REGISTRATION = {
+    "clone.suspected": "registration.clone_suspected",
+    "license.installed": "registration.license_installed",
+}
+"""Entries of the audit log that are about the registration, and do not say so."""
+
+
+class RecentEvent(NamedTuple):
+    """An event: its number, when it was (seconds UTC), its name, what it is about. `persons` are the accounts and homes
+    whose names are in it.
+    """
+
+    number: int
+    at: float
+    name: str
+    detail: Mapping[str, Any]
+    persons: tuple[tuple[str, str], ...] = ()
+
+
+class RecentEvents:
+    """The latest events of a gateway that counts in `state`; `now` tells the instant of what is counted."""
+
+    def __init__(
+        self, settings: EventSettings, state: State, now: Callable[[], Instant], pseudonyms: Pseudonyms
+    ) -> None:
+        self.run = secrets.token_hex(4)
+        """What the ids of events of this run begin with."""
+        self.records: deque[RecentEvent] = deque(maxlen=settings.kept)
+        self.counts = dict.fromkeys(KINDS, 0)
+        """How many there were so far, by kind."""
+        self.thresholds = settings.thresholds
+        self._last = 0
+        self._state = state
+        self._now = now
+        self._pseudonyms = pseudonyms
+        self._seats = SeatEvents(settings.kept)
+        self._ledger: Ledger | None = None
+        """The ledger whose pools note what happens."""
+        self._full: dict[str, tuple[float, int]] = {}
+        """The pools that are full: since when (seconds UTC), and how many were denied since then."""
+        self._reached: dict[str, frozenset[int]] = {}
+        """The thresholds that each pool has reached."""
+
+    # -- what is read --------------------------------------------------------------------------------------------------
+
+    @property
+    def dropped(self) -> int:
+        """How many events are not in memory any more, or never came there because too many happened at once."""
+        return self._last - len(self.records) + self._seats.dropped
+
+    @property
+    def last(self) -> int:
+        """The number of the latest event."""
+        self.gather()
+        return self._last
+
+    @property
+    def first(self) -> int:
+        """The number of the oldest event in memory; where there is none, of the next one that comes."""
+        return self.records[0].number if self.records else self._last + 1
+
+    def after(self, number: int, most: int | None = None) -> list[RecentEvent]:
+        """Return the events after the one of that number, as far as they are in memory, `most` of them, in order."""
+        self.gather()
+        skipped = max(len(self.records) - (self._last - number), 0)
+        return list(islice(self.records, skipped, None if most is None else skipped + most))
+
+    def id_of(self, event: RecentEvent) -> str:
+        """Return the id of an event; no other has it, of this run or of another one."""
+        return f"{self.run}-{event.number:x}"
+
+    def number_of(self, id: str) -> int:
+        """Return the number of an event by its id; 0, from which all come after, for one of another run."""
+        run, _, number = id.partition("-")
+        return min(int(number, 16), self._last) if run == self.run else 0
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    def note(
+        self, name: str, detail: Mapping[str, Any], persons: tuple[tuple[str, str], ...] = (), at: float | None = None
+    ) -> None:
+        """Keep an event, of `at` (seconds UTC) or of now."""
+        self.gather()
+        self._keep(name, self._now().wall if at is None else at, detail, persons)
+
+    def entered(self, actor: str, action: str, subject: str, detail: Mapping[str, Any], at: float) -> None:
+        """Keep what was entered into the audit log."""
+        persons: list[tuple[str, str]] = []
+
+        def told(text: str, account: str, home: str) -> str:
+            if self._pseudonyms.kind == "names":
+                steps = [] if account else folded(text).split("/")
+                persons.extend((each, home) for each in (account, *steps) if each)
+                return text
+            return self._pseudonyms.person((account or text, home, "", ""))[0]
+
+        subject, detail = with_names_replaced(action, subject, detail, told)
+        about = ({} if actor == GATEWAY else {"actor": actor}) | ({"subject": subject} if subject else {})
+        self.note(_name(actor, action), {**about, **detail}, tuple(dict.fromkeys(persons)), at)
+
+    def refused(self, request: str, reason: str, address: str, session: int | None) -> None:
+        """Keep that a request was refused for a reason that is not the license's."""
+        named = self._pseudonyms.kind == "names"
+        found = self._state.sessions.by_number.get(session or 0)
+        detail: dict[str, Any] = {"request": request, "reason": reason}
+        persons: tuple[tuple[str, str], ...] = ()
+        if found is not None:
+            detail["session"] = session_id(self._state, found.number)
+        if named and found is not None and found.account is not None:
+            detail["account"] = found.account
+            persons = ((found.account, found.home),)
+        if named:
+            detail["address"] = address
+        self.note("refused", detail, persons)
+
+    def look(self, courses: Mapping[tuple[str, str], PoolCourse]) -> None:
+        """Called once a second: compare the highest use of that second with the limits."""
+        self.gather()
+        primary = self._state.primary.model.name
+        for (model, pool), course in courses.items():
+            if model == primary:
+                self._compare(pool, course)
+
+    def gather(self) -> None:
+        """Take what the pools have noted."""
+        if self._state.primary is not self._ledger:
+            self._follow(self._state.primary)
+        events = self._seats.take()
+        if events:
+            now = self._now()
+            since = now.wall - now.mono
+            for event in events:
+                self._keep(event.name, event.at + since, *self._about(event))
+
+    def forget(self, who: Identity) -> None:
+        """Forget the events that name somebody."""
+        self.gather()
+        person = account_and_home(who)
+        kept = [event._replace(detail={}, persons=()) if person in event.persons else event for event in self.records]
+        self.records.clear()
+        self.records.extend(kept)
+
+    def _follow(self, ledger: Ledger) -> None:
+        for pool in self._ledger.pools.values() if self._ledger is not None else ():
+            pool.events = None
+        for pool in ledger.pools.values():
+            pool.events = self._seats
+        self._ledger = ledger
+        self._full.clear()
+        self._reached.clear()
+
+    def _about(self, event: SeatEvent) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
+        kind = self._pseudonyms.kind
+        account, home, device, address = event.person if kind == "names" else self._pseudonyms.person(event.person)
+        detail: dict[str, Any] = {"pool": event.pool}
+        if account:
+            detail["account"] = account
+        if home:
+            detail["home"] = home
+        if device:
+            detail["device"] = device
+        if address:
+            detail["address"] = address
+        if event.session is not None:
+            detail["session"] = session_id(self._state, event.session)
+        detail["used"], detail["limit"] = event.used, event.limit
+        detail.update(event.detail)
+        return detail, ((account, home),) if account and kind == "names" else ()
+
+    def _keep(self, name: str, at: float, detail: Mapping[str, Any], persons: tuple[tuple[str, str], ...]) -> None:
+        self._last += 1
+        self.counts[kind_of(name)] += 1
+        self.records.append(RecentEvent(self._last, at, name, detail, persons))
+
+    def _compare(self, pool: str, course: PoolCourse) -> None:
+        used, limit = course.latest.used, course.latest.limit
+        wall, full = self._now().wall, course.fullness
+        about = {"pool": pool, "used": used, "limit": limit}
+        if full.since is not None and limit:
+            if pool not in self._full:
+                self._keep("full.begun", wall, about, ())
+            self._full[pool] = full.since, full.denied
+        elif pool in self._full:
+            since, denied = self._full.pop(pool)
+            self._keep("full.ended", wall, {**about, "seconds": round(wall - since, 3), "denied": denied}, ())
+        before = self._reached.get(pool, frozenset())
+        percent = 100 * used / limit if limit else 0.0
+        reached = frozenset(
+            each for each in self.thresholds if percent >= each or (each in before and percent >= each - BELOW)
+        )
+        for each in sorted(reached - before):
+            self._keep("threshold.reached", wall, {**about, "percent": each}, ())
+        for each in sorted(before - reached):
+            self._keep("threshold.left", wall, {**about, "percent": each}, ())
+        self._reached[pool] = reached
+
+
+def _name(actor: str, action: str) -> str:
+    """Return the name of the event of an entry of the audit log."""
+    if action in OF_REGISTRATION:
+        return OF_REGISTRATION[action]
+    if action.startswith(("lease.", "registration.")):
+        return action
+    return f"{'gateway' if actor == GATEWAY else 'act'}.{action}"
