@@ -20,6 +20,7 @@ from config.keys import KEYS, SECTIONS, build, flatten
 from config.reading import nearest, parse, read
 from config.rules import RULES, ConfigFault
 from config.settings import Settings
+from config.token_keys import key_flaws
 from config.values import File, KindError, quote
 from gateway.core.formats import TOKEN_FORM, is_hex, is_token
 
@@ -74,6 +75,8 @@ def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[
         faults += _key(settings)
     if "listen.operator_token_file" not in bad:
         faults += _token(settings)
+    if "accounts.jwt" not in bad:
+        faults += _token_keys(settings)
     if faults:
         raise ConfigError(faults)
     return settings
@@ -239,6 +242,12 @@ def _token(settings: Settings) -> Iterator[ConfigFault]:
     yield from _content(
         "listen.operator_token_file", settings.listen.operator_token_file, is_token, f"token: a token has {TOKEN_FORM}"
     )
+
+
+def _token_keys(settings: Settings) -> Iterator[ConfigFault]:
+    """Whether the files of issuers of tokens hold keys that are good for their algorithms."""
+    for place, issuer in enumerate(settings.accounts.jwt, 1):
+        yield from (ConfigFault("accounts.jwt", f"item {place}: {flaw}") for flaw in key_flaws(issuer))
 
 
 def _is_key(text: str) -> bool:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from config.reading import nearest
 from config.seat_rules import RuleFlaw, flaws, unknown_groups, useless
 from config.settings import Settings
+from config.token_settings import issuer_flaws
 from config.values import quote
 from gateway.core.addresses import is_loopback
 from gateway.core.counting.license_model import PoolTerms
@@ -93,9 +94,22 @@ def _headers(settings: Settings) -> Iterator[ConfigFault]:
 
 def _doors(settings: Settings) -> Iterator[ConfigFault]:
     accounts, host = settings.accounts, settings.listen.host
-    if not is_loopback(host) and accounts.mode != "token" and not accounts.trust_claims:
-        reason = 'not a loopback address: needs accounts.mode = "token" or accounts.trust_claims = true'
+    if not is_loopback(host) and accounts.mode == "open" and not accounts.trust_claims:
+        reason = 'not a loopback address: needs accounts.mode = "token" or "jwt", or accounts.trust_claims = true'
         yield ConfigFault("listen.host", f"{quote(host)} is {reason}")
+
+
+def _issuers(settings: Settings) -> Iterator[ConfigFault]:
+    for reason in issuer_flaws(settings.accounts.jwt):
+        yield ConfigFault("accounts.jwt", reason)
+
+
+def _proven(settings: Settings) -> Iterator[ConfigFault]:
+    accounts = settings.accounts
+    if accounts.mode == "jwt" and not accounts.jwt:
+        yield ConfigFault("accounts.jwt", 'is missing, needed with accounts.mode = "jwt"')
+    if accounts.mode != "jwt" and accounts.jwt:
+        yield ConfigFault("accounts.jwt", 'has no effect without accounts.mode = "jwt"')
 
 
 def _ports(settings: Settings) -> Iterator[ConfigFault]:
@@ -195,6 +209,8 @@ def _pools(settings: Settings, model: str) -> dict[str, PoolTerms]:
 RULES: tuple[SettingsRule, ...] = (
     SettingsRule(("license.rule", "license.model", "registration.role", *LIMITS), _seats),
     SettingsRule(("listen.host", "accounts.mode", "accounts.trust_claims"), _doors),
+    SettingsRule(("accounts.jwt",), _issuers),
+    SettingsRule(("accounts.mode", "accounts.jwt"), _proven),
     SettingsRule(("listen.tcp", "listen.websocket", "listen.operator", "registrar.port", "registrar.enabled"), _ports),
     _together("listen", "tls_certificate", "tls_key"),
     _together("listen", "operator_tls_certificate", "operator_tls_key"),
@@ -260,7 +276,7 @@ def _overridden(settings: Settings) -> Iterator[ConfigFault]:
 
 def _believed(settings: Settings) -> Iterator[ConfigFault]:
     accounts = settings.accounts
-    if settings.listen.proxy_protocol_from and accounts.mode != "token" and not accounts.trust_claims:
+    if settings.listen.proxy_protocol_from and accounts.mode == "open" and not accounts.trust_claims:
         reason = "brings clients from elsewhere, and whatever account they claim is believed: see accounts.mode"
         yield ConfigFault("listen.proxy_protocol_from", reason)
 

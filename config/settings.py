@@ -16,6 +16,7 @@ from config.operator_settings import OperatorSettings
 from config.record_settings import AuditSettings, DenialSettings, EventSettings, HistorySettings
 from config.registration_settings import RegistrarSettings, RegistrationSettings
 from config.seat_rules import RULES_HELP, Rules
+from config.token_settings import JWT_HELP, Issuers
 from config.values import (
     Choice,
     FilePath,
@@ -46,7 +47,7 @@ class ListenSettings:
     host: Host = setting(
         "127.0.0.1",
         help="Address of the client doors. One that is not loopback needs proven accounts "
-        '(`accounts.mode = "token"`) or `accounts.trust_claims = true`.',
+        '(`accounts.mode` not "open") or `accounts.trust_claims = true`.',
     )
     tcp: Port = setting(4307, help="Port of the TCP door; 0 picks a free one, here and for every port.")
     websocket: Port = setting(4308, help="Port of the WebSocket door, path `/ws`.")
@@ -268,9 +269,12 @@ class ConferenceSettings:
 class AccountSettings:
     """Settings of `[accounts]`: what is believed of an account."""
 
-    mode: Literal["open", "token"] = setting(
-        "open", help='Whether a client may name any account ("open") or must prove it with a token ("token").'
+    mode: Literal["open", "token", "jwt"] = setting(
+        "open",
+        help='Whether a client may name any account ("open"), or must prove it: with a token of this gateway '
+        '("token"), or with one that an issuer has signed ("jwt").',
     )
+    jwt: Issuers = setting((), live=True, help=JWT_HELP)
     trust_claims: bool = setting(
         False, help="Whether unproven accounts are accepted on client doors that are not loopback."
     )

@@ -25,7 +25,7 @@
  * @property {string} [device]  which installation of a client it is
  * @property {string} [kind]  what the client is (default: the gateway's, "app")
  * @property {string} [home]  the server that the account belongs to
- * @property {string} [token]  proves the account
+ * @property {string | (() => string | Promise<string>)} [token]  proves the account; a function gives each hello its own
  * @property {string} [client]  free text for the operator
  * @property {number} [heartbeat]  seconds between heartbeats, in place of what the gateway states
  * @property {boolean} [rejoin]  whether to join again after a return that was not resumed (default true)
@@ -63,6 +63,7 @@ const FINAL_CODES = new Set([1000, 1002, 1007, 1009, 4400, 4401, 4403, 4409, 450
 /** Reasons of a denied hello after which a client comes back. */
 const PASSING = new Set([
   "pool_full", "unregistered", "draining", "too_many_connections", "rate_limited", "store_unavailable",
+  "keys_unavailable",
 ]);
 /** Codes of errors that close the connection, and whether a client comes back after it. */
 const CLOSING_ERRORS = new Map([
@@ -549,7 +550,7 @@ class Conversation {
     });
     this.#socket = new options.WebSocket(url, SUBPROTOCOL);
     this.#timer = later(() => this.#fail(new TimedOut("the welcome")), options.timeouts.welcome);
-    this.#socket.onopen = () => this.#send(hello);
+    this.#socket.onopen = () => this.#greet(hello);
     this.#socket.onmessage = ({ data }) => this.#received(data);
     this.#socket.onerror = () => setTimeout(() => this.#broken()); // a close says more; not every Node lets one follow
     this.#socket.onclose = ({ code }) => this.#ended({ code, last: this.#last });
@@ -558,6 +559,15 @@ class Conversation {
   /** Seconds since the welcome. */
   get stood() {
     return now() - this.#welcomed;
+  }
+
+  /** @param {Message} hello */
+  async #greet(hello) {
+    try {
+      this.#send(typeof hello.token === "function" ? { ...hello, token: await hello.token() } : hello);
+    } catch (fault) {
+      this.#fail(fault instanceof Error ? fault : new Error(String(fault)));
+    }
   }
 
   /** @param {Message} message @returns {Promise<Message>} */

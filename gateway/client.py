@@ -30,7 +30,7 @@ from random import Random, SystemRandom
 from typing import Any, Literal, Self, cast
 
 from gateway.client_connection import PORTS, ConnectionEnd, ServerProtocolError, Transport, codec
-from gateway.client_conversation import ClientConversation, Closed, Denied, RequestError, Timeouts, end_of
+from gateway.client_conversation import ClientConversation, Closed, Denied, RequestError, Timeouts, TokenSource, end_of
 from gateway.client_reconnection import Participation, Reconnection
 from gateway.client_trace import Trace, TracedCodec
 from gateway.core.wire import answers
@@ -74,7 +74,7 @@ class Client:
         device: str | None = None,
         kind: str | None = None,
         home: str | None = None,
-        token: str | None = None,
+        token: str | TokenSource | None = None,
         name: str = "tallygate-client/1",
         ssl: ssl.SSLContext | None = None,
         local_address: str | None = None,
@@ -89,7 +89,7 @@ class Client:
         random: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`account` … `token` and `name` are the fields of `hello`, None leaves one out.
+        """`account` … `token` and `name` are the fields of `hello`, None leaves one out; a function gives its token.
 
         `heartbeat` overrides the interval the gateway states (seconds); `backoff` None never reconnects; `rejoin` joins
         the conferences again after a reconnect that was not resumed; `wait` is how many seconds `hello` may stand in

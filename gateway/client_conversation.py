@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -24,6 +24,10 @@ USUAL_INTERVAL = 30.0
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600.0
 """Bounds of what is taken for that, whatever the gateway states: ten messages a second are what it reads for ever, if
 nothing else is set (`PROTOCOL.md`, Rates)."""
+
+
+TokenSource = Callable[[], Awaitable[str]]
+"""Gives the token for the next `hello`: one that ends must be another one when a client comes back."""
 
 
 def heartbeat_interval(welcome: Welcome | QueuedAnswer) -> float:
@@ -120,7 +124,9 @@ class ClientConversation:
         on_end: Callable[[ConnectionEnd], None],
         on_queued: Callable[[QueuedAnswer], None] = lambda _: None,
     ) -> None:
-        """`numbers` gives each request an `id` that no other request of the client has had.
+        """Where the `token` of `hello` is a `TokenSource`, it is asked first, within the time to connect.
+
+        `numbers` gives each request an `id` that no other request of the client has had.
 
         `heartbeat` overrides the interval that the gateway states (seconds); `clock` gives monotonic seconds.
         `on_queued` is told where a `hello` stands in line.
@@ -165,6 +171,8 @@ class ClientConversation:
         source = (local_address, 0) if local_address else None
         try:
             async with asyncio.timeout(self._timeouts.connect):
+                if callable(self._hello.get("token")):
+                    self._hello = self._hello | {"token": await self._hello["token"]()}
                 await loop.create_connection(lambda: self._connection, host, port, ssl=tls, local_addr=source)
             async with asyncio.timeout(self._timeouts.welcome) as self._opening:
                 return await self._welcome

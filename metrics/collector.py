@@ -30,6 +30,7 @@ REFUSALS = (
     "conference_full",
     "conference_limit",
     "bad_credential",
+    "keys_unavailable",
     "account_unknown",
     "duplicate",
     "banned",

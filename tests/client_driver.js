@@ -6,10 +6,11 @@ let said = [];
 
 /**
  * Connect so many clients, have each join one of the conferences, and return how many could; `drawn` is what every draw
- * gives, where that is not left to chance.
+ * gives, where that is not left to chance; `tokens` are those that a hello after the other proves an account with.
  */
-export async function begin(url, count, conferences, { drawn, ...options }) {
+export async function begin(url, count, conferences, { drawn, tokens, ...options }) {
   const { Client } = await library;
+  if (tokens) options.token = async () => tokens.shift();
   if (drawn !== undefined) options.random = () => drawn;
   clients = Array.from({ length: count }, (_, place) => {
     const client = new Client(url, { account: `user-${place}`, device: "tests", ...options });

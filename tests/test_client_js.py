@@ -20,6 +20,7 @@ from gateway.core.wire.close_codes import DENIED, ENDINGS, ERRORS, farewell, rec
 from gateway.edge.gateway import running
 from tests.conftest import House, Serve, settings_of, until
 from tests.page.conftest import chromium  # noqa: F401 - a fixture
+from tests.web_tokens import AUDIENCE, ISSUER, by_secret
 
 DRIVER = Path(__file__).with_name("client_driver.js")
 PATIENCE = 60.0
@@ -260,6 +261,25 @@ async def test_it_sleeps_again_in_a_new_session_and_ends_where_it_is_told_to(ser
         assert (closing["event"], closing["value"]["reason"]) == ("closing", "kicked")
         assert (ended["event"], ended["value"]["last"]["reason"]) == ("ended", "kicked")
         assert await counted(house) == {"connected": 0, "members": 0, "seats": 0}
+
+
+async def test_each_hello_has_a_token_of_its_own(serve: Serve, in_one: Driven, tmp_path: Path) -> None:
+    secret = b"0123456789abcdef0123456789abcdef"
+    (tmp_path / "secret").write_bytes(secret)
+    table = f'{{issuer="{ISSUER}",audience=["{AUDIENCE}"],algorithms=["HS256"],secret_file="{tmp_path / "secret"}"}}'
+    house = await serve(accounts__mode="jwt", accounts__jwt=f"[{table}]")
+    signer = by_secret(secret)
+    tokens = [signer.token(sub="user-0"), signer.token(sub="user-0"), signer.token(sub="user-0", exp=1)]
+    async with in_one(house) as call:
+        await call("begin", door(house), 1, 0, {**QUICK, "tokens": tokens})
+        for connection in tuple(house.runtime.websocket.connections):
+            connection.transport.abort()
+        await welcomed(call, 1)
+        for connection in tuple(house.runtime.websocket.connections):
+            connection.transport.abort()
+        await reached(call, ended=1)
+        ended = (await call("heard"))[-1]["value"]
+        assert ended["last"]["reason"] == "bad_credential"
 
 
 async def test_the_first_beat_and_every_return_are_at_a_random_point(serve: Serve, in_one: Driven) -> None:

@@ -20,6 +20,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "gateway/core/counting": ("gateway/core",),
     "gateway/core/registration": ("gateway/core", "gateway/core/wire"),
     "gateway/core/reporting": ("gateway/core", "gateway/core/counting"),
+    "gateway/core/web_tokens": ("gateway/core", "gateway/core/wire"),
     "gateway/core/admission": (
         "gateway/core",
         "gateway/core/wire",
@@ -28,7 +29,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "gateway/core/cluster": ("gateway/core/counting", "gateway/core/admission"),
     "gateway/licensing": ("gateway/core", "gateway/core/counting", "gateway/core/registration"),
-    "config": ("gateway/core", "gateway/core/counting", "gateway/licensing"),
+    "config": (
+        "gateway/core",
+        "gateway/core/wire",
+        "gateway/core/counting",
+        "gateway/core/web_tokens",
+        "gateway/licensing",
+    ),
     "metrics": ("gateway/core", "gateway/core/wire", "gateway/core/counting", "gateway/core/admission"),
     "gateway/edge/files.py": (),
     "gateway/edge/garbage.py": (),
@@ -94,6 +101,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "gateway/edge/server": (
         "gateway/core/cluster",
+        "gateway/core/web_tokens",
         "gateway/edge/cluster",
         "gateway/core",
         "gateway/core/wire",

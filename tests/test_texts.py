@@ -145,7 +145,7 @@ def test_a_refused_hello_closes_with_the_code_of_the_text() -> None:
     table = [cells for cells in rows(section(PROTOCOL.read_text(), "Closing")) if len(cells) == 3]
     told = {reason.strip(" `"): int(code) for reasons, code, _ in table for reason in reasons.split(",")}
     assert told == {reason: DENIED.get(reason, ENDINGS["denied"].code) for reason in told}
-    assert len(told) == 9
+    assert len(told) == 10
 
 
 def test_every_model_has_a_heading_and_its_pools_stand_under_it() -> None:

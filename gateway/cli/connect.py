@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -68,7 +68,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--token-file",
         metavar="FILE",
         type=Path,
-        help=f"file with the token that proves the account; without it, one is read from {VARIABLE}",
+        help="file with the token that proves the account, read for each connection; without it, one is read from "
+        + VARIABLE,
     )
     add("--websocket", action="store_true", help="speak WebSocket, not lines over TCP")
     add("--tls", action="store_true", help="speak TLS, and trust the authorities of this machine")
@@ -264,13 +265,26 @@ def _client(args: argparse.Namespace, talk: Talk) -> Client:
         device=args.device,
         kind=args.kind,
         home=args.home,
-        token=_token(args.token_file),
+        token=_token(args.token_file) if args.token_file is None else _from_file(args.token_file),
         name=NAME,
         ssl=_tls(args.ca) if args.tls or args.ca or where.tls else None,
         on_message=talk.hear,
         on_queued=talk.hear,
         trace=talk.trace if talk.raw else None,
     )
+
+
+def _from_file(file: Path) -> Callable[[], Awaitable[str]]:
+    """What reads the token for each connection: one that ends is replaced in its file meanwhile.
+
+    Raises `SystemExit` where the file cannot be read now.
+    """
+    _token(file)
+
+    async def read() -> str:
+        return await asyncio.to_thread(lambda: file.read_text("utf-8-sig").strip())
+
+    return read
 
 
 def _token(file: Path | None) -> str | None:

@@ -329,4 +329,7 @@ def _limit(pool: PoolView) -> str:
 def _accounts(settings: Settings) -> str:
     if settings.accounts.mode == "open":
         return "open: a client is believed who it says it is"
+    if settings.accounts.mode == "jwt":
+        names = ", ".join(each.issuer for each in settings.accounts.jwt)
+        return f"jwt: a client proves its account by a token of {names}"
     return "token: a client proves its account"

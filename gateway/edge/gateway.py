@@ -105,6 +105,8 @@ class Gateway:
                 self._recorder.open(self.runtime.state)
                 self.runtime.record(self._recorder)
             self.operator.authorization.use_token(read_token(listen.operator_token_file))
+            issuers = self.runtime.sign_in.issuers
+            issuers.start(issuers.prepare(self.settings.accounts))
             await self.operator.open(listen.operator_host, listen.operator, operator_tls)
             if listen.transport == "epoll" and hasattr(select, "epoll"):
                 self.runtime.epoll = Epoll()
@@ -203,6 +205,7 @@ class Gateway:
         finally:
             early.cancel()
             await asyncio.wait({early})
+        await self.runtime.sign_in.issuers.close()
         if self._node is not None:
             await self._node.depart()
             await self.dump_writer.close()
@@ -257,11 +260,13 @@ class Gateway:
         context = tls_context(listen.tls_certificate, listen.tls_key)
         operator_tls = tls_context(listen.operator_tls_certificate, listen.operator_tls_key)
         ends = certificate_ends(listen.tls_certificate, listen.operator_tls_certificate)
+        issuers = self.runtime.sign_in.issuers.prepare(adopted.accounts)
         for listener in self.runtime.listeners:
             listener.tls = context
         self.runtime.certificate_ends = ends
         self.operator.renew(operator_tls)
         self.operator.authorization.use_token(token)
+        self.runtime.sign_in.issuers.start(issuers)
         self.settings = adopted
         self.runtime.recent.events.thresholds = adopted.events.thresholds
         self.runtime.apply_settings(adopted)

@@ -67,11 +67,11 @@ BAD_FILES = {
     ],
     "[listen]\nhost = '0.0.0.0'": [
         'listen.host: "0.0.0.0" is not a loopback address: needs accounts.mode = "token" or '
-        "accounts.trust_claims = true"
+        '"jwt", or accounts.trust_claims = true'
     ],
     "[listen]\nhost = 'gateway.example.org'": [
         'listen.host: "gateway.example.org" is not a loopback address: needs accounts.mode = "token" or '
-        "accounts.trust_claims = true"
+        '"jwt", or accounts.trust_claims = true'
     ],
     "[listen]\ntcp = 4311\nwebsocket = 4310": [
         "listen.operator: port 4311 is already taken by listen.tcp",

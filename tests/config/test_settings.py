@@ -84,6 +84,7 @@ DEFAULTS = {
     "conferences.declared_only": "false",
     "conferences.max_per_session": "100",
     "accounts.mode": '"open"',
+    "accounts.jwt": "[]",
     "accounts.trust_claims": "false",
     "accounts.home": '""',
     "federation.homes": "[]",

@@ -30,7 +30,7 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
     """Admit a new session, or refuse it; it takes over from an older one of the same account and device."""
     terms, primary = state.terms, state.primary
     session = _session(state, command, now)
-    refusal = _unwanted(state, session, command.token, now) if state.granting else unregistered(state)
+    refusal = _unwanted(state, session, command, now) if state.granting else unregistered(state)
     if refusal is not None:
         return refuse(state, "hello", refusal)
     named = session.account is not None and terms.on_duplicate != "allow"
@@ -104,16 +104,18 @@ def _session(state: State, command: Hello, now: Instant) -> Session:
 
 def refusal_before_license(state: State, command: Hello, now: Instant) -> Refusal | None:
     """Return what speaks against a new session before any license is asked; None where nothing does."""
-    return _unwanted(state, _session(state, command, now), command.token, now)
+    return _unwanted(state, _session(state, command, now), command, now)
 
 
-def _unwanted(state: State, session: Session, token: str | None, now: Instant) -> Refusal | None:
+def _unwanted(state: State, session: Session, command: Hello, now: Instant) -> Refusal | None:
     """Return what speaks against a new session before any license is asked; note by what it is proven."""
     account, directory = session.account, state.directory
     bans = directory.bans
     ban = bans.of(session, session.peer_address, now.wall) if bans.by_subject else None
     if ban is not None:
         return _banned(ban, now)
+    if account is None and command.proven is False:  # its token would have said who it is
+        return Refusal("bad_credential")
     if account is None or session.home:
         return None if not session.home or session.home in state.terms.homes else Refusal("not_allowed")
     if state.is_deleted(account):
@@ -122,10 +124,12 @@ def _unwanted(state: State, session: Session, token: str | None, now: Instant) -
         if account not in directory.accounts:
             return Refusal("account_unknown")
         tokens = directory.accounts[account]
-        proof = next((each for each in tokens if compare_digest(each.digest.hex(), token or "")), None)
+        proof = next((each for each in tokens if compare_digest(each.digest.hex(), command.token or "")), None)
         if proof is None:
             return Refusal("bad_credential")
         session.proven_by = proof.fingerprint
+    if state.terms.accounts_mode == "jwt" and not command.proven:
+        return Refusal("bad_credential")
     return None
 
 

@@ -38,6 +38,7 @@ class Hello(NamedTuple):
     """A new session, by what a client says of itself and what its connection shows.
 
     Names are normalized, `account` and `home` also folded (`core/names.py`): the Unicode of no Python decides anything.
+    `proven` is whether an issuer's token was verified to be of all that; None where none was looked at.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class Hello(NamedTuple):
     address: str
     transport: TransportName
     token: Digest | None = None
+    proven: bool | None = None
 
 
 class Resume(NamedTuple):

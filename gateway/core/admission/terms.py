@@ -37,11 +37,12 @@ class Terms:
 
     `model` names the enforced model; `licenses` has the terms of every model that counts, by name, the first of all
     models first; `extensions` are those that a registrar granted to the enforced model. `accounts_mode` is `open` where
-    claims are believed, `token` where they are proven. `homes` are the other servers whose accounts are let in, `home`
-    is this one. Times are in seconds: `retry_after` is named where no pool knows better, `resume_window` is how long a
-    lost session waits, `high_water_window` and `true_denial_window` are those of the figures, `redistribute_every` is
-    the time between two redistributions. At most `max_resumable` lost sessions wait. A model that is not enforced keeps
-    at most `shadow_leases` seats of each pool that no session holds; a session is a member of at most `max_memberships`
+    claims are believed, `token` or `jwt` where they are proven by a token of this gateway or of an issuer. `homes` are
+    the other servers whose accounts are let in, `home` is this one. Times are in seconds: `retry_after` is named where
+    no pool knows better, `resume_window` is how long a lost session waits, `high_water_window` and
+    `true_denial_window` are those of the figures, `redistribute_every` is the time between two redistributions. At
+    most `max_resumable` lost sessions wait. A model that is not enforced keeps at most `shadow_leases` seats of
+    each pool that no session holds; a session is a member of at most `max_memberships`
     conferences. `offsets` is the time zone of calendar days: from which instant on (seconds UTC) its clocks are so many
     seconds ahead of UTC. A day has the use of at most `max_shares` persons and pools apart, at 0 of none. At
     most `queue_limit` wait in a line, in the order `arrival` or `priority`. Who is idle for `idle_timeout` is put to
@@ -57,7 +58,7 @@ class Terms:
     overdraft: Count = 0
     shadow_leases: Count = 10_000
     on_duplicate: Annotated[str, OneOf(frozenset({"takeover", "reject", "allow"}))] = "takeover"
-    accounts_mode: Annotated[str, OneOf(frozenset({"open", "token"}))] = "open"
+    accounts_mode: Annotated[str, OneOf(frozenset({"open", "token", "jwt"}))] = "open"
     home: str = ""
     homes: tuple[str, ...] = ()
     declared_only: bool = False

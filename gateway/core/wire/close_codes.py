@@ -56,6 +56,7 @@ DENIED = {
     "too_many_connections": 1013,
     "rate_limited": 1013,
     "store_unavailable": 1013,
+    "keys_unavailable": 1013,
 }
 """Close codes of a refused `hello`, by reason; any other closes with the code of `denied`."""
 

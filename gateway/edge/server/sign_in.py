@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from config.settings import Settings
@@ -22,16 +23,22 @@ from gateway.core.admission.replies import denied
 from gateway.core.admission.requests import SessionState
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import Session
+from gateway.core.web_tokens.token import Proof, TokenFlaw
 from gateway.core.wire.messages import Request, RequestFault
+from gateway.edge.machine import Clock
 from gateway.edge.server.connection import Connection
+from gateway.edge.server.paced_log import PacedLog
 from gateway.edge.server.sequencer import Sequencer
+from gateway.edge.server.token_issuers import TokenIssuers
+
+log = logging.getLogger("tallygate.tokens")
 
 _HEX = re.compile(r"[0-9a-f]{1,16}").fullmatch
 
 
 class SignIn:
     """Signs clients in; nobody is welcomed while `is_draining` says so. `key` makes the resume tokens, one of this run
-    where none is given.
+    where none is given. `issuers` say what tokens prove, where accounts are proven by those of others.
 
     `refusals` counts the requests that were refused before any decision, by reason.
     """
@@ -40,11 +47,15 @@ class SignIn:
         self,
         sequencer: Sequencer,
         settings: Settings,
+        clock: Clock,
         *,
         is_draining: Callable[[], bool],
         key: bytes | None = None,
     ) -> None:
         self.refusals: dict[str, int] = {}
+        self.issuers = TokenIssuers(clock)
+        self._mono = clock.mono
+        self._flaws = PacedLog(log)
         self._is_draining = is_draining
         self._sequencer = sequencer
         self._mac = hashlib.blake2b(key=key or secrets.token_bytes(32), digest_size=16)
@@ -75,6 +86,11 @@ class SignIn:
         if self._is_draining():
             return self.refuse("hello", Refusal("draining", retry_after=self._sequencer.state.terms.retry_after))
         address, transport = connection.address, connection.shared.transport
+        proof = self._proof(connection, fields)
+        if isinstance(proof, TokenFlaw) and proof.retry_after is not None:
+            return self.refuse("hello", Refusal("keys_unavailable", retry_after=proof.retry_after))
+        if session is not None and self._needs_proof(session) and not _proves(proof, session.account, session.device):
+            return self.refuse("hello", Refusal("bad_credential"))
         token = fields["token"]
         hello = Hello(
             fields["kind"] or "app",
@@ -86,6 +102,10 @@ class SignIn:
             transport,
             digest(token).hex() if token is not None else None,
         )
+        if isinstance(proof, Proof):
+            hello = hello._replace(account=proof.account, device=proof.device or hello.device, proven=True)
+        elif proof is not None:
+            hello = hello._replace(proven=False)
         seconds = fields["wait"]
         anew = hello if seconds is None else Wait(hello, seconds, request.id)
         if session is None:
@@ -95,6 +115,24 @@ class SignIn:
             return self._sequencer.submit(anew, None, connection, request.id)
         resume = Resume(session.number, session.generation, address, transport)
         return self._sequencer.submit(resume, None, connection, request.id, otherwise=anew)
+
+    def _proof(self, connection: Connection, fields: Mapping[str, Any]) -> Proof | TokenFlaw | None:
+        """Return what the token of a `hello` proves, where an issuer has to have signed it; None where none counts."""
+        terms, token = self._sequencer.state.terms, fields["token"]
+        if terms.accounts_mode != "jwt" or token is None or (fields["home"] or terms.home) != terms.home:
+            return None
+        proof = self.issuers.proof(token)
+        if isinstance(proof, Proof) and not _proves(proof, fields["account"], fields["device"]):
+            proof = TokenFlaw("it is of another account or device")
+        if isinstance(proof, TokenFlaw):
+            line = f"{connection.shared.transport}: {connection.address}: a token proves nothing: {proof.reason}"
+            self._flaws.record(line, self._mono())
+        return proof
+
+    def _needs_proof(self, session: Session) -> bool:
+        """Whether a session goes on only for who still proves to be its account (PROTOCOL.md, Accounts)."""
+        mode = self._sequencer.state.terms.accounts_mode
+        return mode == "jwt" and session.account is not None and not session.home
 
     def _refusal_beforehand(self, hello: Hello) -> Refusal | None:
         """Return why a client is refused without a command for it: in a cluster, where each costs all nodes.
@@ -156,6 +194,13 @@ class SignIn:
         if session is None or not hmac.compare_digest(self._token(session).encode(), token.encode()):
             return None
         return session
+
+
+def _proves(proof: Proof | TokenFlaw | None, account: str | None, device: str | None) -> bool:
+    """Whether a proof is of that account and device; what is not said of them is as the proof says it."""
+    if not isinstance(proof, Proof):
+        return False
+    return account in {None, proof.account} and (None in {device, proof.device} or device == proof.device)
 
 
 def _plain(seconds: float) -> float:

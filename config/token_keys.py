@@ -1,0 +1,61 @@
+"""The keys of issuers of tokens that are in files, and whether the library for their algorithms is there."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from config.token_settings import IssuerSettings
+from config.values import quote
+from gateway.core.web_tokens.key_set import UnusableKeys, VerificationKey, read_key_set, read_secret
+
+LARGEST_FILE = 1_048_576
+"""Bytes that are read of a file of keys; a larger one is none."""
+
+
+def keys_in_file(issuer: IssuerSettings) -> tuple[list[VerificationKey], list[str]]:
+    """Return the keys in the file of an issuer, and why others in it were passed over; none of one with a URL.
+
+    Raises `OSError` or `UnusableKeys`.
+    """
+    if issuer.secret_file:
+        return [read_secret(_content(issuer.secret_file))], []
+    if issuer.jwks_file:
+        return read_key_set(_content(issuer.jwks_file), secrets=True)
+    return [], []
+
+
+def _content(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise UnusableKeys(f"it has more than {LARGEST_FILE} bytes")
+    return content
+
+
+def key_flaws(issuer: IssuerSettings) -> Iterator[str]:
+    """Yield what is wrong with the keys of an issuer here, and with what verifies by them."""
+    needed = [each for each in issuer.algorithms if each != "HS256"]
+    if needed and (find_spec("jwt") is None or find_spec("cryptography") is None):
+        yield f"{needed[0]} needs PyJWT[crypto], which is not installed: pip install 'tallygate[jwt]'"
+    path = issuer.secret_file or issuer.jwks_file
+    try:
+        keys, passed_over = keys_in_file(issuer)
+    except OSError as error:
+        yield f"{quote(path)} cannot be read: {error.strerror}"
+    except UnusableKeys as fault:
+        yield f"{quote(path)}: {fault}"
+    else:
+        for algorithm in issuer.algorithms if path else ():
+            if not any(key.fits(algorithm) for key in keys):
+                because = f" ({'; '.join(passed_over)})" if passed_over else ""
+                yield f"{quote(path)} has no key for {algorithm}{because}"
+    if issuer.jwks_ca:
+        try:
+            ssl.create_default_context(cafile=issuer.jwks_ca)
+        except ssl.SSLError:
+            yield f"{quote(issuer.jwks_ca)} is no certificate authority in PEM"
+        except OSError as error:
+            yield f"{quote(issuer.jwks_ca)} cannot be read: {error.strerror}"
