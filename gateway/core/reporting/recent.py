@@ -31,6 +31,17 @@ class Ring:
         """Have `number` in this second."""
         self._numbers[second % len(self._numbers)] = min(number, MOST)
 
+    def fill(self, begin: int, end: int, number: int) -> None:
+        """Have `number` in each of the seconds from `begin` to before `end`, which are no more than are kept."""
+        numbers, length = self._numbers, len(self._numbers)
+        if begin >= end:
+            return
+        filled = array("i", [min(number, MOST)]) * (end - begin)
+        start = begin % length
+        upwards = min(len(filled), length - start)
+        numbers[start : start + upwards] = filled[:upwards]
+        numbers[: len(filled) - upwards] = filled[upwards:]
+
     def read(self, begin: int, end: int) -> array[int]:
         """Return the numbers of the seconds from `begin` to before `end`, which are kept."""
         length = len(self._numbers)
@@ -85,12 +96,17 @@ class PoolCourse:
             self.fullness = Fullness(before.since or wall, before.denied + seen.denied, last)
         return seen
 
-    def put(self, second: int, seen: PoolSecond) -> None:
-        """Have what was seen in this second."""
-        self.used.put(second, seen.used)
-        self.limit.put(second, NO_LIMIT if seen.limit is None else seen.limit)
-        self.denied.put(second, seen.denied)
-        self.granted.put(second, seen.granted)
+    def put(self, begin: int, last: int, seen: PoolSecond) -> None:
+        """Have what was seen in the second `last`, and the same use in those from `begin` on before it."""
+        limit = NO_LIMIT if seen.limit is None else seen.limit
+        for ring, number, before in (
+            (self.used, seen.used, seen.used),
+            (self.limit, limit, limit),
+            (self.denied, seen.denied, 0),
+            (self.granted, seen.granted, 0),
+        ):
+            ring.fill(begin, last, before)
+            ring.put(last, number)
 
 
 class RecentUse:
@@ -130,18 +146,13 @@ class RecentUse:
         growth = {name: total - self._totals[name] for name, total in totals.items()}
         self._totals = dict(totals)
         self.latest_growth, self.latest_lag = growth, round(lag * 1000)
-        still = range(max(self.end, end - self.length), end - 1)
+        begin, last = max(self.end, end - self.length), end - 1
         for course in self.courses.values():
-            seen = course.look(self.end, wall)
-            for second in still:
-                course.put(second, PoolSecond(seen.used, seen.limit, 0, 0))
-            course.put(end - 1, seen)
+            course.put(begin, last, course.look(self.end, wall))
         for name, ring in self.growth.items():
-            for second in still:
-                ring.put(second, 0)
-            ring.put(end - 1, growth[name])
-        for second in (*still, end - 1):
-            self.lag.put(second, self.latest_lag)
+            ring.fill(begin, last, 0)
+            ring.put(last, growth[name])
+        self.lag.fill(begin, end, self.latest_lag)
         self.end = end
 
 

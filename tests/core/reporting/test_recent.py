@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.core.counting.denials import asker_of
 from gateway.core.counting.license_model import PoolTerms
 from gateway.core.counting.pool import Pool
@@ -117,3 +119,24 @@ def test_numbers_are_put_together_in_steps() -> None:
     assert ring.read(5, 5).tolist() == []
     ring.put(0, 2**40)
     assert ring.read(0, 1).tolist() == [2**31 - 1]
+
+
+@pytest.mark.parametrize(("begin", "end"), [(3, 3), (3, 4), (3, 9), (8, 13), (13, 23), (9, 10), (10, 20)])
+def test_filling_seconds_is_having_the_number_in_each_of_them(begin: int, end: int) -> None:
+    filled, each = Ring(10), Ring(10)
+    for second in range(begin, begin + 10):
+        filled.put(second, second)
+        each.put(second, second)
+    filled.fill(begin, end, 2**40)
+    for second in range(begin, end):
+        each.put(second, 2**40)
+    assert filled.read(begin, begin + 10) == each.read(begin, begin + 10)
+
+
+def test_a_jump_of_days_costs_no_more_than_the_seconds_that_are_kept() -> None:
+    bench = Bench(length=3600)
+    bench.seat(1, 100.5)
+    bench.look(100.0 + 30 * 86400, lag=2.0)
+    assert bench.read("used") == [1] * 3600
+    assert bench.read("granted") == [0] * 3599 + [1]
+    assert bench.recent.lag.read(bench.recent.begin, bench.recent.end).tolist() == [2000] * 3600
