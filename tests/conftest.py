@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web_app
 from hypothesis import settings as hypothesis
 from hypothesis.configuration import set_hypothesis_home_dir
 
@@ -121,6 +122,14 @@ async def serve() -> AsyncIterator[Serve]:
             return House(gateway, stack)
 
         yield open_house
+    forget_handlers()
+
+
+def forget_handlers() -> None:
+    """Let go of the gateways that are closed: aiohttp keeps the handlers of the last 1,024 routes that were asked, and
+    each of ours knows its gateway.
+    """
+    getattr(web_app, "_cached_build_middleware").cache_clear()  # noqa: B009 - mypy refuses what is private
 
 
 License = Callable[..., Awaitable[House]]

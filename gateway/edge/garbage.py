@@ -25,10 +25,17 @@ class GarbageCollection:
     def __init__(self, mono: Callable[[], float]) -> None:
         self._mono = mono
         self._looked = self._looked_through_all = mono()
+        self._thresholds = gc.get_threshold()
 
     def start(self) -> None:
         """Keep Python from looking as often as it does by itself."""
+        self._thresholds = gc.get_threshold()
         gc.set_threshold(*THRESHOLDS)
+
+    def stop(self) -> None:
+        """Let Python look as it did before, and through everything: the process may go on without a gateway."""
+        gc.set_threshold(*self._thresholds)
+        gc.unfreeze()
 
     def poll(self) -> None:
         """Look if it is time."""

@@ -225,6 +225,7 @@ class Gateway:
         await self.runtime.persistence.close(last)
         if self._recorder is not None:
             self._recorder.close()
+        self._garbage.stop()
         self._tell_ports()
 
     async def _send_away(self, drain: float) -> None:

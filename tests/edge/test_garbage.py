@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.edge.api.http_server import HttpConnection
-from gateway.edge.garbage import ALL_EVERY, NEW_EVERY, GarbageCollection
+from gateway.edge.garbage import ALL_EVERY, NEW_EVERY, THRESHOLDS, GarbageCollection
 from gateway.edge.machine import Clock
 from tests.conftest import Serve, until
 from tests.edge.raw import Peer
@@ -81,3 +81,13 @@ async def test_malformed_requests_leave_nothing_in_memory_after_a_minute(serve: 
     seconds[0] += NEW_EVERY
     house.runtime.advance(1)
     assert sum(isinstance(each, HttpConnection) for each in gc.get_objects()) == 0
+
+
+async def test_a_gateway_that_is_closed_leaves_python_as_it_was(serve: Serve) -> None:
+    before = gc.get_threshold()
+    house = await serve()
+    assert gc.get_threshold() == THRESHOLDS != before
+    assert gc.get_freeze_count() > 0
+    await house.gateway.close(drain=0)
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
