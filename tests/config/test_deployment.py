@@ -117,7 +117,9 @@ class Example(NamedTuple):
             text = text.replace(old, new.format(folder=folder))
         text, count = re.subn(rf"\b({'|'.join(ports)})\b", lambda found: str(ports[found[0]]), text)
         assert count >= len(ports)
-        text = re.sub(r"(?m)^( +(?:listen|bind)) +:?(\d+)", r"\1 127.0.0.1:\2", text)
+        text = re.sub(r"(?m)^( +listen) +(\d+)", r"\1 127.0.0.1:\2", text)
+        text = re.sub(r"(?m)^( +listen) +\[::\]:(\d+)", r"\1 [::1]:\2", text)
+        text = re.sub(r"(?m)^( +bind) +:::(\d+) v4v6", r"\1 127.0.0.1:\2,[::1]:\2", text)
         if os.geteuid():
             text = re.sub(r"(?m)^ *(user|group) .*\n", "", text)
         copied = folder / self.file
@@ -143,7 +145,7 @@ PROXIES = {
         "haproxy",
         ("-c", "-f"),
         ("-db", "-f"),
-        {"/etc/haproxy/tls/": "{folder}/", "/run/haproxy/": "{folder}/", "32768": "100"},
+        {"/etc/haproxy/tls/": "{folder}/", "/run/haproxy/": "{folder}/"},
     ),
 }
 
@@ -208,13 +210,17 @@ def trust() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=TLS / "certificate.pem")
 
 
-async def client(front: Front, transport: str, trust: ssl.SSLContext) -> Wire:
-    """A client of another address than the proxy's, over TLS."""
+async def client(front: Front, transport: str, trust: ssl.SSLContext, address: str = CLIENT) -> Wire:
+    """A client of another address than the proxy's, over TLS; that of an IPv6 address comes over IPv6."""
+    host = "::1" if ":" in address else "127.0.0.1"
     if transport == "tcp":
-        return TcpWire(*await asyncio.open_connection("127.0.0.1", front.tcp, local_addr=(CLIENT, 0), ssl=trust))
-    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(local_addr=(CLIENT, 0), ssl=trust))
-    url = f"https://127.0.0.1:{front.websocket}"
-    socket = await session.ws_connect(f"{url}/ws", protocols=("tallygate.v1",), origin=url)
+        streams = await asyncio.open_connection(
+            host, front.tcp, local_addr=(address, 0), ssl=trust, server_hostname="127.0.0.1"
+        )
+        return TcpWire(*streams)
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(local_addr=(address, 0), ssl=trust))
+    url = f"https://{f'[{host}]' if ':' in host else host}:{front.websocket}"
+    socket = await session.ws_connect(f"{url}/ws", protocols=("tallygate.v1",), origin=url, server_hostname="127.0.0.1")
     return WebSocketWire(session, socket)
 
 
@@ -253,15 +259,16 @@ async def test_a_proxy_has_no_complaint(proxy: str, tmp_path: Path) -> None:
 @pytest.mark.debian
 @pytest.mark.parametrize("proxy", PROXIES)
 @pytest.mark.parametrize("transport", ["tcp", "websocket"])
+@pytest.mark.parametrize("address", [CLIENT, "::1"])
 async def test_a_client_comes_over_tls_and_is_known_by_its_own_address(
-    front: Front, transport: str, trust: ssl.SSLContext
+    front: Front, transport: str, trust: ssl.SSLContext, address: str
 ) -> None:
-    async with await client(front, transport, trust) as wire:
+    async with await client(front, transport, trust, address) as wire:
         assert (await wire.hello(account="ann"))["type"] == "welcome"
         await wire.say("heartbeat")
         assert (await wire.hear())["type"] == "ack"
         _, listed = await front.house.http("GET", "/api/connections")
-        assert [(each["transport"], each["address"]) for each in listed["items"]] == [(transport, CLIENT)]
+        assert [(each["transport"], each["address"]) for each in listed["items"]] == [(transport, address)]
 
 
 @pytest.mark.debian
@@ -316,6 +323,23 @@ async def test_haproxy_asks_the_operator_port_whether_the_doors_are_open(front: 
     async with asyncio.timeout(PATIENCE):
         while await checks(front.folder / "admin.sock") != wanted:  # noqa: ASYNC110 - HAProxy has no event to wait on
             await asyncio.sleep(0.1)
+
+
+@pytest.mark.debian
+async def test_haproxy_starts_where_it_may_have_few_files(tmp_path: Path) -> None:
+    haproxy, files = program("haproxy", "haproxy"), ("prlimit", "--nofile=256:256")
+    given = {port: free_port() for port in ("4307", "4308", "4311", "4317", "443", "8443")}
+    path = PROXIES["haproxy"].copy(keys(tmp_path), given)
+    with (tmp_path / "said").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *files, haproxy, *PROXIES["haproxy"].serve, str(path), stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        await listening(given["4317"], process, tmp_path / "said")
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
 
 
 async def checks(socket: Path) -> dict[str, str]:

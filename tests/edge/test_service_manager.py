@@ -230,6 +230,32 @@ async def test_a_gateway_tells_all_of_its_life(manager: Manager) -> None:
     assert (await end(process)).code == 0
 
 
+@pytest.mark.slow
+async def test_a_loop_that_hangs_gives_no_sign_of_life_until_it_turns_again(one: Manager, tmp_path: Path) -> None:
+    watchdog = 0.6
+    file = tmp_path / "gateway.toml"
+    file.write_text("[heartbeat]\ninterval = '20s'\n")
+    given = {"NOTIFY_SOCKET": one.address, "WATCHDOG_USEC": str(int(watchdog * 1e6))}
+    process = await begin(*SERVE, "--config", str(file), environment=given)
+    try:
+        await one.hears("READY")
+        await one.hears("WATCHDOG=1")
+        file.unlink()
+        os.mkfifo(file)  # the loop waits for who writes into it
+        process.send_signal(signal.SIGHUP)
+        await one.hears("RELOADING")
+        with pytest.raises(TimeoutError):  # systemd would end it now
+            async with asyncio.timeout(2 * watchdog):
+                await one.hears("WATCHDOG=1")
+        await asyncio.to_thread(file.write_text, "[heartbeat]\ninterval = '25s'\n")
+        await one.hears("READY")
+        await one.hears("WATCHDOG=1")
+    finally:
+        process.terminate()
+        ended = await end(process)
+    assert ended.code == 0
+
+
 async def test_a_gateway_that_cannot_start_is_never_ready(one: Manager, tmp_path: Path) -> None:
     process = await begin(*SERVE, "--set", f"store.path={tmp_path}", environment={"NOTIFY_SOCKET": one.address})
     assert (await end(process)).code == 1
