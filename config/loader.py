@@ -24,7 +24,7 @@ from config.token_keys import key_flaws
 from config.values import File, KindError, quote
 from gateway.core.formats import TOKEN_FORM, is_hex, is_token
 
-__all__ = ["ConfigError", "ConfigFault", "load", "sources"]
+__all__ = ["ConfigError", "ConfigFault", "load", "read_toml", "sources"]
 
 ENVIRONMENT = "environment"
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -98,7 +98,7 @@ class _Gathered(NamedTuple):
 def _gathered(path: Path | None, overrides: Sequence[str], environment: Mapping[str, str]) -> _Gathered:
     found = _Gathered({}, {}, [])
     try:
-        table = {} if path is None else _toml(path)
+        table = {} if path is None else read_toml(path)
     except ConfigError as error:
         table = {}
         found.faults.extend(error.faults)
@@ -115,7 +115,11 @@ def _gathered(path: Path | None, overrides: Sequence[str], environment: Mapping[
     return found
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Raises ConfigError with one fault: it cannot be read, or is no TOML, and where.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
         return tomllib.loads(text)

@@ -14,9 +14,9 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from config.values import Choice, File, Flaw, Form, KindError, Table, quote
+from config.values import Amount, Choice, File, Flaw, Form, KindError, Table, quote
 from gateway.core.formats import DURATION_FORM, read_duration, write_duration
 from gateway.core.setting_kinds import Duration, Range
 
@@ -55,6 +55,14 @@ def _read_number(hint: Any, bounds: Range, value: object) -> int:
     if value > bounds.high:
         raise KindError(Flaw(f"must be at most {bounds.high}, is {_found(value).removeprefix('the integer ')}"))
     return value
+
+
+def _read_amount(hint: Any, bounds: Amount, value: object) -> float:
+    if type(value) not in {int, float}:
+        raise KindError(_mistaken(hint, value))
+    if not bounds.low <= (number := cast(float, value)) <= bounds.high:
+        raise KindError(Flaw(f"must be from {bounds.low:g} to {bounds.high:g}, is {_found(value)}"))
+    return float(number)
 
 
 def _read_duration(hint: Any, bounds: Duration, value: object) -> float:
@@ -152,6 +160,7 @@ def _read_either(hint: Any, kinds: tuple[Any, ...], value: object) -> Any:
 
 _READ: dict[type, Callable[[Any, Any, object], Any]] = {
     Range: _read_number,
+    Amount: _read_amount,
     Duration: _read_duration,
     Choice: lambda hint, choice, value: _read_choice(hint, choice.of, value),
     Form: _read_form,
@@ -242,6 +251,8 @@ def describe(hint: Any) -> str:
         return mark.what
     if isinstance(mark, Duration):
         return DURATION_FORM
+    if isinstance(mark, Amount):
+        return "a number"
     plain = arguments[0] if mark else hint
     return "true or false" if plain is bool else "an integer" if plain is int else "a string"
 

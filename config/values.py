@@ -57,6 +57,14 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """Inclusive bounds of a number that need not be whole."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class File:
     """Marks a string as the path of a file to be read, "" for none; whether it can be read is the loader's check."""
 

@@ -176,7 +176,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "gateway/operator_client.py": (),
     "gateway/load": (
+        "gateway/core",
         "gateway/core/wire",
+        "gateway/core/counting",
+        "config",
         "gateway/client_connection.py",
         "gateway/client_conversation.py",
         "gateway/operator_client.py",

@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import math
 
-from gateway.core.formats import DURATION_FORM, is_hex, read_duration
+from gateway.core.addresses import ip_address
+from gateway.core.formats import DURATION_FORM, endpoint, is_hex, read_duration
 
 HASH_DIGITS = 64
 
@@ -26,6 +27,22 @@ def count_or_none(text: str) -> int:
 def port(text: str) -> int:
     """The number of a port that one can connect to."""
     return _whole(text, 1, 65535)
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Where one can listen or connect to: HOST:PORT, an IPv6 address in brackets."""
+    try:
+        return endpoint(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT, found {text!r}") from None
+
+
+def local_address(text: str) -> str:
+    """An IP address to connect from."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected an IP address of this machine, found {text!r}") from None
 
 
 def _whole(text: str, low: int, high: int | None = None) -> int:

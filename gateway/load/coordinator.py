@@ -1,37 +1,31 @@
-"""Leads a load: starts workers, waits until they have connected, holds, compares the counts, and ends them.
+"""Leads a load: starts all that take part, lets the profile run, holds still, compares the counts, and ends them.
 
-The comparison is its purpose: what the gateway counts, less what it counted before, must be what the workers hold. The
-difference is the *drift*. It is measured while the load holds, and again after all clients have said `bye`.
+The comparison is its purpose: what the gateway counts, less what it counted before, must be what the load holds. The
+difference is the *drift*. It is measured while nothing begins or ends any more, and again after all have said `bye`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from asyncio.subprocess import Process
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.load.tally import Tally
-from gateway.load.worker import Plan
+from gateway.load.participants import Participants
+from gateway.load.plan import LoadError
+from gateway.load.profile import Profile
+from gateway.load.tally import HELD, Tally
 from gateway.operator_client import Operator
 
-SETTLE = 3.0
-"""Seconds the comparison may take to come out even: a scrape and a report are not of the same instant."""
 DISMISS = 30.0
-"""Seconds a worker may take to end."""
-
-
-class LoadError(Exception):
-    """The load itself failed; the text is one sentence for a person."""
-
+"""Seconds a participant may take to hold still, and to end."""
+AGAIN = 0.05
+"""Seconds between two comparisons: some sessions may end by themselves meanwhile, such as the silent ones."""
 
 Gauges = dict[str, int]
-"""What is compared: `connections tcp`, `connections websocket`, `conference members`, `sessions`,
+"""What is compared: `connections tcp`, `connections websocket`, `conference members`, `sessions`, `asleep`,
 `waiting in line`."""
 
 
@@ -79,8 +73,8 @@ async def read_gauges(gateway: Operator) -> Gauges:
                 gauges["conference members"] += int(sample.value)
             elif sample.name == "tallygate_license_queue_length":
                 gauges["waiting in line"] += int(sample.value)
-    gauges["sessions"] = await gateway.count("/api/connections/count")
-    return gauges
+    counted = await gateway.json("GET", "/api/connections/count")
+    return gauges | {"sessions": int(counted["count"]), "asleep": int(counted["asleep"])}
 
 
 async def read_room(gateway: Operator) -> tuple[int, int]:
@@ -98,147 +92,91 @@ async def read_room(gateway: Operator) -> tuple[int, int]:
     return limit - taken, limit
 
 
-class Coordinator:
-    """The workers of one load. `run` once."""
+def held_by(tally: Tally) -> Gauges:
+    """Return what the load holds, by the names of what the gateway counts."""
+    held = {f"connections {name}": tally.open[name] for name in ("tcp", "websocket")}
+    return held | {
+        "conference members": tally.members,
+        "sessions": tally.open.total(),
+        "asleep": tally.asleep,
+        "waiting in line": tally.queued,
+    }
 
-    def __init__(self, plans: list[Plan], gateway: Operator | None) -> None:
-        """One worker for each plan; without `gateway` nothing is compared."""
-        self._plans = plans
+
+class Coordinator:
+    """Leads those who take part in one load. `run` once."""
+
+    def __init__(self, participants: Participants, profile: Profile, gateway: Operator | None) -> None:
+        """Without `gateway` nothing is compared."""
+        self._participants = participants
+        self._profile = profile
         self._gateway = gateway
         self._before: Gauges = {}
-        self._workers: list[Process] = []
-        self._reports: dict[int, Tally] = {}
-        self._phases: dict[int, str] = {}
-        self._reported = asyncio.Event()
 
-    async def run(self, duration: float, stop: asyncio.Event, show: Callable[[str, Tally], None]) -> LoadResult:
-        """Ramp up, hold for `duration` seconds, compare, say `bye`, compare again.
+    async def prepare(self) -> None:
+        """Read what the gateway counts before the load.
 
-        `stop` ends the first two early. `show` is told the phase and the sum of all tallies as reports come.
-        Raises `OperatorError`, or `LoadError` when the gateway has too few connections left or a worker died.
+        Raises `OperatorError`, or `LoadError` when the gateway has too few connections left.
         """
-        outcome = LoadResult()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         if self._gateway is not None:
             self._before = await read_gauges(self._gateway)
-            wanted, (room, limit) = sum(plan.connections for plan in self._plans), await read_room(self._gateway)
+            wanted, (room, limit) = self._profile.at_once, await read_room(self._gateway)
             if wanted > room:
                 raise LoadError(f"{wanted} connections are wanted, and the gateway has room for {room} of its {limit}")
-        listeners: list[asyncio.Task[None]] = []
-        try:
-            for number, plan in enumerate(self._plans):
-                self._workers.append(await _start(plan))
-                listeners.append(asyncio.create_task(self._listen(number, self._workers[number])))
-            while not stop.is_set() and not self._all("holding"):
-                await self._next_report(stop)
-                show("ramping", self.total())
-            until = loop.time() + duration
-            while not stop.is_set() and loop.time() < until:
-                await self._next_report(stop, until - loop.time())
-                show("holding", self.total())
-            outcome.interrupted = stop.is_set()
-            if self._all("holding"):
-                outcome.holding = await self._compare()
-            outcome.tally = self.total()
-            for worker in self._workers:
-                _dismiss(worker)
-            async with asyncio.timeout(DISMISS):
-                while not self._all("done"):
-                    await self._next_report()
-                    show("leaving", self.total())
-            outcome.after = await self._compare()
-        except TimeoutError:
-            raise LoadError("a process of the load did not end") from None
-        finally:
-            for worker in self._workers:
-                if worker.returncode is None and not self._all("done"):
-                    worker.kill()
-                await worker.wait()
-            await asyncio.gather(*listeners)
-        # The last answers come in while the workers leave; what was held is what was held before.
-        last = self.total()
-        last.open, last.members, last.queued = outcome.tally.open, outcome.tally.members, outcome.tally.queued
+
+    async def run(self, stop: asyncio.Event, show: Callable[[str, Tally], None]) -> LoadResult:
+        """Wait until all are begun, let them go on for the profile's duration, hold still, compare, say `bye`, compare.
+
+        `stop` ends the first two early. `show` is told the phase and the sum of all tallies as reports come.
+        Raises `OperatorError`, or `LoadError` when somebody who takes part has died.
+        """
+        outcome, all = LoadResult(), self._participants
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not stop.is_set() and not all.all_in("holding"):
+            await all.next_report(stop)
+            show("ramping", all.total())
+        until = loop.time() + self._profile.duration
+        while not stop.is_set() and loop.time() < until:
+            await all.next_report(stop, until - loop.time())
+            show("holding", all.total())
+        outcome.interrupted = stop.is_set()
+        all.tell("still")
+        await self._until_all("still", show)
+        outcome.holding = await self._compare()
+        outcome.tally = all.total()
+        all.dismiss()
+        await self._until_all("done", show)
+        outcome.after = await self._compare(ended=True)
+        # The last answers come in while the clients leave; what was held is what was held before.
+        last = all.total()
+        for name in HELD:
+            setattr(last, name, getattr(outcome.tally, name))
         outcome.tally = last
         outcome.seconds = loop.time() - began
         return outcome
 
-    def total(self) -> Tally:
-        """All tallies together, as last reported."""
-        total = Tally()
-        for tally in self._reports.values():
-            total.add(tally)
-        return total
-
-    def _all(self, phase: str) -> bool:
-        return len(self._phases) == len(self._plans) and all(now == phase for now in self._phases.values())
-
-    async def _listen(self, number: int, worker: Process) -> None:
-        """Keep the last report of a worker."""
+    async def _until_all(self, phase: str, show: Callable[[str, Tally], None]) -> None:
+        words = {"still": "settling", "done": "leaving"}
         try:
-            async for line in cast(asyncio.StreamReader, worker.stdout):
-                report = json.loads(line)
-                self._reports[number] = Tally.load(report["tally"])
-                self._phases[number] = report["phase"]
-                self._reported.set()
-        finally:
-            if self._phases.get(number) != "done":
-                self._phases[number] = "died"
-                self._reported.set()
+            async with asyncio.timeout(DISMISS):
+                while not self._participants.all_in(phase):
+                    await self._participants.next_report()
+                    show(words[phase], self._participants.total())
+        except TimeoutError:
+            raise LoadError("a process of the load did not end") from None
 
-    async def _next_report(self, stop: asyncio.Event | None = None, seconds: float | None = None) -> None:
-        """Wait for any report, for `stop`, or for some seconds."""
-        self._reported.clear()
-        waits = [asyncio.ensure_future(self._reported.wait())]
-        if stop is not None:
-            waits.append(asyncio.ensure_future(stop.wait()))
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        if "died" in self._phases.values():
-            raise LoadError("a process of the load died")
-
-    async def _compare(self) -> Comparison | None:
-        """Compare until it comes out even, or does not."""
+    async def _compare(self, *, ended: bool = False) -> Comparison | None:
+        """Compare until it comes out even, or does not; those who have `ended` report no more."""
         if self._gateway is None:
             return None
         loop = asyncio.get_running_loop()
-        until = loop.time() + SETTLE
+        until = loop.time() + self._profile.settle
         while True:
+            total = self._participants.total() if ended else await self._participants.fresh()
             now = await read_gauges(self._gateway)
-            total = self.total()
             gauges = {name: value - self._before.get(name, 0) for name, value in now.items()}
-            held = {f"connections {name}": total.open[name] for name in ("tcp", "websocket")}
-            held |= {
-                "conference members": total.members,
-                "sessions": total.open.total(),
-                "waiting in line": total.queued,
-            }
-            comparison = Comparison(gauges, held)
+            comparison = Comparison(gauges, held_by(total))
             if not comparison.drift or loop.time() >= until:
                 return comparison
-            await asyncio.sleep(0.5)
-
-
-async def _start(plan: Plan) -> Process:
-    pipe = asyncio.subprocess.PIPE
-    # A session of its own: Ctrl-C of the terminal is for the coordinator, which ends the workers in order.
-    worker = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "gateway.load.worker",
-        stdin=pipe,
-        stdout=pipe,
-        limit=1 << 20,
-        start_new_session=True,
-    )
-    cast(asyncio.StreamWriter, worker.stdin).write(plan.dump().encode() + b"\n")
-    return worker
-
-
-def _dismiss(worker: Process) -> None:
-    commands = cast(asyncio.StreamWriter, worker.stdin)
-    commands.write(b"stop\n")
-    commands.close()
+            await asyncio.sleep(AGAIN)

@@ -52,6 +52,14 @@ class LatencyHistogram:
         self.count += other.count
         self.max = max(self.max, other.max)
 
+    def since(self, earlier: LatencyHistogram) -> LatencyHistogram:
+        """What was counted after `earlier` was as this one is; its maximum is the upper edge of a bucket."""
+        later = LatencyHistogram()
+        later._counts = self._counts - earlier._counts
+        later.count = later._counts.total()
+        later.max = min(self.max, upper(max(later._counts))) if later.count else 0.0
+        return later
+
     def percentile(self, share: float) -> float | None:
         """The latency in seconds that `share` (0 to 1) of all do not exceed; None when nothing was counted."""
         rank = max(1, -int(-share * self.count // 1))

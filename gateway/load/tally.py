@@ -11,7 +11,7 @@ from gateway.load.histogram import LatencyHistogram
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one worker, or of all together. `open`, `members` and `queued` are held now; the rest only grows."""
+    """Counts of one worker, or of all together. What is held now goes up and down; the rest only grows."""
 
     attempted: int = 0
     """Connections begun."""
@@ -26,6 +26,18 @@ class Tally:
     """Memberships held now."""
     queued: int = 0
     """Requests that wait in line for a seat now."""
+    asleep: int = 0
+    """Sessions asleep now."""
+    silent: int = 0
+    """Connections held now that send nothing any more, until the gateway ends them."""
+    left: int = 0
+    """Visits that ended with `bye` before the end of the load."""
+    cut: int = 0
+    """Visits that ended because the connection was closed without a word, as the profile wanted it."""
+    expired: int = 0
+    """Silent connections that the gateway ended."""
+    retried: int = 0
+    """Requests that were made again after a denial."""
     beats: int = 0
     acks: int = 0
     open: Counter[str] = field(default_factory=Counter)
@@ -38,8 +50,12 @@ class Tally:
     """Welcomed connections that ended without our having ended them, by reason."""
     removed: Counter[str] = field(default_factory=Counter)
     """Memberships the gateway ended, by reason."""
+    full: dict[str, int] = field(default_factory=dict)
+    """The limit of each pool by which somebody was denied."""
     welcome: LatencyHistogram = field(default_factory=LatencyHistogram)
-    """Time from the beginning of a connection to its `welcome`."""
+    """Time from the beginning of a connection to its `welcome`, without those that waited in line."""
+    join: LatencyHistogram = field(default_factory=LatencyHistogram)
+    """Time from a `join` to its answer, without those that waited in line or were denied."""
     ack: LatencyHistogram = field(default_factory=LatencyHistogram)
     """Time from a heartbeat to its `ack`."""
 
@@ -49,23 +65,29 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in _COUNTERS:
             getattr(self, name).update(getattr(other, name))
+        self.full |= other.full
         for name in _HISTOGRAMS:
             getattr(self, name).add(getattr(other, name))
 
     def dump(self) -> dict[str, Any]:
         """The tally as JSON takes it."""
-        values = {name: getattr(self, name) for name in (*_NUMBERS, *_COUNTERS)}
+        values = {name: getattr(self, name) for name in (*_NUMBERS, *_COUNTERS, "full")}
         return values | {name: getattr(self, name).dump() for name in _HISTOGRAMS}
 
     @classmethod
     def load(cls, dumped: dict[str, Any]) -> Tally:
         """The tally that `dump` gave."""
-        values = {name: dumped[name] for name in _NUMBERS}
+        values = {name: dumped[name] for name in (*_NUMBERS, "full")}
         values |= {name: Counter(dumped[name]) for name in _COUNTERS}
         values |= {name: LatencyHistogram.load(dumped[name]) for name in _HISTOGRAMS}
         return cls(**values)
 
 
-_NUMBERS = ("attempted", "connected", "welcomed", "joined", "settled", "members", "queued", "beats", "acks")
+_NUMBERS = (
+    *("attempted", "connected", "welcomed", "joined", "settled", "members", "queued", "asleep", "silent"),
+    *("left", "cut", "expired", "retried", "beats", "acks"),
+)
 _COUNTERS = ("open", "denied", "errors", "lost", "removed")
-_HISTOGRAMS = ("welcome", "ack")
+_HISTOGRAMS = ("welcome", "join", "ack")
+HELD = ("open", "members", "queued", "asleep", "silent")
+"""What is held now."""

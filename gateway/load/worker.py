@@ -1,9 +1,10 @@
-"""One process of the load generator: opens its connections, sends all their heartbeats, and reports what it sees.
+"""One process of the load generator: plays its clients, sends all their heartbeats, and reports what it sees.
 
 It reads its `Plan` as one line of JSON from stdin and writes a report (`phase` and the tally) twice a second as a line
-of JSON to stdout. `stop`, or the end of stdin (whoever started it is gone), makes it say `bye` everywhere and end.
+of JSON to stdout. `report N` makes it report at once, with that number; `still` makes it begin nothing more and wait
+for what is under way. `stop`, or the end of stdin (whoever started it is gone), makes it say `bye` everywhere and end.
 
-No connection has a task or a timer: a `HeartbeatSchedule` sends the heartbeats of all, with one timer for the process.
+No connection has a task: a `HeartbeatSchedule` sends the heartbeats of all, with one timer for the process.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-from gateway.client_connection import ClientConnection, ConnectionEnd, Transport, codec
+from gateway.client_connection import ClientConnection, ConnectionEnd, codec
 from gateway.client_conversation import heartbeat_interval
-from gateway.core.wire.answers import Answer, QueuedAnswer, Welcome
-from gateway.core.wire.json_lines import Message
+from gateway.core.wire.answers import QueuedAnswer, Welcome
 from gateway.load.heartbeat_schedule import HeartbeatSchedule
+from gateway.load.plan import Plan
+from gateway.load.profile import LoadGroup, Spike
+from gateway.load.simulated_peer import PeerAccount, SimulatedPeer
 from gateway.load.tally import Tally
 
 PACE = 0.01
@@ -35,287 +38,201 @@ FAREWELLS = 200
 """Farewells in a batch."""
 PATIENCE = 15.0
 """Seconds that an answer, or a close after `bye`, may take."""
-AGAIN = 1.0
-"""Seconds after which a peer that was too fast asks for its conference again, twice as many each time."""
 REPORT = 0.5
 """Seconds between reports."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What one worker does. Connections are numbered from `first` through the whole load."""
-
-    host: str
-    ports: dict[Transport, int]
-    transports: list[Transport]
-    """Taken in turn by number."""
-    first: int
-    connections: int
-    ramp: float
-    """New connections per second."""
-    heartbeat: float | None
-    """Seconds between beats; None takes what the gateway states."""
-    conferences: int
-    """Connections join `load-0` … in turn by number; 0 joins none."""
-    distinct_accounts: bool
-    kind: str
-    wait: int | None
-    """Seconds that a request waits in line for a seat; None does not wait."""
-    sources: list[str]
-    """Local addresses, taken in turn by number; none lets the system choose."""
-    seed: int
-
-    def dump(self) -> str:
-        """The plan as one line of JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def load(cls, line: str | bytes) -> Plan:
-        """The plan that `dump` gave."""
-        return cls(**json.loads(line))
-
-
-class SimulatedPeer:
-    """One client of the load, which acts upon what its connection reports. It does not reconnect: a loss is counted."""
-
-    __slots__ = (
-        "_beating",
-        "_began",
-        "_member",
-        "_pause",
-        "_queued",
-        "_welcomed",
-        "_worker",
-        "beaten",
-        "link",
-        "number",
-        "settled",
-        "transport",
-    )
-
-    def __init__(self, worker: LoadWorker, number: int, transport: Transport) -> None:
-        self._worker = worker
-        self._began = worker.loop.time()
-        self._welcomed = self._member = self._queued = self.settled = False
-        self._beating = False
-        self._pause = AGAIN
-        self.beaten = 0.0
-        self.number = number
-        self.transport: Transport = transport
-        self.link: ClientConnection | None = None
-
-    def opened(self, link: ClientConnection) -> None:
-        """Say hello."""
-        self._worker.tally.connected += 1
-        link.send(self._worker.hello(self.number))
-
-    def acked(self, link: ClientConnection) -> None:  # noqa: ARG002 - a listener may have several links, a peer has one
-        """Record how long the answer to a heartbeat took."""
-        tally = self._worker.tally
-        tally.acks += 1
-        tally.ack.record(self._worker.loop.time() - self.beaten)
-
-    def received(self, link: ClientConnection, message: Answer) -> None:  # noqa: ARG002 - as above
-        """Count what the gateway says, and ask for the next thing."""
-        worker, tally = self._worker, self._worker.tally
-        if message["type"] in {"welcome", "joined", "waiting", "denied"}:
-            self._leave_line()
-        match message["type"]:
-            case "welcome":
-                self._enter(message)
-            case "queued":
-                self._wait_in_line(message)
-            case "joined" | "waiting" if not self._member:
-                self._member = True
-                tally.joined += 1
-                tally.members += 1
-                self.settle()
-            case "denied" if self._member and message.get("reason") == "already_member":
-                pass  # it was asked for again, and needed not be
-            case "denied":
-                tally.denied[f"{message.get('request')} {message.get('reason')}"] += 1
-                self.settle()
-            case "error":
-                tally.errors[str(message.get("code"))] += 1
-                if message.get("code") == "too_fast" and self._welcomed and not self.settled:
-                    worker.loop.call_later(self._pause, self._ask)
-                    self._pause *= 2
-                else:
-                    self.settle()
-            case "removed":
-                tally.removed[str(message.get("reason"))] += 1
-                self._leave()
-
-    def ended(self, link: ClientConnection, end: ConnectionEnd) -> None:  # noqa: ARG002 - as above
-        """Count how it ended."""
-        if self.link is None:
-            return
-        tally = self._worker.tally
-        self.link = None
-        if self._welcomed:
-            tally.open[self.transport] -= 1
-            if not self._worker.stopping:
-                tally.lost[end.reason] += 1
-        elif not self.settled and not self._worker.stopping:
-            tally.errors[end.reason] += 1
-        self._leave()
-        self._leave_line()
-        self.settle()
-        self._worker.gone(self)
-
-    def settle(self) -> None:
-        """The ramp of this peer is over."""
-        if not self.settled:
-            self.settled = True
-            self._worker.tally.settled += 1
-            self._worker.changed.set()
-
-    def _enter(self, message: Welcome) -> None:
-        worker, tally = self._worker, self._worker.tally
-        self._welcomed = True
-        tally.welcomed += 1
-        tally.open[self.transport] += 1
-        tally.welcome.record(worker.loop.time() - self._began)
-        self._beat(message)
-        if worker.conference(self.number) is None:
-            self.settle()
-        else:
-            self._ask()
-
-    def _beat(self, stated: Welcome | QueuedAnswer) -> None:
-        if not self._beating:
-            self._beating = True
-            self._worker.beat_for(self, stated)
-
-    def _ask(self) -> None:
-        if self.link is not None and not self._member:
-            conference = self._worker.conference(self.number)
-            self.link.send({"type": "join", "conference": conference, **self._worker.patience})
-
-    def _wait_in_line(self, message: QueuedAnswer) -> None:
-        """Count one that waits for a seat; its heartbeats begin before it is welcomed."""
-        if not self._queued:
-            self._queued = True
-            self._worker.tally.queued += 1
-        self._beat(message)
-        self.settle()
-
-    def _leave_line(self) -> None:
-        if self._queued:
-            self._queued = False
-            self._worker.tally.queued -= 1
-
-    def _leave(self) -> None:
-        if self._member:
-            self._member = False
-            self._worker.tally.members -= 1
-
-
 class LoadWorker:
-    """All connections of one process."""
+    """All clients of one process."""
 
     def __init__(self, plan: Plan) -> None:
         self.loop = asyncio.get_running_loop()
         self.tally = Tally()
+        self.still = False
         self.stopping = False
-        self.phase = "ramping"
-        self.changed = asyncio.Event()
+        self.phase = "ramping" if plan.first_all_come else "holding"
+        self.answered = 0
+        """The number of the report that was asked for last."""
+        self.random = Random(plan.seed)  # noqa: S311 - repeatable by its seed; nothing is secret here
+        self._changed = asyncio.Event()
+        self._ended = asyncio.Event()
         self._plan = plan
-        self._random = Random(plan.seed)  # noqa: S311 - repeatable by its seed; nothing is secret here
-        self._peers: set[SimulatedPeer] = set()
-        self._wheel: HeartbeatSchedule | None = None
+        self._profile = plan.profile
+        self._numbers = iter(range(plan.first, plan.first + plan.profile.clients))
+        self._accounts: dict[LoadGroup, tuple[int, int]] = {}
+        self._away: deque[SimulatedPeer] = deque()
+        self._due: deque[SimulatedPeer] = deque()
+        self._here: set[SimulatedPeer] = set()
+        self._schedule: HeartbeatSchedule | None = None
         self._slots = asyncio.Semaphore(IN_FLIGHT)
-
-    def hello(self, number: int) -> Message:
-        """Return the first message of a peer."""
-        message: Message = {"type": "hello", "protocol": 1, "client": "tallygate-load/1", "kind": self._plan.kind}
-        message |= self.patience
-        if self._plan.distinct_accounts:
-            message |= {"account": f"load-{number}@load.invalid", "device": "load"}
-        return message
-
-    @property
-    def patience(self) -> Message:
-        """The field of a request that may wait in line; nothing where it may not."""
-        return {} if self._plan.wait is None else {"wait": self._plan.wait}
-
-    def conference(self, number: int) -> str | None:
-        """Return the conference that a peer joins; None for none."""
-        return f"load-{number % self._plan.conferences}" if self._plan.conferences else None
 
     def beat_for(self, peer: SimulatedPeer, stated: Welcome | QueuedAnswer) -> None:
         """Send heartbeats for a peer from now on; the first answer to a `hello` states the interval."""
-        if self._wheel is None:
-            interval = self._plan.heartbeat or heartbeat_interval(stated)
-            self._wheel = HeartbeatSchedule(interval, self._random, self.tally)
-        self._wheel.add(peer)
+        if self._schedule is None:
+            interval = self._profile.heartbeat or heartbeat_interval(stated)
+            self._schedule = HeartbeatSchedule(interval, self.random, self.tally)
+        if peer.link is not None:
+            self._schedule.add(peer, peer.link)
+
+    def settled(self) -> None:
+        """See whether all are by now."""
+        self._changed.set()
 
     def gone(self, peer: SimulatedPeer) -> None:
-        """Forget a peer."""
-        self._peers.discard(peer)
-        self.changed.set()
+        """Let a peer come again when it wants to, or when its turn comes."""
+        self._here.discard(peer)
+        self._changed.set()
+        if self.still or self.stopping:
+            return
+        after = peer.return_after()
+        if after is not None:
+            self.loop.call_later(after, self._due.append, peer)
+        elif peer.group.hold is not None:
+            self._away.append(peer)
 
-    async def ramp(self) -> None:
-        """Open every connection at the planned rate and wait until each has what it asked for, or not."""
+    async def run(self) -> None:
+        """Let clients come and go until all stand still; or, where all are to come first, until each has settled."""
         start = self.loop.time()
+        arrivals, spikes = self._arrivals(), self._spikes()
+        next_arrival, next_spike = next(arrivals), next(spikes, None)
         async with asyncio.TaskGroup() as group:
-            while self.tally.attempted < self._plan.connections and not self.stopping:
-                due = min(self._plan.connections, 1 + int((self.loop.time() - start) * self._plan.ramp))
-                for number in range(self._plan.first + self.tally.attempted, self._plan.first + due):
+            while not self.still and not (self._plan.first_all_come and self.tally.attempted >= self._profile.clients):
+                passed = self.loop.time() - start
+                while next_arrival <= passed:
+                    self._let_come()
+                    next_arrival = next(arrivals)
+                while next_spike is not None and next_spike[0] <= passed:
+                    self._spike(next_spike[1])
+                    next_spike = next(spikes, None)
+                while self._due and not self.still:
                     await self._slots.acquire()
                     self.tally.attempted += 1
-                    group.create_task(self._open(number))
+                    group.create_task(self._open(self._due.popleft()))
                 await asyncio.sleep(PACE)
-        await self._until(lambda: self.stopping or self.tally.settled >= self.tally.attempted)
-        for peer in list(self._peers):
-            if not self.stopping and peer.link is not None and not peer.settled:
-                peer.link.abort(TimeoutError("no answer in time"))
+        if self._plan.first_all_come and not self.still:
+            await self._until(lambda: self.still or self.tally.settled >= self.tally.attempted)
+            self._give_up(lambda peer: not peer.settled)
         gc.collect()
         gc.freeze()
-        self.phase = "holding"
+        if self.phase == "ramping" and not self.still:
+            self.phase = "holding"
+        self._ended.set()
+
+    async def stand_still(self) -> None:
+        """Begin nothing more, and wait until nothing is under way."""
+        self.still = True
+        self._changed.set()
+        await self._ended.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while any(peer.busy for peer in self._here):  # noqa: ASYNC110 - a pass over all, now and then
+                    await asyncio.sleep(10 * PACE)
+        self._give_up(lambda peer: peer.busy)
+        self.phase = "still"
 
     def halt(self) -> None:
-        """Open nothing more; from now on whatever ends was meant to."""
-        self.stopping = True
-        self.changed.set()
+        """Begin nothing more; from now on whatever ends was meant to."""
+        self.still = self.stopping = True
+        self._changed.set()
 
     async def farewell(self) -> None:
         """Say `bye` everywhere and wait for the gateway to close; what does not close is dropped."""
-        if self._wheel is not None:
-            self._wheel.stop()
-        for number, peer in enumerate(list(self._peers), 1):
+        if self._schedule is not None:
+            self._schedule.stop()
+        for number, peer in enumerate(list(self._here), 1):
             if peer.link is not None:
                 peer.link.send({"type": "bye"})
             if number % FAREWELLS == 0:
                 await asyncio.sleep(PACE)
-        await self._until(lambda: not self._peers)
-        for peer in list(self._peers):
+        await self._until(lambda: not self._here)
+        for peer in list(self._here):
             if peer.link is not None:
                 peer.link.abort()
         self.phase = "done"
+
+    # -- who comes when ----------------------------------------------------------------------------------------------
+
+    def _arrivals(self) -> Iterator[float]:
+        """Yield the seconds after which another one comes, without end."""
+        rate, at = self._profile.rate, 0.0
+        while True:
+            yield at
+            at += self.random.expovariate(rate) if self._profile.arrivals == "random" else 1 / rate
+
+    def _spikes(self) -> Iterator[tuple[float, Spike]]:
+        """Yield the spikes with the seconds after which each is due."""
+        due: list[tuple[float, int]] = []
+        for number, spike in enumerate(self._profile.spike):
+            at = spike.at
+            while at < self._profile.duration:
+                due.append((at, number))
+                if spike.every is None:
+                    break
+                at += spike.every
+        for at, number in sorted(due):
+            yield at, self._profile.spike[number]
+
+    def _spike(self, spike: Spike) -> None:
+        for _ in range(spike.come):
+            self._let_come(self.random.uniform(0.0, spike.within))
+        here = sorted((peer for peer in self._here if peer.present), key=lambda peer: peer.number)
+        for peer in self.random.sample(here, min(spike.cut, len(here))):
+            peer.cut(back=self.random.uniform(0.0, spike.within))
+
+    def _let_come(self, after: float = 0.0) -> None:
+        """Let one come who is not there: who never was first, then who is away longest. Nobody, if all are there."""
+        number = next(self._numbers, None)
+        if number is not None:
+            group = self._profile.group_of(number)
+            peer = SimulatedPeer(self, number, group, self._account(number, group))
+        elif self._away:
+            peer = self._away.popleft()
+        else:
+            return
+        if after:
+            self.loop.call_later(after, self._due.append, peer)
+        else:
+            self._due.append(peer)
+
+    def _account(self, number: int, group: LoadGroup) -> PeerAccount | None:
+        """The account of a client: that of those of its group before it, until it has all its devices."""
+        if group.accounts == "none":
+            return None
+        owner, devices = self._accounts.get(group, (number, 0))
+        if devices == group.clients_per_account:
+            owner, devices = number, 0
+        self._accounts[group] = (owner, devices + 1)
+        return PeerAccount(f"load-{owner}@load.invalid", f"load-{devices}")
+
+    # -- connections -------------------------------------------------------------------------------------------------
+
+    async def _open(self, peer: SimulatedPeer) -> None:
+        host, port, sources = self._plan.host, self._plan.ports[peer.transport], self._plan.sources
+        link = ClientConnection(codec(peer.transport, host, port, self.random), peer)
+        peer.visit(link)
+        self._here.add(peer)
+        source = (sources[peer.number % len(sources)], 0) if sources else None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.loop.create_connection(lambda: link, host, port, local_addr=source)
+        except OSError as fault:
+            peer.ended(link, ConnectionEnd(error=OSError(_sentence(fault))))
+        finally:
+            self._slots.release()
+
+    def _give_up(self, on: Callable[[SimulatedPeer], bool]) -> None:
+        """Drop the connections of those whose answer has not come."""
+        for peer in list(self._here):
+            if peer.link is not None and on(peer):
+                peer.link.abort(TimeoutError("no answer in time"))
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         """Wait for it, but not longer than `PATIENCE`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 while not reached():
-                    self.changed.clear()
-                    await self.changed.wait()
-
-    async def _open(self, number: int) -> None:
-        transport = self._plan.transports[number % len(self._plan.transports)]
-        port = self._plan.ports[transport]
-        peer = SimulatedPeer(self, number, transport)
-        peer.link = link = ClientConnection(codec(transport, self._plan.host, port, self._random), peer)
-        self._peers.add(peer)
-        source = (self._plan.sources[number % len(self._plan.sources)], 0) if self._plan.sources else None
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self.loop.create_connection(lambda: link, self._plan.host, port, local_addr=source)
-        except OSError as fault:
-            peer.ended(link, ConnectionEnd(error=OSError(_sentence(fault))))
-        finally:
-            self._slots.release()
+                    self._changed.clear()
+                    await self._changed.wait()
 
 
 def _sentence(fault: OSError) -> str:
@@ -336,22 +253,36 @@ async def _main() -> None:
     loop = asyncio.get_running_loop()
     raise_limit()
     gc.set_threshold(100_000, 50, 50)
-    commands = asyncio.StreamReader()
+    commands = asyncio.StreamReader(limit=1 << 20)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    worker = LoadWorker(Plan.load(await commands.readline()))
+    worker = LoadWorker(Plan.load(json.loads(await commands.readline())))
     reporting = asyncio.create_task(_report(worker))
-    ramping = asyncio.create_task(worker.ramp())
-    stopped = asyncio.create_task(commands.readline())
-    done, _ = await asyncio.wait({reporting, ramping, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    running = asyncio.create_task(worker.run())
+    obeying = asyncio.create_task(_obey(worker, commands))
+    done, _ = await asyncio.wait({reporting, running, obeying}, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()  # a fault ends this process, and so the load: whoever leads it waits for its reports
-    await stopped
+    await obeying
     worker.halt()
-    await ramping
+    await running
     await worker.farewell()
     reporting.cancel()
     await asyncio.wait([reporting])
     _say(worker)
+
+
+async def _obey(worker: LoadWorker, commands: asyncio.StreamReader) -> None:
+    """Do what is asked, until it is the end."""
+    while True:
+        match (await commands.readline()).split():
+            case [b"still"]:
+                await worker.stand_still()
+                _say(worker)
+            case [b"report", number]:
+                worker.answered = int(number)
+                _say(worker)
+            case _:
+                return
 
 
 async def _report(worker: LoadWorker) -> None:
@@ -361,7 +292,7 @@ async def _report(worker: LoadWorker) -> None:
 
 
 def _say(worker: LoadWorker) -> None:
-    report: dict[str, Any] = {"phase": worker.phase, "tally": worker.tally.dump()}
+    report: dict[str, Any] = {"phase": worker.phase, "answered": worker.answered, "tally": worker.tally.dump()}
     try:
         print(json.dumps(report), flush=True)
     except BrokenPipeError:

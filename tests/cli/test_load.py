@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from gateway.cli import load
-from gateway.load.coordinator import Comparison, Coordinator, LoadError, LoadResult
+from gateway.cli import load, load_summary
+from gateway.load.coordinator import Comparison, Coordinator, LoadResult
+from gateway.load.participants import Participants
+from gateway.load.plan import SPARE, LoadError, Plan, plans
+from gateway.load.profile import Profile
 from gateway.load.tally import Tally
-from gateway.load.worker import Plan
 from tests.cli.program import PATIENCE, begin, end, run, said
 from tests.conftest import House, Serve, until
 
@@ -31,7 +33,16 @@ def parsed(*argv: str) -> argparse.Namespace:
 
 
 def planned(*argv: str, files: int = FILES, address: str = "127.0.0.1") -> list[Plan]:
-    return load.plans(parsed(*argv), files, address)
+    args = parsed(*argv)
+    (made,) = plans(
+        load.profile_of(args),
+        [load.machine_of(args, files)],
+        address,
+        {"tcp": args.tcp_port, "websocket": args.websocket_port},
+        seed=args.seed,
+        first_all_come=True,
+    )
+    return made
 
 
 def tally() -> Tally:
@@ -65,18 +76,18 @@ async def test_a_host_that_cannot_be_found_is_said_to(host: str) -> None:
 def test_processes_follow_from_the_connections(connections: int, processes: int) -> None:
     made = planned("--connections", str(connections))
     assert len(made) == processes
-    assert sum(plan.connections for plan in made) == connections
+    assert sum(plan.profile.clients for plan in made) == connections
 
 
 def test_shares_follow_each_other_without_gap() -> None:
     made = planned("--connections", "100", "--processes", "7", "--ramp", "70")
-    numbers = [number for plan in made for number in range(plan.first, plan.first + plan.connections)]
+    numbers = [number for plan in made for number in range(plan.first, plan.first + plan.profile.clients)]
     assert numbers == list(range(100))
-    assert {plan.ramp for plan in made} == {10.0}
+    assert sum(plan.profile.rate for plan in made) == pytest.approx(70.0)
 
 
 def test_no_process_holds_more_than_it_may_open() -> None:
-    assert max(plan.connections for plan in planned("--connections", "5000", files=1024)) <= 1024 - load.SPARE
+    assert max(plan.profile.clients for plan in planned("--connections", "5000", files=1024)) <= 1024 - SPARE
     with pytest.raises(LoadError, match="need 6 processes"):
         planned("--connections", "5000", "--processes", "2", files=1024)
 
@@ -94,7 +105,8 @@ def test_elsewhere_the_system_chooses_the_address(address: str) -> None:
 
 
 def test_a_mix_takes_both_doors_in_turn() -> None:
-    assert planned("--transport", "mix")[0].transports == ["tcp", "websocket"]
+    (group,) = planned("--transport", "mix")[0].profile.group
+    assert [group.uses_websocket(number) for number in range(4)] == [False, True, False, True]
 
 
 def test_a_seed_makes_the_same_plans_again() -> None:
@@ -104,24 +116,24 @@ def test_a_seed_makes_the_same_plans_again() -> None:
 
 def test_a_plan_survives_json() -> None:
     (plan,) = planned("--transport", "mix", "--accounts", "distinct", "--heartbeat", "0.5")
-    assert Plan.load(plan.dump()) == plan
+    assert Plan.load(json.loads(json.dumps(plan.dump()))) == plan
 
 
 def test_the_bar_fits_a_terminal_and_fills_up() -> None:
     seen = Tally(settled=0)
-    assert "[....................]" in load.bar("ramping", seen, 15_000)
+    assert "[....................]" in load_summary.bar("ramping", seen, 15_000)
     full = tally()
     full.settled = full.attempted = 15_000
     full.open = Counter({"tcp": 15_000})
     full.lost = Counter({"closed": 15_000})
     full.errors = Counter({"refused": 15_000})
-    line = load.bar("holding", full, 15_000)
+    line = load_summary.bar("holding", full, 15_000)
     assert "[####################] 15000/15000 open" in line
     assert len(line) <= 79
 
 
 def test_progress_without_a_terminal_is_a_line_for_each_phase(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = load.Progress(10, terminal=False)
+    progress = load_summary.Progress(10, terminal=False)
     for phase in ("ramping", "ramping", "holding", "holding", "leaving"):
         progress.show(phase, tally())
     progress.end()
@@ -131,7 +143,7 @@ def test_progress_without_a_terminal_is_a_line_for_each_phase(capsys: pytest.Cap
 
 
 def test_progress_on_a_terminal_stays_on_its_line_and_goes_away(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = load.Progress(10, terminal=True)
+    progress = load_summary.Progress(10, terminal=True)
     progress.show("ramping", tally())
     progress.show("ramping", tally())
     progress.end()
@@ -141,7 +153,7 @@ def test_progress_on_a_terminal_stays_on_its_line_and_goes_away(capsys: pytest.C
 
 
 def test_the_summary_says_what_was_denied_and_why() -> None:
-    said = load.summary(LoadResult(tally=tally(), holding=EVEN, after=EVEN))
+    said = load_summary.summary(LoadResult(tally=tally(), holding=EVEN, after=EVEN))
     assert "connected   10 of 10, 9 welcomed, 7 joined" in said
     assert "denied      3: hello banned 1, join pool_full 2" in said
     assert "lost        0" in said
@@ -151,14 +163,14 @@ def test_the_summary_says_what_was_denied_and_why() -> None:
 
 
 def test_the_summary_shows_where_counts_differ() -> None:
-    said = load.summary(LoadResult(tally=tally(), holding=UNEVEN))
+    said = load_summary.summary(LoadResult(tally=tally(), holding=UNEVEN))
     assert "holding     drift 3" in said
     assert said.count("differs") == 2
     assert "after bye   not compared" in said
 
 
 def test_the_document_has_latencies_in_seconds() -> None:
-    document = json.loads(json.dumps(load.document(LoadResult(tally=tally(), holding=EVEN))))
+    document = json.loads(json.dumps(load_summary.document(LoadResult(tally=tally(), holding=EVEN))))
     latency = document["heartbeats"]["latency"]
     assert latency["max"] == 0.02
     assert 0.01 <= latency["p50"] < 0.0105
@@ -199,7 +211,7 @@ def test_lost_and_failed_connections_are_failures(counter: str) -> None:
 def test_the_exit_code_follows_from_the_outcome(
     outcome: LoadResult, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def loaded(_: argparse.Namespace) -> LoadResult:
+    async def loaded(_: argparse.Namespace, __: Profile) -> LoadResult:
         return outcome
 
     monkeypatch.setattr(load, "_load", loaded)
@@ -239,6 +251,7 @@ async def test_a_gateway_that_counts_right_has_no_drift(serve: Serve) -> None:
         "connections websocket": 30,
         "conference members": 60,
         "sessions": 60,
+        "asleep": 0,
         "waiting in line": 0,
     }
     assert set(seen["after"]["gateway"].values()) == {0}
@@ -362,10 +375,14 @@ async def test_more_connections_than_the_gateway_takes_are_refused_before_one_is
 
 async def test_a_process_whose_ramp_fails_ends_the_load() -> None:
     (plan,) = planned("--connections", "1")
-    wrong = dataclasses.replace(plan, ports={})
-    async with asyncio.timeout(PATIENCE):
-        with pytest.raises(LoadError, match="a process of the load died"):
-            await Coordinator([wrong], None).run(3600, asyncio.Event(), lambda *_: None)
+    wrong, participants = dataclasses.replace(plan, ports={}), Participants()
+    await participants.start([wrong])
+    try:
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(LoadError, match="a process of the load died"):
+                await Coordinator(participants, wrong.profile, None).run(asyncio.Event(), lambda *_: None)
+    finally:
+        await participants.close()
 
 
 def children(pid: int) -> list[int]:
