@@ -23,7 +23,7 @@ class RegistrationSettings:
         "", help="File with the secret key of the license, 64 hex digits, as `tallygate license add` prints it once."
     )
     installation: NameOrNone = setting(
-        "", help="Identity of this installation; without one it is made once and kept in the store."
+        "", help="Identity of this installation; without one it is made once and kept, for a cluster in its log."
     )
     grace: Seconds = setting(
         12 * 3600.0, help="How long a license that needs the connection goes on without it; 12 hours at most."

@@ -169,8 +169,6 @@ def _cluster_beside(settings: Settings) -> Iterator[ConfigFault]:
     if settings.registrar.enabled:
         reason = "a registrar is no part of a cluster; run `tallygate registrar` for it, and set this to false"
         yield ConfigFault("registrar.enabled", reason)
-    if settings.registration.role == "agent":
-        yield ConfigFault("registration.role", "a cluster is not registered: the limits are those of its configuration")
 
 
 def _of_model(info: ModelInfo, rule: TermsRule) -> SettingsRule:
@@ -224,7 +222,7 @@ RULES: tuple[SettingsRule, ...] = (
     SettingsRule(("registration.grace",), _grace),
     SettingsRule(("registration.tls", "registration.tls_ca", "registration.tls_fingerprint"), _pinning),
     SettingsRule(("cluster.etcd", "cluster.name", "cluster.secret_file", "cluster.prefix"), _cluster),
-    SettingsRule(("cluster.etcd", "store.path", "registrar.enabled", "registration.role"), _cluster_beside),
+    SettingsRule(("cluster.etcd", "store.path", "registrar.enabled"), _cluster_beside),
     _together("cluster", "tls_certificate", "tls_key"),
     *(_of_model(info, rule) for info in MODELS.values() for rule in info.rules),
 )

@@ -6,7 +6,7 @@ Nothing here is awaited and no time passes by itself, so a test says exactly whe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.license_model import LicenseModel
 from gateway.core.counting.session import Instant, Session
+from gateway.core.registration.grant import Grant
 from gateway.core.wire.json_lines import Message
 from gateway.core.wire.messages import Request
 
@@ -46,6 +47,11 @@ class Given(NamedTuple):
 
     model: Callable[[Any], LicenseModel]
     terms: type[GivenTerms] = GivenTerms
+    extensions: Callable[[Grant], Collection[str]] = lambda grant: grant.extensions
+
+    def under(self, _: Grant, terms: Any) -> Any:
+        """No license changes it."""
+        return terms
 
 
 class CoreHarness:

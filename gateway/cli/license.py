@@ -19,6 +19,7 @@ from gateway import operator_client
 from gateway.cli.options import config_options, settings_from
 from gateway.core.formats import instant, utc
 from gateway.core.names import NAME_FORM, is_name, normalized
+from gateway.core.registration.offline import BY_HAND
 from gateway.core.wire.messages import RequestFault
 from gateway.edge.api.licenses import license_document
 from gateway.edge.machine import KeyRefused
@@ -271,7 +272,10 @@ async def _on(store: OfflineStore, args: argparse.Namespace) -> str:
         return f"removed {args.serial}"
     if args.work is _answer:
         return _answered(await store.answer(_document(args)))
-    settings = settings_from(args).registration
+    whole = settings_from(args)
+    settings = whole.registration
+    if whole.cluster.etcd:
+        raise SystemExit(BY_HAND)
     if settings.role != "agent":
         raise SystemExit('registration.role is not "agent": name the gateway\'s configuration with --config')
     if args.work is _request:

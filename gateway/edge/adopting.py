@@ -57,6 +57,7 @@ async def _adopt(settings: Settings, file: Path, etcd: Etcd) -> str:
     stored = await persistence.open()
     try:
         keep_seats(state, stored.seats, at)
+        state.license.installation = stored.meta.get("installation", "")
         replica = Replica.adopted(state, cluster, settings.cluster.patience)
         genesis = Genesis(cluster, SEMANTICS, settings.cluster.patience, terms.to_json(), state_json.digest(state))
         head = await _begin(etcd, encode(Batch("", 0, at.wall, genesis=genesis)))

@@ -69,7 +69,8 @@ class Gateway:
             state=kept.state if kept is not None else None,
         )
         self.runtime.persistence.goes_on_from = kept.noted if kept is not None else None
-        self.runtime.registration.switch_doors = self._switch_doors
+        if followed is None:
+            self.runtime.registration.switch_doors = self._switch_doors
         self._node = self.runtime.node
         if followed is not None:
             self.dump_writer = DumpWriter(followed.node, self.runtime.persistence.store.write)
@@ -162,10 +163,13 @@ class Gateway:
 
     def _on_tick(self) -> None:
         self._garbage.poll()
+        self.agent.poll()
         self._follow_node()
 
     def _follow_node(self) -> None:
-        """Open the client doors once this node of a cluster may speak; where it may not, they were closed at once."""
+        """Open the client doors once this node of a cluster may speak, and its license is good; where it may not speak,
+        they were closed at once.
+        """
         if self._node is None or not self.runtime.clients:
             return
         self.dump_writer.poll()
@@ -173,8 +177,10 @@ class Gateway:
             if self._doors_open and self.runtime.tcp.port is None:
                 self._doors_open = False
                 self._tell_ports()
-        elif not self._doors_open and not self.runtime.registration.shut:
-            self._doors_open = self._switch_doors(open=True)
+        else:
+            doors_open = not self.runtime.registration.shut
+            if doors_open is not self._doors_open and self._switch_doors(open=doors_open):
+                self._doors_open = doors_open
 
     def status(self) -> str:
         """Return how it stands, as one line for people."""

@@ -147,7 +147,7 @@ def _from_file(path: str) -> tuple[NodeFile, Replica]:
 
 
 def _compare(replica: Replica, terms: Terms, patience: float) -> None:
-    found = differences(replica.state.terms, terms)
+    found = differences(replica.state.configured, terms)
     if replica.patience != patience:
         found.append(f"patience: {replica.patience:g}, {patience:g}")
     if found:

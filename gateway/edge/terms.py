@@ -37,8 +37,10 @@ def with_grant(settings: Settings, grant: Grant | None) -> Settings:
 def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], max_resumable: int | None) -> Terms:
     """Return the terms that settings and a grant come to, for the models that count.
 
-    `max_resumable` bounds the lost sessions that wait; None in a cluster, where no machine says how many.
+    `max_resumable` bounds the lost sessions that wait; None in a cluster, where no machine says how many, and whose
+    license is part of its terms.
     """
+    registration, in_cluster = settings.registration, max_resumable is None
     settings = with_grant(settings, grant)
     license = settings.license
     extensions = () if grant is None else tuple(sorted(MODELS[grant.model].extensions(grant)))
@@ -69,6 +71,8 @@ def terms_of(settings: Settings, grant: Grant | None, models: tuple[str, ...], m
         offsets=offsets_of(settings.history.timezone),
         max_shares=0 if settings.history.names == "none" else settings.history.usage_rows_per_day,
         redistribute_every=redistribution_interval(license.terms),
+        serial=registration.serial if in_cluster and registration.role == "agent" else "",
+        grace=registration.grace,
     )
 
 
@@ -133,9 +137,9 @@ def counting_models(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((license.model, *license.shadows, *any_model)))
 
 
-def cluster_terms(settings: Settings, grant: Grant | None = None) -> Terms:
+def cluster_terms(settings: Settings) -> Terms:
     """Return the terms of a node of a cluster: nothing in them depends on its machine."""
-    return terms_of(settings, grant, counting_models(settings), None)
+    return terms_of(settings, None, counting_models(settings), None)
 
 
 def differences(one: Terms, other: Terms) -> list[str]:

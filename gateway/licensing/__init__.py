@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 from gateway.core.registration.grant import Grant, LicensableModel
@@ -48,10 +48,7 @@ DEFAULT_MODEL = next(name for name, offer in OFFERS.items() if offer.by_default)
 
 def under(grant: Grant, terms: Any) -> Any:
     """Return the terms of the granted model in place of the configured ones; pools not named have the default."""
-    info = MODELS[grant.model]
-    usual = info.terms()
-    limits = {field: grant.limits.get(pool, getattr(usual, field)) for pool, field in info.limits.items()}
-    return info.sold(replace(terms, **limits), grant)
+    return MODELS[grant.model].under(grant, terms)
 
 
 def overridden(model: str, terms: Any) -> list[str]:

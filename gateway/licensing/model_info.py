@@ -7,7 +7,7 @@ as a title for people or what a sold license changes, reads its record and never
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from gateway.core.counting.license_model import LicenseModel
@@ -95,6 +95,12 @@ class ModelInfo:
     def limits(self) -> dict[str, str]:
         """The setting that has the limit of each pool."""
         return {name: pool.limit for name, pool in self.pools.items()}
+
+    def under(self, grant: Grant, terms: Any) -> Any:
+        """Return the terms under a license in place of the configured ones; pools not named have the default."""
+        usual = self.terms()
+        limits = {field: grant.limits.get(pool, getattr(usual, field)) for pool, field in self.limits.items()}
+        return self.sold(replace(terms, **limits), grant)
 
     def sizing_phrase(self, terms: Any, needs: Mapping[str, PoolNeed]) -> str:
         """Return what demand would have needed under this model, as one phrase; `needs` has every pool."""

@@ -335,6 +335,13 @@ def test_a_request_that_is_none_says_what_is_wrong_with_it(vendor: File) -> None
         assert vendor.failed("answer", str(request)) == fault
 
 
+def test_a_gateway_of_a_cluster_has_no_license_by_hand(vendor: File) -> None:
+    cluster = ['--set=cluster.etcd=["http://127.0.0.1:2379"]', "--set=cluster.name=a", "--set=cluster.secret_file=s"]
+    assert vendor.failed("request", *cluster, "--set=registrar.enabled=false") == (
+        "a gateway of a cluster cannot ask for a license by hand, nor install one"
+    )
+
+
 def test_asking_on_a_file_needs_the_configuration_and_its_key(vendor: File, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(vendor.path.parent)
     assert vendor.failed("request") == (

@@ -50,11 +50,11 @@ def test_what_a_cluster_cannot_have(given: str, key: str) -> None:
     assert found == key
 
 
-def test_a_cluster_is_not_registered(tmp_path: Path) -> None:
+def test_a_cluster_may_register(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("0" * 64)
     agent = ("registration.role=agent", "registration.server=h:4310", "registration.serial=S", "registration.tls=true")
-    assert faults(*GOOD, *agent, f"registration.key_file={key}") == ["registration.role"]
+    assert faults(*GOOD, *agent, f"registration.key_file={key}") == []
 
 
 def test_an_etcd_that_bears_no_loss_is_warned_of() -> None:

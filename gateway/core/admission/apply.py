@@ -18,11 +18,13 @@ from gateway.core.admission import (
     idleness,
     lease_administration,
     passing_time,
+    registration,
     waiting,
     withdrawal,
 )
 from gateway.core.admission import commands as c
 from gateway.core.admission.decision import Decision, Withdraw
+from gateway.core.admission.registration_commands import RegistrarSaid, SetInstallation
 from gateway.core.admission.state import State
 from gateway.core.counting.session import Instant
 
@@ -47,6 +49,8 @@ HANDLERS: Mapping[type[Any], CommandHandler] = {
     c.Tick: passing_time.tick,
     c.SetTerms: passing_time.set_terms,
     c.SetGranting: passing_time.set_granting,
+    SetInstallation: registration.set_installation,
+    RegistrarSaid: registration.registrar_said,
     c.KickSession: administration.kick_session,
     c.KickAccount: administration.kick_account,
     c.PutBan: administration.put_ban,

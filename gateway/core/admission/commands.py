@@ -16,7 +16,8 @@ from gateway.core.admission.command_values import Anything, Hexadecimal, OneOf
 from gateway.core.admission.conferences import Access, Declaration, Mode
 from gateway.core.admission.decision import Withdraw, withdraw_from_json
 from gateway.core.admission.directory import SCOPES
-from gateway.core.admission.terms import Catalog, Terms
+from gateway.core.admission.registration_commands import RegistrarSaid, SetInstallation, said_from_json
+from gateway.core.admission.terms import Catalog, Terms, checked_terms
 from gateway.core.counting.session import KINDS, Identity
 from gateway.core.setting_kinds import Range, Seconds
 from gateway.core.wire.close_codes import ENDINGS
@@ -312,6 +313,8 @@ Command = (
     | Tick
     | SetTerms
     | SetGranting
+    | SetInstallation
+    | RegistrarSaid
     | KickSession
     | KickAccount
     | PutBan
@@ -369,6 +372,8 @@ def _from_json(plain: list[Any], catalog: Catalog) -> Command:
         return _banning(name, told)
     if name == "Withdraw":
         return withdraw_from_json(told)
+    if name == "RegistrarSaid":
+        return said_from_json(told)
     if name == "Wait":
         request: Any = from_json(told[0], catalog)
         if not isinstance(request, Hello | Join | Wake | RequestPro):
@@ -377,18 +382,6 @@ def _from_json(plain: list[Any], catalog: Catalog) -> Command:
     values = (tuple(value) if isinstance(value, list) else value for value in told)
     command: Command = COMMANDS[name](*values)
     return command
-
-
-def checked_terms(plain: Any, catalog: Catalog) -> Terms:
-    """Return the terms that were written.
-
-    Raises `KeyError`, `TypeError` or `ValueError` where they are none, or have a value of another kind.
-    """
-    terms = Terms.from_json(plain, catalog)
-    command_values.check(terms)
-    for license in terms.licenses.values():
-        command_values.check(license)
-    return terms
 
 
 def _banning(name: str, told: list[Any]) -> Command:

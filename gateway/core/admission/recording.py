@@ -148,9 +148,10 @@ def replay(
     state, entries = read(lines, catalog)
     begin = state.at.wall
     if change is not None:
-        apply(state, SetTerms(change(state.terms)), state.at)
+        state.change_terms = change
+        apply(state, SetTerms(state.configured), state.at)
     digest = RollingDigest()
-    others = _OtherTerms(state, change) if change is not None else None
+    others = _OtherTerms(state) if change is not None else None
     applied = skipped = 0
     difference: int | None = None
     for entry in entries:
@@ -179,9 +180,8 @@ class _OtherTerms:
     places of this time in which somebody waits who had a session by then in the recording.
     """
 
-    def __init__(self, state: State, change: Callable[[Terms], Terms]) -> None:
+    def __init__(self, state: State) -> None:
         self._state = state
-        self._change = change
         self._sessions: dict[int, int | None] = {number: number for number in state.sessions.by_number}
         self._places: dict[int, int] = {number: number for number in state.lines}
         self._begun: dict[int, int] = {}
@@ -190,8 +190,6 @@ class _OtherTerms:
 
     def translated(self, command: Command) -> Command | None:
         """Return a command with the sessions of this time; None where it has none, or undoes what no disk took."""
-        if isinstance(command, SetTerms):
-            return SetTerms(self._change(command.terms))
         if isinstance(command, Withdraw):
             return None
         if isinstance(command, Wait):

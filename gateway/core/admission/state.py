@@ -6,19 +6,22 @@ Only `apply` changes it. Nothing in it knows a socket, a clock or a file, and wh
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gateway.core.admission.conferences import Conferences
 from gateway.core.admission.directory import Directory, Group
 from gateway.core.admission.lines import Lines, Trial
 from gateway.core.admission.sessions import Sessions
-from gateway.core.admission.terms import Catalog, Terms
+from gateway.core.admission.terms import Catalog, Terms, under
 from gateway.core.counting.calendar_days import Calendar
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.numbers import Numbers
 from gateway.core.counting.personal_use import PersonalUse
 from gateway.core.counting.session import Instant, Seat
+from gateway.core.registration.grant import Grant
+from gateway.core.registration.shared_license import SharedLicense
 from gateway.core.reporting.history import History
 
 
@@ -37,19 +40,23 @@ class State:
     granted. `resumable` has the lost sessions by number, the earliest first. `permanent` are the accounts whose
     permanent licenses are in effect, in order; `redistribute_at` is the monotonic instant of the next redistribution.
     `lines` are those who wait for a seat. `refusals` counts, by reason, the refusals by rules of the gateway itself,
-    not of a license model; `use` is who used what.
+    not of a license model; `use` is who used what. `configured` are the terms without what a license grants, and
+    `license` is that of a cluster.
     """
 
     def __init__(self, terms: Terms, catalog: Catalog, at: Instant, run: str = "0") -> None:
         self.run = run
-        self.terms = terms
+        self.terms = self.configured = terms
+        self.change_terms: Callable[[Terms], Terms] | None = None
+        """What is made of all terms before they are taken, where somebody asks what had been under others."""
         self.catalog = catalog
         self.at = at
         self.numbers = Numbers()
         self.sessions = Sessions()
         self.conferences = Conferences(self.numbers.conferences)
         self.directory = Directory()
-        self.granting = True
+        self.license = SharedLicense(terms.serial, terms.grace)
+        self.granting = not self.license.needed
         self.lines = Lines()
         self.trial: Trial | None = None
         """The request that is decided about, if it would rather wait than be denied."""
@@ -86,6 +93,14 @@ class State:
         self.use.begin(at)
         self.lease_changes.clear()
         self.note_models()
+
+    def terms_with(self, grant: Grant | None, configured: Terms) -> Terms:
+        """Return the terms that those which are configured come to with a license.
+
+        Raises `KeyError` where its model does not count.
+        """
+        terms = configured if grant is None else under(grant, configured, self.catalog)
+        return terms if self.change_terms is None else self.change_terms(terms)
 
     def ledger_of(self, model: str) -> Ledger:
         """Return the ledger of a model by its name.

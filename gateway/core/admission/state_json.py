@@ -18,6 +18,7 @@ from gateway.core.admission.bans import Ban, BanSubject
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.directory import Directory, Group, Token
 from gateway.core.admission.lines import Line, QueuePlace
+from gateway.core.admission.registration_commands import grant_from_json
 from gateway.core.admission.sessions import Sessions
 from gateway.core.admission.state import Resumable, State
 from gateway.core.admission.terms import Catalog, Terms
@@ -97,7 +98,12 @@ def _rest_to_json(state: State) -> dict[str, Any]:
         "idle": _idle_to_json(state.sessions),
         "offset": state.history.offset,
         "use": use_to_json(state.use),
+        **(_license_to_json(state) if state.license.needed else {}),
     }
+
+
+def _license_to_json(state: State) -> dict[str, Any]:
+    return {"configured": state.configured.to_json(), "license": state.license.to_json()}
 
 
 def from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
@@ -138,6 +144,7 @@ def _digest(plain: Mapping[str, Any]) -> str:
 def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
     state = State(Terms.from_json(plain["terms"], catalog), catalog, Instant(*plain["at"]), plain["run"])
     state.granting = plain["granting"]
+    _fill_license(state, plain, catalog)
     state.permanent = list(plain["permanent"])
     state.redistribute_at = -math.inf if plain["redistribute_at"] is None else plain["redistribute_at"]
     state.refusals = dict(plain["refusals"])
@@ -172,6 +179,12 @@ def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
     for told in plain.get("lines", ()):
         state.lines.enter(_place_from_json(told, catalog))
     return state
+
+
+def _fill_license(state: State, plain: Mapping[str, Any], catalog: Catalog) -> None:
+    if state.license.needed:
+        state.configured = Terms.from_json(plain["configured"], catalog)
+        state.license.fill(plain["license"], grant_from_json(plain["license"]["grant"]))
 
 
 def _idle_to_json(sessions: Sessions) -> list[tuple[int, float]]:

@@ -1,17 +1,19 @@
 """Everything that a decision depends on and that an operator or a license sets, as one value.
 
-The gateway's settings and what a registrar granted are put together elsewhere; here is what `apply` reads.
+Settings become terms elsewhere; here is what `apply` reads, and what a license makes of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Annotated, Any, Protocol
 
+from gateway.core.admission import command_values
 from gateway.core.admission.command_values import OneOf
 from gateway.core.counting.license_model import LicenseModel
 from gateway.core.counting.pool_rule import RuleTerms, rule_from_json
+from gateway.core.registration.grant import Grant
 from gateway.core.setting_kinds import Count, Positive, Seconds
 
 
@@ -25,6 +27,13 @@ class LicenseKind(Protocol):
     @property
     def model(self) -> Callable[[Any], LicenseModel]:
         """What makes the model from an instance of the terms."""
+
+    @property
+    def extensions(self) -> Callable[[Grant], Collection[str]]:
+        """The names of the extensions that a license brings."""
+
+    def under(self, grant: Grant, terms: Any) -> Any:
+        """Return its terms under a license in place of the configured ones."""
 
 
 Catalog = Mapping[str, LicenseKind]
@@ -47,8 +56,9 @@ class Terms:
     seconds ahead of UTC. A day has the use of at most `max_shares` persons and pools apart, at 0 of none. At
     most `queue_limit` wait in a line, in the order `arrival` or `priority`. Who is idle for `idle_timeout` is put to
     sleep, 0 for nobody; `preempt` says whether seats of those who are idle go to others of a higher priority.
-    The enforced model keeps the seats of a gateway that ended for `returning` seconds.
-    `rules` are the rules for seats of the pools of `model`.
+    The enforced model keeps the seats of a gateway that ended for `returning` seconds. `rules` are the rules for seats
+    of the pools of `model`. The registrar must confirm the license `serial` to a cluster, which goes on without it for
+    `grace` seconds; empty where none is needed.
     """
 
     model: str
@@ -77,6 +87,8 @@ class Terms:
     preempt: bool = False
     returning: Seconds = 0.0
     rules: tuple[RuleTerms, ...] = ()
+    serial: str = ""
+    grace: Seconds = 12 * 3600.0
 
     def license_model(self, name: str, catalog: Catalog) -> LicenseModel:
         """Return the model of that name under these terms."""
@@ -125,6 +137,29 @@ class Terms:
             raise KeyError(key)
         change = {field: value}
         return replace(self, licenses={**self.licenses, name: replace(terms, **change)})
+
+
+def checked_terms(plain: Any, catalog: Catalog) -> Terms:
+    """Return the terms that were written.
+
+    Raises `KeyError`, `TypeError` or `ValueError` where they are none, or have a value of another kind.
+    """
+    terms = Terms.from_json(plain, catalog)
+    command_values.check(terms)
+    for license in terms.licenses.values():
+        command_values.check(license)
+    return terms
+
+
+def under(grant: Grant, terms: Terms, catalog: Catalog) -> Terms:
+    """Return the terms with the model, the limits and the extensions that a license grants.
+
+    Raises `KeyError` where its model does not count.
+    """
+    model, kind = grant.model, catalog[grant.model]
+    licenses = {**terms.licenses, model: kind.under(grant, terms.licenses[model])}
+    extensions = tuple(sorted(kind.extensions(grant)))
+    return replace(terms, model=model, licenses=licenses, extensions=extensions)
 
 
 SETTINGS = {

@@ -46,8 +46,8 @@ class Nodes:
         node = self.living.get(incarnation)
         return node if node is not None and seq == node.seq + 1 else None
 
-    def silent(self, life: float, patience: float) -> list[Node]:
-        """Return the nodes that were not heard for longer than `patience` seconds of lived time."""
+    def silent(self, life: float, patience: float = RECENT) -> list[Node]:
+        """Return the nodes that were not heard for longer than `patience` seconds of lived time, or lately."""
         return [each for each in self if life > each.heard + patience]
 
     def namesakes(self, enter: Enter) -> list[Node]:

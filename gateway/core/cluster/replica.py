@@ -19,7 +19,7 @@ from gateway.core.admission.apply import apply
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.recording import RollingDigest
 from gateway.core.admission.state import State
-from gateway.core.admission.terms import Catalog, Terms
+from gateway.core.admission.terms import Catalog, Terms, checked_terms
 from gateway.core.cluster.divergence import DigestRing
 from gateway.core.cluster.entries import ACTOR, Batch, Genesis, LogEntry, NotABatch, Seen, decode
 from gateway.core.cluster.nodes import Node, Nodes
@@ -165,7 +165,7 @@ class Replica:
             return
         self.at = batch.at if batch.at is not None else 0.0
         try:
-            terms = c.checked_terms(genesis.terms, self.catalog)
+            terms = checked_terms(genesis.terms, self.catalog)
             self._state = State(terms, self.catalog, self.instant, genesis.cluster)
         except (LookupError, TypeError, ValueError, AttributeError):
             self.failures += 1
@@ -199,7 +199,7 @@ class Replica:
         namesakes = self.nodes.namesakes(enter)
         if enter.semantics != SEMANTICS:
             refusal = "other_semantics"
-        elif enter.terms != terms_digest(self.state.terms, self.patience):
+        elif enter.terms != terms_digest(self.state.configured, self.patience):
             refusal = "other_terms"
         elif not all(self.nodes.may_follow(enter, each, self.life) for each in namesakes):
             refusal = "name_taken"

@@ -82,7 +82,7 @@ class LicenseStatus:
         self.interval = 0
         self.ticket: str | None = None
         self.accepted = self.wall_high_water = self.latest_time = self.registrar_time = self.boot = 0.0
-        self._answered = 0.0
+        self.answered = 0.0
         """When it was accepted, by the clock since boot; meaningful only while `connected`."""
 
     # -- what happens ------------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class LicenseStatus:
 
     def _begin(self, at: ClockReading) -> None:
         self.accepted = self.wall_high_water = self.latest_time = at.wall
-        self.boot = self._answered = at.boot
+        self.boot = self.answered = at.boot
 
     # -- what follows ------------------------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class LicenseStatus:
 
     def fresh(self, at: ClockReading) -> bool:
         """Return whether the last answer is recent and more can come; setting the wall clock changes nothing here."""
-        return self.connected and at.boot - self._answered < self.window
+        return self.connected and at.boot - self.answered < self.window
 
     @property
     def window(self) -> float:

@@ -13,6 +13,9 @@ from gateway.core.registration.messages import read
 from gateway.core.wire.json_lines import Message
 from gateway.core.wire.messages import RequestFault
 
+BY_HAND = "a gateway of a cluster cannot ask for a license by hand, nor install one"
+"""Why it is refused in a cluster: its log has no word for it."""
+
 
 class OfflineLicense(NamedTuple):
     """A license that was installed by hand: what it grants, and when it was issued (seconds UTC)."""

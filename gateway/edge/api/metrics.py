@@ -83,7 +83,7 @@ def _cluster(runtime: Runtime) -> ClusterView | None:
     if runtime.node is None:
         return None
     node, replica = runtime.node, runtime.node.replica
-    silent = node.silent_nodes
+    silent = len(replica.nodes.silent(replica.life))
     return ClusterView(
         state=node.state,
         states=STATES,

@@ -212,15 +212,15 @@ class ClusterNode:
         return self._entered.is_set() and not self.is_late
 
     @property
+    def is_recent(self) -> bool:
+        """Whether the last own entry that was seen was sent so lately that nobody has come in under this name since."""
+        return self._clock.boot() - self._confirmed < RECENT - LAGGING
+
+    @property
     def lag(self) -> float:
         """Seconds for which a batch of this node has been on its way."""
         outstanding = self.proposer.outstanding
         return self._clock.mono() - outstanding.mono if outstanding is not None else 0.0
-
-    @property
-    def silent_nodes(self) -> int:
-        """How many nodes of the cluster have not been heard lately, and are not given up yet."""
-        return len(self.replica.nodes.silent(self.replica.life, RECENT))
 
     @property
     def is_lagging(self) -> bool:
@@ -307,7 +307,7 @@ class ClusterNode:
         while True:
             replica = self.replica
             self.incarnation = secrets.token_hex(4)
-            terms = terms_digest(replica.state.terms, replica.patience)
+            terms = terms_digest(replica.state.configured, replica.patience)
             enter = Enter(self.name, SEMANTICS, terms, replica.version, self.previous)
             at, leads = self.time.propose(self._clock.mono(), self._clock.wall())
             try:

@@ -69,6 +69,8 @@ class Registration:
         is_draining: Callable[[], bool],
     ) -> None:
         self._clock = clock
+        self.boot = clock.boot
+        """Seconds since this machine was started, its sleep included."""
         self._persistence = persistence
         self._on_license = on_license
         self._is_draining = is_draining
@@ -118,6 +120,21 @@ class Registration:
     def grant(self) -> Grant | None:
         """What the license grants, once a registrar has said so."""
         return self.status.grant
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether it is this gateway that asks the registrar, at this instant."""
+        return True
+
+    @property
+    def may_connect(self) -> bool:
+        """Whether it may connect to the registrar, which ends the connection that its installation has."""
+        return True
+
+    @property
+    def ticket(self) -> str | None:
+        """The ticket to show the registrar, None where there is none."""
+        return self.status.ticket
 
     def reason(self) -> str | None:
         """Why nothing is granted, for a person; None where something is."""
@@ -208,6 +225,13 @@ class Registration:
         if self.status.connected:
             self.status.lose()
             self.poll()
+
+    async def applied(self) -> None:
+        """Wait until what was received counts: here it does at once."""
+
+    def forget_connection(self) -> None:
+        """The connection is gone, and nothing else is done about it."""
+        self.status.lose()
 
     def poll(self) -> None:
         """See what time has brought: open or close the doors, remind, and show a change once it is on disk."""

@@ -31,6 +31,7 @@ CLOCK_CHECK_EVERY = 1.0
 """Seconds after which the agent looks up from waiting: a clock that was set back has itself verified at once."""
 FINAL_VERDICTS = frozenset({Verdict.TURNED_AWAY, Verdict.REFUSED, Verdict.REVOKED})
 """What ends a conversation."""
+NOT_NOW = "of the gateways of the cluster it is another one that asks it"
 REASONS = {"bad_credential": "bad_credential, the serial is not one that it sold, or the key is another"}
 """What a reason of the registration server means, where its word alone would not help a person."""
 
@@ -55,6 +56,7 @@ class RegistrationAgent:
         self._task: asyncio.Task[None] | None = None
         self._served = False
         self._said = ""
+        self._transport: asyncio.WriteTransport | None = None
 
     def start(self) -> None:
         """Begin.
@@ -76,9 +78,17 @@ class RegistrationAgent:
             task.cancel()
             await asyncio.wait({task})
 
+    def poll(self) -> None:
+        """Hang up at once where it is not this gateway any more that asks."""
+        if self._transport is not None and not self._registration.may_ask:
+            self._transport.abort()
+
     async def _keep(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
         failures = 0
         while True:
+            if not self._registration.may_connect:
+                await asyncio.sleep(CLOCK_CHECK_EVERY)
+                continue
             self._served = False
             try:
                 result, why = await self._once(host, port, context)
@@ -86,7 +96,9 @@ class RegistrationAgent:
             except Exception:  # whatever it was, the license must not run out for it
                 log.exception("the conversation with the registration server failed")
                 result, why = "lost", "see above"
-                self._registration.status.lose()
+                self._registration.forget_connection()
+            if not self._registration.may_ask:
+                result, why = "", NOT_NOW
             if result:
                 self._registration.checks[result] += 1
             failures = 0 if self._served else failures + 1
@@ -107,6 +119,7 @@ class RegistrationAgent:
         except (OSError, ValueError) as fault:  # a name that is none is a ValueError
             return "unreachable", str(fault)
         try:
+            self._transport = writer.transport
             _look_at_certificate(writer, self._registration.settings.tls_fingerprint)
             return await self._talk(reader, writer)
         except CertificateMismatch as fault:
@@ -120,10 +133,13 @@ class RegistrationAgent:
         except OSError as fault:
             return "lost", str(fault)
         finally:
+            self._transport = None
             writer.transport.abort()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[str, str]:
         registration, loop = self._registration, asyncio.get_running_loop()
+        if not registration.may_connect:
+            raise ConnectionAbortedError(NOT_NOW)
         conversation = AgentConversation(
             registration.key,
             OFFERS,
@@ -131,14 +147,15 @@ class RegistrationAgent:
             serial=registration.settings.serial,
             version=f"tallygate/{metadata.version('tallygate')}",
             nonce=secrets.token_hex(16),
-            ticket=registration.status.ticket,
+            ticket=registration.ticket,
         )
         writer.write(json_lines.encode(conversation.register) + b"\n")
-        due, asked = loop.time() + CONNECT_TIMEOUT, registration.clock_reading()
+        due, asked = loop.time() + CONNECT_TIMEOUT, registration.boot()
         while True:
             if conversation.phase is Phase.NOTHING and (loop.time() >= due or self._set_back()):
+                self._may_go_on()
                 writer.write(json_lines.encode(conversation.verify(self._used())) + b"\n")
-                due, asked = loop.time() + registration.status.window, registration.clock_reading()
+                due, asked = loop.time() + registration.status.window, registration.boot()
             try:
                 async with asyncio.timeout_at(self._until(conversation, due)):
                     line = await reader.readuntil(b"\n")
@@ -148,23 +165,34 @@ class RegistrationAgent:
                 if conversation.unusable:
                     return "late", f"its license cannot be used here: {conversation.unusable}"
                 raise
+            self._may_go_on()
             heard = self._hear(conversation, line)
             if heard.answer is not None:
                 writer.write(json_lines.encode(heard.answer) + b"\n")
             if heard.verdict in {Verdict.REGISTERED, Verdict.VERIFIED}:
-                if registration.clock_reading().boot - asked.boot > max(CONNECT_TIMEOUT, registration.status.window):
+                if registration.boot() - asked > max(CONNECT_TIMEOUT, registration.status.window):
                     raise TimeoutError  # the machine slept meanwhile
+                registration.receive(heard)
+                await registration.applied()
                 self._served, registration.trouble = True, ""
                 registration.checks["accepted"] += 1
-                registration.receive(heard)
                 due = loop.time() + registration.status.pause
             elif heard.verdict in FINAL_VERDICTS:
                 if heard.verdict is not Verdict.TURNED_AWAY:
                     registration.receive(heard)
+                    await registration.applied()
                 why = REASONS.get(heard.reason, heard.reason)
                 return "refused", f"{heard.verdict.replace('_', ' ')}: {why}"
             if conversation.too_many_untrusted:
                 return "", "too much of what it says cannot be believed"
+
+    def _may_go_on(self) -> None:
+        """Stop where another gateway asks, be it that this machine stood still meanwhile.
+
+        Raises `ConnectionAbortedError`.
+        """
+        if not self._registration.may_ask:
+            raise ConnectionAbortedError(NOT_NOW)
 
     def _hear(self, conversation: AgentConversation, line: bytes) -> Received:
         """Judge one line; what cannot be believed is counted."""

@@ -24,6 +24,7 @@ from gateway.core.wire.close_codes import farewell
 from gateway.edge.cluster.node import ClusterNode
 from gateway.edge.machine import Clock
 from gateway.edge.server import registrar_service, tcp, websocket
+from gateway.edge.server.cluster_registration import registration_of
 from gateway.edge.server.connection import BaseConnection, Connection, Shared
 from gateway.edge.server.dispatcher import Dispatcher
 from gateway.edge.server.epoll_transport import Epoll
@@ -32,7 +33,6 @@ from gateway.edge.server.listener import Listener
 from gateway.edge.server.pending_commits import PendingReplies
 from gateway.edge.server.recent_activity import RecentActivity
 from gateway.edge.server.registrar_service import RegistrarService
-from gateway.edge.server.registration import Registration
 from gateway.edge.server.replicated_sequencer import Carriers, ReplicatedSequencer
 from gateway.edge.server.sequencer import LocalSequencer, Sequencer
 from gateway.edge.server.sign_in import SignIn
@@ -105,11 +105,11 @@ class Runtime:
         most = registrar_service.limits_of(settings, registrar.interval)
         self.registrar = RegistrarService(registrar, self.persistence, clock.wall, most, self.budget, self.timer_wheel)
         self.listeners = (*self.client_listeners, self.registrar.listener)
-        self.registration = Registration(
+        self.registration = registration_of(
             settings.registration,
             clock,
             self.persistence,
-            free=self.state.primary.model.edition == "free",
+            self.sequencer,
             on_license=self.apply_license,
             is_draining=lambda: self.draining,
         )
@@ -168,27 +168,27 @@ class Runtime:
 
     def apply_settings(self, settings: Settings) -> None:
         """Take the limits of the settings; nobody is dropped by it."""
+        self._take_limits(settings)
+        alone = self.node is None
+        grant, ceiling = (self.registration.grant, self.budget.max_connections) if alone else (None, None)
+        terms = terms_of(settings, grant, self._models, ceiling)
+        if alone or terms != self.state.configured:
+            self.commit_and_deliver(SetTerms(terms))
+
+    def _take_limits(self, settings: Settings) -> None:
         self._configured = settings
-        grant = self.registration.grant
-        self.settings = settings = with_grant(settings, grant)
+        self.settings = settings = with_grant(settings, self.registration.grant)
         self.budget.apply_settings(settings.listen)
-        limits = Limits.of(settings)
         for listener in self.client_listeners:
-            listener.apply_limits(limits)
+            listener.apply_limits(Limits.of(settings))
         self.registrar.listener.apply_limits(registrar_service.limits_of(settings, self.registrar.registrar.interval))
         self.dispatcher.max_deferred = settings.listen.message_burst
-        ceiling = self.budget.max_connections if self.node is None else None
-        terms = terms_of(self._configured, grant, self._models, ceiling)
-        if self.node is None or terms != self.state.terms:
-            self.commit_and_deliver(SetTerms(terms))
         self.sign_in.apply_settings(settings)
 
     def apply_license(self) -> None:
         """Take what the license of a registrar grants in place of what is configured; nobody is dropped by it."""
-        model = self.state.terms.model
-        self.apply_settings(self._configured)
-        if self.state.terms.model != model:
-            self.persistence.follow_primary()
+        (self.apply_settings if self.node is None else self._take_limits)(self._configured)
+        self.persistence.follow_model()
 
     @property
     def retry_after(self) -> float:

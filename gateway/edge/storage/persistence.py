@@ -101,6 +101,7 @@ class Persistence:
         """What was decided by the log while this file was not written; written when it is opened."""
         self._state = state
         self._registrar = registrar
+        self._model = state.terms.model
         self._meta: dict[str, str] = {}
         self._decided_at: float | None = None
         """The instant of what the log decides, in seconds UTC; None where the wall clock tells it."""
@@ -305,6 +306,12 @@ class Persistence:
         else:
             return
         self.audit_log.add(GATEWAY, *note, self._decided_at)
+
+    def follow_model(self) -> None:
+        """Let it be known that another model may decide from now on."""
+        if self._model != self._state.terms.model:
+            self._model = self._state.terms.model
+            self.follow_primary()
 
     def follow_primary(self) -> None:
         """Take the leases of the model that decides from now on for entered in the audit log."""

@@ -20,10 +20,12 @@ from gateway.core.admission.bans import BanSubject
 from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.decision import Decision, Withdraw
 from gateway.core.admission.recording import Recording, RollingDigest, read
+from gateway.core.admission.registration_commands import RegistrarSaid, SetInstallation
 from gateway.core.admission.state import State
 from gateway.core.admission.terms import Terms
 from gateway.core.counting.pool_rule import RuleTerms
 from gateway.core.counting.session import Instant, identity
+from gateway.core.registration.grant import Grant
 from gateway.licensing import MODELS
 
 START = 1_800_000_000.0
@@ -225,10 +227,19 @@ class RandomDay:
             c.AddOperatorToken("ops", "admin", SECRET),
             c.RevokeOperatorTokens("ops"),
             c.SetGranting(random.random() < 0.9),
+            SetInstallation(f"inst-{random.randint(1, 2)}"),
+            self.registrar_says(),
             c.EndResumables(),
             c.SetTerms(self.other_terms()),
         ]
         return random.choice(acts)
+
+    def registrar_says(self) -> RegistrarSaid:
+        random = self.random
+        said = random.choices(["registered", "verified", "revoked", "in_use", "lost"], [6, 4, 1, 1, 2])[0]
+        limits = {"pro": random.randint(2, 8), "online": random.randint(15, 40)}
+        grant = Grant("trueconf", "server", limits, ("sdk",), random.random() < 0.5)
+        return RegistrarSaid(said, grant if said == "registered" else None, 60, random.choice("tuv"), "why", START)
 
     def other_terms(self) -> Terms:
         random, terms = self.random, self.state.terms

@@ -42,7 +42,7 @@ class LogHarness:
         enter = Enter(
             name or incarnation,
             SEMANTICS,
-            terms_digest(self.replica.state.terms, PATIENCE),
+            terms_digest(self.replica.state.configured, PATIENCE),
             self.replica.version,
             previous,
         )
@@ -80,8 +80,8 @@ def hello(account: str | None = None, device: str | None = None, address: str = 
     return c.Hello("app", account, device, "", "", address, "tcp")
 
 
-def random_log(seed: int, batches: int, terms: Terms | None = None) -> LogHarness:
-    """Return a log in which three nodes put a random day, and come and go meanwhile."""
+def random_log(seed: int, batches: int, terms: Terms | None = None, first: tuple[Command, ...] = ()) -> LogHarness:
+    """Return a log in which three nodes put a random day, and come and go meanwhile; the first of them puts `first`."""
     harness, day, random = LogHarness(terms), RandomDay(seed), Random(seed)  # noqa: S311 - the same each time
     day.state = harness.replica.state
     incarnations = 0
@@ -90,6 +90,8 @@ def random_log(seed: int, batches: int, terms: Terms | None = None) -> LogHarnes
         if len(nodes) < 3 and random.random() < 0.5:
             incarnations += 1
             harness.enter(f"n{incarnations}", random.choice(["a", "b", "c"]))
+            if incarnations == 1 and first:
+                harness.say("n1", *first)
             continue
         if not nodes:
             harness.at += 1.0
