@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -100,6 +101,7 @@ def _rule_of(rule: RuleSettings, name: str, own: str) -> RuleTerms:
     )
 
 
+@lru_cache(maxsize=4)  # tens of milliseconds, and asked for with every reload and every answer of a registrar
 def offsets_of(zone: str) -> tuple[tuple[float, float], ...]:
     """Return from which instant on (seconds UTC) the clocks of a time zone are how many seconds ahead; empty for UTC.
 
