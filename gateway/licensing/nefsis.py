@@ -115,7 +115,7 @@ def nefsis_named(terms: NefsisNamed) -> LicenseModel:
                 "participants",
                 terms.hosts * terms.participants,
                 CONFERENCE_ENDS,
-                ("conference_full",),
+                ("pool_full", "conference_full"),
                 binding=False,
             ),
         ),

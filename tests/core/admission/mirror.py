@@ -281,6 +281,10 @@ class Tale:
                 self.awaited.remove(each)
                 return
 
+    def is_kept(self, pool: str, key: Any, person: Person) -> bool:
+        """Whether a seat is kept for who comes by a key."""
+        return any(each.pool == pool and (each.key == key or _is_same(each, key, person)) for each in self.awaited)
+
     def keep_none(self, binds: Callable[[Person], bool]) -> None:
         """No seat is kept any more for some."""
         self.awaited = [each for each in self.awaited if not binds(each.person)]

@@ -46,13 +46,45 @@ class MirrorRules:
         found: dict[Key, set[Any]] = {}
         for key in tale.keys[rule.pool]:
             ones = {
-                self._one(rule, *owner, key)
+                self.one(rule, *owner, key)
                 for owner in self._owners(rule.pool, key, tale)
                 if self._is_of(rule, owner[1])
             }
             if ones:
                 found[key] = ones
         return found
+
+    def keys_of(self, rule: RuleTerms, one: Any, tale: Tale) -> set[Key]:
+        """The keys that count under a rule as those of one."""
+        return {key for key, ones in self.keys(rule, tale).items() if one in ones}
+
+    def of(self, pool: str, person: Person) -> list[RuleTerms]:
+        """The rules of a pool that are of somebody, in their order."""
+        return [rule for rule in self.terms if rule.pool == pool and self._is_of(rule, person)]
+
+    def kept(self, rule: RuleTerms, tale: Tale) -> int:
+        """How many seats a rule keeps that are not used."""
+        return max(rule.reserve - len(self.keys(rule, tale)), 0)
+
+    def kept_from(self, pool: str, person: Person, tale: Tale) -> int:
+        """How many seats of a pool are kept for others than somebody."""
+        own = self.of(pool, person)
+        return sum(self.kept(rule, tale) for rule in self.terms if rule.pool == pool and rule not in own)
+
+    def keeping(self, pool: str, person: Person) -> tuple[str, ...]:
+        """The rules that keep seats of a pool for somebody."""
+        return tuple(rule.name for rule in self.of(pool, person) if rule.reserve)
+
+    def kept_for(self, pool: str, person: Person, key: Key, tale: Tale) -> set[str]:
+        """The rules that keep a seat which somebody would use by a key."""
+        own = self.of(pool, person)
+        return {rule.name for rule in own if self.kept(rule, tale) and key not in self.keys(rule, tale)}
+
+    def keeps_from(self, pool: str, person: Person, key: Key, tale: Tale) -> bool:
+        """Whether the seat of a key, were it given up, would be kept for others than somebody."""
+        own = self.of(pool, person)
+        others = [rule for rule in self.terms if rule.pool == pool and rule.reserve and rule not in own]
+        return any(key in (keys := self.keys(rule, tale)) and len(keys) <= rule.reserve for rule in others)
 
     def used(self, rule: RuleTerms, tale: Tale) -> int:
         """How many keys count under a rule; where somebody is counted apart, those of whoever has most."""
@@ -76,7 +108,8 @@ class MirrorRules:
             and (not rule.network or (person.address != "" and ip_address(person.address) in ip_network(rule.network)))
         )
 
-    def _one(self, rule: RuleTerms, number: int, person: Person, key: Key) -> Any:
+    def one(self, rule: RuleTerms, number: int, person: Person, key: Key = "") -> Any:
+        """As whom somebody is counted apart; by a key where no session is known."""
         alone = number or ("of no session", key)
         match rule.each:
             case "address":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Collection
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -41,15 +42,7 @@ from gateway.licensing.floating import Floating
 from gateway.licensing.nefsis import NefsisConcurrent, NefsisNamed
 from gateway.licensing.trueconf import TrueConf
 from tests.core.admission.mirror import ABRUPT, LEASE, Mirror, Person, Room, Tale
-from tests.core.admission.mirror_lines import (
-    InLine,
-    MirrorLines,
-    idle_seats,
-    lengths,
-    line_of,
-    must_wait,
-    short_of,
-)
+from tests.core.admission.mirror_lines import Foretelling, InLine, LineName, MirrorLines, Short
 from tests.core.admission.mirror_rules import MirrorRules
 from tests.core.harnesses import DIGEST, LicensedHarness, prove
 from tests.core_harness import answer
@@ -82,8 +75,12 @@ RULED: dict[str, list[Any]] = {
     "network": ["", "", "", "192.0.2.1/32", "192.0.2.2/31"],
     "kind": ["", "", "", "sip"],
     "each": ["", "account", "device", "address"],
+    "most": [1000, 1000, 1000, None, 0, 1, 1, 2],
+    "reserve": [0, 0, 0, 1, 2],
 }
-"""For which pool rules for seats are, of whom, and whom they count apart."""
+"""For which pool rules for seats are, of whom, whom they count apart, and how many seats they are about."""
+
+NOWHERE = LineName("")
 
 accounts = st.sampled_from(ACCOUNTS)
 rooms = st.sampled_from(ROOMS)
@@ -252,6 +249,7 @@ class Life(RuleBasedStateMachine):
         self.lines.preempt = preempt
         self.grouped: set[str] = set()
         self.seat_rules = MirrorRules()
+        self.foretelling = Foretelling(self.lines, self.mirror, self.primary, self.seat_rules)
         self.rule_seats([])
         if proven:
             prove(self.harness, *ACCOUNTS)
@@ -264,9 +262,11 @@ class Life(RuleBasedStateMachine):
 
     def _retell(self) -> None:
         self._recount()
+        self.foretelling.sort_anew()
         while self.harness.served:
             self._served(self.harness.served.pop(0))
             self._recount()
+        self.foretelling.settle(self._old)
 
     def _recount(self) -> None:
         self.mirror.look(self.harness.now.mono)
@@ -316,17 +316,21 @@ class Life(RuleBasedStateMachine):
         said, now = answer(decision), self.harness.now.mono
         assert (served.session, served.id) == (waited.number, "id" if waited.named else None)
         if "waited_seconds" in said:
-            assert (said["type"], said["reason"]) == ("denied", waited.line[0] and said["reason"])
+            assert (said["type"], said["reason"]) == ("denied", waited.line.pool and said["reason"])
             assert waited.until <= now
             self.lines.out(served.place, "timed_out")
             return
         assert waited.until > now
+        self.foretelling.settle(self._old)
         assert self.lines.in_line(waited.line)[0] == served.place or said.get("reason") == "draining"
+        short = self._short(waited, served.place)
         if said["type"] == "denied":
-            assert said["reason"] not in {"pool_full", "store_unavailable"}
+            self._denied_as_foretold(decision, short)
+            assert said["reason"] != "store_unavailable"
+            assert said["reason"] != "pool_full" or (said["rule"], said["limit"]) != ("", 0)
             self.lines.out(served.place, "refused")
             return
-        assert not must_wait(served.place, self.lines, self.mirror, self.primary, self._old(waited))
+        assert short is None
         self._preempted(decision, waited)
         self.lines.out(served.place, "granted")
         if waited.verb == "hello":
@@ -345,26 +349,45 @@ class Life(RuleBasedStateMachine):
         if person.account not in self.primary.permanent:  # who has one already is granted nothing
             self.seat_rules.asked("pro", person.account or "", number, person, self.primary)
 
-    def _old(self, waited: InLine) -> dict[str, int]:
+    def _old(self, waited: InLine) -> int | None:
         """Whom a `hello` would take over from."""
         twins = self._twins(waited.person) if waited.person is not None else []
-        return {"old": twins[-1]} if twins and self.state.terms.on_duplicate != "allow" else {}
+        return twins[-1] if twins and self.state.terms.on_duplicate != "allow" else None
 
-    def _queued(self, decision: Decision, waiting: InLine) -> bool:
+    def _short(self, asked: InLine, place: float = math.inf, kept: Collection[int] = ()) -> Short | None:
+        """What a request is short of."""
+        return self.foretelling.short_of(asked, place, self._old(asked), kept)
+
+    def _queued(self, decision: Decision, waiting: InLine, short: Short | None) -> bool:
         """Note that a request was put in line; whether it was."""
         if decision.queue is None or decision.queue.place is None:
             return False
         said, place = answer(decision), decision.queue.place
         assert said["type"] == "queued"
         assert self.primary.enforced
-        waiting.line = line_of(said["pool"], waiting.room)
+        assert short is not None
+        assert not short.line.rule or short.limit
         known = self.lines.find(waiting.verb, waiting.number, waiting.room)
         assert known in {None, place}
-        waiting.line = self.lines.places[place].line if known else waiting.line
+        if known is None:
+            assert (said["pool"], said.get("rule", "")) == (short.line.pool, short.line.rule)
+            assert short.used is None or (said["used"], said["limit"]) == (short.used, short.limit)
+            short = self._short(waiting, place)
+            assert short is not None
+        waiting.line = self.lines.places[place].line if known else short.line
         self.lines.places[place] = waiting
         assert said["position"] == self.lines.in_line(waiting.line).index(place) + 1
-        assert must_wait(place, self.lines, self.mirror, self.primary, self._old(waiting))
         return True
+
+    def _denied_as_foretold(self, decision: Decision, short: Short | None) -> None:
+        """Whoever is denied by a pool would find it full, or overtake somebody, and no seat is kept for it."""
+        refusal = decision.refused
+        if refusal is None or (refusal.reason != "pool_full" and refusal.pool != "participants"):
+            return
+        if self.primary.enforced:
+            assert short is not None, refusal
+            assert (refusal.pool, refusal.rule) == (short.line.pool, short.line.rule)
+            assert short.used is None or (refusal.used, refusal.limit) == (short.used, short.limit)
 
     def _preempted(self, decision: Decision, asked: InLine) -> None:
         """Somebody idle may have lost a seat to who asked; those who did had the least claim to it."""
@@ -374,7 +397,7 @@ class Life(RuleBasedStateMachine):
         assert self.lines.preempt
         assert self.primary.enforced
         asker = asked.person if asked.person is not None else self.mirror.people[asked.number or 0]
-        priority, but = self.mirror.priority(asker), (asked.number, self._old(asked).get("old"))
+        priority, but = self.mirror.priority(asker), (asked.number, self._old(asked))
         sleepers = list(dict.fromkeys(n for n, said in notices if said["type"] == "asleep"))
         leases = dict.fromkeys(self.mirror.people[n].account or "" for n, said in notices if said["type"] == "status")
         taken: list[tuple[str, Any]] = [("pro", account) for account in leases]
@@ -383,17 +406,16 @@ class Life(RuleBasedStateMachine):
             pool = "online" if self.primary.name == "trueconf" else "seats"
             taken += [seat for seat in self.primary.needed(self.mirror, sleepers[0]) if seat[0] == pool]
         for pool, key in taken:
-            ranked = {key: (first, since) for first, since, key in self._idle_seats(pool, priority, but)}
+            idle = self.foretelling.idle_seats(pool, asker, priority, but)
+            ranked = {key: (first, since) for first, since, key in idle}
             assert ranked[key] == min(ranked.values())
-            assert len(self.primary.keys[pool]) >= self.primary.cap(pool) or self.lines.in_line((pool, ""))
+            kept = self.seat_rules.kept_from(pool, asker, self.primary)
+            assert len(self.primary.keys[pool]) >= self.primary.cap(pool) - kept or self.lines.of_pool(pool)
         for account in leases:
             assert [n for n, said in notices if said["type"] == "status"] == self.mirror.of(account)
             self.primary.preempt(account)
         self._put_to_sleep(decision, "preempted")
         self._recount()
-
-    def _idle_seats(self, pool: str, priority: int, but: Any) -> list[tuple[int, float, Any]]:
-        return idle_seats(pool, self.mirror, self.primary, priority, but)
 
     def _put_to_sleep(self, decision: Decision, reason: str) -> list[int]:
         """The gateway has put some to sleep, who waited in conferences no more."""
@@ -405,17 +427,6 @@ class Life(RuleBasedStateMachine):
             self.mirror.asleep(number, reason)
             self._watch()
         return numbers
-
-    def _could_not_be_granted(self, asked: InLine, refusal: Refusal | None) -> None:
-        """A request was refused by a pool: nobody idle had a seat for it."""
-        if refusal is not None and refusal.reason == "pool_full":
-            assert short_of(asked, math.inf, self.lines, self.mirror, self.primary, self._old(asked))
-
-    def _nobody_was_overtaken(self, before: dict[Any, int]) -> None:
-        """A request that does not wait was granted."""
-        for line, used in lengths(self.primary).items():
-            if used > before.get(line, 0):
-                assert not self.lines.in_line(line)
 
     def _all_ended(self, decision: Decision, numbers: list[int], cause: str) -> None:
         assert decision.closings == [(number, cause) for number in numbers]
@@ -469,26 +480,6 @@ class Life(RuleBasedStateMachine):
         named = account in self.registered or account in self.configured or account in self.grouped
         return held or kept or named or bool(self.mirror.of(account))
 
-    def _unfounded(self, refusal: Refusal | None, seats: set[tuple[str, Any]], leaving: set[tuple[str, Any]]) -> bool:
-        """Whether a pool is said to be full that has room for `seats`, when `leaving` are given back."""
-        if refusal is None or refusal.reason != "pool_full":
-            return False
-        keys = self.primary.keys[refusal.pool]
-        free = {key for pool, key in leaving if pool == refusal.pool and not self._outlives(pool, key)}
-        wanted = {key for pool, key in seats if pool == refusal.pool}
-        return len((keys - free) | wanted) <= self.primary.cap(refusal.pool)
-
-    def _outlives(self, pool: str, key: Any) -> bool:
-        primary = self.primary
-        others = [primary.needed(self.mirror, number) for number in self.mirror.people]
-        return (
-            sum((pool, key) in seats for seats in others) > 1
-            or pool in {"pro", "hosts"}
-            or key in primary.lingering
-            or any((each.pool, each.key) == (pool, key) for each in primary.awaited)
-            or (primary.name == "floating" and key in primary.reserved())
-        )
-
     # -- clients ---------------------------------------------------------------------------------------------------
 
     @rule(person=persons, room=st.none() | rooms, host=flags)
@@ -509,13 +500,13 @@ class Life(RuleBasedStateMachine):
     def _hello(self, person: Person, wait: int | None = None) -> int | None:
         account, device = person.account, person.device
         unwanted = self._unwanted(person)
-        twins = self._twins(person)
-        before, last, use = picture(self.state), self.state.numbers.sessions.last, lengths(self.primary)
+        before, last = picture(self.state), self.state.numbers.sessions.last
+        asked = InLine("hello", None, self.harness.now.mono + (wait or 0), NOWHERE, person)
+        short = self._short(asked)
         hello = c.Hello(person.kind, account, device, person.home, "", person.address, "tcp", DIGEST)
         decision = self.harness.apply(hello if wait is None else c.Wait(hello, wait, "id"))
         number = decision.session
-        asked = InLine("hello", None, self.harness.now.mono + (wait or 0), ("", ""), person)
-        if self._queued(decision, asked):
+        if self._queued(decision, asked, short):
             assert unwanted is None
             assert picture(self.state) == before
             return None
@@ -523,36 +514,16 @@ class Life(RuleBasedStateMachine):
             assert number is None
             assert picture(self.state) == before
             assert unwanted in {None, answer(decision)["reason"]}
-            lone = Mirror()
-            lone.people[0] = person
-            assert self._is_queue(decision.refused) or not self._unfounded(
-                decision.refused, self.primary.needed(lone, 0), self._given_back(twins)
-            )
             if unwanted is None:
-                self._could_not_be_granted(asked, decision.refused)
-            self._denied_with_reason(decision, InLine("hello", None, math.inf, ("", ""), person))
+                self._denied_as_foretold(decision, short)
             return None
         assert number == last + 1
+        assert short is None
         self._preempted(decision, asked)
         self._admitted(person, decision)
         self._recount()
-        if wait is None:
-            self._nobody_was_overtaken(use)
         self._retell()
         return number
-
-    def _denied_with_reason(self, decision: Decision, waiting: InLine) -> None:
-        """Whoever is denied for a full pool would find it full, or overtake somebody: no seat is kept for it."""
-        refusal = decision.refused
-        if refusal is not None and (refusal.reason == "pool_full" or refusal.pool == "participants"):
-            last = max([*self.lines.places, 0]) + 1
-            self.lines.places[last] = waiting
-            assert must_wait(last, self.lines, self.mirror, self.primary, self._old(waiting)), refusal
-            del self.lines.places[last]
-
-    def _is_queue(self, refusal: Refusal | None) -> bool:
-        """Whether a request was refused because somebody waits before it."""
-        return refusal is not None and any(each.line[0] == refusal.pool for each in self.lines.places.values())
 
     def _admitted(self, person: Person, decision: Decision) -> None:
         """A session has begun; it may have taken over from another one."""
@@ -569,13 +540,6 @@ class Life(RuleBasedStateMachine):
         for tale, arrives in zip(self.tales.values(), fresh, strict=True):
             if arrives:
                 tale.arrived(self.mirror, number)
-
-    def _given_back(self, twins: list[int]) -> set[tuple[str, Any]]:
-        """The seats that a session gives back to the one of its device that takes over from it."""
-        policy = self.state.terms.on_duplicate
-        if not twins or policy == "allow" or (policy == "reject" and twins[-1] not in self.mirror.lost):
-            return set()
-        return self.primary.needed(self.mirror, twins[-1])
 
     @precondition(lambda self: self.mirror.people)
     @rule(place=places, address=st.sampled_from(["192.0.2.1", "192.0.2.9"]))
@@ -618,7 +582,7 @@ class Life(RuleBasedStateMachine):
         scheduled: bool = False,
         wait: int | None = None,
     ) -> None:
-        before, use = picture(self.state), lengths(self.primary)
+        before = picture(self.state)
         rooms = self.mirror.in_rooms(session.number)
         too_many = self.granting and name not in rooms and len(rooms) >= self.memberships
         join = c.Join(
@@ -631,10 +595,12 @@ class Life(RuleBasedStateMachine):
         )
         fields = {"host": host, "public": public, "call": call, "scheduled": scheduled}
         known = self.lines.find("join", session.number, name) if wait is not None else None
+        until = self.harness.now.mono + (wait or 0)
+        asked = InLine("join", session.number, until, NOWHERE, room=name, fields=fields)
+        short = None if name in rooms else self._short(asked, math.inf if known is None else known)
         decision = self.harness.apply(join if wait is None else c.Wait(join, wait, "id"))
-        said, until = answer(decision), self.harness.now.mono + (wait or 0)
-        asked = InLine("join", session.number, until, ("", ""), room=name, fields=fields)
-        if self._queued(decision, asked):
+        said = answer(decision)
+        if self._queued(decision, asked, short):
             assert picture(self.state) == before
             assert self.granting
             assert not too_many
@@ -643,23 +609,19 @@ class Life(RuleBasedStateMachine):
             self.lines.out(known, "refused" if said["type"] == "denied" else "granted")
         if said["type"] == "denied":
             assert picture(self.state) == before
-            assert said["reason"] != "pool_full" or said["used"] >= said["limit"] or self._is_queue(decision.refused)
             assert self.granting or said["reason"] == "unregistered"
-            self._could_not_be_granted(asked, decision.refused)
+            self._denied_as_foretold(decision, short)
             if too_many:
                 assert (said["reason"], said["used"], said["limit"]) == ("conference_limit", len(rooms), len(rooms))
             elif said["reason"] == "conference_limit":
                 assert self.primary.name == "trueconf"
-            waiting = InLine("join", session.number, math.inf, ("", ""), room=name, fields=fields)
-            self._denied_with_reason(decision, waiting)
             return
         assert self.granting
+        assert short is None
         assert not too_many
         self._preempted(decision, asked)
         self._joined(session.number, name, said, **fields)
         self._recount()
-        if wait is None:
-            self._nobody_was_overtaken(use)
         self._retell()
 
     def _joined(
@@ -684,7 +646,7 @@ class Life(RuleBasedStateMachine):
         session = self._session(place)
         number, name = hosts[turn % len(hosts)] if hosts else (session.number, ROOMS[0])
         session = self.state.sessions.by_number[number]
-        before, use = picture(self.state), lengths(self.primary)
+        before = picture(self.state)
         decision = self.harness.start(session, name)
         room = self.mirror.rooms.get(name)
         if decision.refused is not None:
@@ -715,10 +677,17 @@ class Life(RuleBasedStateMachine):
         answered = [(each, message) for each, message in decision.notices if message["type"] in {"joined", "denied"}]
         assert [each for each, _ in answered] == list(waited)
         for each, message in answered:
+            asked = InLine("join", each, math.inf, NOWHERE, room=name, fields={"host": waited[each]})
+            short = self._short(asked, kept=waited)
             if each == session.number:
                 for tale in self.tales.values():
                     tale.opening = None
+            if message["type"] == "denied" and message["reason"] == "pool_full":
+                assert short is not None
+                assert (message["pool"], message.get("rule", "")) == (short.line.pool, short.line.rule)
+                assert (message["used"], message.get("limit")) == (short.used, short.limit)
             if message["type"] == "joined":
+                assert short is None
                 self._enter(name, each, host=waited[each])
             else:
                 self._watch()
@@ -726,7 +695,6 @@ class Life(RuleBasedStateMachine):
         if not room.members:
             del self.mirror.rooms[name]
         self._recount()
-        self._nobody_was_overtaken(use)
         self._retell()
 
     @precondition(lambda self: self.mirror.people)
@@ -766,7 +734,7 @@ class Life(RuleBasedStateMachine):
         self._retell()
 
     def _wake(self, session: Session, wait: int | None = None) -> None:
-        before, use = picture(self.state), lengths(self.primary)
+        before = picture(self.state)
         said = self._ask(c.Wake(session.number), "wake", session.number, wait)
         if said["type"] in {"denied", "queued"}:
             assert picture(self.state) == before
@@ -774,8 +742,6 @@ class Life(RuleBasedStateMachine):
         assert self.granting
         self._wakes(session.number)
         self._recount()
-        if wait is None:
-            self._nobody_was_overtaken(use)
         self._retell()
 
     def _ask(
@@ -783,14 +749,17 @@ class Life(RuleBasedStateMachine):
     ) -> dict[str, Any]:
         """The answer to a request about the session itself; `within` is how long it may wait if it says so itself."""
         known = self.lines.find(verb, number, "") if wait is not None else None
+        until, named = self.harness.now.mono + (wait or within or 0), not isinstance(request, c.Activity)
+        asked = InLine(verb, number, until, NOWHERE, named=named)
+        short = self._short(asked, math.inf if known is None else known)
         decision = self.harness.apply(request if wait is None else c.Wait(request, wait, "id"))
-        wait = wait or within
-        until, named = self.harness.now.mono + (wait or 0), not isinstance(request, c.Activity)
-        asked = InLine(verb, number, until, ("", ""), named=named)
-        if not self._queued(decision, asked):
+        if not self._queued(decision, asked, short):
             if known is not None:
                 self.lines.out(known, "refused" if answer(decision)["type"] == "denied" else "granted")
-            self._could_not_be_granted(asked, decision.refused)
+            if answer(decision)["type"] == "denied":
+                self._denied_as_foretold(decision, short)
+            else:
+                assert short is None
             self._preempted(decision, asked)
         return answer(decision)
 
@@ -815,7 +784,7 @@ class Life(RuleBasedStateMachine):
         if active or person.active is not False:
             person.said = now - ago
         person.active = active
-        before, use = picture(self.state), lengths(self.primary)
+        before = picture(self.state)
         command = c.Activity(number, active, wait, ago)
         waits = self.lines.find("wake", number, "") is not None
         if not active or person.awake or waits:
@@ -832,8 +801,6 @@ class Life(RuleBasedStateMachine):
         else:
             self._wakes(number)
             self._recount()
-            if wait is None:
-                self._nobody_was_overtaken(use)
         self._retell()
 
     def _idle_ones_sleep(self, decision: Decision) -> None:
@@ -858,13 +825,17 @@ class Life(RuleBasedStateMachine):
 
     @rule(drawn=st.lists(rule_fields, max_size=3))
     def rule_seats(self, drawn: list[dict[str, Any]]) -> None:
-        """The operator has other rules for seats, which refuse nobody, but count."""
+        """The operator has other rules for seats; one of all refuses nobody, but counts."""
         pools = [*self.primary.limits]
         everybody = [RuleTerms(f"all {pool}", pool, most=1000) for pool in pools]
-        others = [
-            RuleTerms(str(place), **{**fields, "pool": pools[fields["pool"] % len(pools)]}, most=1000)
-            for place, fields in enumerate(drawn)
-        ]
+        others = []
+        for place, fields in enumerate(drawn):
+            pool, most, reserve = pools[fields["pool"] % len(pools)], fields["most"], fields["reserve"]
+            whom = fields["group"] or fields["account"] or fields["network"] or fields["kind"]
+            if not whom or pool == "participants" or (most is not None and not fields["each"] and most < reserve):
+                reserve = 0  # `check` would not have it otherwise
+            each = "" if most is None else fields["each"]
+            others.append(RuleTerms(str(place), **{**fields, "pool": pool, "reserve": reserve, "each": each}))
         self.seat_rules.terms = (*everybody, *others)
         self.harness.change_terms(rules=self.seat_rules.terms)
         self._retell()
@@ -919,7 +890,7 @@ class Life(RuleBasedStateMachine):
         self._request_pro(self._session(place))
 
     def _request_pro(self, session: Session, wait: int | None = None) -> None:
-        before, use = picture(self.state), lengths(self.primary)
+        before = picture(self.state)
         said = self._ask(c.RequestPro(session.number), "request_pro", session.number, wait)
         if said["type"] in {"denied", "queued"}:
             assert picture(self.state) == before
@@ -929,8 +900,6 @@ class Life(RuleBasedStateMachine):
         assert session.account is not None
         self._pro_requested(session.number)
         self._recount()
-        if wait is None:
-            self._nobody_was_overtaken(use)
         self._retell()
 
     @precondition(lambda self: self.mirror.people)
@@ -1034,14 +1003,19 @@ class Life(RuleBasedStateMachine):
 
     def _name_host(self, account: str) -> None:
         tale = self.tales["nefsis-named"]
-        before = picture(self.state)
+        before, known = picture(self.state), account in tale.names
+        short = self.foretelling.short_of_name(account) if tale.enforced and not known else None
         refused = self.harness.name_host(account).refused
         if refused is not None:
             assert picture(self.state) == before
             assert refused.reason == ("pool_full" if self.granting else "unregistered")
-            assert not self.granting or len(tale.names) >= self.terms["nefsis-named"].hosts
+            if self.granting and tale.enforced:
+                assert short is not None
+                assert (refused.rule, refused.used, refused.limit) == (short.line.rule, short.used, short.limit)
+            assert not self.granting or tale.enforced or len(tale.names) >= self.terms["nefsis-named"].hosts
             return
         assert self.granting
+        assert short is None
         tale.name_host(account)
         self._retell()
 
@@ -1202,17 +1176,20 @@ class Life(RuleBasedStateMachine):
             number: (each.number, each.until) for number, each in self.lines.places.items()
         }
         for line, places in lines.by_line.items():
-            assert [place.number for place in places] == self.lines.in_line((line.pool, line.conference))
+            numbers = [place.number for place in places]
+            known = self.lines.places[numbers[0]].line
+            assert (line.pool, line.conference, line.rule, line.kept_for) == (*known[:3], known.kept_for)
+            assert numbers == self.lines.in_line(known)
         assert all(each.until > now for each in self.lines.places.values())
         for name, pool in self.state.primary.pools.items():
             told = {outcome: self.lines.left.get((name, outcome), 0) for outcome in pool.waits.left}
-            assert pool.waits.left == told, name
+            assert pool.waits.left == told, (name, pool.waits.left, told)
 
     @invariant()
     def no_seat_is_idle_while_somebody_waits_who_may_have_it(self) -> None:
         for line in {each.line for each in self.lines.places.values()}:
             head = self.lines.in_line(line)[0]
-            assert must_wait(head, self.lines, self.mirror, self.primary, self._old(self.lines.places[head])), line
+            assert self._short(self.lines.places[head], head) is not None, line
 
     @invariant()
     def use_is_the_number_of_distinct_keys(self) -> None:
@@ -1232,7 +1209,8 @@ class Life(RuleBasedStateMachine):
         for terms in self.seat_rules.terms:
             shown, keys = found[terms.pool][terms.name], self.seat_rules.keys(terms, self.primary)
             assert set(shown.claims) == set(keys), terms
-            assert (shown.used, shown.kept) == (self.seat_rules.used(terms, self.primary), 0), terms
+            kept = self.seat_rules.kept(terms, self.primary)
+            assert (shown.used, shown.kept) == (self.seat_rules.used(terms, self.primary), kept), terms
 
     @invariant()
     def nothing_is_granted_at_the_limit(self) -> None:

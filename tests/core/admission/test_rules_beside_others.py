@@ -16,6 +16,7 @@ from gateway.core.counting.pool_rule import RuleTerms
 from gateway.core.counting.session import Session
 from gateway.licensing import MODELS
 from gateway.licensing.floating import Floating
+from gateway.licensing.nefsis import NefsisNamed
 from gateway.licensing.trueconf import TrueConf
 from tests.core.harnesses import LicensedHarness
 
@@ -183,6 +184,19 @@ def test_no_seat_is_taken_of_a_pool_that_has_one_kept_for_who_asks_while_others_
     assert harness.join(vip)["type"] == "joined"
     assert (bob.awake, dan.awake, list(harness.pro())) == (True, True, ["vip"])
     assert len(harness.state.lines) == 1
+
+
+# -- who is denied ----------------------------------------------------------------------------------------------------
+
+
+def test_a_rule_for_participants_denies_for_a_reason_that_their_pool_is_known_to_have() -> None:
+    licenses = {"nefsis-named": NefsisNamed(hosts=2, participants=5)}
+    rules = (rule("most", "participants", kind="tv", most=0),)
+    harness = LicensedHarness("nefsis-named", licenses, rules=rules)
+    before = harness.view("participants").denials
+    harness.joined(harness.hello("ann"), host=True)
+    assert refused(harness.decide_join(harness.hello("bob", kind="tv"))) == ("most", "participants", 0, 0)
+    assert harness.view("participants").denials == {**before, "pool_full": before["pool_full"] + 1}
 
 
 # -- who has a seat of its own -----------------------------------------------------------------------------------------
