@@ -76,7 +76,12 @@ async def storm(store: Path, waiting: int, seats: int, held: float, serve: int) 
     """Let so many wait for so many seats, each held for `held` seconds, until `serve` of them have had one; somebody
     waits all the time.
     """
-    settings = {"TALLYGATE_LICENSE__TRUECONF__ONLINE": str(seats), "TALLYGATE_LICENSE__QUEUE_LIMIT": str(waiting)}
+    settings = {
+        "TALLYGATE_LICENSE__TRUECONF__ONLINE": str(seats),
+        "TALLYGATE_LICENSE__QUEUE_LIMIT": str(waiting),
+        "TALLYGATE_HEARTBEAT__INTERVAL": "300s",
+        "TALLYGATE_HEARTBEAT__TIMEOUT": "900s",
+    }
     released: list[float] = []
     granted: list[float] = []
     served: list[int] = []
