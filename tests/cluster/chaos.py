@@ -109,20 +109,18 @@ class Round:
             if self.resting.is_set() and len(self.holding) >= LIMIT:
                 await asyncio.sleep(0.2)  # until it is released, or somebody has to go
                 continue
+            visiting = Visit(self, number, gateway)
             try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", gateway.tcp)
+                await visiting.connect()
             except OSError:
                 await asyncio.sleep(0.2)
                 continue
             try:
-                await Visit(self, number, gateway, reader, writer).go(f"user{number}-{visit // VISITS}")
+                await visiting.go(f"user{number}-{visit // VISITS}")
             except Gone as gone:
                 self.answers[f"closing: {gone}"] += 1
-            except OSError as fault:
-                self.answers[type(fault).__name__] += 1
             finally:
-                self.holding.pop(number, None)
-                writer.close()
+                visiting.close()
             await asyncio.sleep(self.whims.random() * 0.3)
 
     def holds(self, number: int, gateway: GatewayProcess) -> None:
@@ -132,7 +130,8 @@ class Round:
         reachable = sum(each.name not in self.stopped for each in self.holding.values())
         self.most = max(self.most, reachable)
         if reachable > LIMIT:
-            self.faults.append(f"{reachable} clients were told that they are in, of {LIMIT}")
+            at = Counter(each.name for each in self.holding.values())
+            self.faults.append(f"{reachable} clients were told that they are in, of {LIMIT}: {dict(at)}")
 
     # -- what happens --------------------------------------------------------------------------------------------------
 

@@ -22,35 +22,66 @@ class Gone(Exception):
     """The gateway has closed the connection; the text says why."""
 
 
-class Visit:
-    """A visit of the client `number` to a gateway, over a connection that is open."""
+class Visit(asyncio.Protocol):
+    """A visit of the client `number` to a gateway.
 
-    def __init__(
-        self,
-        round: Round,
-        number: int,
-        gateway: GatewayProcess,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    Whether it is in counts from what has arrived, in the order of arrival over all clients: when its own task comes to
+    read that depends on the load of the machine.
+    """
+
+    def __init__(self, round: Round, number: int, gateway: GatewayProcess) -> None:
         self._round = round
         self._number = number
         self._gateway = gateway
-        self._reader = reader
-        self._writer = writer
+        self._transport: asyncio.Transport | None = None
+        self._rest = b""
+        self._heard: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._ids = itertools.count(1)
         self._answered: set[int] = set()
         self._frozen = round.frozen[gateway.name]
 
+    async def connect(self) -> None:
+        """Open the connection.
+
+        Raises `OSError`.
+        """
+        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._gateway.tcp)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Something has arrived."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            message: dict[str, Any] = json.loads(line)
+            if message["type"] == "welcome":
+                self._round.holds(self._number, self._gateway)
+            elif message["type"] == "closing":
+                self._round.holding.pop(self._number, None)
+            self._heard.put_nowait(message)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """It is closed."""
+        self._round.holding.pop(self._number, None)
+        self._heard.put_nowait(None)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._round.holding.pop(self._number, None)
+        if self._transport is not None:
+            self._transport.close()
+
     async def go(self, account: str) -> None:
         """Come, join, stay a moment, leave, a few times.
 
-        Raises `Gone` or `OSError`.
+        Raises `Gone`.
         """
         game = self._round
         if await self._ask("hello", protocol=1, account=account, device="d") != "welcome":
             return
-        game.holds(self._number, self._gateway)
         for turn in range(TURNS):
             conference = f"room{turn}-{self._number}"
             if await self._ask("join", conference=conference) == "joined":
@@ -77,7 +108,8 @@ class Visit:
     async def _ask(self, type: str, **fields: Any) -> str:
         """Ask, and return the kind of the answer, or why it was refused."""
         id = next(self._ids)
-        self._writer.write(json.dumps({"type": type, "id": id, **fields}).encode() + b"\n")
+        assert self._transport is not None
+        self._transport.write(json.dumps({"type": type, "id": id, **fields}).encode() + b"\n")
         try:
             async with asyncio.timeout(ANSWER):
                 while (message := await self._hear()).get("id") != id:
@@ -93,10 +125,9 @@ class Visit:
         return said
 
     async def _hear(self) -> dict[str, Any]:
-        line = await self._reader.readline()
-        if not line:
+        message = await self._heard.get()
+        if message is None:
             raise Gone("closed")
-        message: dict[str, Any] = json.loads(line)
         if message.get("id") in self._answered:
             self._round.faults.append(f"{self._gateway.name} has answered twice: {message}")
         if message["type"] == "closing":
