@@ -11,7 +11,7 @@ import json
 import re
 import shlex
 
-from gateway.core.admission.requests import REQUESTS
+from gateway.core.admission.requests import FIELDS, REQUESTS
 from gateway.core.wire.json_lines import Message
 from gateway.core.wire.messages import Field, RequestFault, checked
 
@@ -33,7 +33,6 @@ _DOES = {
     "request_pro": "ask for a temporary PRO license (also: pro)",
     "bye": "end the session and this program (also: Ctrl-D)",
 }
-_FIELDS = {type: row.fields for type, row in REQUESTS.items()}
 
 
 class NotUnderstood(Exception):
@@ -62,7 +61,7 @@ def request_of(line: str) -> Message:
             raise NotUnderstood(f"{name} was said before {word!r}: {usage(type)}")
         message[name] = value
     try:
-        checked(message, _FIELDS)
+        checked(message, FIELDS)
     except RequestFault as fault:
         raise NotUnderstood(f"{fault.detail}: {usage(type)}") from None
     return message

@@ -16,6 +16,7 @@ from gateway.core.names import NAME_FORM, folded, is_account, is_name, normalize
 from gateway.core.wire.messages import (
     VERSION,
     Field,
+    MessageFields,
     Request,
     RequestFault,
     checked,
@@ -117,7 +118,8 @@ REQUESTS: dict[str, RequestType] = {
     "bye": RequestType({}, WELCOMED | {SessionState.QUEUED}),
 }
 
-_FIELDS = {type: row.fields for type, row in REQUESTS.items()}
+FIELDS = {type: MessageFields(row.fields) for type, row in REQUESTS.items()}
+"""What `checked` needs to know of these messages."""
 
 
 def read(message: Mapping[str, Any]) -> Request:
@@ -125,7 +127,7 @@ def read(message: Mapping[str, Any]) -> Request:
 
     Raises `RequestFault` with code `unknown_type`, `bad_field` or `unsupported_protocol`.
     """
-    request = checked(message, _FIELDS)
+    request = checked(message, FIELDS)
     if request.type == "hello" and request.fields["protocol"] != VERSION:
         detail = f"protocol: this gateway speaks {VERSION}"
         raise RequestFault("unsupported_protocol", detail, request.id, hello=True)

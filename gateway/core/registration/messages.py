@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.core.formats import ID_FORM, instant, is_hex, is_id, is_whole
 from gateway.core.names import NAME_FORM, is_name, normalized
-from gateway.core.wire.messages import Field, RequestFault
+from gateway.core.wire.messages import Field, MessageFields, RequestFault
 
 VERSION = 1
 MOST = 10**9
@@ -116,6 +116,7 @@ FIELDS: dict[str, dict[str, Field]] = {
 """The fields of each message; `terms` are those of a license that is sold, `request` and `answer` those of the two
 documents of the offline registration, which have no type.
 """
+_FIELDS = {type: MessageFields(fields) for type, fields in FIELDS.items()}
 SPOKEN = frozenset(FIELDS) - {"terms", "request", "answer"}
 """The types of messages."""
 
@@ -129,14 +130,10 @@ def read(message: Mapping[str, Any], type: str | None = None) -> dict[str, Any]:
     name = type or (told if isinstance(told, str) else "")
     if type is None and name not in SPOKEN:
         raise RequestFault("unknown_type", "type: no message of the registration check")
-    known, found = FIELDS[name], {}
-    for field, kind in known.items():
-        value = message.get(field)
-        if value is None and kind.required:
-            raise RequestFault("bad_field", f"{field}: required, {kind.expected}")
-        if value is not None and not kind.accepts(value):
-            raise RequestFault("bad_field", f"{field}: expected {kind.expected}")
-        found[field] = value
+    try:
+        found = _FIELDS[name].read(message)
+    except ValueError as fault:
+        raise RequestFault("bad_field", str(fault)) from None
     if _broken(message):
         raise RequestFault("bad_field", "numbers are whole")
     return found

@@ -1,7 +1,7 @@
 """The fields of messages, and the check of a message against them.
 
-`checked` turns a parsed object into a `Request`. Unknown keys are ignored, so that later versions may add some; a field
-that is null counts as not given.
+`MessageFields.read` takes the fields of one type of message, `checked` turns a parsed object into a `Request`. Unknown
+keys are ignored, so that later versions may add some; a field that is null counts as not given.
 """
 
 from __future__ import annotations
@@ -47,6 +47,43 @@ class Field(NamedTuple):
     required: bool = False
     kept: Callable[[Any], Any] | None = None
 
+    def fault(self, name: str, value: object) -> str:
+        """Return what is wrong with the value of the field, which is called `name`; empty where nothing is."""
+        if value is None:
+            return f"{name}: required, {self.expected}" if self.required else ""
+        return "" if self.accepts(value) else f"{name}: expected {self.expected}"
+
+
+class MessageFields(dict[str, Field]):
+    """The fields of one type of message, by name."""
+
+    def __init__(self, fields: Mapping[str, Field]) -> None:
+        super().__init__(fields)
+        self._defaults = {name: field.default for name, field in fields.items()}
+        self._required = [name for name, field in fields.items() if field.required]
+
+    def read(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a value for every field, defaults filled in.
+
+        Raises `ValueError`; its text says what is wrong with the first field that is.
+        """
+        values = self._defaults.copy()
+        for name, value in message.items():
+            if value is None or name not in self:
+                continue
+            field = self[name]
+            if not field.accepts(value):
+                raise ValueError(self._first_fault(message))
+            values[name] = value if field.kept is None else field.kept(value)
+        for name in self._required:
+            if values[name] is None:
+                raise ValueError(self._first_fault(message))
+        return values
+
+    def _first_fault(self, message: Mapping[str, Any]) -> str:
+        """Return what is wrong, in the order of the fields: it is not that in which a client says them."""
+        return next(fault for name, field in self.items() if (fault := field.fault(name, message.get(name))))
+
 
 def is_integer(value: object) -> bool:
     """Return whether a value is a whole number, and not true or false."""
@@ -68,7 +105,7 @@ def one_of(*words: str) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and value in words
 
 
-def checked(message: Mapping[str, Any], known_types: Mapping[str, Mapping[str, Field]]) -> Request:
+def checked(message: Mapping[str, Any], known_types: Mapping[str, MessageFields]) -> Request:
     """Check a message against the fields of its type.
 
     Raises `RequestFault` with code `unknown_type` or `bad_field`.
@@ -83,16 +120,7 @@ def checked(message: Mapping[str, Any], known_types: Mapping[str, Mapping[str, F
     known = known_types.get(type)
     if known is None:
         raise RequestFault("unknown_type", f"type: one of {', '.join(known_types)}", id)
-    fields: dict[str, Any] = {}
-    for name, field in known.items():
-        value = message.get(name)
-        if value is None:
-            if field.required:
-                raise RequestFault("bad_field", f"{name}: required, {field.expected}", id, hello=hello)
-            value = field.default
-        elif not field.accepts(value):
-            raise RequestFault("bad_field", f"{name}: expected {field.expected}", id, hello=hello)
-        elif field.kept is not None:
-            value = field.kept(value)
-        fields[name] = value
-    return Request(type, fields, id)
+    try:
+        return Request(type, known.read(message), id)
+    except ValueError as fault:
+        raise RequestFault("bad_field", str(fault), id, hello=hello) from None

@@ -210,3 +210,10 @@ def test_a_wait_is_a_whole_number_of_seconds_of_a_day(type: str) -> None:
     assert say(type, wait=1).fields["wait"] == 1
     assert say(type, wait=86_400).fields["wait"] == 86_400
     assert all(refuses(type, wait=value) for value in (0, -1, 86_401, 1.5, True, "60", [60]))
+
+
+def test_of_several_faults_the_first_field_of_the_text_is_named_whatever_is_said_first() -> None:
+    with pytest.raises(RequestFault, match=r"^conference: required, "):
+        read({"mode": "x", "host": 1, "type": "join"})
+    with pytest.raises(RequestFault, match=r"^host: expected true or false$"):
+        read({"mode": "x", "host": 1, "type": "join", "conference": "weekly"})
