@@ -97,6 +97,8 @@ class View(NamedTuple):
     events: EventsView
     registration: RegistrationView
     cluster: ClusterView | None
+    counts_as: str
+    """The same for gateways that count as one, and for no others."""
     lag: Histogram
     certificate_ends: Mapping[str, float]
     draining: bool
@@ -148,6 +150,12 @@ class GatewayCollector(Collector):
         )
         yield gauge(
             "build_info", "Always 1; the label has the version of the gateway.", ("version",), {(view.version,): 1}
+        )
+        yield gauge(
+            "cluster_info",
+            "Always 1; gateways with the same label count as one, and show the same of license, sessions, conferences.",
+            ("cluster",),
+            {(view.counts_as,): 1},
         )
         yield gauge("start_time_seconds", "Time at which the gateway started, in seconds UTC.", (), {(): view.started})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,10 +72,11 @@ async def test_license_metrics_are_the_same_at_every_gateway(join: Join) -> None
         _, metrics = await each.http("GET", "/metrics")
         lines = metrics.splitlines()
         shown.append(
-            [line for line in lines if line.startswith(("tallygate_license_used", "tallygate_license_grants"))]
+            [line for line in lines if re.match(r"tallygate_(license_used|license_grants|accounts|cluster_info)", line)]
         )
     assert shown[0] == shown[1]
     assert 'tallygate_license_used{model="epop",pool="concurrent"} 1.0' in shown[0]
+    assert f'tallygate_cluster_info{{cluster="{a.runtime.state.run}"}} 1.0' in shown[0]
 
 
 async def test_terms_that_one_gateway_reads_again_are_those_of_all(join: Join) -> None:

@@ -64,6 +64,7 @@ METRICS: dict[str, tuple[str, set[str]]] = {
     "event_loop_lag_seconds": ("histogram", set()),
     "draining": ("gauge", set()),
     "build_info": ("gauge", {"version"}),
+    "cluster_info": ("gauge", {"cluster"}),
     "start_time_seconds": ("gauge", set()),
 }
 """What the operators' manual promises of the features there are: name without prefix, type, labels."""
@@ -222,7 +223,7 @@ async def test_the_values_are_what_is_held(serve: Serve) -> None:
     assert seen.one("requests_refused_total", reason="not_allowed") == 1
     assert seen.one("requests_refused_total", reason="not_member") == 1
     assert [model for model in MODELS if seen.one("license_enforced", model=model)] == ["trueconf"]
-    assert seen.one("build_info") == 1
+    assert seen.one("build_info") == seen.one("cluster_info") == 1
     await silent.close()
     for wire in wires:
         await wire.close()

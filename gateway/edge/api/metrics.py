@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from importlib import metadata
 
 from aiohttp import hdrs, web
@@ -22,8 +23,9 @@ REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegist
 def registry_of(runtime: Runtime) -> CollectorRegistry:
     """What is scraped of a gateway and its process."""
     version = metadata.version("tallygate")
+    counts_as = runtime.state.run if runtime.node is not None else secrets.token_hex(4)
     registry = CollectorRegistry()
-    registry.register(GatewayCollector(lambda: _view(runtime, version)))
+    registry.register(GatewayCollector(lambda: _view(runtime, version, counts_as)))
     registry.register(ProcessCollector())
     return registry
 
@@ -49,7 +51,7 @@ async def get_metrics(_: Runtime, request: web.Request) -> web.Response:
 # -- what is read of the state -----------------------------------------------------------------------------------------
 
 
-def _view(runtime: Runtime, version: str) -> View:
+def _view(runtime: Runtime, version: str, counts_as: str) -> View:
     store, events = runtime.persistence.store, runtime.recent.events
     return View(
         snapshot=runtime.snapshot(),
@@ -71,6 +73,7 @@ def _view(runtime: Runtime, version: str) -> View:
         events=EventsView(events.counts, events.dropped),
         registration=_registration(runtime),
         cluster=_cluster(runtime),
+        counts_as=counts_as,
         lag=runtime.ticker.lag,
         certificate_ends=runtime.certificate_ends,
         draining=runtime.draining,
