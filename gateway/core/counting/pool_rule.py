@@ -43,7 +43,7 @@ def rule_from_json(plain: Mapping[str, Any]) -> RuleTerms:
     """
     rule = RuleTerms(**plain)
     if rule.network:
-        ipaddress.ip_network(rule.network)
+        ipaddress.ip_network(str(rule.network))  # a number would be an address too
     return rule
 
 

@@ -111,7 +111,7 @@ def test_terms_are_of_their_kinds_too(key: str, value: object) -> None:
     c.from_json(["SetTerms", terms], MODELS)
     with pytest.raises((LookupError, TypeError, ValueError)):
         c.from_json(["SetTerms", {**terms, key: value}], MODELS)
-    for other in ({"most": -1}, {"each": "city"}, {"network": "ten"}, {"mosst": 1}):
+    for other in ({"most": -1}, {"each": "city"}, {"network": "ten"}, {"network": True}, {"mosst": 1}):
         rule = {"name": "1", "pool": "seats", "most": 1}
         c.from_json(["SetTerms", {**terms, "rules": [rule]}], MODELS)
         with pytest.raises((TypeError, ValueError)):
