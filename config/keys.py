@@ -36,23 +36,30 @@ class ConfigKey:
 
     @property
     def name(self) -> str:
-        """The key with its section, as in `--set` and in faults."""
-        return f"{self.section}.{self.field}"
+        """The key with its section, if it stands in one, as in `--set` and in faults."""
+        return f"{self.section}.{self.field}" if self.section else self.field
 
 
 def _sections() -> dict[str, type[Any]]:
     """Each section and its dataclass, in the order of the default file."""
     found: dict[str, type[Any]] = {}
     for name, owner in get_type_hints(Settings).items():
+        if get_origin(owner) is not None:  # a key that stands in no section
+            continue
         found[name] = owner
         if owner is LicenseSettings:
             found |= {f"{name}.{model}": MODELS[model].terms for model in MODELS}
     return found
 
 
+def _owners() -> list[tuple[str, type[Any]]]:
+    """Each section and its dataclass; those keys that stand in none come last, since a file has them there."""
+    return [*SECTIONS.items(), ("", Settings)]
+
+
 def _keys() -> dict[str, ConfigKey]:
     found: dict[str, ConfigKey] = {}
-    for section, owner in SECTIONS.items():
+    for section, owner in _owners():
         kinds = get_type_hints(owner, include_extras=True)
         for each in fields(owner):
             if "help" in each.metadata:
@@ -86,6 +93,8 @@ def flatten(settings: Settings) -> dict[str, Any]:
 
 
 def _holder(settings: Settings, section: str) -> Any:
+    if not section:
+        return settings
     name, _, model = section.partition(".")
     held = getattr(settings, name)
     return held.terms[model] if model else held
@@ -93,13 +102,14 @@ def _holder(settings: Settings, section: str) -> Any:
 
 def build(values: Mapping[str, Any]) -> Settings:
     """Return settings with these values, and the defaults for all keys that are not named."""
-    arguments: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    arguments: dict[str, dict[str, Any]] = {section: {} for section in (*SECTIONS, "")}
     for name, value in values.items():
         key = KEYS[name]
         arguments[key.section][key.field] = value
     terms = {model: SECTIONS[f"license.{model}"](**arguments[f"license.{model}"]) for model in MODELS}
     arguments["license"]["terms"] = terms
-    return Settings(**{name: SECTIONS[name](**arguments[name]) for name in get_type_hints(Settings)})
+    sections = {name: SECTIONS[name](**arguments[name]) for name in SECTIONS if "." not in name}
+    return Settings(**sections, **arguments[""])
 
 
 def effective(settings: Settings) -> list[Effect]:
@@ -133,15 +143,16 @@ def document() -> str:
         '# Durations are text: "300ms", "30s", "5m", "24h", "400d". A key without a value here has none by default.',
         "# The running gateway reads its file again on SIGHUP; `tallygate check` says what is wrong with a file.",
     ]
-    for section, owner in SECTIONS.items():
-        lines += ["", f"[{section}]", f"# {_about(owner)}"]
+    for section, owner in _owners():
+        lines += ["", f"[{section}]", f"# {_about(owner)}"] if section else []
         for key in KEYS.values():
             if key.section == section:
                 text = key.help + _choices(key.kind, key.help)
                 lines += ["", *textwrap.wrap(text, 110, initial_indent="# ", subsequent_indent="# ")]
                 lines += _keys_of_table(key.kind)
                 unset = key.default is None or _is_tables(key.kind)
-                lines.append(f"# {key.field} =" if unset else f"{key.field} = {write(key.default)}")
+                said = f"# {key.field} =" if section else f"# [[{key.field}]]"
+                lines.append(said if unset else f"{key.field} = {write(key.default)}")
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,8 @@ checked. No step stops at its first fault, and a rule is not checked while a key
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import ssl
 import tomllib
@@ -71,12 +73,9 @@ def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[
     for certificate, key in PAIRS:
         if bad.isdisjoint({certificate, key}):
             faults += _pair(settings, certificate, key)
-    if "registration.key_file" not in bad:
-        faults += _key(settings)
-    if "listen.operator_token_file" not in bad:
-        faults += _token(settings)
-    if "accounts.jwt" not in bad:
-        faults += _token_keys(settings)
+    for name, check in FILE_CHECKS.items():
+        if name not in bad:
+            faults += check(settings)
     if faults:
         raise ConfigError(faults)
     return settings
@@ -148,6 +147,8 @@ def _gather(table: Mapping[str, Any], written: dict[str, Any]) -> Iterator[Confi
     for section, value in table.items():
         if section in SECTIONS:
             yield from _gather_section(section, value, written)
+        elif section in KEYS:
+            written[section] = value
         elif isinstance(value, dict):
             yield ConfigFault(_dotted(section), "unknown section", _nearest_section(section))
         else:
@@ -254,6 +255,23 @@ def _token_keys(settings: Settings) -> Iterator[ConfigFault]:
         yield from (ConfigFault("accounts.jwt", f"item {place}: {flaw}") for flaw in key_flaws(issuer))
 
 
+def _webhooks(settings: Settings) -> Iterator[ConfigFault]:
+    """Whether the files of webhooks hold what they should, and others cannot read their secrets."""
+    for place, hook in enumerate(settings.webhook, 1):
+        for fault in _content("webhook", hook.secret_file, is_token, f"secret: it has {TOKEN_FORM}"):
+            yield fault._replace(reason=f"item {place}: secret_file: {fault.reason}")
+        with contextlib.suppress(OSError):
+            if hook.secret_file and os.stat(hook.secret_file).st_mode & 0o007:
+                reason = f"item {place}: secret_file: others may read {quote(hook.secret_file)}; use chmod 600"
+                yield ConfigFault("webhook", reason)
+        if hook.ca:
+            try:
+                ssl.create_default_context(cafile=hook.ca)
+            except OSError as error:
+                why = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no certificate in PEM"
+                yield ConfigFault("webhook", f"item {place}: ca: {quote(hook.ca)} cannot be used: {why}")
+
+
 def _is_key(text: str) -> bool:
     return is_hex(text, 64)
 
@@ -269,3 +287,12 @@ def _content(key: str, path: str, good: Callable[[str], bool], expected: str) ->
         return
     if not good(text):
         yield ConfigFault(key, f"{quote(path)} holds no {expected}")
+
+
+FILE_CHECKS: Mapping[str, Callable[[Settings], Iterator[ConfigFault]]] = {
+    "registration.key_file": _key,
+    "listen.operator_token_file": _token,
+    "accounts.jwt": _token_keys,
+    "webhook": _webhooks,
+}
+"""What is checked of the files that a key names, unless the key is itself at fault."""

@@ -15,6 +15,7 @@ from config.seat_rules import RuleFlaw, flaws, unknown_groups, useless
 from config.settings import Settings
 from config.token_settings import issuer_flaws
 from config.values import quote
+from config.webhook_settings import readable, webhook_flaws
 from gateway.core.addresses import is_loopback
 from gateway.core.counting.license_model import PoolTerms
 from gateway.core.formats import endpoint, write_duration
@@ -171,6 +172,10 @@ def _cluster_beside(settings: Settings) -> Iterator[ConfigFault]:
         yield ConfigFault("registrar.enabled", reason)
 
 
+def _webhook(settings: Settings) -> Iterator[ConfigFault]:
+    yield from (ConfigFault("webhook", flaw) for flaw in webhook_flaws(settings.webhook))
+
+
 def _of_model(info: ModelInfo, rule: TermsRule) -> SettingsRule:
     """A rule that a license model has between its own settings."""
 
@@ -224,6 +229,7 @@ RULES: tuple[SettingsRule, ...] = (
     SettingsRule(("cluster.etcd", "cluster.name", "cluster.secret_file", "cluster.prefix"), _cluster),
     SettingsRule(("cluster.etcd", "store.path", "registrar.enabled"), _cluster_beside),
     _together("cluster", "tls_certificate", "tls_key"),
+    SettingsRule(("webhook",), _webhook),
     *(_of_model(info, rule) for info in MODELS.values() for rule in info.rules),
 )
 
@@ -246,6 +252,7 @@ def warnings(settings: Settings) -> list[ConfigFault]:
         *_believed(settings),
         *_resumed(settings),
         *_few_members(settings),
+        *(ConfigFault("webhook", reason) for reason in readable(settings.webhook)),
         *map(seat_flaw, useless(settings.license.rule, _pools(settings, settings.license.model))),
     ]
 

@@ -1,9 +1,9 @@
 """The settings: one frozen dataclass for each section of the configuration.
 
-A field is a key of the section and has the same name; its annotation is the kind of its value (`config.values`,
-`gateway.core.setting_kinds`). `setting` gives its default, what the default file says of it, and whether a running
-gateway takes a change of it over. Nothing else has to know of a key; rules between keys are in `config.rules`. Pure: no
-file is read here.
+A field is a key of the section, or of none in `Settings`, and has the same name; its annotation is the kind of its
+value (`config.values`, `gateway.core.setting_kinds`). `setting` gives its default, what the default file says of it,
+and whether a running gateway takes a change of it over. Nothing else has to know of a key; rules between keys are in
+`config.rules`. Pure: no file is read here.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from config.values import (
     Peer,
     Port,
 )
+from config.webhook_settings import WEBHOOKS_HELP, WebhookTables
 from gateway.core.setting_kinds import Count, Duration, Positive, PositiveSeconds, Range, Seconds, setting
 from gateway.licensing import MODELS
 
@@ -371,3 +372,4 @@ class Settings:
     audit: AuditSettings = field(default_factory=AuditSettings)
     events: EventSettings = field(default_factory=EventSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    webhook: WebhookTables = setting((), live=True, help=WEBHOOKS_HELP)

@@ -181,6 +181,17 @@ def _member(text: str) -> str:
     return text.rstrip("/")
 
 
+def _webhook(text: str) -> str:
+    url = urlsplit(text)
+    plain = text.isascii() and text.isprintable() and " " not in text and len(text) <= 2048
+    if url.scheme not in {"http", "https"} or not url.hostname or not plain or url.port == 0:
+        raise ValueError(text)
+    if url.username is not None or url.fragment:
+        raise KindError(Flaw("has a name, a password or a fragment, which is not sent: the signature proves who posts"))
+    _host(url.hostname)
+    return text
+
+
 def _fingerprint(text: str) -> str:
     digits = text.replace(":", "").lower()
     if not is_hex(digits, 64):
@@ -208,6 +219,7 @@ Endpoint = Annotated[str, Form('"host:port"', _endpoint, optional=True)]
 Fingerprint = Annotated[str, Form("64 hex digits", _fingerprint, optional=True)]
 Member = Annotated[str, Form('the URL of a member of etcd, such as "https://10.0.0.1:2379"', _member)]
 Peer = Annotated[str, Form('the URL of an operator port, such as "https://gateway-b.example.org:4311"', _peer)]
+WebhookUrl = Annotated[str, Form('a URL such as "https://example.org/events"', _webhook, optional=True)]
 TimeZone = Annotated[str, Form('a time zone such as "Europe/Berlin"', _zone)]
 Path = Annotated[str, Form("a path", _filled)]
 FilePath = Annotated[str, File()]

@@ -16,6 +16,7 @@ from gateway.core.admission.snapshot import Snapshot
 from gateway.core.counting.session import KINDS
 from gateway.core.wire.close_codes import ENDINGS
 from metrics.cluster_families import ClusterView, cluster_families
+from metrics.event_families import EventsView, WebhookView, event_families
 from metrics.families import Samples, counter, gauge, histogram
 from metrics.histogram import Histogram
 from metrics.license_families import license_families
@@ -80,13 +81,6 @@ class RegistrationView(NamedTuple):
     clones: int
 
 
-class EventsView(NamedTuple):
-    """Events so far by kind, and how many of them are not in memory any more."""
-
-    counts: Mapping[str, int]
-    dropped: int
-
-
 class View(NamedTuple):
     """What a scrape shows: the snapshot, and what the edge adds to it. Times are in seconds UTC."""
 
@@ -95,6 +89,7 @@ class View(NamedTuple):
     connections_limit: int
     store: StoreView
     events: EventsView
+    webhooks: Sequence[WebhookView]
     registration: RegistrationView
     cluster: ClusterView | None
     counts_as: str
@@ -124,13 +119,7 @@ class GatewayCollector(Collector):
         yield from license_families(view.snapshot)
         yield from _registration(view.registration)
         yield from _store(view.store)
-        yield counter("events", "Events so far, by kind.", ("kind",), {(k,): n for k, n in view.events.counts.items()})
-        yield counter(
-            "events_dropped",
-            "Events that are not in memory any more: more happened than are kept.",
-            (),
-            {(): view.events.dropped},
-        )
+        yield from event_families(view.events, view.webhooks)
         if view.cluster is not None:
             yield from cluster_families(view.cluster)
         yield histogram(

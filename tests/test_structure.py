@@ -117,6 +117,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/edge/terms.py",
         "gateway/edge/storage",
     ),
+    "gateway/edge/webhooks": (
+        "gateway/core",
+        "gateway/core/wire",
+        "config",
+        "gateway/edge/machine.py",
+        "gateway/edge/storage",
+        "gateway/edge/server",
+    ),
     "gateway/edge/api": (
         "gateway/core",
         "gateway/core/wire",
@@ -153,6 +161,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/edge/restarting.py",
         "gateway/edge/storage",
         "gateway/edge/server",
+        "gateway/edge/webhooks",
         "gateway/edge/api",
     ),
     "gateway/client_connection.py": ("gateway/core/wire",),

@@ -8,7 +8,7 @@ import json
 import sys
 
 from gateway import operator_client
-from gateway.core.reporting.event_kinds import KINDS
+from gateway.core.event_kinds import KINDS
 from gateway.operator_client import Document, Operator, OperatorError
 
 HELP = "Show what happened lately, the oldest first; with --follow go on with what happens."

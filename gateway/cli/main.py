@@ -52,6 +52,7 @@ COMMANDS = {
     "registrar": ("gateway.cli.registrar", "run the registration server alone"),
     "token": ("gateway.cli.token", "make, list and revoke tokens of operators and clients"),
     "events": ("gateway.cli.events", "show what happened lately, and follow what happens"),
+    "webhook": ("gateway.cli.webhook", "show where events are posted to, and test it"),
     "audit": ("gateway.cli.audit", "show the audit log, or verify it"),
     "cluster": ("gateway.cli.cluster", "show the cluster, begin it from a file, leave a command of its log out"),
     "backup": ("gateway.cli.backup", "copy the store of a running gateway"),

@@ -29,6 +29,7 @@ from gateway.edge.server.registration_agent import RegistrationAgent
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.command_recorder import CommandRecorder
+from gateway.edge.webhooks.webhooks import Webhooks, receivers
 
 READ_SIZE = 16384
 """Bytes that are read from a connection at once."""
@@ -82,6 +83,13 @@ class Gateway:
         self._garbage = GarbageCollection(self.runtime.clock.mono)
         self.agent = RegistrationAgent(self.runtime.registration, self._used)
         self.operator = OperatorPort(self.runtime)
+        self.webhooks = Webhooks(
+            self.runtime.recent.events,
+            self.runtime.persistence.outgoing,
+            self.runtime.clock,
+            lambda: self._node is None or self._node.is_leader,
+        )
+        self.runtime.persistence.outgoing.gather = self.webhooks.gather
 
     async def open(self) -> None:
         """Open the operator port, then the doors.
@@ -108,6 +116,7 @@ class Gateway:
             self.operator.authorization.use_token(read_token(listen.operator_token_file))
             issuers = self.runtime.sign_in.issuers
             issuers.start(issuers.prepare(self.settings.accounts))
+            self.webhooks.use(receivers(self.settings.webhook), self.settings.webhook)
             await self.operator.open(listen.operator_host, listen.operator, operator_tls)
             if listen.transport == "epoll" and hasattr(select, "epoll"):
                 self.runtime.epoll = Epoll()
@@ -164,6 +173,7 @@ class Gateway:
     def _on_tick(self) -> None:
         self._garbage.poll()
         self.agent.poll()
+        self.webhooks.poll()
         self._follow_node()
 
     def _follow_node(self) -> None:
@@ -228,6 +238,7 @@ class Gateway:
         self.runtime.history_store.close(self.runtime.now())
         self.runtime.persistence.usage_store.close(self.runtime.now())
         last = await restarting.written_down(self.runtime, self.settings) if self._goes_on else ()
+        await self.webhooks.close()
         await self.runtime.persistence.close(last)
         if self._recorder is not None:
             self._recorder.close()
@@ -268,12 +279,14 @@ class Gateway:
         operator_tls = tls_context(listen.operator_tls_certificate, listen.operator_tls_key)
         ends = certificate_ends(listen.tls_certificate, listen.operator_tls_certificate)
         issuers = self.runtime.sign_in.issuers.prepare(adopted.accounts)
+        posted_to = receivers(adopted.webhook)
         for listener in self.runtime.listeners:
             listener.tls = context
         self.runtime.certificate_ends = ends
         self.operator.renew(operator_tls)
         self.operator.authorization.use_token(token)
         self.runtime.sign_in.issuers.start(issuers)
+        self.webhooks.use(posted_to, adopted.webhook)
         self.settings = adopted
         self.runtime.recent.events.thresholds = adopted.events.thresholds
         self.runtime.apply_settings(adopted)

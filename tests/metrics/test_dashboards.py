@@ -268,6 +268,14 @@ async def load(house: House) -> None:
     assert json.loads(ended.out), ended.err
 
 
+def posted_to(place: Path) -> str:
+    """A webhook whose receiver is not there."""
+    secret = place / "secret"
+    secret.write_text("s" * 32)
+    secret.chmod(0o600)
+    return f'[{{ url = "http://127.0.0.1:9/", secret_file = "{secret}" }}]'
+
+
 @pytest.mark.debian
 async def test_no_panel_and_no_rule_is_without_data(tmp_path: Path) -> None:
     """One gateway is the registrar of the other; at last it is closed, and the other one counts down."""
@@ -292,6 +300,7 @@ async def test_no_panel_and_no_rule_is_without_data(tmp_path: Path) -> None:
                         heartbeat__interval="2s",
                         heartbeat__timeout="4s",
                         history__true_denial_window="1s",
+                        webhook=posted_to(tmp_path),
                         registration__role="agent",
                         registration__server=f"127.0.0.1:{vendor.gateway.ports()['registrar']}",
                         registration__serial="DEMO-1",

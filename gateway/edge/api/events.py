@@ -6,12 +6,11 @@ import asyncio
 import json
 from collections.abc import Callable
 from itertools import islice
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, TypedDict, cast
 
 from aiohttp import web
 
-from gateway.core.reporting.audit_chain import timestamp
-from gateway.core.reporting.event_kinds import KINDS, kind_of
+from gateway.core.event_kinds import KINDS, kind_of
 from gateway.edge.api.event_stream import EVENTS
 from gateway.edge.api.pages import LIMIT, PIECE, cursor, limit
 from gateway.edge.api.responses import SINCE, fail, since
@@ -76,18 +75,8 @@ async def get_events(runtime: Runtime, request: web.Request) -> web.StreamRespon
         found += [each for each in piece if each.at >= begin and kind_of(each.name) in kinds]
         await asyncio.sleep(0)
     more = events.id_of(found[size - 1]) if len(found) > size else None
-    items = [event_document(events, each) for each in found[:size]]
+    items = [cast(EventDocument, events.to_json(each)) for each in found[:size]]
     return web.json_response(EventsDocument(items=items, next=more, dropped=events.dropped))
-
-
-def event_document(events: RecentEvents, event: RecentEvent) -> EventDocument:
-    """Return an event as it is told."""
-    return {
-        "id": events.id_of(event),
-        "time": timestamp(event.at),
-        "event": event.name,
-        "detail": dict(event.detail),
-    }
 
 
 def _kinds(request: web.Request) -> frozenset[str]:
@@ -130,7 +119,7 @@ def _news(events: RecentEvents, kinds: frozenset[str], begin: float, after: int 
         lines = [f'event: dropped\ndata: {{"dropped": {lost}}}\n\n'] if told and lost > 0 else []
         for each in happened:
             if each.at >= begin and kind_of(each.name) in kinds:
-                document = event_document(events, each)
+                document = events.to_json(each)
                 lines.append(f"id: {document['id']}\ndata: {json.dumps(document)}\n\n")
         told = happened[-1].number if happened else told
         return "".join(lines)

@@ -14,7 +14,8 @@ from gateway.edge.api.routes import READ, Route
 from gateway.edge.cluster.node import STATES
 from gateway.edge.server.runtime import Runtime
 from metrics.cluster_families import ClusterView
-from metrics.collector import EventsView, GatewayCollector, ListenerView, RegistrationView, StoreView, View
+from metrics.collector import GatewayCollector, ListenerView, RegistrationView, StoreView, View
+from metrics.event_families import EventsView, WebhookView
 from metrics.process import ProcessCollector
 
 REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegistry)
@@ -71,6 +72,7 @@ def _view(runtime: Runtime, version: str, counts_as: str) -> View:
         connections_limit=runtime.budget.max_connections,
         store=StoreView(store.commits, store.pending, store.errors),
         events=EventsView(events.counts, events.dropped),
+        webhooks=_webhooks(runtime),
         registration=_registration(runtime),
         cluster=_cluster(runtime),
         counts_as=counts_as,
@@ -80,6 +82,16 @@ def _view(runtime: Runtime, version: str, counts_as: str) -> View:
         version=version,
         started=runtime.started,
     )
+
+
+def _webhooks(runtime: Runtime) -> list[WebhookView]:
+    now = runtime.clock.wall()
+    return [
+        WebhookView(
+            name, *queue.totals, len(queue.waiting), 0.0 if queue.oldest is None else max(now - queue.oldest, 0.0)
+        )
+        for name, queue in runtime.persistence.outgoing.queues.items()
+    ]
 
 
 def _cluster(runtime: Runtime) -> ClusterView | None:

@@ -50,6 +50,7 @@ PARAMETERS: Mapping[str, Schema] = {
     "file": {"schema": text()},
     "fingerprint": {"schema": text(), "description": "Which token, as lists show it."},
     "serial": {"schema": ID},
+    "webhook": {"schema": ID, "description": "Name of a webhook, or its place."},
 }
 """The parameters of paths, each the same in every path."""
 

@@ -143,6 +143,7 @@ async def erase_person(runtime: Runtime, request: web.Request) -> web.Response:
     runtime.recent.forget(who)
     runtime.history_store.forget_person(account, home)
     persistence.audit_log.forget_person(account, home)
+    persistence.outgoing.forget_person(persistence.pseudonyms.stand_for(account, home), home)
     records = PersonRecords(persistence.store, persistence.pseudonyms, account, home)
     counts = await records.counts()
     await persistence.audit_log.write(await records.erasure(persistence.count_up(ERASURES), before))

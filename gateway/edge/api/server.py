@@ -41,6 +41,7 @@ from gateway.edge.api import (
     static_files,
     tokens,
     usage,
+    webhooks,
 )
 from gateway.edge.api import license as license_in_effect
 from gateway.edge.api.authorization import AUTHORIZATION, Authorization
@@ -84,6 +85,7 @@ RESOURCES = (
     audit,
     registrations,
     licenses,
+    webhooks,
     backup,
 )
 """The files that have routes, in the order of `/openapi.json`."""

@@ -20,15 +20,18 @@ from gateway.core.admission.state import State
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.seat_events import SeatEvent, SeatEvents
 from gateway.core.counting.session import Identity, Instant, account_and_home
+from gateway.core.event_kinds import KINDS, kind_of
 from gateway.core.names import folded
+from gateway.core.reporting.audit_chain import timestamp
 from gateway.core.reporting.audit_names import with_names_replaced
-from gateway.core.reporting.event_kinds import KINDS, kind_of
 from gateway.core.reporting.recent import PoolCourse
 from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.pseudonyms import Pseudonyms
 
 BELOW = 5
 """Points of a hundred that use must fall below a threshold before that is left, so that it does not come and go."""
+ERASED: Mapping[str, Any] = {"erased": True}
+"""What an event is about that named somebody who was erased."""
 OF_REGISTRATION = {
     "clone.suspected": "registration.clone_suspected",
     "license.installed": "registration.license_installed",
@@ -38,7 +41,7 @@ OF_REGISTRATION = {
 
 class RecentEvent(NamedTuple):
     """An event: its number, when it was (seconds UTC), its name, what it is about. `persons` are the accounts and homes
-    whose names are in it.
+    whose names, or pseudonyms, are in it. `shared` says that every gateway of a cluster has it.
     """
 
     number: int
@@ -46,6 +49,7 @@ class RecentEvent(NamedTuple):
     name: str
     detail: Mapping[str, Any]
     persons: tuple[tuple[str, str], ...] = ()
+    shared: bool = False
 
 
 class RecentEvents:
@@ -86,6 +90,11 @@ class RecentEvents:
         return self._last
 
     @property
+    def last_id(self) -> str:
+        """The id of the latest event."""
+        return f"{self.run}-{self.last:x}"
+
+    @property
     def first(self) -> int:
         """The number of the oldest event in memory; where there is none, of the next one that comes."""
         return self.records[0].number if self.records else self._last + 1
@@ -105,29 +114,47 @@ class RecentEvents:
         run, _, number = id.partition("-")
         return min(int(number, 16), self._last) if run == self.run else 0
 
+    def to_json(self, event: RecentEvent) -> dict[str, Any]:
+        """Return an event as it is told (PROTOCOL.md, Events)."""
+        return {
+            "id": self.id_of(event),
+            "time": timestamp(event.at),
+            "event": event.name,
+            "detail": dict(event.detail),
+        }
+
     # -- what happens --------------------------------------------------------------------------------------------------
 
     def note(
-        self, name: str, detail: Mapping[str, Any], persons: tuple[tuple[str, str], ...] = (), at: float | None = None
+        self,
+        name: str,
+        detail: Mapping[str, Any],
+        persons: tuple[tuple[str, str], ...] = (),
+        at: float | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         """Keep an event, of `at` (seconds UTC) or of now."""
         self.gather()
-        self._keep(name, self._now().wall if at is None else at, detail, persons)
+        self._keep(name, self._now().wall if at is None else at, detail, persons, shared=shared)
 
-    def entered(self, actor: str, action: str, subject: str, detail: Mapping[str, Any], at: float) -> None:
-        """Keep what was entered into the audit log."""
+    def entered(
+        self, actor: str, action: str, subject: str, detail: Mapping[str, Any], at: float, *, decided: bool
+    ) -> None:
+        """Keep what was entered into the audit log; `decided` says that every gateway of a cluster has the entry."""
         persons: list[tuple[str, str]] = []
 
         def told(text: str, account: str, home: str) -> str:
-            if self._pseudonyms.kind == "names":
-                steps = [] if account else folded(text).split("/")
-                persons.extend((each, home) for each in (account, *steps) if each)
-                return text
-            return self._pseudonyms.person((account or text, home, "", ""))[0]
+            steps = [] if account else folded(text).split("/")
+            if self._pseudonyms.kind != "names":
+                text = account = self._pseudonyms.person((account or text, home, "", ""))[0]
+                steps = []
+            persons.extend((each, home) for each in (account, *steps) if each)
+            return text
 
         subject, detail = with_names_replaced(action, subject, detail, told)
         about = ({} if actor == GATEWAY else {"actor": actor}) | ({"subject": subject} if subject else {})
-        self.note(_name(actor, action), {**about, **detail}, tuple(dict.fromkeys(persons)), at)
+        self.note(_name(actor, action), {**about, **detail}, tuple(dict.fromkeys(persons)), at, shared=decided)
 
     def refused(self, request: str, reason: str, address: str, session: int | None) -> None:
         """Keep that a request was refused for a reason that is not the license's."""
@@ -161,13 +188,17 @@ class RecentEvents:
             now = self._now()
             since = now.wall - now.mono
             for event in events:
-                self._keep(event.name, event.at + since, *self._about(event))
+                self._keep(event.name, event.at + since, *self._about(event), shared=True)
 
     def forget(self, who: Identity) -> None:
         """Forget the events that name somebody."""
         self.gather()
-        person = account_and_home(who)
-        kept = [event._replace(detail={}, persons=()) if person in event.persons else event for event in self.records]
+        account, home = account_and_home(who)
+        persons = {(name, home) for name in self._pseudonyms.stand_for(account, home)}
+        kept = [
+            event if persons.isdisjoint(event.persons) else event._replace(detail=ERASED, persons=())
+            for event in self.records
+        ]
         self.records.clear()
         self.records.extend(kept)
 
@@ -196,12 +227,20 @@ class RecentEvents:
             detail["session"] = session_id(self._state, event.session)
         detail["used"], detail["limit"] = event.used, event.limit
         detail.update(event.detail)
-        return detail, ((account, home),) if account and kind == "names" else ()
+        return detail, ((account, home),) if account else ()
 
-    def _keep(self, name: str, at: float, detail: Mapping[str, Any], persons: tuple[tuple[str, str], ...]) -> None:
+    def _keep(
+        self,
+        name: str,
+        at: float,
+        detail: Mapping[str, Any],
+        persons: tuple[tuple[str, str], ...] = (),
+        *,
+        shared: bool,
+    ) -> None:
         self._last += 1
         self.counts[kind_of(name)] += 1
-        self.records.append(RecentEvent(self._last, at, name, detail, persons))
+        self.records.append(RecentEvent(self._last, at, name, detail, persons, shared))
 
     def _compare(self, pool: str, course: PoolCourse) -> None:
         used, limit = course.latest.used, course.latest.limit
@@ -209,20 +248,21 @@ class RecentEvents:
         about = {"pool": pool, "used": used, "limit": limit}
         if full.since is not None and limit:
             if pool not in self._full:
-                self._keep("full.begun", wall, about, ())
+                self._keep("full.begun", wall, about, shared=True)
             self._full[pool] = full.since, full.denied
         elif pool in self._full:
             since, denied = self._full.pop(pool)
-            self._keep("full.ended", wall, {**about, "seconds": round(wall - since, 3), "denied": denied}, ())
+            told = {**about, "seconds": round(wall - since, 3), "denied": denied}
+            self._keep("full.ended", wall, told, shared=True)
         before = self._reached.get(pool, frozenset())
         percent = 100 * used / limit if limit else 0.0
         reached = frozenset(
             each for each in self.thresholds if percent >= each or (each in before and percent >= each - BELOW)
         )
         for each in sorted(reached - before):
-            self._keep("threshold.reached", wall, {**about, "percent": each}, ())
+            self._keep("threshold.reached", wall, {**about, "percent": each}, shared=True)
         for each in sorted(before - reached):
-            self._keep("threshold.left", wall, {**about, "percent": each}, ())
+            self._keep("threshold.left", wall, {**about, "percent": each}, shared=True)
         self._reached[pool] = reached
 
 

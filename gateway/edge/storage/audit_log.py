@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.core.reporting import audit_chain
 from gateway.core.reporting.audit_chain import AuditEntry, ChainPosition
@@ -54,6 +54,14 @@ def is_reserved(name: str) -> bool:
     return name in RESERVED or name.startswith(PROXIED)
 
 
+class AuditObserver(Protocol):
+    """Is told of an entry of `at` (seconds UTC); `decided` says that it comes of the log of a cluster."""
+
+    def __call__(  # noqa: D102
+        self, actor: str, action: str, subject: str, detail: Mapping[str, Any], at: float, *, decided: bool
+    ) -> None: ...
+
+
 class AuditLog:
     """The audit log in `store`; `wall` tells the present instant in seconds UTC."""
 
@@ -66,8 +74,8 @@ class AuditLog:
         self._new: list[AuditEntry] = []
         """Those of the queue that were made since the last write."""
         self._lost = 0
-        self.observer: Callable[[str, str, str, Mapping[str, Any], float], None] | None = None
-        """Who is told of each entry as it is made: actor, action, subject, detail, and when (seconds UTC)."""
+        self.observer: AuditObserver | None = None
+        """Who is told of each entry as it is made."""
         self.behind = False
         """Whether a write failed to take entries along; the next one takes all that wait."""
 
@@ -102,13 +110,13 @@ class AuditLog:
         if self._lost:
             lost, self._lost = self._lost, 0
             self.add(GATEWAY, "gap", "", {"lost": lost})
-        at = self._wall() if at is None else at
+        decided, at = at is not None, self._wall() if at is None else at
         entry = audit_chain.next_entry(self._last, at, actor, action, subject, detail or {}, make_key)
         self._last = ChainPosition(entry.seq, entry.hash)
         self._queue[entry.seq] = entry
         self._new.append(entry)
         if self.observer is not None:
-            self.observer(actor, action, subject, detail or {}, at)
+            self.observer(actor, action, subject, detail or {}, at, decided=decided)
 
     def write(self, statements: Sequence[Statement] = ()) -> asyncio.Future[None]:
         """Write statements, and the entries made since the last write, in one transaction."""

@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import Any, NamedTuple
 
 from config.settings import Settings
+from config.webhook_settings import queue_bounds
 from gateway.core.admission.bans import Ban
 from gateway.core.admission.decision import AuditNote, Decision
 from gateway.core.admission.directory import Directory, Group, Token
@@ -27,7 +28,9 @@ from gateway.edge.storage import rows
 from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.audit_keeping import AuditKeeping
 from gateway.edge.storage.audit_log import AuditLog
+from gateway.edge.storage.outgoing_events import OutgoingEvents
 from gateway.edge.storage.pseudonyms import PSEUDONYM_KEY, Pseudonyms
+from gateway.edge.storage.rows import OutgoingEvent
 from gateway.edge.storage.seat_store import RECORDED, SeatStore
 from gateway.edge.storage.store import Statement, Store, StoreDamaged, StoreRefused
 from gateway.edge.storage.usage_store import LAST_PART, UsageStore
@@ -71,6 +74,7 @@ class StoredState(NamedTuple):
     installations: dict[tuple[str, str], Installation]
     meta: dict[str, str]
     seats: list[HeldSeat]
+    outgoing: list[OutgoingEvent]
     last_interval: int
     last_episode: int
     last_part: int
@@ -113,6 +117,7 @@ class Persistence:
         self.seat_store = SeatStore(state, self.store, follows_log=log_version is not None)
         self.audit_log = AuditLog(self.store, lambda: now().wall)
         self.audit_keeping = AuditKeeping(self.audit_log, self.store, settings.audit.keep)
+        self.outgoing = OutgoingEvents(self.store, queue_bounds(settings.webhook))
         self._running = False
         self._audited: set[tuple[str, str, Key, str]] = set()
         """Leases whose grant is in the audit log: model, pool, key and kind."""
@@ -131,6 +136,7 @@ class Persistence:
             last, stored = await self.audit_log.open(), await self._read(now)
         self._restore(stored, now)
         self.seat_store.found = stored.seats
+        self.outgoing.restore(stored.outgoing)
         made = self.pseudonyms.take_key(stored.meta.get(PSEUDONYM_KEY))
         if made is not None:
             self.keep(PSEUDONYM_KEY, made)
@@ -162,6 +168,7 @@ class Persistence:
             await rows.read_installations(store),
             meta,
             await rows.read_seats(store, recorded),
+            await rows.read_outgoing(store),
             last_interval or 0,
             last_episode or 0,
             last_part,
@@ -226,6 +233,7 @@ class Persistence:
         if self._running:
             self._running = False
             self.audit_log.add(GATEWAY, "stop")
+            self.outgoing.gather()
             self.seat_store.poll(self._now())
             if self.store.available:
                 self.audit_log.write(last or [self._alive()])
@@ -372,6 +380,7 @@ class Persistence:
         yield from (rows.put_group(name, group) for name, group in directory.groups.items())
         yield from map(rows.put_ban, directory.bans)
         yield from self.seat_store.everything()
+        yield from self.outgoing.everything()
         for name, tokens in directory.operators.items():
             yield from (rows.put_operator_token(name, token) for token in tokens)
         yield from self.audit_log.backlog()

@@ -15,9 +15,11 @@ from gateway.core.counting.calendar_days import day_text
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.session import identity
 from gateway.core.formats import utc
+from gateway.core.names import join_names
 from gateway.core.reporting.audit_names import SealedName
 from gateway.edge.storage.audit_entries import ENTRIES, entry_of
 from gateway.edge.storage.pseudonyms import Pseudonyms
+from gateway.edge.storage.rows import forget_outgoing
 from gateway.edge.storage.store import Statement, Store
 
 ERASURES = "erasures"
@@ -133,6 +135,7 @@ class PersonRecords:
             *(Statement("DELETE FROM audit_name WHERE seq = ? AND seal = ?", each) for each in paths),
             Statement("DELETE FROM lease WHERE key = ?", (who,)),
             Statement("DELETE FROM seat WHERE account = ? AND home = ?", (self._account, self._home)),
+            *(forget_outgoing(join_names(name, self._home)) for name in dict.fromkeys(self._names)),
             Statement("DELETE FROM dump WHERE etcd = ''"),  # what the last stop wrote down; that of a node is due soon
             Statement("INSERT OR REPLACE INTO meta VALUES (?, ?)", (ERASURES, str(number))),
         ]

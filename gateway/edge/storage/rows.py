@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.core.admission.bans import Ban, BanSubject
 from gateway.core.admission.decision import Change
@@ -23,7 +23,7 @@ from gateway.core.registration.registrar import Installation, SoldLicense
 from gateway.edge.storage.store import Statement, Store
 from gateway.licensing import OFFERS
 
-TABLES = ("account", "team", "ban", "operator", "license", "installation", "seat")
+TABLES = ("account", "team", "ban", "operator", "license", "installation", "seat", "outgoing")
 """The tables whose rows are in memory as a whole."""
 ALIVE = "alive"
 """Under which name `meta` has when the gateway was last noted to live."""
@@ -166,6 +166,50 @@ async def read_operators(store: Store) -> dict[str, tuple[Token, ...]]:
     for name, digest, created, scope in await store.read("SELECT * FROM operator ORDER BY name, created"):
         found[name] = (*found.get(name, ()), Token(bytes.fromhex(digest), created, scope))
     return found
+
+
+# -- outgoing: events that wait for the receivers of webhooks ----------------------------------------------------------
+
+
+class OutgoingEvent(NamedTuple):
+    """An event that waits for the receiver of a webhook: its number in that queue, its id, when it was (seconds UTC),
+    its JSON, and a JSON list of those whose names are in it.
+    """
+
+    hook: str
+    number: int
+    id: str
+    at: float
+    body: str
+    persons: str
+
+
+def put_outgoing(event: OutgoingEvent) -> Statement:
+    """Write an event that waits."""
+    return Statement("INSERT OR REPLACE INTO outgoing VALUES (?, ?, ?, ?, ?, ?)", event)
+
+
+def end_outgoing(hook: str, through: int) -> Statement:
+    """Write that the events of a webhook through one of a number wait no more."""
+    return Statement("DELETE FROM outgoing WHERE hook = ? AND number <= ?", (hook, through))
+
+
+def end_other_outgoing(hooks: Sequence[str]) -> Statement:
+    """Write that nothing waits for other webhooks than these."""
+    sql = "DELETE FROM outgoing WHERE hook NOT IN (SELECT value FROM json_each(?))"
+    return Statement(sql, (json.dumps(hooks),))
+
+
+def forget_outgoing(person: str) -> Statement:
+    """Write that no event waits that names somebody."""
+    sql = "DELETE FROM outgoing WHERE EXISTS (SELECT 1 FROM json_each(persons) WHERE value = ?)"
+    return Statement(sql, (person,))
+
+
+async def read_outgoing(store: Store) -> list[OutgoingEvent]:
+    """Read the events that wait, the oldest first."""
+    found = await store.read("SELECT hook, number, id, at, body, persons FROM outgoing ORDER BY hook, number")
+    return [OutgoingEvent(*row) for row in found]
 
 
 # -- license: what the registrar sold --------------------------------------------------------------------------------

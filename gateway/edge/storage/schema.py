@@ -138,4 +138,10 @@ SCHEMA: tuple[tuple[str, ...], ...] = (
             model TEXT NOT NULL, pool TEXT NOT NULL, key TEXT NOT NULL, account TEXT NOT NULL, home TEXT NOT NULL,
             device TEXT NOT NULL, address TEXT NOT NULL, until REAL, PRIMARY KEY (model, pool, key)) WITHOUT ROWID""",
     ),
+    (
+        # Events that wait for the receivers of webhooks.
+        """CREATE TABLE outgoing (
+            hook TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, body TEXT NOT NULL,
+            persons TEXT NOT NULL, PRIMARY KEY (hook, number)) WITHOUT ROWID""",
+    ),
 )
