@@ -153,8 +153,9 @@ class HttpConnection(web.RequestHandler):
         """Begin, unless there are as many connections as there may be."""
         self._transport = cast(asyncio.Transport, transport)
         listen = self._owner.listen
-        # Whatever is not taken counts as waiting, however little it is: then `pause_writing` begins at its first byte.
-        self._transport.set_write_buffer_limits(high=0)
+        # Whatever is not taken counts as waiting, however little it is: then `pause_writing` begins at its first bytes.
+        # At 0 it would begin over TLS where nothing waits, and never end: there asyncio pauses at the limit, not above.
+        self._transport.set_write_buffer_limits(high=1)
         _set_user_timeout(self._transport, listen.operator_write_timeout)
         self._owner.arrived(self)
         if self._admitted or self._owner.has_room():

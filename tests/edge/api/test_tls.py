@@ -120,7 +120,7 @@ async def test_tls_is_not_switched_while_it_is_open(serve: Serve) -> None:
 async def test_who_speaks_no_tls_is_closed_and_a_line_of_the_log(
     said: bytes, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house = await serve(**PAIR)
+    house = await serve(**PAIR, listen__operator_idle_timeout="300ms")  # for more of a record that is begun
     reader, writer = await asyncio.open_connection("127.0.0.1", house.operator)
     writer.write(said)
     assert b"HTTP" not in await reader.read()
@@ -153,6 +153,19 @@ async def test_an_idle_connection_makes_room_for_who_arrives(serve: Serve) -> No
             async with Operator(at(house), Path(CERTIFICATE)) as another:
                 await another.json("GET", "/api/license")
         await until(lambda: not server.connections)
+
+
+async def test_an_answer_that_was_taken_waits_for_nobody(serve: Serve) -> None:
+    house = await serve(**PAIR)
+    server = house.gateway.operator.server
+    assert server is not None
+    deadline = house.gateway.settings.listen.operator_write_timeout
+    async with Operator(at(house), Path(CERTIFICATE)) as operator, asyncio.timeout(deadline / 3):
+        await operator.json("GET", "/api/license")
+        (connection,) = server.connections
+        await until(lambda: connection.idle_since is not None)
+        await operator.json("GET", "/api/license")
+        assert server.connections == [connection]
 
 
 async def test_a_handshake_that_is_under_way_does_not_keep_the_port_from_closing(serve: Serve) -> None:
