@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import random
 import secrets
 import ssl
@@ -117,7 +118,7 @@ class RegistrationAgent:
         except TimeoutError:
             return "unreachable", "it does not answer"
         except (OSError, ValueError) as fault:  # a name that is none is a ValueError
-            return "unreachable", str(fault)
+            return "unreachable", _words(fault)
         try:
             self._transport = writer.transport
             _look_at_certificate(writer, self._registration.settings.tls_fingerprint)
@@ -131,7 +132,7 @@ class RegistrationAgent:
         except asyncio.LimitOverrunError:
             return "malformed", "it sent a message that is too long"
         except OSError as fault:
-            return "lost", str(fault)
+            return "lost", _words(fault)
         finally:
             self._transport = None
             writer.transport.abort()
@@ -232,6 +233,13 @@ def _context(settings: RegistrationSettings) -> ssl.SSLContext | None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _words(fault: OSError | ValueError) -> str:
+    """What the system says, without the number and the place that asyncio puts around it."""
+    if isinstance(fault, OSError) and fault.errno is not None:
+        return os.strerror(fault.errno) if fault.errno > 0 else str(fault.strerror)
+    return str(fault)
 
 
 def _look_at_certificate(writer: asyncio.StreamWriter, fingerprint: str) -> None:
