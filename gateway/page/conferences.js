@@ -53,7 +53,7 @@ export class ConferencesView {
       { title: "State", class: "short", cell: stateCell },
       { title: "Members", class: "number", cell: membersCell },
       { title: "Access", class: "wide-only short", cell: (conference) => conference.access },
-      { title: "Mode", class: "wide-only short", cell: (conference) => conference.mode },
+      { title: "Mode", class: "wide-only short roomy", cell: (conference) => conference.mode },
       { title: "Hosts", class: "wide-only number", cell: (conference) => formatCount(conference.hosts.length) },
       { title: "Server", class: "wide-only", cell: serverCell },
       { title: "Act", class: "acts", cell: (conference) => this.endButton(conference) },

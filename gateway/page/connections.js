@@ -122,12 +122,12 @@ export class ConnectionsView {
   columns() {
     return [
       { title: "Account", class: "who", sort: "account", cell: (connection) => this.detailsButton(connection) },
-      { title: "Device", class: "wide-only", sort: "device", cell: (connection) => isolated(connection.device ?? "–") },
+      { title: "Device", class: "wide-only roomy", sort: "device", cell: (connection) => isolated(connection.device ?? "–") },
       { title: "Kind", class: "short", sort: "kind", cell: kindCell },
       { title: "Address", class: "", sort: "address", cell: addressCell },
       { title: "Since", class: "time", sort: "since", cell: (connection) => this.sinceCell(connection) },
       { title: "Idle", class: "wide-only number", sort: "idle", cell: idleCell },
-      { title: "Conferences", class: "wide-only", cell: (connection) => connection.conferences.join(", ") || "–" },
+      { title: "Conferences", class: "wide-only roomy", cell: (connection) => connection.conferences.join(", ") || "–" },
       { title: "Seats", class: "wide-only seats", cell: (connection) => this.seatsText(connection) || "–" },
       { title: "Act", class: "acts", cell: (connection) => this.kickButton(connection) },
     ];

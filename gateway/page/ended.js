@@ -82,8 +82,8 @@ export class EndedView {
 const COLUMNS = [
   { title: "Who", class: "who", cell: whoCell },
   { title: "Cause", class: "outcome", cell: causeCell },
-  { title: "Device", class: "wide-only", cell: ({ device }) => isolated(device ?? "–") },
-  { title: "Kind", class: "wide-only short", cell: ({ kind }) => el("span", { class: "tag" }, kind) },
+  { title: "Device", class: "wide-only roomy", cell: ({ device }) => isolated(device ?? "–") },
+  { title: "Kind", class: "wide-only short roomy", cell: ({ kind }) => el("span", { class: "tag" }, kind) },
   { title: "Address", class: "", cell: ({ address }) => address },
   { title: "Ended", class: "time", cell: ({ ended }) => timeElement(ended) },
   { title: "Connected for", class: "wide-only", cell: lengthText },

@@ -66,7 +66,7 @@ export class GroupsCard {
       { title: "PRO", class: "short", cell: ({ permanent }) =>
         el("span", { class: permanent ? "tag good" : "tag" }, permanent ? "permanent" : "temporary") },
       { title: "Takes effect", class: "wide-only", cell: (group) => this.effectText(group) },
-      { title: "Priority", class: "wide-only number", cell: ({ priority }) => formatCount(priority) },
+      { title: "Priority", class: "wide-only number roomy", cell: ({ priority }) => formatCount(priority) },
       { title: "Act", class: "acts wider", cell: (group) => this.buttons(group) },
     ];
   }

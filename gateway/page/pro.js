@@ -55,7 +55,7 @@ export class ProView {
   update(state) {
     for (const meter of this.meters) meter.update(state.models[MODEL].pools[meter.name], !grantsNothing(state));
     const { used, limit, reserved, denied } = state.models[MODEL].pools.pro;
-    const of = limit === null ? "no limit" : `of ${formatCount(limit)}`;
+    const of = limit === null ? "in use" : `of ${formatCount(limit)}`;
     const shadow = state.model === MODEL ? "" : " · counted as it would be: another model is enforced";
     const counts = `${formatCount(reserved)} permanent, ${formatCount(denied)} refused`;
     this.list.setFigures(`${formatCount(used)} ${of}, ${counts}${shadow}`);
@@ -88,7 +88,7 @@ export class ProView {
       { title: "License", class: "short", cell: kindCell },
       { title: "Since", class: "time", cell: sinceCell },
       { title: "Expires", class: "", cell: (holder) => this.expiryCell(holder) },
-      { title: "In a conference", class: "wide-only", cell: conferenceCell },
+      { title: "In a conference", class: "wide-only roomy", cell: conferenceCell },
       { title: "Act", class: "acts", cell: (holder) => this.revokeButton(holder) },
     ];
   }

@@ -10,7 +10,10 @@ import { readAll, WatchedList } from "./watched_list.js";
 
 const SPANS = [["15m", "15 min"], ["1h", "1 h"], ["24h", "24 h"], ["7d", "7 days"]];
 
-/** Refusals of the enforced model. Those of the same asker that follow each other are one demand, and one row. */
+/**
+ * Refusals of the enforced model, those of the same asker that follow each other as one demand and one row; and, from
+ * the events in memory, what was refused for another reason, such as a ban or a wrong token.
+ */
 export class RefusalsView {
   static id = "refusals";
   static title = "Refusals";
@@ -32,7 +35,7 @@ export class RefusalsView {
       id: "refusals",
       caption: "Refusals, the latest first",
       columns: this.columns(),
-      key: (demand) => `${demand.began} ${demand.pool} ${demand.reason} ${askerOf(demand)}`,
+      key: (demand) => `${demand.began} ${this.poolTitleOf(demand)} ${demand.reason} ${askerOf(demand)}`,
       placeholder: "account, device, address, pool or reason",
       source: this.source,
       empty: (searching) => el("p", {}, searching ? "No refusal matches." : "Nobody was refused in this time."),
@@ -45,7 +48,7 @@ export class RefusalsView {
   /** Refusals change with the counts of them; what became of them is known some time later. */
   update({ models, model, generations }) {
     const denied = Object.values(models[model].pools).map((pool) => pool.denied);
-    this.watched.update(`${denied} ${generations.history}`);
+    this.watched.update(`${denied} ${generations.history} ${generations.refused}`);
   }
 
   close() {
@@ -71,14 +74,29 @@ export class RefusalsView {
     const { items, more } = await readAll(this.app, "api/denials", signal, {
       order: "newest", since: this.span, ...(this.pool ? { pool: this.pool } : {}),
     });
+    const others = this.pool ? [] : await this.loadOthers(signal);
     if (signal.aborted) return;
     const total = (field) => items.reduce((sum, item) => sum + item[field], 0);
     const counts = `${pluralize(total("refusals"), "refusal")} of ${pluralize(items.length, "demand")}`;
-    this.list.setFigures(`${counts}, ${formatCount(total("true_denials"))} truly denied`);
-    this.source.items = items;
+    const apart = others.reduce((sum, item) => sum + item.refusals, 0);
+    this.list.setFigures(`${counts}, ${formatCount(total("true_denials"))} truly denied`
+      + (apart ? ` · ${formatCount(apart)} not by the license` : ""));
+    this.source.items = [...items, ...others].sort((one, other) => (one.last < other.last ? 1 : -1));
     this.list.refresh();
     setChildren(this.truncation, more ? el("p", { class: "note cut" },
       `The latest ${formatCount(items.length)} are read here; there are older ones.`) : null);
+  }
+
+  /** What was refused, and not by the license: a row for the same asker, request and reason. */
+  async loadOthers(signal) {
+    const { items } = await readAll(this.app, "api/events", signal, { kind: "refused", since: this.span });
+    const rows = new Map();
+    for (const { time, detail } of items) {
+      const key = JSON.stringify([detail.account, detail.home, detail.address, detail.request, detail.reason]);
+      const row = rows.get(key) ?? { ...detail, began: time, refusals: 0 };
+      rows.set(key, { ...row, last: time, refusals: row.refusals + 1 });
+    }
+    return [...rows.values()];
   }
 
   columns() {
@@ -86,8 +104,8 @@ export class RefusalsView {
       { title: "Who", class: "who", cell: askerCell },
       { title: "Outcome", class: "outcome", cell: outcomeCell },
       { title: "Reason", class: "wide-only", cell: (demand) => reasonOf(demand) },
-      { title: "Pool", class: "", cell: (demand) => this.poolCell(demand) },
-      { title: "First", class: "wide-only time", cell: (demand) => timeElement(demand.began) },
+      { title: "Pool or request", class: "", cell: (demand) => this.poolCell(demand) },
+      { title: "First", class: "wide-only time roomy", cell: (demand) => timeElement(demand.began) },
       { title: "Last", class: "time", cell: (demand) => timeElement(demand.last) },
       { title: "Refusals", class: "wide-only number", cell: (demand) => formatCount(demand.refusals) },
     ];
@@ -99,8 +117,8 @@ export class RefusalsView {
     return [this.poolTitleOf(demand), el("span", { class: "narrow-only" }, more)];
   }
 
-  poolTitleOf({ pool, model }) {
-    return poolTitle(pool, this.app.state, model);
+  poolTitleOf({ pool, model, request }) {
+    return pool === undefined ? request : poolTitle(pool, this.app.state, model);
   }
 
   /** What a demand is found by. */
@@ -125,8 +143,9 @@ export function reasonOf({ reason }) {
   return reason.replaceAll("_", " ");
 }
 
-/** What became of a demand. */
-export function outcomeCell({ seated, undecided, seconds_to_seat: wait }) {
+/** What became of a demand, where the license refused it. */
+export function outcomeCell({ pool, seated, undecided, seconds_to_seat: wait }) {
+  if (pool === undefined) return el("span", { class: "tag" }, "not by the license");
   if (seated) return el("span", { class: "tag good" }, `seated after ${formatDuration(wait)}`);
   return undecided ? el("span", { class: "tag" }, "not known yet") : el("span", { class: "tag bad" }, "truly denied");
 }

@@ -72,12 +72,12 @@ export class RegistrationsView {
       caption: "Servers that register here",
       columns: [
         { title: "Server", class: "who", cell: (item) => linkButton(nameOf(item.server), () => this.showServer(item)) },
-        { title: "License", class: "", cell: (item) => [item.serial, el("span", { class: "soft" }, ` ${this.editionOf(item)}`)] },
+        { title: "License", class: "license", cell: (item) => [item.serial, el("span", { class: "soft" }, ` ${this.editionOf(item)}`)] },
         { title: "State", class: "short", cell: (item) =>
           [connectedTag(item), item.clones_suspected ? clonesTag(item.clones_suspected) : null] },
-        { title: "Last verified", class: "wide-only time", cell: (item) => timeElement(item.last_verified) },
+        { title: "Last verified", class: "wide-only time roomy", cell: (item) => timeElement(item.last_verified) },
         { title: "Reported use", class: "pools", cell: useOf },
-        { title: "Address", class: "wide-only short", cell: (item) => item.address || "–" },
+        { title: "Address", class: "wide-only short roomy", cell: (item) => item.address || "–" },
         { title: "Clones", class: "wide-only number", cell: clonesCell },
       ],
       key: ({ server }) => server,

@@ -38,3 +38,18 @@ async def test_the_summary_leads_to_the_refusals(serve: Serve, screen: Screen) -
     await page.locator(".pool[data-pool=online]").get_by_role("link", name="1 refused").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("Refusals")
     await expect(page.locator(ROWS)).to_contain_text("bob")
+
+
+async def test_bans_and_wrong_tokens_are_refusals_too(serve: Serve, screen: Screen) -> None:
+    house = await serve(accounts__mode="token")
+    await house.http("PUT", "/api/accounts/eve")
+    for _ in range(2):
+        await (await house.connect()).hello(account="eve", token="x" * 43)
+    page = await screen.open(house, "#/refusals")
+    row = page.locator(ROWS).filter(has_text="eve")
+    for text in ("not by the license", "bad credential", "hello", "2"):
+        await expect(row).to_contain_text(text)
+    await expect(page.locator("#refusals-tally")).to_contain_text("2 not by the license")
+    await house.http("PUT", "/api/bans/mal", json={"for": "5m"})
+    await (await house.connect()).hello(account="mal")
+    await expect(page.locator(ROWS).filter(has_text="mal")).to_contain_text("banned")

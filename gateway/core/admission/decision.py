@@ -144,7 +144,8 @@ class Decision:
     over, or whose connection is another's, and the cause. `refused` holds the refusal of an answer that denies.
     `changes` must be durable before anybody is told; where they cannot be made so, `withdraw` undoes them. `session` is
     the number of the session that a `hello` began or went on with, `audit` what the audit log says, `beyond_pool` the
-    permanent accounts for which the pool is too small. `queue` is None where no line has changed.
+    permanent accounts for which the pool is too small. `queue` is None where no line has changed. `claimed` is the
+    account and the home that a `hello` which was refused named, for those who tell of it; no part of the plain data.
     """
 
     __slots__ = (
@@ -152,6 +153,7 @@ class Decision:
         "audit",
         "beyond_pool",
         "changes",
+        "claimed",
         "closings",
         "notices",
         "queue",
@@ -177,6 +179,7 @@ class Decision:
         self.changes: list[Change] = []
         self.audit: list[AuditNote] = []
         self.beyond_pool: tuple[str, ...] = ()
+        self.claimed: tuple[str, str] | None = None
         self.queue: QueueNews | None = None
 
     def to_json(self) -> dict[str, Any]:

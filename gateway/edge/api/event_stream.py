@@ -198,4 +198,5 @@ def marks(runtime: Runtime, seen: Snapshot) -> dict[str, str]:
         "audit": f"{run}-{audit}",
         "queue": f"{run}-{runtime.state.numbers.places.last}-{served}",
         "history": f"{run}-{int(runtime.clock.wall() // 60)}",
+        "refused": f"{run}-{runtime.recent.events.counts['refused']}",
     }

@@ -18,6 +18,7 @@ from gateway.core.admission.conference_requests import refusal_before_license
 from gateway.core.admission.decision import Decision, QueueNews
 from gateway.core.admission.requests import REQUESTS, Expected, SessionState, expected, read
 from gateway.core.counting.session import Instant
+from gateway.core.names import folded
 from gateway.core.wire import json_lines
 from gateway.core.wire.close_codes import DENIED, ENDINGS, farewell
 from gateway.core.wire.messages import Request, RequestFault
@@ -63,7 +64,7 @@ class Dispatcher:
         self.waiting_clients = WaitingClients(sequencer, connection_of)
         held = pending_replies.deferred_input
         self.activity = ClientActivity(sequencer, connections, self._carry_out, lambda client: client in held)
-        self.on_refused: Callable[[str, str, str, int | None], None] = lambda *_: None
+        self.on_refused: Callable[[str, str, str, int | None, tuple[str, str] | None], None] = lambda *_: None
         """Who is told of a refusal that is not the license's: request, reason, address, number of the session."""
         pending_replies.caught_up = self.activity.follow
         pending_replies.deliver = self.deliver
@@ -135,6 +136,9 @@ class Dispatcher:
         if isinstance(decision, RequestFault):
             connection.send(_worded(decision))
         elif decision is not None:
+            account, home = request.fields["account"], request.fields["home"]
+            if decision.refused is not None and account is not None:
+                decision.claimed = folded(account), folded(home or "")
             self.commit_and_deliver(decision, connection, request.id)
 
     def _acknowledge(self, connection: Connection, request: Request) -> None:
@@ -325,7 +329,9 @@ class Dispatcher:
                 )
                 if not decision.refused.pool:
                     session = asker.session.number if asker.session is not None else None
-                    self.on_refused(answer["request"], decision.refused.reason, asker.address, session)
+                    self.on_refused(
+                        answer["request"], decision.refused.reason, asker.address, session, decision.claimed
+                    )
             if id is not None:
                 answer = {"type": answer["type"], "id": id, **answer}
             if decision.refused is not None and asker.session is None and asker.state in UNWELCOMED:

@@ -156,17 +156,26 @@ class RecentEvents:
         about = ({} if actor == GATEWAY else {"actor": actor}) | ({"subject": subject} if subject else {})
         self.note(_name(actor, action), {**about, **detail}, tuple(dict.fromkeys(persons)), at, shared=decided)
 
-    def refused(self, request: str, reason: str, address: str, session: int | None) -> None:
-        """Keep that a request was refused for a reason that is not the license's."""
+    def refused(
+        self, request: str, reason: str, address: str, session: int | None, claimed: tuple[str, str] | None = None
+    ) -> None:
+        """Keep that a request was refused for a reason that is not the license's.
+
+        `claimed` is the account and the home that a client named which was not welcomed, whoever it is.
+        """
         named = self._pseudonyms.kind == "names"
         found = self._state.sessions.by_number.get(session or 0)
         detail: dict[str, Any] = {"request": request, "reason": reason}
         persons: tuple[tuple[str, str], ...] = ()
         if found is not None:
             detail["session"] = session_id(self._state, found.number)
-        if named and found is not None and found.account is not None:
-            detail["account"] = found.account
-            persons = ((found.account, found.home),)
+        if found is not None and found.account is not None:
+            claimed = found.account, found.home
+        if named and claimed is not None:
+            detail["account"] = claimed[0]
+            if claimed[1]:
+                detail["home"] = claimed[1]
+            persons = (claimed,)
         if named:
             detail["address"] = address
         self.note("refused", detail, persons)

@@ -50,7 +50,13 @@ async def test_what_no_license_refused_is_refused_and_what_it_did_is_denied(serv
     await (await house.connect()).hello(account="bob")
     await (await house.connect()).hello(account="eve", home="elsewhere")
     await ann.ask("leave", conference="nowhere")
-    refused = {"request": "hello", "reason": "not_allowed", "address": "127.0.0.1"}
+    refused = {
+        "request": "hello",
+        "reason": "not_allowed",
+        "account": "eve",
+        "home": "elsewhere",
+        "address": "127.0.0.1",
+    }
     assert told(house, "denied", "refused")[:2] == [
         ("denied", {"pool": "seats", "account": "bob", "used": 1, "limit": 1, "reason": "pool_full"}),
         ("refused", refused),
