@@ -184,7 +184,7 @@ class Decision:
 
     def to_json(self) -> dict[str, Any]:
         """Return the decision as plain data; what `withdraw` holds follows from the rest."""
-        plain = {
+        plain: dict[str, Any] = {
             "answer": self.answer,
             "notices": self.notices,
             "closings": self.closings,
@@ -192,6 +192,8 @@ class Decision:
             "session": self.session,
             "beyond_pool": self.beyond_pool,
         }
+        if self.audit:
+            plain["audit"] = self.audit
         if self.queue is not None:
             plain["queue"] = self.queue.to_json()
         return plain

@@ -28,8 +28,13 @@ class NotARecording(ValueError):
     """What was read is no recording, or was damaged; the text tells the line."""
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
 class RollingDigest:
-    """A digest over all decisions so far, in their order; it goes on from `so_far` (hex)."""
+    """A digest over all decisions so far, in their order, and what the audit log says of them; it goes on from `so_far`
+    (hex).
+    """
 
     def __init__(self, so_far: str = "") -> None:
         self._so_far = bytes.fromhex(so_far)
@@ -41,7 +46,7 @@ class RollingDigest:
 
     def add(self, decision: Decision) -> str:
         """Take in a decision, and return the digest in hex."""
-        text = json.dumps(decision.to_json(), sort_keys=True, separators=(",", ":"))
+        text = _CANONICAL.encode(decision.to_json())
         self._so_far = hashlib.blake2b(self._so_far + text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return self._so_far.hex()
 

@@ -13,7 +13,8 @@ import pytest
 
 from gateway.core.admission import commands as c
 from gateway.core.admission import state_json
-from gateway.core.admission.decision import LeaseBefore, Withdraw
+from gateway.core.admission.decision import AuditNote, Decision, LeaseBefore, Withdraw
+from gateway.core.admission.recording import RollingDigest
 from gateway.core.cluster import dump
 from gateway.core.cluster.entries import Batch, Enter, Genesis, LogEntry, Seen, encode
 from gateway.core.cluster.replica import SEMANTICS, Gap, Outcome, Replica
@@ -402,3 +403,12 @@ def test_what_a_node_tells_of_itself_is_never_that_of_half_an_entry() -> None:
     for _ in harness.replica.apply(entry):
         assert harness.replica.seen == before
     assert harness.replica.seen == Seen(entry.version, harness.replica.digest)
+
+
+def test_nodes_that_would_write_other_audit_entries_have_come_to_different_states() -> None:
+    digests = set()
+    for name in ("one", "two"):
+        decision = Decision()
+        decision.audit.append(AuditNote("ban.added", name))
+        digests.add(RollingDigest().add(decision))
+    assert len(digests) == 2
