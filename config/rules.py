@@ -272,11 +272,17 @@ def _unregistered(settings: Settings) -> Iterator[ConfigFault]:
         yield ConfigFault(f"license.{info.name}.edition", reason)
 
 
-def _overridden(settings: Settings) -> Iterator[ConfigFault]:
+def overridden_settings(settings: Settings) -> list[str]:
+    """Return the keys of the settings that have no effect, since a registrar's license says what they say."""
     model = settings.license.model
-    if settings.registration.role == "agent":
-        for field in overridden(model, settings.license.terms[model]):
-            yield ConfigFault(f"license.{model}.{field}", "has no effect: the license that a registrar sold says it")
+    if settings.registration.role != "agent":
+        return []
+    return [f"license.{model}.{field}" for field in overridden(model, settings.license.terms[model])]
+
+
+def _overridden(settings: Settings) -> Iterator[ConfigFault]:
+    for key in overridden_settings(settings):
+        yield ConfigFault(key, "has no effect: the license that a registrar sold says it")
 
 
 def _believed(settings: Settings) -> Iterator[ConfigFault]:

@@ -234,7 +234,7 @@ def _reloading(gateway: Gateway, args: argparse.Namespace, manager: ServiceManag
             ", ".join(changed.live) or "nothing",
             ", ".join(changed.restart) or "nothing",
         )
-        for warning in _missing_groups(gateway):
+        for warning in (*warnings(gateway.settings), *_missing_groups(gateway)):
             log.warning("%s", warning)
 
     return reload

@@ -73,6 +73,7 @@ export class SummaryView {
 
   update(state) {
     const { model, edition, models, enforce, extensions, registration, connections, conferences, started } = state;
+    const { overridden } = state;
     const pools = Object.keys(models[model].pools);
     // In a bad state nothing is granted, whatever is free.
     const granting = REGISTRATION[registration.state]?.[1] !== "bad";
@@ -87,7 +88,7 @@ export class SummaryView {
     // The gateway reckons with a clock that nobody can set back: its seconds count, not the difference of two times.
     const { seconds_left: left = null, ...registered } = registration;
     this.end = left === null ? toMilliseconds(registration.shutdown_at) : this.app.now() + left * 1000;
-    this.draw("registration", registered, () => this.drawRegistration(registered));
+    this.draw("registration", [registered, overridden], () => this.drawRegistration(registered, overridden));
     this.draw("health", [state.health, state.store], () => this.drawHealth(state));
     this.draw("extensions", extensions, () => drawExtensions(this.cards.extensions, extensions));
     this.draw("rights", [state.rights, edition], () => drawRights(this.cards.rights, state));
@@ -232,7 +233,7 @@ export class SummaryView {
     );
   }
 
-  drawRegistration(registration) {
+  drawRegistration(registration, overridden) {
     const { state, reason, serial, server, installation, offline } = registration;
     const { clone_suspected: clone, clock_skew_seconds: skew, shutdown_at: shutdown } = registration;
     const [title, mood, meaning] = REGISTRATION[state] ?? [state, "warn", ""];
@@ -247,6 +248,7 @@ export class SummaryView {
       ["Registered", offline && "offline"],
       ["Clone", clone && el("span", { class: "tag bad" }, "another installation uses this license")],
       ["Clock", skew && `${formatCount(skew)} s off the server's`],
+      ["Without effect", overridden.length > 0 && el("span", { class: "tag warn" }, overridden.join(", "))],
     ];
     const endless = state === "grace" && registration.needs_connection === false;
     setChildren(

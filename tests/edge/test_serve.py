@@ -196,6 +196,9 @@ async def test_sighup_with_a_broken_rule_for_seats_keeps_the_rules_there_are(sta
     told = await reload('[[license.rule]]\npool = "seats"\ngroup = "nobody"\nmost = 0\n', "no group")
     assert 'license.rule: item 1: no group "nobody": there is none yet' in told
     assert await hello() == "welcome"
+    assert "conferences.max_per_session" in await reload(
+        "[conferences]\nmax_per_session = 10000\n", "a client that resumes"
+    )
 
 
 async def test_a_rule_for_seats_of_a_group_that_is_not_there_is_told_at_the_start(serve: Serve) -> None:

@@ -119,6 +119,12 @@ async def test_a_lost_registration_counts_down(license: License, screen: Screen)
     await expect(left).not_to_have_text(before)
 
 
+async def test_a_setting_that_the_license_overrides_is_told(license: License, screen: Screen) -> None:
+    house = await license({"edition": "server"}, license__model="trueconf", license__trueconf__support="full")
+    page = await screen.open(house)
+    await expect(page.get_by_text("license.trueconf.support")).to_be_visible()
+
+
 async def test_a_license_that_was_revoked_grants_nothing_and_looks_like_it(license: License, screen: Screen) -> None:
     house = await license({"edition": "free"})
     page = await screen.open(house)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from tests.conftest import House, Serve
-from tests.rules.said import DAY, Hands, denied, full, pools, said, silent
+from tests.rules.said import DAY, Hands, conferences, denied, full, pools, said, silent
 from tests.wire_client import Message, Wire
 
 
@@ -236,3 +238,16 @@ async def test_a_shadow_refuses_no_name(serve: Serve) -> None:
     assert (await house.http("DELETE", "/api/accounts/ann"))[0] == 204
     await pools(house, "trueconf", pro=1)
     await house.welcomed(account="ann", device="pc")
+
+
+@pytest.mark.parametrize("transport", ["tcp", "websocket"])
+async def test_a_start_by_somebody_for_whom_no_license_is_free_starts_nothing(serve: Serve, transport: str) -> None:
+    house = await serving(serve, pro=1)
+    ann, bob, cid = [await house.welcomed(transport, account=name) for name in ("ann", "bob", "cid")]
+    said(await ann.ask("join", conference="c"), "joined")
+    said(await bob.ask("join", conference="m", host=True, scheduled=True), "waiting")
+    said(await cid.ask("join", conference="m"), "waiting")
+    full(await bob.ask("start", conference="m"), "pro", 1, 1, "start")
+    for wire in (bob, cid):
+        await silent(wire)
+    assert (await conferences(house))["m"]["state"] == "scheduled"

@@ -6,6 +6,7 @@ from typing import Annotated, TypedDict, cast
 
 from aiohttp import web
 
+from config.rules import overridden_settings
 from gateway.core.admission.snapshot import RuleView, Snapshot
 from gateway.edge.api.registrations import RegistrationDocument
 from gateway.edge.api.routes import READ, Route
@@ -73,6 +74,7 @@ class LicenseDocument(TypedDict):
     extensions: list[ExtensionDocument]
     titles: dict[str, TitlesDocument]
     registration: RegistrationDocument
+    overridden: Annotated[list[str], "Settings without effect, since the license of a registrar says it."]
 
 
 @Route(
@@ -123,4 +125,5 @@ def license_document(runtime: Runtime, seen: Snapshot) -> LicenseDocument:
         "extensions": [cast(ExtensionDocument, each._asdict()) for each in seen.extensions],
         "titles": {name: cast(TitlesDocument, info.titles()) for name, info in MODELS.items()},
         "registration": cast(RegistrationDocument, runtime.registration.to_json()),
+        "overridden": overridden_settings(runtime.configured),
     }

@@ -54,7 +54,8 @@ class Runtime:
 
     `files` is how many files the process may open. Without `clients` there are no client listeners: a registrar alone
     has none. It owns the connections of the client listeners. In a cluster the state is that of `node`, and `token_key`
-    makes the resume tokens. `state` is that of the last run, where this one goes on from it.
+    makes the resume tokens. `state` is that of the last run, where this one goes on from it. `configured` are the
+    settings as they are written, `settings` what they come to under the license of a registrar.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Runtime:
     ) -> None:
         self.clients, self.node, self.clock = clients, node, clock
         self.started = clock.wall()
-        self.settings = self._configured = settings
+        self.settings = self.configured = settings
         self._models = counting_models(settings)
         self._recorder: CommandRecorder | None = None
         self._instant: Instant | None = None
@@ -176,7 +177,7 @@ class Runtime:
             self.commit_and_deliver(SetTerms(terms))
 
     def _take_limits(self, settings: Settings) -> None:
-        self._configured = settings
+        self.configured = settings
         self.settings = settings = with_grant(settings, self.registration.grant)
         self.budget.apply_settings(settings.listen)
         for listener in self.client_listeners:
@@ -187,7 +188,7 @@ class Runtime:
 
     def apply_license(self) -> None:
         """Take what the license of a registrar grants in place of what is configured; nobody is dropped by it."""
-        (self.apply_settings if self.node is None else self._take_limits)(self._configured)
+        (self.apply_settings if self.node is None else self._take_limits)(self.configured)
         self.persistence.follow_model()
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.licensing import MODELS
-from tests.conftest import Serve
+from tests.conftest import License, Serve
 
 
 async def test_the_license_lists_every_model_with_its_pools(serve: Serve) -> None:
@@ -32,3 +32,13 @@ async def test_the_license_lists_every_model_with_its_pools(serve: Serve) -> Non
     }
     seats = license["models"]["floating"]["pools"]["seats"]
     assert (seats["used"], seats["limit"], seats["available"]) == (1, None, None)
+
+
+async def test_what_a_registrars_license_says_is_told_as_overridden(license: License) -> None:
+    configured = {"support": '"full"', "sdk": "true", "online_packs": "[50]", "calendar": "true"}
+    given = {f"license__trueconf__{name}": value for name, value in configured.items()}
+    house = await license({"edition": "server"}, license__model="trueconf", **given)
+    _, shown = await house.http("GET", "/api/license")
+    assert sorted(shown["overridden"]) == sorted(key.replace("__", ".") for key in given)
+    assert house.registrar is not None
+    assert (await house.registrar.http("GET", "/api/license"))[1]["overridden"] == []
