@@ -52,10 +52,9 @@ log = logging.getLogger("tallygate.runtime")
 class Runtime:
     """The parts of a running gateway, put together in order; each is given what it needs and no more.
 
-    `files` is how many files the process may open. Without `clients` there are no client listeners: a registrar alone
-    has none. It owns the connections of the client listeners. In a cluster the state is that of `node`, and `token_key`
-    makes the resume tokens. `state` is that of the last run, where this one goes on from it. `configured` are the
-    settings as they are written, `settings` what they come to under the license of a registrar.
+    `files` is how many files the process may open. Without `clients` there are no client listeners, whose connections
+    it owns. In a cluster the state is that of `node`, and `token_key` makes the resume tokens. `state` is that of a run
+    which goes on. `configured` are the settings as written, `settings` under the license of a registrar.
     """
 
     def __init__(
