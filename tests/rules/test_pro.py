@@ -251,3 +251,16 @@ async def test_a_start_by_somebody_for_whom_no_license_is_free_starts_nothing(se
     for wire in (bob, cid):
         await silent(wire)
     assert (await conferences(house))["m"]["state"] == "scheduled"
+
+
+async def test_the_day_of_a_license_begins_when_its_holder_goes_to_sleep_in_a_conference(serve: Serve) -> None:
+    hands = Hands()
+    house = await serving(serve, hands, pro=1)
+    (ann,) = await users(house, "ann")
+    assert said(await ann.ask("join", conference="m"), "joined")["pro_expires"] is None
+    hands.forward(house, 3600)
+    said(await ann.ask("sleep"), "asleep", seats=["pro"])
+    (held,) = (await house.http("GET", "/api/pro"))[1]["items"]
+    assert hours(held, "expires", ahead=hands.ahead) == 24
+    hands.forward(house, DAY)
+    await pools(house, pro=0)

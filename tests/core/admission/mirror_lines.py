@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -36,7 +37,9 @@ class Short(NamedTuple):
 
 @dataclass
 class InLine:
-    """One that waits. `number` is its session, None for a `hello` of `person`."""
+    """One that waits, or would not if it `waits` not. `number` is its session, None for a `hello` of `person`, which
+    comes before those of a lower `priority`.
+    """
 
     verb: str
     number: int | None
@@ -47,6 +50,12 @@ class InLine:
     named: bool = True
     """Whether its answer carries the `id` of the request."""
     fields: dict[str, Any] = field(default_factory=dict)
+    waits: bool = True
+    priority: int = 0
+
+    def rank(self, place: float) -> tuple[float, float]:
+        """Who comes first, with its place: the lowest. Who does not wait comes after all."""
+        return (-self.priority, place) if self.waits else (math.inf, math.inf)
 
 
 class MirrorLines:
@@ -58,7 +67,8 @@ class MirrorLines:
         self.preempt = False
 
     def in_line(self, line: LineName) -> list[int]:
-        return [place for place, each in self.places.items() if each.line == line]
+        found = [place for place, each in self.places.items() if each.line == line]
+        return sorted(found, key=lambda place: self.places[place].rank(place))
 
     def of_pool(self, pool: str) -> list[LineName]:
         """The lines of those for whom a pool has no room."""
@@ -110,7 +120,7 @@ class Trial:
         self, each: InLine, place: float, mirror: Mirror, tale: Tale, old: int | None, kept: Collection[int]
     ) -> None:
         self.mirror, self.tale = mirror, tale
-        self.place, self.old = place, old
+        self.rank, self.old = each.rank(place), old
         self.number = number = -int(min(place, UNPLACED)) if each.number is None else each.number
         self.person = each.person if each.person is not None else mirror.people[number]
         self.but = {number, old, *kept}
@@ -224,7 +234,7 @@ class Foretelling:
                     one = self.rules.one(rule, trial.number, trial.person)
                     counted = self.rules.keys_of(rule, one, self.tale)
                     line = LineName(pool, rule=rule.name, one=one)
-                    if rule.most is None or key in counted or not self._is_before(line, trial.place):
+                    if rule.most is None or key in counted or not self._is_before(line, trial.rank):
                         continue
                     given_up = self.tale.needed(self.mirror, trial.old) if trial.old is not None else ()
                     if not any(name == pool and each in self.rules.keys(rule, self.tale) for name, each in given_up):
@@ -244,17 +254,18 @@ class Foretelling:
         for key in trial.new(pool):
             if pool == "participants":
                 line = LineName(pool, str(key[0]) if isinstance(key, tuple) else "")
-                if self._is_before(line, trial.place):
+                if self._is_before(line, trial.rank):
                     return Short(line)
                 continue
             kept_for = self.rules.kept_for(pool, trial.person, key, self.tale)
             for line in self.lines.of_pool(pool):
-                if kept_for <= {*line.kept_for} and self._is_before(line, trial.place):
+                if kept_for <= {*line.kept_for} and self._is_before(line, trial.rank):
                     return self._full(trial, pool)
         return None
 
-    def _is_before(self, line: LineName, place: float) -> bool:
-        return any(other < place for other in self.lines.in_line(line))
+    def _is_before(self, line: LineName, rank: tuple[float, float]) -> bool:
+        places = self.lines.places
+        return any(places[other].rank(other) < rank for other in self.lines.in_line(line))
 
     def _preempts(self, trial: Trial) -> bool:
         """Whether a seat of somebody idle is there in each pool that has none."""

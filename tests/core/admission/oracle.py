@@ -131,6 +131,7 @@ class Draws:
             "preempt": flag(),
             "returning": one([0.0, 50.0, 7000.0]),
             "last": flag(),
+            "order": one(["arrival", "arrival", "priority"]),
             "crowd": [(self.person(), self.room(), flag()) for _ in range(self.random.randint(3, 6))],
         }
 

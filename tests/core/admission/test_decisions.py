@@ -164,6 +164,7 @@ class Life(RuleBasedStateMachine):
         preempt=flags,
         returning=st.sampled_from([0.0, 50.0, 7000.0]),
         last=flags,
+        order=st.sampled_from(["arrival", "arrival", "priority"]),
         crowd=st.lists(st.tuples(persons, rooms, flags), min_size=3, max_size=6),
     )
     def open(
@@ -184,6 +185,7 @@ class Life(RuleBasedStateMachine):
         preempt: bool,
         returning: float,
         last: bool,
+        order: str,
         crowd: list[tuple[Person, str, bool]],
     ) -> None:
         reserve = {"device": ("ann/pc",), "address": ("192.0.2.1",), "account": ("ann",)}.get(key, ())
@@ -219,6 +221,7 @@ class Life(RuleBasedStateMachine):
             idle_timeout=idle,
             preempt=preempt,
             returning=returning,
+            queue_order=order,
         )
         self.state = self.harness.state
         self.mirror = Mirror()
@@ -501,7 +504,9 @@ class Life(RuleBasedStateMachine):
         account, device = person.account, person.device
         unwanted = self._unwanted(person)
         before, last = picture(self.state), self.state.numbers.sessions.last
-        asked = InLine("hello", None, self.harness.now.mono + (wait or 0), NOWHERE, person)
+        asked = InLine("hello", None, self.harness.now.mono + (wait or 0), NOWHERE, person, waits=wait is not None)
+        if self.state.terms.queue_order == "priority":
+            asked.priority = self.mirror.priority(person)
         short = self._short(asked)
         hello = c.Hello(person.kind, account, device, person.home, "", person.address, "tcp", DIGEST)
         decision = self.harness.apply(hello if wait is None else c.Wait(hello, wait, "id"))
@@ -596,7 +601,7 @@ class Life(RuleBasedStateMachine):
         fields = {"host": host, "public": public, "call": call, "scheduled": scheduled}
         known = self.lines.find("join", session.number, name) if wait is not None else None
         until = self.harness.now.mono + (wait or 0)
-        asked = InLine("join", session.number, until, NOWHERE, room=name, fields=fields)
+        asked = InLine("join", session.number, until, NOWHERE, room=name, fields=fields, waits=wait is not None)
         short = None if name in rooms else self._short(asked, math.inf if known is None else known)
         decision = self.harness.apply(join if wait is None else c.Wait(join, wait, "id"))
         said = answer(decision)
@@ -677,7 +682,7 @@ class Life(RuleBasedStateMachine):
         answered = [(each, message) for each, message in decision.notices if message["type"] in {"joined", "denied"}]
         assert [each for each, _ in answered] == list(waited)
         for each, message in answered:
-            asked = InLine("join", each, math.inf, NOWHERE, room=name, fields={"host": waited[each]})
+            asked = InLine("join", each, math.inf, NOWHERE, room=name, fields={"host": waited[each]}, waits=False)
             short = self._short(asked, kept=waited)
             if each == session.number:
                 for tale in self.tales.values():
@@ -750,7 +755,7 @@ class Life(RuleBasedStateMachine):
         """The answer to a request about the session itself; `within` is how long it may wait if it says so itself."""
         known = self.lines.find(verb, number, "") if wait is not None else None
         until, named = self.harness.now.mono + (wait or within or 0), not isinstance(request, c.Activity)
-        asked = InLine(verb, number, until, NOWHERE, named=named)
+        asked = InLine(verb, number, until, NOWHERE, named=named, waits=wait is not None or within is not None)
         short = self._short(asked, math.inf if known is None else known)
         decision = self.harness.apply(request if wait is None else c.Wait(request, wait, "id"))
         if not self._queued(decision, asked, short):
