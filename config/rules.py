@@ -193,7 +193,11 @@ def seat_flaw(flaw: RuleFlaw) -> ConfigFault:
 
 
 def missing_groups(settings: Settings, groups: Collection[str]) -> list[ConfigFault]:
-    """Return the rules for seats of groups that are not among `groups`: they are of nobody, until there is one."""
+    """Return the rules for seats of groups that are not among `groups`: they are of nobody, until there is one, unless
+    tokens of issuers name groups.
+    """
+    if any(each.groups_claim for each in settings.accounts.jwt):
+        return []
     return [*map(seat_flaw, unknown_groups(settings.license.rule, groups))]
 
 

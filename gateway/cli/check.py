@@ -169,6 +169,10 @@ def _open_secrets(settings: Settings) -> Iterator[ConfigFault]:
     for key, path in files.items():
         if path and Path(path).stat().st_mode & 0o077:
             yield ConfigFault(key, f"other users can read {quote(path)}: chmod 600 it")
+    for place, issuer in enumerate(settings.accounts.jwt, 1):
+        path = issuer.secret_file
+        if path and Path(path).stat().st_mode & 0o077:
+            yield ConfigFault("accounts.jwt", f"item {place}: other users can read {quote(path)}: chmod 600 it")
 
 
 def _certificates(settings: Settings, now: float) -> Iterator[str | ConfigFault]:

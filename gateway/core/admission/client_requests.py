@@ -99,6 +99,8 @@ def _session(state: State, command: Hello, now: Instant) -> Session:
         since=now.wall,
     )
     session.node = state.asking_node
+    if session.account is not None and not session.home:  # groups are of accounts of this server
+        session.groups = command.groups
     return session
 
 

@@ -39,7 +39,8 @@ class Hello(NamedTuple):
     """A new session, by what a client says of itself and what its connection shows.
 
     Names are normalized, `account` and `home` also folded (`core/names.py`): the Unicode of no Python decides anything.
-    `proven` is whether an issuer's token was verified to be of all that; None where none was looked at.
+    `proven` is whether an issuer's token was verified to be of all that, None where none was looked at; `groups` are
+    those that it names.
     """
 
     kind: Kind
@@ -51,6 +52,7 @@ class Hello(NamedTuple):
     transport: TransportName
     token: Digest | None = None
     proven: bool | None = None
+    groups: tuple[str, ...] = ()
 
 
 class Resume(NamedTuple):

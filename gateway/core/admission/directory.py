@@ -52,6 +52,17 @@ class Group(NamedTuple):
     priority: int = 0
 
 
+class Priorities(NamedTuple):
+    """The priorities above 0, of accounts by the groups that they are in, and of groups."""
+
+    accounts: Mapping[str, int]
+    groups: Mapping[str, int]
+
+    def of(self, account: str, groups: Iterable[str]) -> int:
+        """The highest priority of an account of this server that a token says is in other groups too."""
+        return max([self.accounts.get(account, 0), *(self.groups.get(group, 0) for group in groups)])
+
+
 class Directory:
     """What is known of accounts, groups and bans."""
 
@@ -63,7 +74,7 @@ class Directory:
         self.groups: dict[str, Group] = {}
         self.bans = Bans()
         self._ranked: list[Group] = []
-        self._priorities: dict[str, int] = {}
+        self._priorities = Priorities({}, {})
         """What follows from the groups in `_ranked`."""
 
     def add_account_token(self, account: str, digest: bytes, created: float) -> Token:
@@ -113,18 +124,16 @@ class Directory:
         found = self.groups.get(group)
         return () if found is None else found.accounts
 
-    def priority(self, account: str) -> int:
-        """The highest priority of the groups of an account; 0 for one that is in none."""
-        return self.priorities().get(account, 0)
-
-    def priorities(self) -> Mapping[str, int]:
-        """The priorities of all accounts that have one above 0: the same object as long as they are the same."""
+    def priorities(self) -> Priorities:
+        """All priorities above 0: the same object as long as they are the same."""
         groups = list(self.groups.values())
         if groups != self._ranked:
-            found: dict[str, int] = {}
+            accounts: dict[str, int] = {}
             for group in sorted(groups, key=lambda each: each.priority):
                 if group.priority:
-                    found |= dict.fromkeys(group.accounts, group.priority)
+                    accounts |= dict.fromkeys(group.accounts, group.priority)
+            named = {name: group.priority for name, group in self.groups.items() if group.priority}
+            found = Priorities(accounts, named)
             self._ranked = groups
             if found != self._priorities:
                 self._priorities = found

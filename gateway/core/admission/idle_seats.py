@@ -8,8 +8,9 @@ followed from then on.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+from gateway.core.admission.directory import Priorities
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.session import Session
 
@@ -20,9 +21,7 @@ IdleRank = tuple[int, float, int]
 class IdleSeats:
     """The idle sessions that hold seats of each pool of a ledger, in order, under the priorities of accounts."""
 
-    def __init__(
-        self, ledger: Ledger, priorities: Mapping[str, int], idle: Iterable[tuple[Session, float]] = ()
-    ) -> None:
+    def __init__(self, ledger: Ledger, priorities: Priorities, idle: Iterable[tuple[Session, float]] = ()) -> None:
         self.ledger = ledger
         self.priorities = priorities
         self._of_pool: dict[str, list[IdleRank]] = {name: [] for name in ledger.pools}
@@ -63,6 +62,6 @@ class IdleSeats:
         return rank, pools
 
 
-def priority_of(session: Session, priorities: Mapping[str, int]) -> int:
-    """Return the priority of a session's account among `priorities`, which are of accounts of this server."""
-    return 0 if session.account is None or session.home else priorities.get(session.account, 0)
+def priority_of(session: Session, priorities: Priorities) -> int:
+    """Return the priority of a session's account, if it is one of this server."""
+    return 0 if session.account is None or session.home else priorities.of(session.account, session.groups)

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from gateway.core.admission.directory import Priorities
 from gateway.core.admission.idle_seats import IdleSeats, priority_of
 from gateway.core.admission.lines import line_before
 from gateway.core.admission.replies import entitlements
@@ -120,9 +121,7 @@ def _best(state: State, name: str, who: Session, below: int, but: frozenset[Sess
     return best
 
 
-def _idle_keys(
-    state: State, name: str, below: int, priorities: Mapping[str, int]
-) -> Iterator[tuple[tuple[int, float], Key]]:
+def _idle_keys(state: State, name: str, below: int, priorities: Priorities) -> Iterator[tuple[tuple[int, float], Key]]:
     """Yield the keys of a pool that somebody idle of a lower priority than `below` has, with the least priority and
     time that its seat, and those after it, may have.
     """
@@ -143,7 +142,7 @@ def _idle_keys(
 
 
 def _candidate(
-    state: State, name: str, key: Key, but: frozenset[Session | None], priorities: Mapping[str, int]
+    state: State, name: str, key: Key, but: frozenset[Session | None], priorities: Priorities
 ) -> Candidate | None:
     """Return the seat of a key, if everybody who has it is idle; None where it cannot be taken."""
     primary = state.primary

@@ -31,6 +31,8 @@ FORMAT = 5
 """The number of what is written; another one is not read."""
 SESSION = ("kind", "account", "device", "home", "client", "address", "transport", "since")
 SESSION_AFTER = ("peer_address", "awake", "generation", "node", "proven_by")
+GROUPS = "groups"
+"""What is written of a session whose token named groups."""
 ACTIVITY = ("active", "free_since", "rest")
 """What is written of a session whose client has said whether somebody uses it."""
 CONFERENCE = ("access", "mode", "live", "server")
@@ -229,6 +231,7 @@ def _session_to_json(session: Session) -> dict[str, Any]:
     return {
         "number": session.number,
         **{name: getattr(session, name) for name in (*SESSION, *SESSION_AFTER)},
+        **({GROUPS: list(session.groups)} if session.groups else {}),
         **({} if session.active is None else {name: getattr(session, name) for name in ACTIVITY}),
         "conferences": [each.id for each in session.conferences],
         "seats": [[list(seat) for seat in seats] for seats in session.seats],
@@ -239,6 +242,7 @@ def _session_from_json(told: Mapping[str, Any]) -> Session:
     session = Session(told["number"], **{name: told[name] for name in SESSION})
     for name in (*SESSION_AFTER, *(ACTIVITY if "active" in told else ())):
         setattr(session, name, told[name])
+    session.groups = tuple(told.get(GROUPS, ()))
     session.seats = tuple(tuple((pool, key_from_json(key)) for pool, key in seats) for seats in told["seats"])
     return session
 

@@ -195,7 +195,7 @@ def _priority(state: State, request: Any) -> int:
         return 0
     if request.home not in {"", state.terms.home}:
         return 0  # groups are of accounts of this server
-    return state.directory.priority(request.account)
+    return state.directory.priorities().of(request.account, request.groups)
 
 
 def _served(decision: Decision, place: QueuePlace, outcome: Decision) -> None:

@@ -106,8 +106,8 @@ def fill_pool(pool: Pool, plain: Mapping[str, Any]) -> list[UsageInterval]:
 
 def holder_from_json(plain: Sequence[Any]) -> Holder:
     """Return the holder that was written."""
-    identity, *facts = plain
-    return Holder(key_from_json(identity), *facts)
+    identity, device, address, kind, number, groups = plain
+    return Holder(key_from_json(identity), device, address, kind, number, tuple(groups))
 
 
 def _drop_claims(pool: Pool) -> None:

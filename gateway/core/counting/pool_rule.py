@@ -55,6 +55,7 @@ class Holder(NamedTuple):
     address: str = ""
     kind: str = ""
     number: int = 0
+    groups: tuple[str, ...] = ()
 
 
 Claimant = Session | Holder
@@ -65,7 +66,7 @@ AddressBits = tuple[int, int]
 
 def holder_of(who: Claimant) -> Holder:
     """Return what rules know of somebody."""
-    return Holder(who.identity, who.device, who.address, who.kind, who.number)
+    return Holder(who.identity, who.device, who.address, who.kind, who.number, who.groups)
 
 
 def holder_of_key(terms: PoolTerms, key: Key, claims: Iterable[object]) -> Holder:
@@ -130,6 +131,11 @@ class PoolRule:
         if who.identity is None or each == "account":
             return who.number if who.identity is None else who.identity
         return (who.identity, who.device or who.number)
+
+    def matches_group(self, who: Claimant) -> bool:
+        """Return whether somebody is in the group, by the directory or by what a token named."""
+        group = self.terms.group
+        return not group or who.identity in self.members or group in who.groups
 
     def matches_beside_group(self, who: Claimant, place: AddressBits | None) -> bool:
         """Return whether somebody with an address matches all but the group."""

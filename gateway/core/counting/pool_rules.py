@@ -46,6 +46,8 @@ class PoolRules:
         self._pool = pool
         self._claims = claims
         self._of_identity: dict[Identity, list[PoolRule]] = {}
+        self._of_group: dict[str, list[PoolRule]] = {}
+        """Those of groups, for who is in one by a token."""
         self._of_kind: dict[str, list[PoolRule]] = {}
         self._of_network: dict[tuple[int, int], dict[int, list[PoolRule]]] = {}
         self._of_all: list[PoolRule] = []
@@ -71,6 +73,7 @@ class PoolRules:
         if rule.account is not None:
             self._of_identity.setdefault(rule.account, []).append(rule)
         elif terms.group:
+            self._of_group.setdefault(terms.group, []).append(rule)
             for account in rule.members:
                 self._of_identity.setdefault(account, []).append(rule)
         elif rule.network is not None:
@@ -86,16 +89,14 @@ class PoolRules:
         found = [*self._of_all, *self._of_kind.get(who.kind, ())]
         if who.identity is not None:
             found += self._of_identity.get(who.identity, ())
+        for group in who.groups:
+            found += [rule for rule in self._of_group.get(group, ()) if who.identity not in rule.members]
         place = _place(who.address) if self._addressed else None
         if place is not None:
             for (width, rest), prefixes in self._of_network.items():
                 if width == place[0]:
                     found += prefixes.get(place[1] >> rest, ())
-        found = [
-            rule
-            for rule in found
-            if rule.matches_beside_group(who, place) and (not rule.terms.group or who.identity in rule.members)
-        ]
+        found = [rule for rule in found if rule.matches_beside_group(who, place) and rule.matches_group(who)]
         if len(found) > 1:
             found.sort(key=_by_place)
         return found
@@ -197,7 +198,7 @@ class PoolRules:
                 if rule.account is None:
                     self._index_member(rule, account, joined=joined)
                 for key, who in self._held_by.get(account, ()):
-                    if rule.matches_beside_group(who, _place(who.address)):
+                    if group not in who.groups and rule.matches_beside_group(who, _place(who.address)):
                         (rule.add if joined else rule.discard)(key, who)
 
     def _index_member(self, rule: PoolRule, account: str, *, joined: bool) -> None:

@@ -63,7 +63,8 @@ class Session:
     `home` is empty for accounts of this server. `address` is the client's IP address at `hello`, a fact like the
     others; `peer_address` is that of its present connection, which a resume may change; `generation` is how often it
     was resumed; `node` is the gateway of a cluster to which it is connected. `proven_by` is the fingerprint of the
-    token that proved its account, empty where none did. `seats` has one entry per license model, in the order of the
+    token that proved its account, empty where none did. `groups` are those that the token of an issuer named, beside
+    those of the directory. `seats` has one entry per license model, in the order of the
     ledgers.
 
     `active` is what its client said last of whether somebody uses it, None before it said anything of that; after that,
@@ -86,6 +87,7 @@ class Session:
         "device_key",
         "free_since",
         "generation",
+        "groups",
         "home",
         "identity",
         "kind",
@@ -123,6 +125,7 @@ class Session:
         self.address = self.peer_address = address
         self.transport = transport
         self.proven_by = ""
+        self.groups: tuple[str, ...] = ()
         self.since = since
         self.awake = True
         self.active: bool | None = None

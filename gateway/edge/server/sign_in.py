@@ -103,7 +103,9 @@ class SignIn:
             digest(token).hex() if token is not None else None,
         )
         if isinstance(proof, Proof):
-            hello = hello._replace(account=proof.account, device=proof.device or hello.device, proven=True)
+            hello = hello._replace(
+                account=proof.account, device=proof.device or hello.device, proven=True, groups=proof.groups
+            )
         elif proof is not None:
             hello = hello._replace(proven=False)
         seconds = fields["wait"]

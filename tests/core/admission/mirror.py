@@ -44,6 +44,8 @@ class Person:
     """Since when it is idle."""
     rest: str = ""
     """Why the gateway put it to sleep."""
+    groups: tuple[str, ...] = ()
+    """Those that its token named."""
 
     @property
     def identity(self) -> Identity | None:
@@ -98,6 +100,7 @@ class Mirror:
         self.lost: dict[int, tuple[float, str]] = {}
         """Sessions that may be resumed, the earliest first: until which monotonic instant, and why they were lost."""
         self.priorities: dict[str, int] = {}
+        self.of_groups: dict[str, int] = {}
 
     def enter(self, name: str, number: int, *, host: bool) -> None:
         room = self.rooms[name]
@@ -131,7 +134,10 @@ class Mirror:
                 person.since = mono
 
     def priority(self, person: Person) -> int:
-        return self.priorities.get(person.account or "", 0) if not person.home else 0
+        if person.account is None or person.home:
+            return 0
+        named = [self.of_groups.get(group, 0) for group in person.groups]
+        return max([self.priorities.get(person.account, 0), *named])
 
     def asleep(self, number: int, reason: str) -> None:
         """The gateway has put a session to sleep."""

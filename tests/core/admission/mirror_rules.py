@@ -100,9 +100,12 @@ class MirrorRules:
         else:
             yield 0, _by_key_alone(key, tale)
 
+    def _is_in(self, group: str, person: Person) -> bool:
+        return person.account is not None and (group in person.groups or person.account in self.groups.get(group, ()))
+
     def _is_of(self, rule: RuleTerms, person: Person) -> bool:
         return (
-            (not rule.group or (not person.home and person.account in self.groups.get(rule.group, ())))
+            (not rule.group or (not person.home and self._is_in(rule.group, person)))
             and (not rule.account or (rule.account, rule.home) == (person.account, person.home))
             and (not rule.kind or rule.kind == person.kind)
             and (not rule.network or (person.address != "" and ip_address(person.address) in ip_network(rule.network)))

@@ -105,6 +105,7 @@ class Draws:
             device=one(["pc", "tv/2", None]),
             home=one([""] * 8 + ["far", "unknown"]),
             address=one(["192.0.2.1", "192.0.2.1", "192.0.2.2"]),
+            groups=one([(), (), (), ("rank ann",), ("rank ann", f"rank {lives.ACCOUNTS[1]}")]),
         )
 
     def rule(self) -> dict[str, Any]:

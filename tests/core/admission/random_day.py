@@ -68,6 +68,7 @@ class RandomDay:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)  # noqa: S311 - a test draws the same each time
+        self.tokens = Random(seed)  # noqa: S311 - as above; what tokens say
         self.now = Instant(1000.0, START)
         self.state = State(first_terms(), MODELS, self.now, "d4")
         self.undoable: list[Withdraw] = []
@@ -117,9 +118,9 @@ class RandomDay:
         device = random.choice(["laptop", "phone", None])
         home = random.choices(["", "here.example", "partner.example", "else.example"], [80, 4, 6, 1])[0]
         token = random.choice([None, SECRET, "00" * 32])
-        return c.Hello(
-            kind, account, device, home, "", random.choice(ADDRESSES), random.choice(["tcp", "websocket"]), token
-        )
+        transport = random.choice(["tcp", "websocket"])
+        groups = tuple(self.tokens.choices(GROUPS, k=self.tokens.choice([0, 0, 0, 1, 2])))
+        return c.Hello(kind, account, device, home, "", random.choice(ADDRESSES), transport, token, groups=groups)
 
     def session(self) -> int | None:
         numbers = [*self.state.sessions.by_number]

@@ -95,6 +95,9 @@ persons = st.builds(
     device=st.sampled_from(["pc", "tv/2", None]),
     home=st.sampled_from([""] * 8 + ["far", "unknown"]),
     address=st.sampled_from(["192.0.2.1", "192.0.2.1", "192.0.2.2"]),
+    groups=st.sampled_from(
+        [(), (), (), (f"rank {ACCOUNTS[0]}",), tuple(f"rank {account}" for account in ACCOUNTS[:2])]
+    ),
 )
 rule_fields = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in RULED.items()})
 
@@ -508,7 +511,9 @@ class Life(RuleBasedStateMachine):
         if self.state.terms.queue_order == "priority":
             asked.priority = self.mirror.priority(person)
         short = self._short(asked)
-        hello = c.Hello(person.kind, account, device, person.home, "", person.address, "tcp", DIGEST)
+        hello = c.Hello(
+            person.kind, account, device, person.home, "", person.address, "tcp", DIGEST, groups=person.groups
+        )
         decision = self.harness.apply(hello if wait is None else c.Wait(hello, wait, "id"))
         number = decision.session
         if self._queued(decision, asked, short):
@@ -824,6 +829,7 @@ class Life(RuleBasedStateMachine):
         """The operator gives an account a priority."""
         self.harness.apply(c.PutGroup(f"rank {account}", (account,), permanent=False, priority=priority))
         self.mirror.priorities[account] = priority
+        self.mirror.of_groups[f"rank {account}"] = priority
         self.seat_rules.groups[f"rank {account}"] = (account,)
         self.grouped.add(account)
         self._retell()
@@ -961,6 +967,7 @@ class Life(RuleBasedStateMachine):
         self.configured = configured
         decision, beyond = self.harness.redistribute(configured)
         self.mirror.priorities.clear()
+        self.mirror.of_groups.clear()
         self.grouped.clear()
         self.seat_rules.groups.clear()
         removed = [(n, said) for n, said in decision.notices if said["type"] == "removed" and said["reason"] != "idle"]

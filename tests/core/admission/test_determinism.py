@@ -83,7 +83,7 @@ def test_every_decision_is_the_same_under_another_python(day: Path, digests: lis
 
 
 def test_a_node_that_takes_up_a_state_takes_the_same_seats_of_those_who_are_idle() -> None:
-    day, taken = RandomDay(6), 0
+    day, taken = RandomDay(7), 0
     licenses = day.state.terms.licenses
     few = {**licenses, "trueconf": replace(licenses["trueconf"], pro=3, online=8)}
     apply(day.state, SetTerms(replace(day.state.terms, preempt=True, licenses=few)), day.now)

@@ -92,3 +92,15 @@ def test_an_operator_is_known_by_any_of_its_tokens_each_with_its_scope() -> None
     assert directory.remove_operator_tokens("ops") == 1
     assert directory.remove_operator_tokens("ops") == 0
     assert set(directory.operators) == {"prometheus"}
+
+
+def test_a_priority_is_the_highest_of_the_groups_of_an_account_and_of_those_that_are_named() -> None:
+    directory = Directory()
+    directory.groups = {"low": Group(("ann",), False, 1), "high": Group((), False, 3), "none": Group((), False)}
+    priorities = directory.priorities()
+    assert priorities.of("ann", ()) == 1
+    assert priorities.of("ann", ("high", "none", "unknown")) == 3
+    assert priorities.of("bob", ("none",)) == 0
+    assert directory.priorities() is priorities
+    directory.groups["high"] = Group((), False, 4)
+    assert directory.priorities().of("bob", ("high",)) == 4

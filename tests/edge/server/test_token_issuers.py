@@ -241,6 +241,31 @@ async def test_a_reload_reads_the_files_of_keys_again(serve: Serve, tmp_path: Pa
     assert (await stays.ask("heartbeat", seq=1))["type"] == "ack"
 
 
+async def test_groups_that_a_token_names_count_for_rules_and_in_lines(serve: Serve, tmp_path: Path) -> None:
+    rules = '[{pool="concurrent", group="staff", reserve=1}]'
+    house = await serve(
+        **proven(
+            issuer(tmp_path, groups_claim="groups"),
+            license__epop__users=2,
+            license__rule=rules,
+            license__queue_order="priority",
+        )
+    )
+    await house.http("PUT", "/api/groups/chiefs", json={"accounts": [], "priority": 5})
+    first = await house.welcomed(token=SECRET.token(sub="ann"))
+    assert (await first.ask("join", conference="weekly"))["type"] == "joined"
+    other = await house.welcomed(token=SECRET.token(sub="bob", groups=["guests"]))
+    assert (await other.ask("join", conference="weekly"))["reason"] == "pool_full"
+    staff = await house.welcomed(token=SECRET.token(sub="carl", groups=["staff", "board"]))
+    assert (await staff.ask("join", conference="weekly"))["type"] == "joined"
+    (session,) = [each for each in house.runtime.state.sessions.by_number.values() if each.account == "carl"]
+    assert session.groups == ("board", "staff")
+    assert house.runtime.state.directory.priorities().of("dora", ("chiefs",)) == 5
+    forged = await house.welcomed(account=None)
+    assert house.runtime.state.sessions.by_number[max(house.runtime.state.sessions.by_number)].groups == ()
+    await forged.close()
+
+
 # -- keys that are fetched -------------------------------------------------------------------------------------------
 
 
