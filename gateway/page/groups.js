@@ -116,14 +116,15 @@ export class GroupsCard {
       // Another group of that name, with other licenses, is not turned into this one.
       const known = this.list.source.items.find((each) => each.group === group);
       const { accounts, priority } = known ?? { accounts: [], priority: 0 };
-      await this.put(group, { accounts: [...new Set([...accounts, account])], permanent: true, priority });
+      await this.put(group, { accounts: [...new Set([...accounts, account])], permanent: true, priority },
+        `A permanent license is allocated to ${account}, by the group ${group}.`);
     };
     if (await formDialog({ title: "Allocate a permanent PRO license", text, fields, act: "Allocate", run })) this.onChange();
   }
 
-  async put(name, group) {
+  async put(name, group, said = `The group ${name} is as you want it.`) {
     await this.app.send("PUT", `api/groups/${encodeURIComponent(name)}`, group);
-    this.app.notify(`The group ${name} is as you want it.`, "good");
+    this.app.notify(said, "good");
   }
 
   async remove({ group, accounts, permanent }) {
