@@ -15,9 +15,10 @@ from gateway.edge.api.cluster import cluster_in_short, document
 from gateway.edge.cluster.housekeeping import Housekeeping
 from gateway.edge.joining import ClusterRefused
 from gateway.edge.storage.node_file import read
+from tests.cli.program import run_here
 from tests.cluster.conftest import Join, backup
 from tests.cluster.test_two_gateways import same
-from tests.conftest import until
+from tests.conftest import Serve, until
 
 pytestmark = pytest.mark.debian
 
@@ -43,6 +44,21 @@ async def test_the_cluster_is_shown(join: Join) -> None:
     assert 'tallygate_cluster_nodes{state="silent"} 0.0' in metrics
     assert 'tallygate_cluster_state{state="active"} 1.0' in metrics
     assert (await b.http("GET", "/readyz"))[0] == 200
+
+
+async def test_a_person_is_told_who_is_in_the_cluster_and_who_leads(join: Join, serve: Serve) -> None:
+    a, b = await join("a"), await join("b")
+    await a.welcomed(account="ann")
+    await until(lambda: same(a, b))
+    ended = await run_here("cluster", "status", "--operator", b.url)
+    standing, agreement, head, *nodes = ended.out.splitlines()
+    assert standing.startswith(f"b of cluster {a.runtime.state.run}: active, entry ")
+    assert ", mismatches 0, failures 0, fences 0, etcd " in agreement
+    assert head.split() == ["node", "incarnation", "sessions", "silent"]
+    assert [each.split()[:3] for each in nodes] == [["a", a.node.incarnation, "1"], ["b", b.node.incarnation, "0"]]
+    assert [each.endswith("leads") for each in nodes] == [True, False]
+    ended = await run_here("cluster", "status", "--operator", (await serve()).url)
+    assert ended.out == "this gateway is no node of a cluster\n"
 
 
 async def test_what_is_shown_of_the_log_is_never_that_of_half_an_entry(join: Join) -> None:
