@@ -35,7 +35,9 @@ class IdleSeats:
             ranks.sort()
 
     def of_pool(self, name: str) -> Sequence[IdleRank]:
-        """Return who holds a seat of a pool, who loses it first at first; not to be kept over a change."""
+        """Return who holds a seat of a pool, who loses it first at first; of the one that is leased to accounts all who
+        have an account of this server. Not to be kept over a change.
+        """
         return self._of_pool[name]
 
     def put(self, session: Session, since: float) -> None:
@@ -56,7 +58,10 @@ class IdleSeats:
 
     def _note(self, session: Session, since: float) -> tuple[IdleRank, tuple[str, ...]]:
         rank = priority_of(session, self.priorities), since, session.number
-        pools = tuple(dict.fromkeys([pool for pool, _ in session.seats[self.ledger.index]]))
+        held = [pool for pool, _ in session.seats[self.ledger.index]]
+        if session.account is not None and not session.home and self.ledger.model.account_pool:
+            held.append(self.ledger.model.account_pool)
+        pools = tuple(dict.fromkeys(held))
         if pools:
             self._ranks[session.number] = rank, pools
         return rank, pools

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
@@ -126,17 +125,19 @@ def _idle_keys(state: State, name: str, below: int, priorities: Priorities) -> I
     time that its seat, and those after it, may have.
     """
     primary, sessions = state.primary, state.sessions
-    if name == primary.model.account_pool:
-        for key in primary.pools[name].unused_leases:
-            yield (0, -math.inf), key
-        return
+    unused = primary.pools[name].unused_leases if name == primary.model.account_pool else None
     order = sessions.idle_seats
     if order is None or order.ledger is not primary or order.priorities is not priorities:
         order = sessions.idle_seats = IdleSeats(primary, priorities, sessions.all_idle())
     for priority, since, number in order.of_pool(name):
         if priority >= below:
             return
-        for pool, key in sessions.by_number[number].seats[primary.index]:
+        session = sessions.by_number[number]
+        if unused is not None:
+            if session.account is not None and session.account in unused:
+                yield (priority, since), session.account
+            continue
+        for pool, key in session.seats[primary.index]:
             if pool == name:
                 yield (priority, since), key
 

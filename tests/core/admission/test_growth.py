@@ -179,3 +179,21 @@ def test_who_would_take_a_seat_looks_at_few_of_those_who_are_idle(
         found.append(calls(partial(house.knock, "chief", "second")))
         assert [each.device for each in house.state.sessions.of_account("chief")][-1:] == ["second"] * granted
     assert found[1] == found[0]
+
+
+def test_who_would_take_a_license_looks_at_few_of_those_who_have_one() -> None:
+    found = []
+    for many in (FEW, MANY):
+        accounts = [f"user-{number}" for number in range(many)]
+        room = TrueConf(online=2 * many, pro=2 * many, allow_pro_requests=True)
+        house = preempting("trueconf", room, *accounts)
+        for account in accounts:
+            house.request_pro(idle(house, account))
+        for number in range(many):
+            user = house.hello(f"gone-{number}")
+            house.request_pro(user)
+            house.end(user, "bye")
+        chief = house.hello("chief")
+        house.request_pro(chief)  # that puts them in order
+        found.append(calls(partial(house.request_pro, chief)))
+    assert found[1] == found[0]

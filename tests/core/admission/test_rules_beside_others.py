@@ -214,6 +214,20 @@ def test_who_has_a_reserved_seat_overtakes_those_who_wait_for_a_rule() -> None:
     assert len(harness.state.lines) == 1
 
 
+def test_a_permanent_license_counts_by_its_account_whoever_asks_for_one() -> None:
+    near, own = rule("near", "pro", network="192.0.2.0/24", most=5), rule("own", "pro", account="ann", most=5)
+    licenses = {"trueconf": TrueConf(pro=2, allow_pro_requests=True)}
+    harness = LicensedHarness("trueconf", licenses, rules=(near, own))
+    ann, bob = harness.hello("ann"), harness.hello("bob")
+    harness.redistribute(["ann"])
+    assert harness.request_pro(ann) == {"type": "granted", "pool": "pro", "expires": None}
+    assert counted(harness, "pro") == {"near": (0, 0), "own": (1, 0)}
+    assert harness.request_pro(bob)["type"] == "granted"
+    assert counted(harness, "pro") == {"near": (1, 0), "own": (1, 0)}
+    harness.joined(ann)
+    assert counted(harness, "pro") == {"near": (2, 0), "own": (1, 0)}
+
+
 # -- who is forgotten --------------------------------------------------------------------------------------------------
 
 
