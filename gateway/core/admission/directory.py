@@ -73,7 +73,7 @@ class Directory:
         """The tokens of each operator; who has none is no operator."""
         self.groups: dict[str, Group] = {}
         self.bans = Bans()
-        self._ranked: list[Group] = []
+        self._ranked: list[tuple[str, Group]] = []
         self._priorities = Priorities({}, {})
         """What follows from the groups in `_ranked`."""
 
@@ -126,13 +126,13 @@ class Directory:
 
     def priorities(self) -> Priorities:
         """All priorities above 0: the same object as long as they are the same."""
-        groups = list(self.groups.values())
+        groups = list(self.groups.items())
         if groups != self._ranked:
             accounts: dict[str, int] = {}
-            for group in sorted(groups, key=lambda each: each.priority):
+            for group in sorted(self.groups.values(), key=lambda each: each.priority):
                 if group.priority:
                     accounts |= dict.fromkeys(group.accounts, group.priority)
-            named = {name: group.priority for name, group in self.groups.items() if group.priority}
+            named = {name: group.priority for name, group in groups if group.priority}
             found = Priorities(accounts, named)
             self._ranked = groups
             if found != self._priorities:

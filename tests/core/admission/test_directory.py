@@ -104,3 +104,11 @@ def test_a_priority_is_the_highest_of_the_groups_of_an_account_and_of_those_that
     assert directory.priorities() is priorities
     directory.groups["high"] = Group((), False, 4)
     assert directory.priorities().of("bob", ("high",)) == 4
+
+
+def test_a_group_with_another_name_has_the_priority_of_the_one_in_whose_place_it_is() -> None:
+    directory = Directory()
+    directory.groups = {"before": Group(("ann",), False, 2)}
+    assert directory.priorities().of("bob", ("before",)) == 2
+    directory.groups = {"after": Group(("ann",), False, 2)}
+    assert (directory.priorities().of("bob", ("before",)), directory.priorities().of("bob", ("after",))) == (0, 2)
