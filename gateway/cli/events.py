@@ -9,6 +9,7 @@ import sys
 
 from gateway import operator_client
 from gateway.core.event_kinds import KINDS
+from gateway.edge.server.recent_events import words_of
 from gateway.operator_client import Document, Operator, OperatorError
 
 HELP = "Show what happened lately, the oldest first; with --follow go on with what happens."
@@ -78,9 +79,5 @@ async def _follow(gateway: Operator, args: argparse.Namespace) -> str:
 
 
 def _print(event: Document, args: argparse.Namespace) -> None:
-    detail = " ".join(f"{key}={_word(value)}" for key, value in event["detail"].items())
-    print(json.dumps(event) if args.json else f"{event['time']}  {event['event']:<18} {detail}".rstrip(), flush=True)
-
-
-def _word(value: object) -> str:
-    return value if isinstance(value, str) and value and " " not in value else json.dumps(value)
+    text = f"{event['time']}  {event['event']:<18} {words_of(event['detail'])}".rstrip()
+    print(json.dumps(event) if args.json else text, flush=True)

@@ -58,7 +58,9 @@ class LogWriter(logging.Handler):
             self._write(line)
             dropped = self._dropped
             if dropped > self._dropped_and_told:
-                self._write(b"%d lines of the log were dropped: nobody read it\n" % (dropped - self._dropped_and_told))
+                text = f"{dropped - self._dropped_and_told} lines of the log were dropped: nobody read it"
+                record = logging.LogRecord("tallygate", logging.WARNING, "", 0, text, None, None)
+                self._write((self.format(record) + "\n").encode(errors="backslashreplace"))
                 self._dropped_and_told = dropped
 
     def _write(self, line: bytes) -> None:

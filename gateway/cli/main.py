@@ -1,7 +1,8 @@
 """The command `tallygate`: finds the module of a command, has it add its arguments, and runs it.
 
 A command is a module of this package with `HELP` (one sentence), `arguments(parser)` and `run(args) -> int`; optional
-`EXAMPLES` end its help. Only the module of the command that was asked for is imported, so that help is quick.
+`EXAMPLES` end its help, and `SAYS_MORE` is how many `-v` it has without being asked. Only the module of the command
+that was asked for is imported, so that help is quick.
 
 Exit codes: 0 good; 1 a failure, said on stderr in one line; 2 usage; 130 ended by Ctrl-C. A command reports a failure
 by raising `SystemExit` with the sentence, or by printing it and returning 1. One that prints a secret, which is shown
@@ -11,7 +12,6 @@ once, has `once` in its arguments: what is to be done where it could not be prin
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from importlib import import_module, metadata
 from typing import Protocol, cast
 
 from gateway.cli import streams
+from gateway.cli.log_lines import JsonLines, complain
 from gateway.cli.streams import OutputFailed
 
 
@@ -73,22 +74,6 @@ examples:
 """
 
 
-class JsonLines(logging.Formatter):
-    """One JSON object per record: `time` (seconds UTC), `level`, `logger`, `message`, `fault` where there is one."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return one line."""
-        line = {
-            "time": round(record.created, 3),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["fault"] = self.formatException(record.exc_info)
-        return json.dumps(line)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of the process) and return its exit code."""
     streams.prepare()
@@ -106,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except SystemExit as end:
         if isinstance(end.code, str):
-            print(f"tallygate: {end.code}", file=sys.stderr)
+            complain(end.code)
             return 1
         return end.code or 0
 
@@ -125,7 +110,7 @@ def _run(argv: list[str]) -> int:
     if command is None:
         parser.print_help(sys.stderr)
         return 2
-    _log(args.verbose, args.log_format)
+    _log(args.verbose + getattr(command, "SAYS_MORE", 0), args.log_format)
     once: str | None = getattr(args, "once", None)
     if once is None:
         return command.run(args)

@@ -7,6 +7,7 @@ import argparse
 from gateway.cli import serve
 
 HELP = "Runs the registration server alone: other gateways have their licenses verified on its port."
+SAYS_MORE = serve.SAYS_MORE
 EXAMPLES = """\
 examples:
   tallygate registrar --set store.path=registrar.db

@@ -15,9 +15,11 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+from config import keys
 from config.loader import ConfigError
 from config.rules import ConfigFault, missing_groups, too_few_files, warnings
 from config.settings import Settings
+from gateway.cli.log_lines import complain, in_json
 from gateway.cli.log_writer import log_written_apart
 from gateway.cli.options import config_options, refuse_store, settings_from
 from gateway.cli.streams import OutputFailed, discard_output
@@ -32,6 +34,8 @@ from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.store import StoreRefused, StoreUnavailable
 
 HELP = "Runs the gateway: client doors, operator port, license models."
+SAYS_MORE = 1
+"""It tells what happens to it; -v tells it of each client."""
 EXAMPLES = """\
 examples:
   tallygate serve
@@ -73,7 +77,11 @@ def run(args: argparse.Namespace, *, clients: bool = True) -> int:
     try:
         settings = settings_from(args)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        if in_json():
+            for each in error.faults:
+                complain(str(each))
+        else:
+            print(error, file=sys.stderr)
         return 1
     if args.ready_file is not None:
         refuse_store(args.ready_file, settings.store.path)
@@ -99,7 +107,7 @@ async def _serve_in_cluster(settings: Settings, args: argparse.Namespace, before
     try:
         followed = await follow(settings, Clock(time.monotonic, time.time))
     except ClusterRefused as fault:
-        print(f"tallygate: cannot start: {fault}", file=sys.stderr)
+        complain(f"cannot start: {fault}")
         return 1
     record = getattr(args, "record", None)
     gateway = Gateway(settings, files=files, ready=args.ready_file, record=record, followed=followed)
@@ -157,11 +165,11 @@ async def _serve(
     try:
         opening.result()
     except (OSError, KeyRefused, StoreRefused, StoreUnavailable, OperatorTokenRequired) as fault:
-        print(f"tallygate: cannot start: {reason(fault)}", file=sys.stderr)
+        complain(f"cannot start: {reason(fault)}")
         return 1
     manager = ServiceManager.from_environment(os.environ, gateway.status)
     try:
-        say(screen(gateway, before, files))
+        _tell_start(gateway, before, files)
         loop.add_signal_handler(signal.SIGHUP, _reloading(gateway, args, manager))
         if failed is not None:
             failed.add_done_callback(lambda _: stop.set())
@@ -172,7 +180,7 @@ async def _serve(
         await _close(gateway, at_once)
         manager.close()
     if failed is not None and failed.done():
-        print(f"tallygate: this node has left the cluster: {failed.result()}", file=sys.stderr)
+        complain(f"this node has left the cluster: {failed.result()}")
         return 1
     return 0
 
@@ -198,7 +206,8 @@ async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
         last = asyncio.create_task(gateway.close(drain=0))
         _, late = await asyncio.wait({last}, timeout=HURRY)
         if late:
-            print("tallygate: the store does not answer; ended without it", file=sys.stderr, flush=True)
+            complain("the store does not answer; ended without it")
+            logging.shutdown()
             os._exit(1)  # a thread of the database library waits for the disk, and would be waited for
         last.result()
     else:
@@ -207,7 +216,12 @@ async def _close(gateway: Gateway, at_once: asyncio.Event) -> None:
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Print, unless nobody can read it: that must not keep the gateway from running, nor from closing."""
+    """Print, unless nobody can read it: that must not keep the gateway from running, nor from closing. Where the log is
+    in JSON it is a line of that.
+    """
+    if in_json():
+        log.info("%s", text)
+        return
     try:
         print(text, end=end, flush=True)
     except OutputFailed:
@@ -226,13 +240,15 @@ def _reloading(gateway: Gateway, args: argparse.Namespace, manager: ServiceManag
         try:
             changed = gateway.reload(settings_from(args))
         except (ConfigError, OSError) as fault:
-            log.error("the new configuration is not used, the last good one stays in effect: %s", fault)
+            told = {"event": "gateway.reload.refused", "detail": {"why": str(fault)}}
+            log.error("the new configuration is not used, the last good one stays in effect: %s", fault, extra=told)
             gateway.runtime.persistence.audit(GATEWAY, "reload.refused", "", {"why": str(fault)})
             return
         log.warning(
             "configuration read again; changed: %s; waiting for a restart: %s",
             ", ".join(changed.live) or "nothing",
             ", ".join(changed.restart) or "nothing",
+            extra={"event": "gateway.reload", "detail": changed._asdict()},
         )
         for warning in (*warnings(gateway.settings), *_missing_groups(gateway)):
             log.warning("%s", warning)
@@ -243,6 +259,22 @@ def _reloading(gateway: Gateway, args: argparse.Namespace, manager: ServiceManag
 def _missing_groups(gateway: Gateway) -> list[ConfigFault]:
     """The warnings about rules for seats that are of no group there is."""
     return missing_groups(gateway.settings, gateway.runtime.state.directory.groups) if gateway.runtime.clients else []
+
+
+def _tell_start(gateway: Gateway, before: int, files: int) -> None:
+    """Show where it listens, and have the log say with which settings it has started."""
+    settings, runtime = gateway.settings, gateway.runtime
+    runtime.recent.events.begin_log()
+    if in_json():
+        detail = {**gateway.ports(), "model": runtime.state.terms.model, "store": settings.store.path, "files": files}
+        log.info("listening", extra={"event": "gateway.listening", "detail": detail})
+        for warning in (*warnings(settings), *_missing_groups(gateway)):
+            log.warning("%s", warning)
+    else:
+        say(screen(gateway, before, files))
+    changed = {effect.key: effect.text for effect in keys.effective(settings) if not effect.default}
+    words = ", ".join(f"{key} = {text}" for key, text in changed.items()) or "all are the defaults"
+    log.info("settings: %s", words, extra={"event": "gateway.settings", "detail": changed})
 
 
 def screen(gateway: Gateway, before: int, files: int) -> str:

@@ -13,7 +13,8 @@ from importlib import import_module, metadata
 import pytest
 
 from gateway.cli import status
-from gateway.cli.main import COMMANDS, JsonLines, main
+from gateway.cli.log_lines import JsonLines
+from gateway.cli.main import COMMANDS, main
 
 
 @pytest.fixture(autouse=True)
@@ -145,10 +146,11 @@ def test_help_imports_no_command() -> None:
 
 def test_json_logs_are_one_object_each() -> None:
     record = logging.LogRecord("gateway", logging.WARNING, __file__, 1, "it is %s\nhere", ("late",), None)
+    record.created = 1795867200.25
     line = JsonLines().format(record)
     assert "\n" not in line
     assert json.loads(line) == {
-        "time": round(record.created, 3),
+        "time": "2026-11-28T12:00:00.250Z",
         "level": "warning",
         "logger": "gateway",
         "message": "it is late\nhere",

@@ -146,7 +146,7 @@ class BaseConnection(asyncio.Protocol):
         shared.accepted += 1
         shared.connections.add(self)
         shared.wheel.put(self, self.last_heard_tick + limits.silence[SessionState.PENDING])
-        log.info("%s: %s connected", shared.transport, self.address)
+        log.debug("%s: %s connected", shared.transport, self.address)
 
     def pause_writing(self) -> None:
         """More waits for the peer than the outbound limit: it does not read, and is cut off."""
@@ -173,7 +173,7 @@ class BaseConnection(asyncio.Protocol):
         shared.closed[cause] = shared.closed.get(cause, 0) + 1
         seconds = (shared.wheel.tick - self.accepted) * TICK
         shared.durations.observe(seconds)
-        log.info("%s: %s closed after %g s: %s", shared.transport, self.address, seconds, cause)
+        log.debug("%s: %s closed after %g s: %s", shared.transport, self.address, seconds, cause)
 
     # -- messages --------------------------------------------------------------------------------------------------
 

@@ -324,7 +324,7 @@ class Dispatcher:
         if asker is not None and answer is not None and asker.cause is None:
             if decision.refused is not None:
                 refused = " of ".join(filter(None, (decision.refused.reason, decision.refused.pool)))
-                log.info(
+                log.debug(
                     "%s: %s was refused %s: %s", asker.shared.transport, asker.address, answer.get("request"), refused
                 )
                 if not decision.refused.pool:

@@ -244,7 +244,7 @@ class Listener(Generic[C]):
     def _turn_away(self, sock: socket.socket, address: str, reason: str) -> None:
         """Say why, as far as it can be said without waiting, and hang up."""
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
-        log.info("%s: %s was not let in: %s", self.transport, address, reason)
+        log.debug("%s: %s was not let in: %s", self.transport, address, reason)
         with sock:
             try:
                 if self.tls is None:
@@ -282,7 +282,7 @@ class Listener(Generic[C]):
                 make, sock, ssl=self.tls, ssl_handshake_timeout=deadline if self.tls is not None else None
             )
         except (OSError, TimeoutError, proxy_protocol.NotProxied) as fault:
-            log.info("%s: %s was not let in: %s", self.transport, address, fault or "timeout")
+            log.debug("%s: %s was not let in: %s", self.transport, address, fault or "timeout")
             self.rejected["handshake"] = self.rejected.get("handshake", 0) + 1
             sock.close()
         except asyncio.CancelledError:

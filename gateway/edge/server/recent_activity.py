@@ -5,6 +5,7 @@ All of it is in memory, bounded by settings, and gone with the process; what is 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,9 +16,12 @@ from gateway.core.admission.state import State
 from gateway.core.counting.session import ABRUPT, Identity, Instant, Session
 from gateway.core.reporting.recent import RecentUse
 from gateway.edge.server.listener import Listener
+from gateway.edge.server.paced_log import CountedLog
 from gateway.edge.server.recent_events import RecentEvents
 from gateway.edge.server.ticker import Ticker
 from gateway.edge.storage.persistence import Persistence
+
+log = logging.getLogger("tallygate.events")
 
 
 class EndedSession(NamedTuple):
@@ -56,6 +60,8 @@ class RecentActivity:
         self._ticker = ticker
         self.use = RecentUse(int(settings.history.recent), pools, self._totals(), now().mono)
         self.events = RecentEvents(settings.events, state, now, persistence.pseudonyms)
+        self._turned_away = CountedLog(log, "turned_away")
+        self._rejected: dict[tuple[str, str], int] = {}
         persistence.audit_log.observer = self.events.entered
 
     def look(self, now: Instant) -> None:
@@ -63,6 +69,7 @@ class RecentActivity:
         lag, self._ticker.worst_lag = self._ticker.worst_lag, 0.0
         self.use.look(now.mono, now.wall, self._totals(), lag)
         self.events.look(self.use.courses)
+        self._tell_turned_away(now.mono)
 
     def ended(self, session: Session, address: str, cause: str, now: Instant) -> None:
         """Note that the connection of a session is over; who it was only where the past has names."""
@@ -84,6 +91,16 @@ class RecentActivity:
         self.sessions.clear()
         self.sessions.extend(kept)
         self.events.forget(who)
+
+    def _tell_turned_away(self, mono: float) -> None:
+        """Have the log tell how many sockets were refused before they became connections."""
+        for listener in self._listeners:
+            for reason, total in listener.rejected.items():
+                place = (listener.transport, reason)
+                new, self._rejected[place] = total - self._rejected.get(place, 0), total
+                if new:
+                    self._turned_away.count(f"{listener.transport} {reason}", new, mono)
+        self._turned_away.poll(mono)
 
     def _totals(self) -> dict[str, int]:
         """Connections that were accepted, that ended, and of these the ones that were lost without a word."""

@@ -8,6 +8,8 @@ an event as in the stored past (`history.names`).
 
 from __future__ import annotations
 
+import json
+import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -25,11 +27,16 @@ from gateway.core.names import folded
 from gateway.core.reporting.audit_chain import timestamp
 from gateway.core.reporting.audit_names import with_names_replaced
 from gateway.core.reporting.recent import PoolCourse
+from gateway.edge.server.paced_log import CountedLog
 from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.pseudonyms import Pseudonyms
 
 BELOW = 5
 """Points of a hundred that use must fall below a threshold before that is left, so that it does not come and go."""
+LOGGED = frozenset({"act", "gateway", "full", "threshold"})
+"""Kinds of which each event has a line in the log."""
+SAID = frozenset({"gateway.reload", "gateway.reload.refused"})
+"""Events of those kinds that have their line already."""
 ERASED: Mapping[str, Any] = {"erased": True}
 """What an event is about that named somebody who was erased."""
 OF_REGISTRATION = {
@@ -37,6 +44,9 @@ OF_REGISTRATION = {
     "license.installed": "registration.license_installed",
 }
 """Entries of the audit log that are about the registration, and do not say so."""
+
+
+log = logging.getLogger("tallygate.events")
 
 
 class RecentEvent(NamedTuple):
@@ -64,6 +74,8 @@ class RecentEvents:
         self.counts = dict.fromkeys(KINDS, 0)
         """How many there were so far, by kind."""
         self.thresholds = settings.thresholds
+        self._logs = False
+        self._counted = {kind: CountedLog(log, kind) for kind in ("denied", "refused")}
         self._last = 0
         self._state = state
         self._now = now
@@ -180,9 +192,17 @@ class RecentEvents:
             detail["address"] = address
         self.note("refused", detail, persons)
 
+    def begin_log(self) -> None:
+        """Have the log tell of events, those so far first: a gateway that cannot open says nothing but why."""
+        self._logs = True
+        for event in self.after(0):
+            self._log(event.name, kind_of(event.name), event.detail)
+
     def look(self, courses: Mapping[tuple[str, str], PoolCourse]) -> None:
         """Called once a second: compare the highest use of that second with the limits."""
         self.gather()
+        for each in self._counted.values():
+            each.poll(self._now().mono)
         primary = self._state.primary.model.name
         for (model, pool), course in courses.items():
             if model == primary:
@@ -248,8 +268,18 @@ class RecentEvents:
         shared: bool,
     ) -> None:
         self._last += 1
-        self.counts[kind_of(name)] += 1
+        kind = kind_of(name)
+        self.counts[kind] += 1
+        if self._logs:
+            self._log(name, kind, detail)
         self.records.append(RecentEvent(self._last, at, name, detail, persons, shared))
+
+    def _log(self, name: str, kind: str, detail: Mapping[str, Any]) -> None:
+        if kind in LOGGED and name not in SAID:
+            log.info("%s", f"{name} {words_of(detail)}".rstrip(), extra={"event": name, "detail": detail})
+        elif kind in self._counted:
+            what = str(detail["reason"])
+            self._counted[kind].record(what, words_of(detail), detail, self._now().mono)
 
     def _compare(self, pool: str, course: PoolCourse) -> None:
         used, limit = course.latest.used, course.latest.limit
@@ -273,6 +303,16 @@ class RecentEvents:
         for each in sorted(before - reached):
             self._keep("threshold.left", wall, {**about, "percent": each}, shared=True)
         self._reached[pool] = reached
+
+
+def words_of(detail: Mapping[str, Any]) -> str:
+    """Return what an event is about as one line for a person."""
+    return " ".join(f"{key}={_word(value)}" for key, value in detail.items())
+
+
+def _word(value: object) -> str:
+    plain = isinstance(value, str) and value.isprintable() and value and " " not in value
+    return str(value) if plain else json.dumps(value, default=str)
 
 
 def _name(actor: str, action: str) -> str:

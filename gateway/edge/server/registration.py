@@ -257,8 +257,9 @@ class Registration:
     def _show(self, shown: ShownState, at: ClockReading) -> None:
         if shown.state is not self._shown.state:
             reason = self.status.reason(at)
-            log.warning("registration: %s%s", shown.state, f" ({reason})" if reason else "")
             detail = {"reason": reason, "shutdown_at": utc(shown.shutdown_at)}
+            told = {"event": f"registration.{shown.state}", "detail": detail}
+            log.warning("registration: %s%s", shown.state, f" ({reason})" if reason else "", extra=told)
             self._persistence.audit_log.add(GATEWAY, f"registration.{shown.state}", self.settings.serial, detail)
         self._showing = self._record(at)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -172,3 +173,42 @@ async def test_a_pool_is_full_and_no_more_and_use_crosses_thresholds(serve: Serv
     assert full.detail["seconds"] >= 1.0
     left = [each.detail["percent"] for each in house.runtime.recent.events.after(0) if each.name == "threshold.left"]
     assert left == [80]  # 5 of 10 are within five points of the lower one
+
+
+async def test_what_operators_want_to_know_has_a_line_in_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tallygate.events")
+    house = await serve(license__model="floating", license__floating__limit=1, listen__max_connections=4)
+    house.runtime.recent.events.begin_log()
+    ann = await house.welcomed(account="ann")
+    for number in range(3):
+        await (await house.connect()).hello(account="bob" if number else "eve")
+    await house.http("DELETE", "/api/accounts/zoe/connections?ban=5m")
+    await ann.close()
+    lines = [(vars(each)["event"], each.getMessage()) for each in caplog.records if each.name == "tallygate.events"]
+    assert [event for event, _ in lines if not event.startswith(("full", "threshold"))] == [
+        "gateway.start",
+        "gateway.doors_opened",
+        "denied",
+        "act.ban.added",
+        "act.account.kicked",
+    ]
+    assert lines[2][1] == "denied pool=seats account=eve used=1 limit=1 reason=pool_full"
+    assert all(message.startswith(event) for event, message in lines)
+
+
+async def test_sockets_that_were_turned_away_are_counted_in_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tallygate.events")
+    hands = Hands()
+    house = await serve(clock=hands.clock(), listen__max_connections=1, **FLOATING)
+    await house.welcomed()
+    for _ in range(3):
+        await (await house.connect()).gone()
+    for _ in range(2):
+        hands.move(1.0)
+        house.runtime.recent.look(house.runtime.tick())
+    told = [each.getMessage() for each in caplog.records if vars(each).get("event") == "turned_away"]
+    assert told == ["turned_away 3 more in the last 10 s: tcp too_many_connections 3"]

@@ -549,7 +549,7 @@ async def test_answers_keep_the_order_of_requests(serve: Serve, greet: Connect) 
 async def test_of_each_connection_it_is_logged_when_it_comes_when_it_goes_and_what_it_was_refused(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG, "tallygate")
     house = await serve(license__epop__users=1, listen__max_connections=2)
     first, second = await house.welcomed(address="127.0.0.2"), await house.welcomed("websocket", "127.0.0.3")
     await first.ask("join", conference="c")
@@ -561,7 +561,8 @@ async def test_of_each_connection_it_is_logged_when_it_comes_when_it_goes_and_wh
     await second.gone()
     await second.close()
     await until(lambda: len(house.runtime.websocket.connections) == 0)
-    assert [record.getMessage() for record in caplog.records if record.levelno == logging.INFO] == [
+    told = [each.getMessage() for each in caplog.records if each.levelno == logging.DEBUG]
+    assert [each for each in told if "a refused client was gone" not in each] == [
         "tcp: 127.0.0.2 connected",
         "websocket: 127.0.0.3 connected",
         "websocket: 127.0.0.3 was refused join: pool_full of concurrent",
