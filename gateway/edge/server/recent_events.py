@@ -33,6 +33,8 @@ from gateway.edge.storage.pseudonyms import Pseudonyms
 
 BELOW = 5
 """Points of a hundred that use must fall below a threshold before that is left, so that it does not come and go."""
+TOLD_LATE = frozenset({"granted", "released"})
+"""Events of which what they are about is put together when somebody reads them: there are the most of these."""
 LOGGED = frozenset({"act", "gateway", "full", "threshold"})
 """Kinds of which each event has a line in the log."""
 SAID = frozenset({"gateway.reload", "gateway.reload.refused"})
@@ -51,7 +53,8 @@ log = logging.getLogger("tallygate.events")
 
 class RecentEvent(NamedTuple):
     """An event: its number, when it was (seconds UTC), its name, what it is about. `persons` are the accounts and homes
-    whose names, or pseudonyms, are in it. `shared` says that every gateway of a cluster has it.
+    whose names, or pseudonyms, are in it. `shared` says that every gateway of a cluster has it. `seat` has it all while
+    nobody has asked for what it is about: of thousands in a second few are read.
     """
 
     number: int
@@ -60,6 +63,7 @@ class RecentEvent(NamedTuple):
     detail: Mapping[str, Any]
     persons: tuple[tuple[str, str], ...] = ()
     shared: bool = False
+    seat: SeatEvent | None = None
 
 
 class RecentEvents:
@@ -115,7 +119,8 @@ class RecentEvents:
         """Return the events after the one of that number, as far as they are in memory, `most` of them, in order."""
         self.gather()
         skipped = max(len(self.records) - (self._last - number), 0)
-        return list(islice(self.records, skipped, None if most is None else skipped + most))
+        found = islice(self.records, skipped, None if most is None else skipped + most)
+        return [each if each.seat is None else self._told(each, each.seat) for each in found]
 
     def id_of(self, event: RecentEvent) -> str:
         """Return the id of an event; no other has it, of this run or of another one."""
@@ -215,8 +220,13 @@ class RecentEvents:
         events = self._seats.take()
         if events:
             now = self._now()
-            since = now.wall - now.mono
+            since, late = now.wall - now.mono, self._pseudonyms.kind == "names"
             for event in events:
+                if late and event.name in TOLD_LATE:
+                    self._last += 1
+                    self.counts[event.name] += 1
+                    self.records.append(RecentEvent(self._last, event.at + since, event.name, {}, (), True, event))
+                    continue
                 self._keep(event.name, event.at + since, *self._about(event), shared=True)
 
     def forget(self, who: Identity) -> None:
@@ -226,7 +236,7 @@ class RecentEvents:
         persons = {(name, home) for name in self._pseudonyms.stand_for(account, home)}
         kept = [
             event if persons.isdisjoint(event.persons) else event._replace(detail=ERASED, persons=())
-            for event in self.records
+            for event in self.after(0)
         ]
         self.records.clear()
         self.records.extend(kept)
@@ -239,6 +249,10 @@ class RecentEvents:
         self._ledger = ledger
         self._full.clear()
         self._reached.clear()
+
+    def _told(self, event: RecentEvent, seat: SeatEvent) -> RecentEvent:
+        detail, persons = self._about(seat)
+        return event._replace(detail=detail, persons=persons, seat=None)
 
     def _about(self, event: SeatEvent) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
         kind = self._pseudonyms.kind
