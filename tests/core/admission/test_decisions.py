@@ -383,6 +383,7 @@ class Life(RuleBasedStateMachine):
         waiting.line = self.lines.places[place].line if known else short.line
         self.lines.places[place] = waiting
         assert said["position"] == self.lines.in_line(waiting.line).index(place) + 1
+        self.foretelling.settle(self._old)  # what is asked again may be short of something else
         return True
 
     def _denied_as_foretold(self, decision: Decision, short: Short | None) -> None:
