@@ -26,6 +26,11 @@ class Ended(NamedTuple):
     out: str
     err: str
 
+    @property
+    def complaints(self) -> list[str]:
+        """What it said on stderr, less the lines of its log that tell of nothing but what it did."""
+        return [line for line in self.err.splitlines() if " INFO " not in line]
+
 
 async def begin(
     *argv: str, stdin: int = DEVNULL, stdout: int = PIPE, environment: Mapping[str, str] | None = None

@@ -385,7 +385,7 @@ async def test_the_registration_server_runs_alone(tmp_path: Path) -> None:
     finally:
         if process.returncode is None:
             process.kill()
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaints) == (0, [])
     assert set(json.loads(ready.read_text()).values()) == {None}
 
 
@@ -405,7 +405,7 @@ async def test_its_screen_tells_of_no_clients_and_it_is_ready(tmp_path: Path) ->
     finally:
         process.send_signal(signal.SIGTERM)
         ended = await end(process)
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaints) == (0, [])
 
 
 # -- usage -------------------------------------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ def test_the_default_file_has_every_section_and_key() -> None:
             section = header[1]
         elif entry := re.match(r"(?:# )?([a-z0-9_]+) =", line):
             found.append(f"{section}.{entry[1]}")
+        elif table := re.fullmatch(r"# \[\[([a-z]+)\]\]", line):
+            found.append(table[1])
     assert found == list(KEYS)
 
 

@@ -148,10 +148,7 @@ class Runtime:
             )
 
     def _listener(
-        self,
-        transport: str,
-        make: Callable[[Shared[Connection], str], Connection],
-        word: Callable[[str, int], bytes],
+        self, transport: str, make: Callable[[Shared[Connection], str], Connection], word: Callable[[str, int], bytes]
     ) -> Listener[Connection]:
         """Return a listener of clients, whose owner this is."""
         return Listener(
@@ -179,8 +176,9 @@ class Runtime:
         self.configured = settings
         self.settings = settings = with_grant(settings, self.registration.grant)
         self.budget.apply_settings(settings.listen)
+        limits = Limits.of(settings)
         for listener in self.client_listeners:
-            listener.apply_limits(Limits.of(settings))
+            listener.apply_limits(limits)
         self.registrar.listener.apply_limits(registrar_service.limits_of(settings, self.registrar.registrar.interval))
         self.dispatcher.max_deferred = settings.listen.message_burst
         self.sign_in.apply_settings(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -36,11 +37,13 @@ def calls(act: Callable[[], object]) -> int:
         nonlocal counted
         counted += event in {"call", "c_call"}
 
+    gc.disable()  # its callbacks are functions too
     sys.setprofile(count)
     try:
         act()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return counted
 
 

@@ -84,6 +84,7 @@ async def test_the_first_message_is_the_license_and_what_is_around_it(serve: Ser
         "audit",
         "history",
         "queue",
+        "refused",
     }
     assert told["clock"].endswith("Z")
     assert set(told["rights"]) == {"pro", "online", "guest"}
