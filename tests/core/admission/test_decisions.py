@@ -36,6 +36,7 @@ from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.pool_rule import RuleTerms
 from gateway.core.counting.session import Session
+from gateway.core.wire.json_lines import Message
 from gateway.licensing import MODELS
 from gateway.licensing.epop import Epop
 from gateway.licensing.floating import Floating
@@ -337,7 +338,7 @@ class Life(RuleBasedStateMachine):
             self.lines.out(served.place, "refused")
             return
         assert short is None
-        self._preempted(decision, waited)
+        self._preempted(decision.notices, waited)
         self.lines.out(served.place, "granted")
         if waited.verb == "hello":
             assert waited.person is not None
@@ -396,9 +397,9 @@ class Life(RuleBasedStateMachine):
             assert (refusal.pool, refusal.rule) == (short.line.pool, short.line.rule)
             assert short.used is None or (refusal.used, refusal.limit) == (short.used, short.limit)
 
-    def _preempted(self, decision: Decision, asked: InLine) -> None:
+    def _preempted(self, told: list[tuple[int, Message]], asked: InLine) -> None:
         """Somebody idle may have lost a seat to who asked; those who did had the least claim to it."""
-        notices = [(n, said) for n, said in decision.notices if said.get("reason") == "preempted"]
+        notices = [(n, said) for n, said in told if said.get("reason") == "preempted"]
         if not notices:
             return
         assert self.lines.preempt
@@ -421,12 +422,12 @@ class Life(RuleBasedStateMachine):
         for account in leases:
             assert [n for n, said in notices if said["type"] == "status"] == self.mirror.of(account)
             self.primary.preempt(account)
-        self._put_to_sleep(decision, "preempted")
+        self._put_to_sleep(told, "preempted")
         self._recount()
 
-    def _put_to_sleep(self, decision: Decision, reason: str) -> list[int]:
+    def _put_to_sleep(self, notices: list[tuple[int, Message]], reason: str) -> list[int]:
         """The gateway has put some to sleep, who waited in conferences no more."""
-        told = [(n, said) for n, said in decision.notices if said.get("reason") == reason]
+        told = [(n, said) for n, said in notices if said.get("reason") == reason]
         numbers = [n for n, said in told if said["type"] == "asleep"]
         for number in numbers:
             left = [said["conference"] for n, said in told if n == number and said["type"] == "removed"]
@@ -530,7 +531,7 @@ class Life(RuleBasedStateMachine):
             return None
         assert number == last + 1
         assert short is None
-        self._preempted(decision, asked)
+        self._preempted(decision.notices, asked)
         self._admitted(person, decision)
         self._recount()
         self._retell()
@@ -630,7 +631,7 @@ class Life(RuleBasedStateMachine):
         assert self.granting
         assert short is None
         assert not too_many
-        self._preempted(decision, asked)
+        self._preempted(decision.notices, asked)
         self._joined(session.number, name, said, **fields)
         self._recount()
         self._retell()
@@ -685,12 +686,28 @@ class Life(RuleBasedStateMachine):
         waited, room.members, room.live = room.members, {}, True
         assert not any(number in waited for number, said in decision.notices if said.get("reason") == "preempted")
         room.stand_in, room.had_stand_in = None, False
-        answered = [(each, message) for each, message in decision.notices if message["type"] in {"joined", "denied"}]
+        self._answered_in_turn(decision.notices, name, waited, session.number)
+        if not room.members:
+            del self.mirror.rooms[name]
+        self._recount()
+        self._retell()
+
+    def _answered_in_turn(
+        self, notices: list[tuple[int, Message]], name: str, waited: dict[int, bool], opener: int
+    ) -> None:
+        """Those who waited for a `start` are answered as they came, each after the others have what they got."""
+        answered = [(each, message) for each, message in notices if message["type"] in {"joined", "denied"}]
         assert [each for each, _ in answered] == list(waited)
+        taken: dict[int, list[tuple[int, Message]]] = {}
+        since: list[tuple[int, Message]] = []
+        for each, message in notices:  # who loses a seat is told before who gets it
+            since.append((each, message))
+            if message["type"] in {"joined", "denied"}:
+                taken[each], since = since[:-1], []
         for each, message in answered:
             asked = InLine("join", each, math.inf, NOWHERE, room=name, fields={"host": waited[each]}, waits=False)
             short = self._short(asked, kept=waited)
-            if each == session.number:
+            if each == opener:
                 for tale in self.tales.values():
                     tale.opening = None
             if message["type"] == "denied" and message["reason"] == "pool_full":
@@ -699,14 +716,12 @@ class Life(RuleBasedStateMachine):
                 assert (message["used"], message.get("limit")) == (short.used, short.limit)
             if message["type"] == "joined":
                 assert short is None
+                self._preempted(taken[each], asked)
                 self._enter(name, each, host=waited[each])
             else:
+                assert not taken[each]
                 self._watch()
             self._recount()
-        if not room.members:
-            del self.mirror.rooms[name]
-        self._recount()
-        self._retell()
 
     @precondition(lambda self: self.mirror.people)
     @rule(place=places, name=rooms)
@@ -771,7 +786,7 @@ class Life(RuleBasedStateMachine):
                 self._denied_as_foretold(decision, short)
             else:
                 assert short is None
-            self._preempted(decision, asked)
+            self._preempted(decision.notices, asked)
         return answer(decision)
 
     @precondition(lambda self: self.mirror.people)
@@ -822,7 +837,7 @@ class Life(RuleBasedStateMachine):
             for number, person in self.mirror.people.items()
             if longest and person.awake and person.since is not None and person.since + longest <= now
         ]
-        asleep = self._put_to_sleep(decision, "idle")
+        asleep = self._put_to_sleep(decision.notices, "idle")
         assert sorted(asleep) == sorted(due)
 
     @rule(account=accounts, priority=st.integers(0, 2))
