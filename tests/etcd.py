@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
@@ -11,11 +10,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.polling import wait_until
 from tests.programs import program
 
 MEMBERS = 3
@@ -58,10 +57,11 @@ class Members:
         for member in members or range(len(self.urls)):
             with (self._folder / f"etcd{member}.log").open("ab") as log:
                 self._processes[member] = subprocess.Popen(self._command(member), stdout=log, stderr=log)
-        until = time.monotonic() + START
-        while not all(self.is_healthy(member) for member in members or range(len(self.urls))):
-            assert time.monotonic() < until, "etcd does not answer"
-            time.sleep(0.1)  # it has no event to wait on
+        wait_until(
+            lambda: all(self.is_healthy(member) for member in members or range(len(self.urls))),
+            START,
+            lambda: AssertionError("etcd does not answer"),
+        )
 
     def _command(self, member: int) -> list[str]:
         cluster = ",".join(f"m{number}={peer}" for number, peer in enumerate(self._peers))
@@ -82,15 +82,21 @@ class Members:
 
     def leader(self) -> int:
         """The member that leads, once there is one."""
-        until = time.monotonic() + START
-        while time.monotonic() < until:
-            for member in self._processes:
-                with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-                    told = self._ask(member, "POST", "/v3/maintenance/status")
-                    if told["header"]["member_id"] == told.get("leader"):
-                        return member
-            time.sleep(0.1)  # it has no event to wait on
-        raise AssertionError("nobody leads")
+        leaders: list[int] = []
+
+        def found() -> bool:
+            leaders.extend(member for member in self._processes if self._leads(member))
+            return bool(leaders)
+
+        wait_until(found, START, lambda: AssertionError("nobody leads"))
+        return leaders[0]
+
+    def _leads(self, member: int) -> bool:
+        try:
+            told = self._ask(member, "POST", "/v3/maintenance/status")
+            return bool(told["header"]["member_id"] == told.get("leader"))
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
 
     def _ask(self, member: int, method: str, path: str) -> Any:
         connection = http.client.HTTPConnection(self.urls[member].removeprefix("http://"), timeout=2.0)

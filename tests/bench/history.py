@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -167,17 +167,21 @@ async def measure(directory: Path, sessions: int) -> dict[str, float]:
     }
 
 
-def main() -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.history", description="A month of history, reported.")
+def run(name: str, description: str, measure: Callable[[Path, int], Awaitable[Mapping[str, float]]]) -> int:
+    """Measure what a month of sessions costs, in a folder of its own, and print it."""
+    parser = argparse.ArgumentParser(prog=f"python -m tests.bench.{name}", description=description)
     parser.add_argument("--sessions", type=int, default=110_000, help="default %(default)s")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_args()
+
+    async def measured(directory: str) -> Mapping[str, float]:
+        return await measure(Path(directory), options.sessions)
+
     with tempfile.TemporaryDirectory() as directory:
-        found = asyncio.run(measure(Path(directory), options.sessions))
-    print(json.dumps(found) if options.json else "\n".join(f"{name:24}{value:>12}" for name, value in found.items()))
+        found = asyncio.run(measured(directory))
+    print(json.dumps(found) if options.json else "\n".join(f"{key:24}{value:>12}" for key, value in found.items()))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("history", "A month of history, reported.", measure))

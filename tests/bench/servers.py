@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from gateway.edge.storage.offline_store import offline_store
+from tests.polling import wait_until
 
 from . import cache
 from .load import Fault, Load
@@ -98,6 +99,7 @@ class Server:
     def memory(self) -> int:
         """Anonymous resident bytes, once two readings half a second apart agree."""
         self.collect()
+        # What is read twice alike has settled; a pause lies between two readings, and there is no event for it.
         before, now = -1, self._anonymous()
         until = time.monotonic() + 8
         while abs(now - before) > 65536 and time.monotonic() < until:
@@ -113,11 +115,12 @@ class Server:
 
     def wait_for(self, connections: int) -> None:
         """Wait until it counts so many."""
-        until = time.monotonic() + PATIENCE
-        while self.connections() != connections:
-            if time.monotonic() > until:
-                raise Fault(f"still {self.connections()} connections, not {connections}")
-            time.sleep(0.02)
+        wait_until(
+            lambda: self.connections() == connections,
+            PATIENCE,
+            lambda: Fault(f"still {self.connections()} connections, not {connections}"),
+            every=0.02,
+        )
 
     def load(self, *, join: int = 0, accounts: bool = False, resume: bool = False, source: int = 1) -> Load:
         """Connect a load program to it."""
@@ -198,16 +201,15 @@ class Gateway(Server):
         """Do what must be done before the start."""
 
     def _ready(self) -> int:
-        until = time.monotonic() + PATIENCE
-        while not self._file.exists() or not self._file.read_text().strip():
-            if self.process.poll() is not None:
-                raise Fault(f"the gateway did not start: {self._last_words()}")
-            if time.monotonic() > until:
-                raise Fault("the gateway wrote no ready file")
-            time.sleep(0.05)
+        wait_until(self._is_ready, PATIENCE, lambda: Fault("the gateway wrote no ready file"))
         said = json.loads(self._file.read_text())
         self._operator = http.client.HTTPConnection("127.0.0.1", said["operator"], timeout=PATIENCE)
         return int(said[self.transport])
+
+    def _is_ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise Fault(f"the gateway did not start: {self._last_words()}")
+        return self._file.exists() and bool(self._file.read_text().strip())
 
     def _get(self, path: str) -> str:
         if self._operator is None:

@@ -10,12 +10,9 @@ every row of the table. Reported: events, rows, and the best and worst seconds o
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import sqlite3
 import sys
-import tempfile
 import time
 from asyncio.subprocess import DEVNULL
 from collections.abc import Awaitable, Callable
@@ -25,7 +22,7 @@ from pathlib import Path
 import aiohttp
 
 from gateway.cli.usage import BY
-from tests.bench.history import serving, write
+from tests.bench.history import run, serving, write
 
 ROUNDS = 5
 SINCE = "40d"
@@ -89,17 +86,5 @@ async def measure(directory: Path, sessions: int) -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def main() -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.usage", description="A month of use, added up.")
-    parser.add_argument("--sessions", type=int, default=110_000, help="default %(default)s")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        found = asyncio.run(measure(Path(directory), options.sessions))
-    print(json.dumps(found) if options.json else "\n".join(f"{name:24}{value:>12}" for name, value in found.items()))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("usage", "A month of use, added up.", measure))

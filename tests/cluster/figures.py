@@ -25,8 +25,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.load import Fault, Load, Phase
-from tests.bench.servers import PATIENCE, Gateway
+from tests.bench.servers import Gateway
 from tests.etcd import Members, write_secret
+from tests.polling import wait_until
 
 VISITORS = 1000
 """Connections of each gateway that join and leave."""
@@ -42,13 +43,8 @@ SECONDS = 8.0
 class Node(Gateway):
     """A gateway of a cluster, which answers once its doors are open."""
 
-    def _ready(self) -> int:
-        until = time.monotonic() + PATIENCE
-        while not (self._file.exists() and json.loads(self._file.read_text() or "{}").get(self.transport)):
-            if time.monotonic() > until or self.process.poll() is not None:
-                raise Fault(f"the gateway did not come in: {self._last_words()}")
-            time.sleep(0.05)
-        return super()._ready()
+    def _is_ready(self) -> bool:
+        return super()._is_ready() and bool(json.loads(self._file.read_text()).get(self.transport))
 
     def _get(self, path: str) -> str:
         if self._operator is not None:
@@ -154,7 +150,7 @@ def leader() -> None:
         for _ in range(3):
             phases = stage.beside(lambda: loads[0].attempt(visit_pace=50, seconds=8))
             others = stage.beside(lambda: loads[1].attempt(visit_pace=50, seconds=8))
-            time.sleep(2)
+            time.sleep(2)  # the load runs for a while with a leader, and is then measured without
             killed = stage.members.leader()
             stage.members.kill(killed)
             done = [phases.result(), others.result()]
@@ -163,7 +159,7 @@ def leader() -> None:
                 "  leader killed: joins, clients lost or refused", f"{_worst(done)}; {sum(each.lost for each in done)}"
             )
             stage.members.start(killed)
-            time.sleep(2)
+            time.sleep(2)  # three members again, that no leader is missed for another reason
         told("longest answer when the leader is killed, three times", ", ".join(f"{each:.1f} s" for each in pauses))
 
 
@@ -177,10 +173,7 @@ def death() -> None:
         before = stage.a.used()
         stage.b.process.send_signal(signal.SIGKILL)
         began = time.monotonic()
-        while stage.a.used():
-            if time.monotonic() - began > 60:
-                raise Fault("seats are not free")
-            time.sleep(0.05)
+        wait_until(lambda: not stage.a.used(), 60, lambda: Fault("seats are not free"))
         told(f"{before:,} seats of a gateway that was killed are free after", f"{time.monotonic() - began:.1f} s")
 
 
@@ -210,7 +203,7 @@ def flood() -> None:
         stage.both(loads, open=VISITORS, window=64)
         quiet = loads[1].run(visit_pace=100, seconds=SECONDS)
         flooding = stage.beside(lambda: loads[0].attempt(visits=VISITORS, seconds=SECONDS + 1))
-        time.sleep(1)
+        time.sleep(1)  # the flood is under way when the others are measured
         busy = loads[1].attempt(visit_pace=100, seconds=SECONDS - 1)
         done = flooding.result()
         told("100 joins/s at one gateway", _worst([quiet]))
@@ -282,18 +275,19 @@ def memory() -> None:
 def _come_back(load: Load) -> Phase:
     """Connect all at once, and who was refused a second later again; returns the first attempt."""
     first = load.attempt(open=RETURNING, window=RETURNING, limit=60)
-    until = time.monotonic() + 60
-    while load.held < RETURNING:
-        if time.monotonic() > until:
-            raise Fault(f"{load.held} of {RETURNING} are back")
-        time.sleep(1.0)
-        load.attempt(open=RETURNING - load.held, window=RETURNING, limit=60)
+
+    def are_back() -> bool:
+        if load.held < RETURNING:
+            load.attempt(open=RETURNING - load.held, window=RETURNING, limit=60)
+        return load.held >= RETURNING
+
+    wait_until(are_back, 60, lambda: Fault(f"{load.held} of {RETURNING} are back"), every=1.0)
     return first
 
 
 def _truth(stage: Stage) -> None:
     """Compare what both gateways count with what the kernel has."""
-    time.sleep(1.5)
+    time.sleep(1.5)  # longer than the gateways take to see who has gone, which nothing tells
     counted = [node.connections() for node in (stage.a, stage.b)]
     sockets = stage.a.sockets() + stage.b.sockets()
     scraped = [_license_lines(node.scrape()) for node in (stage.a, stage.b)]
