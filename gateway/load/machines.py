@@ -57,7 +57,8 @@ async def joined(
         try:
             async with asyncio.timeout(OFFER):
                 offers.put_nowait(JoinedMachine(Machine.load(await reader.readline()), reader, writer))
-        except (ValueError, TypeError, KeyError, OSError):
+        except (ValueError, OSError):
+            writers.remove(writer)
             writer.close()
 
     server = await asyncio.start_server(greet, place.host, place.port, limit=LINE)

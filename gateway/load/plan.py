@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.client_connection import Transport
 from gateway.core.addresses import ip_address, is_loopback
+from gateway.core.wire.messages import is_integer
 from gateway.load.profile import Profile, Spike
 
 PER_PROCESS = 8000
@@ -66,9 +67,21 @@ class Machine:
 
     @classmethod
     def load(cls, line: bytes) -> Machine:
-        """The machine that `dump` gave."""
-        values = json.loads(line)
-        return cls(**{**values, "sources": tuple(values["sources"])})
+        """The machine that `dump` gave.
+
+        Raises `ValueError` where the line is none: anybody may connect to who leads.
+        """
+        try:
+            told = json.loads(line)
+            made = cls(told["files"], told["processes"], tuple(told["sources"]))
+        except (KeyError, TypeError, RecursionError) as fault:
+            raise ValueError("no machine of a load") from fault
+        counts = [made.files] if made.processes is None else [made.files, made.processes]
+        if not all(is_integer(each) and each > 0 for each in counts):
+            raise ValueError("no machine of a load: its numbers")
+        if not all(isinstance(each, str) for each in made.sources):
+            raise ValueError("no machine of a load: its addresses")
+        return made
 
 
 def plans(
