@@ -2,7 +2,8 @@
 
 What was granted is told only when it is durable. Until then everything else that its client says waits too, so that
 answers keep the order of the messages, and so does what the other clients of its account are told: it may rest upon the
-same license. Heartbeats alone are answered at once.
+same license. What others are told of it waits too, and so does what they are told after it: each client hears of
+decisions in their order. Heartbeats alone are answered at once.
 
 A commit that fails, or is not done within the store's deadline, ends all trust in the disk: whatever nobody has been
 told is undone, the last decision first, and the answer is `store_unavailable`.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from gateway.core.admission.decision import Decision
@@ -39,12 +40,14 @@ class Deliver(Protocol):
 class PendingReply(NamedTuple):
     """A decision nobody has been told yet, and the monotonic instant until which it may wait.
 
-    `session` is that of the asker, wherever it is connected by now.
+    `session` is that of the asker, wherever it is connected by now. `generations` says how often each session that the
+    decision notifies had been resumed by then.
     """
 
     decision: Decision
     asker: Connection | None
     session: Session | None
+    generations: Mapping[int, int]
     id: str | int | None
     until: float
 
@@ -81,14 +84,20 @@ class PendingReplies:
         self._waiting: dict[asyncio.Future[None], PendingReply] = {}
         self._leases: Multimap[Key, asyncio.Future[None]] = Multimap()
         """The commits that are about a key."""
+        self._news: Multimap[int, asyncio.Future[None]] = Multimap()
+        """The commits until which a session, by its number, is not told something."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def covers(self, asker: Connection) -> bool:
-        """Return whether something about the account of this client has not been told yet."""
-        session = asker.session
-        return session is not None and session.identity is not None and session.identity in self._leases
+    def must_precede(self, decision: Decision, asker: Connection | None) -> bool:
+        """Return whether something has not been told yet that comes before a decision: to somebody who is told of it,
+        or about the account of who asked.
+        """
+        session = asker.session if asker is not None else None
+        if session is not None and session.identity is not None and session.identity in self._leases:
+            return True
+        return any(number in self._news for number in _told(decision, session))
 
     def hold(self, asker: Connection) -> None:
         """Keep what a client says from now on until it is released."""
@@ -113,7 +122,13 @@ class PendingReplies:
             if isinstance(change, LeaseChange):
                 self._leases.add(change.key, done)
         session = asker.session if asker is not None else None
-        self._waiting[done] = PendingReply(decision, asker, session, id, self._mono() + self._deadline)
+        for number in _told(decision, session):
+            self._news.add(number, done)
+        sessions = self._sequencer.state.sessions.by_number
+        notified = (number for number, _ in decision.notices)
+        generations = {number: sessions[number].generation for number in notified if number in sessions}
+        until = self._mono() + self._deadline
+        self._waiting[done] = PendingReply(decision, asker, session, generations, id, until)
         done.add_done_callback(self._settled)
 
     def finish_later(self, connection: Connection, cause: str) -> bool:
@@ -148,6 +163,8 @@ class PendingReplies:
         for change in reply.decision.changes:
             if isinstance(change, LeaseChange):
                 self._leases.discard(change.key, done)
+        for number in _told(reply.decision, reply.session):
+            self._news.discard(number, done)
         self._tell(reply)
 
     def _undo_all(self) -> None:
@@ -155,6 +172,7 @@ class PendingReplies:
         waiting = list(self._waiting.values())
         self._waiting.clear()
         self._leases = Multimap()
+        self._news = Multimap()
         undone: dict[int, Decision] = {}
         for place in reversed(range(len(waiting))):
             withdraw = waiting[place].decision.withdraw
@@ -183,9 +201,11 @@ class PendingReplies:
 
     def _tell(self, reply: PendingReply) -> None:
         """Deliver a decision, then act upon what its client has said meanwhile; a failure is that client's own."""
-        asker = reply.asker
+        asker, decision = reply.asker, reply.decision
+        if decision.notices:
+            decision.notices = [each for each in decision.notices if self._is_news(each[0], reply)]
         try:
-            self.deliver(reply.decision, asker, reply.id)
+            self.deliver(decision, asker, reply.id)
             if asker is not None:
                 self.follow_presence(asker)
                 self._go_on(asker)
@@ -196,6 +216,11 @@ class PendingReplies:
                 asker.transport.abort()
                 if asker in self._hung_up:
                     asker.finish(self._hung_up.pop(asker))  # its socket may be gone: nothing else would end it
+
+    def _is_news(self, number: int, reply: PendingReply) -> bool:
+        """Return whether a session has not been resumed since a decision: its `welcome` says how things stand."""
+        session = self._sequencer.state.sessions.by_number.get(number)
+        return session is not None and session.generation == reply.generations.get(number)
 
     def _go_on(self, asker: Connection) -> None:
         said = self.deferred_input.pop(asker, [])
@@ -208,6 +233,14 @@ class PendingReplies:
                 asker.finish(self._hung_up.pop(asker))
             elif asker.cause is None:
                 self.caught_up(asker)
+
+
+def _told(decision: Decision, asker: Session | None) -> Iterator[int]:
+    """The numbers of the sessions that are told of a decision; one may come twice."""
+    if asker is not None:
+        yield asker.number
+    for number, _ in decision.notices:
+        yield number
 
 
 def _not_yet(*_: object, **__: object) -> None:

@@ -321,6 +321,69 @@ async def test_another_device_that_joined_meanwhile_is_told_after_the_commit(ope
     said(await phone.hear(), "joined", seats=["online", "pro"])
 
 
+async def test_who_waited_and_leaves_before_a_start_is_durable_is_told_so_after_it(open_house: Open) -> None:
+    house = await open_house(store__deadline="60s")
+    ann, guest = await house.welcomed(account="ann"), await house.welcomed()
+    said(await ann.ask("join", conference="a", access="public", scheduled=True, host=True), "waiting")
+    said(await guest.ask("join", conference="a"), "waiting")
+    async with broken(house, "stalled"):
+        await ann.say("start", conference="a")
+        await stuck(house)
+        await guest.say("leave", conference="a")
+        await silent(guest)
+        assert await house.used("guest") == 0
+    said(await guest.hear(), "joined", seats=["guest"])
+    said(await guest.hear(), "left", seats=[])
+
+
+async def test_who_waited_and_leaves_before_a_start_is_undone_hears_of_no_start(open_house: Open) -> None:
+    house = await open_house()
+    ann, guest = await house.welcomed(account="ann"), await house.welcomed()
+    said(await ann.ask("join", conference="a", access="public", scheduled=True, host=True), "waiting")
+    said(await guest.ask("join", conference="a"), "waiting")
+    async with broken(house, "stalled"):
+        await ann.say("start", conference="a")
+        await stuck(house)
+        said(await guest.ask("leave", conference="a"), "left", seats=[])
+        unavailable(await ann.hear(), "start")
+    await recovered(house)
+    await silent(guest)
+
+
+async def test_a_session_that_is_resumed_while_news_of_it_waits_is_welcomed_first_and_with_it(
+    open_house: Open,
+) -> None:
+    house = await open_house(store__deadline="60s")
+    ann, guest, again = await house.welcomed(account="ann"), await house.connect(), await house.connect("websocket")
+    token = (await guest.hello())["resume"]
+    said(await ann.ask("join", conference="a", access="public", scheduled=True, host=True), "waiting")
+    said(await guest.ask("join", conference="a"), "waiting")
+    async with broken(house, "stalled"):
+        await ann.say("start", conference="a")
+        await stuck(house)
+        await again.say("hello", protocol=1, resume=token)
+        assert (await guest.gone())[-1]["reason"] == "replaced"
+    said(await again.hear(), "welcome", conferences=["a"], seats=["guest"])
+    await recovered(house)
+    await silent(again)
+
+
+async def test_who_is_removed_and_comes_back_before_that_is_durable_is_welcomed_and_no_more(open_house: Open) -> None:
+    house = await open_house(store__deadline="60s")
+    ann, again = await house.connect(), await house.connect()
+    token = (await ann.hello(account="ann"))["resume"]
+    said(await ann.ask("join", conference="a"), "joined")
+    async with broken(house, "stalled"):
+        revoked = asyncio.create_task(house.http("DELETE", "/api/pro/ann"))
+        await stuck(house)
+        await again.say("hello", protocol=1, resume=token)
+        assert (await ann.gone())[-1]["reason"] == "replaced"
+    assert (await revoked)[0] == 204
+    said(await again.hear(), "welcome", conferences=[], seats=["online"])
+    await recovered(house)
+    await silent(again)
+
+
 # -- meanwhile ---------------------------------------------------------------------------------------------------------
 
 
