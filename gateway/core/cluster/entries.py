@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from gateway.core.admission import commands
 from gateway.core.admission.commands import Command
 
-MOST_COMMANDS = 500
-"""Commands in a batch at most."""
+MOST_COMMANDS = 200
+"""Commands in a batch at most: what others ask for waits until all of it is applied."""
 MOST_BYTES = 256 * 1024
 """Bytes of the commands of a batch at most; etcd takes no more than 1.5 MB, and takes long for that."""
 LATEST = 1e11
