@@ -260,11 +260,13 @@ class Runtime:
             tick = self.timer_wheel.tick
             for listener in self.listeners:
                 listener.shared.tick = tick
-            if tick % round(1 / TICK) == 0:
-                try:
+            try:
+                if tick % round(1 / TICK) == 0:
                     self._every_second()
-                except Exception:
-                    log.exception("the work of this second failed; it is tried again in the next second")
+                else:
+                    self.history_store.take_ended(self.now())
+            except Exception:
+                log.exception("the work of this second failed; it is tried again in the next second")
         try:
             self.registration.poll()
             self.follow_registration()

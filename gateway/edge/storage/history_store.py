@@ -36,8 +36,8 @@ PRESENT_HOUR_EVERY = 60.0
 """Seconds between two writes of the present hour of a pool."""
 HOLDS_PER_BATCH = 2000
 """Ended holds that are written at once."""
-HOLDS_PER_LOOK = 2000
-"""Ended holds of a pool that are looked at in a second: more at once would keep the event loop from heartbeats."""
+HOLDS_PER_LOOK = 500
+"""Ended holds of a pool that are taken at once: more would keep the event loop from heartbeats."""
 ROWS_FORGOTTEN_AT_ONCE = 8000
 """Rows beyond the time to keep that are deleted at once."""
 DENIALS_FORGOTTEN_EVERY = 600.0
@@ -126,13 +126,19 @@ class HistoryStore:
 
     def poll(self, now: Instant) -> None:
         """Write what is due; called once a second."""
-        self._take_holds(now, HOLDS_PER_LOOK)
+        self.take_ended(now)
         if self._under_way is None and self._store.available:
             self._write(now, everything=False)
 
+    def take_ended(self, now: Instant) -> None:
+        """Take some of the holds that have ended; called with every tick, so that those of a second do not keep the
+        event loop from everything else all at once.
+        """
+        self._take_ended(now, HOLDS_PER_LOOK)
+
     def close(self, now: Instant) -> None:
         """Write all there is; the store is about to be closed."""
-        self._take_holds(now, MAX_FINISHED_HOLDS)
+        self._take_ended(now, MAX_FINISHED_HOLDS)
         self._write(now, everything=True)
 
     # -- writing -----------------------------------------------------------------------------------------------------
@@ -179,7 +185,7 @@ class HistoryStore:
                 if not everything:
                     return
 
-    def _take_holds(self, now: Instant, most: int) -> None:
+    def _take_ended(self, now: Instant, most: int) -> None:
         """Take from each pool at most so many holds that have ended, and keep those that may be written: made-up names
         would fill the memory otherwise, faster than a batch a second empties it.
         """
