@@ -62,6 +62,7 @@ async def _status(gateway: Operator, args: argparse.Namespace) -> str:
             each["name"],
             each["incarnation"],
             each["connections"],
+            f"{each['lag_seconds']:g} s",
             f"{each['silent_seconds']:g} s",
             "leads" if each["leader"] else "",
         )
@@ -73,7 +74,7 @@ async def _status(gateway: Operator, args: argparse.Namespace) -> str:
             f"lag {shown['lag_seconds']:g} s, clock {shown['clock_offset_seconds']:+g} s",
             f"digest {shown['digest']}, mismatches {shown['mismatches']}, failures {shown['failures']}, "
             f"fences {shown['fences']}, etcd {shown['etcd_bytes'] / 2**20:.1f} MiB",
-            table(("node", "incarnation", "sessions", "silent", ""), rows, "no node lives"),
+            table(("node", "incarnation", "sessions", "lag", "silent", ""), rows, "no node lives"),
         ]
     )
 

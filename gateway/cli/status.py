@@ -220,8 +220,16 @@ def _cells(pool: Document) -> tuple[str, ...]:
 def _cluster(cluster: Document) -> list[str]:
     if cluster.get("state", "off") == "off":
         return []
-    nodes = " ".join(f"{each['name']} {each['connections']}" for each in cluster["nodes"])
-    return textwrap.wrap(f"cluster node {cluster['name']} is {cluster['state']}; sessions by node: {nodes}", WIDTH)
+    lines = [f"cluster node {cluster['name']} is {cluster['state']}, {cluster['lag_seconds']:.1f} s behind"]
+    if cluster["mismatches"]:
+        lines.append("  nodes have come to different states")
+    return [*lines, *(f"  {_node(each)}" for each in cluster["nodes"])]
+
+
+def _node(node: Document) -> str:
+    sessions = f"{node['connections']} session{'' if node['connections'] == 1 else 's'}"
+    told = f"{sessions}, {node['lag_seconds']:.1f} s behind, heard {node['silent_seconds']:.1f} s ago"
+    return f"node {node['name']}: {told}{', leads' if node['leader'] else ''}"
 
 
 def _registration(registration: Document) -> list[str]:

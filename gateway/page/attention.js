@@ -1,7 +1,9 @@
 /* What needs somebody now: one sentence for each thing, from the state of the gateway alone. */
 
 import { zoneName } from "./clock.js";
-import { formatCount, formatDuration, formatTime, pluralize, poolTitle, shortTime, toMilliseconds } from "./format.js";
+import {
+  formatCount, formatDuration, formatTime, isolated, pluralize, poolTitle, shortTime, toMilliseconds,
+} from "./format.js";
 
 const FRESH = 300_000; // milliseconds for which a refusal is a matter of now
 const CROWDED = 0.9; // share of the connections or files that there may be
@@ -54,6 +56,8 @@ function ofGateway({ draining, store, health, connections, cluster }) {
     !store.available && bad("The store is unavailable: what changes now is not durable, and no lease is granted."),
     cluster?.mismatches && bad("The nodes of the cluster have come to different states."),
     cluster && ["fenced", "slow"].includes(cluster.state) && bad(`This node of the cluster is ${cluster.state}.`),
+    ...(cluster?.nodes ?? []).filter(({ silent }) => silent > 0).map(({ name, silent }) =>
+      warn(`Node ${isolated(name)} of the cluster is silent for ${formatDuration(silent)}.`)),
     draining && warn("The gateway is draining: nobody is let in any more."),
     late >= LATE[0] && (late >= LATE[1] ? bad : warn)(
       `The gateway answers late: up to ${formatDelay(late)} in the last ten seconds. Is the machine busy?`),

@@ -2,6 +2,7 @@
 registration, the gateway's own health. */
 
 import { zoneName } from "./clock.js";
+import { drawCluster } from "./cluster.js";
 import { el, setChildren, setText } from "./dom.js";
 import {
   asSentence, formatBytes, formatCount, formatDuration, formatPercent, modelTitle, pluralize, poolTitle, timeElement,
@@ -14,6 +15,7 @@ import { Segments } from "./segments.js";
 import { factList, table } from "./table.js";
 import { WatchedList } from "./watched_list.js";
 
+const CARDS = ["license", "others", "live", "cluster", "registration", "health", "extensions", "rights"];
 const SPANS = [["5m", "5 min"], ["15m", "15 min"], ["1h", "1 h"]];
 
 /* Of each state of the registration: its name, how good it is, and what it means. */
@@ -28,14 +30,6 @@ const REGISTRATION = {
     "clock set back", "bad", "The clock is behind what it was: nothing new is granted until it catches up.",
   ],
 };
-
-/* What a node of a cluster says of itself and of the others. */
-function describeCluster({ state, name, nodes, mismatches }) {
-  const held = nodes.map(([node, connections], index) =>
-    `${node} ${formatCount(connections)}${index ? "" : " (leads)"}`);
-  const differ = mismatches ? "; nodes have come to different states" : "";
-  return `node ${name} is ${state}; sessions: ${held.join(", ") || "none"}${differ}`;
-}
 
 /** The summary. */
 export class SummaryView {
@@ -54,9 +48,9 @@ export class SummaryView {
   }
 
   open() {
-    this.cards = Object.fromEntries(["license", "others", "registration", "live", "health", "extensions", "rights"].map((id) =>
+    this.cards = Object.fromEntries(CARDS.map((id) =>
       [id, el("section", { class: "card", id, "aria-labelledby": `${id}-title` })]));
-    const { license, others, registration, live, health, extensions, rights } = this.cards;
+    const { license, others, cluster, registration, live, health, extensions, rights } = this.cards;
     this.spans = new Segments("Time of the curves", SPANS, (span) => this.chooseSpan(span));
     this.spans.show(this.recent.span);
     this.included = el("details", { class: "included" }, el("summary", {}, "What this license includes"),
@@ -65,7 +59,7 @@ export class SummaryView {
       this.root,
       el("div", { class: "columns" },
         el("div", { class: "stack" }, license, others),
-        el("div", { class: "stack" }, live, registration, health)),
+        el("div", { class: "stack" }, live, cluster, registration, health)),
       this.included,
     );
     this.timer = setInterval(() => this.drawCountdown(), 1000);
@@ -84,11 +78,12 @@ export class SummaryView {
     this.drawCurves();
     const others = Object.entries(models).filter(([name]) => name !== model);
     this.draw("others", others, () => this.drawOthers(others));
-    this.draw("live", [connections, conferences, started, state.cluster, this.traffic()], () => this.drawLive(state));
+    this.draw("live", [connections, conferences, started, this.traffic()], () => this.drawLive(state));
     // The gateway reckons with a clock that nobody can set back: its seconds count, not the difference of two times.
     const { seconds_left: left = null, ...registered } = registration;
     this.end = left === null ? toMilliseconds(registration.shutdown_at) : this.app.now() + left * 1000;
     this.draw("registration", [registered, overridden], () => this.drawRegistration(registered, overridden));
+    this.draw("cluster", state.cluster, () => drawCluster(this.cards.cluster, state.cluster));
     this.draw("health", [state.health, state.store], () => this.drawHealth(state));
     this.draw("extensions", extensions, () => drawExtensions(this.cards.extensions, extensions));
     this.draw("rights", [state.rights, edition], () => drawRights(this.cards.rights, state));
@@ -187,7 +182,7 @@ export class SummaryView {
 
   // -- beside them ----------------------------------------------------------------------------------------------------
 
-  drawLive({ connections, conferences, started, cluster }) {
+  drawLive({ connections, conferences, started }) {
     const traffic = this.traffic();
     const kinds = Object.entries(connections.kinds).map(([kind, number]) => `${formatCount(number)} ${kind}`);
     setChildren(
@@ -207,7 +202,6 @@ export class SummaryView {
         ["Devices", formatCount(connections.devices)],
         ["Scheduled", pluralize(conferences.scheduled, "conference")],
         ["Running since", timeElement(started)],
-        ...(cluster ? [["Cluster", describeCluster(cluster)]] : []),
       ]),
     );
   }

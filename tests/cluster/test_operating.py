@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from gateway.core.admission.commands import Hello
-from gateway.core.cluster.entries import Batch, LogEntry, Proposed, encode, plain
+from gateway.core.cluster.entries import Batch, Enter, LogEntry, Proposed, encode, plain
+from gateway.core.cluster.nodes import RECENT
+from gateway.core.cluster.replica import SEMANTICS, terms_digest
 from gateway.edge.adopting import adopt, skip
-from gateway.edge.api.cluster import cluster_in_short, document
+from gateway.edge.api.cluster import NOTICED, cluster_in_short, document
 from gateway.edge.cluster.housekeeping import Housekeeping
 from gateway.edge.joining import ClusterRefused
 from gateway.edge.storage.node_file import read
@@ -36,7 +38,10 @@ async def test_the_cluster_is_shown(join: Join) -> None:
     assert cluster_in_short(b.runtime) == {
         "state": "active",
         "name": "b",
-        "nodes": [["a", 1], ["b", 0]],
+        "nodes": [
+            {"name": "a", "connections": 1, "lag": 0.0, "silent": 0.0, "leader": True},
+            {"name": "b", "connections": 0, "lag": 0.0, "silent": 0.0, "leader": False},
+        ],
         "mismatches": 0,
     }
     _, metrics = await b.http("GET", "/metrics")
@@ -54,11 +59,53 @@ async def test_a_person_is_told_who_is_in_the_cluster_and_who_leads(join: Join, 
     standing, agreement, head, *nodes = ended.out.splitlines()
     assert standing.startswith(f"b of cluster {a.runtime.state.run}: active, entry ")
     assert ", mismatches 0, failures 0, fences 0, etcd " in agreement
-    assert head.split() == ["node", "incarnation", "sessions", "silent"]
+    assert head.split() == ["node", "incarnation", "sessions", "lag", "silent"]
     assert [each.split()[:3] for each in nodes] == [["a", a.node.incarnation, "1"], ["b", b.node.incarnation, "0"]]
     assert [each.endswith("leads") for each in nodes] == [True, False]
     ended = await run_here("cluster", "status", "--operator", (await serve()).url)
     assert ended.out == "this gateway is no node of a cluster\n"
+
+
+async def test_all_are_told_how_far_a_node_is_behind(join: Join) -> None:
+    a = await join("a")
+    replica, url = a.node.replica, a.node.etcd.urls[0]
+    enter = Enter("late", SEMANTICS, terms_digest(replica.state.configured, replica.patience), replica.version)
+    await a.node.etcd.put(url, encode(Batch("1a7e", 1, enter=enter)))
+    await until(lambda: "1a7e" in replica.nodes.living)
+    seen, at = replica.seen, replica.at
+    await until(lambda: replica.at > at + 1.5)
+    await a.node.etcd.put(url, encode(Batch("1a7e", 2, seen=seen)))
+    await until(lambda: replica.nodes.living["1a7e"].seq == 2)
+    _, shown = await a.http("GET", "/api/cluster")
+    assert [each["name"] for each in shown["nodes"]] == ["a", "late"]
+    assert shown["nodes"][0]["lag_seconds"] < NOTICED < shown["nodes"][1]["lag_seconds"] < 3.0
+    short = cluster_in_short(a.runtime)
+    assert short is not None
+    assert [each["lag"] > 0 for each in short["nodes"]] == [False, True]
+    await until(lambda: replica.life - replica.nodes.living["1a7e"].heard > RECENT + 0.1)
+    told = (await run_here("status", "--operator", a.url)).out.splitlines()
+    lines = [each for each in told if each.startswith("  node ")]
+    for line, pattern in zip(
+        lines,
+        (
+            r"a: 0 sessions, 0\.\d s behind, heard 0\.\d s ago, leads",
+            r"late: 0 sessions, [12]\.\d s behind, heard \d\.\d s ago",
+        ),
+        strict=True,
+    ):
+        assert re.fullmatch("  node " + pattern, line), line
+
+
+async def test_a_node_says_how_far_it_is_behind_while_it_hears_nothing(join: Join) -> None:
+    a = await join("a")
+    async with a.node.follower.applying:
+        await until(lambda: a.node.lag > 2 * NOTICED)
+        _, shown = await a.http("GET", "/api/cluster")
+        assert shown["lag_seconds"] > NOTICED
+        assert shown["nodes"][0]["lag_seconds"] >= shown["lag_seconds"] - 0.001
+        told = (await run_here("status", "--operator", a.url)).out
+        assert re.search(r"cluster node a is (active|slow), (\d\.[1-9]|[1-9]\.\d) s behind", told), told
+    await until(lambda: a.node.lag < NOTICED)
 
 
 async def test_what_is_shown_of_the_log_is_never_that_of_half_an_entry(join: Join) -> None:

@@ -11,12 +11,18 @@ from gateway.edge.api.schemas import Count
 from gateway.edge.cluster.node import ClusterNode
 from gateway.edge.server.runtime import Runtime
 
+NOTICED = 0.2
+"""Seconds by which a node is behind before a page shows that: less is the way to the log and back."""
+
 
 class NodeDocument(TypedDict):
     """A node that lives, as the log knows it."""
 
     name: str
     incarnation: str
+    lag_seconds: Annotated[
+        float, "By how much it was behind the log at its last entry; for this node, by how much it is."
+    ]
     silent_seconds: Annotated[float, "Time of the log since its last entry."]
     connections: Annotated[int, "Sessions that are connected to it."]
     leader: Annotated[bool, "Whether it does what is done once for all."]
@@ -31,7 +37,7 @@ class ClusterDocument(TypedDict):
     version: Count
     revision: Count
     digest: str
-    lag_seconds: float
+    lag_seconds: Annotated[float, "For how long an entry of this node has been on its way to the log."]
     clock_offset_seconds: Annotated[float, "By how much this machine's clock is ahead of the time of the log."]
     fences: Annotated[int, "Times that this node had to fall silent."]
     mismatches: Annotated[int, "Entries of others that told another digest."]
@@ -75,12 +81,28 @@ def document(runtime: Runtime) -> ClusterDocument:
 
 
 def cluster_in_short(runtime: Runtime) -> dict[str, Any] | None:
-    """Return what a page shows of the cluster all the time; None where there is none."""
+    """Return what a page shows of the cluster all the time; None where there is none. Seconds are 0 below what is
+    usual, lest the page be told of them each second.
+    """
     node = runtime.node
     if node is None:
         return None
-    nodes = [[each["name"], each["connections"]] for each in _nodes(node)]
-    return {"state": node.state, "name": node.name, "nodes": nodes, "mismatches": node.replica.ring.mismatches}
+    silent = {each.incarnation for each in node.replica.nodes.silent(node.replica.life)}
+    return {
+        "state": node.state,
+        "name": node.name,
+        "nodes": [
+            {
+                "name": each["name"],
+                "connections": each["connections"],
+                "lag": round(each["lag_seconds"], 1) if each["lag_seconds"] > NOTICED else 0.0,
+                "silent": each["silent_seconds"] if each["incarnation"] in silent else 0.0,
+                "leader": each["leader"],
+            }
+            for each in _nodes(node)
+        ],
+        "mismatches": node.replica.ring.mismatches,
+    }
 
 
 def _nodes(node: ClusterNode) -> list[NodeDocument]:
@@ -93,9 +115,16 @@ def _nodes(node: ClusterNode) -> list[NodeDocument]:
         NodeDocument(
             name=each.name,
             incarnation=each.incarnation,
+            lag_seconds=round(_lag(node, each.incarnation), 3),
             silent_seconds=round(replica.life - each.heard, 1),
             connections=held.get(each.incarnation, 0),
             leader=each is leader,
         )
         for each in replica.nodes
     ]
+
+
+def _lag(node: ClusterNode, incarnation: str) -> float:
+    position = node.positions.of(incarnation)
+    told = position.lag if position is not None else 0.0
+    return max(told, node.lag) if incarnation == node.incarnation else told

@@ -18,6 +18,7 @@ from typing import Any
 from gateway.core.cluster.entries import Batch, Enter, Genesis, LogEntry, Proposed, encode
 from gateway.core.cluster.flowing_clock import FlowingClock
 from gateway.core.cluster.nodes import RECENT
+from gateway.core.cluster.positions import Positions
 from gateway.core.cluster.replica import SEMANTICS, Outcome, Replica, terms_digest
 from gateway.edge.cluster.etcd import Etcd, EtcdFailed, Head
 from gateway.edge.cluster.follower import Follower, LogLost
@@ -73,6 +74,7 @@ class ClusterNode:
         self.on_fenced: Callable[[str], None] = _nothing
         self.on_diverged: Callable[[], object] = _nothing
         self.follower = Follower(etcd, replica, self._applied)
+        self.positions = Positions()
         self.time = FlowingClock(clock.mono())
         self.proposer: Proposer[Any] = Proposer(etcd, self._frame, clock.boot, clock.mono, self._answered)
         self.fences = 0
@@ -173,6 +175,7 @@ class ClusterNode:
         batch, mono = replica.batch, self._clock.mono()
         told = batch is not None and batch.at is not None and self.follower.caught_up.is_set()
         self.time.applied(replica.at, mono, told=told)
+        self.positions.follow(replica)
         own = self.proposer.saw(batch) if batch is not None else None
         if own is not None:
             self._confirmed = own.sent

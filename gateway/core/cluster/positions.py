@@ -1,0 +1,61 @@
+"""How far each node has come in the log, by what it says of itself in its batches.
+
+It is known as of the last batch of a node: what happened to it since is told by its silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import NamedTuple
+
+from gateway.core.cluster.replica import Replica
+
+KEPT = 10_000
+"""Entries whose times are kept; a node that is further behind is at least as late as the oldest of them."""
+
+
+class Position(NamedTuple):
+    """Where a node stood when it wrote its last batch: the time of the log of the last entry that it had applied then,
+    in seconds UTC, and the age in seconds of the oldest that it had not.
+    """
+
+    at: float
+    lag: float
+
+
+class Positions:
+    """The positions of the nodes that were heard, and the times of the last entries."""
+
+    def __init__(self) -> None:
+        self._times: dict[int, float] = {}
+        self._of: dict[str, Position] = {}
+
+    def follow(self, replica: Replica) -> None:
+        """Note the entry that was applied last, and how far its node had come."""
+        batch = replica.batch
+        self.note(replica.version, replica.at)
+        if batch is not None and batch.seen is not None:
+            self.heard(batch.node, batch.seen.version, replica.nodes.living)
+        elif batch is not None and batch.enter is not None:
+            self.heard(batch.node, batch.enter.read, replica.nodes.living)
+
+    def note(self, version: int, at: float) -> None:
+        """Note when the next entry was: the time of the log after it."""
+        self._times[version] = at
+        self._times.pop(version - KEPT, None)
+
+    def heard(self, node: str, applied: int, living: Container[str]) -> None:
+        """Note up to which version a node had applied the log when it wrote the entry that was noted last; nodes that
+        are not among the `living` are forgotten.
+        """
+        if node not in self._of:
+            self._of = {each: position for each, position in self._of.items() if each in living}
+        times = self._times
+        latest = next(reversed(times))
+        applied = min(max(applied, next(iter(times))), latest)
+        lag = times[latest] - times[applied + 1] if applied + 1 < latest else 0.0
+        self._of[node] = Position(times[applied], lag)
+
+    def of(self, node: str) -> Position | None:
+        """Return where a node stood; None where it was not heard."""
+        return self._of.get(node)
