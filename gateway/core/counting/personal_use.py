@@ -189,7 +189,7 @@ class PoolShares:
         return self._row(share, now if share.day is self.use.today else share.day.ends)
 
     def _row(self, share: Share, now: float) -> ShareRow:
-        offset = self.use.offset
+        offset = share.day.offset
         held, denied = share.held, share.denied or NOTHING_DENIED
         return ShareRow(
             share.day.day, share.day.part, self.model, self.pool, *share.person,
@@ -300,8 +300,6 @@ class PersonalUse:
         self.calendar = calendar
         self.most = most
         self.left_out = 0
-        self.offset = now.wall - now.mono
-        """Seconds from monotonic time to seconds UTC."""
         self.places: list[PoolShares] = []
         self.finished: deque[ShareRow] = deque(maxlen=MAX_FINISHED_SHARES)
         self.persons: Multimap[Identity, Person] = Multimap()
@@ -320,7 +318,6 @@ class PersonalUse:
 
     def begin(self, now: Instant) -> None:
         """Begin to count; what was before is forgotten."""
-        self.offset = now.wall - now.mono
         self.today = self.oldest = self._begin_day(now)
         self.finished.clear()
         self._turning.clear()
@@ -330,16 +327,15 @@ class PersonalUse:
 
     def advance(self, now: Instant) -> None:
         """Follow the clocks: begin the next day where one is over, or another part where the wall clock was set."""
-        self.offset = now.wall - now.mono
-        calendar = self.calendar
+        calendar, offset = self.calendar, now.wall - now.mono
         before = self.today
         while now.mono >= self.today.ends and now.wall >= calendar.start_of(self.today.day + 1):
             over, day = self.today, self.today.day + 1
             length = calendar.start_of(day + 1) - calendar.start_of(day)
-            self.today = over.next = Day(day, self.numbers.take(), over.ends, over.ends + length)
+            self.today = over.next = Day(day, self.numbers.take(), over.ends, over.ends + length, offset)
         day = self.today.day
         if calendar.start_of(day) - CLOCK_SLACK <= now.wall < calendar.start_of(day + 1):
-            self.today.ends = now.mono + calendar.start_of(day + 1) - now.wall
+            self.today.ends, self.today.offset = now.mono + calendar.start_of(day + 1) - now.wall, offset
         else:
             self.today.ends = now.mono
             self.today.next = self._begin_day(now)
@@ -351,7 +347,7 @@ class PersonalUse:
     def forget(self, who: Identity, now: Instant) -> None:
         """Forget an account: another part of the day begins, and what it had before is put down."""
         over = self.today
-        self.today = over.next = Day(over.day, self.numbers.take(), now.mono, over.ends)
+        self.today = over.next = Day(over.day, self.numbers.take(), now.mono, over.ends, over.offset)
         over.ends = now.mono
         self.shares_of_today = 0
         for person in list(self.persons.values_of(who)):
@@ -394,4 +390,5 @@ class PersonalUse:
 
     def _begin_day(self, now: Instant) -> Day:
         day = self.calendar.day_of(now.wall)
-        return Day(day, self.numbers.take(), now.mono, now.mono + self.calendar.start_of(day + 1) - now.wall)
+        ends = now.mono + self.calendar.start_of(day + 1) - now.wall
+        return Day(day, self.numbers.take(), now.mono, ends, now.wall - now.mono)

@@ -18,8 +18,7 @@ DENIED = ("denials", "true_denials", "seated", "wait_seconds", "longest_wait_sec
 def use_to_json(use: PersonalUse) -> dict[str, Any]:
     """Return it as plain data."""
     return {
-        "days": [[each.day, each.part, each.begins, each.ends] for each in use.days()],
-        "offset": use.offset,
+        "days": [[each.day, each.part, each.begins, each.ends, each.offset] for each in use.days()],
         "shares_of_today": use.shares_of_today,
         "places": [
             {
@@ -38,7 +37,6 @@ def fill_use(use: PersonalUse, plain: Mapping[str, Any]) -> None:
         day.next = following
     by_part = {day.part: day for day in days}
     use.oldest, use.today = days[0], days[-1]
-    use.offset = plain["offset"]
     use.shares_of_today = plain["shares_of_today"]
     use.persons.clear()
     for place, told in zip(use.places, plain["places"], strict=True):

@@ -11,16 +11,18 @@ class Day:
     """A calendar day, or a part of it: a restart or a step of the clock begins another part.
 
     `day` is its number in the calendar, `part` tells it from all others; `begins` and `ends` are the monotonic instants
-    of its begin and of its end, `next` is the part that follows.
+    of its begin and of its end, `offset` are the seconds from monotonic time to UTC as the clock said in it, `next` is
+    the part that follows.
     """
 
-    __slots__ = ("begins", "day", "ends", "next", "part")
+    __slots__ = ("begins", "day", "ends", "next", "offset", "part")
 
-    def __init__(self, day: int, part: int, begins: float, ends: float) -> None:
+    def __init__(self, day: int, part: int, begins: float, ends: float, offset: float) -> None:
         self.day = day
         self.part = part
         self.begins = begins
         self.ends = ends
+        self.offset = offset
         self.next: Day | None = None
 
 

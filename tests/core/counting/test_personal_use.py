@@ -325,6 +325,11 @@ def test_a_step_of_the_clock_over_midnight_begins_another_part(step: float) -> N
     assert [row.seat_seconds for row in rows] == [100, 30]
     assert rows[0].part < rows[1].part
     assert [row.day for row in rows] == [1, int((DAY + HOUR + 100 + step) // DAY)]
+    first = DAY + HOUR  # each part by the clock of its time
+    assert [(row.first, row.last) for row in rows] == [
+        (first, first + 100),
+        (first + 100 + step, first + 130 + step),
+    ]
 
 
 def test_a_clock_that_goes_back_a_little_over_midnight_changes_no_day() -> None:
