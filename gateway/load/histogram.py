@@ -6,11 +6,16 @@ about 3 %, whatever its size. Only buckets in use are stored; two histograms add
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
+from gateway.core.wire.messages import is_integer
+
 _BITS = 5
 _SPLIT = 1 << _BITS
+_NUMBERS = 64 * _SPLIT
+"""More buckets than any latency needs."""
 
 
 def bucket(seconds: float) -> int:
@@ -76,11 +81,18 @@ class LatencyHistogram:
 
     @classmethod
     def load(cls, dumped: Iterable[float]) -> LatencyHistogram:
-        """The histogram that `dump` gave."""
+        """The histogram that `dump` gave.
+
+        Raises `ValueError` or `TypeError` where it is none.
+        """
         numbers = iter(dumped)
         histogram = cls()
         histogram.max = float(next(numbers, 0.0))
+        if not math.isfinite(histogram.max):
+            raise ValueError("no latencies")
         for number, count in zip(numbers, numbers, strict=True):
+            if not (is_integer(number) and is_integer(count) and 0 <= number < _NUMBERS):
+                raise ValueError("no latencies")
             histogram._counts[int(number)] = int(count)
             histogram.count += int(count)
         return histogram

@@ -13,6 +13,7 @@ from asyncio.subprocess import Process
 from collections.abc import Iterable
 from typing import cast
 
+from gateway.core.wire.messages import is_integer
 from gateway.load.plan import LoadError, Plan
 from gateway.load.tally import Tally
 
@@ -36,11 +37,9 @@ class Participant:
         """Keep its last report, until it says no more."""
         try:
             async for line in self._reader:
-                report = json.loads(line)
-                self.phase, self.answered = report["phase"], report["answered"]
-                self.tally = Tally.load(report["tally"])
+                self.phase, self.answered, self.tally = _read(line)
                 self._changed.set()
-        except (ValueError, TypeError, KeyError, ConnectionError):
+        except (ValueError, ConnectionError):
             self.phase = "died"  # what it reports is none of ours, or it is gone
         finally:
             if self.phase != "done":
@@ -163,6 +162,21 @@ class Participants:
 
 
 _ORDER = ("died", "", "ramping", "holding", "still", "done")
+
+
+def _read(line: bytes) -> tuple[str, int, Tally]:
+    """Return what a participant reports: its phase, the number of the report that was asked for, its tally.
+
+    Raises `ValueError` where that is none of a load: another machine may be of another version.
+    """
+    try:
+        report = json.loads(line)
+        phase, answered, tally = report["phase"], report["answered"], Tally.load(report["tally"])
+    except (KeyError, TypeError, RecursionError) as fault:
+        raise ValueError("no report of a load") from fault
+    if phase not in _ORDER or not is_integer(answered):
+        raise ValueError("no report of a load: its phase")
+    return phase, answered, tally
 
 
 async def _start() -> Process:

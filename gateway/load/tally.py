@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
+from gateway.core.wire.messages import is_integer
 from gateway.load.histogram import LatencyHistogram
 
 
@@ -76,9 +78,18 @@ class Tally:
 
     @classmethod
     def load(cls, dumped: dict[str, Any]) -> Tally:
-        """The tally that `dump` gave."""
-        values = {name: dumped[name] for name in (*_NUMBERS, "full")}
-        values |= {name: Counter(dumped[name]) for name in _COUNTERS}
+        """The tally that `dump` gave.
+
+        Raises `ValueError`, `KeyError` or `TypeError` where it is none.
+        """
+        values = {name: dumped[name] for name in _NUMBERS}
+        counters = {name: Counter(dict(dumped[name])) for name in _COUNTERS}
+        full = dict(dumped["full"])
+        if not all(
+            is_integer(each) for each in chain(values.values(), full.values(), *map(dict.values, counters.values()))
+        ):
+            raise ValueError("no tally of a load")
+        values |= {"full": full, **counters}
         values |= {name: LatencyHistogram.load(dumped[name]) for name in _HISTOGRAMS}
         return cls(**values)
 
