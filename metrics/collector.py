@@ -237,7 +237,7 @@ def _counts(snapshot: Snapshot) -> Iterator[Metric]:
     )
     yield counter(
         "requests_refused",
-        "Requests refused for a reason that is not a license limit, by reason.",
+        "Requests of clients of this gateway that were refused for a reason that is not a license limit, by reason.",
         ("reason",),
         {(reason,): count for reason, count in _totals(REFUSALS, snapshot.refusals).items()},
     )

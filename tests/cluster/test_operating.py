@@ -142,6 +142,22 @@ async def test_license_metrics_are_the_same_at_every_gateway(join: Join) -> None
     assert f'tallygate_cluster_info{{cluster="{a.runtime.state.run}"}} 1.0' in shown[0]
 
 
+async def test_a_refusal_is_counted_by_the_gateway_that_told_it(join: Join) -> None:
+    a, b = await join("a", conferences__max_per_session=1), await join("b", conferences__max_per_session=1)
+    ann, bob = await a.welcomed(account="ann"), await b.welcomed(account="bob")
+    for wire in (ann, bob):
+        assert (await wire.ask("join", conference="room"))["type"] == "joined"
+    assert (await ann.ask("start", conference="other"))["reason"] == "not_member"
+    assert (await ann.ask("join", conference="room"))["reason"] == "already_member"
+    assert (await bob.ask("join", conference="room"))["reason"] == "already_member"
+    await until(lambda: same(a, b))
+    assert a.runtime.state.refusals == b.runtime.state.refusals == {"not_member": 1}
+    for house, not_member in ((a, 1), (b, 0)):
+        _, metrics = await house.http("GET", "/metrics")
+        assert f'tallygate_requests_refused_total{{reason="not_member"}} {not_member}.0' in metrics
+        assert 'tallygate_requests_refused_total{reason="already_member"} 1.0' in metrics
+
+
 async def test_terms_that_one_gateway_reads_again_are_those_of_all(join: Join) -> None:
     a, b = await join("a", license__epop__users=1), await join("b", license__epop__users=1)
     settings = a.gateway.settings

@@ -64,6 +64,8 @@ class Dispatcher:
         self.waiting_clients = WaitingClients(sequencer, connection_of)
         held = pending_replies.deferred_input
         self.activity = ClientActivity(sequencer, connections, self._carry_out, lambda client: client in held)
+        self.refusals: dict[str, int] = {}
+        """How many refusals that are not the license's were told to clients here, by reason."""
         self.on_refused: Callable[[str, str, str, int | None, tuple[str, str] | None], None] = lambda *_: None
         """Who is told of a refusal that is not the license's: request, reason, address, number of the session."""
         pending_replies.caught_up = self.activity.follow
@@ -327,10 +329,10 @@ class Dispatcher:
                     "%s: %s was refused %s: %s", asker.shared.transport, asker.address, answer.get("request"), refused
                 )
                 if not decision.refused.pool:
+                    reason = decision.refused.reason
+                    self.refusals[reason] = self.refusals.get(reason, 0) + 1
                     session = asker.session.number if asker.session is not None else None
-                    self.on_refused(
-                        answer["request"], decision.refused.reason, asker.address, session, decision.claimed
-                    )
+                    self.on_refused(answer["request"], reason, asker.address, session, decision.claimed)
             if id is not None:
                 answer = {"type": answer["type"], "id": id, **answer}
             if decision.refused is not None and asker.session is None and asker.state in UNWELCOMED:

@@ -68,8 +68,7 @@ class Runtime:
         token_key: bytes | None = None,
         state: State | None = None,
     ) -> None:
-        self.clients, self.node, self.clock = clients, node, clock
-        self.started = clock.wall()
+        self.clients, self.node, self.clock, self.started = clients, node, clock, clock.wall()
         self.settings = self.configured = settings
         self._models = counting_models(settings)
         self._recorder: CommandRecorder | None = None
@@ -200,9 +199,10 @@ class Runtime:
         self._recorder = self.sequencer.observer = recorder
 
     def snapshot(self) -> Snapshot:
-        """Return what is counted at this instant, with the requests refused before any decision among the refusals."""
+        """Return what is counted at this instant; of refusals those of clients here, not of all in a cluster."""
         seen = snapshot(self.state, self.now().mono)
-        return seen._replace(refusals=Counter(seen.refusals) + Counter(self.sign_in.refusals))
+        told = self.dispatcher.refusals if self.node else Counter(seen.refusals) + Counter(self.sign_in.refusals)
+        return seen._replace(refusals=told)
 
     def connection_of(self, session: int) -> Connection | None:
         """Return the connection of a session by its number; None where it has none."""
