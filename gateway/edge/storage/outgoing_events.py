@@ -43,6 +43,8 @@ class OutgoingQueue:
         self.trouble = ""
         """Why the last attempt failed, for a person; empty after one that did not."""
         self.last = 0
+        self.dropped_in_trouble = 0
+        """Events dropped since the receiver took something last."""
 
     @property
     def oldest(self) -> float | None:
@@ -102,8 +104,6 @@ class OutgoingEvents:
         """So many events went out of memory before they came into the queues."""
         for queue in self.queues.values():
             queue.totals = queue.totals._replace(dropped=queue.totals.dropped + count)
-        if count and self.queues:
-            log.warning("webhooks: %d events were dropped: more happened at once than `events.kept`", count)
 
     def delivered(self, queue: OutgoingQueue, events: Sequence[OutgoingEvent], at: float) -> None:
         """The receiver has taken the oldest events, at an instant in seconds UTC."""
@@ -112,6 +112,9 @@ class OutgoingEvents:
         totals = queue.totals
         queue.totals = totals._replace(delivered=totals.delivered + len(events), taken=totals.taken + 1)
         queue.last_delivered, queue.delivered_at, queue.trouble = events[-1], at, ""
+        if queue.dropped_in_trouble:
+            log.warning("webhook %s: %d events had been dropped until now", queue.name, queue.dropped_in_trouble)
+            queue.dropped_in_trouble = 0
         self._write([rows.end_outgoing(queue.name, events[-1].number)])
 
     def failed(self, queue: OutgoingQueue, why: str) -> None:
@@ -132,7 +135,7 @@ class OutgoingEvents:
             yield from map(rows.put_outgoing, queue.waiting.values())
 
     def _drop(self, queue: OutgoingQueue) -> None:
-        """Drop the oldest beyond the bound."""
+        """Drop the oldest beyond the bound; said once, and how many there were when the receiver takes events again."""
         beyond = len(queue.waiting) - queue.most
         if beyond <= 0:
             return
@@ -140,7 +143,9 @@ class OutgoingEvents:
         for number in gone:
             del queue.waiting[number]
         queue.totals = queue.totals._replace(dropped=queue.totals.dropped + beyond)
-        log.warning("webhook %s: %d events were dropped, the oldest: %d wait already", queue.name, beyond, queue.most)
+        if not queue.dropped_in_trouble:
+            log.warning("webhook %s: the oldest events are dropped: %d wait already", queue.name, queue.most)
+        queue.dropped_in_trouble += beyond
         self._write([rows.end_outgoing(queue.name, gone[-1])])
 
     def _write(self, statements: Sequence[Statement]) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import ssl
 from collections.abc import Callable, Sequence
 
 from config.webhook_settings import WebhookSettings, queue_bounds, webhook_names
 from gateway.core.event_kinds import KINDS, kind_of
 from gateway.edge.machine import Clock, read_token
+from gateway.edge.server.paced_log import PacedLog
 from gateway.edge.server.recent_events import ERASED, RecentEvent, RecentEvents
 from gateway.edge.storage.outgoing_events import OutgoingEvents
 from gateway.edge.webhooks.delivery import Receiver, WebhookDelivery
@@ -23,6 +25,8 @@ AT_ONCE = 1000
 """Events that come into the queues with one tick at most; what is beyond comes with the next ones."""
 TESTED = "act.webhook.tested"
 """The event of an operator's test."""
+
+log = logging.getLogger("tallygate.webhooks")
 
 
 def receivers(hooks: Sequence[WebhookSettings]) -> dict[str, Receiver]:
@@ -53,6 +57,7 @@ class Webhooks:
         self._ending: set[asyncio.Task[None]] = set()
         self._open = False
         self._taken = 0
+        self._missed = PacedLog(log)
 
     def use(self, found: dict[str, Receiver], hooks: Sequence[WebhookSettings]) -> None:
         """Send to these receivers, and no others; an attempt at one that has changed is broken off, and begun anew."""
@@ -80,7 +85,11 @@ class Webhooks:
             self._taken = self._events.last
             return
         new = self._events.after(self._taken, most)
-        self._outgoing.missed(max(self._events.first - self._taken - 1, 0))
+        missed = self._events.first - self._taken - 1
+        if missed > 0:
+            self._outgoing.missed(missed)
+            line = f"webhooks: {missed} events were dropped: more happened at once than `events.kept`"
+            self._missed.record(line, self._clock.mono())
         self._taken = new[-1].number if new else max(self._taken, self._events.first - 1)
         speaks = self._speaks_for_all()
         new = [event for event in new if event.detail is not ERASED and (speaks or not event.shared)]

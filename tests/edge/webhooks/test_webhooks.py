@@ -197,22 +197,33 @@ async def test_at_the_bound_the_oldest_are_dropped_counted_and_said(
         house.gateway.webhooks.poll()
         assert [each.id for each in queue(house).waiting.values()] == ids[-3:]
         assert queue(house).totals.dropped == 4
-        assert "webhook 1: 4 events were dropped, the oldest: 3 wait already" in caplog.text
+        happen(house, "gateway.reload", "gateway.reload")
+        house.gateway.webhooks.poll()
+        assert caplog.text.count("webhook 1: the oldest events are dropped: 3 wait already") == 1
         _, text = await house.http("GET", "/metrics")
-        assert 'tallygate_webhook_events_total{result="dropped",webhook="1"} 4.0' in text
+        assert 'tallygate_webhook_events_total{result="dropped",webhook="1"} 6.0' in text
         assert 'tallygate_webhook_queue_length{webhook="1"} 3.0' in text
         hands.move(60.0)
         _, text = await house.http("GET", "/metrics")
         assert 'tallygate_webhook_queue_age_seconds{webhook="1"} 60.0' in text
+        receiver.mode = 204
+        await passes(house, hands, 70.0)
+        assert caplog.text.count("webhook 1: 6 events had been dropped until now") == 1
 
 
-async def test_what_memory_lost_before_it_was_taken_is_counted(serve: Serve, tmp_path: Path) -> None:
+async def test_what_memory_lost_before_it_was_taken_is_counted_and_said_now_and_then(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     hands = Hands()
     async with receiving() as receiver:
         house = await serve(clock=hands.clock(), webhook=receiver.setting(tmp_path), events__kept=4, **FLOATING)
         happen(house, *("gateway.reload" for _ in range(7)))
         house.gateway.webhooks.poll()
         assert (len(queue(house).waiting), queue(house).totals.dropped) == (4, 5)
+        happen(house, *("gateway.reload" for _ in range(7)))
+        house.gateway.webhooks.poll()
+        assert queue(house).totals.dropped == 8
+        assert caplog.text.count("events were dropped: more happened at once than `events.kept`") == 1
 
 
 def _copied(place: Path) -> None:
