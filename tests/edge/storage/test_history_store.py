@@ -79,6 +79,22 @@ async def test_what_may_be_written_is_known_before_and_after(opened: Open, monke
     history.close(harness.now)
 
 
+async def test_what_has_ended_is_taken_in_parts_without_being_written(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HOLDS_PER_LOOK", 20)
+    harness, history = await opened_history(opened)
+    come_and_go(harness, 50)
+    finished = harness.ledger().pools["concurrent"].finished_holds
+    left = []
+    for _ in range(3):
+        history.take_ended(harness.now)
+        left.append(len(finished))
+    assert left == [30, 10, 0]
+    assert history._under_way is None
+    assert await ended(history, harness) == 50
+
+
 async def test_at_the_close_everything_that_may_be_written_is(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HOLDS_PER_LOOK", 5)
     harness, history = await opened_history(opened)
