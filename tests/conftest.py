@@ -25,6 +25,7 @@ from config.settings import Settings
 from gateway.core.registration.license_status import LicenseState
 from gateway.edge.gateway import Gateway, running
 from gateway.edge.machine import Clock
+from tests.stores_in_memory import copy_the_first
 from tests.wire_client import PATIENCE, Wire
 
 FREE_PORTS = ("listen.tcp=0", "listen.websocket=0", "listen.operator=0", "registrar.port=0", "store.path=:memory:")
@@ -43,6 +44,7 @@ hypothesis.load_profile("tallygate")  # unless --hypothesis-profile names anothe
 
 # Reading what is installed is a good part of the start of a gateway, and of those there are hundreds.
 setattr(metadata, "version", functools.cache(metadata.version))  # noqa: B010 - mypy takes functions for constants
+copy_the_first()
 # No test trusts an authority of the public, and reading their certificates is a good part of the start of a process.
 os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 

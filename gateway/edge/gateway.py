@@ -29,6 +29,7 @@ from gateway.edge.server.registration_agent import RegistrationAgent
 from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.command_recorder import CommandRecorder
+from gateway.edge.storage.store import MEMORY
 from gateway.edge.webhooks.webhooks import Webhooks, receivers
 
 READ_SIZE = 16384
@@ -59,7 +60,9 @@ class Gateway:
         self._ready = ReadyFile(ready) if ready is not None else None
         self._recorder = CommandRecorder(record) if record is not None else None
         self._trouble = ""
-        self._goes_on = clients and followed is None and settings.history.names == "names"
+        self._goes_on = (
+            clients and followed is None and settings.history.names == "names" and settings.store.path != MEMORY
+        )
         self.runtime = Runtime(
             settings,
             kept.clock if kept is not None else clock or Clock(time.monotonic, time.time),

@@ -7,6 +7,7 @@ asks for a token where one is needed.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -89,12 +90,14 @@ async def get_client(_: Runtime, request: web.Request) -> web.Response:
     return answer
 
 
+@functools.cache
 def read() -> dict[str, StaticFile]:
     """Every file of the page, by name."""
     files = sorted(FOLDER.iterdir(), key=lambda each: each.name)
     return {file.name: _read(file) for file in files if _ending(file) in KINDS}
 
 
+@functools.cache
 def read_client() -> StaticFile:
     """The client for JavaScript."""
     return _read(resources.files("gateway") / CLIENT)

@@ -91,7 +91,7 @@ class StoreConnections:
         Raises `StoreRefused`.
         """
         try:
-            lock = await asyncio.to_thread(self.hold)
+            lock = self._lock if self._lock is not None else await asyncio.to_thread(self.hold)
             self.db, self._lock = await open_store(self.path, self._patience, lock)
             self._reader = await self._reading(self.db)
             self._identity = identity(self.path)
@@ -148,8 +148,8 @@ class StoreConnections:
         Raises `StoreUnavailable`; `StoreDamaged` where trying again will not help.
         """
         try:
-            async with self._read_lock, self._open_reader().execute(sql, tuple(values)) as cursor:
-                return [tuple(row) for row in await cursor.fetchall()]
+            async with self._read_lock:
+                return [tuple(row) for row in await self._open_reader().execute_fetchall(sql, tuple(values))]
         except (sqlite3.Error, UnicodeError) as fault:
             # Text that is no UTF-8 is an error without a code.
             damaged = getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in DAMAGE

@@ -157,9 +157,8 @@ async def rewrite_if_marked(db: aiosqlite.Connection) -> None:
 
 
 async def _value(db: aiosqlite.Connection, sql: str) -> Any:
-    async with db.execute(sql) as cursor:
-        row = await cursor.fetchone()
-        return row[0] if row is not None else None
+    rows = await db.execute_fetchall(sql)
+    return next((row[0] for row in rows), None)
 
 
 def _free_name(path: str, why: str = "damaged", suffixes: Iterable[str] = ("",)) -> Path:
