@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from config.faults import ConfigFault
 from config.keys import KEYS, SECTIONS
 from config.reading import nearest, parse
-from config.rules import ConfigFault
 
 PREFIX = "TALLYGATE_"
 

@@ -11,22 +11,22 @@ import contextlib
 import os
 import re
 import ssl
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
 
 from config.environment import gather, variable_of
+from config.faults import ConfigError, ConfigFault, read_toml
 from config.keys import KEYS, SECTIONS, build, flatten
 from config.reading import nearest, parse, read
-from config.rules import RULES, ConfigFault
+from config.rules import RULES
 from config.settings import Settings
 from config.token_keys import key_flaws
 from config.values import File, KindError, quote
 from gateway.core.formats import TOKEN_FORM, is_hex, is_token
 
-__all__ = ["ConfigError", "ConfigFault", "load", "read_toml", "sources"]
+__all__ = ["ConfigError", "ConfigFault", "load", "sources"]
 
 ENVIRONMENT = "environment"
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -35,14 +35,6 @@ PAIRS = (
     ("listen.operator_tls_certificate", "listen.operator_tls_key"),
 )
 """The certificates that this gateway shows to who comes, each with its key."""
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be used; `faults` has all that is wrong with it, its text is one line for each."""
-
-    def __init__(self, faults: Sequence[ConfigFault]) -> None:
-        super().__init__("\n".join(str(fault) for fault in faults))
-        self.faults = tuple(faults)
 
 
 def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[str, str] = NOTHING) -> Settings:
@@ -112,34 +104,6 @@ def _gathered(path: Path | None, overrides: Sequence[str], environment: Mapping[
     take(ENVIRONMENT, lambda written: gather(environment, written))
     take("--set", lambda written: _override(overrides, written))
     return found
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return what a TOML file holds.
-
-    Raises ConfigError with one fault: it cannot be read, or is no TOML, and where.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        return tomllib.loads(text)
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        reason = f"is not UTF-8 (at byte {error.start})"
-    except RecursionError:
-        reason = "is nested too deeply"
-    except ValueError as error:  # TOMLDecodeError, and integers too long for Python
-        reason = f"is not TOML: {_place(str(error), text)}"
-    raise ConfigError([ConfigFault(str(path), reason)])
-
-
-def _place(message: str, text: str) -> str:
-    """The parser's message with its place first."""
-    found = re.fullmatch(r"(.*) \(at (line [0-9]+, column [0-9]+|end of document)\)", message, re.DOTALL)
-    if found is None:
-        return message
-    place = found[2] if found[2].startswith("line") else f"line {len(text.splitlines()) or 1}, end of file"
-    return f"{place}: {found[1][:1].lower()}{found[1][1:]}"
 
 
 def _gather(table: Mapping[str, Any], written: dict[str, Any]) -> Iterator[ConfigFault]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import fields
 from typing import NamedTuple
 
+from config.faults import ConfigFault
 from config.reading import nearest
 from config.seat_rules import RuleFlaw, flaws, unknown_groups, useless
 from config.settings import Settings
@@ -30,18 +31,6 @@ LONGEST_ID, REST_OF_WELCOME = 128 + 3, 1024
 
 LIMITS = tuple(f"license.{name}.{field.name}" for name, info in MODELS.items() for field in fields(info.terms))
 """The settings by which a model has its pools."""
-
-
-class ConfigFault(NamedTuple):
-    """One thing wrong with a configuration: the key (or file) it is about, the reason, and what was probably meant."""
-
-    key: str
-    reason: str
-    nearest: str | None = None
-
-    def __str__(self) -> str:
-        """One line for a person."""
-        return f"{self.key}: {self.reason}" + (f' (did you mean "{self.nearest}"?)' if self.nearest else "")
 
 
 class SettingsRule(NamedTuple):

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from config.faults import ConfigError, ConfigFault
 from config.keys import document, effective
-from config.loader import ConfigError
-from config.rules import ConfigFault, missing_groups, too_few_files, warnings
+from config.rules import missing_groups, too_few_files, warnings
 from config.settings import Settings
 from config.values import quote
 from gateway.cli.options import config_options, refuse_store, settings_from, sources_of

@@ -7,7 +7,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from config.loader import ConfigError
+from config.faults import ConfigError
 from gateway import operator_client
 from gateway.cli.options import config_options, settings_from
 from gateway.edge.adopting import adopt, skip

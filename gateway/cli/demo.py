@@ -21,7 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from config.loader import ConfigError, load
+from config.faults import ConfigError
+from config.loader import load
 from config.rules import too_few_files
 from config.settings import Settings
 from gateway.cli.argument_kinds import count, seconds

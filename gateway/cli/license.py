@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from config.loader import ConfigError
+from config.faults import ConfigError
 from gateway import operator_client
 from gateway.cli.options import config_options, settings_from
 from gateway.core.formats import instant, utc

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from config.loader import ConfigError
+from config.faults import ConfigError
 from gateway import operator_client
 from gateway.cli.argument_kinds import count, count_or_none, host_and_port, local_address, port, positive
 from gateway.cli.load_summary import Progress, document, failure, summary

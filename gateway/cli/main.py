@@ -15,8 +15,8 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from importlib import import_module, metadata
-from typing import Protocol, cast
+from importlib import import_module
+from typing import Any, Protocol, cast
 
 from gateway.cli import streams
 from gateway.cli.log_lines import JsonLines, complain
@@ -124,6 +124,14 @@ def _run(argv: list[str]) -> int:
     return code
 
 
+class _Version(argparse.Action):
+    """Prints which version is installed; what reads that takes as long to import as all else of a short command."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"tallygate {import_module('importlib.metadata').version('tallygate')}")
+        parser.exit()
+
+
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     common = argparse.ArgumentParser(add_help=False)
     # A default here would overwrite what stood before the command.
@@ -138,7 +146,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common],
     )
-    parser.add_argument("--version", action="version", version=f"tallygate {metadata.version('tallygate')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     choices = parser.add_subparsers(metavar="command", title="commands")
     commands = {
         name: choices.add_parser(

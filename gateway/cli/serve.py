@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from config import keys
-from config.loader import ConfigError
-from config.rules import ConfigFault, missing_groups, too_few_files, warnings
+from config.faults import ConfigError, ConfigFault
+from config.rules import missing_groups, too_few_files, warnings
 from config.settings import Settings
 from gateway.cli.log_lines import complain, in_json
 from gateway.cli.log_writer import log_written_apart

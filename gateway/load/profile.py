@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Literal, Self
 
-from config.loader import ConfigError, ConfigFault, read_toml
+from config.faults import ConfigError, ConfigFault, read_toml
 from config.reading import read
 from config.values import Amount, Choice, KindError, Table
 from gateway.core.counting.session import KINDS, VISITORS
