@@ -19,6 +19,7 @@ from gateway.edge import restarting
 from gateway.edge.api.server import OperatorPort
 from gateway.edge.cluster.dump_writer import DumpWriter
 from gateway.edge.cluster.housekeeping import Housekeeping
+from gateway.edge.cluster.node import ClusterNode
 from gateway.edge.garbage import GarbageCollection
 from gateway.edge.joining import FollowedLog
 from gateway.edge.machine import Clock, certificate_ends, read_token
@@ -30,6 +31,7 @@ from gateway.edge.server.runtime import Runtime
 from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.command_recorder import CommandRecorder
 from gateway.edge.storage.store import MEMORY
+from gateway.edge.webhooks.posting_duty import PostingDuty, of_one_alone
 from gateway.edge.webhooks.webhooks import Webhooks, receivers
 
 READ_SIZE = 16384
@@ -90,7 +92,7 @@ class Gateway:
             self.runtime.recent.events,
             self.runtime.persistence.outgoing,
             self.runtime.clock,
-            lambda: self._node is None or self._node.is_leader,
+            _posting_duty(self._node) if self._node is not None else of_one_alone(),
         )
         self.runtime.persistence.outgoing.gather = self.webhooks.gather
 
@@ -311,6 +313,16 @@ class Gateway:
             "registrar": self.runtime.registrar.listener.port,
             "operator": self.operator.port,
         }
+
+
+def _posting_duty(node: ClusterNode) -> PostingDuty:
+    """Return the duty to post what all gateways have: that of the leader."""
+    replica = node.replica
+    return PostingDuty(
+        lambda: node.is_leader,
+        lambda: replica.at,
+        lambda: node.positions.applied_until(replica.nodes.leader()),
+    )
 
 
 def tls_context(certificate: str, key: str) -> ssl.SSLContext | None:

@@ -5,9 +5,11 @@ It is known as of the last batch of a node: what happened to it since is told by
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 from typing import NamedTuple
 
+from gateway.core.cluster.nodes import Node
 from gateway.core.cluster.replica import Replica
 
 KEPT = 10_000
@@ -55,6 +57,11 @@ class Positions:
         applied = min(max(applied, next(iter(times))), latest)
         lag = times[latest] - times[applied + 1] if applied + 1 < latest else 0.0
         self._of[node] = Position(times[applied], lag)
+
+    def applied_until(self, node: Node | None) -> float:
+        """Return the time of the log, in seconds UTC, of the last entry that a node is known to have applied."""
+        position = self._of.get(node.incarnation) if node is not None else None
+        return position.at if position is not None else -math.inf
 
     def of(self, node: str) -> Position | None:
         """Return where a node stood; None where it was not heard."""

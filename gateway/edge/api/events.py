@@ -19,7 +19,7 @@ from gateway.edge.api.schemas import BOOLEAN, Count, Time, query, text
 from gateway.edge.server.recent_events import RecentEvent, RecentEvents
 from gateway.edge.server.runtime import Runtime
 
-ID = "^[0-9a-f]{8}-[0-9a-f]{1,12}$"
+ID = "^[0-9a-f]{8}-[0-9a-f]{1,16}$"
 """The form of the id of an event."""
 AT_ONCE = 500
 """Events that a stream is told at once; who is slower than they happen is told how many were dropped."""
@@ -101,7 +101,7 @@ def _number(id: str | None, events: RecentEvents, wrong: str) -> int | None:
     if id is None:
         return None
     run, _, number = id.partition("-")
-    if not (len(run) == 8 and 1 <= len(number) <= 12 and all(each in "0123456789abcdef" for each in run + number)):
+    if not (len(run) == 8 and 1 <= len(number) <= 16 and all(each in "0123456789abcdef" for each in run + number)):
         fail(422, "bad_field", wrong)
     return events.number_of(id)
 

@@ -59,7 +59,8 @@ class RecentActivity:
         self._listeners = listeners
         self._ticker = ticker
         self.use = RecentUse(int(settings.history.recent), pools, self._totals(), now().mono)
-        self.events = RecentEvents(settings.events, state, now, persistence.pseudonyms)
+        cluster = state.run if settings.cluster.etcd else ""
+        self.events = RecentEvents(settings.events, state, now, persistence.pseudonyms, cluster)
         self._turned_away = CountedLog(log, "turned_away")
         self._rejected: dict[tuple[str, str], int] = {}
         persistence.audit_log.observer = self.events.entered

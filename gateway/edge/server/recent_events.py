@@ -39,6 +39,8 @@ LOGGED = frozenset({"act", "gateway", "full", "threshold"})
 """Kinds of which each event has a line in the log."""
 SAID = frozenset({"gateway.reload", "gateway.reload.refused"})
 """Events of those kinds that have their line already."""
+BITS_IN_A_MILLISECOND = 20
+"""Bits of a place that tell the events of one millisecond apart."""
 ERASED: Mapping[str, Any] = {"erased": True}
 """What an event is about that named somebody who was erased."""
 OF_REGISTRATION = {
@@ -54,7 +56,8 @@ log = logging.getLogger("tallygate.events")
 class RecentEvent(NamedTuple):
     """An event: its number, when it was (seconds UTC), its name, what it is about. `persons` are the accounts and homes
     whose names, or pseudonyms, are in it. `shared` says that every gateway of a cluster has it. `seat` has it all while
-    nobody has asked for what it is about: of thousands in a second few are read.
+    nobody has asked for what it is about: of thousands in a second few are read. `place` is the place of one that was
+    decided among those of a cluster, the same at every gateway; 0 where it has none.
     """
 
     number: int
@@ -64,13 +67,21 @@ class RecentEvent(NamedTuple):
     persons: tuple[tuple[str, str], ...] = ()
     shared: bool = False
     seat: SeatEvent | None = None
+    place: int = 0
 
 
 class RecentEvents:
-    """The latest events of a gateway that counts in `state`; `now` tells the instant of what is counted."""
+    """The latest events of a gateway that counts in `state`; `now` tells the instant of what is counted, `cluster` is
+    the identity of its cluster, empty where there is none.
+    """
 
     def __init__(
-        self, settings: EventSettings, state: State, now: Callable[[], Instant], pseudonyms: Pseudonyms
+        self,
+        settings: EventSettings,
+        state: State,
+        now: Callable[[], Instant],
+        pseudonyms: Pseudonyms,
+        cluster: str = "",
     ) -> None:
         self.run = secrets.token_hex(4)
         """What the ids of events of this run begin with."""
@@ -81,6 +92,8 @@ class RecentEvents:
         self._logs = False
         self._counted = {kind: CountedLog(log, kind) for kind in ("denied", "refused")}
         self._last = 0
+        self._cluster = cluster
+        self._place = 0
         self._state = state
         self._now = now
         self._pseudonyms = pseudonyms
@@ -108,7 +121,8 @@ class RecentEvents:
     @property
     def last_id(self) -> str:
         """The id of the latest event."""
-        return f"{self.run}-{self.last:x}"
+        self.gather()
+        return self.id_of(self.records[-1]) if self.records else f"{self.run}-0"
 
     @property
     def first(self) -> int:
@@ -123,13 +137,21 @@ class RecentEvents:
         return [each if each.seat is None else self._told(each, each.seat) for each in found]
 
     def id_of(self, event: RecentEvent) -> str:
-        """Return the id of an event; no other has it, of this run or of another one."""
-        return f"{self.run}-{event.number:x}"
+        """Return the id of an event; no other has it, of this run or of another one. What was decided in a cluster has
+        the same at every gateway.
+        """
+        return f"{self._cluster}-{event.place:x}" if event.place else f"{self.run}-{event.number:x}"
 
     def number_of(self, id: str) -> int:
         """Return the number of an event by its id; 0, from which all come after, for one of another run."""
         run, _, number = id.partition("-")
-        return min(int(number, 16), self._last) if run == self.run else 0
+        if run == self.run:
+            return min(int(number, 16), self._last)
+        if run == self._cluster:
+            self.gather()
+            place = int(number, 16)
+            return next((each.number for each in reversed(self.records) if 0 < each.place <= place), 0)
+        return 0
 
     def to_json(self, event: RecentEvent) -> dict[str, Any]:
         """Return an event as it is told (PROTOCOL.md, Events)."""
@@ -148,12 +170,10 @@ class RecentEvents:
         detail: Mapping[str, Any],
         persons: tuple[tuple[str, str], ...] = (),
         at: float | None = None,
-        *,
-        shared: bool = False,
     ) -> None:
-        """Keep an event, of `at` (seconds UTC) or of now."""
+        """Keep an event of this gateway, of `at` (seconds UTC) or of now."""
         self.gather()
-        self._keep(name, self._now().wall if at is None else at, detail, persons, shared=shared)
+        self._keep(name, self._now().wall if at is None else at, detail, persons, shared=False)
 
     def entered(
         self, actor: str, action: str, subject: str, detail: Mapping[str, Any], at: float, *, decided: bool
@@ -171,7 +191,11 @@ class RecentEvents:
 
         subject, detail = with_names_replaced(action, subject, detail, told)
         about = ({} if actor == GATEWAY else {"actor": actor}) | ({"subject": subject} if subject else {})
-        self.note(_name(actor, action), {**about, **detail}, tuple(dict.fromkeys(persons)), at, shared=decided)
+        self.gather()
+        place = self._next_place(self._now().mono) if decided else 0
+        self._keep(
+            _name(actor, action), at, {**about, **detail}, tuple(dict.fromkeys(persons)), shared=decided, place=place
+        )
 
     def refused(
         self, request: str, reason: str, address: str, session: int | None, claimed: tuple[str, str] | None = None
@@ -222,12 +246,14 @@ class RecentEvents:
             now = self._now()
             since, late = now.wall - now.mono, self._pseudonyms.kind == "names"
             for event in events:
+                place = self._next_place(event.at)
                 if late and event.name in TOLD_LATE:
                     self._last += 1
                     self.counts[event.name] += 1
-                    self.records.append(RecentEvent(self._last, event.at + since, event.name, {}, (), True, event))
+                    at = event.at + since
+                    self.records.append(RecentEvent(self._last, at, event.name, {}, (), True, event, place))
                     continue
-                self._keep(event.name, event.at + since, *self._about(event), shared=True)
+                self._keep(event.name, event.at + since, *self._about(event), shared=True, place=place)
 
     def forget(self, who: Identity) -> None:
         """Forget the events that name somebody."""
@@ -280,13 +306,23 @@ class RecentEvents:
         persons: tuple[tuple[str, str], ...] = (),
         *,
         shared: bool,
+        place: int = 0,
     ) -> None:
         self._last += 1
         kind = kind_of(name)
         self.counts[kind] += 1
         if self._logs:
             self._log(name, kind, detail)
-        self.records.append(RecentEvent(self._last, at, name, detail, persons, shared))
+        self.records.append(RecentEvent(self._last, at, name, detail, persons, shared, place=place))
+
+    def _next_place(self, mono: float) -> int:
+        """Return the place of the next event that was decided in a cluster: made of the milliseconds that its log has
+        lived through, and of the events in that one.
+        """
+        if not self._cluster:
+            return 0
+        self._place = max(self._place, int(mono * 1000) << BITS_IN_A_MILLISECOND) + 1
+        return self._place
 
     def _log(self, name: str, kind: str, detail: Mapping[str, Any]) -> None:
         if kind in LOGGED and name not in SAID:

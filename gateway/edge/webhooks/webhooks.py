@@ -2,7 +2,8 @@
 
 With every tick the events that are new in memory come into the queues of the webhooks that want their kind. In a
 cluster, where every gateway has the events of all, the one that came in first of those that live sends what all have;
-what only one has, such as its start or whom it refused, that one sends.
+what only one has, such as its start or whom it refused, that one sends. Who comes after another one goes on from where
+that one may have ended.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import json
 import logging
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from config.webhook_settings import WebhookSettings, queue_bounds, webhook_names
 from gateway.core.event_kinds import KINDS, kind_of
@@ -20,6 +21,7 @@ from gateway.edge.server.paced_log import PacedLog
 from gateway.edge.server.recent_events import ERASED, RecentEvent, RecentEvents
 from gateway.edge.storage.outgoing_events import OutgoingEvents
 from gateway.edge.webhooks.delivery import Receiver, WebhookDelivery
+from gateway.edge.webhooks.posting_duty import PostingDuty
 
 AT_ONCE = 1000
 """Events that come into the queues with one tick at most; what is beyond comes with the next ones."""
@@ -42,21 +44,22 @@ def receivers(hooks: Sequence[WebhookSettings]) -> dict[str, Receiver]:
 
 
 class Webhooks:
-    """Sends `events` to the receivers, through the queues of `outgoing`; `speaks_for_all` says whether this gateway
-    sends what every gateway of a cluster has.
+    """Sends `events` to the receivers, through the queues of `outgoing`; `duty` says whether this gateway sends what
+    every gateway of a cluster has.
     """
 
-    def __init__(
-        self, events: RecentEvents, outgoing: OutgoingEvents, clock: Clock, speaks_for_all: Callable[[], bool]
-    ) -> None:
+    def __init__(self, events: RecentEvents, outgoing: OutgoingEvents, clock: Clock, duty: PostingDuty) -> None:
         self._events = events
         self._outgoing = outgoing
         self._clock = clock
-        self._speaks_for_all = speaks_for_all
+        self._duty = duty
         self._deliveries: dict[str, WebhookDelivery] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._open = False
         self._taken = 0
+        """The number of the last event that was looked at."""
+        self._own = 0
+        """The number up to which what only this gateway has is in the queues; what all have may be looked at again."""
         self._missed = PacedLog(log)
 
     def use(self, found: dict[str, Receiver], hooks: Sequence[WebhookSettings]) -> None:
@@ -81,9 +84,13 @@ class Webhooks:
 
     def gather(self, most: int | None = None) -> None:
         """Take the new events into the queues, so many at most."""
+        duty, ours = self._duty, self._duty.is_ours()
         if not self._deliveries:
-            self._taken = self._events.last
+            self._taken = self._own = self._events.last
+            duty.ours(self._taken)
             return
+        if ours:
+            self._taken = min(self._taken, duty.posted)  # what the one before may not have posted, once more
         new = self._events.after(self._taken, most)
         missed = self._events.first - self._taken - 1
         if missed > 0:
@@ -91,8 +98,9 @@ class Webhooks:
             line = f"webhooks: {missed} events were dropped: more happened at once than `events.kept`"
             self._missed.record(line, self._clock.mono())
         self._taken = new[-1].number if new else max(self._taken, self._events.first - 1)
-        speaks = self._speaks_for_all()
-        new = [event for event in new if event.detail is not ERASED and (speaks or not event.shared)]
+        own, self._own = self._own, max(self._own, self._taken)
+        (duty.ours if ours else duty.of_another)(self._taken)
+        new = [each for each in new if each.detail is not ERASED and (ours if each.shared else each.number > own)]
         if not new:
             return
         bodies: dict[int, str] = {}

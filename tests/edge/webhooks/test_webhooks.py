@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import shutil
 import ssl
 import time
@@ -20,6 +21,7 @@ from config.loader import ConfigError
 from gateway.edge.server.recent_events import RecentEvents
 from gateway.edge.storage.outgoing_events import OutgoingQueue
 from gateway.edge.webhooks.delivery import signature
+from gateway.edge.webhooks.posting_duty import MOST_MARKS, OVERLAP, PostingDuty
 from tests.conftest import House, Serve, settings_of, until
 from tests.edge.api.test_reports import Hands
 from tests.edge.webhooks.receiver import SECRET, Receiver, happen, receiving
@@ -394,7 +396,7 @@ async def test_one_gateway_of_a_cluster_posts_what_all_have_and_each_what_is_its
     hands = Hands()
     async with receiving() as receiver:
         house = await serve(clock=hands.clock(), webhook=receiver.setting(tmp_path), **FLOATING)
-        house.gateway.webhooks._speaks_for_all = lambda: False
+        house.gateway.webhooks._duty = PostingDuty(lambda: False, lambda: 0.0, lambda: 0.0)
         await house.welcomed(account="ann")
         await (await house.connect()).hello(account="eve", home="elsewhere")
         house.gateway.webhooks.poll()
@@ -402,6 +404,50 @@ async def test_one_gateway_of_a_cluster_posts_what_all_have_and_each_what_is_its
         assert names == ["gateway.start", "gateway.doors_opened", "refused"]
         events: RecentEvents = house.runtime.recent.events
         assert [each.name for each in events.after(0) if each.shared] == ["granted"]
+
+
+def test_the_next_one_goes_on_from_where_the_one_before_may_have_ended() -> None:
+    time = {"now": 100.0, "until": 100.0}
+    duty = PostingDuty(lambda: False, lambda: time["now"], lambda: time["until"])
+    duty.of_another(3)
+    assert duty.posted == 0
+    for number, now in ((3, 101.0), (5, 102.0), (8, 104.0)):
+        time["now"] = now
+        duty.of_another(number)
+    time["until"] = 102.0 + OVERLAP
+    duty.of_another(8)
+    assert duty.posted == 3, "what happened at the end of what it had may be posted or not"
+    time["until"] = 200.0
+    duty.of_another(8)
+    assert duty.posted == 8
+    time["now"] = 201.0
+    duty.of_another(11)
+    duty.ours(20)
+    assert duty.posted == 20
+    time["until"] = -math.inf  # who posts has not been heard yet
+    for number in range(21, 21 + 2 * MOST_MARKS):
+        duty.of_another(number)
+    assert duty.posted == 20
+
+
+async def test_who_comes_after_another_one_posts_what_that_one_may_not_have_posted(
+    serve: Serve, tmp_path: Path
+) -> None:
+    hands, ours = Hands(), False
+    async with receiving() as receiver:
+        house = await serve(clock=hands.clock(), webhook=receiver.setting(tmp_path), **FLOATING)
+        webhooks, events = house.gateway.webhooks, house.runtime.recent.events
+        webhooks._duty = PostingDuty(lambda: ours, hands.clock().wall, lambda: -math.inf)
+        await house.welcomed(account="ann")
+        await (await house.connect()).hello(account="eve", home="elsewhere")
+        webhooks.poll()
+        ours = True
+        await house.welcomed(account="bob")
+        webhooks.poll()
+        waiting = [each.id for each in queue(house).waiting.values()]
+        assert sorted(waiting) == sorted(events.id_of(each) for each in events.after(0)), "each of them, and none twice"
+        names = [json.loads(each.body)["event"] for each in queue(house).waiting.values()]
+        assert names == ["gateway.start", "gateway.doors_opened", "refused", "granted", "granted"]
 
 
 def test_the_text_has_the_check_of_a_receiver_that_holds() -> None:
