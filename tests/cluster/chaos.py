@@ -44,7 +44,6 @@ SETTINGS = {
     "listen__drain": "1s",
     "license__model": "trueconf",
     "license__trueconf__pro": 100_000,
-    "license__trueconf__online": LIMIT,
     "heartbeat__resume_window": "2s",
     "cluster__patience": f"{PATIENCE:g}s",
 }
@@ -57,7 +56,8 @@ class Invariant(AssertionError):
 class Round:
     """One round: what runs, and which clients were told that they are in."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, limit: int) -> None:
+        self.limit = limit
         self.random = random.Random(seed)  # noqa: S311 - drawn again from the same seed
         """Draws what happens, and for nobody else: how often clients come depends on the speed of the machine."""
         self.whims = random.Random(seed)  # noqa: S311 - what clients do
@@ -82,10 +82,11 @@ class Round:
         """Start everything."""
         await asyncio.to_thread(self.members.start)
         await self.proxy.open()
+        settings = {**SETTINGS, "license__trueconf__online": self.limit}
         for number in range(GATEWAYS):
             urls = self.members.urls if number else self.proxy.urls
             self.gateways.append(
-                GatewayProcess(f"g{number}", self._folder, urls, self._secret, self._prefix, **SETTINGS)
+                GatewayProcess(f"g{number}", self._folder, urls, self._secret, self._prefix, **settings)
             )
             await self.gateways[-1].start()
 
@@ -106,7 +107,7 @@ class Round:
             if self.released.is_set():
                 return
             gateway = self.whims.choice(self.gateways)
-            if self.resting.is_set() and len(self.holding) >= LIMIT:
+            if self.resting.is_set() and len(self.holding) >= self.limit:
                 await asyncio.sleep(0.2)  # until it is released, or somebody has to go
                 continue
             visiting = Visit(self, number, gateway)
@@ -129,9 +130,9 @@ class Round:
         self.samples += 1
         reachable = sum(each.name not in self.stopped for each in self.holding.values())
         self.most = max(self.most, reachable)
-        if reachable > LIMIT:
+        if reachable > self.limit:
             at = Counter(each.name for each in self.holding.values())
-            self.faults.append(f"{reachable} clients were told that they are in, of {LIMIT}: {dict(at)}")
+            self.faults.append(f"{reachable} clients were told that they are in, of {self.limit}: {dict(at)}")
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
@@ -267,7 +268,7 @@ class Round:
         Raises `Invariant`.
         """
         self.resting.set()
-        await self._settle(session, LIMIT)
+        await self._settle(session, self.limit)
         pages = await self._leases(session)
         lost = [sorted(self.leased - each)[:5] for each in pages]
         if any(lost):
@@ -330,26 +331,27 @@ class Round:
             after = "&cursor=" + urllib.parse.quote(page["next"])
 
 
-async def play(minutes: float, seed: int) -> Round:
-    """Play a round, and return it: what happened, and what clients were answered, how often.
+async def play(minutes: float, seed: int, clients: int = CLIENTS, limit: int = LIMIT) -> Round:
+    """Play a round with so many `clients`, of whom `limit` may be in at once, and return it: what happened, and what
+    clients were answered, how often.
 
     Raises `Invariant`.
     """
     with tempfile.TemporaryDirectory(prefix="tallygate-chaos-") as folder:
-        game = Round(Path(folder), seed)
+        game = Round(Path(folder), seed, limit)
         try:
             await game.open()
             async with aiohttp.ClientSession() as session:
-                clients = [asyncio.create_task(game.client(number)) for number in range(CLIENTS)]
+                visiting = [asyncio.create_task(game.client(number)) for number in range(clients)]
                 await game.go_on(session)
                 until = time.monotonic() + 60 * minutes
                 while time.monotonic() < until:
                     began = time.monotonic()
                     happened = await game.happen()
-                    say(f"{happened}: {time.monotonic() - began:.1f} s, most in {game.most} of {LIMIT}")
+                    say(f"{happened}: {time.monotonic() - began:.1f} s, most in {game.most} of {limit}")
                     await game.go_on(session)
                 await game.rest(session)
-                await game.see_off(session, clients)
+                await game.see_off(session, visiting)
             if not game.leased:
                 raise Invariant("nobody was let in at all")
             return game
@@ -371,13 +373,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.chaos", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--clients", type=int, default=CLIENTS)
+    parser.add_argument("--limit", type=int, default=LIMIT, help="how many of them may be in at once")
     options = parser.parse_args()
     say(f"seed {options.seed}" + ("" if shutil.which("strace") else "; without strace no disk is slow"))
-    game = asyncio.run(play(options.minutes, options.seed))
+    game = asyncio.run(play(options.minutes, options.seed, options.clients, options.limit))
     say(f"what happened: {dict(game.acts)}")
     say(f"answers: {dict(game.answers)}")
     say(
-        f"grants looked at {game.samples}, never more than {game.most} of {LIMIT} in; states compared "
+        f"grants looked at {game.samples}, never more than {game.most} of {game.limit} in; states compared "
         f"{game.comparisons} times; {len(game.leased)} leases told of, none lost"
     )
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gateway.core.admission.commands import Hello
+from gateway.core.admission.apply import apply
+from gateway.core.admission.commands import Command, Hello
+from gateway.core.admission.commands import Join as JoinCommand
+from gateway.core.admission.decision import Decision
+from gateway.core.admission.state import State
 from gateway.core.cluster.entries import Batch, Enter, LogEntry, Proposed, encode, plain
 from gateway.core.cluster.nodes import RECENT
 from gateway.core.cluster.replica import SEMANTICS, terms_digest
+from gateway.core.counting.session import Instant
 from gateway.edge.adopting import adopt, skip
 from gateway.edge.api.cluster import NOTICED, cluster_in_short, document
 from gateway.edge.cluster.housekeeping import Housekeeping
@@ -191,12 +197,40 @@ async def test_a_cluster_begins_anew_from_a_file_with_its_leases_and_accounts(jo
         await join("b", **terms)
 
 
-async def test_a_command_is_left_out_where_a_person_says_so(join: Join, tmp_path: Path) -> None:
-    a = await join("a")
-    await a.gateway.close(drain=0)
-    assert await skip(a.gateway.settings, 77) == str(tmp_path / "a.db")
-    assert await skip(a.gateway.settings, 7) == str(tmp_path / "a.db")
-    assert read(str(tmp_path / "a.db")).skipped == {7, 77}
+async def test_a_command_that_ends_every_gateway_is_left_out_where_a_person_says_so(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endless(state: State, command: Command, at: Instant) -> Decision:
+        if isinstance(command, JoinCommand) and command.conference == "poison":
+            raise RecursionError
+        return apply(state, command, at)
+
+    a, b = houses = await join("a"), await join("b")
+    ann, bob = await a.welcomed(account="ann", device="d"), await b.welcomed(account="bob", device="d")
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
+    monkeypatch.setattr("gateway.core.cluster.replica.apply", endless)
+    await bob.say("join", conference="poison")
+    for house in houses:
+        assert house.node.failed is not None
+        told = await asyncio.wait_for(house.node.failed, 20.0)
+        await house.gateway.close(drain=0)
+    assert [each["reason"] for each in await bob.gone()] == ["store_unavailable"]
+    for name in ("a", "b"):
+        with pytest.raises(ClusterRefused, match=re.escape(told)):
+            await join(name)
+    revision = re.search(r"RecursionError at the entry of revision (\d+)", told)
+    assert revision, told
+    for house in houses:
+        path = house.gateway.settings.store.path
+        assert await skip(house.gateway.settings, int(revision[1])) == path
+        assert await skip(house.gateway.settings, 10**9) == path
+        assert read(path).skipped == {int(revision[1]), 10**9}
+    a, b = await join("a"), await join("b")
+    assert a.node.replica.revision > int(revision[1])
+    ann = await a.welcomed(account="ann", device="d")
+    assert (await ann.ask("join", conference="room"))["type"] == "joined"
+    await until(lambda: same(a, b))
+    assert [*a.runtime.state.conferences.by_id] == [*b.runtime.state.conferences.by_id] == ["room"]
 
 
 async def test_what_is_long_past_is_forgotten_by_etcd(join: Join) -> None:

@@ -98,6 +98,11 @@ class Replica:
         return self._state is not None
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the last entry was applied to its end."""
+        return self.seen.version == self.version
+
+    @property
     def digest(self) -> str:
         """The digest over all decisions so far."""
         return self._digest.value

@@ -44,13 +44,16 @@ class DumpWriter:
             self._task = asyncio.create_task(self.write(), name="dump of the node")
 
     async def write(self) -> None:
-        """Write the node down, and wait until that is durable.
+        """Write the node down, and wait until that is durable; not one that is half changed, by an entry that could not
+        be applied to its end.
 
         Raises `StoreUnavailable`.
         """
         loop, replica, follower = asyncio.get_running_loop(), self._node.replica, self._node.follower
         began = loop.time()
         async with follower.applying:
+            if not replica.is_whole:
+                return
             packed = await pack(dump.lines(replica))
             self._version = replica.version
             done = self._write([put_dump(follower.etcd_cluster, replica.version, replica.revision, packed)])

@@ -372,7 +372,9 @@ class ClusterNode:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (fault := task.exception()) is not None:
             log.error("a task of the cluster failed", exc_info=fault)
-            self._fail(f"{task.get_name()}: {type(fault).__name__}: {fault}")
+            at = "" if self.replica.is_whole else f" at the entry of revision {self.replica.revision}"
+            words = f"{task.get_name()}: {type(fault).__name__}{at}: {fault}"
+            self._fail(words)
 
 
 def _nothing(*_: object) -> None:
