@@ -20,13 +20,16 @@ from gateway.core.cluster.replica import SEMANTICS, terms_digest
 from gateway.core.counting.session import Instant
 from gateway.edge.adopting import adopt, skip
 from gateway.edge.api.cluster import NOTICED, cluster_in_short, document
+from gateway.edge.cluster.etcd import Etcd, EtcdFailed
 from gateway.edge.cluster.housekeeping import Housekeeping
 from gateway.edge.joining import ClusterRefused
 from gateway.edge.storage.node_file import read
 from tests.cli.program import run_here
-from tests.cluster.conftest import Join, backup
+from tests.cluster.conftest import Join, backup, etcd_at
+from tests.cluster.proxy import EtcdProxy
 from tests.cluster.test_two_gateways import same
 from tests.conftest import Serve, until
+from tests.etcd import Members
 
 pytestmark = pytest.mark.debian
 
@@ -233,14 +236,45 @@ async def test_a_command_that_ends_every_gateway_is_left_out_where_a_person_says
     assert [*a.runtime.state.conferences.by_id] == [*b.runtime.state.conferences.by_id] == ["room"]
 
 
-async def test_what_is_long_past_is_forgotten_by_etcd(join: Join) -> None:
-    a = await join("a")
-    keeping = Housekeeping(a.node, kept=3, mark_every=1)
-    for _ in range(6):
-        version = a.node.replica.version
-        await until(lambda version=version: a.node.replica.version > version)  # type: ignore[misc]
+async def test_what_is_long_past_is_forgotten_by_etcd(join: Join, proxy: EtcdProxy, members: Members) -> None:
+    a = await join("a", cluster__etcd=etcd_at(proxy.urls))
+    proxy.targets = ["http://127.0.0.1:1", *members.urls[1:]]  # nobody is there: the first member is lost
+    await until(lambda: a.node.replica.version > 6)
+    async with a.node.follower.applying:
+        version, revision = a.node.replica.version, a.node.replica.revision
+        keeping = Housekeeping(a.node, kept=3)  # as of a process that has seen nothing of the past
         await keeping.look()
     assert keeping.size > 0
+    etcd = Etcd((members.urls[0],), f"{a.gateway.settings.cluster.prefix}/log")
+    try:
+        assert (await etcd.head(etcd.urls[0], revision - 3)).version == version - 3
+        with pytest.raises(EtcdFailed):
+            await etcd.head(etcd.urls[0], revision - 4)
+    finally:
+        await etcd.close()
     await a.gateway.dump_writer.write()
     with pytest.raises(ClusterRefused, match="newer file"):
         await join("b")
+
+
+async def test_entries_are_kept_where_others_write_to_etcd_too(join: Join, members: Members) -> None:
+    a = await join("a")
+    other = Etcd((members.urls[0],), "of somebody else")
+    try:
+        for _ in range(10):
+            await other.put(other.urls[0], b"x")
+        version = a.node.replica.version
+        await until(lambda: a.node.replica.version > version + 1)
+        async with a.node.follower.applying:
+            version = a.node.replica.version
+            await Housekeeping(a.node, kept=2).look()
+        etcd, url = a.node.etcd, members.urls[0]
+        known = []
+        for revision in range(a.node.replica.revision, 0, -1):
+            try:
+                known.append((await etcd.head(url, revision)).version)
+            except EtcdFailed:
+                break
+        assert known[-1] == version - 2, known
+    finally:
+        await other.close()

@@ -86,12 +86,13 @@ class Etcd:
         answer = await self._call(url, "/v3/kv/put", {"key": self._key, "value": base64.b64encode(value).decode()})
         return str(answer["header"]["cluster_id"])
 
-    async def head(self, url: str) -> Head:
-        """Return where the log stands, as a majority of the members knows it.
+    async def head(self, url: str, revision: int = 0) -> Head:
+        """Return where the log stands, as a majority of the members knows it; or stood at a revision.
 
-        Raises `EtcdFailed`.
+        Raises `EtcdFailed`, also where what was then is forgotten.
         """
-        answer = await self._call(url, "/v3/kv/range", {"key": self._key, "keys_only": True})
+        then = {"revision": str(revision)} if revision else {}
+        answer = await self._call(url, "/v3/kv/range", {"key": self._key, "keys_only": True, **then})
         kv = (answer.get("kvs") or [{}])[0]
         header = answer["header"]
         return Head(

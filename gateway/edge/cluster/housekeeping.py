@@ -1,13 +1,13 @@
 """Keeps etcd small: any node lets it forget what is long past, and looks how large its database is.
 
-No node waits for another one: who is behind by more than `KEPT` entries takes the backup of a peer.
+No node waits for another one: who is behind by more than `KEPT` entries takes the backup of a peer. What may go etcd
+itself is asked, so that a node which was started just now lets it forget as much as one that has run for long.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 
 from gateway.edge.cluster.etcd import EtcdFailed
 from gateway.edge.cluster.node import ClusterNode
@@ -16,8 +16,8 @@ EVERY = 60.0
 """Seconds between two looks."""
 KEPT = 500_000
 """Entries of the log that are kept."""
-MARK_EVERY = 10_000
-"""Entries between two whose revisions are noted."""
+MOST_STEPS = 20
+"""Revisions that etcd is asked about in one look, at most."""
 
 log = logging.getLogger("tallygate.cluster")
 
@@ -25,13 +25,11 @@ log = logging.getLogger("tallygate.cluster")
 class Housekeeping:
     """Looks after the log of `node`. `size` is that of the largest database among the members, in bytes."""
 
-    def __init__(self, node: ClusterNode, *, kept: int = KEPT, mark_every: int = MARK_EVERY) -> None:
+    def __init__(self, node: ClusterNode, *, kept: int = KEPT) -> None:
         self.size = 0
         self.alarms: tuple[str, ...] = ()
         self._node = node
         self._kept = kept
-        self._mark_every = mark_every
-        self._marks: deque[tuple[int, int]] = deque()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -63,19 +61,27 @@ class Housekeeping:
         self.size, self.alarms = max(sizes), tuple(sorted(alarms))
         if self.alarms:
             log.error("etcd complains: %s", "; ".join(self.alarms))
-        revision = self._past()
-        if revision is not None:
+        for url in etcd.urls:
             try:
-                await etcd.compact(etcd.urls[0], revision)
+                await self._forget(url)
             except EtcdFailed as fault:
-                log.debug("another node was first, or nobody answers: %s", fault)
+                log.debug("another node was first, or this member does not answer: %s", fault)
+            else:
+                return
 
-    def _past(self) -> int | None:
-        """Return the revision before which nothing is needed any more; None where all is."""
-        replica = self._node.replica
-        if not self._marks or replica.version - self._marks[-1][0] >= self._mark_every:
-            self._marks.append((replica.version, replica.revision))
-        past = None
-        while self._marks and replica.version - self._marks[0][0] > self._kept:
-            past = self._marks.popleft()[1]
-        return past
+    async def _forget(self, url: str) -> None:
+        """Let the members forget all but the last entries.
+
+        Raises `EtcdFailed`, also where that was done before.
+        """
+        replica, etcd = self._node.replica, self._node.etcd
+        version, revision = replica.version, replica.revision
+        missing = self._kept
+        for _ in range(MOST_STEPS):
+            if revision <= missing:
+                return
+            revision -= missing  # each entry takes a revision, and more where others write to etcd too
+            missing = self._kept - (version - (await etcd.head(url, revision)).version)
+            if missing <= 0:
+                await etcd.compact(url, revision)
+                return
