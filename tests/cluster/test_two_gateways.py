@@ -79,14 +79,19 @@ async def test_an_operator_of_any_gateway_acts_upon_all(join: Join) -> None:
     assert (refused["type"], refused["reason"]) == ("denied", "banned")
 
 
-async def test_seats_of_a_gateway_that_is_stopped_are_free_at_once(join: Join) -> None:
+async def test_seats_of_a_gateway_that_is_stopped_are_free_at_once(
+    join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
     a, b = await pair(join, license__epop__users=1)
+    incarnations = [each.node.incarnation for each in (a, b)]
+    assert f"b ({incarnations[1]}) has come in: the cluster is a, b; a leads" in caplog.text
     ann, bob = await a.welcomed(account="ann"), await b.welcomed(account="bob")
     assert (await ann.ask("join", conference="room"))["type"] == "joined"
     await a.gateway.close(drain=0)
     assert [each["reason"] for each in await ann.gone()] == ["drained"]
     assert (await bob.ask("join", conference="room"))["type"] == "joined"
     assert [each.name for each in b.node.replica.nodes] == ["b"]
+    assert f"a ({incarnations[0]}) is over: the cluster is b; b leads" in caplog.text
 
 
 async def test_a_node_that_saw_nothing_of_its_own_in_time_sends_everybody_away_and_comes_in_anew(join: Join) -> None:

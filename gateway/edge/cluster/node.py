@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.core.cluster.entries import Batch, Enter, Genesis, LogEntry, Proposed, encode
@@ -85,6 +85,8 @@ class ClusterNode:
         self._entered = asyncio.Event()
         self._over = asyncio.Event()
         self._changed = asyncio.Event()
+        self._nodes: dict[str, str] = {}
+        """The names of the nodes that lived at the last entry, by incarnation."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.failed: asyncio.Future[str] | None = None
         """Done, with the words for a person, when this node cannot go on."""
@@ -176,6 +178,10 @@ class ClusterNode:
         told = batch is not None and batch.at is not None and self.follower.caught_up.is_set()
         self.time.applied(replica.at, mono, told=told)
         self.positions.follow(replica)
+        if replica.nodes.living.keys() != self._nodes.keys():
+            before, self._nodes = self._nodes, {each.incarnation: each.name for each in replica.nodes}
+            if self.follower.caught_up.is_set():
+                log.warning("%s", _changed(before, self._nodes))
         own = self.proposer.saw(batch) if batch is not None else None
         if own is not None:
             self._confirmed = own.sent
@@ -375,6 +381,15 @@ class ClusterNode:
             at = "" if self.replica.is_whole else f" at the entry of revision {self.replica.revision}"
             words = f"{task.get_name()}: {type(fault).__name__}{at}: {fault}"
             self._fail(words)
+
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return who of the cluster has come in or is over, by name and incarnation, and who lives, the leader first."""
+    over = [f"{name} ({each}) is over" for each, name in before.items() if each not in now]
+    new = [f"{name} ({each}) has come in" for each, name in now.items() if each not in before]
+    names = list(now.values())
+    living = f"the cluster is {', '.join(names)}; {names[0]} leads" if names else "nobody is left in the cluster"
+    return f"{', '.join(over + new)}: {living}"
 
 
 def _nothing(*_: object) -> None:
