@@ -24,10 +24,8 @@ FREE = ("listen.tcp=0", "listen.websocket=0", "listen.operator=0", "registrar.po
 class Demo:
     """A demonstration that runs."""
 
-    def __init__(self, process: asyncio.subprocess.Process, http: aiohttp.ClientSession, temporary: Path) -> None:
-        self.process = process
+    def __init__(self, http: aiohttp.ClientSession) -> None:
         self.http = http
-        self.temporary = temporary
 
     async def get(self, path: str) -> Any:
         async with self.http.get(path) as response:
@@ -43,7 +41,8 @@ class Demo:
 
 
 @pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Demo]:
+async def running(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Demo]:
+    """It is ended by a signal after the test, among its clients: then it must end cleanly and leave nothing."""
     ready, temporary = tmp_path / "ready.json", tmp_path / "temporary"
     temporary.mkdir()
     process = await asyncio.create_subprocess_exec(
@@ -57,21 +56,24 @@ async def running(tmp_path: Path) -> AsyncIterator[Demo]:
                 await asyncio.sleep(0.05)
         port = json.loads(ready.read_text())["operator"]
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
-            yield Demo(process, http, temporary)
+            demo = Demo(http)
+            yield demo
+            await demo.until("/api/connections/count", lambda found: found["count"])
+        process.send_signal(getattr(request, "param", signal.SIGTERM))
+        ended = await end(process)
+        assert ended.code == 0, ended.err
+        assert "nothing is left behind" in ended.out
+        assert list(temporary.iterdir()) == []
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-async def test_it_ends_cleanly_and_leaves_nothing(running: Demo, sign: signal.Signals) -> None:
-    await running.until("/api/connections/count", lambda found: found["count"])
-    running.process.send_signal(sign)
-    ended = await end(running.process)
-    assert ended.code == 0, ended.err
-    assert "nothing is left behind" in ended.out
-    assert list(running.temporary.iterdir()) == []
+@pytest.mark.slow
+@pytest.mark.parametrize("running", [signal.SIGINT], indirect=True)
+async def test_it_ends_cleanly_at_the_other_signal_too(running: Demo) -> None:
+    assert (await running.get("/api/license"))["model"] == "trueconf"
 
 
 @pytest.mark.slow

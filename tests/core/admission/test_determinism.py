@@ -76,10 +76,10 @@ def test_every_decision_is_the_same_under_another_hash_seed(day: Path, digests: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("python", pythons()[1:])
-def test_every_decision_is_the_same_under_another_python(day: Path, digests: list[str], python: str) -> None:
-    assert run(python, 4, str(day)).splitlines() == digests
+@pytest.mark.timeout(600)
+def test_every_decision_is_the_same_under_every_other_python(day: Path, digests: list[str]) -> None:
+    for python in pythons()[1:] or pytest.skip("there is no other Python from 3.11 on"):
+        assert run(python, 4, str(day)).splitlines() == digests, python
 
 
 def test_a_node_that_takes_up_a_state_takes_the_same_seats_of_those_who_are_idle() -> None:
