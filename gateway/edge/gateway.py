@@ -107,7 +107,7 @@ class Gateway:
         self._garbage.start()
         lean_buffers()
         try:
-            await asyncio.to_thread(self.runtime.persistence.store.hold)
+            await self.runtime.persistence.store.hold()
             if self._ready is not None:
                 self._ready.clear()
             context = tls_context(listen.tls_certificate, listen.tls_key)

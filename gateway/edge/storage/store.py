@@ -91,12 +91,12 @@ class Store:
         now = asyncio.get_running_loop().time()
         return self.available and self._began is not None and now - self._began >= self.patience
 
-    def hold(self) -> None:
+    async def hold(self) -> None:
         """Keep the file from every other process until it is closed, without opening it yet.
 
         Raises `StoreRefused`.
         """
-        self.file.hold()
+        await self.file.hold()
 
     async def open(self) -> None:
         """Open the file, make it or bring its schema up to date, and begin to write.

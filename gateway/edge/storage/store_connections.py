@@ -76,11 +76,15 @@ class StoreConnections:
         self._identity = identity(MEMORY)
         self._looked = -math.inf
 
-    def hold(self) -> StoreLock:
-        """Keep the file from every other process until it is closed, without opening it yet.
+    async def hold(self) -> StoreLock:
+        """Keep the file from every other process until it is closed, without opening it yet; a thread does it, which a
+        disk may keep waiting.
 
         Raises `StoreRefused`.
         """
+        return self._hold() if self.path == MEMORY else await asyncio.to_thread(self._hold)
+
+    def _hold(self) -> StoreLock:
         if self._lock is None:
             self._lock = taken(self.path)
         return self._lock
@@ -91,8 +95,7 @@ class StoreConnections:
         Raises `StoreRefused`.
         """
         try:
-            lock = self._lock if self._lock is not None else await asyncio.to_thread(self.hold)
-            self.db, self._lock = await open_store(self.path, self._patience, lock)
+            self.db, self._lock = await open_store(self.path, self._patience, await self.hold())
             self._reader = await self._reading(self.db)
             self._identity = identity(self.path)
         except BaseException:
@@ -130,7 +133,7 @@ class StoreConnections:
             return
         async with self.write_lock:
             await _transaction(self.db, statements)
-        if asyncio.get_running_loop().time() - self._looked >= LOOKS_APART:
+        if self.path != MEMORY and asyncio.get_running_loop().time() - self._looked >= LOOKS_APART:
             await self.look()
 
     async def look(self) -> None:

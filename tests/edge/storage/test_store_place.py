@@ -244,9 +244,9 @@ async def test_a_path_that_is_relative_means_the_same_file_wherever_the_process_
 
 async def test_a_store_that_is_held_can_be_opened_later_by_who_holds_it(place: Path) -> None:
     kept = Kept(str(place), 0.0)
-    kept.store.hold()
+    await kept.store.hold()
     with pytest.raises(StoreRefused, match="another gateway holds it"):
-        Kept(str(place), 0.0).store.hold()
+        await Kept(str(place), 0.0).store.hold()
     await kept.store.open()
     await kept.write("a")
     await kept.store.close()
