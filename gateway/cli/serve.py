@@ -10,10 +10,10 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from config import keys
 from config.faults import ConfigError, ConfigFault
@@ -46,7 +46,8 @@ examples:
 signals:
   SIGTERM, Ctrl-C   send the clients away over `listen.drain`, then end; a second one ends at once,
                     and so it does when the store does not answer
-  SIGHUP            read the configuration again: limits and certificates change, nobody is dropped
+  SIGHUP            read the configuration again: limits and certificates change, nobody is dropped;
+                    during the start, as soon as it is open
 """
 
 LAST_COMMITS = 3.5
@@ -74,6 +75,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, *, clients: bool = True) -> int:
     """Runs until a signal; 0 after a drain, 1 if it cannot start. Without `clients` it is a registrar alone."""
+    again = asyncio.Event()
+    signal.signal(signal.SIGHUP, lambda *_: again.set())  # left alone it would end the process
     try:
         settings = settings_from(args)
     except ConfigError as error:
@@ -90,28 +93,38 @@ def run(args: argparse.Namespace, *, clients: bool = True) -> int:
         raise SystemExit(f"cannot start: {fault}")
     with log_written_apart(), asyncio.Runner(loop_factory=fast_loop()) as runner:
         if clients and settings.cluster.etcd:
-            return runner.run(_serve_in_cluster(settings, args, before, files))
-        return runner.run(_serve_alone(settings, args, before, files, clients=clients))
+            making = _made_in_cluster(settings, args, files)
+        else:
+            making = _made(settings, args, files, clients=clients)
+        return runner.run(_serve(making, args, before, files, again))
 
 
-async def _serve_alone(settings: Settings, args: argparse.Namespace, before: int, files: int, *, clients: bool) -> int:
+class Made(NamedTuple):
+    """A gateway that can be opened; `failed` is done when it has left its cluster, and says why."""
+
+    gateway: Gateway
+    failed: asyncio.Future[str] | None = None
+
+
+async def _made(settings: Settings, args: argparse.Namespace, files: int, *, clients: bool) -> Made:
     clock = Clock(time.monotonic, time.time)
     record, kept = getattr(args, "record", None), await kept_state(settings, clock) if clients else None
-    gateway = Gateway(
-        settings, files=files, clock=clock, ready=args.ready_file, record=record, clients=clients, kept=kept
+    return Made(
+        Gateway(settings, files=files, clock=clock, ready=args.ready_file, record=record, clients=clients, kept=kept)
     )
-    return await _serve(gateway, args, before, files)
 
 
-async def _serve_in_cluster(settings: Settings, args: argparse.Namespace, before: int, files: int) -> int:
-    try:
-        followed = await follow(settings, Clock(time.monotonic, time.time))
-    except ClusterRefused as fault:
-        complain(f"cannot start: {fault}")
-        return 1
+async def _made_in_cluster(settings: Settings, args: argparse.Namespace, files: int) -> Made:
+    followed = await follow(settings, Clock(time.monotonic, time.time))
     record = getattr(args, "record", None)
     gateway = Gateway(settings, files=files, ready=args.ready_file, record=record, followed=followed)
-    return await _serve(gateway, args, before, files, followed.node.failed)
+    return Made(gateway, followed.node.failed)
+
+
+async def _opened(making: Coroutine[Any, Any, Made]) -> Made:
+    made = await making
+    await made.gateway.open()
+    return made
 
 
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -142,11 +155,7 @@ def reason(fault: Exception) -> str:
 
 
 async def _serve(
-    gateway: Gateway,
-    args: argparse.Namespace,
-    before: int,
-    files: int,
-    failed: asyncio.Future[str] | None = None,
+    making: Coroutine[Any, Any, Made], args: argparse.Namespace, before: int, files: int, again: asyncio.Event
 ) -> int:
     loop = asyncio.get_running_loop()
     stop, at_once = asyncio.Event(), asyncio.Event()
@@ -156,24 +165,27 @@ async def _serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("SIGHUP is ignored: the gateway is not open yet"))
-    opening = asyncio.create_task(gateway.open())
+    loop.add_signal_handler(signal.SIGHUP, again.set)
+    opening = asyncio.create_task(_opened(making))
     if not await _before(stop, opening):
         opening.cancel()
         await asyncio.wait({opening})
         return 0
     try:
-        opening.result()
-    except (OSError, KeyRefused, StoreRefused, StoreUnavailable, OperatorTokenRequired) as fault:
+        gateway, failed = opening.result()
+    except (OSError, ClusterRefused, KeyRefused, StoreRefused, StoreUnavailable, OperatorTokenRequired) as fault:
         complain(f"cannot start: {reason(fault)}")
         return 1
     manager = ServiceManager.from_environment(os.environ, gateway.status)
     try:
         _tell_start(gateway, before, files)
-        loop.add_signal_handler(signal.SIGHUP, _reloading(gateway, args, manager))
+        reload = _reloading(gateway, args, manager)
+        loop.add_signal_handler(signal.SIGHUP, reload)
         if failed is not None:
             failed.add_done_callback(lambda _: stop.set())
         manager.ready()
+        if again.is_set():  # it may have been read before it was changed
+            reload()
         await stop.wait()
     finally:
         manager.stopping()
@@ -185,7 +197,7 @@ async def _serve(
     return 0
 
 
-async def _before(event: asyncio.Event, task: asyncio.Task[None], seconds: float | None = None) -> bool:
+async def _before(event: asyncio.Event, task: asyncio.Task[Any], seconds: float | None = None) -> bool:
     """Whether a task is done before an event comes, or so many seconds have passed."""
     coming = asyncio.create_task(event.wait())
     await asyncio.wait((coming, task), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -21,6 +21,7 @@ import pytest
 from gateway.cli import serve as module
 from tests.cli.program import begin, end, run
 from tests.conftest import Serve
+from tests.etcd import free_ports, write_secret
 from tests.wire_client import PATIENCE, Wire
 
 CONFIG = """
@@ -167,6 +168,58 @@ async def test_sighup_reads_the_limits_again_and_a_bad_file_keeps_the_last_good_
     for each in (wire, other):
         assert (await each.ask("heartbeat"))["type"] == "ack"
         await each.close()
+
+
+async def test_sighup_during_the_start_is_followed_once_it_is_open(tmp_path: Path) -> None:
+    config, ready = tmp_path / "gateway.toml", tmp_path / "ready.json"
+    os.mkfifo(config)
+    process = await begin("serve", "--config", str(config), "--ready-file", str(ready))
+    try:
+        with await asyncio.to_thread(config.open, "w") as first:  # it reads its configuration now
+            config.unlink()
+            config.write_text(CONFIG.format(drain="0s") + "[license.epop]\nusers = 3\n")
+            process.send_signal(signal.SIGHUP)
+            first.write(CONFIG.format(drain="0s"))
+        running = Running(process, {}, config)
+        assert "license.epop.users" in await running.said("configuration read again")
+        assert ready.exists()
+        process.send_signal(signal.SIGTERM)
+        assert (await end(process)).code == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
+async def test_signals_reach_a_gateway_that_waits_for_its_cluster(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    (port,) = free_ports(1)
+    etcd = await asyncio.start_server(silent, "127.0.0.1", port)
+    config = tmp_path / "gateway.toml"
+    config.write_text(
+        CONFIG.format(drain="0s")
+        .replace(":memory:", str(tmp_path / "a.db"))
+        .replace("[registrar]", "[registrar]\nenabled = false")
+        + f'[cluster]\netcd = ["http://127.0.0.1:{port}"]\nname = "a"\nsecret_file = "{write_secret(tmp_path)}"\n'
+    )
+    process = await begin("serve", "--config", str(config))
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await asked.wait()
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        ended = await end(process)
+        assert (ended.code, ended.out) == (0, "")
+        assert "Traceback" not in ended.err
+    finally:
+        if process.returncode is None:
+            process.kill()
+        etcd.close()
 
 
 async def test_sighup_with_a_broken_rule_for_seats_keeps_the_rules_there_are(start: Start) -> None:
