@@ -16,7 +16,7 @@ from gateway.core.cluster import dump
 from gateway.core.cluster.entries import Genesis, LogEntry
 from gateway.core.cluster.replica import SEMANTICS, Outcome, Replica
 from gateway.edge.catching_up import OwnPlace, PeerFailed, take_file
-from gateway.edge.cluster.etcd import Etcd, EtcdFailed
+from gateway.edge.cluster.etcd import Etcd, EtcdFailed, EtcdStatus
 from gateway.edge.cluster.follower import Behind, LogLost
 from gateway.edge.cluster.node import ClusterNode
 from gateway.edge.machine import Clock
@@ -98,6 +98,7 @@ async def _follow(settings: Settings, clock: Clock) -> FollowedLog:
 
     node.on_outcomes = note
     try:
+        await _can_be_relied_upon(etcd)
         await node.open(lambda identity: Genesis(identity, SEMANTICS, cluster.patience, terms.to_json()))
         _compare(node.replica, terms, cluster.patience)
     except Behind as fault:
@@ -112,6 +113,17 @@ async def _follow(settings: Settings, clock: Clock) -> FollowedLog:
         raise
     key = hashlib.blake2b(node.replica.cluster.encode(), key=secret, digest_size=32).digest()
     return FollowedLog(node, key, unprojected)
+
+
+async def _can_be_relied_upon(etcd: Etcd) -> None:
+    """Refuse members of etcd whose version may lose data; one that does not answer yet is looked at later.
+
+    Raises `ClusterRefused`.
+    """
+    told = await asyncio.gather(*map(etcd.status, etcd.urls), return_exceptions=True)
+    for url, status in zip(etcd.urls, told, strict=True):
+        if isinstance(status, EtcdStatus) and status.flaw:
+            raise ClusterRefused(f"{url}: {status.flaw}")
 
 
 def _refused_for_divergence(path: str, file: NodeFile, replica: Replica) -> ClusterRefused:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from gateway.edge.cluster.etcd import Etcd, EtcdStatus
 from gateway.edge.joining import ClusterRefused
 from gateway.edge.storage.node_file import read
 from tests.cluster.conftest import ClusterHouse, Join, backup
@@ -133,6 +135,17 @@ async def test_a_gateway_that_finds_no_etcd_says_so(
     monkeypatch.setattr("config.values.FIRST_EPHEMERAL_PORT", 65536)
     with pytest.raises(ClusterRefused, match=str(closed_port)):
         await join("a", cluster__etcd=f'["http://127.0.0.1:{closed_port}"]')
+
+
+async def test_an_etcd_that_may_lose_data_is_refused(
+    join: Join, members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def told(_: Etcd, url: str) -> EtcdStatus:
+        return EtcdStatus("3.5.4" if url == members.urls[2] else "3.5.6", 0, ())
+
+    monkeypatch.setattr(Etcd, "status", told)
+    with pytest.raises(ClusterRefused, match=re.escape(f"{members.urls[2]}: etcd 3.5.4 may lose data")):
+        await join("a")
 
 
 async def test_a_secret_that_others_can_read_or_that_is_short_is_none(join: Join, tmp_path: Path) -> None:

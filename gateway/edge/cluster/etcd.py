@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple
@@ -25,6 +26,10 @@ CONNECT_TIMEOUT = 1.0
 """Seconds to connect to a member."""
 READ_SIZE = 1 << 20
 """Bytes of a watch that are kept while they are not read."""
+FIRST_GOOD = {(3, 4): 22, (3, 5): 6}
+"""Of lines of etcd whose first releases may lose or mix up data, the release from which on they do not."""
+OLDEST_LINE = (3, 4)
+"""The oldest line of etcd that can be used."""
 
 
 class EtcdFailed(Exception):
@@ -57,6 +62,17 @@ class EtcdStatus(NamedTuple):
     version: str
     size: int
     alarms: tuple[str, ...]
+
+    @property
+    def flaw(self) -> str:
+        """Why its version is not to be relied upon, for a person; empty where it is."""
+        found = re.match(r"(\d+)\.(\d+)\.(\d+)", self.version)
+        if found is None:
+            return ""
+        line, release = (int(found[1]), int(found[2])), int(found[3])
+        if line >= OLDEST_LINE and release >= FIRST_GOOD.get(line, 0):
+            return ""
+        return f"etcd {self.version} may lose data: 3.4.22 or 3.5.6 at least is needed"
 
 
 class Etcd:

@@ -57,7 +57,7 @@ class Housekeeping:
                 log.info("a member does not say how it is: %s", fault)
                 continue
             sizes.append(status.size)
-            alarms.update(status.alarms)
+            alarms.update(status.alarms, filter(None, [status.flaw]))
         self.size, self.alarms = max(sizes), tuple(sorted(alarms))
         if self.alarms:
             log.error("etcd complains: %s", "; ".join(self.alarms))
