@@ -11,9 +11,9 @@ from metrics.families import counter, gauge
 
 
 class ClusterView(NamedTuple):
-    """The cluster at one instant, as this node knows it: where the node stands among `states`, the entries applied, how
-    long one of its own is on its way and by how much its clock is ahead (seconds), totals, the nodes in the cluster, by
-    whether they are heard, and the size of etcd's database in bytes.
+    """The cluster at one instant, as this node knows it: where the node stands among `states`, the entries applied, by
+    how much it is behind and its clock is ahead (seconds), totals, the nodes in the cluster, by whether they are heard,
+    and the size of etcd's database in bytes.
     """
 
     state: str
@@ -40,7 +40,7 @@ def cluster_families(view: ClusterView) -> Iterator[Metric]:
     )
     for name, text, value in (
         ("applied_version", "Entries of the log that this node has applied.", view.version),
-        ("lag_seconds", "Time for which an entry of this node has been on its way to the log, in seconds.", view.lag),
+        ("lag_seconds", "How long an entry of this node is on its way; of a standby, how late it is.", view.lag),
         ("clock_offset_seconds", "By how much the clock of this node is ahead of the log's time.", view.clock_offset),
         ("etcd_db_bytes", "Size of the largest database among the members of etcd, in bytes.", view.etcd_size),
     ):
