@@ -136,19 +136,24 @@ async def test_what_is_shown_of_the_log_is_never_that_of_half_an_entry(join: Joi
 
 
 async def test_license_metrics_are_the_same_at_every_gateway(join: Join) -> None:
-    a, b = await join("a"), await join("b")
-    ann = await a.welcomed(account="ann")
-    assert (await ann.ask("join", conference="room"))["type"] == "joined"
-    await until(lambda: same(a, b))
-    shown = []
-    for each in (a, b):
-        _, metrics = await each.http("GET", "/metrics")
-        lines = metrics.splitlines()
-        shown.append(
-            [line for line in lines if re.match(r"tallygate_(license_used|license_grants|accounts|cluster_info)", line)]
-        )
+    a, b = await join("a", license__epop__users=1), await join("b", license__epop__users=1)
+    ann, bob = await a.welcomed(account="ann"), await b.welcomed(account="bob")
+    for _ in range(2):
+        assert (await ann.ask("join", conference="room"))["type"] == "joined"
+        assert (await bob.ask("join", conference="other"))["reason"] == "pool_full"
+        assert (await ann.ask("leave", conference="room"))["type"] == "left"
+    assert (await bob.ask("join", conference="other"))["type"] == "joined"
+    shared = re.compile(r"tallygate_(license_|sessions|accounts_|devices_|conference|cluster_info)")
+    shown: list[list[str]] = []
+    while len(shown) < 2:
+        await until(lambda: same(a, b))
+        async with a.node.follower.applying, b.node.follower.applying:
+            if same(a, b):
+                told = [(await each.http("GET", "/metrics"))[1] for each in (a, b)]
+                shown = [[line for line in text.splitlines() if shared.match(line)] for text in told]
     assert shown[0] == shown[1]
     assert 'tallygate_license_used{model="epop",pool="concurrent"} 1.0' in shown[0]
+    assert 'tallygate_license_denials_total{model="epop",pool="concurrent",reason="pool_full"} 2.0' in shown[0]
     assert f'tallygate_cluster_info{{cluster="{a.runtime.state.run}"}} 1.0' in shown[0]
 
 
