@@ -11,6 +11,9 @@ from typing import Any
 
 from gateway.operator_client import Document
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What a text begins with that a spreadsheet takes for a formula."""
+
 
 def add_since(parser: argparse.ArgumentParser, text: str) -> None:
     """Add `--since`; `text` says what begins then."""
@@ -36,13 +39,20 @@ def show(
     rows: Callable[[Document], Iterable[Mapping[str, Any]]],
     render: Callable[[Document], str],
 ) -> None:
-    """Print a document in the form that the arguments ask for: JSON, CSV with these columns and rows, or text."""
+    """Print a document in the form that the arguments ask for: JSON, CSV with these columns and rows, or text.
+
+    In CSV a text that a spreadsheet would take for a formula is kept a text, as on the page: clients choose names.
+    """
     if args.json:
         print(json.dumps(document))
     elif args.csv:
         writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows(document))
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows(document))
     else:
         text = render(document)
         print(text, end="\n" if text else "")
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value

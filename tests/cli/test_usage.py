@@ -87,6 +87,17 @@ async def test_a_spreadsheet_reads_a_line_for_each_pool_of_every_model(used: Hou
     assert {(row["account"], row["model"]) for row in found} >= {("ann", "epop"), ("ann", "trueconf")}
 
 
+async def test_a_spreadsheet_takes_no_name_for_a_formula(serve: Serve) -> None:
+    house = await serve()
+    names = ['=hyperlink("http://example.org")', "+1", "-1", "@sum(a1)", "a=b"]
+    for name in names:
+        await house.welcomed(account=name)
+    _, out, _ = await run_here("usage", "--csv", "--operator", house.url)
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert {row["account"] for row in rows} == {*(f"'{name}" for name in names[:4]), "a=b"}
+    assert {row["connected_seconds"][:1] for row in rows} <= set("0123456789")
+
+
 @pytest.mark.parametrize("by", ["account", "device", "group", "day", "week", "month"])
 async def test_each_way_to_put_it_together_is_a_table(used: House, by: str) -> None:
     code, out, fault = await run_here("usage", "--by", by, "--operator", used.url)
