@@ -31,9 +31,9 @@ PATIENCE = 60.0
 """Seconds that a request may take: a long history is read at leisure, heartbeats go first."""
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 READING = (
-    "full: share of the time at the limit; true: denied, and not seated soon after. * decides who is admitted; the"
-    " others count the same traffic in its shadow. A shadow sees only admitted traffic: what the enforced model turned"
-    " away is not in its figures, and its denials are what it would have refused."
+    "full: share of the time at the limit; true: denied, and not seated soon after. The model with * decides who is"
+    " admitted; the others count the same traffic in its shadow. A shadow sees only admitted traffic: what the enforced"
+    " model turned away is not in its figures, and its denials are what it would have refused."
 )
 FIELDS = (
     "model", "pool", "enforced", "start", "limit", "seconds", "seat_seconds", "mean", "max", "p50", "p95", "p99",

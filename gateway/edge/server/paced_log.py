@@ -23,7 +23,8 @@ class PacedLog:
         if now - self._said < LINE_PAUSE:
             self._others += 1
             return
-        self._log.warning("%s; %d others before it", line, self._others)
+        before = f"; {self._others} before it without a line" if self._others else ""
+        self._log.warning("%s%s", line, before)
         self._said, self._others = now, 0
 
 

@@ -59,7 +59,8 @@ class SeatStore:
         keep_seats(self._state, found, now)
         kept = sum(len(pool.returning) for pool in self._state.primary.pools.values())
         if kept:
-            log.info("%d seats are kept for those who come back, %s", kept, duration_text(self._state.terms.returning))
+            seats = "1 seat is" if kept == 1 else f"{kept} seats are"
+            log.info("%s kept for those who come back, %s", seats, duration_text(self._state.terms.returning))
         self.poll(now)
         if found and self._ledger is None:
             self._store.write([Statement(rows.FORGET_SEATS)])
