@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import faulthandler
 import functools
+import gc
 import itertools
 import math
 import os
@@ -55,6 +56,16 @@ PAUSE = 0.001
 """Seconds between two looks at what needs time; a loop that only looks would take it from the other processes."""
 LAST_WORD = 120.0
 """Seconds after which what follows a test ends the process: the limit of the test itself does not reach that far."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Looks for no garbage while thousands of tests are collected: they stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

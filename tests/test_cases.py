@@ -103,6 +103,7 @@ class Run:
                 shown = {pool: {key: pools[pool][key] for key in value} for pool, value in wanted.items()}
                 if shown == wanted:
                     break
+                await asyncio.sleep(0.01)  # some of it needs time
         _, text = await self.house.http("GET", "/metrics")
         used = {
             sample.labels["pool"]: sample.value

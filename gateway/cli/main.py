@@ -12,6 +12,7 @@ once, has `once` in its arguments: what is to be done where it could not be prin
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import sys
 from collections.abc import Sequence
@@ -102,7 +103,7 @@ def _run(argv: list[str]) -> int:
     chosen = next((word for word in argv if word in commands), None)
     command: CommandModule | None = None
     if chosen is not None:
-        command = cast(CommandModule, import_module(COMMANDS[chosen][0]))
+        command = _imported(COMMANDS[chosen][0])
         command.arguments(commands[chosen])
         commands[chosen].description = command.HELP
         commands[chosen].epilog = getattr(command, "EXAMPLES", None)
@@ -122,6 +123,14 @@ def _run(argv: list[str]) -> int:
         streams.discard_output()
         raise SystemExit(f"{fault}; {once}") from None
     return code
+
+
+def _imported(module: str) -> CommandModule:
+    gc.disable()  # what is imported stays: to look for garbage among it takes a tenth of the time
+    try:
+        return cast(CommandModule, import_module(module))
+    finally:
+        gc.enable()
 
 
 class _Version(argparse.Action):
