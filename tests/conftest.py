@@ -59,7 +59,7 @@ LAST_WORD = 120.0
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[object]:
+def pytest_collection() -> Iterator[None]:
     """Looks for no garbage while thousands of tests are collected: they stay."""
     gc.disable()
     try:
