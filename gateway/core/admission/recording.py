@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from math import isfinite
 from typing import Any, NamedTuple
 
 from gateway.core.admission import commands, state_json
@@ -116,7 +117,9 @@ def read(lines: Iterable[str], catalog: Catalog) -> tuple[State, Iterator[Entry]
         state = state_json.from_json(told["state"], catalog)
     except StopIteration:
         raise NotARecording("the file is empty") from None
-    except (LookupError, TypeError, ValueError) as fault:
+    except state_json.NotAState as fault:
+        raise NotARecording(f"line 1: the state from which it begins: {fault}") from fault
+    except (LookupError, TypeError, ValueError, RecursionError) as fault:
         if isinstance(fault, NotARecording):
             raise
         raise NotARecording("line 1: this is no recording of `tallygate serve --record`") from fault
@@ -130,10 +133,14 @@ def _entries(numbered: Iterable[tuple[int, str]], catalog: Catalog) -> Iterator[
         try:
             mono, wall, plain, session, digest, *queue = json.loads(line)
             place, served = queue or (None, ())
+            if not (isfinite(mono) and isfinite(wall)):
+                raise ValueError("no instant")
             command = commands.from_json(plain, catalog)
-            yield Entry(Instant(mono, wall), command, session, digest, place, tuple((at, who) for at, who in served))
-        except (LookupError, TypeError, ValueError) as fault:
-            raise NotARecording(f"line {number}: {fault}") from fault
+            waited = tuple((at, who) for at, who in served)
+            entry = Entry(Instant(mono, wall), command, session, digest, place, waited)
+        except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as fault:
+            raise NotARecording(f"line {number}: this is no command of a recording") from fault
+        yield entry
 
 
 def replay(

@@ -17,6 +17,7 @@ from gateway.core.admission.apply import apply
 from gateway.core.admission.commands import COMMANDS, PutGroup, SetTerms
 from gateway.core.admission.recording import NotARecording, replay
 from gateway.core.admission.state import State
+from gateway.core.admission.state_json import FORMAT
 from gateway.licensing import MODELS
 from tests.core.admission.random_day import ACCOUNTS, RandomDay, first_terms, record
 
@@ -145,8 +146,15 @@ def test_a_setting_that_no_decision_depends_on_cannot_be_changed() -> None:
         (["x"], "line 1: .*no recording"),
         (['{"recording":99}'], "line 1: format 99"),
         (["[]"], "line 1"),
-        ([next(record(3, 0)), "nonsense\n"], "line 2"),
-        ([next(record(3, 0)), '[1,2,["Fly",1],null,"0"]\n'], "line 2"),
+        ([next(record(3, 0)), "nonsense\n"], "line 2: this is no command"),
+        ([next(record(3, 0)), '[1,2,["Fly",1],null,"0"]\n'], "line 2: this is no command"),
+        ([next(record(3, 0)), '["x",2,["Leave",77,"x"],null,"0"]\n'], "line 2: this is no command"),
+        ([next(record(3, 0)), '[1,null,["Leave",77,"x"],null,"0"]\n'], "line 2: this is no command"),
+        ([next(record(3, 0)), f'[{"9" * 400},2,["Leave",77,"x"],null,"0"]\n'], "line 2: this is no command"),
+        ([next(record(3, 0)), "[1,2,3,null,4]\n"], "line 2: this is no command"),
+        ([next(record(3, 0)), "[" * 100_000 + "\n"], "line 2: this is no command"),
+        (["[" * 100_000], "line 1: .*no recording"),
+        ([next(record(3, 0)).replace(f'"format":{FORMAT}', '"format":1')], f"line 1: .* format 1: .* reads {FORMAT}"),
         ([next(record(3, 0)), '[1,2,["Leave",77,"x"],null,"0"]\n'], "command 1: Leave of 77"),
     ],
 )
