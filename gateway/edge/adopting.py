@@ -41,15 +41,16 @@ async def adopt(settings: Settings, file: Path) -> str:
     refuse_other_file(file, new=False)
     etcd = etcd_of(settings.cluster)
     try:
-        await _is_quiet(etcd)
-        return await _adopt(settings, file, etcd)
+        url = await _member(etcd)
+        await _is_quiet(etcd, url)
+        return await _adopt(settings, file, etcd, url)
     except EtcdFailed as fault:
         raise ClusterRefused(str(fault)) from fault
     finally:
         await etcd.close()
 
 
-async def _adopt(settings: Settings, file: Path, etcd: Etcd) -> str:
+async def _adopt(settings: Settings, file: Path, etcd: Etcd, url: str) -> str:
     cluster, at = secrets.token_hex(4), Instant(0.0, round(time.time(), 3))
     terms = cluster_terms(settings)
     state = State(terms, MODELS, at, cluster)
@@ -60,7 +61,7 @@ async def _adopt(settings: Settings, file: Path, etcd: Etcd) -> str:
         state.license.installation = stored.meta.get("installation", "")
         replica = Replica.adopted(state, cluster, settings.cluster.patience)
         genesis = Genesis(cluster, SEMANTICS, settings.cluster.patience, terms.to_json(), state_json.digest(state))
-        head = await _begin(etcd, encode(Batch("", 0, at.wall, genesis=genesis)))
+        head = await _begin(etcd, url, encode(Batch("", 0, at.wall, genesis=genesis)))
         replica.revision = head.modified
         packed = zlib.compress(b"".join(dump.lines(replica)), LEVEL)
         persistence.store.write([put_dump(head.cluster, replica.version, replica.revision, packed)])
@@ -73,22 +74,38 @@ async def _adopt(settings: Settings, file: Path, etcd: Etcd) -> str:
     return cluster
 
 
-async def _is_quiet(etcd: Etcd) -> None:
+async def _member(etcd: Etcd) -> str:
+    """Return a member that answers.
+
+    Raises `EtcdFailed`, with what is the matter with each.
+    """
+    faults = []
+    for url in etcd.urls:
+        try:
+            await etcd.head(url)
+        except EtcdFailed as fault:
+            faults.append(str(fault))
+        else:
+            return url
+    raise EtcdFailed("; ".join(faults))
+
+
+async def _is_quiet(etcd: Etcd, url: str) -> None:
     """Refuse where gateways still write.
 
     Raises `ClusterRefused` or `EtcdFailed`.
     """
-    before = await etcd.head(etcd.urls[0])
+    before = await etcd.head(url)
     if before.version:
         await asyncio.sleep(QUIET)
-        if await etcd.head(etcd.urls[0]) != before:
+        if await etcd.head(url) != before:
             raise ClusterRefused("gateways of this cluster run: stop them first")
 
 
-async def _begin(etcd: Etcd, genesis: bytes) -> Head:
-    await etcd.delete(etcd.urls[0])
-    await etcd.put(etcd.urls[0], genesis)
-    head = await etcd.head(etcd.urls[0])
+async def _begin(etcd: Etcd, url: str, genesis: bytes) -> Head:
+    await etcd.delete(url)
+    await etcd.put(url, genesis)
+    head = await etcd.head(url)
     if head.version != 1:
         raise ClusterRefused("somebody else began a cluster at this moment")
     return head

@@ -196,7 +196,12 @@ async def test_a_cluster_begins_anew_from_a_file_with_its_leases_and_accounts(jo
         await adopt(a.gateway.settings, await backup(a, tmp_path / "other.db"))
     await a.gateway.close(drain=0)
     before = a.runtime.state.run
-    cluster = await adopt(a.gateway.settings, tmp_path / "a.db")
+    settings, nobody = a.gateway.settings, "http://127.0.0.1:1"
+    alone = replace(settings, cluster=replace(settings.cluster, etcd=(nobody,)))
+    with pytest.raises(ClusterRefused, match=nobody):
+        await adopt(alone, tmp_path / "a.db")
+    lost = replace(settings, cluster=replace(settings.cluster, etcd=(nobody, *settings.cluster.etcd[1:])))
+    cluster = await adopt(lost, tmp_path / "a.db")
     again = await join("a", **terms)
     assert again.runtime.state.run == cluster != before
     assert not again.runtime.state.sessions.by_number
