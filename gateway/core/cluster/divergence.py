@@ -12,6 +12,8 @@ from gateway.core.cluster.entries import Seen
 
 KEPT = 10_000
 """Versions whose digests are kept for comparing."""
+MOST_NODES = 1000
+"""Nodes of which is known whether they agree; of more, those that were heard first are forgotten."""
 
 
 class DigestRing:
@@ -33,6 +35,8 @@ class DigestRing:
         if digest is None:
             return None
         agrees = digest == seen.digest
+        if node not in self._agreeing and len(self._agreeing) >= MOST_NODES:
+            del self._agreeing[next(iter(self._agreeing))]
         self._agreeing[node] = agrees
         self.mismatches += not agrees
         return agrees

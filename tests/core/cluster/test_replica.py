@@ -16,6 +16,7 @@ from gateway.core.admission import state_json
 from gateway.core.admission.decision import AuditNote, Decision, LeaseBefore, Withdraw
 from gateway.core.admission.recording import RollingDigest
 from gateway.core.cluster import dump
+from gateway.core.cluster.divergence import MOST_NODES, DigestRing
 from gateway.core.cluster.entries import Batch, Enter, Genesis, LogEntry, Seen, encode
 from gateway.core.cluster.replica import SEMANTICS, Gap, Outcome, Replica
 from gateway.licensing import MODELS
@@ -375,6 +376,18 @@ def test_a_lost_session_outlives_its_node_until_it_may_no_longer_be_resumed() ->
     (outcome,) = harness.say("n2", c.Resume(number, 0, "192.0.2.1", "tcp"))
     assert outcome.decision is not None
     assert outcome.decision.session == number
+
+
+def test_nodes_that_are_long_over_are_forgotten_when_it_is_asked_who_agrees() -> None:
+    ring = DigestRing()
+    ring.note(1, "d")
+    for number in range(2 * MOST_NODES):
+        ring.compare(f"n{number}", Seen(1, "other" if number == 5 else "d"))
+    last = f"n{2 * MOST_NODES - 1}"
+    assert ring.mismatches == 1
+    assert not ring.is_outvoted("own", ["n5", last, "own"])
+    ring.compare(last, Seen(1, "other"))
+    assert ring.is_outvoted("own", [last, "own"])
 
 
 def test_a_node_that_is_alone_with_its_result_or_came_last_is_outvoted() -> None:
