@@ -61,9 +61,9 @@ class Dispatcher:
         self._sign_in = sign_in
         self._pending_replies = pending_replies
         self._connection_of = connection_of
-        self.waiting_clients = WaitingClients(sequencer, connection_of)
-        held = pending_replies.deferred_input
-        self.activity = ClientActivity(sequencer, connections, self._carry_out, lambda client: client in held)
+        is_held = pending_replies.deferred_input.__contains__
+        self.waiting_clients = WaitingClients(sequencer, connection_of, is_held)
+        self.activity = ClientActivity(sequencer, connections, self._carry_out, is_held)
         self.refusals: dict[str, int] = {}
         """How many refusals that are not the license's were told to clients here, by reason."""
         self.on_refused: Callable[[str, str, str, int | None, tuple[str, str] | None], None] = lambda *_: None

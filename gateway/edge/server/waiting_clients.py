@@ -26,11 +26,19 @@ PAUSE = 1.0
 
 
 class WaitingClients:
-    """Who waits over which connection. `connection_of` gives the connection of a session by its number."""
+    """Who waits over which connection. `connection_of` gives the connection of a session by its number; `is_held` says
+    of whom an answer waits for the disk: it is told after that one.
+    """
 
-    def __init__(self, sequencer: Sequencer, connection_of: Callable[[int], Connection | None]) -> None:
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        connection_of: Callable[[int], Connection | None],
+        is_held: Callable[[Connection], bool],
+    ) -> None:
         self._sequencer = sequencer
         self._connection_of = connection_of
+        self._is_held = is_held
         self._connections: dict[int, Connection] = {}
         """The connections of those who wait to be welcomed, by place."""
         self._places: dict[Connection, int] = {}
@@ -96,6 +104,8 @@ class WaitingClients:
             place = lines.get(self._due.popleft())
             connection = self.connection_of(place) if place is not None else None
             if place is None or connection is None or now.mono - spoken.get(connection, now.mono - PAUSE) < PAUSE:
+                continue
+            if self._is_held(connection):
                 continue
             position = lines.index(place) + 1
             if position != self._told.get(place.number):

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.core.counting.session import Instant
 from gateway.edge.gateway import running
 from gateway.edge.storage import store as module
 from tests.conftest import House, Serve, settings_of, until
@@ -382,6 +383,31 @@ async def test_who_is_removed_and_comes_back_before_that_is_durable_is_welcomed_
     said(await again.hear(), "welcome", conferences=[], seats=["online"])
     await recovered(house)
     await silent(again)
+
+
+async def test_a_position_in_line_is_not_told_before_the_answer_that_says_so_first(open_house: Open) -> None:
+    house = await open_house(store__deadline="60s", license__trueconf__online="2")
+    bob, phone = await house.welcomed(account="bob"), await house.welcomed(account="ann", device="phone")
+    for each in (bob, phone):
+        said(await each.ask("sleep"), "asleep")
+    pc = await house.welcomed(account="ann", device="pc")
+    await house.welcomed(account="carl")
+    said(await bob.ask("wake", wait=60), "queued", position=1)
+    async with broken(house, "stalled"):
+        await pc.say("request_pro")
+        await stuck(house)
+        await phone.say("wake", wait=60, id=7)
+        await silent(phone)
+        said(await bob.ask("sleep"), "asleep")
+        now = house.runtime.now()
+        house.runtime.dispatcher.waiting_clients.tell(Instant(now.mono + 2, now.wall + 2))
+        await silent(phone)
+    said(await pc.hear(), "granted")
+    said(await phone.hear(), "status")
+    said(await phone.hear(), "queued", id=7, position=2)
+    now = house.runtime.now()
+    house.runtime.dispatcher.waiting_clients.tell(Instant(now.mono + 4, now.wall + 4))
+    said(await phone.hear(), "queued", id=7, position=1)
 
 
 # -- meanwhile ---------------------------------------------------------------------------------------------------------
