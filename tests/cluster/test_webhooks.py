@@ -1,8 +1,9 @@
-"""What all gateways of a cluster have is posted by one of them, and by another one after that was killed."""
+"""What all gateways of a cluster have is posted by one of them, and by another one after that has ended."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,9 @@ class Duty:
     """Two gateways over the real etcd; the first one posts, the second one has the client."""
 
     def __init__(self, folder: Path, urls: list[str], hooks: dict[str, str], session: aiohttp.ClientSession) -> None:
-        secret = write_secret(folder)
+        secret, prefix = write_secret(folder), f"hooks of {folder.name}"
         self.first, self.second = (
-            GatewayProcess(name, folder, urls, secret, "hooks", webhook=hook, cluster__patience="10s")
+            GatewayProcess(name, folder, urls, secret, prefix, webhook=hook, cluster__patience="10s")
             for name, hook in hooks.items()
         )
         self._session = session
@@ -68,7 +69,10 @@ async def comes(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_another_gateway_goes_on_when_the_one_that_posts_is_killed(members: Members, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_another_gateway_goes_on_when_the_one_that_posts_ends(
+    members: Members, tmp_path: Path, how: signal.Signals
+) -> None:
     async with receiving() as receiver, aiohttp.ClientSession() as session:
         (tmp_path / "hook").mkdir()
         hooks = {name: receiver.setting(tmp_path / "hook", name=name, events=KINDS) for name in ("first", "second")}
@@ -89,9 +93,9 @@ async def test_another_gateway_goes_on_when_the_one_that_posts_is_killed(members
                 assert await duty.listed(duty.first) == before
                 assert posted("second") == set()
 
-                receiver.mode = 503  # what happens now is nowhere but in the queue of the one that is killed
+                receiver.mode = 503  # what happens now is nowhere but in the queue of the one that ends
                 await visit(wire)
-                await duty.first.end()
+                await duty.first.end(how)
                 receiver.mode = 204
                 await visit(wire)
                 happened = await duty.listed(duty.second)
