@@ -30,6 +30,7 @@ class Positions:
 
     def __init__(self) -> None:
         self._times: dict[int, float] = {}
+        self._latest = 0
         self._of: dict[str, Position] = {}
 
     def follow(self, replica: Replica) -> None:
@@ -43,6 +44,7 @@ class Positions:
 
     def note(self, version: int, at: float) -> None:
         """Note when the next entry was: the time of the log after it."""
+        self._latest = version
         self._times[version] = at
         self._times.pop(version - KEPT, None)
 
@@ -52,9 +54,8 @@ class Positions:
         """
         if node not in self._of:
             self._of = {each: position for each, position in self._of.items() if each in living}
-        times = self._times
-        latest = next(reversed(times))
-        applied = min(max(applied, next(iter(times))), latest)
+        times, latest = self._times, self._latest
+        applied = min(max(applied, latest - len(times) + 1), latest)
         lag = times[latest] - times[applied + 1] if applied + 1 < latest else 0.0
         self._of[node] = Position(times[applied], lag)
 
