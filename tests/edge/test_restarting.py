@@ -260,6 +260,19 @@ async def test_a_run_goes_on_under_what_a_reload_could_change(
         assert terms.licenses["floating"].linger == (90.0 if "license__floating__linger" in changed else 60.0)
 
 
+async def test_a_state_of_another_version_is_none_and_said_to_be_one(
+    runs: Runs, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_json, "FORMAT", 1)
+    async with runs.run():
+        pass
+    monkeypatch.undo()
+    assert await runs.kept() is None
+    assert f"without the state of the last stop: format 1: this version reads {state_json.FORMAT}" in caplog.text
+    async with runs.run() as house:
+        await house.welcomed(account="ann", device="d")
+
+
 @pytest.mark.parametrize("damage", ["x'00'", "substr(lines, 1, length(lines) - 9)", "x'789c030000000001'"])
 async def test_a_state_that_is_damaged_is_none(runs: Runs, damage: str) -> None:
     async with runs.run():

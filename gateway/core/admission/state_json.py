@@ -115,18 +115,23 @@ def from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
     """
     if not isinstance(plain, Mapping):
         raise NotAState("a state is a record")
-    if plain.get("format") != FORMAT:
-        raise NotAState(f"format {plain.get('format')!r}: this version reads {FORMAT}")
+    _check_format(plain)
     if plain.get("digest") != _digest({name: value for name, value in plain.items() if name != "digest"}):
         raise NotAState("it was changed since it was written: its digest is another one")
     return from_pieces(plain, catalog)
 
 
+def _check_format(plain: Mapping[str, Any]) -> None:
+    if plain.get("format") != FORMAT:
+        raise NotAState(f"format {plain.get('format')!r}: this version reads {FORMAT}")
+
+
 def from_pieces(plain: Mapping[str, Any], catalog: Catalog) -> State:
     """Return the state whose pieces were put together again; who wrote them vouches for them.
 
-    Raises `NotAState` where it is none.
+    Raises `NotAState` where it is none, or one of another version.
     """
+    _check_format(plain)
     try:
         return _from_json(plain, catalog)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as fault:
