@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -211,6 +212,21 @@ async def test_a_node_asks_for_no_more_than_its_share(join: Join) -> None:
 
 def left(house: ClusterHouse) -> int:
     return len(house.runtime.state.sessions)
+
+
+async def test_the_log_of_a_gateway_tells_how_long_nothing_was_granted(
+    join: Join, restless: Members, caplog: pytest.LogCaptureFixture
+) -> None:
+    a = await join("a")
+    restless.signal(signal.SIGSTOP)
+    await until(lambda: a.node.is_lagging)
+    ann = await a.connect()
+    assert (await ann.hello(account="ann"))["reason"] == "store_unavailable"
+    a.runtime.replicated.check_deadlines(a.runtime.clock.mono())
+    restless.signal(signal.SIGCONT)
+    pattern = r"for \d+\.\d s the log was so slow that nothing was granted; it answers again"
+    await until(lambda: re.search(pattern, caplog.text) is not None)
+    assert (await (await a.connect()).hello(account="ann"))["type"] == "welcome"
 
 
 async def test_who_hangs_up_before_the_answer_leaves_no_session(join: Join, restless: Members) -> None:

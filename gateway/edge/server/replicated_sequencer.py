@@ -34,6 +34,7 @@ from gateway.core.counting.session import Instant
 from gateway.edge.cluster.node import ClusterNode
 from gateway.edge.cluster.proposer import Outstanding
 from gateway.edge.server.connection import Connection
+from gateway.edge.server.paced_log import PacedLog
 from gateway.edge.server.sequencer import NotDecided, Observer
 
 RELEASES = (End, EndHellos, GiveUp, Leave, Sleep, Withdraw)
@@ -103,6 +104,9 @@ class ReplicatedSequencer:
         self._credit = float(share)
         self._credited = mono()
         self._tickets: dict[Ticket, None] = {}
+        self._slow_since: float | None = None
+        """Since when the log is slow, in monotonic seconds; None where it is not."""
+        self._slowness = PacedLog(log)
         self._terms: SetTerms | None = None
         """Terms that are proposed when this node is in the cluster again."""
         node.on_outcomes = self._outcomes
@@ -268,11 +272,21 @@ class ReplicatedSequencer:
         this node to be in the cluster.
         """
         self.node.check()
+        self._tell_slowness(mono)
         if self._terms is not None and self.node.entered:
             terms, self._terms = self._terms, None
             self.submit(terms)
         while self._tickets and (oldest := next(iter(self._tickets))).until <= mono:
             self._give_up(oldest)
+
+    def _tell_slowness(self, mono: float) -> None:
+        slow = self.node.entered and self.node.is_lagging
+        if slow and self._slow_since is None:
+            self._slow_since = mono
+        elif not slow and self._slow_since is not None:
+            seconds, self._slow_since = mono - self._slow_since, None
+            end = "it answers again" if self.node.entered else "this node is out"
+            self._slowness.record(f"for {seconds:.1f} s the log was so slow that nothing was granted; {end}", mono)
 
     def _give_up(self, ticket: Ticket) -> None:
         del self._tickets[ticket]
