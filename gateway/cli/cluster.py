@@ -74,6 +74,7 @@ async def _status(gateway: Operator, args: argparse.Namespace) -> str:
             f"lag {shown['lag_seconds']:g} s, clock {shown['clock_offset_seconds']:+g} s",
             f"digest {shown['digest']}, mismatches {shown['mismatches']}, failures {shown['failures']}, "
             f"fences {shown['fences']}, etcd {shown['etcd_bytes'] / 2**20:.1f} MiB",
+            *(f"etcd complains: {each}" for each in shown["etcd_alarms"]),
             table(("node", "incarnation", "sessions", "lag", "silent", ""), rows, "no node lives"),
         ]
     )

@@ -81,7 +81,6 @@ class Gateway:
         if followed is not None:
             self.dump_writer = DumpWriter(followed.node, self.runtime.persistence.store.write)
             self.housekeeping = Housekeeping(followed.node)
-            self.runtime.etcd_size = lambda: self.housekeeping.size
             self.runtime.persistence.unprojected = followed.unprojected
             followed.node.on_diverged = self.runtime.persistence.keep_divergence
         self._doors_open = False

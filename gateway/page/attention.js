@@ -56,6 +56,7 @@ function ofGateway({ draining, store, health, connections, cluster }) {
     !store.available && bad("The store is unavailable: what changes now is not durable, and no lease is granted."),
     cluster?.mismatches && bad("The nodes of the cluster have come to different states."),
     cluster && ["fenced", "slow"].includes(cluster.state) && bad(`This node of the cluster is ${cluster.state}.`),
+    ...(cluster?.etcd_alarms ?? []).map((alarm) => bad(`etcd complains: ${alarm}.`)),
     ...(cluster?.nodes ?? []).filter(({ silent }) => silent > 0).map(({ name, silent }) =>
       warn(`Node ${isolated(name)} of the cluster is silent for ${formatDuration(silent)}.`)),
     draining && warn("The gateway is draining: nobody is let in any more."),

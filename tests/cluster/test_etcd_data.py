@@ -13,6 +13,7 @@ import pytest
 
 from gateway.edge.adopting import adopt
 from gateway.edge.joining import ClusterRefused
+from tests.cli.program import run_here
 from tests.cluster.conftest import ClusterHouse, Join, etcd_at
 from tests.cluster.proxy import EtcdProxy
 from tests.cluster.test_two_gateways import same
@@ -117,8 +118,11 @@ async def test_an_etcd_without_room_grants_nothing_and_goes_on_when_it_has_some(
     late = await ann.ask("join", conference="room")
     assert late["reason"] == "store_unavailable"
     await a.gateway.housekeeping.look()
-    assert a.gateway.housekeeping.size > QUOTA / 2
-    assert any("NOSPACE" in each for each in a.gateway.housekeeping.alarms)
+    assert a.node.etcd.health.size > QUOTA / 2
+    assert any("NOSPACE" in each for each in a.node.etcd.health.alarms)
+    _, shown = await a.http("GET", "/api/cluster")
+    assert any("NOSPACE" in each for each in shown["etcd_alarms"])
+    assert "etcd complains: " in (await run_here("cluster", "status", "--operator", a.url)).out
     assert (await bob.ask("heartbeat", seq=1))["seq"] == 1
 
     _, head = await ask("/v3/kv/range", key=filler["key"], keys_only=True)
@@ -134,5 +138,5 @@ async def test_an_etcd_without_room_grants_nothing_and_goes_on_when_it_has_some(
     assert joined["type"] == "joined", joined
     assert (a.node.fences, b.node.fences) == (0, 0)
     await a.gateway.housekeeping.look()
-    assert a.gateway.housekeeping.alarms == ()
+    assert a.node.etcd.health.alarms == ()
     await until(lambda: same(a, b))

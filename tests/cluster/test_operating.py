@@ -53,6 +53,7 @@ async def test_the_cluster_is_shown(join: Join) -> None:
             {"name": "b", "connections": 0, "lag": 0.0, "silent": 0.0, "leader": False},
         ],
         "mismatches": 0,
+        "etcd_alarms": (),
     }
     _, metrics = await b.http("GET", "/metrics")
     assert 'tallygate_cluster_nodes{state="alive"} 2.0' in metrics
@@ -255,7 +256,7 @@ async def test_what_is_long_past_is_forgotten_by_etcd(join: Join, proxy: EtcdPro
         version, revision = a.node.replica.version, a.node.replica.revision
         keeping = Housekeeping(a.node, kept=3)  # as of a process that has seen nothing of the past
         await keeping.look()
-    assert keeping.size > 0
+    assert a.node.etcd.health.size > 0
     etcd = Etcd((members.urls[0],), f"{a.gateway.settings.cluster.prefix}/log")
     try:
         assert (await etcd.head(etcd.urls[0], revision - 3)).version == version - 3

@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from gateway.core.cluster.nodes import RECENT
+from gateway.edge.cluster.etcd import EtcdHealth
 from tests.cluster.conftest import Join
 from tests.conftest import until
 from tests.page.conftest import Screen, chromium, screen  # noqa: F401 - the browser is a fixture of the page's tests
@@ -23,11 +24,14 @@ async def test_the_page_shows_the_nodes_who_leads_and_who_is_silent(join: Join, 
     await expect(card.locator("#cluster-state")).to_have_text("active")
     rows = card.locator("tbody tr")
     await expect(rows).to_have_text(["a1noleads", "b0nothis one"])
+    b.node.etcd.health = EtcdHealth(1, ("alarm:NOSPACE",))
+    await expect(page.locator("#notice")).to_contain_text("etcd complains: alarm:NOSPACE.")
+    b.node.etcd.health = EtcdHealth()
     await a.node.close()
     replica = b.node.replica
     await until(lambda: replica.life - replica.nodes.living[a.node.incarnation].heard > RECENT + 0.1)
     await expect(rows.first).to_contain_text("silent")
-    await expect(page.locator(".attention, .banner").first).to_contain_text("Node a of the cluster is silent")
+    await expect(page.locator("#notice")).to_contain_text("Node a of the cluster is silent")
     async with b.node.follower.applying:
         await until(lambda: b.node.is_lagging)
         await expect(card.locator("#cluster-state")).to_have_text("slow")

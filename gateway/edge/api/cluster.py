@@ -44,6 +44,7 @@ class ClusterDocument(TypedDict):
     failures: Annotated[int, "Commands that failed on every node."]
     late: Annotated[int, "Commands of this node that were not decided in time."]
     etcd_bytes: Annotated[int, "Size of the largest database among the members of etcd."]
+    etcd_alarms: Annotated[list[str], "What is the matter with its members, such as no room, when it was asked last."]
     nodes: list[NodeDocument]
 
 
@@ -59,7 +60,8 @@ def document(runtime: Runtime) -> ClusterDocument:
     if node is None:
         return ClusterDocument(
             state="off", name="", cluster="", version=0, revision=0, digest="", lag_seconds=0.0,
-            clock_offset_seconds=0.0, fences=0, mismatches=0, failures=0, late=0, etcd_bytes=0, nodes=[],
+            clock_offset_seconds=0.0, fences=0, mismatches=0, failures=0, late=0, etcd_bytes=0, etcd_alarms=[],
+            nodes=[],
         )  # fmt: skip
     replica = node.replica
     return ClusterDocument(
@@ -75,7 +77,8 @@ def document(runtime: Runtime) -> ClusterDocument:
         mismatches=replica.ring.mismatches,
         failures=replica.failures,
         late=runtime.replicated.late,
-        etcd_bytes=runtime.etcd_size(),
+        etcd_bytes=node.etcd.health.size,
+        etcd_alarms=list(node.etcd.health.alarms),
         nodes=_nodes(node),
     )
 
@@ -103,6 +106,7 @@ def cluster_in_short(runtime: Runtime) -> dict[str, Any] | None:
             for each in _nodes(node)
         ],
         "mismatches": node.replica.ring.mismatches,
+        "etcd_alarms": node.etcd.health.alarms,
     }
 
 

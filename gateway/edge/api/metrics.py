@@ -111,7 +111,7 @@ def _cluster(runtime: Runtime) -> ClusterView | None:
         late=runtime.replicated.late,
         over_share=runtime.replicated.over_share,
         nodes={"alive": len(replica.nodes.living) - silent, "silent": silent},
-        etcd_size=runtime.etcd_size(),
+        etcd_size=node.etcd.health.size,
     )
 
 

@@ -75,10 +75,18 @@ class EtcdStatus(NamedTuple):
         return f"etcd {self.version} may lose data: 3.4.22 or 3.5.6 at least is needed"
 
 
+class EtcdHealth(NamedTuple):
+    """How the members are together: the size of the largest database in bytes, and what is the matter with any."""
+
+    size: int = 0
+    alarms: tuple[str, ...] = ()
+
+
 class Etcd:
-    """The members at `urls`, and the key of the log."""
+    """The members at `urls`, and the key of the log; `health` is how they were when all were asked last."""
 
     def __init__(self, urls: tuple[str, ...], key: str, tls: ssl.SSLContext | None = None) -> None:
+        self.health = EtcdHealth()
         self.urls = tuple(url.rstrip("/") for url in urls)
         self._key = base64.b64encode(key.encode()).decode()
         self._tls = tls
@@ -139,7 +147,7 @@ class Etcd:
         Raises `EtcdFailed`.
         """
         answer = await self._call(url, "/v3/maintenance/status", {})
-        errors = tuple(str(each) for each in answer.get("errors") or ())
+        errors = tuple(str(each).strip() for each in answer.get("errors") or ())
         return EtcdStatus(str(answer.get("version", "")), int(answer.get("dbSize", 0)), errors)
 
     async def watch(self, url: str, revision: int) -> AsyncGenerator[Watched, None]:

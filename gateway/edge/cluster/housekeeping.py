@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from gateway.edge.cluster.etcd import EtcdFailed
+from gateway.edge.cluster.etcd import EtcdFailed, EtcdHealth
 from gateway.edge.cluster.node import ClusterNode
 
 EVERY = 60.0
@@ -23,11 +23,9 @@ log = logging.getLogger("tallygate.cluster")
 
 
 class Housekeeping:
-    """Looks after the log of `node`. `size` is that of the largest database among the members, in bytes."""
+    """Looks after the log of `node`, and after the health of its etcd."""
 
     def __init__(self, node: ClusterNode, *, kept: int = KEPT) -> None:
-        self.size = 0
-        self.alarms: tuple[str, ...] = ()
         self._node = node
         self._kept = kept
         self._task: asyncio.Task[None] | None = None
@@ -58,9 +56,9 @@ class Housekeeping:
                 continue
             sizes.append(status.size)
             alarms.update(status.alarms, filter(None, [status.flaw]))
-        self.size, self.alarms = max(sizes), tuple(sorted(alarms))
-        if self.alarms:
-            log.error("etcd complains: %s", "; ".join(self.alarms))
+        etcd.health = EtcdHealth(max(sizes), tuple(sorted(alarms)))
+        if alarms:
+            log.error("etcd complains: %s", "; ".join(etcd.health.alarms))
         for url in etcd.urls:
             try:
                 await self._forget(url)

@@ -74,7 +74,6 @@ class Runtime:
         self._recorder: CommandRecorder | None = None
         self._instant: Instant | None = None
         self.on_tick: Callable[[], object] = int
-        self.etcd_size: Callable[[], int] = int
         self.certificate_ends: Mapping[str, float] = {}
         self.timer_wheel: TimerWheel[BaseConnection] = TimerWheel()
         self.budget = SocketBudget(settings.listen, files)
