@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -43,6 +44,25 @@ async def test_a_device_takes_over_from_its_session_at_another_gateway(join: Joi
     await b.welcomed(account="ann", device="d")
     assert [each["reason"] for each in await older.gone()] == ["replaced"]
     assert len(a.runtime.state.sessions) == len(b.runtime.state.sessions) == 1
+
+
+async def test_of_many_that_come_as_one_device_at_once_all_but_the_last_are_told_that_they_were_replaced(
+    join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    a = await join("a")
+    wires = [await a.connect() for _ in range(20)]
+    heard = await asyncio.gather(*(wire.hello(account="ann", device="d") for wire in wires))
+    assert {each["type"] for each in heard} == {"welcome"}
+    assert len({each["session"] for each in heard}) == len(wires)
+    await until(lambda: sum(len(each.connections) for each in a.runtime.client_listeners) == 1)
+    (number,) = a.runtime.state.sessions.by_number
+    last = heard.index(next(each for each in heard if a.runtime.sign_in.number(each["session"]) == number))
+    for place, wire in enumerate(wires):
+        if place != last:
+            assert [each["reason"] for each in await wire.gone()] == ["replaced"]
+    assert (await wires[last].ask("join", conference="room"))["type"] == "joined"
+    assert not a.runtime.pending_replies.deferred_input
+    assert not [each for each in caplog.records if each.exc_info]
 
 
 async def test_a_session_goes_on_at_another_gateway(join: Join) -> None:

@@ -200,9 +200,10 @@ class ReplicatedSequencer:
             try:
                 self._outcome(outcome, ticket, speaks=speaks)
             except Exception:
-                log.exception("a decision could not be carried out; its client is cut off")
-                if ticket is not None and ticket.asker is not None:
-                    ticket.asker.transport.abort()
+                log.exception("a decision could not be carried out; its client is sent away")
+                if ticket is not None and ticket.asker is not None and self.carriers is not None:
+                    self.carriers.send_away(ticket.asker, "store_unavailable")
+                    self.carriers.release(ticket.asker)
 
     def _outcome(self, outcome: Outcome, ticket: Ticket | None, *, speaks: bool) -> None:
         carriers, decision = self.carriers, outcome.decision

@@ -157,17 +157,21 @@ class SignIn:
         return Decision(message, refused=refusal)
 
     def attach(self, connection: Connection, decision: Decision) -> None:
-        """Let a connection have the session that a decision began or went on with, and complete its welcome."""
+        """Let a connection have the session that a decision began or went on with, and complete its welcome.
+
+        In a cluster that session may be over by the same entry of the log: the connection is welcomed under its number,
+        by which the decision that ended it closes it next.
+        """
         if decision.session is None or decision.answer is None:
             return
-        session = self._sequencer.state.sessions.by_number[decision.session]
-        connection.session = session
-        connection.welcome(session.number, SessionState.AWAKE if session.awake else SessionState.ASLEEP)
+        connection.session = session = self._sequencer.state.sessions.by_number.get(decision.session)
+        awake = session is None or session.awake
+        connection.welcome(decision.session, SessionState.AWAKE if awake else SessionState.ASLEEP)
         type, id = decision.answer.pop("type"), decision.answer.pop("session")
         decision.answer = {
             "type": type,
             "session": id,
-            "resume": self._token(session),
+            "resume": self._token(decision.session, session.generation if session is not None else 0),
             **self._greeting,
             **decision.answer,
         }
@@ -184,8 +188,8 @@ class SignIn:
         number = self.number(id)
         return self._sequencer.state.sessions.by_number.get(number) if number is not None else None
 
-    def _token(self, session: Session) -> str:
-        words = f"{session.number:x}.{session.generation:x}"
+    def _token(self, session: int, generation: int) -> str:
+        words = f"{session:x}.{generation:x}"
         mac = self._mac.copy()  # the key is in it already
         mac.update(words.encode())
         return f"r-{words}.{mac.hexdigest()}"
@@ -193,7 +197,9 @@ class SignIn:
     def _resumable(self, token: str) -> Session | None:
         number, _, _ = token.removeprefix("r-").partition(".")
         session = self._sequencer.state.sessions.by_number.get(int(number, 16)) if _HEX(number) else None
-        if session is None or not hmac.compare_digest(self._token(session).encode(), token.encode()):
+        if session is None or not hmac.compare_digest(
+            self._token(session.number, session.generation).encode(), token.encode()
+        ):
             return None
         return session
 
