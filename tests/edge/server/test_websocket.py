@@ -226,6 +226,7 @@ async def test_a_ping_or_pong_or_any_message_proves_life(sign: bytes, serve: Ser
     house = await serve(heartbeat__interval="30s", heartbeat__timeout="75s")
     client: WebSocketPeer = await greet(house, "websocket")
     (connection,) = house.runtime.websocket.connections
+    house.runtime.ticker.stop()
     house.runtime.advance(299)
     await client.send(sign)
     await until(lambda: connection.last_heard_tick == house.runtime.timer_wheel.tick)
