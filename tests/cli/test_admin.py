@@ -54,6 +54,24 @@ async def test_groups(serve: Serve) -> None:
     assert "no_such_group" in await shell.failed("group", "delete", "staff")
 
 
+@pytest.mark.parametrize("name", ["", ".", ".."])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("account", "delete"),
+        ("person", "erase"),
+        ("group", "delete"),
+        ("ban", "lift"),
+        ("revoke",),
+        ("kick", "--account"),
+    ],
+)
+async def test_what_is_no_name_is_said_to_be_none(words: tuple[str, ...], name: str, closed_port: int) -> None:
+    ended = await run_here(*words, name, "--operator", f"http://127.0.0.1:{closed_port}")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.endswith(f': "{name}" is no name\n')
+
+
 async def test_hosts(serve: Serve) -> None:
     shell = Shell(await serve(license__model="nefsis-named", **{"license__nefsis-named__hosts": 1}))
     assert (await shell.said("host", "add", "Ann")).startswith("ann is a named host since 2")
