@@ -51,7 +51,8 @@ def frame(opcode: int, payload: bytes, *, final: bool = True, masked: bool = Tru
     if not masked:
         return head + payload
     mask = os.urandom(4)
-    return head + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+    key = (mask * (size // 4 + 1))[:size]
+    return head + mask + (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(size)
 
 
 def request(path: str = "/ws", method: str = "GET", **headers: str | None) -> bytes:
