@@ -47,7 +47,6 @@ async def test_the_cluster_is_shown(join: Join) -> None:
     assert cluster_in_short(b.runtime) == {
         "state": "active",
         "name": "b",
-        "lag": 0.0,
         "nodes": [
             {"name": "a", "connections": 1, "lag": 0.0, "silent": 0.0, "leader": True},
             {"name": "b", "connections": 0, "lag": 0.0, "silent": 0.0, "leader": False},

@@ -14,6 +14,12 @@ from gateway.core.cluster.replica import Replica
 
 KEPT = 10_000
 """Entries whose times are kept; a node that is further behind is at least as late as the oldest of them."""
+TOLERATED_LAG = 0.05
+"""Seconds by which another node may be behind, and nobody waits for it."""
+LONGEST_PAUSE = 0.1
+"""Seconds for which it is waited for at most before a batch."""
+SPOKE_LATELY = 1.5
+"""Seconds of lived time within which a node has put something that is not silent."""
 
 
 class Position(NamedTuple):
@@ -67,3 +73,16 @@ class Positions:
     def of(self, node: str) -> Position | None:
         """Return where a node stood; None where it was not heard."""
         return self._of.get(node)
+
+    def pause_for_others(self, replica: Replica, own: str) -> float:
+        """Return for how many seconds the node `own` is to wait for the others before it asks for more: one that is
+        behind falls behind further with each batch, and so long its clients wait. One that is silent is not waited for.
+        """
+        lags = [
+            position.lag
+            for each in replica.nodes
+            if each.incarnation != own and replica.life - each.heard < SPOKE_LATELY
+            if (position := self._of.get(each.incarnation))
+        ]
+        lag = max(lags, default=0.0)
+        return min(lag, LONGEST_PAUSE) if lag > TOLERATED_LAG else 0.0

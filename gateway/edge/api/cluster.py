@@ -37,7 +37,7 @@ class ClusterDocument(TypedDict):
     version: Count
     revision: Count
     digest: str
-    lag_seconds: Annotated[float, "For how long an entry of it is on its way; of one that follows, how late it is."]
+    lag_seconds: Annotated[float, "For how long an entry of this node has been on its way to the log."]
     clock_offset_seconds: Annotated[float, "By how much this machine's clock is ahead of the time of the log."]
     fences: Annotated[int, "Times that this node had to fall silent."]
     mismatches: Annotated[int, "Entries of others that told another digest."]
@@ -94,12 +94,11 @@ def cluster_in_short(runtime: Runtime) -> dict[str, Any] | None:
     return {
         "state": node.state,
         "name": node.name,
-        "lag": _noticed(node.lag),
         "nodes": [
             {
                 "name": each["name"],
                 "connections": each["connections"],
-                "lag": _noticed(each["lag_seconds"]),
+                "lag": round(each["lag_seconds"], 1) if each["lag_seconds"] > NOTICED else 0.0,
                 "silent": each["silent_seconds"] if each["incarnation"] in silent else 0.0,
                 "leader": each["leader"],
             }
@@ -108,10 +107,6 @@ def cluster_in_short(runtime: Runtime) -> dict[str, Any] | None:
         "mismatches": node.replica.ring.mismatches,
         "etcd_alarms": node.etcd.health.alarms,
     }
-
-
-def _noticed(seconds: float) -> float:
-    return round(seconds, 1) if seconds > NOTICED else 0.0
 
 
 def _nodes(node: ClusterNode) -> list[NodeDocument]:

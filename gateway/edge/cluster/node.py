@@ -22,7 +22,7 @@ from gateway.core.cluster.positions import Positions
 from gateway.core.cluster.replica import SEMANTICS, Outcome, Replica, terms_digest
 from gateway.edge.cluster.etcd import Etcd, EtcdFailed, Head
 from gateway.edge.cluster.follower import Follower, LogLost
-from gateway.edge.cluster.proposer import TICK, Outstanding, Proposer
+from gateway.edge.cluster.proposer import Outstanding, Proposer
 from gateway.edge.machine import Clock
 
 MARGIN = 5.0
@@ -76,7 +76,10 @@ class ClusterNode:
         self.follower = Follower(etcd, replica, self._applied)
         self.positions = Positions()
         self.time = FlowingClock(clock.mono())
-        self.proposer: Proposer[Any] = Proposer(etcd, self._frame, clock.boot, clock.mono, self._answered)
+        self.proposer: Proposer[Any] = Proposer(
+            etcd, self._frame, clock.boot, clock.mono, self._answered,
+            lambda: self.positions.pause_for_others(replica, self.incarnation),
+        )  # fmt: skip
         self.fences = 0
         self._clock = clock
         self._lost: LogLost | None = None
@@ -227,10 +230,7 @@ class ClusterNode:
 
     @property
     def lag(self) -> float:
-        """Seconds for which a batch has been on its way; of a node that is not in, those by which it is behind."""
-        if not self._entered.is_set():
-            late = self._clock.wall() - self.replica.at - TICK
-            return max(late, 0.0) if self.replica.nodes.living else 0.0
+        """Seconds for which a batch of this node has been on its way."""
         outstanding = self.proposer.outstanding
         return self._clock.mono() - outstanding.mono if outstanding is not None else 0.0
 

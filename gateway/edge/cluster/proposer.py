@@ -46,7 +46,8 @@ class Outstanding(NamedTuple, Generic[T]):
 class Proposer(Generic[T]):
     """Puts batches of one node. `frame` makes an empty batch with a number; `boot` and `mono` tell the instants.
 
-    `on_put` is told the identity of the etcd cluster with every answer.
+    `on_put` is told the identity of the etcd cluster with every answer; `pause` tells for how many seconds the others
+    are to be waited for before more is asked of them.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Proposer(Generic[T]):
         boot: Callable[[], float],
         mono: Callable[[], float],
         on_put: Callable[[str], None],
+        pause: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.outstanding: Outstanding[T] | None = None
         self.seq = 0
@@ -66,6 +68,7 @@ class Proposer(Generic[T]):
         self._boot = boot
         self._mono = mono
         self._on_put = on_put
+        self._pause = pause
         self._releases: deque[Queued[T]] = deque()
         self._requests: deque[Queued[T]] = deque()
         self._wake = asyncio.Event()
@@ -152,6 +155,9 @@ class Proposer(Generic[T]):
             if not self.waiting and not self.departing:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), TICK)
+            pause = self._pause() if self._requests else 0.0
+            if pause > 0.0:
+                await asyncio.sleep(pause)
             self._wake.clear()
             self.seq += 1
             taken = self._take()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from gateway.core.cluster.positions import KEPT, Position, Positions
+import pytest
+
+from gateway.core.admission.commands import Command, Leave
+from gateway.core.cluster.entries import Seen
+from gateway.core.cluster.positions import KEPT, LONGEST_PAUSE, SPOKE_LATELY, TOLERATED_LAG, Position, Positions
+from tests.core.cluster.log_harness import LogHarness
 
 
 def heard(*entries: float) -> Positions:
@@ -40,3 +45,60 @@ def test_only_so_many_times_are_kept_and_only_of_nodes_that_live() -> None:
     assert positions.of("a") == Position(5.0, KEPT - 2.0)
     positions.heard("b", KEPT, {"b"})
     assert positions.of("a") is None
+
+
+class TwoNodes:
+    """A log into which the nodes `a` and `b` put, and what `a` knows of it."""
+
+    def __init__(self) -> None:
+        self.log = LogHarness()
+        self.positions = Positions()
+        for name in ("a", "b"):
+            self.log.enter(name)
+            self.follow()
+
+    def follow(self) -> None:
+        """Let `a` note the entry that was put last."""
+        self.positions.follow(self.log.replica)
+
+    def say(self, name: str, *commands: Command, seconds: float = 0.0, behind: int = 0) -> None:
+        """Have a node put an entry, so many seconds after the last one, when it had not applied that many before it."""
+        batch = self.log.batch(name, *commands, seconds=seconds)
+        self.log.put(batch._replace(seen=Seen(self.log.replica.version - behind, "")))
+        self.follow()
+
+    def pause(self) -> float:
+        """How long `a` waits before it asks for more."""
+        return self.positions.pause_for_others(self.log.replica, "a")
+
+
+def test_nobody_waits_for_a_node_that_follows_closely() -> None:
+    two = TwoNodes()
+    two.say("a", seconds=TOLERATED_LAG / 2)
+    two.say("b", seconds=TOLERATED_LAG / 2, behind=1)
+    assert two.pause() == 0.0
+
+
+def test_a_node_that_is_behind_is_waited_for_but_not_for_long() -> None:
+    two = TwoNodes()
+    two.say("a", Leave(1, "room"), seconds=0.1)
+    two.say("b", seconds=0.08, behind=1)
+    assert two.pause() == pytest.approx(0.08)
+    two.say("a", seconds=0.5)
+    two.say("b", seconds=0.4, behind=1)
+    assert two.pause() == LONGEST_PAUSE
+    two.say("b", seconds=0.1)
+    assert two.pause() == 0.0
+
+
+def test_a_node_does_not_wait_for_itself_nor_for_one_that_is_silent() -> None:
+    two = TwoNodes()
+    two.say("b", seconds=0.1)
+    two.say("a", seconds=0.4, behind=1)
+    assert two.pause() == 0.0
+    two.say("a", seconds=0.1)
+    two.say("b", seconds=0.4, behind=1)
+    assert two.pause() > 0.0
+    for _ in range(3):
+        two.say("a", seconds=SPOKE_LATELY / 2)
+    assert two.pause() == 0.0

@@ -75,6 +75,23 @@ async def test_a_batch_has_no_more_bytes_than_it_may() -> None:
     assert sizes == [3, 2]
 
 
+async def test_others_are_waited_for_before_something_is_asked_and_not_before_something_is_given_back() -> None:
+    etcd = ListenedEtcd()
+    asked: list[int] = []
+
+    def pause() -> float:
+        asked.append(len(etcd.taken))
+        return 0.001
+
+    putting = Proposer[str](etcd, lambda seq: Batch("n1", seq), time.monotonic, time.monotonic, lambda _: None, pause)
+    putting.add(Proposed(End(1, "bye")), "ticket", release=True)
+    await batches(putting, etcd, 1)
+    assert asked == []
+    putting.add(hello(), "ticket")
+    await batches(putting, etcd, 1)
+    assert asked == [1]
+
+
 async def test_what_is_given_back_goes_first() -> None:
     etcd = ListenedEtcd()
     putting = proposer(etcd)
