@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-LONGEST = 1 << 20
-"""Bytes of a TOML file at most: a path that leads elsewhere, such as to a device, would fill the memory."""
+from config.whole_files import read_bytes
 
 
 class ConfigFault(NamedTuple):
@@ -35,14 +34,10 @@ class ConfigError(Exception):
 def read_toml(path: Path) -> dict[str, Any]:
     """Return what a TOML file holds.
 
-    Raises ConfigError with one fault: it cannot be read, is too long, or is no TOML, and where.
+    Raises ConfigError with one fault: it cannot be read, or is no TOML, and where.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST + 1)
-        if len(content) > LONGEST:
-            raise ConfigError([ConfigFault(str(path), f"is longer than {LONGEST:,} bytes")])
-        text = content.decode("utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
         return tomllib.loads(text)
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"

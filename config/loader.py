@@ -24,6 +24,7 @@ from config.rules import RULES
 from config.settings import Settings
 from config.token_keys import key_flaws
 from config.values import File, KindError, quote
+from config.whole_files import read_bytes, read_text
 from gateway.core.formats import TOKEN_FORM, is_hex, is_token
 
 __all__ = ["ConfigError", "ConfigFault", "load", "sources"]
@@ -182,8 +183,7 @@ def _unreadable(values: Mapping[str, Any]) -> Iterator[ConfigFault]:
     for name, value in values.items():
         if value and any(isinstance(mark, File) for mark in get_args(KEYS[name].kind)):
             try:
-                with open(value, "rb") as file:
-                    file.read(1)
+                read_bytes(value)
             except OSError as error:
                 yield ConfigFault(name, f"{quote(value)} cannot be read: {error.strerror}")
 
@@ -245,7 +245,7 @@ def _content(key: str, path: str, good: Callable[[str], bool], expected: str) ->
     if not path:
         return
     try:
-        text = Path(path).read_text("utf-8-sig", errors="replace").strip()
+        text = read_text(path)
     except OSError as error:
         yield ConfigFault(key, f"{quote(path)} cannot be read: {error.strerror}")
         return

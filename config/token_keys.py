@@ -5,14 +5,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 
 from config.token_settings import IssuerSettings
 from config.values import quote
+from config.whole_files import read_bytes
 from gateway.core.web_tokens.key_set import UnusableKeys, VerificationKey, read_key_set, read_secret
-
-LARGEST_FILE = 1_048_576
-"""Bytes that are read of a file of keys; a larger one is none."""
 
 
 def keys_in_file(issuer: IssuerSettings) -> tuple[list[VerificationKey], list[str]]:
@@ -21,18 +18,10 @@ def keys_in_file(issuer: IssuerSettings) -> tuple[list[VerificationKey], list[st
     Raises `OSError` or `UnusableKeys`.
     """
     if issuer.secret_file:
-        return [read_secret(_content(issuer.secret_file))], []
+        return [read_secret(read_bytes(issuer.secret_file))], []
     if issuer.jwks_file:
-        return read_key_set(_content(issuer.jwks_file), secrets=True)
+        return read_key_set(read_bytes(issuer.jwks_file), secrets=True)
     return [], []
-
-
-def _content(path: str) -> bytes:
-    with Path(path).open("rb") as file:
-        content = file.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise UnusableKeys(f"it has more than {LARGEST_FILE} bytes")
-    return content
 
 
 def key_flaws(issuer: IssuerSettings) -> Iterator[str]:

@@ -40,7 +40,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "metrics": ("gateway/core", "gateway/core/wire", "gateway/core/counting", "gateway/core/admission"),
     "gateway/edge/files.py": (),
     "gateway/edge/garbage.py": (),
-    "gateway/edge/machine.py": ("gateway/core", "gateway/core/registration"),
+    "gateway/edge/machine.py": ("config", "gateway/core", "gateway/core/registration"),
     "gateway/edge/terms.py": (
         "gateway/core",
         "gateway/core/counting",

@@ -53,8 +53,10 @@ async def _show(gateway: Operator, args: argparse.Namespace) -> str:
     shown = await gateway.json("GET", f"/api/accounts/{part(args.account)}")
     if args.json:
         return json.dumps(shown)
+    connections = shown["connections"]
     lines = [
-        f"{shown['account']}: {shown['connections']} connections, groups: {' '.join(shown['groups']) or 'none'}",
+        f"{shown['account']}: {connections} connection{'' if connections == 1 else 's'}, "
+        f"groups: {' '.join(shown['groups']) or 'none'}",
         table(
             ("token", "created"),
             ((token["fingerprint"], token["created"]) for token in shown["tokens"]),

@@ -21,6 +21,7 @@ from config.keys import document, effective
 from config.rules import missing_groups, too_few_files, warnings
 from config.settings import Settings
 from config.values import quote
+from config.whole_files import read_text
 from gateway.cli.options import config_options, refuse_store, settings_from, sources_of
 from gateway.core.certificates import ends_of
 from gateway.core.formats import utc
@@ -186,7 +187,7 @@ def _certificates(settings: Settings, now: float) -> Iterator[str | ConfigFault]
         ("registration.tls_ca", settings.registration.tls_ca, max),
     ):
         try:
-            ends = ends_of(Path(path).read_text(errors="replace")) if path else []
+            ends = ends_of(read_text(path)) if path else []
         except ValueError as fault:
             yield ConfigFault(key, f"{quote(path)}: {fault}")
             continue

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from config.whole_files import read_text
 from gateway.cli.answer_text import answer_text, end_text, printable
 from gateway.cli.streams import OutputFailed
 from gateway.cli.typed_lines import ReadingEnded, TypedLines
@@ -282,7 +283,7 @@ def _from_file(file: Path) -> Callable[[], Awaitable[str]]:
     _token(file)
 
     async def read() -> str:
-        return await asyncio.to_thread(lambda: file.read_text("utf-8-sig").strip())
+        return await asyncio.to_thread(read_text, file, "strict")
 
     return read
 
@@ -295,7 +296,7 @@ def _token(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(VARIABLE, "").strip() or None
     try:
-        return file.read_text("utf-8-sig").strip()
+        return read_text(file, "strict")
     except (OSError, UnicodeDecodeError) as fault:
         raise SystemExit(f"{file} cannot be read: {getattr(fault, 'strerror', None) or 'it is not text'}") from None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from config.settings import ClusterSettings, Settings
+from config.whole_files import read_text
 from gateway.core.admission.state_json import NotAState
 from gateway.core.admission.terms import Terms
 from gateway.core.cluster import dump
@@ -176,7 +177,7 @@ def etcd_of(cluster: ClusterSettings) -> Etcd:
 
 def _secret(cluster: ClusterSettings) -> bytes:
     try:
-        secret = Path(cluster.secret_file).read_text("utf-8-sig").strip()
+        secret = read_text(cluster.secret_file, errors="strict")
         mode = Path(cluster.secret_file).stat().st_mode
     except (OSError, ValueError) as fault:
         raise ClusterRefused(f"cluster.secret_file {cluster.secret_file}: {fault}") from fault

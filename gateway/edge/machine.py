@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from config.whole_files import read_text
 from gateway.core.certificates import ends_of
 from gateway.core.formats import TOKEN_FORM, is_token
 from gateway.core.registration.authentication import key_of
@@ -28,7 +29,7 @@ def read_key(path: str) -> bytes:
     Raises `KeyRefused`.
     """
     try:
-        return key_of(Path(path).read_text("utf-8-sig", errors="replace").strip())
+        return key_of(read_text(path))
     except (OSError, ValueError) as fault:
         raise KeyRefused(f"registration.key_file {path}: {getattr(fault, 'strerror', None) or fault}") from fault
 
@@ -40,7 +41,7 @@ def read_token(path: str) -> str | None:
     """
     if not path:
         return None
-    text = Path(path).read_text("utf-8-sig", errors="replace").strip()
+    text = read_text(path)
     if not is_token(text):
         raise OSError(errno.EINVAL, f"it holds no token: a token has {TOKEN_FORM}", path)
     return text
@@ -57,7 +58,7 @@ def certificate_ends(clients: str, operators: str) -> dict[str, float]:
     for port, path in (("clients", clients), ("operators", operators)):
         with contextlib.suppress(ValueError):  # ssl reads forms of certificates that are not read here
             if path:
-                ends[port] = min(ends_of(Path(path).read_text(errors="replace")))
+                ends[port] = min(ends_of(read_text(path)))
     return ends
 
 

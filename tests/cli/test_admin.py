@@ -32,7 +32,7 @@ async def test_accounts_and_their_tokens(serve: Serve) -> None:
     assert (await shell.said("token", "revoke", "--account", "ann@example.org", first["fingerprint"])).startswith("rev")
     assert (await (await house.connect()).hello(account="ann@example.org", token=old))["reason"] == "bad_credential"
     shown = await shell.said("account", "show", "ann@example.org")
-    assert shown.startswith("ann@example.org: 1 connections, groups: none\n")
+    assert shown.startswith("ann@example.org: 1 connection, groups: none\n")
     assert second["fingerprint"] in shown
     assert first["fingerprint"] not in shown
     assert (await shell.said("account", "list")).splitlines()[1].split() == ["ann@example.org", "1", "1"]

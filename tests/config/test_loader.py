@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from config.faults import LONGEST
 from config.loader import ConfigError, ConfigFault, load
 from config.rules import warnings
 from config.settings import Settings
+from config.whole_files import LONGEST
 from gateway.licensing import MODELS
 
 TLS = Path(__file__).parent / "tls"
@@ -164,7 +164,7 @@ NOT_TOML = {
     b"a = 1\na = 2": "is not TOML: line 2, end of file: cannot overwrite a value",
     b"a = \xff": "is not UTF-8 (at byte 4)",
     b"a = " + b"[" * 20_000: "is nested too deeply",
-    b"#" * (LONGEST + 1): "is longer than 1,048,576 bytes",
+    b"#" * (LONGEST + 1): "cannot be read: it is longer than 1,048,576 bytes",
 }
 
 

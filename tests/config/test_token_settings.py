@@ -12,6 +12,7 @@ import pytest
 from config import token_keys
 from config.environment import variable_of
 from config.loader import ConfigError, load
+from config.whole_files import LONGEST
 from tests.web_tokens import by_curve, by_rsa, by_secret, key_set, pem_of
 
 RSA, CURVE = by_rsa("r"), by_curve("e")
@@ -30,7 +31,7 @@ def files(tmp_path: Path) -> dict[str, str]:
         "none": json.dumps({"keys": []}).encode(),
         "encrypting": json.dumps({"keys": [RSA.jwk | {"use": "enc"}]}).encode(),
         "garbage": b"{",
-        "large": b" " * (token_keys.LARGEST_FILE + 1),
+        "large": b" " * (LONGEST + 1),
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -97,7 +98,7 @@ def test_what_an_issuer_must_say(table: dict[str, Any], expected: list[str]) -> 
         ("RS256", "jwks_file", "none", "has no key for RS256"),
         ("RS256", "jwks_file", "encrypting", "has no key for RS256 (key 1: it is not for signatures (use))"),
         ("RS256", "jwks_file", "garbage", "it is not JSON in UTF-8"),
-        ("RS256", "jwks_file", "large", "it has more than 1048576 bytes"),
+        ("RS256", "jwks_file", "large", "cannot be read: it is longer than 1,048,576 bytes"),
         ("RS256", "jwks_file", "missing", "cannot be read: No such file or directory"),
     ],
 )
