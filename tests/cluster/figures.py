@@ -180,7 +180,7 @@ def death() -> None:
 def end() -> None:
     """Acknowledgments of heartbeats at a gateway while 15,000 sessions of another one end."""
     with contextlib.ExitStack() as stack:
-        stage = Stage(stack, f"cluster.patience={DIED}s")
+        stage = Stage(stack, f"cluster.patience={DIED}s", "cluster.share=100000")
         loads = [stage.load(node, place + 1) for place, node in enumerate((stage.a, stage.b))]
         loads[0].grow(VISITORS)
         loads[1].grow(HELD)
