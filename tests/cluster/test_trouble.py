@@ -279,3 +279,21 @@ async def test_a_disk_that_fails_costs_a_node_of_a_cluster_nothing_but_its_file(
     assert await a.used("pro", "trueconf") == 1
     assert a.node.may_speak
     await until(lambda: a.runtime.persistence.store.available)
+
+
+async def test_a_client_to_which_nothing_can_be_carried_out_is_cut_off_and_the_others_go_on(join: Join) -> None:
+    a = await join("a")
+    sequencer = a.runtime.replicated
+    carriers = sequencer.carriers
+    assert carriers is not None
+
+    def fail(*_: object) -> None:
+        raise OSError("nothing reaches this client")
+
+    ann, bob = await a.welcomed(account="ann"), await a.welcomed(account="bob")
+    sequencer.carriers = carriers._replace(deliver=fail, send_away=fail)
+    await ann.say("join", conference="room")
+    await until(lambda: len(a.runtime.client_listeners[0].connections) == 1)
+    sequencer.carriers = carriers
+    assert (await bob.ask("join", conference="room"))["type"] == "joined"
+    await until(lambda: len(a.runtime.state.sessions) == 1)

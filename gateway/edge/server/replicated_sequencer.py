@@ -202,8 +202,16 @@ class ReplicatedSequencer:
             except Exception:
                 log.exception("a decision could not be carried out; its client is sent away")
                 if ticket is not None and ticket.asker is not None and self.carriers is not None:
-                    self.carriers.send_away(ticket.asker, "store_unavailable")
-                    self.carriers.release(ticket.asker)
+                    self._send_away(ticket.asker, self.carriers)
+
+    def _send_away(self, asker: Connection, carriers: Carriers) -> None:
+        """Send a client away of which something has failed already: whatever fails now is its own."""
+        try:
+            carriers.send_away(asker, "store_unavailable")
+            carriers.release(asker)
+        except Exception:
+            log.exception("a client could not be sent away; it is cut off")
+            asker.transport.abort()
 
     def _outcome(self, outcome: Outcome, ticket: Ticket | None, *, speaks: bool) -> None:
         carriers, decision = self.carriers, outcome.decision
