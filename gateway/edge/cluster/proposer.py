@@ -57,7 +57,7 @@ class Proposer(Generic[T]):
         boot: Callable[[], float],
         mono: Callable[[], float],
         on_put: Callable[[str], None],
-        pause: Callable[[], float] = lambda: 0.0,
+        pause: Callable[[], float],
     ) -> None:
         self.outstanding: Outstanding[T] | None = None
         self.seq = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from gateway.core.admission.commands import End, Hello
 from gateway.core.cluster.entries import MOST_BYTES, MOST_COMMANDS, Batch, Proposed, decode
@@ -29,8 +30,8 @@ class ListenedEtcd(Etcd):
         return "cluster"
 
 
-def proposer(etcd: Etcd) -> Proposer[str]:
-    return Proposer(etcd, lambda seq: Batch("n1", seq), time.monotonic, time.monotonic, lambda _: None)
+def proposer(etcd: Etcd, pause: Callable[[], float] = lambda: 0.0) -> Proposer[str]:
+    return Proposer(etcd, lambda seq: Batch("n1", seq), time.monotonic, time.monotonic, lambda _: None, pause)
 
 
 def hello(text: str = "") -> Proposed:
@@ -83,7 +84,7 @@ async def test_others_are_waited_for_before_something_is_asked_and_not_before_so
         asked.append(len(etcd.taken))
         return 0.001
 
-    putting = Proposer[str](etcd, lambda seq: Batch("n1", seq), time.monotonic, time.monotonic, lambda _: None, pause)
+    putting = proposer(etcd, pause)
     putting.add(Proposed(End(1, "bye")), "ticket", release=True)
     await batches(putting, etcd, 1)
     assert asked == []
