@@ -37,7 +37,9 @@ class ClusterDocument(TypedDict):
     version: Count
     revision: Count
     digest: str
-    lag_seconds: Annotated[float, "For how long an entry of this node has been on its way to the log."]
+    lag_seconds: Annotated[
+        float, "For how long an entry of this node has been on its way; of a standby, how late it is."
+    ]
     clock_offset_seconds: Annotated[float, "By how much this machine's clock is ahead of the time of the log."]
     fences: Annotated[int, "Times that this node had to fall silent."]
     mismatches: Annotated[int, "Entries of others that told another digest."]
