@@ -21,6 +21,7 @@ from tests.edge.disk import broken, counted, held, idle, leases, locked, patient
 from tests.edge.mounts import fill, tmpfs
 from tests.edge.raw import CLOSE, Peer, frame
 from tests.rules.said import denied, said, silent
+from tests.wire_client import Wire
 
 EVERY = 0.02
 """Seconds between attempts to recover, in these tests."""
@@ -322,11 +323,17 @@ async def test_another_device_that_joined_meanwhile_is_told_after_the_commit(ope
     said(await phone.hear(), "joined", seats=["online", "pro"])
 
 
+async def before_a_start(house: House) -> tuple[Wire, Wire]:
+    """Have a host and a guest wait for a scheduled conference to be started."""
+    host, guest = await house.welcomed(account="ann"), await house.welcomed()
+    said(await host.ask("join", conference="a", access="public", scheduled=True, host=True), "waiting")
+    said(await guest.ask("join", conference="a"), "waiting")
+    return host, guest
+
+
 async def test_who_waited_and_leaves_before_a_start_is_durable_is_told_so_after_it(open_house: Open) -> None:
     house = await open_house(store__deadline="60s")
-    ann, guest = await house.welcomed(account="ann"), await house.welcomed()
-    said(await ann.ask("join", conference="a", access="public", scheduled=True, host=True), "waiting")
-    said(await guest.ask("join", conference="a"), "waiting")
+    ann, guest = await before_a_start(house)
     async with broken(house, "stalled"):
         await ann.say("start", conference="a")
         await stuck(house)
@@ -339,9 +346,7 @@ async def test_who_waited_and_leaves_before_a_start_is_durable_is_told_so_after_
 
 async def test_who_waited_and_leaves_before_a_start_is_undone_hears_of_no_start(open_house: Open) -> None:
     house = await open_house()
-    ann, guest = await house.welcomed(account="ann"), await house.welcomed()
-    said(await ann.ask("join", conference="a", access="public", scheduled=True, host=True), "waiting")
-    said(await guest.ask("join", conference="a"), "waiting")
+    ann, guest = await before_a_start(house)
     async with broken(house, "stalled"):
         await ann.say("start", conference="a")
         await stuck(house)
