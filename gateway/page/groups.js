@@ -13,7 +13,6 @@ const ALLOCATED = "permanent"; // the group that is made for whoever is allocate
 
 /** The groups, searched and changed. */
 export class GroupsCard {
-  #holding = new Set();
   #due = null;
 
   /**
@@ -52,11 +51,13 @@ export class GroupsCard {
 
   /** Show the groups; `holding` are the accounts whose permanent license is in effect. */
   show(found, holding) {
-    this.#holding = holding;
     this.#due = this.app.state?.redistribute_at ?? null;
     setChildren(this.note, "Accounts of a permanent group have a PRO license of their own. A change takes effect at the next ",
       "redistribution", this.#due === null ? "." : [": ", timeElement(this.#due), ` ${zoneName()}.`]);
-    this.list.show(found);
+    const waiting = ({ accounts, permanent }) =>
+      permanent ? accounts.filter((account) => !holding.has(account)).length : null;
+    // A row is drawn again when its item is another one: who waits is a part of it.
+    this.list.show({ ...found, items: found.items.map((group) => ({ ...group, waiting: waiting(group) })) });
   }
 
   columns() {
@@ -65,16 +66,10 @@ export class GroupsCard {
       { title: "Accounts", class: "", cell: namesCell },
       { title: "PRO", class: "short", cell: ({ permanent }) =>
         el("span", { class: permanent ? "tag good" : "tag" }, permanent ? "permanent" : "temporary") },
-      { title: "Takes effect", class: "wide-only", cell: (group) => this.effectText(group) },
+      { title: "Takes effect", class: "wide-only", cell: effectText },
       { title: "Priority", class: "wide-only number roomy", cell: ({ priority }) => formatCount(priority) },
       { title: "Act", class: "acts wider", cell: (group) => this.buttons(group) },
     ];
-  }
-
-  effectText({ accounts, permanent }) {
-    if (!permanent) return "–";
-    const waiting = accounts.filter((account) => !this.#holding.has(account)).length;
-    return waiting ? `${pluralize(waiting, "account")} not yet: next redistribution` : "in effect";
   }
 
   buttons(group) {
@@ -137,6 +132,12 @@ export class GroupsCard {
     });
     this.onChange();
   }
+}
+
+/** When the permanent licenses of a group come: `waiting` of its accounts have none yet, null where it gives none. */
+function effectText({ waiting }) {
+  if (waiting === null) return "–";
+  return waiting ? `${pluralize(waiting, "account")} not yet: next redistribution` : "in effect";
 }
 
 function namesCell({ accounts }) {

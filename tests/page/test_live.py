@@ -74,6 +74,15 @@ async def test_a_permanent_license_cannot_be_revoked_and_says_why(serve: Serve, 
     await expect(page.locator("#groups-list tr[data-key=board]")).to_contain_text("in effect")
 
 
+async def test_a_permanent_group_is_in_effect_once_it_is(serve: Serve, screen: Screen) -> None:
+    house = await serve(license__model="trueconf", license__trueconf__redistribute_every="3s")
+    page = await screen.open(house, "#/pro")
+    await house.http("PUT", "/api/groups/board", json={"accounts": ["ann"], "permanent": True})
+    row = page.locator("#groups-list tr[data-key=board]")
+    await expect(row).to_contain_text("board")
+    await expect(row).to_contain_text("in effect")
+
+
 async def test_a_session_is_kicked(serve: Serve, screen: Screen) -> None:
     house = await serve(license__model="trueconf")
     ann = await house.welcomed(account="ann")
