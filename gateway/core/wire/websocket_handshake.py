@@ -10,6 +10,12 @@ differently (a bare CR or LF, NUL and other controls, folded lines, a space befo
 refused as soon as it is seen (RFC 9112, sections 2.2, 3.2, 5.1, 5.2). Then follow, in this order, the HTTP version, the
 path, the method, the upgrade itself, the key and the Origin. Extensions offered are not taken up.
 
+The clients of one application all say the same but for their keys, thousands at once after an outage. So the answer to
+a request is remembered without its key; one with an Origin is judged each time.
+
+The clients of one application all say the same, but for the key. So what becomes of a request with any key in its place
+is remembered, and a storm of them is answered by a look into a table. Requests with an Origin are judged each time.
+
 An Origin is what a browser says about the page that opens the connection; other clients send none and are not bound by
 it. Without a list, a page may only reach the host it came from; and from a browser on this machine, only if that host
 is a local name, for any name of the web can be made to mean 127.0.0.1 (DNS rebinding).
@@ -21,6 +27,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha1
 from http import HTTPStatus
 from typing import Final
@@ -31,6 +38,8 @@ PATH: Final = "/ws"
 SUBPROTOCOL: Final = "tallygate.v1"
 HEAD_LIMIT: Final = 8192
 """Bytes of a request line and its headers, the empty line included."""
+REMEMBERED: Final = 64
+"""Requests whose answer is remembered, each of at most HEAD_LIMIT bytes."""
 
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
@@ -57,6 +66,11 @@ _LINE: Final = re.compile(rf"({_TOKEN.pattern}) ([!-\"$-~]+) HTTP/([0-9])\.([0-9
 _TARGET: Final = re.compile(r"(?:(?:http|ws)s?://([^/?]+))?(/[^?]*)(?:\?.*)?", re.IGNORECASE)
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]+)(?::([0-9]*))?", re.ASCII)
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
+_KEY_SIZE: Final = 24
+_KEY_BYTES: Final = re.compile(_KEY.pattern.encode())
+_BEFORE_KEY: Final = b"\r\nSec-WebSocket-Key: "
+_SOME_KEY: Final = b"A" * (_KEY_SIZE - 2) + b"=="
+_ORIGIN: Final = re.compile(rb"\norigin:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +162,9 @@ class Upgrade:
 
     def feed(self, data: bytes) -> Accepted | Refused | None:
         """What has become of the request: None while it is unfinished; not to be called again after an answer."""
+        return (None if self._head else _remembered_answer(data)) or self._read(data)
+
+    def _read(self, data: bytes) -> Accepted | Refused | None:
         head = self._head
         seen = len(head)
         head += data
@@ -208,13 +225,35 @@ class Upgrade:
             if not self._origins.listed and is_loopback(self._address) and not is_loopback(_authority(host, "ws")[0]):
                 return _FOREIGN_HOST
         chosen = SUBPROTOCOL if SUBPROTOCOL in _items(headers, "sec-websocket-protocol") else None
-        response = (
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Accept: {accept(keys[0])}\r\n"
-        )
-        if chosen is not None:
-            response += f"Sec-WebSocket-Protocol: {chosen}\r\n"
-        return Accepted(f"{response}\r\n".encode(), chosen, rest)
+        return _accepted(keys[0], chosen, rest)
+
+
+def _accepted(key: str, subprotocol: str | None, rest: bytes = b"") -> Accepted:
+    chosen = "" if subprotocol is None else f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+    response = (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept(key)}\r\n{chosen}\r\n"
+    )
+    return Accepted(response.encode(), subprotocol, rest)
+
+
+def _remembered_answer(data: bytes) -> Accepted | Refused | None:
+    """Return the answer to a whole request whose key stands where it usually does; None where it must be read."""
+    before, _, rest = data.partition(_BEFORE_KEY)
+    key = rest[:_KEY_SIZE]
+    if len(data) > HEAD_LIMIT or not _KEY_BYTES.fullmatch(key):
+        return None
+    answer = _answer_without_key(before, rest[_KEY_SIZE:])
+    return _accepted(key.decode(), answer.subprotocol) if isinstance(answer, Accepted) else answer
+
+
+@lru_cache(REMEMBERED)
+def _answer_without_key(before: bytes, after: bytes) -> Accepted | Refused | None:
+    """Return what a request gets with any valid key between these bytes; None where that is not all that counts."""
+    request = b"".join((before, _BEFORE_KEY, _SOME_KEY, after))
+    if request.find(_END) != len(request) - len(_END) or _ORIGIN.search(request):
+        return None
+    return Upgrade(Origins(), "")._read(request)  # noqa: SLF001  # `feed` would ask here again
 
 
 def accept(key: str) -> str:

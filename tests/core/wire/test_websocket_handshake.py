@@ -274,6 +274,40 @@ def test_a_request_cut_anywhere_is_accepted_and_what_follows_is_kept(cuts: list[
     assert answer.rest == rest
 
 
+def test_clients_that_differ_in_their_keys_only_each_get_the_answer_to_theirs() -> None:
+    for key in (GOOD["Sec-WebSocket-Key"], "AAAAAAAAAAAAAAAAAAAAAA==", GOOD["Sec-WebSocket-Key"]):
+        answer = judge(request(Sec_WebSocket_Key=key))
+        assert headers(answer.response)[1]["Sec-WebSocket-Accept"] == accept(key)
+
+
+HEADS = [
+    request(),
+    request(Sec_WebSocket_Protocol="other, tallygate.v1"),
+    request(Origin="https://gate.example.org:4308"),
+    request(oRIGIN="http://localhost"),
+    request("GET /else HTTP/1.1"),
+    request("GET /ws HTTP/1.1", f"Sec-WebSocket-Key: {GOOD['Sec-WebSocket-Key']}"),
+    request("GET /ws HTTP/1.1\r\nX: y\r\n\r\nGET /ws HTTP/1.1"),
+]
+
+
+@given(
+    st.sampled_from(HEADS),
+    st.lists(
+        st.tuples(st.integers(0, 400), st.integers(0, 3), st.sampled_from([b"", b"x", b":", b" ", b"\r\n", b"="]))
+    ),
+    st.sampled_from(["192.0.2.1", "127.0.0.1"]),
+)
+def test_a_request_that_comes_at_once_is_judged_as_one_that_comes_bit_by_bit(
+    head: bytes, changes: list[tuple[int, int, bytes]], address: str
+) -> None:
+    for place, size, instead in changes:
+        head = head[:place] + instead + head[place + size :]
+    whole, cut = Upgrade(Origins(), address).feed(head), Upgrade(Origins(), address)
+    answers = (answer for bit in (head[:1], head[1:]) if (answer := cut.feed(bit)) is not None)
+    assert next(answers, None) == whole
+
+
 @given(st.lists(st.binary(max_size=80), max_size=5) | st.lists(st.sampled_from([request(), b"\r\n", b"a: b"])))
 def test_any_bytes_are_judged_or_wait(chunks: list[bytes]) -> None:
     upgrade = Upgrade(Origins(), "192.0.2.1")
