@@ -17,9 +17,11 @@ async def floating(serve: Serve, limit: int = 1, **more: Any) -> House:
     return await serve(license__model="floating", license__floating__limit=limit, **more)
 
 
-async def waiting(house: House, transport: str = "tcp", seconds: int = 60, **hello: Any) -> Wire:
+async def waiting(
+    house: House, transport: str = "tcp", seconds: int = 60, address: str = "127.0.0.1", **hello: Any
+) -> Wire:
     """A connection whose `hello` waits in line."""
-    wire = await house.connect(transport)
+    wire = await house.connect(transport, address=address)
     said(await wire.hello(wait=seconds, **hello), "queued", request="hello")
     return wire
 
@@ -138,6 +140,19 @@ async def test_a_kick_of_the_account_closes_who_waits_to_be_welcomed(serve: Serv
     bob = await waiting(house, account="bob")
     assert (await house.http("DELETE", "/api/accounts/bob/connections"))[0] == 200
     said(await bob.hear(), "closing", reason="kicked", code=4503)
+
+
+@pytest.mark.parametrize("subject", ["cyd", "127.0.2.7", "127.0.2.0%2F24"])
+async def test_a_ban_refuses_whom_it_binds_wherever_they_stand_in_line(serve: Serve, subject: str) -> None:
+    house = await floating(serve)
+    await house.welcomed(account="ann")
+    bob = await waiting(house, account="bob", address="127.0.1.7")
+    cyd = await waiting(house, account="cyd", address="127.0.2.7")
+    assert (await house.http("PUT", f"/api/bans/{subject}", json={"for": "5m"}))[0] == 200
+    denied(await cyd.hear(), "banned", "hello")
+    await cyd.gone()
+    await silent(bob)
+    assert len(house.runtime.state.lines) == 1
 
 
 async def test_who_waits_is_told_when_the_gateway_ends(serve: Serve) -> None:

@@ -29,6 +29,7 @@ from gateway.core.admission.replies import finish, session_id
 from gateway.core.admission.returning import end_banned_seats, end_seats_of
 from gateway.core.admission.seat_changes import end_session, finish_removals, remove_member
 from gateway.core.admission.state import State
+from gateway.core.admission.waiting import refuse_banned
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import Instant, Session
 from gateway.core.formats import utc
@@ -85,7 +86,7 @@ def _end(state: State, decision: Decision, session: Session, now: Instant) -> No
 
 
 def put_ban(state: State, command: PutBan, now: Instant) -> Decision:
-    """Keep an account, an address or a network out for a while, and end the sessions there are of it."""
+    """Keep an account, an address or a network out for a while; who is in or waits to be welcomed is sent away."""
     decision = Decision()
     bound = state.directory.bans.bound(command.subject, state.sessions.by_number.values())
     _ban(state, decision, command.subject, command.seconds, now, sessions=len(bound))
@@ -98,6 +99,8 @@ def _ban(state: State, decision: Decision, subject: BanSubject, seconds: float, 
     ban = Ban(subject, now.wall + seconds)
     state.directory.bans.put(ban)
     end_banned_seats(state, subject, now)
+    if state.lines:
+        refuse_banned(state, decision, subject, now)
     decision.audit.append(_ban_note("ban.added", subject, until=utc(ban.until), **detail))
     decision.changes.append(DirectoryChange("ban", subject, ban))
 

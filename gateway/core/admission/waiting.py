@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.core.admission import client_requests, conference_requests
+from gateway.core.admission.bans import BanSubject
 from gateway.core.admission.commands import EndHellos, GiveUp, Hello, Join, RequestPro, Wait, Wake
 from gateway.core.admission.decision import Decision, Served
 from gateway.core.admission.line_ends import leave_line, line_event
@@ -125,7 +126,7 @@ def serve(state: State, decision: Decision, now: Instant) -> None:
         gone = False
         only = next(iter(lines.by_line)) if len(lines.by_line) == 1 else None
         for line, _ in sorted(lines.by_line.items(), key=_first):
-            while line in lines.by_line and _serve_head(state, lines.by_line[line][0], decision, now):
+            while line in lines.by_line and _decide_anew(state, lines.by_line[line][0], decision, now):
                 gone = True
         if [*lines.by_line] == [only]:  # there was no other line that could have held it up
             return
@@ -135,8 +136,8 @@ def _first(item: tuple[Line, list[QueuePlace]]) -> Rank:
     return item[1][0].rank
 
 
-def _serve_head(state: State, place: QueuePlace, decision: Decision, now: Instant) -> bool:
-    """Return whether the head of a line stands there no more."""
+def _decide_anew(state: State, place: QueuePlace, decision: Decision, now: Instant) -> bool:
+    """Decide anew about one who waits, and return whether it stands there no more."""
     if place.until <= now.mono:
         _time_out(state, place, decision, now)
         return True
@@ -158,6 +159,15 @@ def _serve_head(state: State, place: QueuePlace, decision: Decision, now: Instan
         return False
     state.lines.move(place, line)  # it is short of a rule now or no more, or another model decides by now
     return True
+
+
+def refuse_banned(state: State, decision: Decision, subject: BanSubject, now: Instant) -> None:
+    """Refuse those who wait to be welcomed and whom a ban of `subject` binds, wherever they stand."""
+    hellos = [each for each in state.lines.values() if each.session is None]
+    bound = dict.fromkeys(state.directory.bans.bound(subject, [each.who for each in hellos]))
+    for place in hellos:
+        if place.who in bound:
+            _decide_anew(state, place, decision, now)
 
 
 def time_out(state: State, decision: Decision, now: Instant) -> None:

@@ -57,6 +57,11 @@ class Holder(NamedTuple):
     number: int = 0
     groups: tuple[str, ...] = ()
 
+    @property
+    def peer_address(self) -> str:
+        """Where it comes from, for bans."""
+        return self.address
+
 
 Claimant = Session | Holder
 """Who holds a key."""
