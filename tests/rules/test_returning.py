@@ -254,10 +254,11 @@ async def test_floating_seats_are_kept_by_what_counts(runs: Runs, end: str, key:
         assert await kept(house, "seats") == (1, 0)
 
 
-async def test_a_lingering_seat_is_one_that_was_held(runs: Runs) -> None:
+@pytest.mark.parametrize("key", ["connection", "account"])
+async def test_a_lingering_seat_is_one_that_was_held(runs: Runs, key: str) -> None:
     terms: dict[str, Any] = {
         "license__model": "floating",
-        "license__floating__key": "account",
+        "license__floating__key": key,
         "license__floating__limit": 1,
     }
     terms |= {"license__floating__linger": "30s"}

@@ -27,7 +27,7 @@ from gateway.core.counting.personal_use_json import fill_use, use_to_json
 from gateway.core.counting.pool_json import fill_pool, holder_from_json, key_from_json, pool_to_json
 from gateway.core.counting.session import Conference, Instant, Session
 
-FORMAT = 6
+FORMAT = 7
 """The number of what is written; another one is not read."""
 SESSION = ("kind", "account", "device", "home", "client", "address", "transport", "since")
 SESSION_AFTER = ("peer_address", "awake", "generation", "node", "proven_by")
@@ -175,15 +175,15 @@ def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
                 ledger.pools[name].claims.add(key, session)
     for conference in conferences.values():
         state.conferences.restore(conference)
-    state.sessions.restore_idle({sessions[number]: since for number, since in plain.get("idle", ())})
+    state.sessions.restore_idle({sessions[number]: since for number, since in plain["idle"]})
     for ledger in state.ledgers:
         ledger.leases.claim_idle()
     state.bind_rules()
     state.history.offset = plain["offset"]
     fill_use(state.use, plain["use"])
     for name in NUMBERS:
-        getattr(state.numbers, name).last = plain["numbers"].get(name, 0)
-    for told in plain.get("lines", ()):
+        getattr(state.numbers, name).last = plain["numbers"][name]
+    for told in plain["lines"]:
         state.lines.enter(_place_from_json(told, catalog))
     return state
 

@@ -118,7 +118,7 @@ class Terms:
             for name, told in plain["licenses"].items()
         }
         values["offsets"] = tuple((begin, ahead) for begin, ahead in plain["offsets"])
-        values["rules"] = tuple(map(rule_from_json, plain.get("rules", ())))
+        values["rules"] = tuple(map(rule_from_json, plain["rules"]))
         return cls(**values)
 
     def changed(self, key: str, value: object) -> Terms:

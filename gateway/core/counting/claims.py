@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.counting.returning import Returning
+from gateway.core.counting.returning import KeptSeat, Returning
 from gateway.core.counting.session import Session
 
 
@@ -32,16 +32,16 @@ class Reservation:
         self.since = since
 
 
-class Linger:
-    """A seat kept after an abrupt loss, until a monotonic instant; `cause` is that of the loss."""
+class Linger(KeptSeat):
+    """A seat that is kept after an abrupt loss; `cause` is that of the loss."""
 
-    __slots__ = ("cause", "until")
+    __slots__ = ("cause",)
 
-    def __init__(self, until: float, cause: str) -> None:
-        self.until = until
+    def __init__(self, account: str, home: str, device: str, address: str, until: float, cause: str) -> None:
+        super().__init__(account, home, device, address, until)
         self.cause = cause
 
 
 Claim = Session | Lease | Reservation | Linger | Returning
-PERSONAL = (Session, Returning)
+PERSONAL = (Session, KeptSeat)
 """Claims that say to whom the seat is charged."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 
 from gateway.core.counting.numbers import NumberSequence
-from gateway.core.counting.personal_use import NOBODY, PoolShares
+from gateway.core.counting.personal_use import PoolShares
 from gateway.core.counting.session import Identity, Person, Session
 from gateway.core.counting.usage import UsageInterval
 
@@ -39,8 +39,8 @@ def asker_of(session: Session) -> Asker:
 
 class DenialEpisode:
     """Denials that belong together. `began` and `last` are monotonic seconds; `granted` is how many were followed by a
-    grant, `wait_seconds` how long the first of those waited for it; `open_denials` holds when each open denial happened
-    and its interval. `person` is who was denied first.
+    grant, `wait_seconds` how long the first of those waited for it; `open_denials` holds when each open denial
+    happened, its interval, and who was denied.
     """
 
     __slots__ = (
@@ -51,21 +51,19 @@ class DenialEpisode:
         "last",
         "number",
         "open_denials",
-        "person",
         "reason",
         "true_denials",
         "wait_seconds",
     )
 
-    def __init__(self, number: int, asker: Asker, person: Person, reason: str, now: float) -> None:
+    def __init__(self, number: int, asker: Asker, reason: str, now: float) -> None:
         self.number = number
         self.asker = asker
-        self.person = person
         self.reason = reason
         self.began = self.last = now
         self.denials = self.true_denials = self.granted = 0
         self.wait_seconds: float | None = None
-        self.open_denials: deque[tuple[float, UsageInterval]] = deque()
+        self.open_denials: deque[tuple[float, UsageInterval, Person]] = deque()
 
 
 class DenialTracker:
@@ -95,10 +93,10 @@ class DenialTracker:
         episodes = self.open_episodes.setdefault(asker, {})
         episode = episodes.get(reason)
         if episode is None:
-            episode = episodes[reason] = DenialEpisode(self.numbers.take(), asker, person, reason, now)
+            episode = episodes[reason] = DenialEpisode(self.numbers.take(), asker, reason, now)
         episode.last = now
         episode.denials += 1
-        episode.open_denials.append((now, interval))
+        episode.open_denials.append((now, interval, person))
         interval.open_denials += 1
         self.open_denials.append((now, episode))
 
@@ -108,9 +106,9 @@ class DenialTracker:
             return
         self.settle_older_than_window(now)
         for episode in [*self.open_episodes.get(asker, {}).values()]:
-            for asked, interval in episode.open_denials:
+            for asked, interval, person in episode.open_denials:
                 interval.record_grant(now - asked)
-                self.shares.seat(episode.person, now - asked, now)
+                self.shares.seat(person, now - asked, now)
             episode.wait_seconds = now - episode.open_denials[0][0]
             episode.granted += len(episode.open_denials)
             episode.open_denials.clear()
@@ -130,7 +128,7 @@ class DenialTracker:
         """Record that a wait in line ended, which `began` at that monotonic instant: with the seat, which makes it no
         denial but a demand, or without, which makes it a true denial.
         """
-        episode = DenialEpisode(self.numbers.take(), asker, person, reason, began)
+        episode = DenialEpisode(self.numbers.take(), asker, reason, began)
         episode.last = now
         if granted:
             episode.granted, episode.wait_seconds = 1, now - began
@@ -150,7 +148,7 @@ class DenialTracker:
             self.finished.append(episode)
         for episode in self.finished:
             if episode.asker == asker:
-                episode.asker, episode.person = (asker[0], ""), NOBODY
+                episode.asker = (asker[0], "")
 
     def settle_older_than_window(self, now: float) -> None:
         """Make true the denials that are older than the window."""
@@ -174,10 +172,10 @@ class DenialTracker:
 
     def _settle(self, episode: DenialEpisode, now: float) -> None:
         """Make the oldest open denial of an episode true."""
-        _, interval = episode.open_denials.popleft()
+        _, interval, person = episode.open_denials.popleft()
         interval.open_denials -= 1
         self.count_true_denial(episode.reason, interval)
-        self.shares.settle(episode.person, now)
+        self.shares.settle(person, now)
         episode.true_denials += 1
 
     def _finish(self, episode: DenialEpisode) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway.core.counting.pool import Pool
-from gateway.core.counting.returning import NOT_RETURNED, Returning
+from gateway.core.counting.returning import NOT_RETURNED, Returning, held_by
 from gateway.core.counting.session import Key, Session
 
 
 def keep(pool: Pool, key: Key, session: Session, until: float) -> None:
     """Keep the seat that a session holds, in its place, until a monotonic instant."""
-    claim = Returning.of(session, until)
+    claim = Returning(*held_by(session), until)
     pool.replace(key, session, claim)
     if key in pool.returning:
         pool.claims.discard(key, pool.returning.take(key))

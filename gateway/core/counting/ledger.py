@@ -18,7 +18,7 @@ from gateway.core.counting.personal_use import PersonalUse
 from gateway.core.counting.pool import Pool
 from gateway.core.counting.pool_rule import Members, RuleTerms
 from gateway.core.counting.pool_rules import PoolRules
-from gateway.core.counting.returning import NOT_RETURNED, Returning
+from gateway.core.counting.returning import NOT_RETURNED, Returning, held_by
 from gateway.core.counting.rule_refusals import refusal_by_rules
 from gateway.core.counting.seat_events import denial_event
 from gateway.core.counting.session import ABRUPT, VISITORS, Identity, Instant, Key, Seat, Session
@@ -274,7 +274,7 @@ class Ledger:
         """End all that is held for an account that no session holds, and forget who was refused."""
         for name, pool in self.pools.items():
             self.leases.drop(name, who, now)
-            for key in [key for key in pool.lingering if key == who or (isinstance(key, tuple) and key[0] == who)]:
+            for key in [key for key, linger in pool.lingering.items() if linger.identity == who]:
                 linger = pool.lingering.pop(key)
                 pool.remove(key, linger, linger.cause, now.mono)
             for kept in [key for key, claim in pool.returning.items() if claim.identity == who]:
@@ -334,7 +334,7 @@ class Ledger:
         lingers = pool.terms.linger and cause in ABRUPT
         if lingers:
             before = pool.lingering.pop(key, None)
-            pool.lingering[key] = linger = Linger(now.mono + pool.terms.linger, cause)
+            pool.lingering[key] = linger = Linger(*held_by(session), now.mono + pool.terms.linger, cause)
             pool.add(key, linger, now.mono)
             if before is not None:
                 pool.remove(key, before, cause, now.mono)

@@ -23,7 +23,7 @@ from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.personal_use import PersonalUse, PoolShares
 from gateway.core.counting.pool_rule import Claimant
 from gateway.core.counting.pool_rules import PoolRules
-from gateway.core.counting.returning import Returning, ReturningSeats
+from gateway.core.counting.returning import KeptSeat, ReturningSeats
 from gateway.core.counting.seat_events import SeatEvent, SeatEvents
 from gateway.core.counting.session import Instant, Key, Person, Session, account_and_home
 from gateway.core.counting.usage import HOUR, PoolTotals, UsageInterval, UsageSummary
@@ -384,11 +384,11 @@ class Pool:
 
 def _asker(claim: Claim, key: Key) -> Asker | None:
     """Return who is granted `key`: a session, or the account that holds it without one; None where it is no account,
-    or nobody has come yet.
+    or the seat is kept for who is not there.
     """
     if isinstance(claim, Session):
         return asker_of(claim)
-    if isinstance(key, str) and not isinstance(claim, Returning):
+    if isinstance(key, str) and not isinstance(claim, KeptSeat):
         return ("account", key)
     return ("account", account_and_home(key)) if isinstance(claim, Lease) else None  # else it may be a device
 

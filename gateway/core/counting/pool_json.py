@@ -14,10 +14,9 @@ from typing import Any
 
 from gateway.core.counting.claims import Lease, Linger, Reservation
 from gateway.core.counting.denials import DenialEpisode, DenialTracker
-from gateway.core.counting.personal_use import NOBODY
 from gateway.core.counting.pool import Pool
 from gateway.core.counting.pool_rule import Holder
-from gateway.core.counting.returning import Returning
+from gateway.core.counting.returning import KeptSeat, Returning
 from gateway.core.counting.session import Person
 from gateway.core.counting.usage import PoolTotals, UsageInterval
 from gateway.core.counting.waits import WaitTotals
@@ -53,11 +52,8 @@ def pool_to_json(pool: Pool, ended: Iterable[UsageInterval]) -> dict[str, Any]:
         ],
         "unused_leases": list(pool.unused_leases),
         "reservations": [[key, each.since] for key, each in pool.reservations.items()],
-        "lingering": [[key, each.until, each.cause] for key, each in pool.lingering.items()],
-        "returning": [
-            [key, each.account, each.home, each.device, each.address, each.until]
-            for key, each in pool.returning.items()
-        ],
+        "lingering": [[key, *_kept_to_json(each), each.cause] for key, each in pool.lingering.items()],
+        "returning": [[key, *_kept_to_json(each)] for key, each in pool.returning.items()],
         "held_since": None if pool.held_since is None else [list(each) for each in pool.held_since.items()],
         "interval": _interval_to_json(pool.interval),
         "ended": [_interval_to_json(each) for each in ended],
@@ -85,9 +81,9 @@ def fill_pool(pool: Pool, plain: Mapping[str, Any]) -> list[UsageInterval]:
     pool.unused_leases = dict.fromkeys(key_from_json(key) for key in plain["unused_leases"])
     for key, since in plain["reservations"]:
         pool.reservations[key_from_json(key)] = Reservation(since)
-    for key, until, cause in plain["lingering"]:
-        pool.lingering[key_from_json(key)] = Linger(until, cause)
-    for key, *who in plain.get("returning", ()):
+    for key, *who in plain["lingering"]:
+        pool.lingering[key_from_json(key)] = Linger(*who)
+    for key, *who in plain["returning"]:
         pool.returning.put(key_from_json(key), Returning(*who))
     for claims in (pool.reservations, pool.lingering, pool.returning):
         for held, claim in claims.items():
@@ -99,7 +95,7 @@ def fill_pool(pool: Pool, plain: Mapping[str, Any]) -> list[UsageInterval]:
     pool.interval = _interval_from_json(plain["interval"])
     pool.ended_intervals.clear()
     ended = [_interval_from_json(each) for each in plain["ended"]]
-    pool.waits = WaitTotals.from_json(plain["waits"]) if "waits" in plain else WaitTotals()
+    pool.waits = WaitTotals.from_json(plain["waits"])
     _fill_tracker(pool.denial_tracker, plain["denials"], {each.number: each for each in (*ended, pool.interval)})
     return ended
 
@@ -108,6 +104,10 @@ def holder_from_json(plain: Sequence[Any]) -> Holder:
     """Return the holder that was written."""
     identity, device, address, kind, number, groups = plain
     return Holder(key_from_json(identity), device, address, kind, number, tuple(groups))
+
+
+def _kept_to_json(seat: KeptSeat) -> list[Any]:
+    return [seat.account, seat.home, seat.device, seat.address, seat.until]
 
 
 def _drop_claims(pool: Pool) -> None:
@@ -143,8 +143,8 @@ def _tracker_to_json(tracker: DenialTracker) -> dict[str, Any]:
     return {
         "true_denials": tracker.true_denials,
         "episodes": [
-            [each.number, each.asker, each.person, each.reason]
-            + [[[at, interval.number] for at, interval in each.open_denials]]
+            [each.number, each.asker, each.reason]
+            + [[[at, interval.number, person] for at, interval, person in each.open_denials]]
             + [getattr(each, name) for name in EPISODE]
             for each in episodes
         ],
@@ -160,14 +160,16 @@ def person_from_json(plain: Any) -> Person:
 
 def _fill_tracker(tracker: DenialTracker, plain: Mapping[str, Any], intervals: Mapping[int, UsageInterval]) -> None:
     tracker.true_denials = dict(plain["true_denials"])
-    settled = DenialEpisode(0, ("", ""), NOBODY, "", 0.0)
+    settled = DenialEpisode(0, ("", ""), "", 0.0)
     episodes: dict[int | None, DenialEpisode] = {None: settled}
     forgotten = UsageInterval()
-    for number, (kind, name), person, reason, denials, *values in plain["episodes"]:
-        episode = DenialEpisode(number, (kind, key_from_json(name)), person_from_json(person), reason, 0.0)
+    for number, (kind, name), reason, denials, *values in plain["episodes"]:
+        episode = DenialEpisode(number, (kind, key_from_json(name)), reason, 0.0)
         episodes[number] = episode
         for field, value in zip(EPISODE, values, strict=True):
             setattr(episode, field, value)
-        episode.open_denials = deque((at, intervals.get(interval, forgotten)) for at, interval in denials)
+        episode.open_denials = deque(
+            (at, intervals.get(interval, forgotten), person_from_json(person)) for at, interval, person in denials
+        )
         tracker.open_episodes.setdefault(episode.asker, {})[reason] = episode
     tracker.open_denials = deque((at, episodes[number]) for at, number in plain["open"])

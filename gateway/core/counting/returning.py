@@ -16,9 +16,9 @@ KEPT_AFTER = frozenset({"drained", "node_lost"})
 """Causes by which a session ends because its gateway does: its seats are kept."""
 
 
-class Returning:
-    """A seat that is kept until a monotonic instant, and who held it: an account (empty for a guest), its home, its
-    device, and the address at `hello`.
+class KeptSeat:
+    """A seat that no session holds any more, kept until a monotonic instant, and who held it: an account (empty for a
+    guest), its home, its device, and the address at `hello`.
     """
 
     __slots__ = ("account", "address", "device", "home", "until")
@@ -30,20 +30,25 @@ class Returning:
         self.address = address
         self.until = until
 
-    @classmethod
-    def of(cls, session: Session, until: float) -> Returning:
-        """Return the claim that keeps the seats of a session."""
-        account = session.account or ""
-        return cls(account, session.home if account else "", session.device or "", session.address, until)
-
     @property
     def identity(self) -> Identity | None:
         """Who held it; None for a guest."""
         return identity(self.account, self.home) if self.account else None
 
     @property
+    def person(self) -> Person:
+        """To whom the seat is charged."""
+        return self.account, self.home, self.device, "" if self.account or self.device else self.address
+
+
+class Returning(KeptSeat):
+    """A seat that is kept for who held it when the gateway was gone."""
+
+    __slots__ = ()
+
+    @property
     def peer_address(self) -> str:
-        """Where it was held from."""
+        """Where it was held from, for bans."""
         return self.address
 
     @property
@@ -51,10 +56,11 @@ class Returning:
         """Who may take it over, where its key is a connection."""
         return _owner(self.account, self.home, self.device, self.address)
 
-    @property
-    def person(self) -> Person:
-        """To whom the seat is charged."""
-        return self.account, self.home, self.device, "" if self.account or self.device else self.address
+
+def held_by(session: Session) -> tuple[str, str, str, str]:
+    """Return who holds the seats of a session: its account, home, device and address, as a `KeptSeat` has them."""
+    account = session.account or ""
+    return account, session.home if account else "", session.device or "", session.address
 
 
 def _owner(account: str, home: str, device: str, address: str) -> Person:

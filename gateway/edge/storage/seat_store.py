@@ -18,7 +18,7 @@ from gateway.core.admission.state import State
 from gateway.core.counting.claims import Linger
 from gateway.core.counting.ledger import Ledger
 from gateway.core.counting.pool import Pool
-from gateway.core.counting.returning import NOT_RETURNED, Returning, place_of
+from gateway.core.counting.returning import NOT_RETURNED, Returning
 from gateway.core.counting.session import Instant, Key, Session
 from gateway.core.formats import duration_text
 from gateway.edge.storage import rows
@@ -122,8 +122,8 @@ class SeatStore:
         for claim in claims:
             if isinstance(claim, Returning):
                 return (*place, claim.account, claim.home, claim.device, claim.address, self._until(claim))
-            if isinstance(claim, Linger) and place_of(key) is None:
-                return (*place, *pool.owner(key), None)
+            if isinstance(claim, Linger):
+                return (*place, claim.account, claim.home, claim.device, claim.address, None)
         return None
 
     def _until(self, claim: Returning) -> float | None:

@@ -13,7 +13,9 @@ from gateway.core.admission.state_json import from_json, to_json
 from gateway.core.counting.personal_use import NOBODY
 from gateway.core.counting.session import Instant
 from gateway.licensing import MODELS
+from gateway.licensing.floating import Floating, floating
 from tests.core.admission.random_day import RandomDay
+from tests.core_harness import CoreHarness
 
 
 def totals(day: RandomDay) -> dict[tuple[str, str], tuple[Any, ...]]:
@@ -60,9 +62,9 @@ def _is_nowhere(day: RandomDay, who: Any) -> None:
     for ledger in state.ledgers:
         for pool in ledger.pools.values():
             assert who not in pool.claims or who in pool.terms.reserve
-            assert not any(isinstance(key, tuple) and key[0] == who for key in pool.lingering)
+            assert not any(each.person[:2] == (account, home) for each in pool.lingering.values())
             assert ("account", who) not in pool.denial_tracker.open_episodes
-            assert not any(each.person[:2] == (account, home) for each in pool.denial_tracker.finished)
+            assert not any(each.asker == ("account", who) for each in pool.denial_tracker.finished)
     reserved = [
         (ledger.model.name, name)
         for ledger in state.ledgers
@@ -90,3 +92,11 @@ def test_a_seat_that_others_share_is_nobodys_until_it_ends() -> None:
     assert (row.seat_seconds, row.grants) == (5.0, 0)
     (before,) = [each for each in day.state.use.finished if each.account == "ann"]
     assert (before.seat_seconds, before.grants) == (3.0, 1)
+
+
+def test_an_account_of_the_same_name_at_another_home_keeps_its_seat() -> None:
+    core = CoreHarness(floating(Floating(limit=5, key="account", linger=60.0)), homes=("partner.example",))
+    core.end(core.hello("ann", "phone", home="partner.example"), "reset")
+    core.end(core.hello("ann", "phone"), "reset")
+    core.apply(c.ErasePerson("ann", force=True))
+    assert list(core.state.primary.pools["seats"].claims) == [("ann", "partner.example")]

@@ -19,7 +19,7 @@ from gateway.core.counting.calendar_days import Calendar
 from gateway.core.counting.numbers import NumberSequence
 from gateway.core.counting.personal_use import NOBODY, SHARES_PER_TICK, PersonalUse
 from gateway.core.counting.pool import Pool
-from gateway.core.counting.returning import Returning
+from gateway.core.counting.returning import KeptSeat
 from gateway.core.counting.session import Instant, Key, Person, Session, account_and_home
 from gateway.core.counting.use_shares import ShareRow
 from gateway.licensing import MODELS
@@ -42,7 +42,7 @@ def rows_of(use: PersonalUse, now: float) -> list[ShareRow]:
 def whose(pool: Pool, key: Key) -> Person:
     """To whom a key is charged that has just come into a pool."""
     for claim in pool.claims.values_of(key):
-        if isinstance(claim, Session | Returning):
+        if isinstance(claim, Session | KeptSeat):
             return claim.person
     who, device = key if pool.terms.keys == "device" and isinstance(key, tuple) else (key, "")
     return (*account_and_home(who), str(device), "")
@@ -242,6 +242,30 @@ def test_a_denial_that_found_no_seat_in_time_is_a_true_one() -> None:
     (ann,) = [row for row in rows_of(house.state.use, house.now.mono) if row.account == "ann"]
     assert (ann.denials, ann.true_denials, ann.seated, ann.seat_seconds) == (1, 1, 0, 0.0)
     assert ann.first == ann.last == START
+
+
+def test_each_device_that_was_refused_has_what_became_of_its_own_denial() -> None:
+    house = CoreHarness(MODELS["floating"].model(MODELS["floating"].terms(limit=1)))
+    bob = house.hello("bob")
+    for device in ("phone", "laptop"):
+        house.knock("ann", device)
+        house.wait(1)
+    rows = {row.device: row for row in rows_of(house.state.use, house.now.mono) if row.account == "ann"}
+    assert [(rows[device].denials, rows[device].true_denials) for device in ("phone", "laptop")] == [(1, 0), (1, 0)]
+    house.end(bob, "bye")
+    house.hello("ann", "tablet")
+    rows = {row.device: row for row in rows_of(house.state.use, house.now.mono) if row.account == "ann"}
+    assert [(rows[device].seated, rows[device].waited) for device in ("phone", "laptop")] == [(1, 2.0), (1, 1.0)]
+
+
+def test_each_device_that_found_no_seat_has_a_true_denial_of_its_own() -> None:
+    house = CoreHarness(MODELS["floating"].model(MODELS["floating"].terms(limit=1)))
+    house.hello("bob")
+    house.knock("ann", "phone")
+    house.knock("ann", "laptop")
+    house.wait(61)
+    rows = {row.device: row for row in rows_of(house.state.use, house.now.mono) if row.account == "ann"}
+    assert [(rows[device].denials, rows[device].true_denials) for device in ("phone", "laptop")] == [(1, 1), (1, 1)]
 
 
 def test_a_shadow_charges_what_it_would_have_cost() -> None:

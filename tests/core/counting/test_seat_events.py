@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from gateway.core.admission import commands as c
 from gateway.core.counting.seat_events import SeatEvents
 from gateway.licensing.floating import Floating, floating
@@ -31,6 +35,21 @@ def test_a_seat_is_granted_denied_and_released_with_who_it_was_and_why() -> None
         "released", "seats", ("ann", "", "laptop", ""), ann.number, 1002.0, 0, 1, (("cause", "heartbeat_timeout"),),
     )  # fmt: skip
     assert events.take() == []
+
+
+@pytest.mark.parametrize("key", ["connection", "device", "account"])
+def test_a_seat_that_lingered_is_released_with_who_held_it(key: Any) -> None:
+    core = CoreHarness(floating(Floating(limit=3, key=key, linger=5.0)))
+    events = watched(core)
+    sessions = core.hello("ann", "laptop"), core.hello("bob"), core.hello(address="192.0.2.7")
+    for session in sessions:
+        core.end(session, "reset")
+    core.wait(6.0)
+    assert [each.person for each in events.take() if each.name == "released"] == [
+        ("ann", "", "laptop", ""),
+        ("bob", "", "", ""),
+        ("", "", "", "192.0.2.7"),
+    ]
 
 
 def test_who_a_model_that_refuses_nobody_would_have_refused_was_admitted() -> None:
