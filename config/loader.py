@@ -24,18 +24,19 @@ from config.rules import RULES
 from config.settings import Settings
 from config.token_keys import key_flaws
 from config.values import File, KindError, quote
-from config.whole_files import read_bytes, read_text
+from config.whole_files import read_bytes, read_text, unusable_authorities
 from gateway.core.formats import TOKEN_FORM, is_hex, is_token
-
-__all__ = ["ConfigError", "ConfigFault", "load", "sources"]
 
 ENVIRONMENT = "environment"
 NOTHING: Mapping[str, str] = MappingProxyType({})
 PAIRS = (
     ("listen.tls_certificate", "listen.tls_key"),
     ("listen.operator_tls_certificate", "listen.operator_tls_key"),
+    ("cluster.tls_certificate", "cluster.tls_key"),
 )
-"""The certificates that this gateway shows to who comes, each with its key."""
+"""The certificates that this gateway shows to others, each with its key."""
+SHORTEST_SECRET = 32
+"""Characters of the secret of a cluster at least."""
 
 
 def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[str, str] = NOTHING) -> Settings:
@@ -213,6 +214,45 @@ def _token(settings: Settings) -> Iterator[ConfigFault]:
     )
 
 
+def _cluster_secret(settings: Settings) -> Iterator[ConfigFault]:
+    """Whether the secret of the cluster can be used, and is one."""
+    try:
+        cluster_secret(settings.cluster.secret_file)
+    except ValueError as fault:
+        if settings.cluster.secret_file:
+            yield ConfigFault("cluster.secret_file", str(fault))
+
+
+def cluster_secret(path: str) -> bytes:
+    """Return the secret of a cluster, from its file.
+
+    Raises `ValueError`, with words for a person, where it cannot be used.
+    """
+    try:
+        secret, mode = read_text(path, errors="strict"), os.stat(path).st_mode
+    except OSError as error:
+        raise ValueError(f"{quote(path)} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"{quote(path)} is not UTF-8") from None
+    if len(secret) < SHORTEST_SECRET:
+        raise ValueError(f"{quote(path)} has fewer than {SHORTEST_SECRET} characters")
+    if mode & 0o077:
+        raise ValueError(f"others may read {quote(path)}: use chmod 600")
+    return secret.encode()
+
+
+def _peer_token(settings: Settings) -> Iterator[ConfigFault]:
+    """Whether the file of the token for peers holds one."""
+    path = settings.cluster.peer_token_file
+    yield from _content("cluster.peer_token_file", path, is_token, f"token: a token has {TOKEN_FORM}")
+
+
+def _authorities(key: str, path: str) -> Iterator[ConfigFault]:
+    """Whether a file holds certificates of authorities, where one is named."""
+    if path and (why := unusable_authorities(path)):
+        yield ConfigFault(key, f"{quote(path)} {why}")
+
+
 def _token_keys(settings: Settings) -> Iterator[ConfigFault]:
     """Whether the files of issuers of tokens hold keys that are good for their algorithms."""
     for place, issuer in enumerate(settings.accounts.jwt, 1):
@@ -228,12 +268,8 @@ def _webhooks(settings: Settings) -> Iterator[ConfigFault]:
             if hook.secret_file and os.stat(hook.secret_file).st_mode & 0o007:
                 reason = f"item {place}: secret_file: others may read {quote(hook.secret_file)}; use chmod 600"
                 yield ConfigFault("webhook", reason)
-        if hook.ca:
-            try:
-                ssl.create_default_context(cafile=hook.ca)
-            except OSError as error:
-                why = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no certificate in PEM"
-                yield ConfigFault("webhook", f"item {place}: ca: {quote(hook.ca)} cannot be used: {why}")
+        if hook.ca and (why := unusable_authorities(hook.ca)):
+            yield ConfigFault("webhook", f"item {place}: ca: {quote(hook.ca)} {why}")
 
 
 def _is_key(text: str) -> bool:
@@ -256,6 +292,10 @@ def _content(key: str, path: str, good: Callable[[str], bool], expected: str) ->
 FILE_CHECKS: Mapping[str, Callable[[Settings], Iterator[ConfigFault]]] = {
     "registration.key_file": _key,
     "listen.operator_token_file": _token,
+    "cluster.secret_file": _cluster_secret,
+    "cluster.peer_token_file": _peer_token,
+    "cluster.tls_ca": lambda settings: _authorities("cluster.tls_ca", settings.cluster.tls_ca),
+    "registration.tls_ca": lambda settings: _authorities("registration.tls_ca", settings.registration.tls_ca),
     "accounts.jwt": _token_keys,
     "webhook": _webhooks,
 }

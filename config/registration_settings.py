@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from config.values import Endpoint, FilePath, Fingerprint, Host, NameOrNone, Port
-from gateway.core.setting_kinds import PositiveSeconds, Seconds, setting
+from gateway.core.registration.messages import LONGEST_INTERVAL
+from gateway.core.setting_kinds import Duration, Seconds, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class RegistrarSettings:
     enabled: bool = setting(True, help="Whether it listens; TLS is that of the client doors.")
     host: Host = setting("127.0.0.1", help="Address of the registration port.")
     port: Port = setting(4310, help="The registration port.")
-    interval: PositiveSeconds = setting(
-        30.0, help="Time between two verifications of a registered server, in whole seconds (rounded up)."
+    interval: Annotated[float, Duration(low=0.001, high=float(LONGEST_INTERVAL))] = setting(
+        30.0,
+        help="Time between two verifications of a registered server, in whole seconds (rounded up), a day at most.",
     )

@@ -314,7 +314,7 @@ class ClusterSettings:
     )
     prefix: HomeOrNone = setting("tallygate", help="What the key of the log begins with, the same on all gateways.")
     name: HomeOrNone = setting("", help="Name of this gateway in the cluster; each has its own, and keeps it.")
-    secret_file: str = setting(
+    secret_file: FilePath = setting(
         "",
         help="File with a secret of 32 characters or more, the same on all gateways, by which they make resume tokens.",
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 from config.token_settings import IssuerSettings
 from config.values import quote
-from config.whole_files import read_bytes
+from config.whole_files import read_bytes, unusable_authorities
 from gateway.core.web_tokens.key_set import UnusableKeys, VerificationKey, read_key_set, read_secret
 
 
@@ -41,10 +40,5 @@ def key_flaws(issuer: IssuerSettings) -> Iterator[str]:
             if not any(key.fits(algorithm) for key in keys):
                 because = f" ({'; '.join(passed_over)})" if passed_over else ""
                 yield f"{quote(path)} has no key for {algorithm}{because}"
-    if issuer.jwks_ca:
-        try:
-            ssl.create_default_context(cafile=issuer.jwks_ca)
-        except ssl.SSLError:
-            yield f"{quote(issuer.jwks_ca)} is no certificate authority in PEM"
-        except OSError as error:
-            yield f"{quote(issuer.jwks_ca)} cannot be read: {error.strerror}"
+    if issuer.jwks_ca and (why := unusable_authorities(issuer.jwks_ca)):
+        yield f"{quote(issuer.jwks_ca)} {why}"

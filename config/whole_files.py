@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 from pathlib import Path
 
 LONGEST = 1 << 20
@@ -28,3 +29,14 @@ def read_text(path: str | Path, errors: str = "replace") -> str:
     Raises `OSError`, also where it is longer than `LONGEST`; `UnicodeDecodeError` with `errors` "strict".
     """
     return read_bytes(path).decode("utf-8-sig", errors).strip()
+
+
+def unusable_authorities(path: str) -> str:
+    """Return why a file cannot be used for the certificates of authorities (PEM); an empty text where it can."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        return "is no certificate authority in PEM"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return ""

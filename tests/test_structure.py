@@ -34,6 +34,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway/core",
         "gateway/core/wire",
         "gateway/core/counting",
+        "gateway/core/registration",
         "gateway/core/web_tokens",
         "gateway/licensing",
     ),

@@ -166,6 +166,7 @@ def _open_secrets(settings: Settings) -> Iterator[ConfigFault]:
     files = {
         "registration.key_file": settings.registration.key_file,
         "listen.operator_token_file": settings.listen.operator_token_file,
+        "cluster.peer_token_file": settings.cluster.peer_token_file,
     }
     for key, path in files.items():
         if path and Path(path).stat().st_mode & 0o077:
@@ -184,6 +185,8 @@ def _certificates(settings: Settings, now: float) -> Iterator[str | ConfigFault]
     for key, path, one in (
         ("listen.tls_certificate", settings.listen.tls_certificate, min),
         ("listen.operator_tls_certificate", settings.listen.operator_tls_certificate, min),
+        ("cluster.tls_certificate", settings.cluster.tls_certificate, min),
+        ("cluster.tls_ca", settings.cluster.tls_ca, max),
         ("registration.tls_ca", settings.registration.tls_ca, max),
     ):
         try:

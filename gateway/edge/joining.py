@@ -6,11 +6,10 @@ import asyncio
 import hashlib
 import logging
 import ssl
-from pathlib import Path
 from typing import NamedTuple
 
+from config.loader import cluster_secret
 from config.settings import ClusterSettings, Settings
-from config.whole_files import read_text
 from gateway.core.admission.state_json import NotAState
 from gateway.core.admission.terms import Terms
 from gateway.core.cluster import dump
@@ -25,10 +24,6 @@ from gateway.edge.storage.node_file import NodeFile, read
 from gateway.edge.storage.persistence import DIVERGED, OUT, Projected
 from gateway.edge.terms import cluster_terms, differences
 from gateway.licensing import MODELS
-
-SHORTEST_SECRET = 32
-"""Characters of the cluster's secret at least."""
-
 
 log = logging.getLogger("tallygate.cluster")
 
@@ -177,15 +172,10 @@ def etcd_of(cluster: ClusterSettings) -> Etcd:
 
 def _secret(cluster: ClusterSettings) -> bytes:
     try:
-        secret = read_text(cluster.secret_file, errors="strict")
-        mode = Path(cluster.secret_file).stat().st_mode
-    except (OSError, ValueError) as fault:
-        raise ClusterRefused(f"cluster.secret_file {cluster.secret_file}: {fault}") from fault
-    if len(secret) < SHORTEST_SECRET:
-        raise ClusterRefused(f"cluster.secret_file {cluster.secret_file}: fewer than {SHORTEST_SECRET} characters")
-    if mode & 0o077:
-        raise ClusterRefused(f"cluster.secret_file {cluster.secret_file}: others may read it; use chmod 600")
-    return hashlib.blake2b(secret.encode(), digest_size=64).digest()
+        secret = cluster_secret(cluster.secret_file)
+    except ValueError as fault:
+        raise ClusterRefused(f"cluster.secret_file: {fault}") from fault
+    return hashlib.blake2b(secret, digest_size=64).digest()
 
 
 def _tls(cluster: ClusterSettings) -> ssl.SSLContext | None:

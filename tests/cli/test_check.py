@@ -158,7 +158,7 @@ def test_a_certificate_that_is_none_is_a_fault(tmp_path: Path, capsys: pytest.Ca
     words = (*OF_THE_REGISTRAR[:-1], f"--set=registration.tls_ca={authority}", f"--set=registration.key_file={key}")
     assert run(*ANY_PORTS, *words) == 1
     said = capsys.readouterr().err
-    assert said == f"registration.tls_ca: {quote(str(authority))}: a certificate does not say when it ends\n"
+    assert said == f"registration.tls_ca: {quote(str(authority))} is no certificate authority in PEM\n"
     authority.write_text(CERTIFICATE.read_text().replace(" CERTIFICATE", " TRUSTED CERTIFICATE"))
     assert run(*ANY_PORTS, *words) == 0
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from config.environment import VARIABLES, variable_of
+from config.faults import ConfigError
 from config.keys import KEYS, flatten
-from config.loader import ConfigError, load, sources
+from config.loader import load, sources
 
 
 def faults(**environment: str) -> list[str]:

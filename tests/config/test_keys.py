@@ -73,7 +73,12 @@ def test_every_field_of_a_section_is_a_key_and_explained() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_loads_without_fault_and_is_for_its_product(name: str) -> None:
+def test_a_preset_loads_without_fault_and_is_for_its_product(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cluster.secret").touch(mode=0o600)
+    (tmp_path / "cluster.secret").write_text("x" * 32)
     values = flatten(load(FILES / f"{name}.toml"))
     assert PRESETS[name].items() <= values.items()
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from config.loader import ConfigError, ConfigFault, load
+from config.faults import ConfigError, ConfigFault
+from config.loader import load
 from config.rules import warnings
 from config.settings import Settings
 from config.whole_files import LONGEST
+from gateway.core.registration.messages import LONGEST_INTERVAL
 from gateway.licensing import MODELS
 
 TLS = Path(__file__).parent / "tls"
@@ -330,3 +332,13 @@ def test_a_certificate_with_its_key_is_taken() -> None:
 def test_a_certificate_that_cannot_be_used_is_refused(prefix: str, certificate: str, key: str, reason: str) -> None:
     said = faults(None, f"listen.{prefix}_certificate={TLS / certificate}", f"listen.{prefix}_key={TLS / key}")
     assert said == [f"listen.{prefix}_certificate: cannot be used with listen.{prefix}_key: {reason}"]
+
+
+def test_an_authority_that_cannot_be_used_is_refused() -> None:
+    named = ("registration.tls=true", f"registration.tls_ca={TLS / 'key.pem'}")
+    assert faults(None, *named) == [f'registration.tls_ca: "{TLS / "key.pem"}" is no certificate authority in PEM']
+
+
+def test_a_registrar_has_no_interval_that_no_agent_takes() -> None:
+    assert load(None, ["registrar.interval=24h"]).registrar.interval == LONGEST_INTERVAL
+    assert faults(None, "registrar.interval=25h") == ['registrar.interval: must be at most "24h", is "25h"']

@@ -11,7 +11,8 @@ import pytest
 
 from config import token_keys
 from config.environment import variable_of
-from config.loader import ConfigError, load
+from config.faults import ConfigError
+from config.loader import load
 from config.whole_files import LONGEST
 from tests.web_tokens import by_curve, by_rsa, by_secret, key_set, pem_of
 

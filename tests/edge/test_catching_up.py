@@ -25,6 +25,7 @@ from gateway.licensing import MODELS
 from tests.conftest import settings_of
 from tests.core.cluster.log_harness import LogHarness, random_log
 from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY
+from tests.etcd import write_secret
 
 TOKEN = "t" * 43
 OWN = OwnPlace("c1", 5, "etcd1", "me", frozenset({7}))
@@ -108,7 +109,7 @@ def settings(folder: Path, *peers: str, **overrides: Any) -> Any:
     given = {
         "cluster__etcd": '["http://127.0.0.1:2379"]',
         "cluster__name": "b",
-        "cluster__secret_file": "s",
+        "cluster__secret_file": str(write_secret(folder)),
         "cluster__peers": f"[{urls}]",
         "cluster__peer_token_file": str(token),
         "registrar__enabled": "false",
@@ -198,6 +199,7 @@ async def test_a_peer_wants_a_token_and_is_known_by_its_certificate(serving: Ser
         await take_file(settings(tmp_path, secure), OWN)
     await take_file(settings(tmp_path, secure, cluster__tls_ca=CERTIFICATE), OWN)
     assert read(str(tmp_path / "own.db")).dump
-    (tmp_path / "token2").write_text("short")
+    given = settings(tmp_path, plain)
+    (tmp_path / "token").write_text("short")  # since the settings were read
     with pytest.raises(PeerFailed, match="peer_token_file"):
-        await take_file(settings(tmp_path, plain, cluster__peer_token_file=str(tmp_path / "token2")), OWN)
+        await take_file(given, OWN)

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 import config
-from config.loader import ConfigError
+from config.faults import ConfigError
 from gateway.core.formats import DURATION_FORM
 from gateway.load.plan import LoadError, Machine, plans
 from gateway.load.profile import LoadGroup, Profile, Span, Spike, read_profile

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from config.loader import ConfigError, load
+from config.faults import ConfigError
+from config.loader import load
 from config.values import quote
 from gateway.edge.machine import Clock
 from tests.conftest import FREE_PORTS, House, Serve, settings_of

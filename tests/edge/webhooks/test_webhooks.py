@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from config.loader import ConfigError
+from config.faults import ConfigError
 from gateway.edge.server.recent_events import RecentEvents
 from gateway.edge.storage.outgoing_events import OutgoingQueue
 from gateway.edge.webhooks.delivery import signature
