@@ -26,6 +26,15 @@ from gateway.edge.api.tls_acceptor import TlsAcceptor
 from gateway.edge.server.listening_sockets import listening_sockets, plain_address
 from gateway.edge.server.paced_log import PacedLog
 
+BODY_ENCODINGS = ("gzip", "deflate")
+"""How the body of a request may be encoded. Some Pythons could undo more; the API is the same on each."""
+UNSUPPORTED_ENCODING: tuple[int, str, str, dict[str, str]] = (
+    415,
+    "unsupported_encoding",
+    "the body is encoded in a way that is not understood here",
+    {hdrs.ACCEPT_ENCODING: ", ".join(BODY_ENCODINGS)},  # RFC 9110, 15.5.16
+)
+
 log = logging.getLogger("tallygate.operator")
 
 
@@ -223,10 +232,9 @@ class HttpConnection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what could not even be read, or not be answered, as JSON; the connection is closed after it."""
         super().handle_error(request, status, exc, message)
-        headers = None
+        headers: dict[str, str] | None = None
         if isinstance(exc, ContentEncodingError) and "install" in exc.message:  # there is no decoder
-            status, headers = 415, {hdrs.ACCEPT_ENCODING: "gzip, deflate"}  # RFC 9110, 15.5.16
-            code, detail = "unsupported_encoding", "the body is encoded in a way that is not understood here"
+            status, code, detail, headers = UNSUPPORTED_ENCODING
         elif isinstance(exc, ContentEncodingError):
             code, detail = "malformed", "the body is not what its headers say"
         elif status == 400:

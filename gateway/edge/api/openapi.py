@@ -24,6 +24,7 @@ STATUSES: Mapping[int, str] = {
     408: "The body did not come in time.",
     409: "Not as things stand.",
     413: "The body is too long.",
+    415: "The body is encoded in another way than those that the header names.",
     422: "A value is not of its kind.",
     429: "Too many attempts without a good token.",
     503: "The store is unavailable. What was asked for is in effect, but not yet durable.",
@@ -36,9 +37,9 @@ REFUSALS: Mapping[str, frozenset[int]] = {
     ADMIN: frozenset({401, 403, 405, 429}),
 }
 """Statuses of every route of a scope."""
-TOLD = frozenset({400, 408, 413, 422})
+TOLD = frozenset({400, 408, 413, 415, 422})
 """Statuses of every route that takes a body."""
-HEADERS: Mapping[int, str] = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After"}
+HEADERS: Mapping[int, str] = {401: "WWW-Authenticate", 405: "Allow", 415: "Accept-Encoding", 429: "Retry-After"}
 """The header that comes with a status."""
 PARAMETERS: Mapping[str, Schema] = {
     "account": {"schema": ID, "description": "Without case."},

@@ -11,7 +11,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.edge.api import (
     account_now,
@@ -46,7 +46,7 @@ from gateway.edge.api import (
 from gateway.edge.api import license as license_in_effect
 from gateway.edge.api.authorization import AUTHORIZATION, Authorization
 from gateway.edge.api.event_stream import EVENTS, Events
-from gateway.edge.api.http_server import HttpServer
+from gateway.edge.api.http_server import BODY_ENCODINGS, UNSUPPORTED_ENCODING, HttpServer
 from gateway.edge.api.metrics import REGISTRY, registry_of
 from gateway.edge.api.recent import COURSES, Courses
 from gateway.edge.api.responses import BODY_LIMIT, code_of, fail
@@ -177,6 +177,8 @@ def _error(status: int, code: str, detail: str, headers: Mapping[str, str] | Non
 async def _read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Have the whole body, in time and in the encoding that it says, before anything is done."""
     if request.can_read_body:
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() not in {"identity", *BODY_ENCODINGS}:
+            fail(*UNSUPPORTED_ENCODING)
         try:
             async with asyncio.timeout(BODY_DEADLINE):
                 await request.read()

@@ -46,6 +46,7 @@ async def answered(house: House, data: bytes) -> bytes:
         (PUT + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", 400),
         (PUT + b"Content-Encoding: deflate\r\nContent-Length: 4\r\n\r\nabcd", 400),
         (PUT + b"Content-Encoding: br\r\nContent-Length: 4\r\n\r\nabcd", 415),
+        (PUT + b"Content-Encoding: compress\r\nContent-Length: 4\r\n\r\nabcd", 415),
         (PUT + b"Content-Encoding: zstd\r\nContent-Length: 4\r\n\r\nabcd", 415),
         (PUT + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
@@ -92,7 +93,7 @@ async def test_who_breaks_off_is_no_news(data: bytes, serve: Serve, caplog: pyte
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("encoding", [b"br", b"zstd"])
+@pytest.mark.parametrize("encoding", [b"br", b"zstd", b"compress", b"gzip, gzip"])
 async def test_a_body_in_another_encoding_is_told_which_there_are(encoding: bytes, serve: Serve) -> None:
     house = await serve()
     answer = await answered(house, PUT + b"Content-Encoding: " + encoding + b"\r\nContent-Length: 4\r\n\r\nabcd")
