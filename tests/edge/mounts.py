@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.programs import missing
+from tests.programs import missing, program
 
 
 @contextlib.contextmanager
@@ -44,15 +44,16 @@ def fill(folder: Path) -> Path:
 @contextlib.contextmanager
 def immutable(*files: Path) -> Iterator[None]:
     """Let nobody write to these files inside the block; skips the test where the file system has no such thing."""
+    chattr = program("chattr", "e2fsprogs")
     for file in files:
-        done = subprocess.run(["chattr", "+i", str(file)], capture_output=True, text=True, check=False)
+        done = subprocess.run([chattr, "+i", str(file)], capture_output=True, text=True, check=False)
         if done.returncode:
             missing(f"files cannot be made immutable here: {done.stderr.strip()}")
     try:
         yield
     finally:
         for file in files:
-            subprocess.run(["chattr", "-i", str(file)], check=True)
+            subprocess.run([chattr, "-i", str(file)], check=True)
 
 
 def _mount(*arguments: str) -> subprocess.CompletedProcess[str]:
