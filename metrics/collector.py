@@ -82,9 +82,13 @@ class RegistrationView(NamedTuple):
 
 
 class View(NamedTuple):
-    """What a scrape shows: the snapshot, and what the edge adds to it. Times are in seconds UTC."""
+    """What a scrape shows: the snapshot, and what the edge adds to it. Times are in seconds UTC.
+
+    `refusals` counts, by reason, the refusals that clients of this gateway were told and that are not a license's.
+    """
 
     snapshot: Snapshot
+    refusals: Mapping[str, int]
     listeners: Sequence[ListenerView]
     connections_limit: int
     store: StoreView
@@ -116,6 +120,7 @@ class GatewayCollector(Collector):
         view = self._look()
         yield from _listeners(view)
         yield from _counts(view.snapshot)
+        yield _refusals(view.refusals)
         yield from license_families(view.snapshot)
         yield from _registration(view.registration)
         yield from _store(view.store)
@@ -235,11 +240,14 @@ def _counts(snapshot: Snapshot) -> Iterator[Metric]:
         ("state",),
         {(state,): n for state, n in snapshot.members.items()},
     )
-    yield counter(
+
+
+def _refusals(refusals: Mapping[str, int]) -> Metric:
+    return counter(
         "requests_refused",
         "Requests of clients of this gateway that were refused for a reason that is not a license limit, by reason.",
         ("reason",),
-        {(reason,): count for reason, count in _totals(REFUSALS, snapshot.refusals).items()},
+        {(reason,): count for reason, count in _totals(REFUSALS, refusals).items()},
     )
 
 

@@ -230,7 +230,7 @@ async def test_many_requests_at_once_are_all_answered_in_their_order(
         assert one.conferences == set(rooms)
         (session,) = house.runtime.state.sessions.by_number.values()
         assert [room.id for room in session.conferences] == rooms
-        assert house.runtime.state.refusals == {}  # nothing was asked for twice that had been done
+        assert house.runtime.dispatcher.refusals == {}  # nothing was asked for twice that had been done
 
 
 @both

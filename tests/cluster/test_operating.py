@@ -165,8 +165,6 @@ async def test_a_refusal_is_counted_by_the_gateway_that_told_it(join: Join) -> N
     assert (await ann.ask("start", conference="other"))["reason"] == "not_member"
     assert (await ann.ask("join", conference="room"))["reason"] == "already_member"
     assert (await bob.ask("join", conference="room"))["reason"] == "already_member"
-    await until(lambda: same(a, b))
-    assert a.runtime.state.refusals == b.runtime.state.refusals == {"not_member": 1}
     for house, not_member in ((a, 1), (b, 0)):
         _, metrics = await house.http("GET", "/metrics")
         assert f'tallygate_requests_refused_total{{reason="not_member"}} {not_member}.0' in metrics

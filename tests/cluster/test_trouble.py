@@ -159,7 +159,7 @@ async def test_what_no_license_decides_is_refused_without_a_command(join: Join) 
             denied = await ann.ask("join", conference=conference, id="j", **more)
             assert (denied["type"], denied["reason"], denied["id"]) == ("denied", reason, "j")
     assert "Join" not in commands
-    assert a.runtime.sign_in.refusals == {"already_member": 2, "no_such_conference": 2}
+    assert a.runtime.dispatcher.refusals == {"already_member": 2, "no_such_conference": 2}
 
 
 async def test_terms_that_are_read_again_by_a_fenced_node_are_proposed_later(join: Join) -> None:

@@ -164,8 +164,8 @@ async def test_who_is_banned_costs_the_cluster_nothing(join: Join) -> None:
     before = b.node.replica.state.numbers.sessions.last, b.node.proposer.put_failures
     refused = await (await b.connect()).hello(account="ann", device="d")
     assert (refused["type"], refused["reason"]) == ("denied", "banned")
-    assert b.runtime.snapshot().refusals["banned"] == 1
-    assert a.runtime.snapshot().refusals.get("banned", 0) == 0
+    assert b.runtime.dispatcher.refusals["banned"] == 1
+    assert a.runtime.dispatcher.refusals.get("banned", 0) == 0
     assert (b.node.replica.state.numbers.sessions.last, b.node.proposer.put_failures) == before
 
 

@@ -78,8 +78,6 @@ def refuse(
         return Decision(refused=refusal)
     if refusal.pool and asker is not None and now is not None:
         state.primary.record_denial(refusal, asker, now)
-    else:
-        state.refusals[refusal.reason] = state.refusals.get(refusal.reason, 0) + 1
     return Decision(denied(request, refusal, conference, state.terms.retry_after), refused=refusal)
 
 

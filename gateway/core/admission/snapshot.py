@@ -80,7 +80,6 @@ class Snapshot(NamedTuple):
     devices: int
     conferences: Mapping[str, int]
     members: Mapping[str, int]
-    refusals: Mapping[str, int]
 
 
 def snapshot(state: State, mono: float) -> Snapshot:
@@ -102,7 +101,6 @@ def snapshot(state: State, mono: float) -> Snapshot:
             "scheduled": len(conferences.scheduled) + len(conferences.awaited),
         },
         members={"live": len(conferences.taking_part), "scheduled": len(conferences.waiting)},
-        refusals=dict(state.refusals),
     )
 
 

@@ -39,9 +39,8 @@ class State:
     the order of the terms; `primary` is the one that decides. `granting` says whether the registration lets anything be
     granted. `resumable` has the lost sessions by number, the earliest first. `permanent` are the accounts whose
     permanent licenses are in effect, in order; `redistribute_at` is the monotonic instant of the next redistribution.
-    `lines` are those who wait for a seat. `refusals` counts, by reason, the refusals by rules of the gateway itself,
-    not of a license model; `use` is who used what. `configured` are the terms without what a license grants, and
-    `license` is that of a cluster.
+    `lines` are those who wait for a seat; `use` is who used what. `configured` are the terms without what a license
+    grants, and `license` is that of a cluster.
     """
 
     def __init__(self, terms: Terms, catalog: Catalog, at: Instant, run: str = "0") -> None:
@@ -65,7 +64,6 @@ class State:
         self.resumable: dict[int, Resumable] = {}
         self.permanent: list[str] = []
         self.redistribute_at = -math.inf
-        self.refusals: dict[str, int] = {}
         self.lease_changes: list[LeaseChange] = []
         """What the present command has changed of leases; its decision takes it."""
         self.use = PersonalUse(self.numbers.days, Calendar(terms.offsets), terms.max_shares, at)

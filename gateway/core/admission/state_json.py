@@ -27,7 +27,7 @@ from gateway.core.counting.personal_use_json import fill_use, use_to_json
 from gateway.core.counting.pool_json import fill_pool, holder_from_json, key_from_json, pool_to_json
 from gateway.core.counting.session import Conference, Instant, Session
 
-FORMAT = 7
+FORMAT = 8
 """The number of what is written; another one is not read."""
 SESSION = ("kind", "account", "device", "home", "client", "address", "transport", "since")
 SESSION_AFTER = ("peer_address", "awake", "generation", "node", "proven_by")
@@ -92,7 +92,6 @@ def _rest_to_json(state: State) -> dict[str, Any]:
         "granting": state.granting,
         "permanent": state.permanent,
         "redistribute_at": state.redistribute_at if math.isfinite(state.redistribute_at) else None,
-        "refusals": state.refusals,
         "resumable": [[number, *each] for number, each in state.resumable.items()],
         "lines": [_place_to_json(each) for each in state.lines.values()],
         "directory": _directory_to_json(state.directory),
@@ -154,7 +153,6 @@ def _from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
     _fill_license(state, plain, catalog)
     state.permanent = list(plain["permanent"])
     state.redistribute_at = -math.inf if plain["redistribute_at"] is None else plain["redistribute_at"]
-    state.refusals = dict(plain["refusals"])
     state.resumable = {number: Resumable(until, cause) for number, until, cause in plain["resumable"]}
     for id, each in plain["declared"].items():
         state.conferences.declare(id, Declaration(*each))

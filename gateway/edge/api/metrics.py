@@ -56,6 +56,7 @@ def _view(runtime: Runtime, version: str, counts_as: str) -> View:
     store, events = runtime.persistence.store, runtime.recent.events
     return View(
         snapshot=runtime.snapshot(),
+        refusals=runtime.dispatcher.refusals,
         listeners=[
             ListenerView(
                 transport=listener.transport,

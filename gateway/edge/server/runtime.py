@@ -10,7 +10,6 @@ import asyncio
 import logging
 import math
 import secrets
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from config.settings import Settings
@@ -198,10 +197,8 @@ class Runtime:
         self._recorder = self.sequencer.observer = recorder
 
     def snapshot(self) -> Snapshot:
-        """Return what is counted at this instant; of refusals those of clients here, not of all in a cluster."""
-        seen = snapshot(self.state, self.now().mono)
-        told = self.dispatcher.refusals if self.node else Counter(seen.refusals) + Counter(self.sign_in.refusals)
-        return seen._replace(refusals=told)
+        """Return what is counted at this instant."""
+        return snapshot(self.state, self.now().mono)
 
     def connection_of(self, session: int) -> Connection | None:
         """Return the connection of a session by its number; None where it has none."""

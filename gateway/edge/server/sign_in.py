@@ -39,8 +39,6 @@ _HEX = re.compile(r"[0-9a-f]{1,16}").fullmatch
 class SignIn:
     """Signs clients in; nobody is welcomed while `is_draining` says so. `key` makes the resume tokens, one of this run
     where none is given. `issuers` say what tokens prove, where accounts are proven by those of others.
-
-    `refusals` counts the requests that were refused before any decision, by reason.
     """
 
     def __init__(
@@ -52,7 +50,6 @@ class SignIn:
         is_draining: Callable[[], bool],
         key: bytes | None = None,
     ) -> None:
-        self.refusals: dict[str, int] = {}
         self.issuers = TokenIssuers(clock)
         self._mono = clock.mono
         self._flaws = PacedLog(log)
@@ -151,8 +148,7 @@ class SignIn:
         answer |= {name: self._greeting[name] for name in ("heartbeat_seconds", "timeout_seconds")}
 
     def refuse(self, request: str, refusal: Refusal, conference: str | None = None) -> Decision:
-        """Refuse a request that no license decides about, and count that."""
-        self.refusals[refusal.reason] = self.refusals.get(refusal.reason, 0) + 1
+        """Return the decision that refuses a request about which no license decides."""
         message = denied(request, refusal, conference, self._sequencer.state.terms.retry_after)
         return Decision(message, refused=refusal)
 

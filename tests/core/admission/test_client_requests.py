@@ -9,7 +9,6 @@ import pytest
 from gateway.core.admission import commands as c
 from gateway.core.admission.bans import subject_of
 from gateway.core.admission.replies import entitlements
-from gateway.core.admission.snapshot import snapshot
 from gateway.core.counting.session import ABRUPT, Instant, Session
 from gateway.licensing.epop import Epop, epop
 from gateway.licensing.floating import Floating, floating
@@ -101,11 +100,10 @@ def test_a_ban_says_when_it_ends_and_one_of_guests_reaches_no_user_of_their_addr
     assert not list(house.state.directory.bans)
 
 
-def test_refusals_that_are_no_licenses_are_counted_by_their_reason_and_use_no_number() -> None:
+def test_a_refused_hello_uses_no_number() -> None:
     house = harness(accounts_mode="token")
     for _ in range(3):
-        house.apply(hello())
-    assert snapshot(house.state, house.now.mono).refusals == {"account_unknown": 3}
+        assert reason(house, hello()) == "account_unknown"
     prove(house, "ann")
     welcome = house.apply(hello())
     assert welcome.session == 1

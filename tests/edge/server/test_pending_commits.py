@@ -428,7 +428,7 @@ async def test_of_a_client_that_has_gone_nothing_stays(how: str, transport: str,
         ann = await house.welcomed(transport, account="ann")
         await ann.say("join", conference="a")
         await ann.say("leave", conference="a")
-        await until(lambda: bool(house.runtime.pending_replies) or bool(house.runtime.state.refusals))
+        await until(lambda: bool(house.runtime.pending_replies) or bool(house.runtime.dispatcher.refusals))
         await ann.drop()
         await until(lambda: len(house.runtime.state.sessions) == 1)
         await until(lambda: not house.runtime.pending_replies)

@@ -169,7 +169,7 @@ async def test_a_token_that_proves_nothing_is_refused_and_the_log_says_why(
     assert record.levelno == logging.WARNING
     assert said in record.message
     assert token.rpartition(".")[2] == "" or token.rpartition(".")[2] not in caplog.text
-    assert house.runtime.snapshot().refusals["bad_credential"] == 1
+    assert house.runtime.dispatcher.refusals["bad_credential"] == 1
 
 
 async def test_a_public_key_is_no_secret(serve: Serve, rsa_file: str) -> None:
@@ -291,7 +291,7 @@ async def test_a_client_comes_back_with_the_same_token_when_its_key_may_be_known
         answer = await wire.hello(token=RSA.token())
         assert (answer["reason"], answer["retry_after_seconds"]) == ("keys_unavailable", 1)
         assert await wire.gone() == []
-        assert house.runtime.snapshot().refusals["keys_unavailable"] == 1
+        assert house.runtime.dispatcher.refusals["keys_unavailable"] == 1
 
 
 async def test_made_up_names_of_keys_fetch_nothing_but_once_in_a_while(serve: Serve) -> None:
