@@ -30,7 +30,8 @@ class Declaration(NamedTuple):
 
 class Conferences:
     """All conferences. `live`, `scheduled` and `live_groups` are views by state, `taking_part` and `waiting` by what
-    members do, `awaited` has the ids that are declared and have no members.
+    members do, `awaited` has the ids that are declared and have no members. `moves` is how often somebody came into a
+    conference or left one, since the process began.
     """
 
     def __init__(self, numbers: NumberSequence) -> None:
@@ -43,6 +44,7 @@ class Conferences:
         self.live_groups: dict[str, Conference] = {}
         self.taking_part: dict[Session, None] = {}
         self.waiting: dict[Session, None] = {}
+        self.moves = 0
 
     def declare(self, id: str, declaration: Declaration) -> None:
         """Say what a conference is before anybody joins it."""
@@ -72,6 +74,7 @@ class Conferences:
             self.by_id[conference.id] = conference
             self._index(conference)
         conference.members[session] = host
+        self.moves += 1
         session.conferences = (*session.conferences, conference)
         if host:
             conference.hosted = True
@@ -99,6 +102,7 @@ class Conferences:
 
     def _remove(self, conference: Conference, session: Session) -> None:
         del conference.members[session]
+        self.moves += 1
         if conference.implied_host is session:
             conference.implied_host = None
         conference.released_hosts.pop(session, None)
@@ -124,6 +128,7 @@ class Conferences:
         """Make a scheduled conference live; returns those who waited, who are members no more, in order of arrival."""
         waited = list(conference.members.items())
         conference.members.clear()
+        self.moves += 1
         conference.implied_host, conference.had_implied_host = None, False
         conference.live = True
         self._index(conference)

@@ -180,23 +180,26 @@ EVENTS: web.AppKey[Events] = web.AppKey("events", Events)
 
 def marks(runtime: Runtime, seen: Snapshot) -> dict[str, str]:
     """What changes when a list may have changed, made of totals that are at hand."""
-    service, run, audit = runtime.registrar, int(runtime.started), runtime.persistence.audit_log.seq
+    service, run, audit = runtime.registrar, int(runtime.started), runtime.persistence.audit_log
     seats = sum(pool.grants + sum(pool.releases.values()) for pool in seen.pools)
     sockets = sum(listener.accepted + sum(listener.closed.values()) for listener in runtime.client_listeners)
-    members = f"{seen.members['live']}.{seen.members['scheduled']}"
+    moves, bans = runtime.state.conferences.moves, len(runtime.state.directory.bans.by_subject)
     leased = [pool for pool in seen.pools if pool.leases]
     leases = ".".join(str(count) for pool in leased for count in pool.leases.values())
     turns = sum(pool.grants + sum(pool.releases.values()) for pool in leased)
     served = sum(sum(pool.left.values()) for pool in seen.pools)
     rooms = f"{seen.conferences['live']}.{seen.conferences['scheduled']}"
     present = ".".join(str(count) for count in seen.sessions.values())
+    refused = runtime.recent.events.counts["refused"] + sum(pool.denied for pool in seen.pools)
     return {
-        "connections": f"{run}-{sockets}-{seats}-{present}-{members}",
-        "conferences": f"{run}-{rooms}-{members}-{seats}-{audit}",
-        "pro": f"{run}-{leases}-{turns}-{members}-{audit}",
-        "registrations": f"{run}-{len(service.registrar.talks)}-{sum(service.results.values())}-{audit}",
-        "audit": f"{run}-{audit}",
-        "queue": f"{run}-{runtime.state.numbers.places.last}-{served}",
+        "connections": f"{run}-{sockets}-{seats}-{present}-{moves}",
+        "conferences": f"{run}-{rooms}-{moves}-{audit.seq}",
+        "pro": f"{run}-{leases}-{turns}-{moves}-{audit.seq}",
+        "registrations": f"{run}-{len(service.registrar.talks)}-{sum(service.results.values())}-{audit.seq}",
+        "acts": f"{run}-{audit.seq}",
+        "audit": f"{run}-{audit.durable}",
+        "queue": f"{run}-{runtime.state.numbers.places.last}-{served}-{audit.seq}",
         "history": f"{run}-{int(runtime.clock.wall() // 60)}",
-        "refused": f"{run}-{runtime.recent.events.counts['refused']}",
+        "refused": f"{run}-{refused}",
+        "bans": f"{run}-{bans}-{audit.seq}",
     }

@@ -84,6 +84,11 @@ class AuditLog:
         """The number of the latest entry, durable or not."""
         return self._last.seq
 
+    @property
+    def durable(self) -> int:
+        """The number of the latest entry that is known to be durable, and so is read."""
+        return self._last.seq - len(self._queue)
+
     async def open(self) -> str:
         """Go on from the last entry of the store, and return how the last run ended.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,6 +16,7 @@ import pytest
 
 from gateway.edge.api import event_stream
 from tests.conftest import House, License, Serve, until
+from tests.edge.disk import broken, written
 from tests.programs import free_port
 
 PATIENCE = 10.0
@@ -81,10 +84,12 @@ async def test_the_first_message_is_the_license_and_what_is_around_it(serve: Ser
         "conferences",
         "pro",
         "registrations",
+        "acts",
         "audit",
         "history",
         "queue",
         "refused",
+        "bans",
     }
     assert told["clock"].endswith("Z")
     assert set(told["rights"]) == {"pro", "online", "guest"}
@@ -119,6 +124,7 @@ async def test_where_nothing_changes_nothing_is_told_but_that_we_live(
 ) -> None:
     monkeypatch.setattr(event_stream, "KEEPALIVE", 0.05)
     house = await serve()
+    await written(house.runtime.persistence)
     async with listening(house) as page:
         await page.hear()
         async with asyncio.timeout(PATIENCE):
@@ -134,7 +140,59 @@ async def test_a_mark_changes_with_what_it_is_for(mark: str, serve: Serve) -> No
         await wire.ask("join", conference="weekly")
         while page.state["generations"][mark] == before[mark]:
             await page.hear()
-        assert page.state["generations"]["audit"] != before["audit"]  # the lease was granted
+        assert page.state["generations"]["acts"] != before["acts"]  # the lease was granted
+
+
+@pytest.mark.parametrize("mark", ["connections", "conferences", "pro"])
+async def test_a_mark_changes_when_who_is_in_a_conference_joins_another(mark: str, serve: Serve) -> None:
+    """Nobody takes a seat by it, and as many take part as before."""
+    house = await serve(license__model="trueconf", license__shadow="[]")
+    ann, bob = await house.welcomed(account="ann"), await house.welcomed(account="bob")
+    await ann.ask("join", conference="one")
+    await bob.ask("join", conference="two")
+    await written(house.runtime.persistence)
+    async with listening(house) as page:
+        before = (await page.hear())["generations"][mark]
+        await ann.ask("join", conference="two")
+        while page.state["generations"][mark] == before:
+            await page.hear()
+
+
+async def test_the_mark_of_the_bans_changes_when_one_is_over(serve: Serve) -> None:
+    house = await serve()
+    await house.http("PUT", "/api/bans/ann", json={"for": "1h"})
+    await written(house.runtime.persistence)
+    async with listening(house) as page:
+        before = (await page.hear())["generations"]["bans"]
+        house.runtime.state.directory.bans.forget_ended(math.inf)
+        while page.state["generations"]["bans"] == before:
+            await page.hear()
+
+
+async def test_the_mark_of_the_queue_changes_with_the_order_in_it(serve: Serve) -> None:
+    house = await serve(license__model="epop", license__epop__users=0, license__queue_order="priority")
+    for name in ("ann", "bob"):
+        wire = await house.welcomed(account=name)
+        await wire.ask("join", conference="weekly", wait=600)
+    async with listening(house) as page:
+        before = (await page.hear())["generations"]["queue"]
+        await house.http("PUT", "/api/groups/board", json={"accounts": ["bob"], "priority": 9})
+        while page.state["generations"]["queue"] == before:
+            await page.hear()
+
+
+async def test_the_mark_of_the_audit_log_changes_once_an_entry_can_be_read(serve: Serve, tmp_path: Path) -> None:
+    house = await serve(store__path=tmp_path / "store.db", store__deadline="1m")
+    await written(house.runtime.persistence)
+    async with listening(house) as page:
+        before = (await page.hear())["generations"]
+        async with broken(house, "stalled"):
+            house.runtime.persistence.audit("ops", "group.set", "board", {})
+            while page.state["generations"]["acts"] == before["acts"]:
+                await page.hear()
+            assert page.state["generations"]["audit"] == before["audit"]
+        while page.state["generations"]["audit"] == before["audit"]:
+            await page.hear()
 
 
 async def test_draining_is_told(serve: Serve) -> None:
