@@ -1,6 +1,6 @@
 /* The view of one account: what it holds now, and its story: sessions, refusals, leases, use, acts. Links lead to it. */
 
-import { el, setChildren } from "./dom.js";
+import { el, renewChildren, setChildren } from "./dom.js";
 import {
   formatCount, formatDuration, isolated, modelTitle, pluralize, poolTitle, timeElement, toMilliseconds, whoIs,
 } from "./format.js";
@@ -51,8 +51,8 @@ export class AccountView {
   }
 
   update(state) {
-    const { connections, history, pro, audit } = state.generations;
-    this.watched.update(`${connections} ${history} ${pro} ${audit}`);
+    const { connections, history, pro, acts, audit, refused, bans } = state.generations;
+    this.watched.update([connections, history, pro, acts, audit, refused, bans].join(" "));
   }
 
   close() {
@@ -67,7 +67,7 @@ export class AccountView {
   }
 
   fill(card, ...content) {
-    setChildren(card.querySelector(".body"), content);
+    renewChildren(card.querySelector(".body"), content);
   }
 
   async load(signal) {
@@ -93,13 +93,14 @@ export class AccountView {
   }
 
   drawNow({ connections, registered, tokens, groups, banned_until: banned, pro, host_since: host }) {
+    this.pro = pro;
     const license = pro === null ? "none" : [
       el("span", { class: pro.kind === "permanent" ? "tag good" : "tag" }, pro.kind), " since ", timeElement(pro.since),
       pro.expires === null ? (pro.kind === "permanent" ? "" : ", not ending while in a conference")
         : [", until ", timeElement(pro.expires)],
     ];
     const acts = [
-      pro?.kind === "temporary" ? this.app.actionButton("revoke", { onclick: () => this.revoke(pro) }, "Revoke PRO …") : null,
+      pro?.kind === "temporary" ? this.app.actionButton("revoke", { onclick: () => this.revoke() }, "Revoke PRO …") : null,
       banned ? this.app.actionButton("lift", { onclick: () => this.liftBan() }, "Let in again") : null,
     ].filter(Boolean);
     this.fill(this.cards.now, factList([
@@ -119,12 +120,13 @@ export class AccountView {
       await kickConnection(this.app, connection);
       this.watched.refresh();
     };
-    this.table("connections", columns, found, "It is not connected.", (connection) => [
+    const cells = (connection) => [
       isolated(connection.device ?? "–"), connection.kind, connection.address, timeElement(connection.since),
       connection.idle_seconds >= 60 ? formatDuration(connection.idle_seconds) : "–",
       connection.conferences.join(", ") || "–", seats(connection) || "–",
       this.app.actionButton("kick", { class: "small", onclick: () => kick(connection) }, "Kick"),
-    ]);
+    ];
+    this.table("connections", columns, found, "It is not connected.", cells, ({ id }) => id);
   }
 
   drawRefusals(found) {
@@ -160,18 +162,18 @@ export class AccountView {
     ]);
   }
 
-  table(name, columns, { items, next }, none, cellsOf) {
+  table(name, columns, { items, next }, none, cellsOf, keyOf = () => null) {
     const card = this.cards[name];
     const { textContent: caption } = card.querySelector("h2");
-    const rows = items.map((item) => ({ cells: cellsOf(item) }));
+    const rows = items.map((item) => ({ key: keyOf(item), cells: cellsOf(item) }));
     this.fill(card,
       rows.length ? table({ caption, columns, rows, asCards: true, region: `${caption}, list` }) : el("p", { class: "note" }, none),
       truncationNote(items, next !== null));
   }
 
-  async revoke({ in_conference: inConference }) {
+  async revoke() {
     const name = whoIs(this.account, this.home);
-    const text = inConference ? `${name} is in a conference and will be removed from it at once.` : "The license is free at once.";
+    const text = this.pro?.in_conference ? `${name} is in a conference and will be removed from it at once.` : "The license is free at once.";
     if (!(await confirmDialog({ title: `Revoke the PRO license of ${name}?`, text, act: "Revoke", danger: true }))) return;
     await this.app.attempt(async () => {
       await this.app.send("DELETE", `api/pro/${encodeURIComponent(this.account)}`);

@@ -19,6 +19,11 @@ export class ApiError extends Error {
     this.code = code;
     this.method = method;
   }
+
+  /** Whether it may soon be otherwise without anybody doing anything here: the gateway or its store is away, or busy. */
+  get isPassing() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
 }
 
 /**

@@ -19,6 +19,7 @@ import { AuditView } from "./audit.js";
 import { otherZoneName, switchZone, zoneName } from "./clock.js";
 import { ConferencesView } from "./conferences.js";
 import { ConnectionsView } from "./connections.js";
+import { closeDialogs } from "./dialog.js";
 import { el, reorderChildren, setChildren, setText } from "./dom.js";
 import { EndedView } from "./ended.js";
 import { EventStream } from "./event_stream.js";
@@ -55,7 +56,7 @@ class App {
   #theme = new Theme(document.documentElement);
   #toasts = new Toasts(byId("toasts"));
   #live = new LiveMark(byId("live-mark"), () => this.now());
-  #attention = new AttentionLine(this, byId("notice"), byId("icon"));
+  #attention = new AttentionLine(this, byId("notice"), byId("news"), byId("icon"));
   #view = null;
   #tabs = new Map();
   #skew = 0;
@@ -168,8 +169,7 @@ class App {
     this.state = first ? fields : { ...before, ...fields };
     const at = toMilliseconds(fields.clock);
     if (at !== null) this.#skew = at - Date.now();
-    const scope = before?.operator?.scope;
-    if (first && scope !== this.state.operator.scope) this.#closeView();
+    if (before !== null && shapeOf(before) !== shapeOf(this.state)) this.#closeView();
     this.#drawFrame();
     if (this.#view === null || !this.#view.constructor.isShown(this.state)) this.#openView();
     else this.#updateView();
@@ -205,6 +205,7 @@ class App {
 
   #onRefused(status, reason) {
     this.#stream.close();
+    closeDialogs();
     this.#closeView();
     this.state = null;
     this.#connected = null;
@@ -268,9 +269,11 @@ class App {
   #openView() {
     if (this.state === null) return;
     const [, id, path = "", query = ""] = ROUTE.exec(location.hash) ?? [];
-    const View = VIEWS.find((each) => each.id === id && each.isShown(this.state)) ??
-      VIEWS.find((each) => each.isShown(this.state));
-    const replaced = this.#view !== null;
+    const asked = VIEWS.find((each) => each.id === id && each.isShown(this.state));
+    const View = asked ?? VIEWS.find((each) => each.isShown(this.state));
+    if (id && asked === undefined) history.replaceState(null, "", `#/${View.id}`);
+    const before = this.#view?.constructor;
+    const focused = document.activeElement?.id ?? "";
     this.#closeView();
     this.route = { parts: path.split("/").map(decoded), query: new URLSearchParams(query) };
     for (const [name, tab] of this.#tabs) {
@@ -295,7 +298,8 @@ class App {
       this.report(error);
     }
     this.#updateView();
-    if (replaced) byId("main").focus({ preventScroll: true });
+    // Whoever chose something else of the same view goes on from there.
+    if (before !== undefined) ((before === View && byId(focused)) || byId("main")).focus({ preventScroll: true });
   }
 
   #updateView() {
@@ -316,6 +320,12 @@ class App {
       setChildren(byId("view"));
     }
   }
+}
+
+/** What views are built by, and not only fill: who looks, and which models and pools there are. */
+function shapeOf({ operator, serves_clients: serves, model, models }) {
+  const pools = Object.entries(models).map(([name, each]) => [name, Object.keys(each.pools)]);
+  return JSON.stringify([operator.scope, serves, model, pools]);
 }
 
 /** A part of the address as text; what is not well encoded stays as it is. */

@@ -23,28 +23,30 @@ const NOTHING_GRANTED = {
  * @param {object} state
  * @param {number} now The gateway's clock, in milliseconds.
  * @param {Map<string, object>} idle Of pools that are full, who does nothing for an hour, as `GET /api/idle` says.
- * @returns {Array<{level: string, parts: Array<string|{text, href}>}>} `level` is bad or warn; the parts are a sentence.
+ * @param {string} loaded The version of the gateway that this page is of.
+ * @returns {Array<{level: string, about: string, parts: Array<string|{text, href}>}>} `level` is bad or warn; `about` tells
+ *   the sentences apart, whatever their figures are; the parts are a sentence.
  */
-export function attention(state, now, idle = new Map()) {
-  const found = [...ofLicense(state), ...ofGateway(state), ...ofPools(state, now, idle)];
+export function attention(state, now, idle, loaded) {
+  const found = [...ofLicense(state), ...ofGateway(state), ...ofPools(state, now, idle), ...ofPage(state, loaded)];
   return [...found.filter(({ level }) => level === "bad"), ...found.filter(({ level }) => level !== "bad")];
 }
 
 /** Whether the license grants nothing in its state. */
 export const grantsNothing = ({ registration }) => registration.state in NOTHING_GRANTED;
 
-const bad = (...parts) => ({ level: "bad", parts });
-const warn = (...parts) => ({ level: "warn", parts });
+const bad = (about, ...parts) => ({ level: "bad", about, parts });
+const warn = (about, ...parts) => ({ level: "warn", about, parts });
 
 function ofLicense(state) {
   const { registration } = state;
   const over = NOTHING_GRANTED[registration.state];
   const end = registration.shutdown_at;
   return [
-    over && bad(`${over} Nothing is granted.`),
-    !over && end && warn(
+    over && bad("license", `${over} Nothing is granted.`),
+    !over && end && warn("license",
       `The registration server does not answer: service ends at ${formatTime(end)} ${zoneName()} unless it does.`),
-    registration.clone_suspected && bad("Another installation uses this license."),
+    registration.clone_suspected && bad("clone", "Another installation uses this license."),
   ].filter(Boolean);
 }
 
@@ -53,22 +55,27 @@ function ofGateway({ draining, store, health, connections, cluster }) {
   const lost = health.lost_in_minute;
   const within = (share, limit) => limit > 0 && share / limit >= CROWDED;
   return [
-    !store.available && bad("The store is unavailable: what changes now is not durable, and no lease is granted."),
-    cluster?.mismatches && bad("The nodes of the cluster have come to different states."),
-    cluster && ["fenced", "slow"].includes(cluster.state) && bad(`This node of the cluster is ${cluster.state}.`),
-    ...(cluster?.etcd_alarms ?? []).map((alarm) => bad(`etcd complains: ${alarm}.`)),
+    !store.available && bad("store", "The store is unavailable: what changes now is not durable, and no lease is granted."),
+    cluster?.mismatches && bad("mismatch", "The nodes of the cluster have come to different states."),
+    cluster && ["fenced", "slow"].includes(cluster.state) && bad("node", `This node of the cluster is ${cluster.state}.`),
+    ...(cluster?.etcd_alarms ?? []).map((alarm) => bad(`etcd ${alarm}`, `etcd complains: ${alarm}.`)),
     ...(cluster?.nodes ?? []).filter(({ silent }) => silent > 0).map(({ name, silent }) =>
-      warn(`Node ${isolated(name)} of the cluster is silent for ${formatDuration(silent)}.`)),
-    draining && warn("The gateway is draining: nobody is let in any more."),
-    late >= LATE[0] && (late >= LATE[1] ? bad : warn)(
+      warn(`node ${name}`, `Node ${isolated(name)} of the cluster is silent for ${formatDuration(silent)}.`)),
+    draining && warn("draining", "The gateway is draining: nobody is let in any more."),
+    late >= LATE[0] && (late >= LATE[1] ? bad : warn)("late",
       `The gateway answers late: up to ${formatDelay(late)} in the last ten seconds. Is the machine busy?`),
-    within(health.connections, health.connections_limit) && warn(
+    within(health.connections, health.connections_limit) && warn("connections",
       `${formatCount(health.connections)} of ${formatCount(health.connections_limit)} connections are taken: more are refused.`),
-    within(health.files, health.files_limit) && warn(
+    within(health.files, health.files_limit) && warn("files",
       `${formatCount(health.files)} of ${formatCount(health.files_limit)} files are open.`),
-    lost >= Math.max(DROPS[0], connections.total * DROPS[1]) && warn(
+    lost >= Math.max(DROPS[0], connections.total * DROPS[1]) && warn("lost",
       link(`${pluralize(lost, "connection")} dropped`, "#/ended"), " in the last minute."),
   ].filter(Boolean);
+}
+
+function ofPage({ version }, loaded) {
+  if (version === loaded) return [];
+  return [warn("version", `The gateway is tallygate ${version} by now, and this page that of ${loaded}: load it again.`)];
 }
 
 function ofPools(state, now, idle) {
@@ -85,7 +92,9 @@ function ofPool(name, pool, state, now, idle) {
   const fresh = last !== null && now - last < FRESH;
   const waiting = state.models[state.model].pools[name]?.waiting ?? 0;
   if (pool.full_since === null) {
-    return fresh ? warn(`${title}: `, link("somebody was refused", refusals), ` at ${shortTime(last, now)}; there is room now.`) : null;
+    return fresh
+      ? warn(`refused ${name}`, `${title}: `, link("somebody was refused", refusals), ` at ${shortTime(last, now)}; there is room now.`)
+      : null;
   }
   if (pool.limit === 0 && pool.denied_since === 0) return null;
   const parts = [`${title}: full since ${shortTime(pool.full_since, now)}, `];
@@ -98,7 +107,7 @@ function ofPool(name, pool, state, now, idle) {
     parts.push(", ", link(holders, leased ? "#/pro" : `#/connections?pool=${encodeURIComponent(name)}&idle=1h&sort=-idle`));
   }
   parts.push(".");
-  return pool.denied_since ? bad(...parts) : warn(...parts);
+  return (pool.denied_since ? bad : warn)(`full ${name}`, ...parts);
 }
 
 function link(text, href) {

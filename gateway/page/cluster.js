@@ -1,6 +1,6 @@
 /* The cluster that a gateway is a node of, on the summary: how the nodes are, who leads, and whether they agree. */
 
-import { el, setChildren } from "./dom.js";
+import { el, renewChildren } from "./dom.js";
 import { formatCount, formatDuration, isolated } from "./format.js";
 import { table } from "./table.js";
 
@@ -25,7 +25,7 @@ export function drawCluster(card, cluster) {
   if (!cluster) return;
   const { state, name, nodes, mismatches } = cluster;
   const [mood, meaning] = STATES[state] ?? ["warn", ""];
-  setChildren(
+  renewChildren(
     card,
     el("div", { class: "head" }, el("h2", { id: "cluster-title" }, "Cluster"),
       el("span", { class: `tag ${mood}`, id: "cluster-state", dataset: { state } }, state)),

@@ -3,12 +3,14 @@
 import { accountAddress } from "./account.js";
 import { Choice } from "./choices.js";
 import { showDetails } from "./dialog.js";
-import { el, setChildren } from "./dom.js";
+import { el, renewChildren, setChildren } from "./dom.js";
 import { formatCount, formatDuration, isolated, pluralize, poolTitle, timeElement, whoIs } from "./format.js";
 import { kickConnection, nameOf, roleOf } from "./kick.js";
 import { ApiSource, ListView } from "./list_view.js";
 import { table } from "./table.js";
+import { WatchedList } from "./watched_list.js";
 
+const IDLE_EVERY = 5000; // milliseconds after which the list is asked for again, for the times without a request
 const BAN_COLUMNS = [
   { title: "Account or address" },
   { title: "Until", class: "time" },
@@ -35,7 +37,7 @@ export class ConnectionsView {
     this.conference = app.route.query.get("conference");
     this.asked = Object.fromEntries(FILTERS.map((name) => [name, app.route.query.get(name) ?? ""]));
     this.matching = null; // how many connections match, once the gateway has said so
-    this.requests = new AbortController();
+    this.banned = new WatchedList((signal) => this.loadBans(signal), (error) => app.report(error));
   }
 
   open() {
@@ -55,6 +57,7 @@ export class ConnectionsView {
       key: (connection) => connection.id,
       placeholder: "account, device, address or kind",
       source: this.source,
+      text: this.app.route.query.get("q") ?? "",
       empty: () => (this.isFiltered ? NOT_FOUND() : NONE(this.app.state)),
       beside: [this.choices(), conference === null ? [] : conferenceChip(conference)],
       onSort: (name) => this.choose("sort", this.asked.sort === name ? `-${name}` : name),
@@ -63,7 +66,6 @@ export class ConnectionsView {
     this.bans = el("details", { class: "card bans", id: "bans", hidden: true });
     setChildren(this.root, this.list.nodes, this.bans);
     this.list.open();
-    this.loadBans();
   }
 
   /** The fields beside the search, one for each filter. */
@@ -83,10 +85,10 @@ export class ConnectionsView {
     ];
   }
 
-  /** Choose a filter or an order: the address says it, so that it can be passed on. */
+  /** Choose a filter or an order: the address says it, with what is searched for, so that it can be passed on. */
   choose(name, value) {
     const chosen = { ...this.asked, [name]: value, ...(this.conference === null ? {} : { conference: this.conference }) };
-    const query = new URLSearchParams(Object.entries(chosen).filter(([, each]) => each !== ""));
+    const query = new URLSearchParams(Object.entries({ ...chosen, q: this.list.input.value.trim() }).filter(([, each]) => each !== ""));
     location.hash = `#/connections${query.size ? `?${query}` : ""}`;
   }
 
@@ -103,11 +105,13 @@ export class ConnectionsView {
 
   update(state) {
     this.drawTotal();
-    this.list.update(state.generations.connections);
+    const { connections, bans } = state.generations;
+    this.list.update(`${connections} ${Math.floor(this.app.now() / IDLE_EVERY)}`);
+    this.banned.update(bans);
   }
 
   close() {
-    this.requests.abort();
+    this.banned.close();
     this.list.close();
   }
 
@@ -188,27 +192,21 @@ export class ConnectionsView {
   async kick(connection) {
     await kickConnection(this.app, connection);
     this.list.refresh();
-    this.loadBans();
   }
 
-  async loadBans() {
-    const { signal } = this.requests;
+  async loadBans(signal) {
+    const { items, next } = await this.app.get("api/bans?limit=100", { signal });
     if (signal.aborted) return;
-    try {
-      const { items, next } = await this.app.get("api/bans?limit=100", { signal });
-      this.bans.hidden = items.length === 0;
-      const rows = items.map((ban) => ({
-        key: JSON.stringify([ban.kind, ban.subject, ban.home]),
-        cells: [bannedName(ban), timeElement(ban.until), this.liftButton(ban)],
-      }));
-      setChildren(
-        this.bans,
-        el("summary", {}, `Kept out: ${formatCount(items.length)}${next === null ? "" : " and more"}`),
-        table({ caption: "Who is kept out, and until when", columns: BAN_COLUMNS, rows }),
-      );
-    } catch (error) {
-      this.app.report(error);
-    }
+    this.bans.hidden = items.length === 0;
+    const rows = items.map((ban) => ({
+      key: JSON.stringify([ban.kind, ban.subject, ban.home]),
+      cells: [bannedName(ban), timeElement(ban.until), this.liftButton(ban)],
+    }));
+    renewChildren(
+      this.bans,
+      el("summary", {}, `Kept out: ${formatCount(items.length)}${next === null ? "" : " and more"}`),
+      table({ caption: "Who is kept out, and until when", columns: BAN_COLUMNS, rows }),
+    );
   }
 
   liftButton(ban) {
@@ -223,7 +221,6 @@ export class ConnectionsView {
       await this.app.send("DELETE", `api/bans/${encodeURIComponent(ban.subject)}?kind=${ban.kind}${home}`);
       return `${bannedName(ban)} is let in again.`;
     });
-    this.loadBans();
   }
 }
 

@@ -38,6 +38,11 @@ export function confirmDialog({ title, text, act, danger = false }) {
   });
 }
 
+/** Close whatever dialogs are open, as Escape does. */
+export function closeDialogs() {
+  for (const box of document.querySelectorAll("dialog")) box.close();
+}
+
 /**
  * Show facts, [term, value] each, in a box with buttons for acts.
  *

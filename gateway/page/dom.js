@@ -35,6 +35,39 @@ export function reorderChildren(parent, wanted) {
   }
 }
 
+/**
+ * Replace what is in a node by `children`, as `el` takes them; what is there already and looks the same stays, so that
+ * focus, selection and a press that has begun stay too.
+ *
+ * What stays keeps its listeners: they must find what may change by themselves. Where several look alike, a `data-key`
+ * tells them apart.
+ */
+export function renewChildren(node, ...children) {
+  const made = document.createDocumentFragment();
+  made.append(...flatten(children));
+  renew(node, made);
+}
+
+function renew(node, made) {
+  const present = [...node.childNodes];
+  const keyed = new Map(present.filter(keyOf).map((child) => [keyOf(child), child]));
+  reorderChildren(node, [...made.childNodes].map((child, place) => {
+    const before = keyOf(child) ? keyed.get(keyOf(child)) : present[place];
+    if (before === undefined || !isAlike(before, child)) return child;
+    if (before.nodeType === Node.TEXT_NODE && before.data !== child.data) before.data = child.data;
+    renew(before, child);
+    return before;
+  }));
+}
+
+const keyOf = (node) => node.dataset?.key;
+
+/** Whether two nodes are the same but for what is in them. */
+function isAlike(one, other) {
+  if (one.nodeType === Node.TEXT_NODE) return other.nodeType === Node.TEXT_NODE;
+  return one.cloneNode(false).isEqualNode(other.cloneNode(false));
+}
+
 /** Set the text of a node; one that has it already is not touched, so that it is not read out again. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -1,8 +1,8 @@
 /* The view of history: how a pool was used, who was turned away, and how many seats would have been enough.
 
 All figures are the gateway's own. What is asked, and when: on opening and on a change of the choice, the steps of the
-chosen pool, and for a new span the sums of every pool and the sizing; once a minute, while the page is seen, the
-steps since the last one known; the sums and the sizing, which are more work, again every ten minutes.
+chosen pool, and for a new span the sums of every pool and the sizing; while the page is seen, the steps since the last
+one known when they are a minute old; the sums and the sizing, which are more work, when they are ten minutes old.
 */
 
 import { heatMapChart, sumSteps, useChart } from "./chart.js";
@@ -23,7 +23,8 @@ const SPANS = [
 ];
 const STEPS = { hour: HOUR, day: DAY };
 const MINUTE = 60_000;
-const MINUTES = 10; // between two times that sums and sizing are asked for
+const SUMS = 10 * MINUTE; // between two times that sums and sizing are asked for
+const RETRY = 2000; // milliseconds after which it is tried again where it was in vain
 const RAW = [
   ...["start", "model", "pool", "limit", "seconds", "seat_seconds", "mean", "max", "p50", "p95", "p99", "full_seconds"],
   ...["grants", "denied", "true_denials", "seated"],
@@ -46,7 +47,7 @@ export class HistoryView {
     this.sums = []; // one for each pool of each model, over the whole span
     this.items = []; // the chosen pool, step by step
     this.sizing = null;
-    this.minutes = 0;
+    this.asked = this.summed = 0; // when steps and sums were, by the clock of the machine: it may have slept
     this.failed = false; // whether the last request for what was chosen was in vain
     this.requests = new AbortController();
   }
@@ -55,17 +56,18 @@ export class HistoryView {
     this.build();
     this.observer = new ResizeObserver(([{ contentRect }]) => this.resize(contentRect.width));
     this.observer.observe(this.body);
-    this.timer = setInterval(() => this.loadMinute(), MINUTE);
     this.load({ chosen: true });
   }
 
   /** What was is asked for by the minute, not by the state; but again where it could not be had. */
   update() {
-    if (this.failed && this.app.isConnected && !this.isLoading) this.load({ chosen: true });
+    if (document.hidden || !this.app.isConnected || this.isLoading) return;
+    const age = Date.now() - this.asked;
+    if (this.failed && age >= RETRY) this.load({ chosen: true });
+    else if (!this.failed && age >= MINUTE) this.loadNewer();
   }
 
   close() {
-    clearInterval(this.timer);
     this.observer.disconnect();
     this.requests.abort();
   }
@@ -77,7 +79,7 @@ export class HistoryView {
     this.pools = el("select", { id: "history-pool", onchange: () => this.choose(this.model, this.pools.value) });
     this.spans = new Segments("Time", SPANS.map(({ id, title }) => [id, title]), (id) => this.chooseSpan(id));
     this.shadow = el("p", { class: "note", hidden: true }, SHADOW);
-    this.status = el("p", { class: "note", role: "status" });
+    this.status = el("p", { class: "note", id: "history-status" });
     this.use = new Panel("Use over time");
     this.week = new Panel("By hour and weekday");
     this.seats = new Panel("What this traffic would have needed");
@@ -152,14 +154,15 @@ export class HistoryView {
     const { signal } = this.requests;
     const since = this.span.id;
     this.body.setAttribute("aria-busy", "true");
-    this.failed = false;
+    this.asked = Date.now();
     try {
       if (all || !this.sums.length) {
-        this.minutes = 0;
+        this.summed = this.asked;
         this.sums = (await this.app.get(`api/history?since=${since}&step=all`, { signal })).items;
       }
       this.offerChoices();
       this.items = await this.loadSteps(since, signal);
+      this.failed = false;
       this.draw();
       if (this.sizing === null) this.seats.showMessage("Replaying the demand…");
       if (all || this.sizing === null) {
@@ -178,7 +181,7 @@ export class HistoryView {
   showFailure(error, chosen) {
     this.status.textContent = `Not up to date: ${error.message}`;
     if (chosen) {
-      this.failed = error.code === "unreachable";
+      this.failed = error.isPassing === true;
       for (const panel of [this.use, this.week, this.seats]) panel.showMessage(`Not known: ${error.message}`);
     }
     this.app.report(error);
@@ -197,10 +200,9 @@ export class HistoryView {
     return found;
   }
 
-  async loadMinute() {
-    if (document.hidden || this.isLoading || !this.app.isConnected) return;
-    this.minutes += 1;
-    if (this.minutes >= MINUTES || !this.items.length) {
+  async loadNewer() {
+    this.asked = Date.now();
+    if (this.asked - this.summed >= SUMS || !this.items.length) {
       await this.load({});
       return;
     }

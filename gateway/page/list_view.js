@@ -18,17 +18,18 @@ export class ListView {
    *   `id`: the elements are ID-search, ID-tally and ID-list.
    *   `caption` and `columns`, `key(item)`: as for `VirtualList`.
    *   `placeholder`: what can be searched for.
-   *   `source`: what is listed, an `ApiSource` or an `ItemSource`.
+   *   `source`: what is listed, an `ApiSource` or an `ItemSource`; `text`: what is searched for at first.
    *   `empty(searching)`: what is shown where there are no items, or none is found.
    *   `beside`: nodes that stand beside the search field.
    *   `onSort(name)`: as for `VirtualList`.
    */
-  constructor(app, { id, caption, columns, key, placeholder, source, empty, beside = [], onSort }) {
+  constructor(app, { id, caption, columns, key, placeholder, source, text = "", empty, beside = [], onSort }) {
     this.source = source;
-    const attributes = { id: `${id}-search`, type: "search", placeholder, autocomplete: "off", spellcheck: "false" };
-    this.input = el("input", { ...attributes, oninput: () => this.#searchSoon() });
+    source.text = text;
+    const attributes = { id: `${id}-search`, type: "search", placeholder, autocomplete: "off", spellcheck: "false", value: text };
+    this.input = el("input", { ...attributes, oninput: () => this.#searchSoon(), onblur: () => this.#readOut(false) });
     const field = el("div", { class: "field grow" }, el("label", { for: this.input.id }, "Search"), this.input);
-    this.figures = el("p", { class: "note tally", id: `${id}-tally`, role: "status" });
+    this.figures = el("p", { class: "note tally", id: `${id}-tally`, role: "status", "aria-live": "off" });
     this.toolbar = el("div", { class: "toolbar" }, field, beside, this.figures);
     this.list = new VirtualList({
       id: `${id}-list`,
@@ -51,7 +52,7 @@ export class ListView {
 
   /** Ask again where `mark`, a text that changes with the list, is another one than before, or where asking failed. */
   update(mark) {
-    if (this.list.isUnreachable || (this.#mark !== null && this.#mark !== mark)) this.list.refresh();
+    if (this.list.isToBeTriedAgain || (this.#mark !== null && this.#mark !== mark)) this.list.refresh();
     this.#mark = mark;
   }
 
@@ -80,7 +81,13 @@ export class ListView {
     this.list.close();
   }
 
+  /** Whether the line of figures is read out: for whoever searches, not whenever somebody comes or goes. */
+  #readOut(wanted) {
+    this.figures.setAttribute("aria-live", wanted ? "polite" : "off");
+  }
+
   #searchSoon() {
+    this.#readOut(true);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       const text = this.input.value.trim();

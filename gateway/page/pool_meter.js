@@ -1,6 +1,6 @@
 /* One pool of the enforced model on the summary: how much of it is used, as a bar, in words, and as a curve. */
 
-import { el, setChildren, setText } from "./dom.js";
+import { el, renewChildren, setText } from "./dom.js";
 import { formatCount, formatPercent } from "./format.js";
 import { LiveCurve } from "./live_curve.js";
 
@@ -57,7 +57,7 @@ export class PoolMeter {
     if (denied) this.refused.href = `#/refusals?pool=${encodeURIComponent(this.name)}`;
     else this.refused.removeAttribute("href");
     this.rules.hidden = !rules.length;
-    setChildren(this.rules, ...rules.map((rule) => el("li", { dataset: { rule: rule.name } }, ruleWords(rule))));
+    renewChildren(this.rules, ...rules.map((rule) => el("li", { dataset: { rule: rule.name } }, ruleWords(rule))));
   }
 }
 

@@ -3,7 +3,7 @@ registration, the gateway's own health. */
 
 import { zoneName } from "./clock.js";
 import { drawCluster } from "./cluster.js";
-import { el, setChildren, setText } from "./dom.js";
+import { el, renewChildren, setChildren, setText } from "./dom.js";
 import {
   asSentence, formatBytes, formatCount, formatDuration, formatPercent, modelTitle, pluralize, poolTitle, timeElement,
   toMilliseconds,
@@ -43,6 +43,7 @@ export class SummaryView {
     this.meters = new Map(); // of the enforced model, by pool
     this.drawn = {}; // what each card shows, as JSON
     this.end = null; // when service ends, in milliseconds
+    this.started = null; // when the gateway was whose seconds the curves have
     this.recent = new Recent("1h");
     this.watched = new WatchedList((signal) => this.load(signal), (error) => app.report(error));
   }
@@ -68,6 +69,8 @@ export class SummaryView {
   update(state) {
     const { model, edition, models, enforce, extensions, registration, connections, conferences, started } = state;
     const { overridden } = state;
+    if (started !== this.started) this.recent = new Recent(this.recent.span);
+    this.started = started;
     const pools = Object.keys(models[model].pools);
     // In a bad state nothing is granted, whatever is free.
     const granting = REGISTRATION[registration.state]?.[1] !== "bad";
@@ -171,7 +174,7 @@ export class SummaryView {
     ];
     const rows = others.flatMap(([model, { pools }]) =>
       Object.entries(pools).map((entry, index, all) => row(model, entry, index, all)));
-    setChildren(
+    renewChildren(
       this.cards.others,
       el("h2", { id: "others-title" }, "As it would be under the other models"),
       rows.length
@@ -185,7 +188,7 @@ export class SummaryView {
   drawLive({ connections, conferences, started }) {
     const traffic = this.traffic();
     const kinds = Object.entries(connections.kinds).map(([kind, number]) => `${formatCount(number)} ${kind}`);
-    setChildren(
+    renewChildren(
       this.cards.live,
       el("h2", { id: "live-title" }, "Now"),
       el("div", { class: "tiles" },
@@ -210,7 +213,7 @@ export class SummaryView {
     const of = (number, limit) => `${formatCount(number)} of ${formatCount(limit)}`;
     const late = health.lag_ms;
     const [mood, word] = !store.available || late >= 1000 ? ["bad", "not well"] : late >= 250 ? ["warn", "late"] : ["good", "well"];
-    setChildren(
+    renewChildren(
       this.cards.health,
       el("div", { class: "head" }, el("h2", { id: "health-title" }, "The gateway itself"),
         el("span", { class: `tag ${mood}`, id: "health-state" }, word)),
@@ -245,7 +248,7 @@ export class SummaryView {
       ["Without effect", overridden.length > 0 && el("span", { class: "tag warn" }, overridden.join(", "))],
     ];
     const endless = state === "grace" && registration.needs_connection === false;
-    setChildren(
+    renewChildren(
       this.cards.registration,
       el("div", { class: "head" },
         el("h2", { id: "registration-title" }, "Registration"),

@@ -15,8 +15,13 @@ export class Toasts {
 
   /** Show `text` for a while; `kind` is good, bad or note. */
   show(text, kind = "note") {
-    this.remove(text);
     const dismiss = () => this.remove(text);
+    const shown = this.#shown.get(text);
+    if (shown !== undefined) {
+      clearTimeout(shown.timer);
+      shown.timer = setTimeout(dismiss, SHOWN[kind]);
+      return;
+    }
     const close = el("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: dismiss }, "×");
     const node = el("div", { class: `toast ${kind}` }, el("span", {}, text), close);
     this.#shown.set(text, { node, timer: setTimeout(dismiss, SHOWN[kind]) });

@@ -1,7 +1,7 @@
 /* The view of who used it: by account, device, group, day, week or month, under any model, as a list and as a file.
 
 All figures are the gateway's own, added up from whole days of its time zone up to the instant at which it was asked.
-They are asked for on opening, on every choice, and again every five minutes while the page is seen.
+They are asked for on opening, on every choice, and while the page is seen again when they are five minutes old.
 */
 
 import { el, setChildren, setText } from "./dom.js";
@@ -23,6 +23,7 @@ const KINDS = [
 const TIMES = new Set(["day", "week", "month"]);
 const SPANS = [["today", "Today"], ["7d", "7 days"], ["30d", "30 days"], ["90d", "90 days"], ["400d", "400 days"]];
 const REFRESH = 300_000; // milliseconds
+const RETRY = 2000; // milliseconds after which it is tried again where it was in vain
 const MOST = 20_000; // items that are asked for
 const PAGE = 1000;
 const HOUR = 3600;
@@ -58,6 +59,7 @@ export class UsageView {
     this.order = TIMES.has(this.kind) ? "name" : "connected";
     this.answer = null;
     this.failed = false; // whether the last request was in vain
+    this.asked = 0; // when it was, by the clock of the machine: it may have slept
     this.requests = new AbortController();
     this.source = new ItemSource(textOf, (matching) => this.drawFigures(matching));
   }
@@ -89,17 +91,16 @@ export class UsageView {
       this.status,
       this.body,
     );
-    this.timer = setInterval(() => !document.hidden && this.app.isConnected && this.load(), REFRESH);
     this.build();
   }
 
   /** What was is asked for by the clock, not by the state; but again where it could not be had. */
   update() {
-    if (this.failed && this.app.isConnected && !this.isLoading) this.load();
+    if (document.hidden || !this.app.isConnected || this.isLoading) return;
+    if (Date.now() - this.asked >= (this.failed ? RETRY : REFRESH)) this.load();
   }
 
   close() {
-    clearInterval(this.timer);
     this.requests.abort();
     this.list.close();
   }
@@ -170,16 +171,17 @@ export class UsageView {
     this.requests = new AbortController();
     const { signal } = this.requests;
     this.body.setAttribute("aria-busy", "true");
-    this.failed = false;
+    this.asked = Date.now();
     try {
       this.answer = await this.readAll(signal);
+      this.failed = false;
       setText(this.status, "");
       this.save.disabled = false;
       this.arrange();
       this.list.refresh();
     } catch (error) {
       if (error.name === "AbortError") return;
-      this.failed = error.code === "unreachable";
+      this.failed = error.isPassing === true;
       setText(this.status, `Not up to date: ${error.message}`);
       if (this.answer === null) {
         this.list.setFigures("");

@@ -2,10 +2,11 @@
 
 The rows lie in a box that scrolls; above and below them two empty rows keep the place of all the others. Pages of
 `PAGE` items are asked for as they come into sight, by offset. When the list has changed, what is in sight is asked for
-again, at most once in `REFRESH` milliseconds; pages out of sight are forgotten.
+again, at most once in `REFRESH` milliseconds and never before the last answer is there; pages out of sight are
+forgotten.
 */
 
-import { el, reorderChildren, setChildren } from "./dom.js";
+import { el, renewChildren, reorderChildren, setChildren } from "./dom.js";
 import { failureNote } from "./table.js";
 
 const PAGE = 100;
@@ -28,12 +29,14 @@ export class VirtualList {
   #failure = null; // why the last request failed; null where it did not
   #closed = false;
   #hiddenChange = false; // the list has changed while the page was hidden
+  #loadingChange = false; // the list has changed while it was asked for
   #round = 0; // answers to requests of an earlier round are not used
 
   /**
    * @param {object} options
    *   `id` of the table and its `caption`.
-   *   `columns`: a list of {title, class, cell(item)}; a cell is a text, a node, or a list of them.
+   *   `columns`: a list of {title, class, cell(item)}; a cell is a text, a node, or a list of them. What is in a cell may
+   *   stay when the item changes: its listeners find in `item` what it is by then, except what is in the key.
    *   `key(item)`: a text that tells items apart.
    *   `heights`: pixels of a row, [wide, narrow]; the style sheet must agree.
    *   `source`: `page(offset, limit, signal)` resolves to {items, next}, with `next` null on the last page;
@@ -48,7 +51,7 @@ export class VirtualList {
     this.below = el("tr", { class: "spacer", "aria-hidden": "true" }, el("td", { colspan: columns.length }));
     this.body = el("tbody", { role: "rowgroup" }, this.above, this.below);
     const sorter = ({ title, sort }) =>
-      el("button", { type: "button", class: "sorter", "data-sort": sort, onclick: () => onSort(sort) }, title);
+      el("button", { type: "button", class: "sorter", id: `${id}-by-${sort}`, "data-sort": sort, onclick: () => onSort(sort) }, title);
     this.titles = columns.map((column) => el("th", { scope: "col", role: "columnheader", class: column.class },
       column.sort === undefined ? column.title : sorter(column)));
     this.table = el(
@@ -96,13 +99,16 @@ export class VirtualList {
       this.#refreshTimer = 0;
       this.#refreshed = performance.now();
       this.#hiddenChange = document.hidden;
-      if (!document.hidden) this.#load();
+      if (document.hidden) return;
+      // Where answers take longer than changes, whoever began anew with each change would never see one.
+      if (this.#requests.has("all")) this.#loadingChange = true;
+      else this.#load();
     }, wait);
   }
 
-  /** Whether the gateway could not be asked. */
-  get isUnreachable() {
-    return this.#failure?.code === "unreachable";
+  /** Whether the gateway could not be asked, or could not answer, for a while. */
+  get isToBeTriedAgain() {
+    return this.#failure?.isPassing === true;
   }
 
   /** Say why the list could not be had; what is known of it stays. */
@@ -150,6 +156,7 @@ export class VirtualList {
   async #load() {
     if (this.#closed) return;
     this.#forgetRequests();
+    this.#loadingChange = false;
     const round = this.#round;
     const request = new AbortController();
     this.#requests.set("all", request);
@@ -160,6 +167,7 @@ export class VirtualList {
         ...wanted.map((page) => this.source.page(page * PAGE, PAGE, request.signal)),
       ]);
       if (round !== this.#round) return;
+      this.#requests.delete("all");
       this.#pages = new Map();
       pages.forEach((page, index) => this.#keep(wanted[index], page));
       this.#counted = total !== null;
@@ -167,11 +175,13 @@ export class VirtualList {
       this.#failure = null;
       this.#draw();
       this.box.setAttribute("aria-busy", "false");
+      this.#loadSight(); // somebody may have scrolled on meanwhile
     } catch (error) {
-      if (round === this.#round) this.showFailure(error);
-    } finally {
-      if (this.#requests.get("all") === request) this.#requests.delete("all");
+      if (round !== this.#round) return;
+      this.#requests.delete("all");
+      this.showFailure(error);
     }
+    if (this.#loadingChange) this.refresh();
   }
 
   #keep(number, page) {
@@ -180,6 +190,11 @@ export class VirtualList {
     // Where nobody counts, there is at least one more as long as there is a next page.
     const seen = page.next === null ? known : Math.max(this.#total ?? 0, known + 1);
     if (page.next === null || this.#total === null || seen > this.#total) this.#total = seen;
+  }
+
+  /** Ask for the pages in sight that are not known. */
+  #loadSight() {
+    for (const page of this.#pagesInSight()) this.#loadPage(page);
   }
 
   async #loadPage(number) {
@@ -207,7 +222,7 @@ export class VirtualList {
       this.#draw();
     });
     clearTimeout(this.#settleTimer);
-    this.#settleTimer = setTimeout(() => this.#pagesInSight().forEach((page) => this.#loadPage(page)), SETTLE);
+    this.#settleTimer = setTimeout(() => this.#loadSight(), SETTLE);
   }
 
   #draw() {
@@ -223,7 +238,7 @@ export class VirtualList {
     const rows = new Map();
     const nodes = [];
     for (let index = Math.min(first, total); index < Math.min(last, total); index += 1) {
-      const row = this.#row(index, this.#pages.get(Math.floor(index / PAGE))?.[index % PAGE]);
+      const row = this.#row(index, this.#pages.get(Math.floor(index / PAGE))?.[index % PAGE], rows);
       rows.set(row.key, row);
       nodes.push(row.node);
     }
@@ -233,21 +248,26 @@ export class VirtualList {
     reorderChildren(this.body, [this.above, ...nodes, this.below]);
   }
 
-  /** The row of an item, undefined for one that is not known yet; the same node as before where nothing has changed. */
-  #row(index, item) {
+  /**
+   * The row of an item, undefined for one that is not known yet; the same node as before, with what has changed. `above`
+   * are the rows above it, by key.
+   */
+  #row(index, item, above) {
     const known = item !== undefined;
-    const key = known ? this.key(item) : `#${index}`;
+    let key = known ? this.key(item) : `#${index}`;
+    while (above.has(key)) key += "+"; // no two items share a row, even if nothing tells them apart
     const content = known ? JSON.stringify(item) : "";
     const position = String(index + 2); // the first is that of the titles
-    const before = this.#rows.get(key);
-    if (before !== undefined && before.content === content) {
-      if (before.node.getAttribute("aria-rowindex") !== position) before.node.setAttribute("aria-rowindex", position);
-      return before;
-    }
-    const cells = this.columns.map((column) =>
-      el("td", { role: "cell", class: column.class, "data-title": column.title }, known ? column.cell(item) : "…"));
-    const attributes = { role: "row", "aria-rowindex": position, "data-key": key, class: known ? null : "waiting" };
-    return { key, content, node: el("tr", attributes, cells) };
+    const attributes = { role: "row", "data-key": key, class: known ? null : "waiting" };
+    const row = this.#rows.get(key) ?? { key, content: null, item: {}, node: el("tr", attributes) };
+    if (row.node.getAttribute("aria-rowindex") !== position) row.node.setAttribute("aria-rowindex", position);
+    if (row.content === content) return row;
+    row.content = content;
+    for (const name of Object.keys(row.item)) delete row.item[name];
+    Object.assign(row.item, item);
+    renewChildren(row.node, this.columns.map((column) =>
+      el("td", { role: "cell", class: column.class, "data-title": column.title }, known ? column.cell(row.item) : "…")));
+    return row;
   }
 }
 

@@ -38,7 +38,7 @@ export function truncationNote(items, more) {
 /** Calls `load(signal)` when a mark has changed: one call at a time, with a pause after each. */
 export class WatchedList {
   #mark = null;
-  #unreachable = false;
+  #failed = false; // whether the last call was in vain for a while
   #wanted = false;
   #running = false;
   #abort = new AbortController();
@@ -57,7 +57,7 @@ export class WatchedList {
 
   /** Load where `mark`, a text that changes with the list, is another one than before, or where loading failed. */
   update(mark) {
-    if (mark === this.#mark && !this.#unreachable) return;
+    if (mark === this.#mark && !this.#failed) return;
     this.#mark = mark;
     this.refresh();
   }
@@ -81,9 +81,9 @@ export class WatchedList {
       this.#wanted = false;
       try {
         await this.load(signal);
-        this.#unreachable = false;
+        this.#failed = false;
       } catch (error) {
-        this.#unreachable = error.code === "unreachable";
+        this.#failed = error.isPassing === true;
         if (!signal.aborted) this.onError(error);
       }
       await new Promise((resolve) => {

@@ -113,4 +113,4 @@ async def test_the_clock_of_the_place_is_chosen_and_kept(house: House, screen: S
 
 async def test_history_says_that_its_times_are_utc(house: House, screen: Screen) -> None:
     page = await screen.open(house, "#/history", timezone_id="Asia/Kolkata")
-    await expect(page.locator("#view > p[role=status]")).to_contain_text(re.compile("to [0-9-]{10} [0-9:]{5} UTC, "))
+    await expect(page.locator("#history-status")).to_contain_text(re.compile("to [0-9-]{10} [0-9:]{5} UTC, "))
