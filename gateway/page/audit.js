@@ -28,9 +28,13 @@ const TIMES = [
 ];
 const DAY = 86_400_000;
 const RAW = ["seq", "time", "actor", "action", "subject", "detail", "previous", "hash"];
+/* How long ago the entries are that are shown, in milliseconds, where that is chosen. */
+const SPANS = { "1h": DAY / 24, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY };
 /* Actions that somebody should look into. */
 const ALARMING = new Set(["clone.suspected", "gap", "refused", "registration.mistrusted", "reload.refused"]);
 const FORGOTTEN = "audit.forgotten"; // the action of the entry that says of which entries there are none any more
+/* Actions after which older entries are not what they were: gone, or without a name. */
+const FORGETTING = new Set([FORGOTTEN, "person.erased"]);
 const BEGINNING = "0".repeat(64); // the hash that the first entry follows
 
 /** The audit log. */
@@ -43,6 +47,7 @@ export class AuditView {
     this.app = app;
     this.root = root;
     this.entries = []; // all that are loaded, the newest first
+    this.known = false; // whether the gateway has said which there are
     this.kind = "acts";
     this.source = new ItemSource(textOf, (matching) => this.drawFigures(matching));
     this.next = null; // the cursor of older entries; null where there are none
@@ -86,6 +91,7 @@ export class AuditView {
   /** Ask anew: for something else. */
   begin() {
     this.entries = [];
+    this.known = false;
     this.next = null;
     this.source.items = [];
     this.list.open();
@@ -93,7 +99,8 @@ export class AuditView {
   }
 
   update(state) {
-    this.watched.update(state.generations.audit);
+    const { audit, history } = state.generations; // of the minute, since times move on
+    this.watched.update(this.time.value in SPANS ? `${audit} ${history}` : audit);
   }
 
   close() {
@@ -120,10 +127,12 @@ export class AuditView {
     const { items, next } = await this.request(known.length ? NEWEST : PAGE, null, signal);
     // Something else is asked for meanwhile.
     if (signal.aborted || kind !== this.kind || known !== this.entries) return;
-    const newer = known.length ? items.filter((entry) => entry.seq > known[0].seq) : items;
-    // Where more came than a page holds, what is known does not follow: begin anew.
-    const follows = known.length > 0 && newer.length < items.length;
-    this.entries = follows ? [...newer, ...known] : items;
+    // Where more came than a page holds, or another log, what is known does not follow: begin anew.
+    const newer = items.findIndex((entry) => entry.hash === known[0]?.hash);
+    const follows = newer >= 0 && !items.slice(0, newer).some(({ action }) => FORGETTING.has(action));
+    const begin = this.app.now() - (SPANS[this.time.value] ?? Infinity);
+    const older = follows ? known.slice(items.length - newer).filter(({ time }) => Date.parse(time) >= begin) : [];
+    this.entries = [...items, ...older];
     if (!follows) this.next = next;
     this.draw();
   }
@@ -173,12 +182,14 @@ export class AuditView {
   // -- showing --------------------------------------------------------------------------------------------------------
 
   draw() {
+    this.known = true;
     this.more.hidden = this.next === null;
     this.source.items = this.entries;
     this.list.refresh();
   }
 
   emptyText(searching) {
+    if (!this.known) return "Asking the gateway …";
     if (searching && this.entries.length) return "No entry that is loaded matches.";
     return this.asked.since || this.asked.until ? "There are no such entries in this time." : "There are no such entries yet.";
   }

@@ -53,7 +53,8 @@ export class EndedView {
   }
 
   update(state) {
-    this.watched.update(state.generations.connections);
+    const { connections, acts } = state.generations; // who is forgotten is forgotten here too
+    this.watched.update(`${connections} ${acts}`);
   }
 
   close() {

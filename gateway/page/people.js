@@ -14,6 +14,8 @@ const HOSTS_MODEL = "nefsis-named"; // the model whose hosts are named
 const BAN_TIMES = [["5m", "5 minutes"], ["1h", "1 hour"], ["24h", "24 hours"], ["7d", "7 days"], ["365d", "a year"]];
 const SCOPES = [["read", "read: may look"], ["admin", "admin: may look and act"]];
 
+const PAUSE = 2000; // milliseconds between two times that a list is read, whole as it is
+
 /** One kind of people at a time: `#/people/KIND`. */
 export class PeopleView {
   static id = "people";
@@ -32,7 +34,7 @@ export class PeopleView {
     };
     const [asked] = app.route.parts;
     this.kind = asked in this.kinds ? asked : Object.keys(this.kinds)[0];
-    this.watched = new WatchedList((signal) => this.load(signal), (error) => this.part?.showFailure(error));
+    this.watched = new WatchedList((signal) => this.load(signal), (error) => this.part?.showFailure(error), PAUSE);
   }
 
   open() {
@@ -50,7 +52,7 @@ export class PeopleView {
   }
 
   update(state) {
-    if (this.part) this.watched.update(`${state.generations.audit} ${state.redistribute_at}`);
+    if (this.part) this.watched.update(this.kinds[this.kind].mark(state));
   }
 
   close() {
@@ -116,6 +118,7 @@ const ACCOUNTS = {
   title: "Accounts",
   words: ["registered account", "registered accounts"],
   path: "api/accounts",
+  mark: ({ generations }) => `${generations.acts} ${generations.connections}`,
   key: ({ account }) => account,
   textOf: ({ account, groups }) => `${account} ${groups.join(" ")}`,
   placeholder: "account or group",
@@ -182,12 +185,17 @@ async function showTokens(app, { account, tokens }, act) {
 
 // -- groups, hosts, bans ----------------------------------------------------------------------------------------------
 
-const GROUPS = { title: "Groups", path: "api/groups" };
+const GROUPS = {
+  title: "Groups",
+  path: "api/groups",
+  mark: ({ generations, redistribute_at: due }) => `${generations.acts} ${due}`,
+};
 
 const HOSTS = {
   title: "Named hosts",
   words: ["named host", "named hosts"],
   path: "api/hosts",
+  mark: ({ generations }) => `${generations.acts} ${generations.connections}`,
   key: ({ account, home }) => `${account} ${home}`,
   textOf: ({ account, home }) => `${account} ${home ?? ""}`,
   placeholder: "account",
@@ -220,6 +228,7 @@ const BANS = {
   title: "Kept out",
   words: ["ban", "bans"],
   path: "api/bans",
+  mark: ({ generations }) => generations.bans,
   key: ({ kind, subject, home }) => `${kind} ${subject} ${home}`,
   textOf: ({ kind, subject, home }) => `${kind} ${subject} ${home ?? ""}`,
   placeholder: "account, address or network",
@@ -260,6 +269,7 @@ const OPERATORS = {
   title: "Operators",
   words: ["operator", "operators"],
   path: "api/tokens",
+  mark: ({ generations }) => generations.acts,
   key: ({ name }) => name,
   textOf: ({ name, tokens }) => `${name} ${tokens.map(({ scope }) => scope).join(" ")}`,
   placeholder: "name or scope",

@@ -2,15 +2,13 @@
 
 import { accountAddress } from "./account.js";
 import { grantsNothing } from "./attention.js";
-import { zoneName } from "./clock.js";
 import { confirmDialog } from "./dialog.js";
-import { el, setChildren, setText } from "./dom.js";
-import {
-  formatCount, formatDuration, formatTime, isolated, poolTitle, timeElement, toMilliseconds,
-} from "./format.js";
+import { el, setChildren } from "./dom.js";
+import { formatCount, formatDuration, isolated, poolTitle, timeElement } from "./format.js";
 import { GroupsCard } from "./groups.js";
 import { ItemSource, ListView } from "./list_view.js";
 import { PoolMeter } from "./pool_meter.js";
+import { TimesLeft } from "./time_left.js";
 import { WatchedList, readAll, truncationNote } from "./watched_list.js";
 
 const MODEL = "trueconf"; // the model whose licenses are held by accounts
@@ -30,6 +28,7 @@ export class ProView {
   }
 
   open() {
+    this.left = new TimesLeft(this.app, this.root, (seconds) => (seconds >= 1 ? `in ${formatDuration(seconds)}` : "now"));
     this.list = new ListView(this.app, {
       id: "pro",
       caption: "Accounts that hold a PRO license",
@@ -49,7 +48,6 @@ export class ProView {
         el("h2", { id: "pro-pools-title" }, "Licenses in use"),
         el("div", { class: "beside" }, this.meters.map((meter) => meter.node))),
       this.list.nodes, this.truncation, this.groups.node);
-    this.timer = setInterval(() => this.drawRemaining(), 1000);
   }
 
   update(state) {
@@ -63,7 +61,7 @@ export class ProView {
   }
 
   close() {
-    clearInterval(this.timer);
+    this.left.close();
     this.watched.close();
     this.list.close();
     this.groups.close();
@@ -93,21 +91,10 @@ export class ProView {
     ];
   }
 
-  /** When a license ends; `drawRemaining` lets the time run. */
   expiryCell({ kind, expires }) {
     const label = el("span", { class: "narrow-only" }, "expires ");
     if (expires === null) return [label, kind === "permanent" ? "never" : "not while in a conference"];
-    const attributes = { class: "remaining", title: `${formatTime(expires)} ${zoneName()}`, dataset: { due: expires } };
-    return [label, el("span", attributes, this.remainingText(expires))];
-  }
-
-  remainingText(expires) {
-    const left = toMilliseconds(expires) - this.app.now();
-    return left >= 1000 ? `in ${formatDuration(left / 1000)}` : "now";
-  }
-
-  drawRemaining() {
-    for (const node of this.root.querySelectorAll(".remaining")) setText(node, this.remainingText(node.dataset.due));
+    return [label, this.left.element(expires)];
   }
 
   revokeButton(holder) {

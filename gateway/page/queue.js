@@ -3,6 +3,7 @@
 import { el, setChildren } from "./dom.js";
 import { formatCount, formatDuration, isolated, poolTitle, timeElement } from "./format.js";
 import { WholeList } from "./list_view.js";
+import { TimesLeft } from "./time_left.js";
 import { readAll, WatchedList } from "./watched_list.js";
 
 const REQUESTS = { hello: "to be welcomed", join: "to join", wake: "to be awake", request_pro: "for a PRO license" };
@@ -18,6 +19,7 @@ export class QueueView {
   }
 
   open() {
+    this.left = new TimesLeft(this.app, this.root, (seconds) => formatDuration(Math.max(Math.round(seconds), 0)));
     this.list = new WholeList(this.app, {
       id: "queue",
       caption: "Requests in line",
@@ -41,13 +43,16 @@ export class QueueView {
   }
 
   close() {
+    this.left.close();
     this.watched.close();
     this.list.close();
   }
 
   async load(signal) {
-    const found = await readAll(this.app, "api/queue", signal);
-    if (!signal.aborted) this.list.show(found);
+    const { items, more } = await readAll(this.app, "api/queue", signal);
+    if (signal.aborted) return;
+    const now = Math.round(this.app.now() / 1000) * 1000;
+    this.list.show({ items: items.map((item) => ({ ...item, until: now + item.wait_seconds * 1000 })), more });
   }
 
   columns() {
@@ -59,7 +64,7 @@ export class QueueView {
       { title: "Pool", class: "wide-only", cell: titleOf },
       { title: "Waits", class: "", cell: whyText },
       { title: "Since", class: "time", cell: ({ since }) => timeElement(since) },
-      { title: "For at most", class: "wide-only short", cell: ({ wait_seconds: seconds }) => formatDuration(seconds) },
+      { title: "For at most", class: "wide-only short", cell: ({ until }) => this.left.element(until) },
     ];
   }
 }

@@ -46,9 +46,8 @@ export class RefusalsView {
   }
 
   /** Refusals change with the counts of them; what became of them is known some time later. */
-  update({ models, model, generations }) {
-    const denied = Object.values(models[model].pools).map((pool) => pool.denied);
-    this.watched.update(`${denied} ${generations.history} ${generations.refused}`);
+  update({ generations }) {
+    this.watched.update(`${generations.refused} ${generations.history}`);
   }
 
   close() {

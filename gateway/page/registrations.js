@@ -33,7 +33,8 @@ export class RegistrationsView {
   }
 
   update(state) {
-    this.watched.update(state.generations.registrations);
+    const { registrations, history } = state.generations; // of the minute, since licenses end by themselves
+    this.watched.update(`${registrations} ${history}`);
   }
 
   close() {
