@@ -1,8 +1,17 @@
-"""`python -m gateway` is the command `tallygate`."""
+"""The command `tallygate`, which is `python -m gateway` too."""
 
 import sys
+from importlib import import_module
 
-from gateway.cli.main import main
+
+def main() -> int:
+    """Run the command line of the process and return its exit code; Ctrl-C while the program is imported ends it too."""
+    try:
+        code: int = import_module("gateway.cli.main").main()
+    except KeyboardInterrupt:
+        return 130
+    return code
+
 
 if __name__ == "__main__":
     sys.exit(main())

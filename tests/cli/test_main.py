@@ -114,6 +114,23 @@ def test_ctrl_c_ends_quietly_with_its_own_code(
     assert capsys.readouterr() == ("", "")
 
 
+def test_ctrl_c_while_the_program_is_imported_ends_quietly_too() -> None:
+    program = """
+import os, signal, sys
+from gateway.__main__ import main
+
+class Interruption:
+    def find_spec(self, name, *_):
+        if name == "gateway.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interruption())
+sys.exit(main())
+"""
+    ended = python("-c", program)
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
 def test_a_failure_is_one_line_on_stderr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def run(_: argparse.Namespace) -> int:
         raise SystemExit("there is no such thing")
