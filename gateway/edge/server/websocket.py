@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from gateway.core.admission.requests import SessionState
 from gateway.core.wire import websocket_frames
 from gateway.core.wire.websocket_frames import ACK_FRAME, BEAT_LOW, BEAT_PLAIN, BEAT_SIZE, Decoder, Event, ProtocolError
@@ -9,8 +12,6 @@ from gateway.core.wire.websocket_handshake import TOO_SLOW, Accepted, Upgrade, r
 from gateway.edge.server.connection import Connection, Shared, shut_sending
 
 _NO_TEXT = {"type": "error", "code": "malformed", "detail": "a message is a text frame"}
-_UNFINISHED = {"drained": refuse(503, "draining", "Retry-After: 30")}
-"""What answers a request that is not complete when the connection must end; else it was too slow."""
 
 
 def refusal(reason: str, retry_after: int) -> bytes:
@@ -107,12 +108,20 @@ class WebSocketConnection(Connection):
         """Send the constant acknowledgment."""
         self.transport.write(ACK_FRAME)
 
+    def close(self, cause: str, message: dict[str, Any] | None = None, code: int | None = None) -> None:
+        """End it from here; a request that is not complete is answered by HTTP, with what `message` says."""
+        if self.upgrade is not None and self.cause is None:
+            self.upgrade = None
+            retry_after = (message or {}).get("retry_after_seconds")
+            if retry_after is None:  # only who was too slow is told no time
+                self.transport.write(TOO_SLOW.response)
+            else:
+                self.transport.write(refusal("draining" if cause == "drained" else cause, math.ceil(retry_after)))
+        super().close(cause, message, code)
+
     def write_close(self, code: int, reason: str) -> None:
         """Send the Close frame; the client answers with its own, which ends the connection."""
         if self.decoder is not None:
             self.transport.write(websocket_frames.close(code, reason))
         else:
-            if self.upgrade is not None:
-                self.upgrade = None
-                self.transport.write(_UNFINISHED.get(reason, TOO_SLOW).response)
             shut_sending(self.transport)

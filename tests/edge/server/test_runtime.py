@@ -525,13 +525,19 @@ async def test_while_draining_nobody_is_let_in(serve: Serve, peer: Connect) -> N
     assert (await turned.gone())[-1]["reason"] == "draining"
 
 
-async def test_a_websocket_request_that_is_not_complete_is_told_503_by_a_drain(serve: Serve, peer: Connect) -> None:
-    house = await serve()
+@pytest.mark.parametrize("cause", ["drained", "unregistered", "store_unavailable"])
+async def test_a_websocket_request_that_is_not_complete_is_told_why_all_connections_end(
+    cause: str, serve: Serve, peer: Connect
+) -> None:
+    house = await serve(heartbeat__interval="7s", heartbeat__timeout="20s")
     client: WebSocketPeer = await peer(house, "websocket", bare=True)
     await client.send(b"GET /ws HT")
     await until(lambda: bool(house.runtime.websocket.connections))
-    await house.runtime.drain(0)
-    assert (await client.head()).startswith("HTTP/1.1 503 ")
+    house.runtime.close_all(cause)
+    head = await client.head()
+    assert head.startswith("HTTP/1.1 503 ")
+    assert "Retry-After: 7\r\n" in head
+    assert (await client.rest()).decode() == f"{'draining' if cause == 'drained' else cause}\n"
 
 
 async def test_answers_keep_the_order_of_requests(serve: Serve, greet: Connect) -> None:
