@@ -5,7 +5,7 @@ from importlib import import_module
 
 
 def main() -> int:
-    """Run the command line of the process and return its exit code; Ctrl-C while the program is imported ends it too."""
+    """Run the command line of the process and return its exit code; Ctrl-C ends it during the imports too."""
     try:
         code: int = import_module("gateway.cli.main").main()
     except KeyboardInterrupt:

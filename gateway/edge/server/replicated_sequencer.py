@@ -35,7 +35,7 @@ from gateway.edge.cluster.node import ClusterNode
 from gateway.edge.cluster.proposer import Outstanding
 from gateway.edge.server.connection import Connection
 from gateway.edge.server.paced_log import PacedLog
-from gateway.edge.server.sequencer import NotDecided, Observer
+from gateway.edge.server.sequencer import NotDecided, Observer, warn_of_small_pool
 
 RELEASES = (End, EndHellos, GiveUp, Leave, Sleep, Withdraw)
 """Commands that give seats back: they go first, and whatever the share; a client has one command under way."""
@@ -217,9 +217,7 @@ class ReplicatedSequencer:
         carriers, decision = self.carriers, outcome.decision
         if carriers is None:
             return
-        if decision is not None and decision.beyond_pool:
-            names = ", ".join(decision.beyond_pool)
-            log.warning("the PRO pool is too small for the permanent licenses of %s", names)
+        warn_of_small_pool(decision)
         if ticket is not None:
             self._tickets.pop(ticket, None)
         if not speaks or ticket is None:

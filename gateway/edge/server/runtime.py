@@ -33,12 +33,10 @@ from gateway.edge.server.pending_commits import PendingReplies
 from gateway.edge.server.recent_activity import RecentActivity
 from gateway.edge.server.registrar_service import RegistrarService
 from gateway.edge.server.replicated_sequencer import Carriers, ReplicatedSequencer
-from gateway.edge.server.sequencer import LocalSequencer, Sequencer
+from gateway.edge.server.sequencer import LocalSequencer, Sequencer, warn_of_small_pool
 from gateway.edge.server.sign_in import SignIn
-from gateway.edge.server.tcp import TcpConnection
 from gateway.edge.server.ticker import TICK, Ticker
 from gateway.edge.server.timer_wheel import TimerWheel
-from gateway.edge.server.websocket import WebSocketConnection
 from gateway.edge.storage.command_recorder import CommandRecorder
 from gateway.edge.storage.history_store import HistoryStore
 from gateway.edge.storage.persistence import Persistence
@@ -67,7 +65,10 @@ class Runtime:
         token_key: bytes | None = None,
         state: State | None = None,
     ) -> None:
-        self.clients, self.node, self.clock, self.started = clients, node, clock, clock.wall()
+        self.clients = clients
+        self.node = node
+        self.clock = clock
+        self.started = clock.wall()
         self.settings = self.configured = settings
         self._models = counting_models(settings)
         self._recorder: CommandRecorder | None = None
@@ -76,8 +77,8 @@ class Runtime:
         self.certificate_ends: Mapping[str, float] = {}
         self.timer_wheel: TimerWheel[BaseConnection] = TimerWheel()
         self.budget = SocketBudget(settings.listen, files)
-        self.tcp = self._listener("tcp", TcpConnection, tcp.refusal)
-        self.websocket = self._listener("websocket", WebSocketConnection, websocket.refusal)
+        self.tcp = self._listener("tcp", tcp.TcpConnection, tcp.refusal)
+        self.websocket = self._listener("websocket", websocket.WebSocketConnection, websocket.refusal)
         self.client_listeners = (self.tcp, self.websocket)
         if node is None:
             terms = terms_of(settings, None, self._models, self.budget.max_connections)
@@ -131,7 +132,8 @@ class Runtime:
         """Who serves plain sockets, while they are open; None where the event loop does."""
         self.ticker = Ticker(clock.mono, self.advance)
         recent = RecentActivity(settings, self.state, self.client_listeners, self.ticker, self.persistence, self.now)
-        self.recent, self.dispatcher.on_refused = recent, recent.events.refused
+        self.recent = recent
+        self.dispatcher.on_refused = recent.events.refused
         if node is not None:
             node.on_entered = self.persistence.keep_incarnation
             self.replicated.carriers = Carriers(
@@ -163,10 +165,10 @@ class Runtime:
     def apply_settings(self, settings: Settings) -> None:
         """Take the limits of the settings; nobody is dropped by it."""
         self._take_limits(settings)
-        alone = self.node is None
-        grant, ceiling = (self.registration.grant, self.budget.max_connections) if alone else (None, None)
+        grant = self.registration.grant if self.node is None else None
+        ceiling = self.budget.max_connections if self.node is None else None
         terms = terms_of(settings, grant, self._models, ceiling)
-        if alone or terms != self.state.configured:
+        if self.node is None or terms != self.state.configured:
             self.commit_and_deliver(SetTerms(terms))
 
     def _take_limits(self, settings: Settings) -> None:
@@ -182,7 +184,10 @@ class Runtime:
 
     def apply_license(self) -> None:
         """Take what the license of a registrar grants in place of what is configured; nobody is dropped by it."""
-        (self.apply_settings if self.node is None else self._take_limits)(self.configured)
+        if self.node is None:
+            self.apply_settings(self.configured)
+        else:
+            self._take_limits(self.configured)
         self.persistence.follow_model()
 
     @property
@@ -287,9 +292,7 @@ class Runtime:
         """Let the state know that time has passed, and return the instant."""
         self.follow_registration()
         now = self.now()
-        decision = self.commit_and_deliver(Tick(), now)
-        if decision is not None and decision.beyond_pool:
-            log.warning("the PRO pool is too small for the permanent licenses of %s", ", ".join(decision.beyond_pool))
+        warn_of_small_pool(self.commit_and_deliver(Tick(), now))
         return now
 
     def follow_registration(self) -> None:

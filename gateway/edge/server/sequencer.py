@@ -7,6 +7,7 @@ where the order is the log of a cluster, the decision comes later, and is carrie
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from gateway.core.admission.commands import Command
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.state import State
 from gateway.core.counting.session import Instant
+
+log = logging.getLogger("tallygate.sequencer")
 
 
 class NotDecided(Exception):
@@ -94,3 +97,9 @@ class LocalSequencer:
         if self.observer is not None:
             self.observer(command, at, decision)
         return decision
+
+
+def warn_of_small_pool(decision: Decision | None) -> None:
+    """Say in the log whose permanent licenses a decision could not put into effect, if anybody's."""
+    if decision is not None and decision.beyond_pool:
+        log.warning("the PRO pool is too small for the permanent licenses of %s", ", ".join(decision.beyond_pool))
