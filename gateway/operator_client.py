@@ -282,21 +282,6 @@ class Operator:
         _, body = await self._request("GET", path, {}, None)
         return body.decode(errors="replace")
 
-    async def count(self, path: str) -> int:
-        """How many there are, of a route that answers `{"count": n}`, a number, or pages of `items`."""
-        document = await self.json("GET", path)
-        total = 0
-        while isinstance(document, dict) and "items" in document:
-            total += len(document["items"])
-            if not document.get("next"):
-                return total
-            document = await self.json("GET", path, cursor=document["next"])
-        if isinstance(document, dict):
-            document = document.get("count")
-        if not isinstance(document, int):
-            raise OperatorError(f"{self.url}{path} answers no count")
-        return document
-
     async def _request(
         self, method: str, path: str, parameters: dict[str, str], told: Mapping[str, Any] | None
     ) -> tuple[int, bytes]:

@@ -79,7 +79,8 @@ async def ended(of: Client) -> list[str]:
 
 async def connections(gateway: House) -> int:
     async with operator(gateway) as port:
-        return await port.count("/api/connections/count")
+        counted: int = (await port.json("GET", "/api/connections/count"))["count"]
+        return counted
 
 
 # Being a client

@@ -81,13 +81,13 @@ def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     client: Client
     lines = TypedLines(lambda line: completions(line, client.conferences))
-    talk = Talk(lines, raw=args.verbose > 0)
-    client = talk.client = _client(args, talk)
+    dialog = Dialog(lines, raw=args.verbose > 0)
+    client = dialog.client = _client(args, dialog)
     with lines:
         code = 0
         try:
-            lines.wait(talk.open())
-            code = talk.converse()
+            lines.wait(dialog.open())
+            code = dialog.converse()
         except (Denied, RequestError, OSError) as fault:
             raise SystemExit(_failure(fault, client)) from None
         except KeyboardInterrupt:
@@ -95,15 +95,15 @@ def run(args: argparse.Namespace) -> int:
         except ReadingEnded:
             code = 0
         finally:
-            lines.finish(talk.close())
-    if talk.fault is not None:
-        raise talk.fault
-    if talk.over is not None:
-        raise SystemExit(f"the connection has ended: {end_text(talk.over)}")
+            lines.finish(dialog.close())
+    if dialog.fault is not None:
+        raise dialog.fault
+    if dialog.over is not None:
+        raise SystemExit(f"the connection has ended: {end_text(dialog.over)}")
     return code
 
 
-class Talk:
+class Dialog:
     """A client, and a person or a pipe that has it say things.
 
     With `raw` every message is shown as it is on the wire too.
@@ -256,7 +256,7 @@ def _name(text: str) -> str:
     return text
 
 
-def _client(args: argparse.Namespace, talk: Talk) -> Client:
+def _client(args: argparse.Namespace, dialog: Dialog) -> Client:
     where: ClientPort = args.address
     return Client(
         where.host,
@@ -269,9 +269,9 @@ def _client(args: argparse.Namespace, talk: Talk) -> Client:
         token=_token(args.token_file) if args.token_file is None else _from_file(args.token_file),
         name=NAME,
         ssl=_tls(args.ca) if args.tls or args.ca or where.tls else None,
-        on_message=talk.hear,
-        on_queued=talk.hear,
-        trace=talk.trace if talk.raw else None,
+        on_message=dialog.hear,
+        on_queued=dialog.hear,
+        trace=dialog.trace if dialog.raw else None,
     )
 
 

@@ -138,17 +138,17 @@ async def _demonstrate(args: argparse.Namespace, files: tuple[int, int]) -> None
         await gateway.open()
         stack.push_async_callback(gateway.close, drain=0)
         ports = await _ports(gateway)
-        crowd = SimulatedClients(
+        clients = SimulatedClients(
             office, _local(settings.listen.host), {"tcp": ports[0], "websocket": ports[1]}, speed, args.seed
         )
-        stack.push_async_callback(crowd.dismiss)
+        stack.push_async_callback(clients.dismiss)
         say(screen(gateway, *files))
         page = f"http://{_local(settings.listen.operator_host)}:{gateway.operator.port}/"
         say(f"Open {page} in a browser. Ctrl-C ends the demonstration.\n")
         registrar = (_local(gateway.settings.registrar.host), gateway.settings.registrar.port)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_branches(page, registrar, keys, office, crowd))
-            group.create_task(_days(office, crowd))
+            group.create_task(_branches(page, registrar, keys, office, clients))
+            group.create_task(_days(office, clients))
 
 
 # -- before it starts --------------------------------------------------------------------------------------------------
@@ -263,14 +263,14 @@ async def _ports(gateway: Gateway) -> tuple[int, int]:
 
 
 async def _branches(
-    page: str, registrar: tuple[str, int], keys: Mapping[str, bytes], office: Office, crowd: SimulatedClients
+    page: str, registrar: tuple[str, int], keys: Mapping[str, bytes], office: Office, clients: SimulatedClients
 ) -> None:
     """Run servers elsewhere: one in order, one that was copied, and one whose license is revoked. Meanwhile an operator
     declares a conference, and gives another group permanent licenses from the next redistribution on.
     """
 
     def used(size: int) -> Mapping[str, int]:
-        busy = bustle(crowd.clock)
+        busy = bustle(clients.clock)
         return {"online": round(size * busy), "pro": round(size * busy / 2)}
 
     def branch(serial: str, server: str, size: int) -> SimulatedServer:
@@ -290,27 +290,28 @@ async def _branches(
             await operator.json("PUT", "/api/groups/front-desk", {"accounts": office.team(1)[:4], "permanent": True})
 
 
-async def _days(office: Office, crowd: SimulatedClients) -> None:
+async def _days(office: Office, clients: SimulatedClients) -> None:
     """Day after day; the weekends are left out."""
     number = 0
     while True:
         today = WEEK[number % len(WEEK)]
         begin = 0.0 if number else BEGIN
-        showing = asyncio.create_task(_show(today, crowd))
+        showing = asyncio.create_task(_show(today, clients))
         try:
-            await crowd.live(office.day(number + 1), begin, DAY)
+            await clients.live(office.day(number + 1), begin, DAY)
         finally:
             showing.cancel()
             await asyncio.wait({showing})
         number += 1
 
 
-async def _show(today: str, crowd: SimulatedClients) -> None:
+async def _show(today: str, clients: SimulatedClients) -> None:
     """Show the time and how many are connected: all the time on a terminal, elsewhere once an hour of the day."""
     terminal, said = sys.stdout.isatty(), -1
     while True:
-        hour, rest = divmod(crowd.clock, HOUR)
-        line = f"{today} {int(hour):02}:{int(rest / 60):02}, {crowd.connected} connected, {crowd.denied} refused so far"
+        hour, rest = divmod(clients.clock, HOUR)
+        clock = f"{today} {int(hour):02}:{int(rest / 60):02}"
+        line = f"{clock}, {clients.connected} connected, {clients.denied} refused so far"
         if terminal:
             say(f"\r{line}\x1b[K", end="")
         elif int(hour) != said:

@@ -55,9 +55,8 @@ async def _kick(args: argparse.Namespace) -> str:
                 raise
             return f"closed session {args.session}{banned}"
         path = f"/api/accounts/{part(args.account)}/connections"
-        answer = await gateway.json("DELETE", path, ban=args.ban, home=args.home)
+        number = (await gateway.json("DELETE", path, ban=args.ban, home=args.home))["kicked"]
         name = who(args.account, args.home)
-        number = answer if isinstance(answer, int) else next((n for n in (answer or {}).values()), 0)
         if not number and args.ban is None:
             raise operator_client.OperatorError(f"nobody is connected as {name}")
         return f"closed {number} session{'' if number == 1 else 's'} of {name}{banned}"

@@ -196,8 +196,8 @@ async def _answer(gateway: Operator, args: argparse.Namespace) -> str:
 
 
 async def _install(gateway: Operator, args: argparse.Namespace) -> str:
-    standing = await gateway.json("POST", "/api/registration/install", _document(args))
-    return _installed(standing["serial"], standing["not_after"])
+    installed = await gateway.json("POST", "/api/registration/install", _document(args))
+    return _installed(installed["serial"], installed["not_after"])
 
 
 def _answered(answer: dict[str, Any]) -> str:

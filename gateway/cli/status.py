@@ -111,14 +111,15 @@ async def gather(gateway: operator_client.Operator) -> Document:
     `asleep` and `idle`, and `conferences` (numbers), and `sessions`, the first `SEARCHED` of them.
     """
     sessions = await gateway.json("GET", "/api/connections", limit=SEARCHED)
+    counted = await gateway.json("GET", "/api/connections/count")
     return {
         "operator": gateway.url,
         "license": await gateway.json("GET", "/api/license"),
         "cluster": await gateway.json("GET", "/api/cluster"),
-        "connections": (counted := await gateway.json("GET", "/api/connections/count"))["count"],
+        "connections": counted["count"],
         "asleep": counted["asleep"],
         "idle": counted["idle"],
-        "conferences": await gateway.count("/api/conferences"),
+        "conferences": len(await gateway.items("/api/conferences")),
         "sessions": sessions["items"],
     }
 

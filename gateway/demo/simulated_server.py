@@ -44,20 +44,20 @@ class SimulatedServer:
         reader, writer = await asyncio.open_connection(host, port, limit=json_lines.LIMIT + 2)
         try:
             version = f"tallygate/{metadata.version('tallygate')}"
-            talk = AgentConversation(
+            conversation = AgentConversation(
                 self._key, OFFERS, server=self._server, serial=self._serial, version=version,
                 nonce=secrets.token_hex(16), ticket=self._ticket,
             )  # fmt: skip
-            writer.write(json_lines.encode(talk.register) + b"\n")
+            writer.write(json_lines.encode(conversation.register) + b"\n")
             pace: float | None = None
             while True:
                 try:
-                    async with asyncio.timeout(pace if talk.phase is Phase.NOTHING else None):
+                    async with asyncio.timeout(pace if conversation.phase is Phase.NOTHING else None):
                         line = await reader.readuntil(b"\n")
                 except TimeoutError:
-                    writer.write(json_lines.encode(talk.verify(self._used())) + b"\n")
+                    writer.write(json_lines.encode(conversation.verify(self._used())) + b"\n")
                     continue
-                heard = talk.receive(json_lines.parse(line.rstrip(b"\r\n")))
+                heard = conversation.receive(json_lines.parse(line.rstrip(b"\r\n")))
                 if heard.answer is not None:
                     writer.write(json_lines.encode(heard.answer) + b"\n")
                 elif heard.verdict in LAST:
@@ -65,7 +65,7 @@ class SimulatedServer:
                 if heard.verdict is Verdict.REGISTERED:
                     pace = PACE * heard.interval
                     self.registered.set()
-                    writer.write(json_lines.encode(talk.verify(self._used())) + b"\n")
+                    writer.write(json_lines.encode(conversation.verify(self._used())) + b"\n")
                 self._ticket = heard.ticket or self._ticket
         finally:
             writer.transport.abort()

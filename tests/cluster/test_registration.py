@@ -116,7 +116,9 @@ async def test_the_next_oldest_goes_on_when_the_one_that_asks_is_fenced(join: Jo
     assert not a.runtime.registration.may_ask
     state = b.runtime.state
     await sold.until(lambda: state.license.asker == b.node.incarnation and are_registered(a, b))
-    assert "ticket" not in sold.registrar.talks["S-1"].register, "the last answer may not have come into the log"
+    assert "ticket" not in sold.registrar.conversations["S-1"].register, (
+        "the last answer may not have come into the log"
+    )
     assert (sold.installation.verified or 0.0) > (verified or 0.0)
     assert sold.no_clone()
 

@@ -132,67 +132,67 @@ class Registrar:
         self.interval = interval
         self.licenses: dict[str, SoldLicense] = {}
         self.installations: dict[tuple[str, str], Installation] = {}
-        self.talks: dict[str, RegistrarConversation] = {}
+        self.conversations: dict[str, RegistrarConversation] = {}
         """The conversation with the server that is connected now, by serial."""
         self.clones = 0
 
     # -- conversations -----------------------------------------------------------------------------------------------
 
-    def receive(self, talk: RegistrarConversation, message: Message, now: float) -> Reply:
+    def receive(self, conversation: RegistrarConversation, message: Message, now: float) -> Reply:
         """Act upon one message of an agent at `now`, in seconds UTC."""
-        if talk.step is ConversationStep.OVER:
+        if conversation.step is ConversationStep.OVER:
             return Reply()
         try:
             fields = read(message)
-            verb = MOVES.get((talk.step, message["type"]), RegistrarAction.REFUSE)
+            verb = MOVES.get((conversation.step, message["type"]), RegistrarAction.REFUSE)
         except RequestFault:
             verb = RegistrarAction.REFUSE
         if verb is RegistrarAction.REFUSE:
-            return self.reject(talk, "malformed")
+            return self.reject(conversation, "malformed")
         if verb is RegistrarAction.CHALLENGE:
-            return self._challenge(talk, message)
+            return self._challenge(conversation, message)
         if verb is RegistrarAction.JUDGE:
-            return self._judge(talk, fields["mac"], now)
-        return self._verify(talk, message, now)
+            return self._judge(conversation, fields["mac"], now)
+        return self._verify(conversation, message, now)
 
-    def reject(self, talk: RegistrarConversation, reason: str) -> Reply:
+    def reject(self, conversation: RegistrarConversation, reason: str) -> Reply:
         """Refuse a peer that has proven nothing."""
-        self.end(talk)
+        self.end(conversation)
         return Reply({"type": "refused", "reason": reason}, reason, over=True)
 
-    def _challenge(self, talk: RegistrarConversation, message: Message) -> Reply:
+    def _challenge(self, conversation: RegistrarConversation, message: Message) -> Reply:
         nonce = self._draw()
-        talk.register = message
-        talk.nonces = f"{message['nonce']}\n{nonce}"
-        talk.step = ConversationStep.CHALLENGED
+        conversation.register = message
+        conversation.nonces = f"{message['nonce']}\n{nonce}"
+        conversation.step = ConversationStep.CHALLENGED
         return Reply({"type": "challenge", "nonce": nonce})
 
-    def _judge(self, talk: RegistrarConversation, told: str, now: float) -> Reply:
-        serial, server = talk.register["serial"], talk.register["server"]
+    def _judge(self, conversation: RegistrarConversation, told: str, now: float) -> Reply:
+        serial, server = conversation.register["serial"], conversation.register["server"]
         license = self.licenses.get(serial)
-        talk.key = license.key if license is not None else self._decoy
-        proven = same(proof(talk.key, talk.register, talk.nonces.partition("\n")[2]), told)
+        conversation.key = license.key if license is not None else self._decoy
+        proven = same(proof(conversation.key, conversation.register, conversation.nonces.partition("\n")[2]), told)
         if license is None or not proven:
-            return self.reject(talk, "bad_credential")
+            return self.reject(conversation, "bad_credential")
         state = license.state(now)
         if state != "active":
-            return self._refuse(talk, state)
-        other = self.talks.get(serial)
+            return self._refuse(conversation, state)
+        other = self.conversations.get(serial)
         if other is not None and other.installation is not None and other.installation.server != server:
-            return self._in_use(talk, other, other.installation)
+            return self._in_use(conversation, other, other.installation)
         forgotten = None if (serial, server) in self.installations else self._make_room(serial)
         installation = self.installations.setdefault((serial, server), Installation(serial, server))
-        shown, clone = talk.register.get("ticket"), ""
+        shown, clone = conversation.register.get("ticket"), ""
         if shown is not None and installation.ticket is not None and shown != installation.ticket:
             self.clones += 1
             installation.clones += 1
             clone = "ticket"
         if other is not None:
             self.end(other)
-        talk.step, talk.installation = ConversationStep.SERVED, installation
-        self.talks[serial] = talk
-        installation.since, installation.address = now, talk.address
-        installation.version = talk.register.get("version") or ""
+        conversation.step, conversation.installation = ConversationStep.SERVED, installation
+        self.conversations[serial] = conversation
+        installation.since, installation.address = now, conversation.address
+        installation.version = conversation.register.get("version") or ""
         installation.ticket, installation.verified = self._draw(), now
         answer = {
             "type": "registered",
@@ -202,7 +202,7 @@ class Registrar:
             "ticket": installation.ticket,
         }
         return Reply(
-            sealed(talk.key, talk.nonces, answer),
+            sealed(conversation.key, conversation.nonces, answer),
             "registered",
             changed=installation,
             replaced=other,
@@ -210,9 +210,11 @@ class Registrar:
             forgotten=forgotten,
         )
 
-    def _in_use(self, talk: RegistrarConversation, other: RegistrarConversation, installation: Installation) -> Reply:
+    def _in_use(
+        self, conversation: RegistrarConversation, other: RegistrarConversation, installation: Installation
+    ) -> Reply:
         """Refuse a second installation; however often it asks, it is one suspicion."""
-        refused, server = self._refuse(talk, "in_use"), talk.register["server"]
+        refused, server = self._refuse(conversation, "in_use"), conversation.register["server"]
         if server in other.suspects or len(other.suspects) >= MAX_INSTALLATIONS:
             return refused
         other.suspects = (*other.suspects, server)
@@ -228,43 +230,43 @@ class Registrar:
         oldest = min(known, key=lambda each: each.verified or 0.0)
         return self.installations.pop((serial, oldest.server))
 
-    def _refuse(self, talk: RegistrarConversation, reason: str) -> Reply:
+    def _refuse(self, conversation: RegistrarConversation, reason: str) -> Reply:
         """Refuse a peer that has proven to hold the license."""
-        self.end(talk)
-        answer = sealed(talk.key, talk.nonces, {"type": "refused", "reason": reason})
+        self.end(conversation)
+        answer = sealed(conversation.key, conversation.nonces, {"type": "refused", "reason": reason})
         return Reply(answer, reason, over=True)
 
-    def _verify(self, talk: RegistrarConversation, message: Message, now: float) -> Reply:
-        if not genuine(talk.key, talk.nonces, message):
-            self.end(talk)
+    def _verify(self, conversation: RegistrarConversation, message: Message, now: float) -> Reply:
+        if not genuine(conversation.key, conversation.nonces, message):
+            self.end(conversation)
             return Reply(None, "bad_mac", over=True)
-        talk.seq += 1
-        if message["seq"] != talk.seq:
-            self.end(talk)
+        conversation.seq += 1
+        if message["seq"] != conversation.seq:
+            self.end(conversation)
             return Reply(None, "bad_sequence", over=True)
-        installation = talk.installation
-        license = self.licenses.get(talk.register["serial"])
+        installation = conversation.installation
+        license = self.licenses.get(conversation.register["serial"])
         state = license.state(now) if license is not None else "revoked"
         if installation is None or state != "active":
-            return self._withdraw(talk, state)
+            return self._withdraw(conversation, state)
         installation.verified, installation.ticket = now, self._draw()
         installation.used = dict(message.get("used") or {})
-        answer = {"type": "verified", "seq": talk.seq, "time": utc(now), "ticket": installation.ticket}
-        return Reply(sealed(talk.key, talk.nonces, answer), "verified", changed=installation)
+        answer = {"type": "verified", "seq": conversation.seq, "time": utc(now), "ticket": installation.ticket}
+        return Reply(sealed(conversation.key, conversation.nonces, answer), "verified", changed=installation)
 
-    def _withdraw(self, talk: RegistrarConversation, reason: str) -> Reply:
-        self.end(talk)
-        answer = sealed(talk.key, talk.nonces, {"type": "revoked", "reason": reason})
+    def _withdraw(self, conversation: RegistrarConversation, reason: str) -> Reply:
+        self.end(conversation)
+        answer = sealed(conversation.key, conversation.nonces, {"type": "revoked", "reason": reason})
         return Reply(answer, reason, over=True)
 
-    def end(self, talk: RegistrarConversation) -> None:
+    def end(self, conversation: RegistrarConversation) -> None:
         """Record that a conversation is over."""
-        talk.step = ConversationStep.OVER
-        installation, talk.installation = talk.installation, None
+        conversation.step = ConversationStep.OVER
+        installation, conversation.installation = conversation.installation, None
         if installation is None:
             return
-        if self.talks.get(installation.serial) is talk:
-            del self.talks[installation.serial]
+        if self.conversations.get(installation.serial) is conversation:
+            del self.conversations[installation.serial]
             installation.since = None
 
     # -- licenses ----------------------------------------------------------------------------------------------------
@@ -312,14 +314,14 @@ class Registrar:
         return told
 
     def _dismiss(self, serial: str) -> tuple[RegistrarConversation, Reply] | None:
-        talk = self.talks.get(serial)
-        return None if talk is None else (talk, self._withdraw(talk, "revoked"))
+        conversation = self.conversations.get(serial)
+        return None if conversation is None else (conversation, self._withdraw(conversation, "revoked"))
 
     def ended(self, now: float) -> Iterator[tuple[RegistrarConversation, Reply]]:
         """Yield what the servers are told whose licenses have ended."""
-        for serial, talk in list(self.talks.items()):
+        for serial, conversation in list(self.conversations.items()):
             if self.licenses[serial].state(now) != "active":
-                yield talk, self._withdraw(talk, "expired")
+                yield conversation, self._withdraw(conversation, "expired")
 
     # -- by hand -----------------------------------------------------------------------------------------------------
 

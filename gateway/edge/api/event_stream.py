@@ -195,7 +195,7 @@ def marks(runtime: Runtime, seen: Snapshot) -> dict[str, str]:
         "connections": f"{run}-{sockets}-{seats}-{present}-{moves}",
         "conferences": f"{run}-{rooms}-{moves}-{audit.seq}",
         "pro": f"{run}-{leases}-{turns}-{moves}-{audit.seq}",
-        "registrations": f"{run}-{len(service.registrar.talks)}-{sum(service.results.values())}-{audit.seq}",
+        "registrations": f"{run}-{len(service.registrar.conversations)}-{sum(service.results.values())}-{audit.seq}",
         "acts": f"{run}-{audit.seq}",
         "audit": f"{run}-{audit.durable}",
         "queue": f"{run}-{runtime.state.numbers.places.last}-{served}-{audit.seq}",

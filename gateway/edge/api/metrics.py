@@ -126,7 +126,7 @@ def _registration(runtime: Runtime) -> RegistrationView:
         shutdown_at=shown.shutdown_at,
         not_after=grant.not_after if grant is not None else None,
         checks=registration.checks,
-        servers=len(service.registrar.talks),
+        servers=len(service.registrar.conversations),
         served={**service.results, **service.listener.rejected},
         clones=service.registrar.clones,
     )

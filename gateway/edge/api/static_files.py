@@ -112,8 +112,8 @@ def _read(file: Traversable) -> StaticFile:
     return StaticFile(body, KINDS[_ending(file)], hashlib.sha256(body).hexdigest()[:32])
 
 
-def _answer(request: web.Request, leaf: StaticFile) -> web.Response:
-    headers = {**HEADERS, hdrs.ETAG: f'"{leaf.tag}"'}
-    if any(each.value in {leaf.tag, "*"} for each in request.if_none_match or ()):
+def _answer(request: web.Request, file: StaticFile) -> web.Response:
+    headers = {**HEADERS, hdrs.ETAG: f'"{file.tag}"'}
+    if any(each.value in {file.tag, "*"} for each in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=leaf.body, content_type=leaf.kind, charset="utf-8", headers=headers)
+    return web.Response(body=file.body, content_type=file.kind, charset="utf-8", headers=headers)

@@ -223,7 +223,7 @@ class RegistrarService:
         """
         before = self.registrar.licenses.get(serial)
         fresh = self.registrar.issue(serial, terms, OFFERS, secrets.token_bytes(KEY_BYTES), self._wall())
-        connection = self._connection(self.registrar.talks.get(serial))
+        connection = self._connection(self.registrar.conversations.get(serial))
         if connection is not None and self.registrar.licenses[serial] != before:
             connection.close("drained")
         return fresh

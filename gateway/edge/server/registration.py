@@ -1,8 +1,8 @@
 """This gateway's own license: what it may do by the registrar's last answer, and what follows when that is over.
 
-The standing decides; this carries it out. Every answer that was accepted is written at once, so that a crash forgets
-none, and a change of state is shown when it is on disk. Where the license has run out the client doors close and nobody
-stays; the operator port stays and says why; a verified answer opens the same doors again.
+`LicenseStatus` decides; this carries it out. Every accepted answer is written at once, so that a crash forgets none,
+and a change of state is shown once it is on disk. When the license has run out, the client doors close and everybody is
+sent away; the operator port stays open and says why. A verified answer opens the same doors again.
 """
 
 from __future__ import annotations
@@ -332,27 +332,30 @@ class Registration:
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for the operator port; times in RFC 3339."""
-        at, standing, grant = self.clock_reading(), self.status, self.status.grant
-        shown, left = self.shown, standing.left(at)
+        at = self.clock_reading()
+        status = self.status
+        grant = status.grant
+        shown = self.shown
+        left = status.left(at)
         lost = shown.state in {
             LicenseState.GRACE,
             LicenseState.EXPIRED,
             LicenseState.CLOCK_ROLLBACK,
-        } and not standing.fresh(at)
+        } and not status.fresh(at)
         return {
             "role": self.settings.role,
             "state": shown.state,
-            "reason": self._why(standing.state(at), at),
+            "reason": self._why(status.state(at), at),
             "shutdown_at": utc(shown.shutdown_at),
             "seconds_left": None if left == math.inf else math.ceil(left),
-            "lost_at": utc(standing.accepted) if lost and not standing.by_hand(at) else None,
-            "last_verified": utc(standing.accepted) if grant is not None else None,
+            "lost_at": utc(status.accepted) if lost and not status.by_hand(at) else None,
+            "last_verified": utc(status.accepted) if grant is not None else None,
             "not_after": utc(grant.not_after) if grant is not None else None,
             "needs_connection": grant.needs_connection if grant is not None else None,
             "server": self.settings.server,
             "serial": self.settings.serial,
             "installation": self.installation,
-            "offline": standing.by_hand(at),
+            "offline": status.by_hand(at),
             "clone_suspected": self.clone_suspected,
             "clock_skew_seconds": self.skew,
         }

@@ -39,14 +39,14 @@ class OfflineStore:
         self.registrar = Registrar(lambda: secrets.token_hex(16), 1)
         self.meta: dict[str, str] = {}
         self.store = store
-        self._journal = AuditLog(store, time.time)
+        self._audit_log = AuditLog(store, time.time)
 
     async def open(self) -> None:
         """Read what is there.
 
         Raises `StoreUnavailable`.
         """
-        await self._journal.open()
+        await self._audit_log.open()
         self.directory.operators.update(await rows.read_operators(self.store))
         self.registrar.licenses.update(await rows.read_licenses(self.store))
         self.meta.update(await rows.read_meta(self.store))
@@ -58,7 +58,7 @@ class OfflineStore:
         """
         secret = secrets.token_urlsafe(32)
         token = self.directory.add_operator_token(name, scope, digest(secret), time.time())
-        self._journal.add(COMMAND, "operator.added", name, {"fingerprint": token.fingerprint, "scope": scope})
+        self._audit_log.add(COMMAND, "operator.added", name, {"fingerprint": token.fingerprint, "scope": scope})
         await self._write(name)
         return secret
 
@@ -69,7 +69,7 @@ class OfflineStore:
         """
         revoked = self.directory.remove_operator_tokens(name, fingerprint)
         if revoked:
-            self._journal.add(COMMAND, "operator.revoked", name, {"fingerprint": fingerprint or "all"})
+            self._audit_log.add(COMMAND, "operator.revoked", name, {"fingerprint": fingerprint or "all"})
             await self._write(name)
         return revoked
 
@@ -105,13 +105,13 @@ class OfflineStore:
         Raises `RequestFault` or `StoreUnavailable`.
         """
         answer = self.registrar.answer(request, time.time())
-        self._journal.add(COMMAND, "license.answered", answer["serial"], {"server": answer["server"]})
-        await self._journal.write()
+        self._audit_log.add(COMMAND, "license.answered", answer["serial"], {"server": answer["server"]})
+        await self._audit_log.write()
         return answer
 
     async def _sold(self, serial: str, action: str, detail: Mapping[str, Any] | None = None) -> None:
-        self._journal.add(COMMAND, action, serial, detail)
-        await self._journal.write(rows.license_statements(serial, self.registrar.licenses.get(serial)))
+        self._audit_log.add(COMMAND, action, serial, detail)
+        await self._audit_log.write(rows.license_statements(serial, self.registrar.licenses.get(serial)))
 
     async def request(self, settings: RegistrationSettings) -> dict[str, Any]:
         """Ask for a license that is installed by hand.
@@ -121,7 +121,7 @@ class OfflineStore:
         server = settings.installation or self.meta.get("installation") or secrets.token_hex(16)
         nonce = secrets.token_hex(16)
         kept = {"installation": server, "request": nonce}
-        await self._journal.write([rows.put_meta(key, text) for key, text in kept.items()])
+        await self._audit_log.write([rows.put_meta(key, text) for key, text in kept.items()])
         return OfflineRequest(server, settings.serial, nonce).to_json(time.time())
 
     async def install(self, settings: RegistrationSettings, answer: Mapping[str, Any]) -> Grant:
@@ -138,8 +138,8 @@ class OfflineStore:
         last_request = OfflineRequest(server, settings.serial, self.meta.get("request"))
         installed = last_request.install(answer, key, OFFERS, status, at)
         document = json.dumps(status.to_json(settings.serial, key, at.boot_id))
-        self._journal.add(COMMAND, "license.installed", settings.serial, installed.audit_detail())
-        await self._journal.write([rows.put_meta("registration", document)])
+        self._audit_log.add(COMMAND, "license.installed", settings.serial, installed.audit_detail())
+        await self._audit_log.write([rows.put_meta("registration", document)])
         return installed.grant
 
     async def keep(self, name: str, text: str, action: str, subject: str) -> None:
@@ -147,19 +147,19 @@ class OfflineStore:
 
         Raises `StoreUnavailable`.
         """
-        self._journal.add(COMMAND, action, subject)
-        await self._journal.write([rows.put_meta(name, text)])
+        self._audit_log.add(COMMAND, action, subject)
+        await self._audit_log.write([rows.put_meta(name, text)])
 
     async def change(self, action: str, detail: Mapping[str, Any], statements: Sequence[Statement]) -> None:
         """Change the store, and say in the audit log what was done.
 
         Raises `StoreUnavailable`.
         """
-        self._journal.add(COMMAND, action, "", detail)
-        await self._journal.write(statements)
+        self._audit_log.add(COMMAND, action, "", detail)
+        await self._audit_log.write(statements)
 
     async def _write(self, name: str) -> None:
-        await self._journal.write(rows.put_operator(name, self.directory.operators.get(name, ())))
+        await self._audit_log.write(rows.put_operator(name, self.directory.operators.get(name, ())))
 
 
 @contextlib.asynccontextmanager

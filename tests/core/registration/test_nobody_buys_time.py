@@ -210,7 +210,7 @@ class Life(RuleBasedStateMachine):
         assert proof is not None
         if lost == "proof":
             return
-        license, others = self.registrar.licenses[SERIAL], self.registrar.talks.values()
+        license, others = self.registrar.licenses[SERIAL], self.registrar.conversations.values()
         taken = any(other.register["server"] != self.server for other in others)
         reply = self.registrar.receive(talk, proof, self.true)
         answer = self._said(reply)

@@ -147,7 +147,7 @@ def test_what_is_done_with_each_message_in_each_step(step: ConversationStep, wha
     if (step, what) not in GOOD:
         assert reply == Reply({"type": "refused", "reason": "malformed"}, "malformed", over=True)
         assert caller.talk.step is ConversationStep.OVER
-        assert not caller.registrar.talks
+        assert not caller.registrar.conversations
         return
     type, result, after = GOOD[step, what]
     assert reply.answer is not None
@@ -171,7 +171,7 @@ def test_an_agent_and_a_registrar_understand_each_other() -> None:
     assert (installation.verified, installation.used) == (NOW + 54, {"online": 3, "pro": 1})
     assert caller.replies[-1].changed is installation
     registrar.end(caller.talk)
-    assert (installation.since, registrar.talks) == (None, {})
+    assert (installation.since, registrar.conversations) == (None, {})
 
 
 def test_the_answers_carry_the_code_of_this_conversation_only() -> None:
@@ -218,7 +218,7 @@ def test_no_guess_is_a_proof_and_nothing_is_remembered_of_it(serial: str, told: 
     replies = overheard(caller, {"type": "proof", "mac": told})
     assert replies[1].result == "bad_credential"
     assert not caller.registrar.installations
-    assert not caller.registrar.talks
+    assert not caller.registrar.conversations
 
 
 def test_the_key_of_licenses_that_do_not_exist_is_drawn_and_no_proof_of_it_helps() -> None:
@@ -294,7 +294,7 @@ def test_the_same_installation_replaces_its_old_connection() -> None:
     assert old.say(old.agent.verify({})) == Reply()
     registrar.end(old.talk)
     installation = registrar.installations["DEMO-1", "gw-1"]
-    assert registrar.talks == {"DEMO-1": new.talk}
+    assert registrar.conversations == {"DEMO-1": new.talk}
     assert (installation.since, registrar.clones) == (NOW + 5, 0)
     assert new.verify().verdict is Verdict.VERIFIED
 
@@ -374,7 +374,7 @@ def test_a_number_out_of_turn_ends_the_conversation_without_a_word(seq: int) -> 
     caller = served(selling())
     reply = caller.say(sealed(KEY, caller.talk.nonces, {"type": "verify", "seq": seq}))
     assert reply == Reply(None, "bad_sequence", over=True)
-    assert not caller.registrar.talks
+    assert not caller.registrar.conversations
 
 
 def test_a_verification_said_again_ends_the_conversation() -> None:
@@ -434,7 +434,7 @@ def test_removing_tells_the_connected_server_and_forgets_what_is_known_of_it() -
     assert caller.hear(told[1]) == Received(Verdict.REVOKED, reason="revoked")
     assert list(registrar.licenses) == ["DEMO-2"]
     assert list(registrar.installations) == [("DEMO-2", "gw-1")]
-    assert registrar.talks == {"DEMO-2": other.talk}
+    assert registrar.conversations == {"DEMO-2": other.talk}
     assert Caller(registrar).register().verdict is Verdict.TURNED_AWAY
 
 
@@ -456,7 +456,7 @@ def test_servers_whose_licenses_have_ended_are_told_once() -> None:
     assert talk is caller.talk
     assert caller.hear(reply) == Received(Verdict.REVOKED, reason="expired")
     assert list(registrar.ended(NOW + 61)) == []
-    assert list(registrar.talks) == ["DEMO-2"]
+    assert list(registrar.conversations) == ["DEMO-2"]
 
 
 def test_a_verification_after_the_end_of_the_license_is_answered_by_the_end() -> None:
@@ -574,7 +574,7 @@ def test_one_server_is_served_at_a_time_whatever_callers_do(steps: list[tuple[st
             elif caller.talk.step is ConversationStep.SERVED:
                 assert caller.verify().verdict is Verdict.VERIFIED
         on = [caller.talk for caller in callers.values() if caller.talk.step is ConversationStep.SERVED]
-        assert list(registrar.talks.values()) == on
+        assert list(registrar.conversations.values()) == on
         assert {each.server for each in registrar.installations.values() if each.since is not None} == {
             talk.register["server"] for talk in on
         }

@@ -36,7 +36,7 @@ async def empty(house: House) -> None:
     await until(lambda: not house.runtime.registrar.listener.connections.held)
     assert not house.runtime.registrar.listener.connections.pending
     assert not house.runtime.registrar.listener.connections.connected
-    assert not house.runtime.registrar.registrar.talks
+    assert not house.runtime.registrar.registrar.conversations
 
 
 # -- words -----------------------------------------------------------------------------------------------------------

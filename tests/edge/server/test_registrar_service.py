@@ -169,7 +169,7 @@ async def test_once_the_first_has_gone_another_installation_may_have_the_license
     first = await call(house, key)
     await first.registered()
     await first.close()
-    await until(lambda: not house.runtime.registrar.registrar.talks)
+    await until(lambda: not house.runtime.registrar.registrar.conversations)
     await (await call(house, key, server="inst-2")).registered()
     assert house.runtime.registrar.registrar.clones == 0
 
@@ -183,7 +183,7 @@ async def test_the_same_installation_replaces_its_old_connection(serve: Serve, c
     assert await old.hear() == {}
     await old.close()
     await new.verified(1)
-    assert len(house.runtime.registrar.registrar.talks) == 1
+    assert len(house.runtime.registrar.registrar.conversations) == 1
     assert house.runtime.registrar.registrar.clones == 0
 
 
@@ -202,7 +202,7 @@ async def test_a_copied_disk_is_betrayed_by_its_ticket_and_served(serve: Serve, 
     (entry,) = await audited(house, "clone.suspected")
     assert entry["detail"]["how"] == "ticket"
     await copy.close()
-    await until(lambda: not house.runtime.registrar.registrar.talks)
+    await until(lambda: not house.runtime.registrar.registrar.conversations)
     await (await call(house, key)).registered(ticket=last)
     assert house.runtime.registrar.registrar.clones == 2
     assert (await server(house))["clones_suspected"] == 2
@@ -360,7 +360,7 @@ async def test_the_verification_of_another_conversation_is_none(serve: Serve, ca
     await first.registered()
     yesterday = first.sealed({"type": "verify", "seq": 1, "used": {}})
     await first.close()
-    await until(lambda: not house.runtime.registrar.registrar.talks)
+    await until(lambda: not house.runtime.registrar.registrar.conversations)
     second = await call(house, key)
     await second.registered()
     await second.utter(yesterday)

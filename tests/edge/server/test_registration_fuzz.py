@@ -149,7 +149,7 @@ async def at_the_registrar(changes: list[Edit], marks: list[float]) -> tuple[int
                 await asyncio.sleep(0)
             heard = [json.loads(line)["type"] for line in (await peer.rest()).splitlines()]
         await until(lambda: not service.listener.connections.held)
-        assert not service.registrar.talks
+        assert not service.registrar.conversations
         assert not service.listener.connections.connected
         said = understood(stream)
         proven = [each for each in said if any(proves(each, other) for other in said)]
