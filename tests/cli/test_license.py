@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from config.loader import SHORTEST_SECRET
 from gateway.cli.main import main
 from gateway.core.names import NAME_FORM
 from gateway.core.registration.authentication import canonical, mac
@@ -336,7 +337,11 @@ def test_a_request_that_is_none_says_what_is_wrong_with_it(vendor: File) -> None
 
 
 def test_a_gateway_of_a_cluster_has_no_license_by_hand(vendor: File) -> None:
-    cluster = ['--set=cluster.etcd=["http://127.0.0.1:2379"]', "--set=cluster.name=a", "--set=cluster.secret_file=s"]
+    secret = vendor.path.with_name("secret")
+    secret.touch(0o600)
+    secret.write_text("s" * SHORTEST_SECRET)
+    cluster = ['--set=cluster.etcd=["http://127.0.0.1:2379"]', "--set=cluster.name=a"]
+    cluster.append(f"--set=cluster.secret_file={secret}")
     assert vendor.failed("request", *cluster, "--set=registrar.enabled=false") == (
         "a gateway of a cluster cannot ask for a license by hand, nor install one"
     )
