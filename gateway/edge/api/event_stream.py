@@ -190,7 +190,9 @@ def marks(runtime: Runtime, seen: Snapshot) -> dict[str, str]:
     served = sum(sum(pool.left.values()) for pool in seen.pools)
     rooms = f"{seen.conferences['live']}.{seen.conferences['scheduled']}"
     present = ".".join(str(count) for count in seen.sessions.values())
-    refused = runtime.recent.events.counts["refused"] + sum(pool.denied for pool in seen.pools)
+    enforced = [pool for pool in seen.pools if pool.model == seen.model]
+    refused = runtime.recent.events.counts["refused"] + sum(pool.denied for pool in enforced)
+    missed = sum(sum(pool.true_denials.values()) for pool in enforced)
     return {
         "connections": f"{run}-{sockets}-{seats}-{present}-{moves}",
         "conferences": f"{run}-{rooms}-{moves}-{audit.seq}",
@@ -200,6 +202,6 @@ def marks(runtime: Runtime, seen: Snapshot) -> dict[str, str]:
         "audit": f"{run}-{audit.durable}",
         "queue": f"{run}-{runtime.state.numbers.places.last}-{served}-{audit.seq}",
         "history": f"{run}-{int(runtime.clock.wall() // 60)}",
-        "refused": f"{run}-{refused}",
+        "refused": f"{run}-{refused}-{missed}",
         "bans": f"{run}-{bans}-{audit.seq}",
     }

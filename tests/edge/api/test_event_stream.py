@@ -158,6 +158,19 @@ async def test_a_mark_changes_when_who_is_in_a_conference_joins_another(mark: st
             await page.hear()
 
 
+async def test_the_mark_of_refusals_changes_with_what_becomes_of_them(serve: Serve) -> None:
+    house = await serve(license__model="epop", license__epop__users=0, history__true_denial_window="1s")
+    ann = await house.welcomed(account="ann")
+    async with listening(house) as page:
+        before = (await page.hear())["generations"]["refused"]
+        assert (await ann.ask("join", conference="weekly"))["reason"] == "pool_full"
+        while page.state["generations"]["refused"] == before:
+            await page.hear()
+        undecided = page.state["generations"]["refused"]
+        while page.state["generations"]["refused"] == undecided:
+            await page.hear()
+
+
 async def test_the_mark_of_the_bans_changes_when_one_is_over(serve: Serve) -> None:
     house = await serve()
     await house.http("PUT", "/api/bans/ann", json={"for": "1h"})
