@@ -1,4 +1,4 @@
-/* Which clock the page writes times by: UTC, until whoever looks chooses that of the place. */
+/* Which clock the page writes times by: UTC, until whoever looks chooses that of the place; and how long ago things were. */
 
 const KEY = "tallygate.clock";
 const MINUTE = 60_000;
@@ -34,6 +34,20 @@ export function zoneOffset(at) {
 /** An instant as a Date whose fields of UTC are those of the clock. */
 export function onClock(at) {
   return new Date(at + zoneOffset(at));
+}
+
+/**
+ * How long ago something was. Of two clocks the one counts that says more: the page's own stands still while the machine
+ * sleeps, the machine's may be set back.
+ */
+export class Since {
+  #own = performance.now();
+  #machine = Date.now();
+
+  /** Milliseconds. */
+  get elapsed() {
+    return Math.max(performance.now() - this.#own, Date.now() - this.#machine);
+  }
 }
 
 function isLocal() {

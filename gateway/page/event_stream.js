@@ -2,6 +2,7 @@
 it ends. */
 
 import { refusal } from "./api.js";
+import { Since } from "./clock.js";
 
 const SHORTEST_WAIT = 500; // milliseconds before the stream is opened again, at first
 const LONGEST_WAIT = 10_000;
@@ -9,6 +10,7 @@ const REFUSALS = new Set([401, 403, 429]);
 /* The gateway sends at least a comment every 15 seconds. Where two of them did not come the connection is dead, even if
 nothing has closed it. */
 const SILENCE = 35_000;
+const LOOK = 1000; // milliseconds between two looks at whether it is; a machine that has slept finds out at once
 
 /** The page's one stream of events, kept open until `close`. */
 export class EventStream {
@@ -44,7 +46,7 @@ export class EventStream {
   }
 
   async #read(abort) {
-    let silence = 0;
+    let looking = 0;
     let reason = "";
     try {
       const response = await this.api.send("GET", "api/events", { signal: abort.signal, accept: "text/event-stream" });
@@ -57,11 +59,12 @@ export class EventStream {
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let text = "";
       let first = true;
+      let heard = new Since();
+      looking = setInterval(() => heard.elapsed >= SILENCE && reader.cancel(), LOOK);
       for (;;) {
-        clearTimeout(silence);
-        silence = setTimeout(() => reader.cancel(), SILENCE);
         const { value, done } = await reader.read();
         if (done || abort.signal.aborted) break;
+        heard = new Since();
         this.handlers.onBytes();
         const events = (text + value).split("\n\n");
         text = events.pop();
@@ -77,7 +80,7 @@ export class EventStream {
       if (error.name === "AbortError") return;
       reason = error.status ? error.message : "";
     } finally {
-      clearTimeout(silence);
+      clearInterval(looking);
     }
     if (abort !== this.#abort) return;
     this.handlers.onLost(reason);

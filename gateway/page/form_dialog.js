@@ -58,6 +58,23 @@ export function formDialog({ title, text = null, fields, act, danger = false, ru
   });
 }
 
+/**
+ * A check that a form is filled in about what there is: what somebody else has done meanwhile is not undone by it.
+ *
+ * @param {string} what Such as "group".
+ * @param {object|null} item What is changed as it is when the form opens; null for what is made.
+ * @param {(name: string) => object|undefined} find What there is by now of a name.
+ * @returns {(name: string) => void} Is called when the form is sent, and throws an `Error` with what to do instead.
+ */
+export function unchanged(what, item, find) {
+  const before = JSON.stringify(item ?? undefined);
+  return (name) => {
+    if (JSON.stringify(find(name)) === before) return;
+    throw new Error(item === null ? `There is a ${what} of this name: change that one.`
+      : `Somebody has changed this ${what} meanwhile: close this, and look again.`);
+  };
+}
+
 /** Show a secret this once, to be copied; resolves when the dialog is closed. */
 export function secretDialog({ title, text, secret }) {
   return new Promise((resolve) => {

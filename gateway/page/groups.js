@@ -4,7 +4,7 @@ import { accountAddress } from "./account.js";
 import { zoneName } from "./clock.js";
 import { confirmDialog } from "./dialog.js";
 import { el, setChildren } from "./dom.js";
-import { formDialog } from "./form_dialog.js";
+import { formDialog, unchanged } from "./form_dialog.js";
 import { formatCount, isolated, pluralize, timeElement } from "./format.js";
 import { WholeList } from "./list_view.js";
 
@@ -91,8 +91,14 @@ export class GroupsCard {
       { name: "priority", label: "Priority in lines, 0 to 1000", kind: "number", value: group?.priority ?? 0, min: 0, max: 1000 },
     ];
     const title = group ? `Change the group ${group.group}` : "New group";
-    const run = ({ name, accounts, permanent, priority }) =>
-      this.put(name ?? group.group, { accounts, permanent, priority: priority ?? 0 });
+    // Whose licenses are in effect is nothing that anybody changes here.
+    const plain = (each) => each && { ...each, waiting: undefined };
+    const find = (name) => plain(this.list.source.items.find((each) => each.group === name));
+    const check = unchanged("group", plain(group), find);
+    const run = async ({ name = group?.group, accounts, permanent, priority }) => {
+      check(name);
+      await this.put(name, { accounts, permanent, priority: priority ?? 0 });
+    };
     if (await formDialog({ title, fields, act: group ? "Change" : "Make", run })) this.onChange();
   }
 

@@ -6,7 +6,7 @@ one known when they are a minute old; the sums and the sizing, which are more wo
 */
 
 import { heatMapChart, sumSteps, useChart } from "./chart.js";
-import { zoneName, zoneOffset } from "./clock.js";
+import { Since, zoneName, zoneOffset } from "./clock.js";
 import { el, setChildren } from "./dom.js";
 import { formatCount, formatDuration, formatMinute, formatPercent, modelTitle, poolTitle } from "./format.js";
 import { Panel } from "./panel.js";
@@ -47,7 +47,7 @@ export class HistoryView {
     this.sums = []; // one for each pool of each model, over the whole span
     this.items = []; // the chosen pool, step by step
     this.sizing = null;
-    this.asked = this.summed = 0; // when steps and sums were, by the clock of the machine: it may have slept
+    this.asked = this.summed = new Since(); // since steps, and sums, were asked for
     this.failed = false; // whether the last request for what was chosen was in vain
     this.requests = new AbortController();
   }
@@ -62,7 +62,7 @@ export class HistoryView {
   /** What was is asked for by the minute, not by the state; but again where it could not be had. */
   update() {
     if (document.hidden || !this.app.isConnected || this.isLoading) return;
-    const age = Date.now() - this.asked;
+    const age = this.asked.elapsed;
     if (this.failed && age >= RETRY) this.load({ chosen: true });
     else if (!this.failed && age >= MINUTE) this.loadNewer();
   }
@@ -154,7 +154,7 @@ export class HistoryView {
     const { signal } = this.requests;
     const since = this.span.id;
     this.body.setAttribute("aria-busy", "true");
-    this.asked = Date.now();
+    this.asked = new Since();
     try {
       if (all || !this.sums.length) {
         this.summed = this.asked;
@@ -201,8 +201,8 @@ export class HistoryView {
   }
 
   async loadNewer() {
-    this.asked = Date.now();
-    if (this.asked - this.summed >= SUMS || !this.items.length) {
+    this.asked = new Since();
+    if (this.summed.elapsed >= SUMS || !this.items.length) {
       await this.load({});
       return;
     }

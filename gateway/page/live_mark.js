@@ -1,7 +1,7 @@
 /* The mark that says whether what is shown is what is: the gateway's clock while it is heard, and for how long it has
 not been. */
 
-import { zoneName } from "./clock.js";
+import { Since, zoneName } from "./clock.js";
 import { setText } from "./dom.js";
 import { clockTime, formatDuration } from "./format.js";
 
@@ -10,7 +10,7 @@ const TICK = 1000;
 
 /** Shows "live", "silent" or "lost" in a node, as its text and as its `data-live`; nothing before the first word. */
 export class LiveMark {
-  #heard = null; // of the page's own clock, which nobody sets
+  #heard = null; // since when nothing came
   #heardAt = null; // of the gateway's clock, milliseconds since the epoch
   #lost = false;
 
@@ -31,7 +31,7 @@ export class LiveMark {
 
   /** Something came from the gateway. */
   heard() {
-    this.#heard = performance.now();
+    this.#heard = new Since();
     this.#heardAt = this.now();
     this.#lost = false;
     this.draw();
@@ -50,7 +50,7 @@ export class LiveMark {
   }
 
   draw() {
-    const silence = performance.now() - this.#heard;
+    const silence = this.#heard?.elapsed;
     const state = this.#heard === null ? "" : this.#lost ? "lost" : silence < SILENT ? "live" : "silent";
     const texts = {
       live: () => `live · ${clockTime(this.now(), true)} ${zoneName()}`,

@@ -163,7 +163,8 @@ export class RegistrationsView {
   async sell(license) {
     try {
       const { items } = await this.app.get("api/offers");
-      if (await sellLicense(this.app, items, license)) this.watched.refresh();
+      const find = (serial) => this.licenses.source.items.find((each) => each.serial === serial);
+      if (await sellLicense(this.app, items, license, find)) this.watched.refresh();
     } catch (error) {
       this.app.report(error);
     }

@@ -1,6 +1,6 @@
 /* Selling a license, and changing the terms of one: a form of what its model can be sold with. */
 
-import { formDialog, secretDialog } from "./form_dialog.js";
+import { formDialog, secretDialog, unchanged } from "./form_dialog.js";
 
 /**
  * Ask for the terms of a license and sell it, or change it where `license` is one.
@@ -8,9 +8,10 @@ import { formDialog, secretDialog } from "./form_dialog.js";
  * @param {App} app
  * @param {object[]} offers What can be sold, as `GET /api/offers` says.
  * @param {object|null} license
+ * @param {(serial: string) => object|undefined} find The license of a serial as it is by now.
  * @returns {Promise<boolean>} Whether it was done.
  */
-export function sellLicense(app, offers, license = null) {
+export function sellLicense(app, offers, license, find) {
   const first = license?.model ?? offers[0].model;
   const of = (offer) => (values) => (license?.model ?? values.model) === offer.model;
   const fields = [
@@ -29,8 +30,10 @@ export function sellLicense(app, offers, license = null) {
       value: license?.needs_connection ?? true,
     },
   ];
+  const check = unchanged("license", license, find);
   const run = async (values) => {
     const serial = license?.serial ?? values.serial;
+    check(serial);
     const offer = offers.find(({ model }) => model === (license?.model ?? values.model));
     const sold = await app.send("PUT", `api/licenses/${encodeURIComponent(serial)}`, termsOf(offer, values));
     if (sold.key) {

@@ -4,6 +4,7 @@ All figures are the gateway's own, added up from whole days of its time zone up 
 They are asked for on opening, on every choice, and while the page is seen again when they are five minutes old.
 */
 
+import { Since } from "./clock.js";
 import { el, setChildren, setText } from "./dom.js";
 import { formatCount, isolated, modelTitle, pluralize, poolTitle, timeElement, whoIs } from "./format.js";
 import { ItemSource, ListView } from "./list_view.js";
@@ -59,7 +60,7 @@ export class UsageView {
     this.order = TIMES.has(this.kind) ? "name" : "connected";
     this.answer = null;
     this.failed = false; // whether the last request was in vain
-    this.asked = 0; // when it was, by the clock of the machine: it may have slept
+    this.asked = new Since(); // since it was made
     this.requests = new AbortController();
     this.source = new ItemSource(textOf, (matching) => this.drawFigures(matching));
   }
@@ -97,7 +98,7 @@ export class UsageView {
   /** What was is asked for by the clock, not by the state; but again where it could not be had. */
   update() {
     if (document.hidden || !this.app.isConnected || this.isLoading) return;
-    if (Date.now() - this.asked >= (this.failed ? RETRY : REFRESH)) this.load();
+    if (this.asked.elapsed >= (this.failed ? RETRY : REFRESH)) this.load();
   }
 
   close() {
@@ -171,7 +172,7 @@ export class UsageView {
     this.requests = new AbortController();
     const { signal } = this.requests;
     this.body.setAttribute("aria-busy", "true");
-    this.asked = Date.now();
+    this.asked = new Since();
     try {
       this.answer = await this.readAll(signal);
       this.failed = false;

@@ -133,6 +133,24 @@ async def test_no_dialog_stays_open_for_whoever_is_signed_out(house: House, scre
     await expect(page.locator("dialog")).to_have_count(0)
 
 
+async def test_what_somebody_else_has_changed_meanwhile_is_not_undone(house: House, screen: Screen) -> None:
+    await house.http("PUT", "/api/groups/board", json={"accounts": ["ann"]})
+    page = await screen.open(house, "#/people/groups")
+    row = page.locator("#groups-list tr[data-key=board]")
+    await row.get_by_role("button", name="Change board").click()
+    await house.http("PUT", "/api/groups/board", json={"accounts": ["ann", "bob"]})
+    await expect(row).to_contain_text("ann, bob")
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Change").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("Somebody has changed this group meanwhile")
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="New group …").click()
+    await dialog.get_by_label("Name of the group").fill("board")
+    await dialog.get_by_role("button", name="Make").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("There is a group of this name")
+    assert house.runtime.state.directory.groups["board"].accounts == ("ann", "bob")
+
+
 # -- lists and slow answers ----------------------------------------------------------------------------------------
 
 
@@ -197,3 +215,17 @@ async def test_what_is_old_after_a_sleep_is_asked_for_at_once(
     await expect(page.locator("#view [aria-busy=true]")).to_have_count(0)
     async with page.expect_response(re.compile(asked)):
         await page.clock.set_system_time(await page.evaluate("Date.now() + 3600_000"))
+
+
+async def test_a_connection_that_died_in_a_sleep_is_made_anew_at_once(serve: Serve, screen: Screen) -> None:
+    house = await serve()
+    page = await screen.visit(house)
+    await page.clock.install()
+    await page.reload()
+    await expect(page.locator("#live-mark")).to_have_attribute("data-live", "live")
+    house.runtime.ticker.stop()  # or it would tell of every second
+    async with page.expect_request(re.compile("api/events$")):
+        await page.clock.set_system_time(await page.evaluate("Date.now() + 3600_000"))
+        await expect(page.locator("#live-mark")).to_have_attribute("data-live", re.compile("silent|lost"))
+    house.runtime.ticker.start()
+    await expect(page.locator("#live-mark")).to_have_attribute("data-live", "live")
