@@ -27,6 +27,7 @@ from config.settings import Settings
 from gateway.core.registration.license_status import LicenseState
 from gateway.edge.gateway import Gateway, running
 from gateway.edge.machine import Clock
+from tests.garbage import leave_it_to_python
 from tests.stores_in_memory import copy_the_first
 from tests.wire_client import PATIENCE, Wire
 
@@ -65,6 +66,7 @@ def pytest_collection() -> Iterator[None]:
     try:
         return (yield)
     finally:
+        leave_it_to_python()
         gc.enable()
 
 

@@ -32,6 +32,10 @@ class GarbageCollection:
         self._thresholds = gc.get_threshold()
         gc.set_threshold(*THRESHOLDS)
 
+    def freeze(self) -> None:
+        """Take what is there now out of sight until everything is looked through: all of it stays."""
+        gc.freeze()
+
     def stop(self) -> None:
         """Let Python look as it did before, and through everything: the process may go on without a gateway."""
         gc.set_threshold(*self._thresholds)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import select
 import ssl
@@ -143,7 +142,7 @@ class Gateway:
         self.runtime.ticker.start()
         if self.runtime.registration.agent:
             self.agent.start()
-        gc.freeze()
+        self._garbage.freeze()
 
     def _open_doors(self) -> None:
         """Open the client doors, on the ports that they had before."""

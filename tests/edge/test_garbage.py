@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.edge import gateway
 from gateway.edge.api.http_server import HttpConnection
 from gateway.edge.garbage import ALL_EVERY, NEW_EVERY, THRESHOLDS, GarbageCollection
 from gateway.edge.machine import Clock
@@ -27,11 +28,15 @@ class Circle:
 
 
 @pytest.fixture(autouse=True)
-def _only_when_asked() -> Iterator[None]:
+def _only_when_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(gateway, "GarbageCollection", GarbageCollection)
+    gc.unfreeze()
     gc.collect()
     gc.disable()
     yield
     gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 def test_what_is_new_is_looked_through_every_minute() -> None:
@@ -83,10 +88,12 @@ async def test_malformed_requests_leave_nothing_in_memory_after_a_minute(serve: 
     assert sum(isinstance(each, HttpConnection) for each in gc.get_objects()) == 0
 
 
-async def test_a_gateway_that_is_closed_leaves_python_as_it_was(serve: Serve) -> None:
+async def test_a_gateway_looks_seldom_and_once_closed_leaves_python_as_it_was(serve: Serve) -> None:
     before = gc.get_threshold()
+    assert gc.get_freeze_count() == 0
     house = await serve()
     assert gc.get_threshold() == THRESHOLDS != before
+    assert THRESHOLDS[0] >= 50_000
     assert gc.get_freeze_count() > 0
     await house.gateway.close(drain=0)
     assert gc.get_threshold() == before

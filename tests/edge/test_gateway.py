@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import ssl
 from asyncio import sslproto
 
@@ -123,8 +122,6 @@ def test_a_file_that_is_no_certificate_is_an_error() -> None:
     assert tls_context("", "") is None
 
 
-async def test_the_process_is_set_up_for_many_connections(serve: Serve) -> None:
+async def test_tls_of_many_connections_has_small_buffers(serve: Serve) -> None:
     await serve()
-    assert gc.get_threshold()[0] >= 50_000
-    assert gc.get_freeze_count() > 0
     assert sslproto.SSLProtocol.max_size == READ_SIZE

@@ -338,7 +338,6 @@ async def test_nobody_who_left_is_kept_in_memory_and_no_cycle_needs_the_collecto
         assert not len(house.runtime.state.sessions)
         assert not len(house.runtime.timer_wheel)
         await asyncio.sleep(0)
-        gc.unfreeze()
         alive = [each for each in gc.get_objects() if isinstance(each, Connection | Session)]
         kept = [each.account for each in alive if isinstance(each, Session)]
         assert [account for account in kept if account is not None and account.startswith("left-")] == []
