@@ -13,7 +13,7 @@ from gateway.core.reporting import audit_chain
 from gateway.edge.storage import store as store_module
 from gateway.edge.storage.node_file import read
 from tests.conftest import House, Serve, until
-from tests.edge.api.test_reports import Hands, items
+from tests.edge.api.test_reports import Hands, items, look
 
 NAME = "QQAnn@Example.ORG"
 PATH = "/api/persons/qqANN%40example.org"
@@ -40,8 +40,7 @@ async def lived(serve: Serve, path: Path, model: str, **more: Any) -> tuple[Hous
     if model == "trueconf":
         assert (await house.http("DELETE", f"/api/pro/{NAME}"))[0] == 204
     hands.move(120)
-    house.runtime.tick()
-    house.runtime.history_store.poll(house.runtime.now())
+    await look(house)
     await items(house, "/api/usage")
     await until(lambda: not house.runtime.persistence.store.pending)
     return house, hands

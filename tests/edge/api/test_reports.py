@@ -40,6 +40,7 @@ class Hands:
 async def look(house: House) -> None:
     """Let a second pass in the archive, and what it writes become durable."""
     archive = house.runtime.history_store
+    await until(lambda: archive._under_way is None)  # a tick of the gateway itself may have begun to write
     archive.poll(house.runtime.tick())
     await until(lambda: archive._under_way is None)
 

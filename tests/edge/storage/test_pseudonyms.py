@@ -9,7 +9,7 @@ import pytest
 from gateway.core.counting.personal_use import NOBODY
 from gateway.edge.storage.pseudonyms import Pseudonyms
 from tests.conftest import House, Serve, until
-from tests.edge.api.test_reports import Hands, items
+from tests.edge.api.test_reports import Hands, items, look
 
 
 async def busy(serve: Serve, kind: str, path: str = ":memory:") -> tuple[House, Hands]:
@@ -23,8 +23,7 @@ async def busy(serve: Serve, kind: str, path: str = ":memory:") -> tuple[House, 
     assert (await bob.ask("join", conference="a"))["type"] == "denied"
     await house.http("PUT", "/api/groups/board", json={"accounts": ["ann", "zoe"]})
     hands.move(120)
-    house.runtime.tick()
-    house.runtime.history_store.poll(house.runtime.now())
+    await look(house)
     await items(house, "/api/usage")
     await until(lambda: not house.runtime.persistence.store.pending)
     return house, hands
