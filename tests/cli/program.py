@@ -15,6 +15,7 @@ from unittest.mock import patch
 from gateway.cli.main import main
 from tests import programs
 from tests.conftest import House
+from tests.fork_server import FORKED
 
 PATIENCE = 60.0
 
@@ -33,11 +34,16 @@ class Ended(NamedTuple):
 
 
 async def begin(
-    *argv: str, stdin: int = DEVNULL, stdout: int = PIPE, environment: Mapping[str, str] | None = None
+    *argv: str,
+    stdin: int = DEVNULL,
+    stdout: int = PIPE,
+    environment: Mapping[str, str] | None = None,
+    anew: bool = False,
 ) -> Process:
-    """Starts the command, with `environment` beside this process's own."""
+    """Starts the command, with `environment` beside this process's own: quickly, unless Python is to start `anew`."""
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", *argv),
+        *((sys.executable, "-m", "gateway") if anew else (FORKED,)),
+        *argv,
         stdin=stdin,
         stdout=stdout,
         stderr=PIPE,

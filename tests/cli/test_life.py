@@ -78,7 +78,7 @@ class Program:
         known = {**self.ports, "store": self.store, "registrar_enabled": str(self.command == "registrar").lower()}
         self._config.write_text(CONFIG.format(**known) + self._more)
         argv = ("--config", str(self._config), "--ready-file", str(self._ready))
-        self.process = await begin(self.command, *argv, stdout=DEVNULL)
+        self.process = await begin(self.command, *argv, stdout=DEVNULL, anew=True)
         said = await found(self.listeners)
         self.ports |= {name: port for name, port in said.items() if port is not None}
 

@@ -79,7 +79,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             config, ready = tmp_path / "gateway.toml", tmp_path / "ready.json"
             config.write_text(CONFIG.format(drain=drain) + more)
             argv = ("serve", "--config", str(config), "--ready-file", str(ready))
-            process = await begin(*argv, environment=environment)
+            process = await begin(*argv, environment=environment, anew=environment is not None)
 
             async def stop() -> None:
                 if process.returncode is None:
