@@ -300,7 +300,7 @@ def _readable(settings: Settings) -> Iterator[ConfigFault]:
             "registration.tls", f"is off: others on the way to {registration.server} can read what is said"
         )
     if registrar.enabled and not settings.listen.tls_certificate and not is_loopback(registrar.host):
-        reason = "others on the way can read what registered servers say"
+        reason = "others on the network can read what registered servers send"
         yield ConfigFault(
             "registrar.host", f"{quote(registrar.host)} is served without listen.tls_certificate: {reason}"
         )

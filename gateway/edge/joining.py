@@ -150,7 +150,7 @@ def _from_file(path: str) -> tuple[NodeFile, Replica]:
     try:
         return file, dump.read(file.dump, MODELS)
     except NotAState as fault:
-        log.warning("%s: the node that was written down is not used: %s", path, fault)
+        log.warning("%s: the stored node is not used: %s", path, fault)
         return file._replace(dump=()), Replica(MODELS)
 
 

@@ -87,7 +87,7 @@ async def kept_state(settings: Settings, clock: Clock) -> KeptState | None:
     except (NotAState, LookupError, TypeError, ValueError) as fault:
         why = str(fault)
     if why:
-        log.warning("%s: begins without the state of the last stop: %s", settings.store.path, why)
+        log.warning("%s: starts without the state of the last stop: %s", settings.store.path, why)
         return None
     state.run = f"{int(clock.wall()):x}"
     state.redistribute_at = -math.inf  # a start is when permanent licenses take effect

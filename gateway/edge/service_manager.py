@@ -105,7 +105,7 @@ class ServiceManager:
             try:
                 self._socket.send(self._unsent[0])
             except OSError as fault:
-                log.debug("the service manager takes nothing: %s", fault)
+                log.debug("the service manager could not be told: %s", fault)
                 return
             self._unsent.popleft()
 
@@ -114,7 +114,7 @@ def _connected(address: str) -> socket.socket | None:
     """A socket that sends to the manager; None, said once, where that cannot be."""
     if not address.startswith(("/", "@")):
         log.warning(
-            "NOTIFY_SOCKET=%s is no socket that can be written to; the service manager is told nothing", address
+            "NOTIFY_SOCKET=%s cannot be written to; the service manager is told nothing", address
         )
         return None
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

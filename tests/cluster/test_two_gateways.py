@@ -134,7 +134,7 @@ async def test_a_node_that_saw_nothing_of_its_own_in_time_sends_everybody_away_a
 async def test_two_gateways_of_one_name_do_not_both_come_in(join: Join, caplog: pytest.LogCaptureFixture) -> None:
     a = await join("a")
     second = await join("a", enters=False, store__path=str(a.gateway.settings.store.path) + "2")
-    waits = "this node waits to come in: another node of this name lives"
+    waits = "this node waits to join the cluster: another node of this name lives"
     await until(lambda: waits in caplog.text)
     assert not second.node.entered
     assert a.node.entered

@@ -251,7 +251,7 @@ async def test_a_run_goes_on_under_what_a_reload_could_change(
     async with runs.run(**LINGER):
         pass
     assert (await runs.kept(**{**LINGER, **changed}) is not None) is goes_on
-    assert ("begins without the state" in caplog.text) is not goes_on
+    assert ("starts without the state" in caplog.text) is not goes_on
     async with runs.run(**{**LINGER, **changed}) as house:
         await house.welcomed(account="ann", device="d")
         terms = house.runtime.state.terms

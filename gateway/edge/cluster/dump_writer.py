@@ -38,7 +38,7 @@ class DumpWriter:
         if self._task is not None and self._task.done():
             task, self._task = self._task, None
             if not task.cancelled() and (fault := task.exception()) is not None:
-                log.error("the node could not be written down", exc_info=fault)
+                log.error("the node could not be stored", exc_info=fault)
         if self._task is None and now >= self._due and self._node.replica.version != self._version:
             self._due = now + DUMP_EVERY
             self._task = asyncio.create_task(self.write(), name="dump of the node")
@@ -69,4 +69,4 @@ class DumpWriter:
             try:
                 await self.write()
             except StoreUnavailable as fault:
-                log.warning("the node could not be written down: %s", fault)
+                log.warning("the node could not be stored: %s", fault)

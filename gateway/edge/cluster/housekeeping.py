@@ -52,7 +52,7 @@ class Housekeeping:
             try:
                 status = await etcd.status(url)
             except EtcdFailed as fault:
-                log.info("a member does not say how it is: %s", fault)
+                log.info("an etcd member does not report its status: %s", fault)
                 continue
             sizes.append(status.size)
             alarms.update(status.alarms, filter(None, [status.flaw]))
@@ -63,7 +63,7 @@ class Housekeeping:
             try:
                 await self._forget(url)
             except EtcdFailed as fault:
-                log.debug("another node was first, or this member does not answer: %s", fault)
+                log.debug("another node was first, or this etcd member does not answer: %s", fault)
             else:
                 return
 

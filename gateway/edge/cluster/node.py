@@ -335,7 +335,7 @@ class ClusterNode:
                 self._fail(WORDS[refusal])
                 return
             if told != refusal:
-                log.warning("this node waits to come in: %s", WORDS[refusal])
+                log.warning("this node waits to join the cluster: %s", WORDS[refusal])
                 told = refusal
             await asyncio.sleep(TRY_AGAIN)
 

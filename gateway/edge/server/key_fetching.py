@@ -106,11 +106,11 @@ class KeyFetcher:
         """Log what has changed; an attempt like the one before is not worth a line."""
         if trouble and trouble != self._trouble:
             log.warning(
-                "the keys of %s cannot be had from %s: %s; those of before stay good",
+                "the keys of %s cannot be fetched from %s: %s; the previous ones stay valid",
                 self.settings.issuer,
                 self.settings.jwks_url,
                 trouble,
             )
         elif self._trouble and not trouble:
-            log.warning("the keys of %s can be had again", self.settings.issuer)
+            log.warning("the keys of %s can be fetched again", self.settings.issuer)
         self._trouble = trouble

@@ -68,7 +68,7 @@ class RegistrationAgent:
         context = _context(settings)
         host, port = endpoint(settings.server)
         if context is None and not is_loopback(host):
-            log.warning("registration without TLS: others on the way can read what is said to %s", settings.server)
+            log.warning("registration without TLS: others on the network can read what is sent to %s", settings.server)
         self._task = asyncio.create_task(self._keep(host, port, context), name="registration agent")
         self._task.add_done_callback(_ended)
 

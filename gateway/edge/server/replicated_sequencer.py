@@ -169,7 +169,7 @@ class ReplicatedSequencer:
             applied.set_exception(NotDecided("this gateway cannot reach the log of the cluster"))
             return None
         if isinstance(command, SetTerms):
-            log.warning("the new terms are proposed when this gateway is in the cluster again: now it is not")
+            log.warning("this gateway is not in the cluster now: it proposes the new terms when it is back")
             self._terms = command
         return self._refused(command, "store_unavailable") if asker is not None else None
 

@@ -71,6 +71,6 @@ class Ticker:
         self.lag.observe(elapsed - TICK)
         self.worst_lag = max(self.worst_lag, elapsed - TICK)
         if elapsed > 2 * MAX_CATCH_UP * TICK:
-            log.warning("the process stood still for %.1f s; that time does not count as silence of clients", elapsed)
+            log.warning("the process stood still for %.1f s; clients are not taken for silent for that time", elapsed)
         self._last += ticks * TICK
         self._advance(min(ticks, MAX_CATCH_UP))

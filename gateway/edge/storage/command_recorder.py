@@ -62,7 +62,7 @@ class CommandRecorder:
             if flush:
                 self._file.flush()
         except OSError as fault:
-            log.error("the recording %s ends, the file takes nothing more: %s", self._path, fault.strerror)
+            log.error("the recording %s ends, its file cannot be written any more: %s", self._path, fault.strerror)
             file, self._file = self._file, None
             try:
                 file.close()

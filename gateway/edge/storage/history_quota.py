@@ -59,5 +59,5 @@ class HistoryQuota:
         self.left_out[place] += rows
         if place not in self._told:
             self._told.add(place)
-            log.warning("more %s of the pool %s of %s than are kept of an hour: the others are only added up",
+            log.warning("more %s of the pool %s of %s in an hour than are kept one by one: the rest are only added up",
                         self._table, place[1], place[0])  # fmt: skip

@@ -113,7 +113,7 @@ class OutgoingEvents:
         queue.totals = totals._replace(delivered=totals.delivered + len(events), taken=totals.taken + 1)
         queue.last_delivered, queue.delivered_at, queue.trouble = events[-1], at, ""
         if queue.dropped_in_trouble:
-            log.warning("webhook %s: %d events had been dropped until now", queue.name, queue.dropped_in_trouble)
+            log.warning("webhook %s: %d events have been dropped", queue.name, queue.dropped_in_trouble)
             queue.dropped_in_trouble = 0
         self._write([rows.end_outgoing(queue.name, events[-1].number)])
 

@@ -261,7 +261,7 @@ def clear_place(path: str, ours: FileIdentity) -> None:
         raise StoreRefused(f"{path}: another gateway holds it")
     if others:
         log.error(
-            "what stands at %s was not put there by this gateway: set aside as %s",
+            "the file at %s was not put there by this gateway: it was set aside as %s",
             path,
             move_aside(real, "other", others),
         )

@@ -360,7 +360,7 @@ async def test_keys_stay_while_what_is_fetched_is_none(
         (line,) = (each.message for each in caplog.records if "cannot be had" in each.message)
         assert said in line
         server.answer = None
-        await until(lambda: "can be had again" in caplog.text)
+        await until(lambda: "can be fetched again" in caplog.text)
 
 
 async def test_a_server_of_keys_that_hangs_delays_nobody(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

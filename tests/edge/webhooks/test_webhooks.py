@@ -210,7 +210,7 @@ async def test_at_the_bound_the_oldest_are_dropped_counted_and_said(
         assert 'tallygate_webhook_queue_age_seconds{webhook="1"} 60.0' in text
         receiver.mode = 204
         await passes(house, hands, 70.0)
-        assert caplog.text.count("webhook 1: 6 events had been dropped until now") == 1
+        assert caplog.text.count("webhook 1: 6 events have been dropped") == 1
 
 
 async def test_what_memory_lost_before_it_was_taken_is_counted_and_said_now_and_then(
