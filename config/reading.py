@@ -78,7 +78,7 @@ def _read_duration(hint: Any, bounds: Duration, value: object) -> float:
 
 
 def _seconds(value: object) -> float | None:
-    """Seconds of a duration; None for what is none."""
+    """Seconds of a duration; None for any other text."""
     try:
         return read_duration(value) if isinstance(value, str) else None
     except ValueError:

@@ -18,14 +18,14 @@ class HistorySettings:
     )
     names: Literal["names", "pseudonyms", "none"] = setting(
         "names",
-        help="How persons stand in the stored past: use and refusals. By name; by a keyed hash of it, with the key in "
-        "the store, by which they are told apart; or not at all. What is connected now always has names.",
+        help="How the stored history of use and refusals names persons: by name; by a keyed hash of it, with the key "
+        "in the store, by which they can be told apart; or not at all. Present connections always have names.",
     )
     rows_per_name: Positive = setting(
         600,
-        help="Ended seats, and refusals, of a name in a pool that are kept of an hour one by one; all are added up.",
+        help="Ended seats, and refusals, that are kept one by one of each hour, pool and name; all are added up.",
     )
-    rows_per_pool: Positive = setting(50_000, help="The same of one pool, whatever the names.")
+    rows_per_pool: Positive = setting(50_000, help="The same of each hour and pool, whatever the names.")
     recent: Annotated[float, Duration(low=60.0, high=86400.0)] = setting(
         3600.0, help="How long use is kept in memory second by second, for the curves of the operators' page."
     )
@@ -34,12 +34,12 @@ class HistorySettings:
         60.0, help="A refusal followed by a grant within this time was no true denial."
     )
     timezone: TimeZone = setting(
-        "UTC", live=True, help='Whose calendar days the use of persons is added up by, such as "Europe/Berlin".'
+        "UTC", live=True, help='Time zone of the days by which the use of persons is added up, such as "Europe/Berlin".'
     )
     usage_rows_per_day: Positive = setting(
         100_000,
         live=True,
-        help="Persons and pools of which the use of a day is kept apart; that of more is charged to nobody.",
+        help="Pairs of a person and a pool whose use is kept apart on a day; the use of more is charged to nobody.",
     )
 
 
@@ -71,6 +71,4 @@ class DenialSettings:
 class AuditSettings:
     """Settings of `[audit]`: the audit log."""
 
-    keep: Seconds = setting(
-        0.0, help="How long entries of the audit log are kept; 0 s: for ever. What goes, goes from the beginning."
-    )
+    keep: Seconds = setting(0.0, help="How long entries of the audit log are kept; 0 s: for ever. The oldest go first.")

@@ -78,19 +78,20 @@ class ListenSettings:
     )
     operator_max_connections: Positive = setting(
         24,
-        help="Operators' connections at once; another one takes the place of one that waits for its next request, or "
-        "is refused. Their files are not taken from the clients. Half of them may be open pages.",
+        help="Operators' connections at once. One more takes the place of one that waits for its next request, or is "
+        "refused. Their files are reserved beside those of the clients. Half of them may be open pages.",
     )
     operator_backlog: Positive = setting(
         8, help="Operators' connections that wait in the kernel to be accepted, and that are accepted at once."
     )
     operator_idle_timeout: PositiveSeconds = setting(
         15.0,
-        help="Time that an operator's connection is kept without a request under way, from its first moment on.",
+        help="Time for which an operator's connection is kept while no request is under way, from its accept on.",
     )
     operator_write_timeout: PositiveSeconds = setting(
         30.0,
-        help="Time in which an operator must take what waits for it; a connection that is not read longer is cut off.",
+        help="Time in which an operator must take what waits for it; a connection that is not read for longer is cut "
+        "off.",
     )
     reuse_port: bool = setting(
         False,
@@ -151,11 +152,11 @@ class ListenSettings:
     )
     transport: Literal["epoll", "asyncio"] = setting(
         "epoll",
-        help="Who reads and writes sockets without TLS: `epoll`, the gateway itself, at less cost; or `asyncio`, the "
-        "event loop, as it does those with TLS, and all where the system has no epoll.",
+        help="What serves sockets without TLS: `epoll`, the gateway's own code, which costs less; or `asyncio`, the "
+        "event loop, which serves those with TLS in any case, and all of them where the system has no epoll.",
     )
     drain: Seconds = setting(
-        10.0, help="Time over which clients are sent away at the end, so that they do not all come back at once."
+        10.0, help="Time over which clients are sent away at the stop, so that they do not all come back at once."
     )
 
     @property
@@ -184,7 +185,7 @@ class HeartbeatSettings:
     resume_window: Seconds = setting(
         0.0,
         live=True,
-        help="How long after an abrupt loss a session may be resumed; it keeps its seats so long. Resuming while "
+        help="How long after an abrupt loss a session may be resumed; it keeps its seats that long. Resuming while "
         "the old connection is still open always works.",
     )
 
@@ -235,8 +236,8 @@ class LicenseSettings:
     idle_timeout: Seconds = setting(
         0.0,
         live=True,
-        help="How long a client may say with its heartbeats that nobody uses it, in no live conference, until it is "
-        "put to sleep and gives up what sleepers do not hold; 0s: for ever.",
+        help="How long a client outside live conferences may say with its heartbeats that nobody uses it, until it is "
+        "put to sleep and gives up the seats that sleepers do not hold; 0s: for ever.",
     )
     preempt: bool = setting(
         False,
@@ -324,7 +325,7 @@ class ClusterSettings:
         "earlier a gateway that cannot reach etcd sends its clients away.",
     )
     share: Positive = setting(
-        2000, help="Commands in a second that this gateway asks the cluster to decide; more are `rate_limited`."
+        2000, help="Commands per second that this gateway asks the cluster to decide; more are `rate_limited`."
     )
     role: Literal["active", "standby"] = setting(
         "active", live=True, help='Whether this gateway serves clients, or only follows and waits ("standby").'

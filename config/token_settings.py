@@ -42,15 +42,17 @@ class IssuerSettings:
     secret_file: FilePath = setting("", help="File with the secret of HS256, at least 32 bytes. Or:")
     jwks_file: FilePath = setting("", help="file with the keys, a JWK Set; the only place for several secrets. Or:")
     jwks_url: KeyUrl = setting("", help="where the keys are fetched in the background, a JWK Set.")
-    jwks_ca: FilePath = setting("", help="File with the certificate authority of that URL (PEM); unset: those known.")
+    jwks_ca: FilePath = setting(
+        "", help="File with the certificate authority of that URL (PEM); unset: those that this machine trusts."
+    )
     jwks_refresh: Annotated[float, Duration(low=1.0)] = setting(3600.0, help="How often they are fetched again; 1h.")
     jwks_pause: PositiveSeconds = setting(
         30.0, help="Time from one attempt to the next at least, also where tokens name keys that are not known; 30s."
     )
     jwks_timeout: Annotated[float, Duration(low=0.001, high=300.0)] = setting(
-        10.0, help="Time that they may take; 10s."
+        10.0, help="Time in which they must be fetched; 10s."
     )
-    jwks_limit: Annotated[int, Range(256, 1_048_576)] = setting(65536, help="Bytes that they may have; 65536.")
+    jwks_limit: Annotated[int, Range(256, 1_048_576)] = setting(65536, help="Bytes that they may have at most; 65536.")
     account_claim: str = setting("sub", help='The claim that is the account, "sub" or such as "preferred_username".')
     device_claim: str = setting("", help="The claim that is the device; unset: the client says it.")
     groups_claim: str = setting("", help="The claim that has the groups, a text or a list; unset: none.")

@@ -85,7 +85,7 @@ def _host(text: str) -> str:
     except ValueError:
         if len(text) > 253 or not re.fullmatch(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*\.?", text):
             raise
-        if re.fullmatch(r"[0-9.]+", text):  # an address that is none, such as 127.0.0.256
+        if re.fullmatch(r"[0-9.]+", text):  # not an address, such as 127.0.0.256
             raise
     return text.lower()
 

@@ -25,15 +25,15 @@ class WebhookSettings:
         "", help="File with the secret of 32 characters or more that signs what is posted; others may not read it."
     )
     events: tuple[Annotated[str, Choice(KINDS)], ...] = setting(
-        (), help="The kinds of events that are posted; without any, all."
+        (), help="The kinds of events that are posted; none given: all."
     )
-    name: NameOrNone = setting("", help="What the webhook is called; without, it is its place among all, from 1.")
+    name: NameOrNone = setting("", help="Name of the webhook; without one, its position among all of them, from 1.")
     ca: FilePath = setting("", help="File with the authorities to trust (PEM), in place of those of this machine.")
     timeout: Annotated[float, Duration(low=0.1, high=60.0)] = setting(
         10.0, help="Time in which the receiver must answer."
     )
     batch: Annotated[int, Range(1, 1000)] = setting(
-        100, help="Events in one request at most, of which there is one a second."
+        100, help="Events in one request at most; there is one request a second."
     )
     queue: Annotated[int, Range(1, 1_000_000)] = setting(
         50_000, help="Events that wait for the receiver at most; beyond, the oldest are dropped, and counted."

@@ -141,10 +141,10 @@ def who(account: str, home: str | None) -> str:
 
 
 def part(text: str) -> str:
-    """A text as one step of a path.
+    """Return a text as one step of a path.
 
-    Raises `OperatorError` where it is none: nothing at all, as of a variable that is not set, what means a folder in a
-    path, or bytes of the command line that are not UTF-8.
+    Raises `OperatorError` where it cannot be one: an empty text, as of a variable that is not set, `.` or `..`, or
+    bytes of the command line that are not UTF-8.
     """
     if text in {"", ".", ".."}:
         raise OperatorError(f'"{text}" is no name')

@@ -73,7 +73,7 @@ def pause(text: str) -> float:
 
 
 def _number(text: str) -> float:
-    """Return a number; one that is in no range where it is none."""
+    """Return a number; one outside every range where the text is not a number."""
     try:
         return float(text)
     except ValueError:

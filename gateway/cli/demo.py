@@ -1,7 +1,7 @@
 """`tallygate demo`: runs a gateway with simulated days at high speed, so that every page has something to show.
 
 The gateway is a real one, registered at its own registrar; clients come over its doors, other servers over its
-registration port. Its store lies in a directory that is removed at the end, and has the history of a month before it
+registration port. Its store is in a directory that is removed at the end, and has the history of a month before it
 starts. `--set` changes any setting but those of the store and of the registration.
 """
 
@@ -44,7 +44,7 @@ from gateway.operator_client import Operator, OperatorError
 
 HELP = """\
 Runs a gateway with believable traffic: an office whose day passes in minutes, over and over, until Ctrl-C. Nothing is
-kept: the store lies in a temporary directory."""
+kept: the store is in a temporary directory."""
 EXAMPLES = """\
 examples:
   tallygate demo

@@ -97,9 +97,9 @@ class Gateway:
     async def open(self) -> None:
         """Open the operator port, then the doors.
 
-        Raises `OSError` where a port or the ready file cannot be had, `OperatorTokenRequired` where the operator port
-        would be open to everybody, `KeyRefused` where a license has no key, `StoreRefused` or `StoreUnavailable`;
-        nothing stays open then.
+        Raises `OSError` where a port cannot be bound or the ready file not be written, `OperatorTokenRequired` where
+        the operator port would be open to everybody, `KeyRefused` where a license has no key, `StoreRefused` or
+        `StoreUnavailable`; nothing stays open then.
         """
         listen = self.settings.listen
         self._garbage.start()

@@ -71,7 +71,7 @@ async def written_down(runtime: Runtime, settings: Settings) -> list[Statement]:
 
 
 async def kept_state(settings: Settings, clock: Clock) -> KeptState | None:
-    """Return the state that the last run wrote down; None where there is none that this run can go on from."""
+    """Return the state that the last run wrote down; None where this run cannot continue from it."""
     if settings.store.path == MEMORY or settings.cluster.etcd:
         return None
     try:
@@ -95,7 +95,7 @@ async def kept_state(settings: Settings, clock: Clock) -> KeptState | None:
 
 
 def _going_on(mono: Callable[[], float], at: float) -> Callable[[], float]:
-    """Return a monotonic clock that goes on at `at`: time in which no gateway lived is none."""
+    """Return a monotonic clock that goes on at `at`: time in which no gateway lived does not pass."""
     ahead = at - mono()
     return lambda: mono() + ahead
 

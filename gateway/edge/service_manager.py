@@ -113,9 +113,7 @@ class ServiceManager:
 def _connected(address: str) -> socket.socket | None:
     """A socket that sends to the manager; None, said once, where that cannot be."""
     if not address.startswith(("/", "@")):
-        log.warning(
-            "NOTIFY_SOCKET=%s cannot be written to; the service manager is told nothing", address
-        )
+        log.warning("NOTIFY_SOCKET=%s cannot be written to; the service manager is told nothing", address)
         return None
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     made.setblocking(False)

@@ -83,7 +83,7 @@ class LatencyHistogram:
     def load(cls, dumped: Iterable[float]) -> LatencyHistogram:
         """The histogram that `dump` gave.
 
-        Raises `ValueError` or `TypeError` where it is none.
+        Raises `ValueError` or `TypeError` where it is not one.
         """
         numbers = iter(dumped)
         histogram = cls()

@@ -40,7 +40,7 @@ class Participant:
                 self.phase, self.answered, self.tally = _read(line)
                 self._changed.set()
         except (ValueError, ConnectionError):
-            self.phase = "died"  # what it reports is none of ours, or it is gone
+            self.phase = "died"  # it does not report as ours do, or it is gone
         finally:
             if self.phase != "done":
                 self.phase = "died"
@@ -167,7 +167,7 @@ _ORDER = ("died", "", "ramping", "holding", "still", "done")
 def _read(line: bytes) -> tuple[str, int, Tally]:
     """Return what a participant reports: its phase, the number of the report that was asked for, its tally.
 
-    Raises `ValueError` where that is none of a load: another machine may be of another version.
+    Raises `ValueError` where the line is not a report: another machine may be of another version.
     """
     try:
         report = json.loads(line)

@@ -69,7 +69,7 @@ class Machine:
     def load(cls, line: bytes) -> Machine:
         """The machine that `dump` gave.
 
-        Raises `ValueError` where the line is none: anybody may connect to who leads.
+        Raises `ValueError` where the line is not one: anybody may connect to the leader.
         """
         try:
             told = json.loads(line)

@@ -1,6 +1,6 @@
 """One client of a load: what it says during a visit, and how the visit ends.
 
-A visit goes from a connection to its end. A client that is gone may come again, which is the affair of whoever owns it.
+A visit goes from a connection to its end. Whether a client comes again is decided by its owner.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Tally:
     def load(cls, dumped: dict[str, Any]) -> Tally:
         """The tally that `dump` gave.
 
-        Raises `ValueError`, `KeyError` or `TypeError` where it is none.
+        Raises `ValueError`, `KeyError` or `TypeError` where it is not one.
         """
         values = {name: dumped[name] for name in _NUMBERS}
         counters = {name: Counter(dict(dumped[name])) for name in _COUNTERS}

@@ -1,7 +1,7 @@
 """The values of commands that were read: each must be of the kind that its field is annotated with.
 
-A command may come from a log that others write to. One whose values are of other kinds is none, and is refused before
-anything is changed by it.
+A command may come from a log that others write to. One with a value of another kind is refused before it changes
+anything.
 """
 
 from __future__ import annotations

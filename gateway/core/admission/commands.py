@@ -353,7 +353,7 @@ def to_json(command: Command) -> list[Any]:
 def from_json(plain: list[Any], catalog: Catalog) -> Command:
     """Return the command that `to_json` wrote.
 
-    Raises `KeyError`, `TypeError` or `ValueError` where it is none, or has a value of another kind.
+    Raises `KeyError`, `TypeError` or `ValueError` where it is not a command, or has a value of another kind.
     """
     try:
         command = _from_json(plain, catalog)

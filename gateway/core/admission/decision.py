@@ -98,7 +98,7 @@ class Withdraw(NamedTuple):
 def withdraw_from_json(told: list[Any]) -> Withdraw:
     """Return the `Withdraw` whose fields were written.
 
-    Raises `TypeError` or `ValueError` where they are none.
+    Raises `TypeError` or `ValueError` where they are not valid.
     """
     found = Withdraw(*told)
     leases = tuple(

@@ -40,7 +40,7 @@ def revoke_lease(state: State, command: RevokeLease, now: Instant) -> Decision:
 def redistribute(state: State, decision: Decision, now: Instant) -> None:
     """Put the groups' permanent accounts into effect, in every model that has them (COUNTING.md, PRO leases 5).
 
-    Where a license has none any more, those of before become temporary. `decision.beyond_pool` names those for whom
+    Where a license has none any more, the earlier ones become temporary. `decision.beyond_pool` names those for whom
     the enforced pool is too small.
     """
     state.redistribute_at = now.mono + state.terms.redistribute_every

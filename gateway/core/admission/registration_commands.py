@@ -33,7 +33,7 @@ class RegistrarSaid(NamedTuple):
 def said_from_json(told: list[Any]) -> RegistrarSaid:
     """Return what was written of a `RegistrarSaid`.
 
-    Raises `TypeError` or `ValueError` where it is none.
+    Raises `TypeError` or `ValueError` where it is not valid.
     """
     said, grant, *rest = told
     return RegistrarSaid(said, grant_from_json(grant), *rest)
@@ -42,7 +42,7 @@ def said_from_json(told: list[Any]) -> RegistrarSaid:
 def grant_from_json(told: list[Any] | None) -> Grant | None:
     """Return the grant whose fields were written, in order.
 
-    Raises `TypeError` or `ValueError` where they are none.
+    Raises `TypeError` or `ValueError` where they are not valid.
     """
     if told is None:
         return None

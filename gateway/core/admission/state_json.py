@@ -110,7 +110,7 @@ def _license_to_json(state: State) -> dict[str, Any]:
 def from_json(plain: Mapping[str, Any], catalog: Catalog) -> State:
     """Return the state that `to_json` wrote.
 
-    Raises `NotAState` where it is none, or one of another version.
+    Raises `NotAState` where it is not a state, or one of another version.
     """
     if not isinstance(plain, Mapping):
         raise NotAState("a state is a record")
@@ -128,7 +128,7 @@ def _check_format(plain: Mapping[str, Any]) -> None:
 def from_pieces(plain: Mapping[str, Any], catalog: Catalog) -> State:
     """Return the state whose pieces were put together again; who wrote them vouches for them.
 
-    Raises `NotAState` where it is none, or one of another version.
+    Raises `NotAState` where it is not a state, or one of another version.
     """
     _check_format(plain)
     try:

@@ -36,7 +36,7 @@ def _pieces(name: str, head: Any, state: State) -> Iterator[tuple[tuple[str, ...
 def read(name: str, written: Iterable[bytes], catalog: Catalog) -> tuple[Any, State]:
     """Return the head and the state whose lines were written under that name.
 
-    Raises `NotAState` where they are none, or those of another version.
+    Raises `NotAState` where they are not a state, or that of another version.
     """
     digest = hashlib.blake2b(digest_size=16)
     head: Any = None

@@ -142,7 +142,7 @@ class Terms:
 def checked_terms(plain: Any, catalog: Catalog) -> Terms:
     """Return the terms that were written.
 
-    Raises `KeyError`, `TypeError` or `ValueError` where they are none, or have a value of another kind.
+    Raises `KeyError`, `TypeError` or `ValueError` where they are not terms, or have a value of another kind.
     """
     terms = Terms.from_json(plain, catalog)
     command_values.check(terms)

@@ -20,6 +20,6 @@ def lines(replica: Replica) -> Iterator[bytes]:
 def read(written: Iterable[bytes], catalog: Catalog) -> Replica:
     """Return the replica whose lines were written.
 
-    Raises `NotAState` where they are none, or those of another version.
+    Raises `NotAState` where they are not a dump, or that of another version.
     """
     return Replica.from_json(*state_lines.read(NAME, written, catalog))

@@ -90,7 +90,7 @@ class Nodes:
     def from_json(cls, plain: Mapping[str, Any]) -> Nodes:
         """Return what `to_json` wrote.
 
-        Raises `LookupError`, `TypeError` or `ValueError` where it is none.
+        Raises `LookupError`, `TypeError` or `ValueError` where it is not valid.
         """
         nodes = cls()
         for incarnation, name, entered, heard, seq in plain["living"]:

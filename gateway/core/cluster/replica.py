@@ -299,7 +299,7 @@ class Replica:
     def from_json(cls, plain: Mapping[str, Any], state: State) -> Replica:
         """Return what `to_json` wrote, with its state.
 
-        Raises `NotAState` where it is none, or one of other rules.
+        Raises `NotAState` where it is not valid, or one of other rules.
         """
         replica = cls(state.catalog)
         try:

@@ -39,7 +39,7 @@ class RuleTerms(NamedTuple):
 def rule_from_json(plain: Mapping[str, Any]) -> RuleTerms:
     """Return the rule that was written as plain data.
 
-    Raises `TypeError` or `ValueError` where it is none.
+    Raises `TypeError` or `ValueError` where it is not valid.
     """
     rule = RuleTerms(**plain)
     if rule.network:

@@ -242,7 +242,7 @@ def _by_place(rule: PoolRule) -> int:
 
 
 def _place(address: str) -> AddressBits | None:
-    """Return an address in numbers; None for what is none, such as the name of a socket file."""
+    """Return an address in numbers; None where it is not one, such as the name of a socket file."""
     try:
         found = ip_address(address)
     except ValueError:

@@ -66,7 +66,7 @@ class SharedLicense:
     def fill(self, plain: Mapping[str, Any], grant: Grant | None) -> None:
         """Take what `to_json` wrote; `grant` is that which it names.
 
-        Raises `LookupError` or `ValueError` where it is none.
+        Raises `LookupError` or `ValueError` where it is not valid.
         """
         self.installation, self.asker = plain["installation"], plain["asker"]
         self.clone_suspected, self.shown = plain["clone_suspected"], LicenseState(plain["shown"])

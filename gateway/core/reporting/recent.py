@@ -20,7 +20,7 @@ MOST = 2**31 - 1
 
 
 class Ring:
-    """Numbers of the last `length` seconds; those of before are overwritten."""
+    """Numbers of the last `length` seconds; older ones are overwritten."""
 
     __slots__ = ("_numbers",)
 

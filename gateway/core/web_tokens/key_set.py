@@ -43,7 +43,7 @@ class VerificationKey(NamedTuple):
 
 
 def decoded(text: str) -> bytes | None:
-    """The bytes of base64url without padding (RFC 7515, 2); None for what is none."""
+    """The bytes of base64url without padding (RFC 7515, 2); None for anything else."""
     if not _base64url(text) or len(text) % 4 == 1:
         return None
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,4 +1,4 @@
-"""The HTTP server below the operator port: its sockets and their limits, and what becomes of requests that are none.
+"""The HTTP server below the operator port: its sockets and their limits, and how malformed requests are answered.
 
 It is aiohttp's, with limits around it, since everybody who reaches the port may connect: so many connections at once,
 for each so long without a request, and so long for a client to take what it is sent (`listen.operator_...`). Their
@@ -72,7 +72,7 @@ class HttpServer:
     async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen, where `tls` is given under TLS; returns the port.
 
-        Raises `OSError` where the address or the port cannot be had.
+        Raises `OSError` where the address or the port cannot be bound.
         """
         await self._runner.setup()
         loop = asyncio.get_running_loop()

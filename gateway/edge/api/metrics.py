@@ -44,7 +44,7 @@ async def get_metrics(_: Runtime, request: web.Request) -> web.Response:
     registry, wanted = request.app[REGISTRY], request.headers.get(hdrs.ACCEPT, "")
     try:
         encode, content_type = choose_encoder(wanted if wanted.isascii() else "")
-    except (TypeError, ValueError):  # a version that is none: such a header is ignored (RFC 9110, 12.5.1)
+    except (TypeError, ValueError):  # not a version: such a header is ignored (RFC 9110, 12.5.1)
         encode, content_type = choose_encoder("")
     return web.Response(body=encode(registry), headers={hdrs.CONTENT_TYPE: content_type})
 

@@ -112,7 +112,7 @@ class OperatorPort:
     async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Listen, where `tls` is given under TLS.
 
-        Raises `OSError` where the address or the port cannot be had, and `OperatorTokenRequired` where nobody could
+        Raises `OSError` where the address or the port cannot be bound, and `OperatorTokenRequired` where nobody could
         administer it.
         """
         self.authorization.check()

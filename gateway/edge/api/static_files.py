@@ -28,7 +28,7 @@ KINDS = {
 """What a file is, by how its name ends; others are not served."""
 FRONT = "index.html"
 CLIENT = "client.js"
-"""The client for JavaScript, which stands beside that for Python."""
+"""The client for JavaScript; the one for Python is its neighbor."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

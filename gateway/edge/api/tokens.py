@@ -30,7 +30,7 @@ class OperatorTokenDocument(TypedDict):
 
 
 class OperatorDocument(TypedDict):
-    """An operator; one without tokens is none."""
+    """An operator, who has at least one token."""
 
     name: Id
     tokens: list[OperatorTokenDocument]

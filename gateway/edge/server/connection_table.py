@@ -78,7 +78,7 @@ class ConnectionTable(Generic[C]):
         return len(self.pending) + len(self.arriving)
 
     def waiting_from(self, address: str) -> int:
-        """Sockets of one network whose peer has not said who it is; a proxy that has not named its client is none."""
+        """Sockets of one network whose peer has not said who it is, less proxies that have not named their client."""
         return len(self._waiting.values_of(self._network(address)))
 
     def held_by(self, address: str) -> int:

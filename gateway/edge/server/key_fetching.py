@@ -23,7 +23,7 @@ log = logging.getLogger("tallygate.tokens")
 
 
 class KeyFetcher:
-    """Fetches the keys of one issuer, and gives them to `take`; that raises `UnusableKeys` where they are none."""
+    """Fetches the keys of one issuer, and gives them to `take`; it raises `UnusableKeys` where they are not valid."""
 
     def __init__(
         self, settings: IssuerSettings, mono: Callable[[], float], take: Callable[[list[VerificationKey]], None]

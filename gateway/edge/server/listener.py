@@ -109,7 +109,7 @@ class Listener(Generic[C]):
     def open(self, host: str, port: int, *, reuse_port: bool = False) -> None:
         """Listen on every address of the host.
 
-        Raises `OSError` where an address or the port cannot be had.
+        Raises `OSError` where an address or the port cannot be bound.
         """
         try:
             self._server_sockets = listening_sockets(host, port, reuse_port=reuse_port)

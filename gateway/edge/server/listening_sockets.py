@@ -18,7 +18,7 @@ def listening_sockets(host: str, port: int, *, reuse_port: bool = False) -> list
     """Bind every address of `host`; 0 picks a port that is free with all of them. `::` takes IPv4 as well.
 
     With `reuse_port` other processes may bind it too. Raises `OSError` where the host has no address here, or the port
-    cannot be had with one of them.
+    cannot be bound with one of them.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     addresses: list[SocketAddress] = list(dict.fromkeys((family, address) for family, _, _, _, address in found))

@@ -117,7 +117,7 @@ class RegistrationAgent:
             return "forged", f"its certificate is not trusted: {fault.verify_message}"
         except TimeoutError:
             return "unreachable", "it does not answer"
-        except (OSError, ValueError) as fault:  # a name that is none is a ValueError
+        except (OSError, ValueError) as fault:  # an invalid host name is a ValueError
             return "unreachable", _words(fault)
         try:
             self._transport = writer.transport
@@ -188,7 +188,7 @@ class RegistrationAgent:
                 return "", "too much of what it says cannot be believed"
 
     def _may_go_on(self) -> None:
-        """Stop where another gateway asks, be it that this machine stood still meanwhile.
+        """Stop where another gateway asks now, such as after this machine stood still.
 
         Raises `ConnectionAbortedError`.
         """

@@ -40,7 +40,7 @@ class Issuer:
     def take(self, keys: Iterable[VerificationKey]) -> None:
         """Verify by these keys from now on, and by no other.
 
-        Raises `UnusableKeys` where one of them is none after all; those of before stay then.
+        Raises `UnusableKeys` where one of the keys is not valid; the previous keys then stay.
         """
         self._verifiers = tuple(verifier_of(key) for key in keys)
 

@@ -21,7 +21,7 @@ class Verifier(NamedTuple):
 def verifier_of(key: VerificationKey) -> Verifier:
     """Make a key ready for use.
 
-    Raises `UnusableKeys` where it is none after all, or the library for it is missing.
+    Raises `UnusableKeys` where the key is not valid, or the library for it is missing.
     """
     if key.type == "oct":
         prepared = hmac.new(key.secret, digestmod=hashlib.sha256)
@@ -39,5 +39,5 @@ def verifier_of(key: VerificationKey) -> Verifier:
     except (ImportError, AttributeError):
         raise UnusableKeys(f"keys of type {key.type} need PyJWT[crypto]") from None
     except Exception as fault:  # whatever the library finds wrong with numbers that others wrote
-        raise UnusableKeys(f"a key of type {key.type} is none: {type(fault).__name__}") from fault
+        raise UnusableKeys(f"a key of type {key.type} is not valid: {type(fault).__name__}") from fault
     return Verifier(key, lambda signed, signature: algorithm.verify(signed, public, signature) is True)

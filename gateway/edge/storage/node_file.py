@@ -30,7 +30,7 @@ SLICE = 0.005
 
 class NodeFile(NamedTuple):
     """What a file knows of the cluster: the identity of etcd, the last incarnation, up to which entry it was written,
-    the revisions that are skipped, and the lines of the dump. All of it is empty where the file is none of a node;
+    the revisions that are skipped, and the lines of the dump. All of it is empty where the file is not that of a node;
     `alone` says that it is the store of a gateway that was no node, with something in it. Such a store has the lines of
     a `state` after an orderly stop; `noted` is when its gateway was last noted to live, as it stands there.
     `divergence` says whether the node has come to another state than the others, and what was done about it.

@@ -65,7 +65,7 @@ class Webhooks:
     def use(self, found: dict[str, Receiver], hooks: Sequence[WebhookSettings]) -> None:
         """Send to these receivers, and no others; an attempt at one that has changed is broken off, and begun anew."""
         if self._open:
-            self.gather()  # what has happened so far is for those of before
+            self.gather()  # what has happened so far is for the previous ones
         self._open = True
         self._outgoing.use(queue_bounds(hooks))
         for name, delivery in list(self._deliveries.items()):

@@ -344,7 +344,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
         (_large, "the answer has more than 65536 bytes"),
         (_other_type, "there is no key for RS256"),
         (_elsewhere, "the answer is 302"),
-        (_no_point, "a key of type EC is none"),
+        (_no_point, "a key of type EC is not valid"),
     ],
 )
 async def test_keys_stay_while_what_is_fetched_is_none(
@@ -357,7 +357,7 @@ async def test_keys_stay_while_what_is_fetched_is_none(
         assert await refusal(house, RSA._replace(id="new").token()) == "keys_unavailable"
         await fetched(house, 3)  # one that fails is tried again
         assert await account(house, RSA.token()) == ("ann@example.org", None)
-        (line,) = (each.message for each in caplog.records if "cannot be had" in each.message)
+        (line,) = (each.message for each in caplog.records if "cannot be fetched" in each.message)
         assert said in line
         server.answer = None
         await until(lambda: "can be fetched again" in caplog.text)
@@ -371,7 +371,7 @@ async def test_a_server_of_keys_that_hangs_delays_nobody(serve: Serve, caplog: p
         assert await refusal(house, RSA._replace(id="new").token()) == "keys_unavailable"
         await until(lambda: server.asked == 2)
         assert await account(house, RSA.token()) == ("ann@example.org", None)
-        await until(lambda: "cannot be had" in caplog.text)
+        await until(lambda: "cannot be fetched" in caplog.text)
         assert "TimeoutError" in caplog.text
         assert await account(house, RSA.token()) == ("ann@example.org", None)
 

@@ -29,6 +29,6 @@ def test_a_pool_has_so_many_rows_of_an_hour_whatever_the_names(caplog: pytest.Lo
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2  # once an hour
     assert (
-        said[0]
-        == "more ended seats of the pool concurrent of epop in an hour than are kept one by one: the rest are only added up"
+        said[0] == "more ended seats of the pool concurrent of epop in an hour than are kept one by one: "
+        "the rest are only added up"
     )
