@@ -33,7 +33,7 @@ export class AccountView {
     this.root = root;
     [this.account = ""] = app.route.parts;
     this.home = app.route.query.get("home");
-    this.watched = new WatchedList((signal) => this.load(signal), (error) => this.fail(error), 2000);
+    this.watched = new WatchedList((signal) => this.load(signal), (error) => app.report(error), 2000);
   }
 
   open() {
@@ -59,13 +59,6 @@ export class AccountView {
     this.watched.close();
   }
 
-  fail(error) {
-    for (const card of Object.values(this.cards)) {
-      if (card.dataset.known === undefined) this.fill(card, failureNote(error));
-    }
-    this.app.report(error);
-  }
-
   fill(card, ...content) {
     renewChildren(card.querySelector(".body"), content);
   }
@@ -73,23 +66,33 @@ export class AccountView {
   async load(signal) {
     const name = encodeURIComponent(this.account);
     const home = this.home ? `&home=${encodeURIComponent(this.home)}` : "";
-    const get = (path) => this.app.get(path, { signal });
-    const [now, connections, refusals, ended, use, acts] = await Promise.all([
-      get(`api/accounts/${name}/now?${home.slice(1)}`),
-      get(`api/connections?account=${name}${home}&limit=${MOST}`),
-      get(`api/denials?account=${name}${home}&order=newest&since=${SPAN}&limit=${MOST}`),
-      get(`api/sessions/ended?account=${name}${home}&limit=${MOST}`),
-      get(`api/usage?by=account&account=${name}${home}&since=${SPAN}`),
-      get(`api/audit?account=${name}${home}&order=newest&limit=${MOST}`),
-    ]);
-    if (signal.aborted) return;
-    for (const card of Object.values(this.cards)) card.dataset.known = "";
-    this.drawNow(now);
-    this.drawConnections(connections);
-    this.drawRefusals(refusals);
-    this.drawEnded(ended);
-    this.drawUse(use);
-    this.drawActs(acts);
+    const parts = {
+      now: [`api/accounts/${name}/now?${home.slice(1)}`, (found) => this.drawNow(found)],
+      connections: [`api/connections?account=${name}${home}&limit=${MOST}`, (found) => this.drawConnections(found)],
+      refusals: [
+        `api/denials?account=${name}${home}&order=newest&since=${SPAN}&limit=${MOST}`, (found) => this.drawRefusals(found),
+      ],
+      ended: [`api/sessions/ended?account=${name}${home}&limit=${MOST}`, (found) => this.drawEnded(found)],
+      use: [`api/usage?by=account&account=${name}${home}&since=${SPAN}`, (found) => this.drawUse(found)],
+      acts: [`api/audit?account=${name}${home}&order=newest&limit=${MOST}`, (found) => this.drawActs(found)],
+    };
+    const asked = await Promise.allSettled(Object.entries(parts).map(([id, [path, draw]]) => this.loadPart(id, path, draw, signal)));
+    const failed = asked.find(({ status }) => status === "rejected");
+    if (failed) throw failed.reason;
+  }
+
+  /** Show one part of the story: what of it is in the file of the gateway may not be had where the others can. */
+  async loadPart(id, path, draw, signal) {
+    const card = this.cards[id];
+    try {
+      const found = await this.app.get(path, { signal });
+      if (signal.aborted) return;
+      draw(found);
+      card.dataset.known = "";
+    } catch (error) {
+      if (!signal.aborted && card.dataset.known === undefined) this.fill(card, failureNote(error));
+      throw error;
+    }
   }
 
   drawNow({ connections, registered, tokens, groups, banned_until: banned, pro, host_since: host }) {

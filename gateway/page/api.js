@@ -106,13 +106,13 @@ export async function refusal(method, response) {
   } catch {
     detail = detail || `status ${response.status}`;
   }
-  return new ApiError(response.status, code, method, explanation(response.status, code, detail ?? ""));
+  return new ApiError(response.status, code, method, explanation(method, response.status, code, detail ?? ""));
 }
 
-function explanation(status, code, detail) {
+function explanation(method, status, code, detail) {
   const text = asSentence(detail);
   if (code === "scope") return "Your token may look but not act: this needs the scope admin.";
-  if (status === 503 && code === "store_unavailable") {
+  if (status === 503 && code === "store_unavailable" && method !== "GET") {
     return `The store is unavailable; what you asked for is in effect, but not yet durable. ${text}`;
   }
   if (code === "not_decided") return `The cluster has not decided; look again before you repeat it. ${text}`;

@@ -15,7 +15,7 @@ from playwright.async_api import expect
 from gateway.edge.gateway import running
 from gateway.edge.machine import Clock
 from tests.conftest import House, Serve, settings_of
-from tests.edge.disk import written
+from tests.edge.disk import broken, recovered, written
 from tests.page.conftest import Screen
 from tests.page.test_live import LOST
 from tests.programs import free_port
@@ -151,3 +151,25 @@ async def test_a_page_of_another_version_says_so(
         await page.reload()
         await expect(page.locator("#about")).to_contain_text("tallygate 99.0")
         await expect(notice).to_be_empty()
+
+
+# -- a store that is unavailable --------------------------------------------------------------------------------------
+
+
+async def test_what_the_gateway_knows_of_an_account_is_shown_while_its_store_is_away(
+    serve: Serve, screen: Screen, tmp_path: Path
+) -> None:
+    screen.excused = "status of 503"
+    house = await serve(store__path=tmp_path / "store.db", store__deadline="1s")
+    await house.welcomed(account="ann")
+    async with broken(house, "failing"):
+        status, _ = await house.http("PUT", "/api/groups/board", json={"accounts": ["ann"]})
+        assert status == 503
+        page = await screen.open(house, "#/account/ann")
+        await expect(page.locator("#account-now")).to_contain_text("1 connection")
+        unknown = page.locator("#account-use .body")
+        await expect(unknown).to_have_text("Not known: The store is unavailable.")
+        await house.welcomed(account="ann", device="phone")
+        await expect(page.locator("#account-now")).to_contain_text("2 connections")
+    await recovered(house)
+    await expect(page.locator("#account-acts")).to_contain_text("group.set")
