@@ -19,6 +19,7 @@ import { WatchedList } from "./watched_list.js";
 
 const NEWEST = 200; // entries that are asked for when there are newer ones
 const PAGE = 500; // older entries
+const MOST = 20_000; // entries that a page which stays open keeps as newer ones come
 const EXPORTED = 50_000; // entries of one file, at most
 const EXPORT_PAGE = 1000;
 const PAUSE = 2000; // milliseconds between two requests for newer entries
@@ -132,8 +133,9 @@ export class AuditView {
     const follows = newer >= 0 && !items.slice(0, newer).some(({ action }) => FORGETTING.has(action));
     const begin = this.app.now() - (SPANS[this.time.value] ?? Infinity);
     const older = follows ? known.slice(items.length - newer).filter(({ time }) => Date.parse(time) >= begin) : [];
-    this.entries = [...items, ...older];
+    this.entries = [...items, ...older].slice(0, MOST);
     if (!follows) this.next = next;
+    else if (items.length + older.length > MOST) this.next = String(this.entries.at(-1).seq);
     this.draw();
   }
 

@@ -55,8 +55,12 @@ export class WatchedList {
     this.pause = pause;
   }
 
-  /** Load where `mark`, a text that changes with the list, is another one than before, or where loading failed. */
+  /**
+   * Load where `mark`, a text that changes with the list, is another one than before, or where loading failed; while
+   * nobody sees the page not yet.
+   */
   update(mark) {
+    if (document.hidden) return;
     if (mark === this.#mark && !this.#failed) return;
     this.#mark = mark;
     this.refresh();

@@ -114,3 +114,22 @@ async def test_entries_of_a_time_are_shown_and_saved(house: House, screen: Scree
     entries = [json.loads(line) for line in await saved(await download.value)]
     assert [entry["action"] for entry in entries] == ["start", "ban.added", "lease.granted"]
     assert entries[1]["previous"] == entries[0]["hash"]
+
+
+async def test_a_page_that_stays_open_keeps_only_the_newest_entries(house: House, screen: Screen) -> None:
+    page = await screen.open(house)
+    kept = await page.evaluate(
+        """async () => {
+          const { AuditView } = await import("/page/audit.js");
+          const entry = (seq) => ({ seq, hash: `${seq}`, time: "2026-11-21T14:03:05Z", action: "x", detail: {} });
+          const known = Array.from({ length: 20_000 }, (_, place) => entry(20_000 - place));
+          const app = { now: () => Date.now(), get: async () => ({ items: [entry(20_001), ...known.slice(0, 199)] }) };
+          const view = new AuditView(app, document.createElement("section"));
+          view.open();
+          view.entries = known;
+          await view.loadNewest(new AbortController().signal);
+          view.close();
+          return [view.entries.length, view.entries[0].seq, view.entries.at(-1).seq, view.next];
+        }"""
+    )
+    assert kept == [20_000, 20_001, 2, "2"]

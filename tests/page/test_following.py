@@ -173,3 +173,24 @@ async def test_what_the_gateway_knows_of_an_account_is_shown_while_its_store_is_
         await expect(page.locator("#account-now")).to_contain_text("2 connections")
     await recovered(house)
     await expect(page.locator("#account-acts")).to_contain_text("group.set")
+
+
+# -- a page that nobody sees ------------------------------------------------------------------------------------------
+
+
+async def test_a_page_that_nobody_sees_asks_for_no_lists_and_catches_up_when_it_is_seen(
+    serve: Serve, screen: Screen
+) -> None:
+    house = await serve()
+    page = await screen.open(house, "#/people/bans")
+    await expect(page.locator("#view")).to_contain_text("Nobody is kept out.")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true })")
+    await page.evaluate("window.away = true")
+    await house.http("PUT", "/api/bans/ann", json={"for": "1h"})
+    house.runtime.ticker.worst_lag = 1.5
+    await expect(page.locator("#notice")).to_contain_text("The gateway answers late")  # so the state has come
+    assert not [url for url in asked if "/api/" in url]
+    await page.evaluate("window.away = false")
+    await expect(page.locator("#bans-list tr").filter(has_text="ann")).to_have_count(1)
