@@ -22,12 +22,12 @@ from gateway.core.setting_kinds import Duration, Range
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The known name most like this one, or None if none is at least so like it (0 not at all, 1 the same)."""
+    """Return the known name most like this one; None if none is as like as `likeness` (0 not at all, 1 the same)."""
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=likeness)), None)
 
 
 def read(hint: Any, value: object) -> Any:
-    """The setting of kind `hint` that the TOML value stands for.
+    """Return the setting of kind `hint` that the TOML value stands for.
 
     Raises KindError with every flaw of the value.
     """
@@ -175,7 +175,7 @@ def is_table(hint: Any) -> bool:
 
 
 def parse(hint: Any, text: str) -> object:
-    """What TOML would have given for the text of `--set key=text`: quotes and brackets may be left out.
+    """Return what TOML would have given for the text of `--set key=text`: quotes and brackets may be left out.
 
     A list that is one of TOML is taken as such, so that a text in it may hold a comma, and a table anything.
 
@@ -206,7 +206,7 @@ def _unquoted(text: str) -> str:
 
 
 def write(value: object) -> str:
-    """The value as TOML, floats as durations; a value that is not set, which TOML cannot say, is `unset`."""
+    """Return the value as TOML, floats as durations; a value that is not set, which TOML cannot say, is `unset`."""
     if value is None:
         return "unset"
     if isinstance(value, bool):
@@ -226,7 +226,7 @@ def write(value: object) -> str:
 
 
 def choices(hint: Any) -> tuple[object, ...]:
-    """The values to choose from, of the value itself or of each item of a list; empty if the kind is not a choice."""
+    """Return what a value, or each item of a list, may be chosen from; empty where the kind is not a choice."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is tuple:
         return choices(arguments[0])
@@ -236,7 +236,7 @@ def choices(hint: Any) -> tuple[object, ...]:
 
 
 def describe(hint: Any) -> str:
-    """What a value of this kind looks like, for the sentence "expected ..."."""
+    """Return what a value of this kind looks like, for the sentence "expected ..."."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in {Union, UnionType}:
         return " or ".join(describe(kind) for kind in arguments if kind is not NoneType)

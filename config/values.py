@@ -75,7 +75,7 @@ class Table:
 
 
 def quote(text: str) -> str:
-    """The text as a TOML string on one line; for faults, a long one is cut after 60 characters."""
+    """Return the text as a TOML string on one line; for faults, a long one is cut after 60 characters."""
     return json.dumps(text if len(text) <= 60 else text[:57] + "...", ensure_ascii=not text.isprintable())
 
 

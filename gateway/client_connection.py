@@ -107,19 +107,19 @@ class Codec(Protocol):
         """What the other side did against the protocol; nothing is read after it."""
 
     def opening(self) -> bytes:
-        """What is sent before anything else."""
+        """Return what is sent before anything else."""
 
     def encode(self, text: bytes) -> bytes:
-        """One message for the wire."""
+        """Return one message for the wire."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are complete now; a fault comes after them. Raises nothing."""
+        """Return the messages that are complete now; a fault comes after them. Raises nothing."""
 
     def replies(self) -> bytes:
-        """What the transport itself has to say since the last call (pongs, a close frame)."""
+        """Return what the transport itself has to say since the last call (pongs, a close frame)."""
 
     def farewell(self) -> bytes:
-        """What is sent before the connection is closed from this side."""
+        """Return what is sent before the connection is closed from this side."""
 
 
 class LineCodec:
@@ -136,26 +136,26 @@ class LineCodec:
         self.fault: ServerProtocolError | None = None
 
     def opening(self) -> bytes:
-        """Nothing: the first line may be sent at once."""
+        """Return nothing: the first line may be sent at once."""
         return b""
 
     def encode(self, text: bytes) -> bytes:
-        """One line."""
+        """Return one line."""
         return text + b"\n"
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that are complete now."""
+        """Return the lines that are complete now."""
         lines, self._tail = json_lines.split(self._tail, data)
         if len(self._tail) > LIMIT:
             self.fault = ServerProtocolError(f"a line of more than {LIMIT} bytes")
         return [line for line in lines if line]
 
     def replies(self) -> bytes:
-        """Nothing: TCP speaks for itself."""
+        """Return nothing: TCP speaks for itself."""
         return b""
 
     def farewell(self) -> bytes:
-        """Nothing: TCP speaks for itself."""
+        """Return nothing: TCP speaks for itself."""
         return b""
 
 
@@ -178,7 +178,7 @@ class WebSocketCodec:
         self.fault: ServerProtocolError | None = None
 
     def opening(self) -> bytes:
-        """The upgrade request."""
+        """Return the upgrade request."""
         return (
             f"GET {websocket_handshake.PATH} HTTP/1.1\r\nHost: {self._host}\r\n"
             "Upgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -187,11 +187,11 @@ class WebSocketCodec:
         ).encode()
 
     def encode(self, text: bytes) -> bytes:
-        """One text frame, masked."""
+        """Return one text frame, masked."""
         return websocket_frames.text(text, self._random.randbytes(4))
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are complete now; first of all, the answer to the upgrade."""
+        """Return the messages that are complete now; first of all, the answer to the upgrade."""
         if not self.ready:
             self._head += data
             head, end, data = self._head.partition(b"\r\n\r\n")
@@ -224,7 +224,7 @@ class WebSocketCodec:
         return replies
 
     def farewell(self) -> bytes:
-        """A close frame."""
+        """Return a close frame."""
         return self._closing(websocket_frames.NORMAL) if self.ready else b""
 
     def _closing(self, code: int) -> bytes:
@@ -352,7 +352,7 @@ def _message(text: bytes) -> Answer:
 
 
 def codec(transport: Transport, host: str, port: int, random: Random) -> Codec:
-    """The codec of a transport; host and port go into the WebSocket upgrade, `random` makes keys and masks."""
+    """Return the codec of a transport; host and port go into the WebSocket upgrade, `random` makes keys and masks."""
     if transport == "websocket":
         return WebSocketCodec(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", random)
     return LineCodec()

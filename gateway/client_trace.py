@@ -45,7 +45,7 @@ class TracedCodec:
         return self._codec.fault
 
     def opening(self) -> bytes:
-        """What is sent before anything else."""
+        """Return what is sent before anything else."""
         return self._codec.opening()
 
     def encode(self, text: bytes) -> bytes:
@@ -61,11 +61,11 @@ class TracedCodec:
         return texts
 
     def replies(self) -> bytes:
-        """What the transport itself has to say."""
+        """Return what the transport itself has to say."""
         return self._codec.replies()
 
     def farewell(self) -> bytes:
-        """What is sent before the connection is closed from this side."""
+        """Return what is sent before the connection is closed from this side."""
         return self._codec.farewell()
 
 

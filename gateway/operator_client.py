@@ -62,7 +62,7 @@ def authorities_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def address(text: str) -> str:
-    """An http(s) address, without a slash at its end.
+    """Return an http(s) address, without a slash at its end.
 
     Raises `argparse.ArgumentTypeError`, which says what is wrong.
     """
@@ -80,7 +80,7 @@ def address(text: str) -> str:
 
 
 def bearer() -> str | None:
-    """The token in `TALLYGATE_TOKEN`, without the line break that a file of it ends with; None where there is none.
+    """Return the token in `TALLYGATE_TOKEN`, without the line break at its end; None where there is none.
 
     Raises `OperatorError` where it cannot be one.
     """
@@ -97,7 +97,7 @@ class Actions:
         self._choices = parser.add_subparsers(title="actions", required=True)
 
     def add(self, name: str, does: str, work: Work, *, lists: bool = False) -> argparse.ArgumentParser:
-        """One action: `work` does it and gives what is to be printed; one that `lists` can do so as JSON."""
+        """Add an action: `work` does it and returns what is to be printed; one that `lists` can do so as JSON."""
         made = self.add_local(name, does)
         made.set_defaults(work=work)
         if lists:
@@ -106,7 +106,7 @@ class Actions:
         return made
 
     def add_local(self, name: str, does: str) -> argparse.ArgumentParser:
-        """One action that asks no gateway; who adds it sets what does it."""
+        """Add an action that asks no gateway; the caller sets what does it."""
         made: argparse.ArgumentParser = self._choices.add_parser(name, help=does, description=f"{does.capitalize()}.")
         return made
 
@@ -136,7 +136,7 @@ def home_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def who(account: str, home: str | None) -> str:
-    """An account as people are told of it, with its home where that is another server."""
+    """Return an account as people are told of it, with its home where that is another server."""
     return f"{account} of {home}" if home else account
 
 
@@ -203,7 +203,7 @@ class Operator:
     async def json(
         self, method: str, path: str, told: Mapping[str, Any] | None = None, /, **parameters: str | int | None
     ) -> Any:
-        """The JSON a route answers, None where it answers nothing (204); `told` is the body, if any.
+        """Return the JSON a route answers, None where it answers nothing (204); `told` is the body, if any.
 
         Parameters that are None are left out.
         """
@@ -217,16 +217,16 @@ class Operator:
             raise OperatorError(f"{self.url}{path} answers no JSON: is it a gateway?", status) from None
 
     async def items(self, path: str, **parameters: str | int | None) -> list[dict[str, Any]]:
-        """All items of a list, page by page."""
+        """Return all items of a list, page by page."""
         return [item async for page in self.pages(path, **parameters) for item in page]
 
     async def pages(self, path: str, **parameters: str | int | None) -> AsyncIterator[list[dict[str, Any]]]:
-        """The pages of a list."""
+        """Yield the pages of a list."""
         async for document in self.documents(path, **parameters):
             yield document["items"]
 
     async def documents(self, path: str, **parameters: str | int | None) -> AsyncIterator[Document]:
-        """The pages of a list, each with what stands beside its items."""
+        """Yield the pages of a list as whole documents."""
         cursor: str | None = ""
         while cursor is not None:
             document = await self.json("GET", path, limit=1000, cursor=cursor or None, **parameters)
@@ -236,8 +236,8 @@ class Operator:
     async def events(
         self, path: str, last: str | None = None, **parameters: str | None
     ) -> AsyncIterator[tuple[str | None, Document]]:
-        """The server-sent events of a route, with their ids, as long as it tells them: those after the one of id `last`
-        where that is given. A comment, by which the gateway says that it lives, is an empty document.
+        """Yield the server-sent events of a route with their ids, for as long as the stream lasts: those after the one
+        of id `last`, where that is given. A comment, by which the gateway shows that it lives, is an empty document.
         """
         if self._session is None:
             raise RuntimeError("use it as `async with`")
@@ -278,7 +278,7 @@ class Operator:
             raise self._failed(fault, "in time") from None
 
     async def text(self, path: str) -> str:
-        """The text a route answers."""
+        """Return the text a route answers."""
         _, body = await self._request("GET", path, {}, None)
         return body.decode(errors="replace")
 

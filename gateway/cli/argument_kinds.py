@@ -15,22 +15,22 @@ HASH_DIGITS = 64
 
 
 def count(text: str) -> int:
-    """A number from 1."""
+    """Return a number from 1."""
     return _whole(text, 1)
 
 
 def count_or_none(text: str) -> int:
-    """A number from 0."""
+    """Return a number from 0."""
     return _whole(text, 0)
 
 
 def port(text: str) -> int:
-    """The number of a port that one can connect to."""
+    """Return the number of a port that one can connect to."""
     return _whole(text, 1, 65535)
 
 
 def host_and_port(text: str) -> tuple[str, int]:
-    """Where one can listen or connect to: HOST:PORT, an IPv6 address in brackets."""
+    """Return where one can listen or connect to: HOST:PORT, an IPv6 address in brackets."""
     try:
         return endpoint(text)
     except ValueError:
@@ -38,7 +38,7 @@ def host_and_port(text: str) -> tuple[str, int]:
 
 
 def local_address(text: str) -> str:
-    """An IP address to connect from."""
+    """Return an IP address to connect from."""
     try:
         return str(ip_address(text))
     except ValueError:
@@ -57,7 +57,7 @@ def _whole(text: str, low: int, high: int | None = None) -> int:
 
 
 def positive(text: str) -> float:
-    """A number above 0."""
+    """Return a number above 0."""
     value = _number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
@@ -65,7 +65,7 @@ def positive(text: str) -> float:
 
 
 def pause(text: str) -> float:
-    """Seconds between two looks, from 0.1 to a day."""
+    """Return the seconds between two looks, from 0.1 to a day."""
     value = _number(text)
     if not 0.1 <= value <= 86400:
         raise argparse.ArgumentTypeError(f"expected seconds from 0.1 to 86400, found {text!r}")
@@ -81,13 +81,13 @@ def _number(text: str) -> float:
 
 
 def duration(text: str) -> str:
-    """A span of time as the gateway takes it, such as 5m."""
+    """Return a span of time as the gateway takes it, such as 5m."""
     seconds(text)
     return text
 
 
 def seconds(text: str) -> float:
-    """The seconds of a span of time such as 5m; more than none."""
+    """Return the seconds of a span of time such as 5m; more than none."""
     try:
         value = read_duration(text)
     except ValueError:
@@ -99,7 +99,7 @@ def seconds(text: str) -> float:
 
 
 def entry_hash(text: str) -> str:
-    """The hash of an entry of the audit log."""
+    """Return the hash of an entry of the audit log."""
     if not is_hex(text, HASH_DIGITS):
         raise argparse.ArgumentTypeError(
             f"expected a hash of {HASH_DIGITS} hex digits, as `audit verify` prints it, found {text!r}"

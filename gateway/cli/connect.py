@@ -228,7 +228,7 @@ class Dialog:
 
 
 def address(text: str) -> ClientPort:
-    """The address of a client port.
+    """Return the address of a client port.
 
     Raises `argparse.ArgumentTypeError`.
     """

@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def profile_of(args: argparse.Namespace) -> Profile:
-    """What the clients do, by the file, and by the options that replace what it says.
+    """Return what the clients do, by the file, and by the options that replace what it says.
 
     Raises `ConfigError` with every fault of the file.
     """
@@ -158,7 +158,7 @@ def profile_of(args: argparse.Namespace) -> Profile:
 
 
 def machine_of(args: argparse.Namespace, files: int) -> Machine:
-    """What this machine brings to a load; `files` is how many a process may open."""
+    """Return what this machine brings to a load; `files` is how many a process may open."""
     return Machine(files, args.processes, tuple(args.source))
 
 

@@ -41,7 +41,7 @@ class Progress:
 
 
 def bar(phase: str, tally: Tally, clients: int) -> str:
-    """One line of at most 79 columns."""
+    """Return one line of at most 79 columns."""
     width = 20
     full = width * tally.settled // clients
     parts = [f"{phase:8}[{'#' * full}{'.' * (width - full)}] {tally.open.total()}/{clients} open"]
@@ -61,7 +61,7 @@ def bar(phase: str, tally: Tally, clients: int) -> str:
 
 
 def document(outcome: LoadResult) -> dict[str, Any]:
-    """The outcome as JSON takes it; latencies in seconds, null where there are none."""
+    """Return the outcome as JSON takes it; latencies in seconds, null where there are none."""
     tally = outcome.tally
     return {
         "good": outcome.good,
@@ -94,7 +94,7 @@ def document(outcome: LoadResult) -> dict[str, Any]:
 
 
 def summary(outcome: LoadResult) -> str:
-    """The outcome for a person."""
+    """Return the outcome for a person."""
     tally = outcome.tally
     lines = [f"connected   {tally.connected} of {tally.attempted}, {tally.welcomed} welcomed, {tally.joined} joined"]
     if tally.left or tally.cut or tally.expired:
@@ -127,7 +127,7 @@ def summary(outcome: LoadResult) -> str:
 
 
 def failure(outcome: LoadResult) -> str:
-    """Why an outcome is not good."""
+    """Return why an outcome is not good."""
     faults = []
     if lost := outcome.tally.lost.total():
         faults.append(f"{lost} connections lost")

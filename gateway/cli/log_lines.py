@@ -29,7 +29,7 @@ class JsonLines(logging.Formatter):
 
 
 def in_json() -> bool:
-    """Whether the log is in JSON: then nothing else is said, so that every line is."""
+    """Return whether the log is in JSON: then nothing else is said, so that every line is."""
     return any(isinstance(each.formatter, JsonLines) for each in logging.getLogger().handlers)
 
 

@@ -37,7 +37,7 @@ def refuse_store(path: Path, own: str | None = None) -> None:
 
 
 def settings_from(args: argparse.Namespace) -> Settings:
-    """The settings that the options and the environment ask for.
+    """Return the settings that the options and the environment ask for.
 
     Raises ConfigError with every fault.
     """
@@ -45,5 +45,5 @@ def settings_from(args: argparse.Namespace) -> Settings:
 
 
 def sources_of(args: argparse.Namespace) -> dict[str, str]:
-    """Where the value of each key comes from that the options and the environment give."""
+    """Return where the value of each key comes from that the options and the environment give."""
     return sources(args.config, args.set, os.environ)

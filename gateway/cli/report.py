@@ -66,7 +66,7 @@ async def _ask(args: argparse.Namespace) -> Document:
 
 
 async def gather(gateway: operator_client.Operator, since: str) -> Document:
-    """What is shown: `use` (a pool each, over the whole time) and `sizing` (a model each)."""
+    """Return what is shown: `use` (a pool each, over the whole time) and `sizing` (a model each)."""
     use = await gateway.json("GET", "/api/history", since=since, step="all")
     sizing = await gateway.json("GET", "/api/sizing", since=since)
     return {
@@ -80,7 +80,7 @@ async def gather(gateway: operator_client.Operator, since: str) -> Document:
 
 
 def rows(document: Document) -> Iterator[Document]:
-    """One row for each pool, the enforced model's first."""
+    """Yield one row for each pool, the enforced model's first."""
     for model in document["sizing"]:
         sized = {pool["pool"]: pool for pool in model["pools"]}
         for use in document["use"]:
@@ -97,7 +97,7 @@ def rows(document: Document) -> Iterator[Document]:
 
 
 def render(document: Document) -> str:
-    """The report as plain text, within 80 columns for any count below a hundred thousand."""
+    """Return the report as plain text, within 80 columns for any count below a hundred thousand."""
     use = list(rows(document))
     watched = max((row["seconds"] for row in use), default=0.0)
     start = min((row["start"] for row in use), default="-")

@@ -128,7 +128,7 @@ async def _opened(making: Coroutine[Any, Any, Made]) -> Made:
 
 
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The event loop of the optional extra `fast`, where it is installed; None for asyncio's own."""
+    """Return the event loop of the optional extra `fast`, where it is installed; None for asyncio's own."""
     try:
         factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
     except ModuleNotFoundError:
@@ -148,7 +148,7 @@ def _files(limit: int) -> int:
 
 
 def reason(fault: Exception) -> str:
-    """Why the gateway cannot start, with the file that it is about."""
+    """Return why the gateway cannot start, with the file that it is about."""
     if isinstance(fault, OSError) and fault.strerror:
         return f"{fault.filename}: {fault.strerror}" if fault.filename else fault.strerror
     return str(fault)

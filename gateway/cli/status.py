@@ -107,8 +107,8 @@ def _complain(fault: str, *, redraw: bool) -> None:
 
 
 async def gather(gateway: operator_client.Operator) -> Document:
-    """What is shown: `license` and `cluster` (as `GET /api/...` gives them), `connections`, those of them that are
-    `asleep` and `idle`, and `conferences` (numbers), and `sessions`, the first `SEARCHED` of them.
+    """Return what is shown: `license` and `cluster`, as `GET /api/...` gives them; how many `connections` and
+    `conferences` there are, and how many connections are `asleep` or `idle`; and the first `SEARCHED` `sessions`.
     """
     sessions = await gateway.json("GET", "/api/connections", limit=SEARCHED)
     counted = await gateway.json("GET", "/api/connections/count")
@@ -125,7 +125,7 @@ async def gather(gateway: operator_client.Operator) -> Document:
 
 
 def render(document: Document) -> str:
-    """The status as plain text; within 80 columns for any count below a million."""
+    """Return the status as plain text; within 80 columns for any count below a million."""
     terms: Document = document["license"]
     models: dict[str, Document] = terms.get("models", {})
     edition = f" {terms['edition']}" if terms.get("edition") else ""

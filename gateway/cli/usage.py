@@ -84,7 +84,7 @@ def _absent(document: Document) -> str:
 
 
 def rows(document: Document) -> Iterator[Document]:
-    """One row for each pool of each item; one that used no pool has a row without one."""
+    """Yield one row for each pool of each item; one that used no pool has a row without one."""
     for item in document["items"]:
         for pool in item.get("pools") or [{}]:
             waited = pool.get("time_to_seat", {})
@@ -99,7 +99,7 @@ def rows(document: Document) -> Iterator[Document]:
 
 
 def render(document: Document) -> str:
-    """The table as plain text: hours connected, and hours of a seat in each pool of one model."""
+    """Return the table as plain text: hours connected, and hours of a seat in each pool of one model."""
     pools, by = document["pools"], document["by"]
     counted = by not in {"account", "device"}
     head = [by, *(["device"] if by == "device" else []), *(["users"] if counted else ["days"]), "last seen"]

@@ -43,12 +43,12 @@ _endpoint = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):([0-9]{1,5})").fullmatch
 
 
 def is_id(text: object) -> bool:
-    """Whether `text` may name what a license names, such as a model or a pool (`ID_FORM`, never a path step)."""
+    """Return whether `text` may name what a license names, such as a model or a pool (`ID_FORM`, never a path step)."""
     return isinstance(text, str) and _id(text) is not None
 
 
 def is_hex(text: str, digits: int) -> bool:
-    """Whether `text` is exactly so many hex digits, of either case."""
+    """Return whether `text` is exactly so many hex digits, of either case."""
     return len(text) == digits and _hex(text) is not None
 
 
@@ -59,7 +59,7 @@ TOKEN_FORM = f"at least {SHORTEST_TOKEN} printable ASCII characters without a sp
 
 
 def is_token(text: str) -> bool:
-    """Whether `text` may be a token that people bring along (`TOKEN_FORM`)."""
+    """Return whether `text` may be a token that people bring along (`TOKEN_FORM`)."""
     return SHORTEST_TOKEN <= len(text) <= LONGEST_TOKEN and text.isascii() and text.isprintable() and " " not in text
 
 
@@ -77,7 +77,7 @@ def _utc(second: int) -> str:
 
 
 def timestamp(text: str) -> float:
-    """Seconds UTC of a time in RFC 3339; 0 for one before 1970.
+    """Return the seconds UTC of a time in RFC 3339; 0 for one before 1970.
 
     Raises ValueError.
     """
@@ -91,7 +91,7 @@ def timestamp(text: str) -> float:
 
 
 def instant(value: object) -> float:
-    """Seconds UTC of a time in RFC 3339, or of that many whole seconds; a date means its last second.
+    """Return the seconds UTC of a time in RFC 3339, or of that many whole seconds; a date means its last second.
 
     Raises ValueError.
     """
@@ -103,7 +103,7 @@ def instant(value: object) -> float:
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Whether `value` is a whole number of seconds UTC, or small enough to be one."""
+    """Return whether `value` is a whole number of seconds UTC, or small enough to be one."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LAST_SECOND
 
 
@@ -111,7 +111,7 @@ def is_whole(value: object) -> TypeGuard[int]:
 
 
 def read_duration(text: str) -> float:
-    """Seconds of a duration such as "300ms" or "24h" (`DURATION_PATTERN`).
+    """Return the seconds of a duration such as "300ms" or "24h" (`DURATION_PATTERN`).
 
     Raises ValueError.
     """
@@ -123,8 +123,8 @@ def read_duration(text: str) -> float:
 
 
 def write_duration(seconds: float) -> str:
-    """The duration that `read_duration` reads: in the largest unit that gives a whole number of at least 10, else in
-    seconds, or milliseconds.
+    """Return a duration as `read_duration` reads it: in the largest unit that gives a whole number of at least 10, else
+    in seconds, or milliseconds.
     """
     whole = round(seconds * 1000)
     for unit in ("d", "h", "m"):
@@ -135,7 +135,7 @@ def write_duration(seconds: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """A time left, in seconds, for a person: "2 h 05 min"."""
+    """Return a time left, in seconds, for a person: "2 h 05 min"."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -147,7 +147,7 @@ def duration_text(seconds: float) -> str:
 
 
 def endpoint(text: str) -> tuple[str, int]:
-    """The host and the port of "host:4310" or "[::1]:4310", from 1 to 65535.
+    """Return the host and the port of "host:4310" or "[::1]:4310", from 1 to 65535.
 
     Raises ValueError.
     """

@@ -34,7 +34,7 @@ class Duration:
 
 
 def setting(default: T, *, help: str, live: bool = False) -> T:
-    """A field of a settings dataclass.
+    """Return a field of a settings dataclass.
 
     `help` is what the default file says of it; `live` says that a running gateway takes a change over when it reads
     its file again, without it the change waits for the next start. Returns the field, which stands where dataclasses

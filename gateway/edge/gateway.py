@@ -304,7 +304,7 @@ class Gateway:
         return changed
 
     def ports(self) -> dict[str, int | None]:
-        """The ports in use; None for a door that is closed."""
+        """Return the ports in use; None for a door that is closed."""
         return {
             "tcp": self.runtime.tcp.port,
             "websocket": self.runtime.websocket.port,
@@ -324,7 +324,7 @@ def _posting_duty(node: ClusterNode) -> PostingDuty:
 
 
 def tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
-    """The server side of TLS; None where it is off.
+    """Return the server side of TLS; None where it is off.
 
     Raises `ssl.SSLError` or `OSError` where the files are not a certificate and its key.
     """

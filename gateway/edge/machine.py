@@ -24,7 +24,7 @@ class KeyRefused(Exception):
 
 
 def read_key(path: str) -> bytes:
-    """The key of a license, from its file.
+    """Return the key of a license, from its file.
 
     Raises `KeyRefused`.
     """
@@ -35,7 +35,7 @@ def read_key(path: str) -> bytes:
 
 
 def read_token(path: str) -> str | None:
-    """The token of an operator, from its file; None where no file is named.
+    """Return the token of an operator, from its file; None where no file is named.
 
     Raises `OSError` where there is none in it.
     """
@@ -48,9 +48,9 @@ def read_token(path: str) -> str | None:
 
 
 def certificate_ends(clients: str, operators: str) -> dict[str, float]:
-    """When the certificates in the files for `clients` and for `operators` end, in seconds UTC, as far as they tell it.
+    """Return when the certificates in the files for `clients` and for `operators` end, in seconds UTC, where known.
 
-    An empty path is one of no certificate.
+    An empty path stands for no certificate.
 
     Raises `OSError`.
     """
@@ -63,12 +63,12 @@ def certificate_ends(clients: str, operators: str) -> dict[str, float]:
 
 
 def boottime() -> float:
-    """Seconds since the machine was started, its sleep included where the system counts that."""
+    """Return the seconds since the machine was started, its sleep included where the system counts that."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def boot_id() -> str:
-    """What tells this start of the machine from others; where nothing does, each run of the gateway is one."""
+    """Return what tells this start of the machine from others; where nothing does, each run of the gateway is one."""
     try:
         return BOOT_ID.read_text().strip()
     except OSError:

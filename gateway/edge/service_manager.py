@@ -50,7 +50,7 @@ class ServiceManager:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], status: Callable[[], str]) -> Self:
-        """The manager that this process was started by, as it says in the environment."""
+        """Return the manager that this process was started by, as it says in the environment."""
         watchdog = None
         if environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid()):
             microseconds = environment.get("WATCHDOG_USEC", "")

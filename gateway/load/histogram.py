@@ -19,7 +19,7 @@ _NUMBERS = 64 * _SPLIT
 
 
 def bucket(seconds: float) -> int:
-    """The number of the bucket that holds a latency."""
+    """Return the number of the bucket that holds a latency."""
     micros = max(0, int(seconds * 1e6))
     if micros < _SPLIT:
         return micros
@@ -28,7 +28,7 @@ def bucket(seconds: float) -> int:
 
 
 def upper(number: int) -> float:
-    """The upper edge of a bucket, in seconds."""
+    """Return the upper edge of a bucket, in seconds."""
     if number < 2 * _SPLIT:
         return (number + 1) / 1e6
     exponent = (number >> _BITS) - 1
@@ -58,7 +58,7 @@ class LatencyHistogram:
         self.max = max(self.max, other.max)
 
     def since(self, earlier: LatencyHistogram) -> LatencyHistogram:
-        """What was counted after `earlier` was as this one is; its maximum is the upper edge of a bucket."""
+        """Return what was counted since `earlier` was taken; its maximum is the upper edge of a bucket."""
         later = LatencyHistogram()
         later._counts = self._counts - earlier._counts
         later.count = later._counts.total()
@@ -66,7 +66,7 @@ class LatencyHistogram:
         return later
 
     def percentile(self, share: float) -> float | None:
-        """The latency in seconds that `share` (0 to 1) of all do not exceed; None when nothing was counted."""
+        """Return the latency in seconds that `share` (0 to 1) of all do not exceed; None when nothing was counted."""
         rank = max(1, -int(-share * self.count // 1))
         seen = 0
         for number in sorted(self._counts):
@@ -76,12 +76,12 @@ class LatencyHistogram:
         return None
 
     def dump(self) -> list[float]:
-        """The histogram as JSON takes it: maximum, then bucket and count in turn."""
+        """Return the histogram as JSON takes it: maximum, then bucket and count in turn."""
         return [self.max, *(number for item in sorted(self._counts.items()) for number in item)]
 
     @classmethod
     def load(cls, dumped: Iterable[float]) -> LatencyHistogram:
-        """The histogram that `dump` gave.
+        """Return the histogram that `dump` gave.
 
         Raises `ValueError` or `TypeError` where it is not one.
         """

@@ -87,7 +87,7 @@ class Participants:
         return participant
 
     def all_in(self, phase: str) -> bool:
-        """Whether all are in this phase."""
+        """Return whether all are in this phase."""
         return all(participant.phase == phase for participant in self._all)
 
     @property
@@ -102,7 +102,7 @@ class Participants:
         return min(participant.answered for participant in self._all)
 
     def total(self) -> Tally:
-        """All tallies together, as last reported."""
+        """Return all tallies together, as last reported."""
         total = Tally()
         for participant in self._all:
             total.add(participant.tally)

@@ -43,12 +43,12 @@ class Plan:
     """Whether the load begins to count its time when all have come, and not with the first."""
 
     def dump(self) -> dict[str, Any]:
-        """The plan as JSON takes it."""
+        """Return the plan as JSON takes it."""
         return asdict(self)
 
     @classmethod
     def load(cls, dumped: dict[str, Any]) -> Plan:
-        """The plan that `dump` gave."""
+        """Return the plan that `dump` gave."""
         return cls(**{**dumped, "profile": Profile.load(dumped["profile"])})
 
 
@@ -62,12 +62,12 @@ class Machine:
     sources: tuple[str, ...] = ()
 
     def dump(self) -> str:
-        """The machine as one line of JSON."""
+        """Return the machine as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def load(cls, line: bytes) -> Machine:
-        """The machine that `dump` gave.
+        """Return the machine that `dump` gave.
 
         Raises `ValueError` where the line is not one: anybody may connect to the leader.
         """

@@ -95,7 +95,7 @@ class LoadGroup:
     """How many visits end by silence: no more heartbeats, and the connection stays until the gateway ends it."""
 
     def uses_websocket(self, number: int) -> bool:
-        """Whether client `number` comes over WebSocket."""
+        """Return whether client `number` comes over WebSocket."""
         return (number + 1) * self.websocket // 100 > number * self.websocket // 100
 
     def join(self, number: int) -> Message:

@@ -72,13 +72,13 @@ class Tally:
             getattr(self, name).add(getattr(other, name))
 
     def dump(self) -> dict[str, Any]:
-        """The tally as JSON takes it."""
+        """Return the tally as JSON takes it."""
         values = {name: getattr(self, name) for name in (*_NUMBERS, *_COUNTERS, "full")}
         return values | {name: getattr(self, name).dump() for name in _HISTOGRAMS}
 
     @classmethod
     def load(cls, dumped: dict[str, Any]) -> Tally:
-        """The tally that `dump` gave.
+        """Return the tally that `dump` gave.
 
         Raises `ValueError`, `KeyError` or `TypeError` where it is not one.
         """

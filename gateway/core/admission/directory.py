@@ -59,7 +59,7 @@ class Priorities(NamedTuple):
     groups: Mapping[str, int]
 
     def of(self, account: str, groups: Iterable[str]) -> int:
-        """The highest priority of an account of this server that a token says is in other groups too."""
+        """Return the highest priority of an account of this server that a token says is in other groups too."""
         return max([self.accounts.get(account, 0), *(self.groups.get(group, 0) for group in groups)])
 
 
@@ -91,7 +91,7 @@ class Directory:
         return revoked
 
     def proves_account(self, account: str, secret: str | None) -> bool:
-        """Whether `secret` proves `account`."""
+        """Return whether `secret` proves `account`."""
         return _among(self.accounts.get(account, ()), secret or "") is not None
 
     def add_operator_token(self, name: str, scope: str, digest: bytes, created: float) -> Token:
@@ -109,23 +109,23 @@ class Directory:
         return len(held) - len(kept)
 
     def operator_of_secret(self, secret: str) -> tuple[str, str] | None:
-        """The name and scope that `secret` proves; the time it takes tells nothing of the others."""
+        """Return the name and scope that `secret` proves; the time it takes tells nothing of the others."""
         tokens = {token: name for name, held in self.operators.items() for token in held}
         found = _among(tokens, secret)
         return (tokens[found], found.scope) if found is not None else None
 
     def permanent_accounts(self) -> list[str]:
-        """The accounts configured for permanent licenses: in order of group, then name (COUNTING.md, PRO leases 5)."""
+        """Return the accounts with permanent licenses, in order of group, then name (COUNTING.md, PRO leases 5)."""
         names = sorted(name for name, group in self.groups.items() if group.permanent)
         return list(dict.fromkeys(account for name in names for account in sorted(self.groups[name].accounts)))
 
     def members(self, group: str) -> tuple[str, ...]:
-        """The accounts of a group; none of one that there is not."""
+        """Return the accounts of a group; none where there is no such group."""
         found = self.groups.get(group)
         return () if found is None else found.accounts
 
     def priorities(self) -> Priorities:
-        """All priorities above 0: the same object as long as they are the same."""
+        """Return all priorities above 0: the same object as long as they are the same."""
         groups = list(self.groups.items())
         if groups != self._ranked:
             accounts: dict[str, int] = {}
@@ -141,7 +141,7 @@ class Directory:
 
 
 def digest(secret: str) -> bytes:
-    """What is kept of a secret of 256 random bits."""
+    """Return what is kept of a secret of 256 random bits."""
     return hashlib.sha256(secret.encode(errors="surrogatepass")).digest()
 
 

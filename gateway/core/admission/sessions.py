@@ -121,16 +121,16 @@ class Sessions:
         yield from self.resting.items()
 
     def of_account(self, identity: Identity) -> tuple[Session, ...]:
-        """The sessions of an account, as they are now."""
+        """Return the sessions of an account, as they are now."""
         return tuple(self.by_account.values_of(identity))
 
     def same_account_sessions(self, session: Session) -> Collection[Session]:
-        """The sessions of the same account; none for a guest."""
+        """Return the sessions of the same account; none for a guest."""
         identity = session.identity
         return self.by_account.values_of(identity) if identity is not None else ()
 
     def same_device_session(self, session: Session) -> Session | None:
-        """The latest session of the same account and device."""
+        """Return the latest session of the same account and device."""
         device = session.device_key
         twins = self.by_device.values_of(device) if device is not None else ()
         return next(reversed(tuple(twins)), None)

@@ -35,7 +35,7 @@ class Multimap(dict[K, V | None]):
         return sum(len(things) - 1 for things in self._many.values())
 
     def values_of(self, key: K) -> Collection[V]:
-        """The things that have `key`; a view or a copy, not to be kept over a change."""
+        """Return the things that have `key`; a view or a copy, not to be kept over a change."""
         thing = self.get(key)
         if thing is not None:
             return (thing,)
@@ -43,7 +43,7 @@ class Multimap(dict[K, V | None]):
         return many if isinstance(many, tuple) else many.keys()
 
     def has_only(self, key: K, thing: V) -> bool:
-        """Whether `thing` alone has `key`."""
+        """Return whether `thing` alone has `key`."""
         return self.get(key) is thing
 
     def add(self, key: K, thing: V) -> bool:

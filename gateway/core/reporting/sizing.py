@@ -94,7 +94,7 @@ class Demand:
     def denied(  # noqa: PLR0912 - walked through a million times: a call for each part would double the time
         self, limit: int, patience: float, enough: float = math.inf
     ) -> Generator[None, None, int]:
-        """How many would have been truly denied under a limit; more than `enough` are not counted to the end."""
+        """Return how many would have been truly denied under a limit; more than `enough` are not counted to the end."""
         lost = walked = 0
         used = 0
         waiting: dict[int, float] = {}
@@ -133,7 +133,7 @@ class Demand:
         return lost
 
     def seats(self, share: float, patience: float) -> Generator[None, None, int]:
-        """The least limit under which at most a `share` (0 to 1) of all demand would have been truly denied."""
+        """Return the least limit under which at most a `share` (0 to 1) of all demand would have been truly denied."""
         allowed = int(self.holds * share)
         high = self._ample(allowed)
         low = -1 if allowed >= self.holds else 0
@@ -157,7 +157,7 @@ class Demand:
 
 
 def erlang_b(load: float, seats: int) -> float:
-    """The share of arrivals that find all seats taken, if they come independently of each other (A. K. Erlang, 1917).
+    """Return the share of arrivals that find all seats taken, if they come independently (A. K. Erlang, 1917).
 
     `load` is offered, in erlangs: arrivals per second times seconds of a hold. By the recursion over seats, which stays
     between 0 and 1 at every step.
@@ -169,7 +169,7 @@ def erlang_b(load: float, seats: int) -> float:
 
 
 def erlang_seats(load: float, share: float) -> int:
-    """The least number of seats for which `erlang_b` is at most `share` (above 0)."""
+    """Return the least number of seats for which `erlang_b` is at most `share` (above 0)."""
     if load <= 0:
         return 0
     blocked, number = 1.0, 0
@@ -193,7 +193,7 @@ class RoomDemand:
             self.entries += 1
 
     def seats(self, share: float) -> Generator[None, None, int]:
-        """The least limit for each room that at most a `share` of all entries would have found reached.
+        """Return the least limit for each room that at most a `share` of all entries would have found reached.
 
         Nobody is taken to come back.
         """

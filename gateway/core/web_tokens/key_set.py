@@ -38,19 +38,19 @@ class VerificationKey(NamedTuple):
     members: Mapping[str, str] = {}
 
     def fits(self, algorithm: str) -> bool:
-        """Whether signatures of an algorithm are verified by a key of this type, and by this one."""
+        """Return whether signatures of an algorithm are verified by a key of this type, and by this one."""
         return self.type == KEY_TYPES.get(algorithm) and self.algorithm in {None, algorithm}
 
 
 def decoded(text: str) -> bytes | None:
-    """The bytes of base64url without padding (RFC 7515, 2); None for anything else."""
+    """Return the bytes of base64url without padding (RFC 7515, 2); None for anything else."""
     if not _base64url(text) or len(text) % 4 == 1:
         return None
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def read_secret(content: bytes) -> VerificationKey:
-    """The key that is the text of a file, without white space around it.
+    """Return the key that is the text of a file, without white space around it.
 
     Raises `UnusableKeys` for one that is short, or a public key: who knows that could sign tokens with it.
     """
@@ -63,7 +63,7 @@ def read_secret(content: bytes) -> VerificationKey:
 
 
 def read_key_set(content: bytes, *, secrets: bool) -> tuple[list[VerificationKey], list[str]]:
-    """The keys of a JWK Set that verify signatures, and why others were passed over (RFC 7517, 5).
+    """Return the keys of a JWK Set that verify signatures, and why others were passed over (RFC 7517, 5).
 
     `secrets` says whether the document may hold keys that are secrets; what everybody can fetch has none.
 

@@ -20,10 +20,10 @@ class Backoff:
     """Upper bound of every delay."""
 
     def ceiling(self, failures: int) -> float:
-        """The longest delay after `failures` failed attempts in a row (0 before the first)."""
+        """Return the longest delay after `failures` failed attempts in a row (0 before the first)."""
         # Beyond 2**63 the cap has long won; larger powers would overflow a float.
         return min(self.cap, self.base * 2.0 ** min(failures, 63))
 
     def delay(self, failures: int, uniform: Callable[[float, float], float]) -> float:
-        """A delay drawn by `uniform`, such as `random.uniform`, from 0 to `ceiling(failures)`."""
+        """Return a delay drawn by `uniform`, such as `random.uniform`, from 0 to `ceiling(failures)`."""
         return uniform(0.0, self.ceiling(failures))

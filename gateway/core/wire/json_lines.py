@@ -48,7 +48,7 @@ def split(tail: bytes, data: bytes) -> tuple[list[bytes], bytes]:
 
 
 def overlong(tail: bytes) -> bool:
-    """Whether the beginning of a line can no longer become a message."""
+    """Return whether the beginning of a line can no longer become a message."""
     return len(tail) > LIMIT + tail.endswith(b"\r")
 
 

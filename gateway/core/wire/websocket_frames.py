@@ -122,7 +122,7 @@ class Decoder:
         return self._partial is None and self._fragments is None and not self._done
 
     def feed(self, data: bytes) -> list[Event | ProtocolError]:
-        """The events that `data` completes, in order; a fault of the peer is the last of them. Raises nothing."""
+        """Return the events that `data` completes, in order; a fault of the peer is the last one. Raises nothing."""
         events: list[Event | ProtocolError] = []
         if self._done:
             return events
@@ -251,7 +251,7 @@ def apply_mask(payload: bytes, mask: bytes) -> bytes:
 
 
 def encode(opcode: int, payload: bytes, mask: bytes = b"", *, final: bool = True) -> bytes:
-    """One frame. `mask` is four random bytes in the client's role, nothing in the server's.
+    """Return one frame. `mask` is four random bytes in the client's role, nothing in the server's.
 
     `final=False` begins or goes on with a fragmented message, whose later frames are CONTINUATION.
     """
@@ -268,27 +268,27 @@ def encode(opcode: int, payload: bytes, mask: bytes = b"", *, final: bool = True
 
 
 def text(payload: bytes, mask: bytes = b"") -> bytes:
-    """A text message in one frame; `payload` is UTF-8."""
+    """Return a text message in one frame; `payload` is UTF-8."""
     return encode(TEXT, payload, mask)
 
 
 def binary(payload: bytes, mask: bytes = b"") -> bytes:
-    """A binary message in one frame."""
+    """Return a binary message in one frame."""
     return encode(BINARY, payload, mask)
 
 
 def ping(payload: bytes = b"", mask: bytes = b"") -> bytes:
-    """A Ping; `payload` is at most CONTROL_LIMIT bytes."""
+    """Return a Ping; `payload` is at most CONTROL_LIMIT bytes."""
     return encode(PING, payload, mask)
 
 
 def pong(payload: bytes = b"", mask: bytes = b"") -> bytes:
-    """A Pong; it carries the payload of the Ping it answers."""
+    """Return a Pong; it carries the payload of the Ping it answers."""
     return encode(PONG, payload, mask)
 
 
 def close(code: int = NORMAL, reason: str = "", mask: bytes = b"") -> bytes:
-    """A Close frame; NO_CODE makes it empty. A reason above 123 bytes of UTF-8 is cut between characters."""
+    """Return a Close frame; NO_CODE makes it empty. A reason above 123 bytes of UTF-8 is cut between characters."""
     if code == NO_CODE:
         return encode(CLOSE, b"", mask)
     words = reason.encode()[: CONTROL_LIMIT - 2].decode(errors="ignore").encode()

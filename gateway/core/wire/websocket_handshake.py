@@ -91,7 +91,7 @@ class Refused:
 
 
 def refuse(status: int, detail: str, *headers: str) -> Refused:
-    """A complete refusal: `detail` is its text, `headers` are further lines ("Retry-After: 5")."""
+    """Return a complete refusal: `detail` is its text, `headers` are further lines ("Retry-After: 5")."""
     body = f"{detail}\n".encode()
     connection = "close, Upgrade" if any(line.startswith("Upgrade:") for line in headers) else "close"
     lines = (
@@ -139,7 +139,7 @@ class Origins:
         self._allowed = frozenset(map(_origin, origins))
 
     def permits(self, origin: str, host: str) -> bool:
-        """Whether a page of `origin` may reach `host`, as its request's Host names it."""
+        """Return whether a page of `origin` may reach `host`, as its request's Host names it."""
         if self._any:
             return True
         if self._allowed:
@@ -161,7 +161,7 @@ class Upgrade:
         self._address = address
 
     def feed(self, data: bytes) -> Accepted | Refused | None:
-        """What has become of the request: None while it is unfinished; not to be called again after an answer."""
+        """Return what became of the request, None while it is unfinished; not to be called again after an answer."""
         return (None if self._head else _remembered_answer(data)) or self._read(data)
 
     def _read(self, data: bytes) -> Accepted | Refused | None:
@@ -257,7 +257,7 @@ def _answer_without_key(before: bytes, after: bytes) -> Accepted | Refused | Non
 
 
 def accept(key: str) -> str:
-    """The Sec-WebSocket-Accept that proves a server has read `key` (RFC 6455, 4.2.2)."""
+    """Return the Sec-WebSocket-Accept that proves a server has read `key` (RFC 6455, 4.2.2)."""
     return b64encode(sha1((key + _GUID).encode(), usedforsecurity=False).digest()).decode()
 
 

@@ -165,7 +165,7 @@ def _document(runtime: Runtime, account: str, groups: list[str]) -> AccountDocum
 
 
 async def groups_of(directory: Directory, accounts: Collection[str]) -> dict[str, list[str]]:
-    """The groups that each of these accounts is in, in their order; a turn of the loop comes after each group."""
+    """Return the groups of each of these accounts, in order; the event loop takes a turn after each group."""
     found: dict[str, list[str]] = {account: [] for account in accounts}
     sought = frozenset(accounts)
     for name, group in tuple(directory.groups.items()):

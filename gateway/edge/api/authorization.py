@@ -84,7 +84,7 @@ class Allowance:
         return len(self._due)
 
     def wait(self, key: str, now: float) -> float:
-        """Seconds until `key` may do it; 0 if it may."""
+        """Return the seconds until `key` may do it; 0 if it may."""
         return max(self._due.get(key, now) - self._slack - now, 0.0)
 
     def take(self, key: str, now: float) -> None:
@@ -138,7 +138,7 @@ class Authorization:
             )
 
     def can_spare(self, name: str, fingerprint: str | None) -> bool:
-        """Whether somebody could still administer this port if a token (None: all of a name's) were gone."""
+        """Return whether somebody could still administer this port if a token (None: all of a name's) were gone."""
         return (
             self._trusts_loopback
             or self._has_other_ways
@@ -201,7 +201,7 @@ class Authorization:
         return Caller(LOOPBACK, ADMIN)
 
     def remains(self, request: web.Request) -> bool:
-        """Whether who asked and was let in would still be: an answer may go on for long, and tokens are revoked."""
+        """Return whether the caller would still be let in: an answer may take long, and tokens be revoked meanwhile."""
         caller = request[CALLER]
         if caller.name.startswith(PROXIED):
             return self._is_proxied(request) and self._named(request) == caller
@@ -321,7 +321,7 @@ def _plain_json(request: web.Request) -> None:
 
 
 def local(host: str) -> bool:
-    """Whether a Host header names this machine: `localhost`, or a loopback address."""
+    """Return whether a Host header names this machine: `localhost`, or a loopback address."""
     name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
     if name.lower() == "localhost":
         return True

@@ -179,7 +179,7 @@ EVENTS: web.AppKey[Events] = web.AppKey("events", Events)
 
 
 def marks(runtime: Runtime, seen: Snapshot) -> dict[str, str]:
-    """What changes when a list may have changed, made of totals that are at hand."""
+    """Return what changes when a list may have changed, made of totals that are at hand."""
     service, run, audit = runtime.registrar, int(runtime.started), runtime.persistence.audit_log
     seats = sum(pool.grants + sum(pool.releases.values()) for pool in seen.pools)
     sockets = sum(listener.accepted + sum(listener.closed.values()) for listener in runtime.client_listeners)

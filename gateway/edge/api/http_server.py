@@ -58,7 +58,7 @@ class HttpServer:
         return [each for each in server.connections if isinstance(each, HttpConnection)] if server is not None else []
 
     def has_room(self) -> bool:
-        """Whether one more may be let in; where all are taken, the one that has been idle longest is ended for it."""
+        """Return whether one more may be let in; where all are taken, the connection idle longest is ended for it."""
         staying = [each for each in self.connections if not each.ending]
         arriving = self.acceptor.arriving if self.acceptor is not None else set()
         if len({*staying, *arriving}) < self.listen.operator_max_connections:

@@ -101,7 +101,7 @@ def _rule(rule: RuleView) -> RuleDocument:
 
 
 def license_document(runtime: Runtime, seen: Snapshot) -> LicenseDocument:
-    """The license as the API and the page show it."""
+    """Return the license as the API and the page show it."""
     models: dict[str, ModelDocument] = {}
     for pool in seen.pools:
         models.setdefault(pool.model, {"pools": {}})["pools"][pool.pool] = {

@@ -256,7 +256,7 @@ def _found(runtime: Runtime, serial: str) -> SoldLicense:
 
 
 def license_document(license: SoldLicense, now: float) -> SoldLicenseDocument:
-    """A license as an operator sees it, without its key; `now` is in seconds UTC."""
+    """Return a license as an operator sees it, without its key; `now` is in seconds UTC."""
     return {
         **cast(GrantDocument, license.grant.to_json()),
         "serial": license.serial,

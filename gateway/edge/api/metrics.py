@@ -22,7 +22,7 @@ REGISTRY: web.AppKey[CollectorRegistry] = web.AppKey("registry", CollectorRegist
 
 
 def registry_of(runtime: Runtime) -> CollectorRegistry:
-    """What is scraped of a gateway and its process."""
+    """Return what is scraped of a gateway and its process."""
     version = metadata.version("tallygate")
     counts_as = runtime.state.run if runtime.node is not None else secrets.token_hex(4)
     registry = CollectorRegistry()

@@ -70,7 +70,7 @@ async def get_document(_: Runtime, request: web.Request) -> web.Response:
 
 
 def document(routes: Iterable[Route]) -> Schema:
-    """The whole document."""
+    """Return the whole document."""
     named: dict[str, Schema] = {}
     paths: dict[str, Schema] = {}
     for route in routes:

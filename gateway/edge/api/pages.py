@@ -38,7 +38,7 @@ class Page(TypedDict, Generic[D]):
 
 
 def cursor(pattern: str | None = None) -> Schema:
-    """The query parameter that says where a page begins."""
+    """Return the query parameter that says where a page begins."""
     return query("cursor", text(pattern=pattern) if pattern else text(), "`next` of the page before.")
 
 
@@ -48,7 +48,7 @@ PAGED = (LIMIT, OFFSET, cursor())
 
 
 def limit(request: web.Request) -> int:
-    """How many items a page may have."""
+    """Return how many items a page may have."""
     text = request.query.get("limit", str(PAGE))
     size = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(LONGEST_PAGE)) else 0
     if not 1 <= size <= LONGEST_PAGE:
@@ -57,7 +57,7 @@ def limit(request: web.Request) -> int:
 
 
 def offset(request: web.Request) -> int:
-    """How many items come before the page, counted from its cursor."""
+    """Return how many items come before the page, counted from its cursor."""
     text = request.query.get("offset", "0")
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_OFFSET))):
         fail(422, "bad_field", f"offset: expected an integer from 0 to {LARGEST_OFFSET}")
@@ -65,7 +65,7 @@ def offset(request: web.Request) -> int:
 
 
 def page(request: web.Request, found: Iterable[T], mark: Callable[[T], str], render: Callable[[T], D]) -> web.Response:
-    """One page of `found`: at most `limit` items, and the `cursor` of the next page, made by `mark` of the last one."""
+    """Return one page of `found`: at most `limit` items, and the `cursor` of the next page, by `mark` of the last."""
     size = limit(request)
     items = list(islice(found, size + 1))
     more = mark(items[size - 1]) if len(items) > size else None
@@ -85,7 +85,7 @@ async def listed(
     render: Callable[[str, T], D],
     weight: Callable[[T], int] | None = None,
 ) -> web.Response:
-    """One page of a mapping, in order of its keys; see `keys_of_page`."""
+    """Return one page of a mapping, in order of its keys; see `keys_of_page`."""
     heavy = None if weight is None else lambda key: weight(found[key]) if key in found else 0
     keys, more = await keys_of_page(request, found, weight=heavy)
     return web.json_response(Page[D](items=[render(key, found[key]) for key in keys if key in found], next=more))
@@ -97,7 +97,7 @@ async def keys_of_page(
     wanted: Callable[[str], bool] | None = None,
     weight: Callable[[str], int] | None = None,
 ) -> Keys:
-    """The keys on a page, each once and in order: those that are `wanted`, beyond the cursor and the offset.
+    """Return the keys on a page, each once and in order: those that are `wanted`, beyond the cursor and the offset.
 
     A page whose items weigh more than `HEAVY` together ends early, with one item at least.
     """

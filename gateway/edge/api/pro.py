@@ -61,7 +61,7 @@ async def revoke_pro(runtime: Runtime, request: web.Request) -> web.Response:
 
 
 def pro_pool(runtime: Runtime) -> Pool | None:
-    """The pool whose seats are leased to accounts, enforced or in shadow; None where no model has one."""
+    """Return the pool whose seats are leased to accounts, enforced or in shadow; None where no model has one."""
     ledger = runtime.state.account_ledger()
     return ledger.pools[ledger.model.account_pool] if ledger is not None else None
 

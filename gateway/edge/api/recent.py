@@ -179,13 +179,13 @@ def _pool_course(course: PoolCourse, place: tuple[str, str], begin: int, end: in
 
 
 def fullness(course: PoolCourse) -> FullnessDocument:
-    """Whether a pool is full, since when, and refusals since then."""
+    """Return whether a pool is full, since when, and refusals since then."""
     full = course.fullness
     return {"full_since": utc(full.since), "denied_since": full.denied, "last_denied": utc(full.last_denied)}
 
 
 def latest(runtime: Runtime) -> dict[str, Any]:
-    """The last second, for the stream of events: its number, and what happened in it."""
+    """Return the last second, for the stream of events: its number, and what happened in it."""
     use, model = runtime.recent.use, runtime.state.primary.model.name
     courses = {place[1]: course for place, course in use.courses.items() if place[0] == model}
     return {

@@ -201,7 +201,7 @@ async def _steps(
 
 
 async def summaries(runtime: Runtime, begin: float) -> dict[tuple[str, str], Summary]:
-    """Every pool over the whole period, in the order of the models."""
+    """Return every pool over the whole period, in the order of the models."""
     now = runtime.now()
     courses = runtime.history_store.history.timelines
     found = {(each.model, each.name): Summary() for each in courses}

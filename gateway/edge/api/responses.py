@@ -59,14 +59,14 @@ def refuse(fault: RequestFault) -> NoReturn:
 
 
 def code_of(error: web.HTTPException) -> str:
-    """The `error` that a refusal is answered with: ours as it is, aiohttp's own in the same words."""
+    """Return the `error` that a refusal is answered with: ours as it is, aiohttp's own in the same words."""
     if error.content_type == "application/json" and error.text:
         return str(json.loads(error.text)["error"])
     return HTTPStatus(error.status).phrase.lower().replace(" ", "_")
 
 
 def done() -> web.Response:
-    """The answer to an act that has nothing to show."""
+    """Return the answer to an act that has nothing to show."""
     return web.Response(status=204)
 
 
@@ -76,7 +76,7 @@ def utc_text(seconds: float) -> Time:
 
 
 def step(request: web.Request, name: str) -> str:
-    """A step of the path, which is written in UTF-8."""
+    """Return a step of the path, which is written in UTF-8."""
     try:
         unquote(request.rel_url.raw_path, errors="strict")
     except UnicodeDecodeError:
@@ -85,7 +85,7 @@ def step(request: web.Request, name: str) -> str:
 
 
 def named(request: web.Request, name: str) -> str:
-    """The name in the path, as it is kept."""
+    """Return the name in the path, as it is kept."""
     text = step(request, name)
     if not is_name(text):
         fail(422, "bad_field", f"{name}: expected {NAME_FORM}")
@@ -93,31 +93,31 @@ def named(request: web.Request, name: str) -> str:
 
 
 def named_account(request: web.Request) -> str:
-    """The account in the path, as it is kept."""
+    """Return the account in the path, as it is kept."""
     return account("account", step(request, "account"))
 
 
 def named_identity(request: web.Request, own_home: str) -> Identity:
-    """Who the account in the path and the home in the query are; `own_home` is the name of this server."""
+    """Return who the account in the path and the home in the query are; `own_home` is the name of this server."""
     return identity(named_account(request), home(request, own_home) or "")
 
 
 def home(request: web.Request, own_home: str) -> str | None:
-    """The home of `?home=`, empty for this server; None where it is not asked for."""
+    """Return the home of `?home=`, empty for this server; None where it is not asked for."""
     text = request.query.get("home")
     found = None if text is None else account("home", text)
     return "" if found == own_home else found
 
 
 def account(name: str, text: str) -> str:
-    """An account or a home as it is kept; `name` says where it stands."""
+    """Return an account or a home as it is kept; `name` says where it stands."""
     if not is_account(text):
         fail(422, "bad_field", f"{name}: expected {NAME_FORM}")
     return folded(text)
 
 
 async def body(request: web.Request) -> dict[str, Any]:
-    """The JSON object in the body; an empty body is an empty object. The guard has seen that it says it is JSON."""
+    """Return the JSON object in the body, an empty one for an empty body. The guard has checked its media type."""
     raw = await request.read()
     if not raw:
         return {}
@@ -137,7 +137,7 @@ def _number(text: str) -> float:
 
 
 def field(told: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
-    """One field of a body, of the JSON type `kind`."""
+    """Return one field of a body, of the JSON type `kind`."""
     value = told.get(name, default)
     if type(value) is not kind:
         fail(422, "bad_field", f"{name}: expected {kind.__name__}")
@@ -152,7 +152,7 @@ def only(told: Mapping[str, Any], *names: str) -> None:
 
 
 def seconds(name: str, text: str) -> float:
-    """Seconds of a duration such as "5m"; `name` says where it stands."""
+    """Return the seconds of a duration such as "5m"; `name` says where it stands."""
     try:
         return read_duration(text)
     except ValueError:
@@ -160,13 +160,13 @@ def seconds(name: str, text: str) -> float:
 
 
 def ban(request: web.Request) -> float | None:
-    """Seconds of `?ban=5m`."""
+    """Return the seconds of `?ban=5m`."""
     text = request.query.get("ban")
     return None if text is None else seconds("ban", text)
 
 
 def since(request: web.Request, now: float) -> float:
-    """The instant of `?since=`, in seconds UTC: RFC 3339, or so long before `now`; 0 where it is not asked for."""
+    """Return the instant of `?since=` in seconds UTC, from RFC 3339 or a time before `now`; 0 where it is not given."""
     text = request.query.get("since")
     if text is None:
         return 0.0
@@ -177,7 +177,7 @@ def since(request: web.Request, now: float) -> float:
 
 
 def sort_order(request: web.Request) -> str:
-    """Which entries come first: the word of `?order=`."""
+    """Return which entries come first: the word of `?order=`."""
     order = request.query.get("order", SORT_ORDERS[0])
     if order not in SORT_ORDERS:
         fail(422, "bad_field", f"order: expected one of {', '.join(SORT_ORDERS)}")
@@ -185,7 +185,7 @@ def sort_order(request: web.Request) -> str:
 
 
 def until(request: web.Request, now: float) -> float | None:
-    """The instant of `?until=`, in seconds UTC, read as that of `?since=`; None where it is not asked for."""
+    """Return the instant of `?until=`, in seconds UTC, read as that of `?since=`; None where it is not asked for."""
     text = request.query.get("until")
     if text is None:
         return None
@@ -196,8 +196,8 @@ def until(request: web.Request, now: float) -> float | None:
 
 
 def asked_account(request: web.Request, own_home: str) -> tuple[str, str] | None:
-    """The account and the home of `?account=&home=`, empty for this server, by its name `own_home` too; None where
-    none is asked for.
+    """Return the account and the home of `?account=&home=`; the home is empty for this server, also where it is named
+    as `own_home`. None where no account is asked for.
     """
     asked, at = request.query.get("account"), home(request, own_home)
     return None if asked is None else (account("account", asked), at or "")

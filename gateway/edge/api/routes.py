@@ -78,7 +78,7 @@ class Route:
         return found
 
     def is_open(self, settings: Settings) -> bool:
-        """Whether everybody may ask under these settings."""
+        """Return whether everybody may ask under these settings."""
         return self.scope == OPEN or (self.open_if is not None and self.open_if(settings))
 
 
@@ -87,7 +87,7 @@ ROUTES: web.AppKey[dict[object, Route]] = web.AppKey("routes", dict)
 
 
 def routes_of(modules: Iterable[ModuleType]) -> list[Route]:
-    """Every route of these modules, in their order."""
+    """Return every route of these modules, in their order."""
     return [each for module in modules for each in vars(module).values() if isinstance(each, Route)]
 
 
@@ -102,5 +102,5 @@ def add_routes(app: web.Application, runtime: Runtime, routes: Iterable[Route]) 
 
 
 def route_of(request: web.Request) -> Route | None:
-    """The route that a request has found; None where there is none."""
+    """Return the route that a request has found; None where there is none."""
     return request.app[ROUTES].get(request.match_info.handler)

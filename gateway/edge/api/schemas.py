@@ -63,27 +63,27 @@ _PLAIN: Mapping[object, Schema] = {
 
 
 def text(about: str = "", **more: Any) -> Schema:
-    """A string."""
+    """Return the schema of a string."""
     return {"type": "string", **({"description": about} if about else {}), **more}
 
 
 def whole(about: str = "", **more: Any) -> Schema:
-    """An integer from 0 on, unless `more` says otherwise."""
+    """Return the schema of an integer from 0 on, unless `more` says otherwise."""
     return {"type": "integer", "minimum": 0, **({"description": about} if about else {}), **more}
 
 
 def either(schema: Schema) -> Schema:
-    """The same, or null."""
+    """Return the schema of the same, or null."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 
 def several(items: Schema) -> Schema:
-    """A list."""
+    """Return the schema of a list."""
     return {"type": "array", "items": items}
 
 
 def record(*optional: str, **fields: Schema) -> Schema:
-    """An object with these fields and no others; all are always there but the `optional` ones."""
+    """Return the schema of an object with these fields and no others; only the `optional` ones may be missing."""
     required = [name for name in fields if name not in optional]
     return {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
 
@@ -99,7 +99,7 @@ NOTHING: Schema = {"type": "object", "maxProperties": 0}
 
 
 def query(name: str, schema: Schema, about: str) -> Schema:
-    """A parameter of the query; none is required."""
+    """Return the description of a parameter of the query; none is required."""
     return {"name": name, "in": "query", "description": about, "schema": schema}
 
 
@@ -107,7 +107,7 @@ def query(name: str, schema: Schema, about: str) -> Schema:
 
 
 def schema_of(hint: object, named: dict[str, Schema]) -> Schema:
-    """The schema of the values that a type hint describes; a schema is returned as it is.
+    """Return the schema of the values that a type hint describes; a schema is returned as it is.
 
     A `TypedDict` becomes a reference to a schema under its name, without `Document` at its end, which is added to
     `named`; one with type parameters, such as `Page[T]`, is written out. Raises `TypeError` for a hint that is none of

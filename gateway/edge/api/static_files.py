@@ -92,14 +92,14 @@ async def get_client(_: Runtime, request: web.Request) -> web.Response:
 
 @functools.cache
 def read() -> dict[str, StaticFile]:
-    """Every file of the page, by name."""
+    """Return every file of the page, by name."""
     files = sorted(FOLDER.iterdir(), key=lambda each: each.name)
     return {file.name: _read(file) for file in files if _ending(file) in KINDS}
 
 
 @functools.cache
 def read_client() -> StaticFile:
-    """The client for JavaScript."""
+    """Return the client for JavaScript."""
     return _read(resources.files("gateway") / CLIENT)
 
 

@@ -62,7 +62,7 @@ class Vitals:
 
 
 def gateway_name(runtime: Runtime) -> str:
-    """What people call this gateway: the home of its accounts, its name in the cluster, or that of its machine."""
+    """Return what people call this gateway: the home of its accounts, else its name in the cluster, else its host."""
     settings = runtime.settings
     return settings.accounts.home or settings.cluster.name or socket.gethostname()
 

@@ -56,7 +56,7 @@ class ClusterRegistration(Registration):
         """Whether an answer of the registrar was not seen in the log."""
 
     def clock_reading(self) -> ClockReading:
-        """The present instant of the log."""
+        """Return the present instant of the log."""
         return log_reading(self._sequencer.node.replica.at)
 
     @property

@@ -208,7 +208,7 @@ class BaseConnection(asyncio.Protocol):
         self.enter(self.state)
 
     def allowance(self, count: int) -> int:
-        """How many of `count` messages are within the rate: a bucket of `burst`, refilled by `refill` each tick.
+        """Return how many of `count` messages are within the rate: a bucket of `burst`, refilled by `refill` each tick.
 
         Those above it are charged too, so that it makes no difference how the bytes were cut on the way.
         """

@@ -54,7 +54,7 @@ class Limits:
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
-        """The limits of the client listeners."""
+        """Return the limits of the client listeners."""
         listen, heartbeat = settings.listen, settings.heartbeat
         return cls(
             burst=float(listen.message_burst) if listen.message_rate else math.inf,
@@ -118,16 +118,16 @@ class SocketBudget:
         return max(self.max_connections // PENDING_PARTS, 1)
 
     def crowded(self, address: str) -> bool:
-        """Whether one address has all the connections that it may have."""
+        """Return whether one address has all the connections that it may have."""
         limit = self.max_per_address
         return limit > 0 and sum(table.held_by(address) for table in self._tables) >= limit
 
 
 def ticks(seconds: float) -> int:
-    """A span of time in whole ticks, rounded up; at least one."""
+    """Return a span of time in whole ticks, rounded up; at least one."""
     return max(math.ceil(seconds / TICK), 1)
 
 
 def retry_seconds(reason: str, usual: float) -> int:
-    """Seconds after which a refused client may come back: soon where only the rate was too high, else the `usual`."""
+    """Return the seconds after which a refused client may come back: 1 where its rate was too high, else `usual`."""
     return 1 if reason == "rate_limited" else math.ceil(usual)

@@ -71,5 +71,5 @@ def _bind(family: socket.AddressFamily, address: tuple[object, ...], *, reuse_po
 
 
 def plain_address(address: str) -> str:
-    """An IPv4 address as itself, also where a socket of both families has written it as one of IPv6."""
+    """Return an IPv4 address as itself, also where a socket of both families has written it as one of IPv6."""
     return address.removeprefix("::ffff:") if "." in address else address

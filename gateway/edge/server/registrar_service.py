@@ -57,7 +57,7 @@ log = logging.getLogger("tallygate.registrar")
 
 
 def limits_of(settings: Settings, interval: int) -> Limits:
-    """The limits of agents, which are verified every `interval` seconds.
+    """Return the limits of agents, which are verified every `interval` seconds.
 
     No PROXY header is asked of them: the proxies of the settings stand before the client listeners.
     """
@@ -67,7 +67,7 @@ def limits_of(settings: Settings, interval: int) -> Limits:
 
 
 def refusal(reason: str) -> bytes:
-    """What an agent is told that is not let in."""
+    """Return what an agent that is not let in is told."""
     return json_lines.encode({"type": "refused", "reason": reason}) + b"\n"
 
 

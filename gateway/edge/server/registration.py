@@ -97,7 +97,7 @@ class Registration:
     # -- what it allows ----------------------------------------------------------------------------------------------
 
     def clock_reading(self) -> ClockReading:
-        """The present instant."""
+        """Return the present instant."""
         clock = self._clock
         return ClockReading(clock.wall(), clock.boot(), self.boot_id)
 
@@ -137,7 +137,7 @@ class Registration:
         return self.status.ticket
 
     def reason(self) -> str | None:
-        """Why nothing is granted, for a person; None where something is."""
+        """Return why nothing is granted, for a person; None where something is."""
         at = self.clock_reading()
         state = self.status.state(at)
         return None if state in GRANTING else f"registration {state}: {self._why(state, at)}"
@@ -148,7 +148,7 @@ class Registration:
         return f"{why} ({self.trouble})" if state is LicenseState.UNREGISTERED and self.trouble else why
 
     def left(self) -> str | None:
-        """How long service goes on without the registrar, for a person; None where no countdown runs."""
+        """Return how long service goes on without the registrar, for a person; None where no countdown runs."""
         left = self.status.left(self.clock_reading())
         return None if left == math.inf else duration_text(left)
 
@@ -331,7 +331,7 @@ class Registration:
         return self._shown if waits else self._now_shown()
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, for the operator port; times in RFC 3339."""
+        """Return all of it, for the operator port; times in RFC 3339."""
         at = self.clock_reading()
         status = self.status
         grant = status.grant

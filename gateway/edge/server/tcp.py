@@ -11,7 +11,7 @@ ACK_LINE = json_lines.ACK + b"\n"
 
 
 def refusal(reason: str, retry_after: int) -> bytes:
-    """What a client is told that is not let in; it may come back after so many seconds."""
+    """Return what a client that is not let in is told; it may come back after so many seconds."""
     message = {"type": "denied", "request": "hello", "reason": reason, "retry_after_seconds": retry_after}
     return json_lines.encode(message) + b"\n"
 

@@ -15,7 +15,7 @@ _NO_TEXT = {"type": "error", "code": "malformed", "detail": "a message is a text
 
 
 def refusal(reason: str, retry_after: int) -> bytes:
-    """What a client is told that is not let in; it may come back after so many seconds."""
+    """Return what a client that is not let in is told; it may come back after so many seconds."""
     return refuse(503, reason, f"Retry-After: {retry_after}").response
 
 
