@@ -21,7 +21,6 @@ from tests.conftest import until
 from tests.edge.mounts import fill, immutable, remount, tmpfs
 from tests.edge.storage.kept import PUT, Kept, Open, names, put, rows
 from tests.programs import missing
-from tests.stores_in_memory import open_as_ever
 from tests.wire_client import PATIENCE
 
 
@@ -206,9 +205,8 @@ async def test_a_backup_and_a_query_do_not_wait_for_a_commit_to_a_file(opened: O
 
 
 async def test_in_memory_a_backup_and_a_query_take_their_turn_after_the_commit_under_way(
-    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Open, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(store_file, "_opened", open_as_ever)
     kept = await opened(MEMORY)
     await kept.write("before")
     async with mid_transaction(kept, "during"):
