@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from config.faults import ConfigError
 from gateway.edge.cluster.etcd import Etcd, EtcdStatus
-from gateway.edge.joining import ClusterRefused
+from gateway.edge.joining import ClusterRefused, follow
 from gateway.edge.storage.node_file import read
-from tests.cluster.conftest import ClusterHouse, Join, backup
+from tests.cluster.conftest import ClusterHouse, Join, Shifted, backup, etcd_at
 from tests.cluster.test_two_gateways import same
-from tests.conftest import Serve, until
-from tests.etcd import Members
+from tests.conftest import Serve, settings_of, until
+from tests.etcd import Members, write_secret
 
 pytestmark = pytest.mark.debian
 
@@ -148,12 +149,22 @@ async def test_an_etcd_that_may_lose_data_is_refused(
         await join("a")
 
 
-async def test_a_secret_that_others_can_read_or_that_is_short_is_none(join: Join, tmp_path: Path) -> None:
-    secret = tmp_path / "other"
-    for text, mode, words in (("x" * 40, 0o644, "chmod 600"), ("x" * 31, 0o600, "fewer than 32"), (None, 0, "other")):
+async def test_a_secret_that_others_can_read_or_that_is_short_is_none(members: Members, tmp_path: Path) -> None:
+    secret = write_secret(tmp_path)
+    given = {
+        "cluster__etcd": etcd_at(members.urls),
+        "cluster__name": "a",
+        "cluster__secret_file": str(secret),
+        "registrar__enabled": "false",
+        "store__path": str(tmp_path / "a.db"),
+    }
+    settings = settings_of(**given)
+    for text, mode, words in (("x" * 40, 0o644, "chmod 600"), ("x" * 31, 0o600, "fewer than 32"), (None, 0, "secret")):
         secret.unlink(missing_ok=True)
         if text is not None:
             secret.write_text(text)
             secret.chmod(mode)
-        with pytest.raises(ClusterRefused, match=words):
-            await join("a", cluster__secret_file=str(secret))
+        with pytest.raises(ConfigError, match=words):
+            settings_of(**given)
+        with pytest.raises(ClusterRefused, match=words):  # it has changed since
+            await follow(settings, Shifted().clock)
