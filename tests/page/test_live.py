@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import time
 from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
 from gateway.edge.gateway import running
+from gateway.edge.machine import Clock
 from tests.conftest import House, License, Serve, settings_of
 from tests.page.conftest import Screen
 from tests.programs import free_port
@@ -245,8 +247,11 @@ async def test_an_act_that_cannot_be_done_is_said_once(tmp_path: Path, screen: S
 
 
 async def test_a_gateway_that_says_nothing_is_seen_to(serve: Serve, screen: Screen) -> None:
-    """The page's clock runs ahead: to the page the gateway is silent for longer than it ever is."""
-    house = await serve()
+    """The page's clock runs ahead: to the page the gateway is silent for longer than it ever is. That of the gateway is
+    at the begin of a minute, since it tells of a new one.
+    """
+    began, minute = time.monotonic(), time.time() // 60 * 60
+    house = await serve(clock=Clock(time.monotonic, lambda: minute + time.monotonic() - began))
     page = await screen.visit(house)
     await page.clock.install()
     await page.reload()
