@@ -134,15 +134,16 @@ class RecentUse:
         """The first second that is kept."""
         return max(self._first, self.end - self.length)
 
-    def look(self, mono: float, wall: float, totals: Mapping[str, int], lag: float) -> None:
-        """Note the time since the last look, in whole seconds; `totals` only grow, `lag` is in seconds.
+    def look(self, mono: float, wall: float, totals: Mapping[str, int], lag: float) -> bool:
+        """Note the time since the last look, in whole seconds; `totals` only grow, `lag` is in seconds. Returns whether
+        anything was noted: within a second that is known nothing is.
 
         While the process stood still nothing changed, so the seconds of that time are as this one, and nothing was
         granted or refused in them.
         """
         end = int(mono)
         if end <= self.end:
-            return
+            return False
         growth = {name: total - self._totals[name] for name, total in totals.items()}
         self._totals = dict(totals)
         self.latest_growth, self.latest_lag = growth, round(lag * 1000)
@@ -154,6 +155,7 @@ class RecentUse:
             ring.put(last, growth[name])
         self.lag.fill(begin, end, self.latest_lag)
         self.end = end
+        return True
 
 
 def highest(numbers: array[int], step: int) -> list[int]:

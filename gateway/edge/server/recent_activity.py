@@ -67,8 +67,8 @@ class RecentActivity:
 
     def look(self, now: Instant) -> None:
         """Note what happened since the last second."""
-        lag, self._ticker.worst_lag = self._ticker.worst_lag, 0.0
-        self.use.look(now.mono, now.wall, self._totals(), lag)
+        if self.use.look(now.mono, now.wall, self._totals(), self._ticker.worst_lag):
+            self._ticker.worst_lag = 0.0
         self.events.look(self.use.courses)
         self._tell_turned_away(now.mono)
 

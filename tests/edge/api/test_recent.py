@@ -58,6 +58,16 @@ async def test_the_course_of_a_pool_in_steps(serve: Serve, hands: Hands) -> None
     assert [each["model"] for each in shadow["pools"]] == ["epop"]
 
 
+async def test_a_delay_is_told_though_two_looks_fall_into_one_second(serve: Serve, hands: Hands) -> None:
+    house = await serve(clock=hands.clock())
+    hands.pass_second(house)
+    house.runtime.ticker.worst_lag = 1.5
+    house.runtime.recent.look(Instant(hands.mono, hands.wall))
+    hands.pass_second(house)
+    assert house.runtime.recent.use.latest_lag == 1500
+    assert house.runtime.ticker.worst_lag < 1.5
+
+
 async def test_the_time_that_is_kept_is_a_setting(serve: Serve, hands: Hands) -> None:
     house = await serve(history__recent="1m", clock=hands.clock())
     for _ in range(100):
