@@ -189,7 +189,9 @@ export class VirtualList {
     const known = number * PAGE + page.items.length;
     // Where nobody counts, there is at least one more as long as there is a next page.
     const seen = page.next === null ? known : Math.max(this.#total ?? 0, known + 1);
-    if (page.next === null || this.#total === null || seen > this.#total) this.#total = seen;
+    // A page without items is beyond the end, which may be further ahead.
+    if (page.next === null && !page.items.length) this.#total = Math.min(this.#total ?? known, known);
+    else if (page.next === null || this.#total === null || seen > this.#total) this.#total = seen;
   }
 
   /** Ask for the pages in sight that are not known. */

@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
 from gateway.core.admission.commands import Hello
+from gateway.core.admission.conferences import Declaration
 from gateway.core.admission.directory import ADMIN
 from tests.conftest import House, Serve
 from tests.page.conftest import Screen
@@ -199,6 +200,30 @@ async def test_rows_that_come_into_sight_during_an_answer_are_asked_for(house: H
     await first.continue_()
     await page.unroute_all(behavior="ignoreErrors")
     await expect(page.locator(ROWS).last).to_contain_text(re.compile("user-|one-more"))
+
+
+async def test_a_list_that_ends_pages_before_what_is_in_sight_has_no_rows_beyond_its_end(
+    house: House, screen: Screen
+) -> None:
+    conferences = house.runtime.state.conferences
+    for number in range(250):
+        conferences.declare(f"c-{number:03}", Declaration())
+    page = await screen.open(house, "#/conferences")
+    table = page.locator("#conferences-list")
+    await expect(page.locator("#conferences-tally")).to_contain_text("250 scheduled")
+    await table.locator("..").evaluate("(node) => { node.scrollTop = node.scrollHeight; }")
+    await expect(table).to_have_attribute("aria-rowcount", "102")
+    await table.locator("..").evaluate("(node) => { node.scrollTop = node.scrollHeight; }")
+    await expect(table).to_have_attribute("aria-rowcount", "202")
+    await table.locator("..").evaluate("(node) => { node.scrollTop = node.scrollHeight; }")
+    await expect(table).to_have_attribute("aria-rowcount", "251")
+    await table.locator("..").evaluate("(node) => { node.scrollTop = 199 * 44; }")
+    await expect(table.locator("tr[data-key=c-199]")).to_be_visible()
+    for number in range(150, 250):
+        conferences.forget(f"c-{number:03}")
+    await expect(page.locator("#conferences-tally")).to_contain_text("150 scheduled")
+    await expect(table).to_have_attribute("aria-rowcount", "151")
+    await expect(table.locator("tbody tr[data-key]").last).to_contain_text("c-149")
 
 
 # -- a machine that slept ------------------------------------------------------------------------------------------
