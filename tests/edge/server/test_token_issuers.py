@@ -294,6 +294,19 @@ async def test_a_client_comes_back_with_the_same_token_when_its_key_may_be_known
         assert house.runtime.dispatcher.refusals["keys_unavailable"] == 1
 
 
+async def test_reasons_are_checked_in_the_order_of_the_protocol(serve: Serve) -> None:
+    async with serving_keys(RSA) as server:
+        server.answer = server.hang
+        house = await serve(**proven(by_url(server)))
+        assert (await house.http("PUT", "/api/bans/127.0.0.1", json={"for": "60s"}))[0] in {200, 201}
+        assert await refusal(house, RSA.token()) == "keys_unavailable"
+        assert (await (await house.connect()).hello())["reason"] == "banned"
+        waiting = await house.connect()
+        await until(lambda: bool(house.runtime.tcp.connections.pending))
+        house.runtime.budget.draining = True
+        assert (await waiting.hello(token=RSA.token()))["reason"] == "draining"
+
+
 async def test_made_up_names_of_keys_fetch_nothing_but_once_in_a_while(serve: Serve) -> None:
     async with serving_keys(RSA) as server:
         house = await serve(**proven(by_url(server, jwks_pause="1h")))
