@@ -15,25 +15,23 @@ from typing import Any, NamedTuple
 
 from config.settings import Settings
 from config.webhook_settings import queue_bounds
-from gateway.core.admission.bans import Ban
 from gateway.core.admission.decision import AuditNote, Decision
-from gateway.core.admission.directory import Directory, Group, Token
-from gateway.core.admission.returning import HeldSeat
+from gateway.core.admission.directory import Directory
 from gateway.core.admission.state import State
 from gateway.core.counting.leases import LeaseChange
 from gateway.core.counting.session import Instant, Key
 from gateway.core.formats import utc
-from gateway.core.registration.registrar import Installation, Registrar, SoldLicense
+from gateway.core.registration.registrar import Installation, Registrar
 from gateway.edge.storage import rows
 from gateway.edge.storage.audit_entries import GATEWAY
 from gateway.edge.storage.audit_keeping import AuditKeeping
 from gateway.edge.storage.audit_log import AuditLog
 from gateway.edge.storage.outgoing_events import OutgoingEvents
 from gateway.edge.storage.pseudonyms import PSEUDONYM_KEY, Pseudonyms
-from gateway.edge.storage.rows import OutgoingEvent
-from gateway.edge.storage.seat_store import RECORDED, SeatStore
+from gateway.edge.storage.seat_store import SeatStore
 from gateway.edge.storage.store import Statement, Store, StoreDamaged, StoreRefused
-from gateway.edge.storage.usage_store import LAST_PART, UsageStore
+from gateway.edge.storage.stored_state import StoredState, read_stored
+from gateway.edge.storage.usage_store import UsageStore
 
 VERSION = "cluster.version"
 """The name under which a node of a cluster keeps up to which entry of the log the file has been written."""
@@ -56,29 +54,6 @@ class Projected(NamedTuple):
     decision: Decision
     actor: str
     at: float
-
-
-class StoredState(NamedTuple):
-    """What a store holds: when the last run was last known to live, in seconds UTC, what operators said, leases, what
-    was sold and to whom, single texts by name, who held seats, and the last numbers of intervals, episodes and parts of
-    days. `noted` is when it was last noted that the gateway lives; None where that never was.
-    """
-
-    alive_until: float
-    accounts: dict[str, tuple[Token, ...]]
-    operators: dict[str, tuple[Token, ...]]
-    groups: dict[str, Group]
-    bans: list[Ban]
-    leases: list[LeaseChange]
-    licenses: dict[str, SoldLicense]
-    installations: dict[tuple[str, str], Installation]
-    meta: dict[str, str]
-    seats: list[HeldSeat]
-    outgoing: list[OutgoingEvent]
-    last_interval: int
-    last_episode: int
-    last_part: int
-    noted: float | None
 
 
 class Persistence:
@@ -130,10 +105,10 @@ class Persistence:
         await self.store.open()
         now = self._now()
         try:
-            last, stored = await self.audit_log.open(), await self._read(now)
+            last, stored = await self.audit_log.open(), await read_stored(self.store, now.wall)
         except (LookupError, ValueError, TypeError, AttributeError, StoreDamaged) as fault:
             await self.store.begin_anew(str(fault))
-            last, stored = await self.audit_log.open(), await self._read(now)
+            last, stored = await self.audit_log.open(), await read_stored(self.store, now.wall)
         self._restore(stored, now)
         self.seat_store.found = stored.seats
         self.outgoing.restore(stored.outgoing)
@@ -147,33 +122,6 @@ class Persistence:
         self.audit(GATEWAY, "start", "", {"version": version, "model": self._state.terms.model, "after": after})
         self._running = True
         return stored
-
-    async def _read(self, now: Instant) -> StoredState:
-        """Read everything before anything is restored: the file may turn out to be damaged."""
-        store = self.store
-        meta = await rows.read_meta(store)
-        last_part = int(meta.pop(LAST_PART, 0))
-        noted = float(meta.pop(rows.ALIVE)) if rows.ALIVE in meta else None
-        recorded = float(meta.pop(RECORDED, "inf"))
-        ((last_interval,),) = await store.read("SELECT max(number) FROM hour")
-        ((last_episode,),) = await store.read("SELECT max(number) FROM denial")
-        return StoredState(
-            now.wall if noted is None else min(noted, now.wall),
-            await rows.read_accounts(store),
-            await rows.read_operators(store),
-            await rows.read_groups(store),
-            await rows.read_bans(store, now.wall),
-            await rows.read_leases(store),
-            await rows.read_licenses(store),
-            await rows.read_installations(store),
-            meta,
-            await rows.read_seats(store, recorded),
-            await rows.read_outgoing(store),
-            last_interval or 0,
-            last_episode or 0,
-            last_part,
-            noted,
-        )
 
     def _restore(self, stored: StoredState, now: Instant) -> None:
         self._meta = stored.meta
