@@ -39,6 +39,13 @@ class OperatorError(Exception):
         self.status = status
 
 
+class _Answer(dict[str, Any]):
+    """A JSON object that a route answers; one that lacks what is looked up is not that of a gateway of this version."""
+
+    def __missing__(self, key: str) -> Any:
+        raise OperatorError(f"the answer has no {key!r}: is that a gateway, and of this version?")
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--operator` and `--ca`."""
     parser.add_argument(
@@ -203,7 +210,7 @@ class Operator:
     async def json(
         self, method: str, path: str, told: Mapping[str, Any] | None = None, /, **parameters: str | int | None
     ) -> Any:
-        """Return the JSON a route answers, None where it answers nothing (204); `told` is the body, if any.
+        """Return the JSON object a route answers, None where it answers nothing (204); `told` is the body, if any.
 
         Parameters that are None are left out.
         """
@@ -212,9 +219,12 @@ class Operator:
         if status == 204 or not body:
             return None
         try:
-            return json.loads(body)
-        except ValueError:
-            raise OperatorError(f"{self.url}{path} answers no JSON: is it a gateway?", status) from None
+            answer = json.loads(body, object_hook=_Answer)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise OperatorError(f"{self.url}{path} answers no JSON: is it a gateway?", status)
+        return answer
 
     async def items(self, path: str, **parameters: str | int | None) -> list[dict[str, Any]]:
         """Return all items of a list, page by page."""
@@ -254,15 +264,17 @@ class Operator:
                     if name or value:
                         message[name] = value
                         continue
-                    yield message.get("id"), json.loads(message.get("data", "{}"))
+                    yield message.get("id"), json.loads(message.get("data", "{}"), object_hook=_Answer)
                     message = {}
         except (aiohttp.ClientError, OSError) as fault:
             raise self._failed(fault, f"for {SILENCE:g} s") from None
         except ValueError:
             raise OperatorError(f"{self.url}{path} tells no events: is it a gateway?") from None
 
-    async def download(self, path: str, target: IO[bytes]) -> int:
-        """Write what a route answers into a file, however long it takes; returns the number of bytes."""
+    async def download(self, path: str, target: IO[bytes], media: str) -> int:
+        """Write what a route answers into a file, however long it takes, and return the number of bytes; `media` is the
+        type of what it must be.
+        """
         if self._session is None:
             raise RuntimeError("use it as `async with`")
         patience = aiohttp.ClientTimeout(sock_connect=self._timeout, sock_read=60.0)
@@ -270,6 +282,8 @@ class Operator:
             async with self._session.get(self.url + path, timeout=patience) as answer:
                 if answer.status >= 400:
                     raise OperatorError(f"GET {path}: {_explain(answer.status, await answer.read())}", answer.status)
+                if answer.content_type != media:
+                    raise OperatorError(f"{self.url}{path} is no {media}: is it a gateway?")
                 size = 0
                 async for piece in answer.content.iter_chunked(1 << 16):
                     size += target.write(piece)

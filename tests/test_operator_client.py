@@ -7,11 +7,12 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from gateway.operator_client import Operator, OperatorError, address
-from tests.cli.program import run_here
+from tests.cli.program import run, run_here
 from tests.conftest import Serve
 from tests.sources import ROOT
 
@@ -94,6 +95,29 @@ async def test_an_answer_that_breaks_off_is_said_to() -> None:
 async def test_redirections_in_a_circle_are_no_gateway() -> None:
     async with answering(b"HTTP/1.1 302 Found\r\nLocation: /\r\nConnection: close\r\n\r\n") as place:
         assert await failed(f"http://{place}") == f"http://{place} answers with redirections only: is it a gateway?"
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"7", b"<html>", b"[" * 100_000], ids=["{}", "[]", "7", "html", "deep"])
+async def test_an_answer_that_no_gateway_gives_is_one_sentence(body: bytes, tmp_path: Path) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body)
+    copy = tmp_path / "copy.db"
+    async with answering(answer) as place:
+        for command in (
+            ("account", "list"),
+            ("status",),
+            ("usage",),
+            ("report",),
+            ("events",),
+            ("kick", "--account", "ann"),
+            ("token", "add", "ops", "--scope", "read"),
+            ("load", "--connections", "1", "--duration", "1"),
+            ("backup", str(copy)),
+        ):
+            begun = run if command[0] == "load" else run_here  # it takes signals, which no thread can
+            ended = await begun(*command, "--operator", f"http://{place}")
+            assert (ended.code, ended.out) == (1, ""), command
+            assert ended.err.count("\n") == 1, ended.err
+    assert not copy.exists()
 
 
 async def test_an_address_that_is_none_is_said_to_be() -> None:

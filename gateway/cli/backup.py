@@ -43,7 +43,7 @@ async def _backup(gateway: Operator, args: argparse.Namespace) -> str:
     refuse_store(target)
     whole = is_regular(target)
     with written_whole(target, mode=0o600, durable=True) as file:
-        size = await gateway.download("/api/backup", file)
+        size = await gateway.download("/api/backup", file, "application/vnd.sqlite3")
     # Where the copy itself goes to stdout, nothing else may.
     print(f"{target}: {size} bytes", file=sys.stdout if whole else sys.stderr)
     return ""

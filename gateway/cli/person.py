@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 async def _export(gateway: Operator, args: argparse.Namespace) -> str:
     home = f"?home={part(args.home)}" if args.home else ""
     document = io.BytesIO()
-    await gateway.download(f"/api/persons/{part(args.account)}{home}", document)
+    await gateway.download(f"/api/persons/{part(args.account)}{home}", document, "application/json")
     return document.getvalue().decode()
 
 

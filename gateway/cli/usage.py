@@ -50,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     try:
         document = asyncio.run(_ask(args))
+        document_forms.show(args, document, FIELDS, rows, _absent if args.absent else render)
     except operator_client.OperatorError as fault:
         print(f"tallygate usage: {fault}", file=sys.stderr)
         return 1
-    document_forms.show(args, document, FIELDS, rows, _absent if args.absent else render)
     return 0
 
 

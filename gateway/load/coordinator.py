@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from gateway.load.participants import Participants
 from gateway.load.plan import LoadError
 from gateway.load.profile import Profile
 from gateway.load.tally import HELD, Tally
-from gateway.operator_client import Operator
+from gateway.operator_client import Operator, OperatorError
 
 DISMISS = 30.0
 """Seconds a participant may take to hold still, and to end."""
@@ -65,14 +66,13 @@ async def read_gauges(gateway: Operator) -> Gauges:
     Raises `OperatorError`.
     """
     gauges = {"connections tcp": 0, "connections websocket": 0, "conference members": 0, "waiting in line": 0}
-    for family in text_string_to_metric_families(await gateway.text("/metrics")):
-        for sample in family.samples:
-            if sample.name == "tallygate_connections" and sample.labels.get("state") == "open":
-                gauges[f"connections {sample.labels.get('transport')}"] += int(sample.value)
-            elif sample.name == "tallygate_conference_members":
-                gauges["conference members"] += int(sample.value)
-            elif sample.name == "tallygate_license_queue_length":
-                gauges["waiting in line"] += int(sample.value)
+    for sample in await _samples(gateway):
+        if sample.name == "tallygate_connections" and sample.labels.get("state") == "open":
+            gauges[f"connections {sample.labels.get('transport')}"] += int(sample.value)
+        elif sample.name == "tallygate_conference_members":
+            gauges["conference members"] += int(sample.value)
+        elif sample.name == "tallygate_license_queue_length":
+            gauges["waiting in line"] += int(sample.value)
     counted = await gateway.json("GET", "/api/connections/count")
     return gauges | {"sessions": int(counted["count"]), "asleep": int(counted["asleep"])}
 
@@ -83,13 +83,20 @@ async def read_room(gateway: Operator) -> tuple[int, int]:
     Raises `OperatorError`.
     """
     limit, taken = sys.maxsize, 0
-    for family in text_string_to_metric_families(await gateway.text("/metrics")):
-        for sample in family.samples:
-            if sample.name == "tallygate_connections_limit":
-                limit = int(sample.value)
-            elif sample.name == "tallygate_connections":
-                taken += int(sample.value)
+    for sample in await _samples(gateway):
+        if sample.name == "tallygate_connections_limit":
+            limit = int(sample.value)
+        elif sample.name == "tallygate_connections":
+            taken += int(sample.value)
     return limit - taken, limit
+
+
+async def _samples(gateway: Operator) -> list[Sample]:
+    text = await gateway.text("/metrics")
+    try:
+        return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    except ValueError:
+        raise OperatorError(f"{gateway.url}/metrics has no metrics: is it a gateway?") from None
 
 
 def held_by(tally: Tally) -> Gauges:
