@@ -216,7 +216,6 @@ async def _load(args: argparse.Namespace, profile: Profile) -> LoadResult | None
     """Run a load that this machine leads; None where it was interrupted before it began."""
     with _Signals() as stop:
         async with AsyncExitStack() as stack:
-            series = None if args.csv is None else TimeSeries(stack.enter_context(args.csv.open("w", encoding="utf-8")))
             gateway = None
             if not args.no_compare:
                 host = f"[{args.host}]" if ":" in args.host else args.host
@@ -227,6 +226,7 @@ async def _load(args: argparse.Namespace, profile: Profile) -> LoadResult | None
             coordinator = Coordinator(participants, profile, gateway)
             address = await _address(args.host)
             await coordinator.prepare()
+            series = None if args.csv is None else TimeSeries(stack.enter_context(args.csv.open("w", encoding="utf-8")))
             others = []
             if args.lead is not None and args.machines > 1:
                 others = await stack.enter_async_context(joined(LeadAddress(*args.lead), args.machines - 1, stop, _say))

@@ -193,3 +193,11 @@ async def test_nobody_to_join_is_said() -> None:
     ended = await run("load", "--join", f"127.0.0.1:{free_port()}")
     assert (ended.code, ended.err.count("\n")) == (1, 1)
     assert ended.err.startswith("tallygate load: nobody leads a load at 127.0.0.1:")
+
+
+async def test_a_load_that_cannot_begin_leaves_the_course_of_the_last_one(tmp_path: Path, closed_port: int) -> None:
+    course = tmp_path / "course.csv"
+    course.write_text("the last one\n")
+    nobody = f"http://127.0.0.1:{closed_port}"
+    ended = await run("load", "--connections", "1", "--csv", str(course), "--operator", nobody)
+    assert (ended.code, course.read_text()) == (1, "the last one\n")
