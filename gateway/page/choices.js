@@ -1,4 +1,4 @@
-/* A field with choices of a toolbar. */
+/* A field with choices of a toolbar, and what the address has chosen. */
 
 import { el } from "./dom.js";
 
@@ -24,4 +24,10 @@ export class Choice {
   set value(value) {
     this.select.value = value;
   }
+}
+
+/** The pool of the enforced model that the address asks for; empty for any, and where there is none such any more. */
+export function poolOf({ route, state }) {
+  const asked = route.query.get("pool") ?? "";
+  return asked in state.models[state.model].pools ? asked : "";
 }

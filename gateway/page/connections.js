@@ -1,7 +1,7 @@
 /* The view of connections: every session, searched by the gateway and shown a window at a time. */
 
 import { accountAddress } from "./account.js";
-import { Choice } from "./choices.js";
+import { Choice, poolOf } from "./choices.js";
 import { showDetails } from "./dialog.js";
 import { el, renewChildren, setChildren } from "./dom.js";
 import { formatCount, formatDuration, isolated, pluralize, poolTitle, timeElement, whoIs } from "./format.js";
@@ -36,6 +36,7 @@ export class ConnectionsView {
     this.root = root;
     this.conference = app.route.query.get("conference");
     this.asked = Object.fromEntries(FILTERS.map((name) => [name, app.route.query.get(name) ?? ""]));
+    this.asked.pool = poolOf(app);
     this.matching = null; // how many connections match, once the gateway has said so
     this.banned = new WatchedList((signal) => this.loadBans(signal), (error) => app.report(error));
   }

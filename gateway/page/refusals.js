@@ -1,7 +1,7 @@
 /* The view of refusals: who was refused what, when, why, and what became of it. */
 
 import { accountAddress } from "./account.js";
-import { Choice } from "./choices.js";
+import { Choice, poolOf } from "./choices.js";
 import { el, setChildren } from "./dom.js";
 import { formatCount, formatDuration, isolated, pluralize, poolTitle, timeElement, whoIs } from "./format.js";
 import { ItemSource, ListView } from "./list_view.js";
@@ -23,7 +23,7 @@ export class RefusalsView {
     this.app = app;
     this.root = root;
     this.span = "24h";
-    this.pool = app.route.query.get("pool") ?? "";
+    this.pool = poolOf(app);
     this.source = new ItemSource((demand) => this.textOf(demand));
     this.watched = new WatchedList((signal) => this.load(signal), (error) => this.list.showFailure(error));
   }

@@ -121,6 +121,16 @@ async def test_another_license_model_makes_the_open_views_anew(tmp_path: Path, s
             await expect(page.locator(f"#{fields[view]}")).not_to_contain_text(re.compile("TrueConf|PRO users"))
 
 
+@pytest.mark.parametrize("view", ["connections", "refusals"])
+async def test_a_pool_of_another_model_is_not_looked_for(serve: Serve, screen: Screen, view: str) -> None:
+    house = await serve(license__model="epop", license__epop__users=0)
+    ann = await house.welcomed(account="ann")
+    assert (await ann.ask("join", conference="weekly"))["reason"] == "pool_full"
+    page = await screen.open(house, f"#/{view}?pool=pro")
+    await expect(page.locator(f"#{view}-list tbody tr[data-key]")).to_contain_text("ann")
+    await expect(page.locator(f"#{view}-pool")).to_have_value("")
+
+
 async def test_another_audit_log_takes_the_place_of_the_one_before(tmp_path: Path, screen: Screen) -> None:
     screen.excused = LOST
     port = free_port()
