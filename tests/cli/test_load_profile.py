@@ -92,7 +92,7 @@ async def test_every_fault_of_a_profile_is_said_and_nothing_is_contacted(tmp_pat
 @pytest.mark.parametrize("window", ["0s", "1s"])
 async def test_clients_that_come_and_go_and_fail_are_counted_right(window: str, serve: Serve, tmp_path: Path) -> None:
     house = await serve(
-        license__epop__users=30, heartbeat__interval="300ms", heartbeat__timeout="1s", heartbeat__resume_window=window
+        license__epop__users=30, heartbeat__interval="300ms", heartbeat__timeout="2s", heartbeat__resume_window=window
     )
     course = tmp_path / "course.csv"
     code, seen = await loaded(house, tmp_path, LIVELY, "--csv", str(course), "--seed", "3")
@@ -159,7 +159,7 @@ def free_port() -> int:
 
 @pytest.mark.slow
 async def test_several_machines_share_one_load(serve: Serve, tmp_path: Path) -> None:
-    house = await serve(license__epop__users=30, heartbeat__interval="300ms", heartbeat__timeout="1s")
+    house = await serve(license__epop__users=30, heartbeat__interval="300ms", heartbeat__timeout="2s")
     profile, place = tmp_path / "profile.toml", f"127.0.0.1:{free_port()}"
     profile.write_text(LIVELY, encoding="utf-8")
     argv = against(house, "--profile", str(profile), "--lead", place, "--machines", "3")
