@@ -26,6 +26,8 @@ STATE = Path("/var/lib/tallygate")
 HOME = Path("/usr/lib/tallygate")
 UNIT = Path("/usr/lib/systemd/system/tallygate.service")
 PLACES = (CONFIGURATION.parent, STATE, HOME, Path("/usr/bin/tallygate"), UNIT)
+REVISION = "0~test"
+"""What the last part of the version begins with, so that it is known whose package is installed."""
 PATIENCE = 300.0
 """Seconds for what packs and unpacks some thousand files."""
 
@@ -53,16 +55,30 @@ def dpkg() -> Iterator[str]:
         missing("only root installs packages")
     if not Path("/usr/bin/python3").exists():
         missing("/usr/bin/python3 is not installed (Debian: apt-get install python3)")
+    if f"-{REVISION}" in version():  # what was broken off has left it
+        purge(found)
     assert left() == [], "tallygate is installed on this machine, and its data is not for tests"
     yield found
-    subprocess.run([found, "--purge", "--force-all", "tallygate"], check=False)
+    purge(found)
     assert left() == []
+
+
+def version() -> str:
+    """The version that is installed, or was until it was removed; empty where there is none."""
+    asked = ["dpkg-query", "-W", "-f", "${Version}", "tallygate"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+
+
+def purge(dpkg: str) -> None:
+    """Remove the package and all that it has, whatever state it is in."""
+    subprocess.run([dpkg, "--purge", "--force-all", "tallygate"], check=False)
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """The package, made by its command."""
-    made = Path(done("env", f"PYTHON={sys.executable}", "bash", str(BUILD), str(tmp_path)).strip())
+    settings = (f"PYTHON={sys.executable}", f"REVISION={REVISION}1")
+    made = Path(done("env", *settings, "bash", str(BUILD), str(tmp_path)).strip())
     assert made.parent == tmp_path
     return made
 
@@ -72,7 +88,7 @@ def newer(package: Path, folder: Path) -> Path:
     root, made = folder / "next", folder / "next.deb"
     done("dpkg-deb", "-R", str(package), str(root))
     control = root / "DEBIAN" / "control"
-    control.write_text(re.sub(r"(?m)^Version: (.*)-1$", r"Version: \1-2", control.read_text()))
+    control.write_text(re.sub(r"(?m)^(Version: .*)1$", r"\g<1>2", control.read_text()))
     done("dpkg-deb", "--root-owner-group", "-Znone", "--build", str(root), str(made))
     shutil.rmtree(root)
     return made
@@ -133,7 +149,7 @@ def test_it_is_installed_runs_is_upgraded_and_leaves_nothing(dpkg: str, package:
     CONFIGURATION.write_text(changed)
 
     done(dpkg, "-i", str(newer(package, tmp_path)))
-    assert done("dpkg-query", "-W", "-f", "${Version}", "tallygate").endswith("-2")
+    assert version().endswith(f"-{REVISION}2")
     assert CONFIGURATION.read_text() == changed
     with running() as port:
         assert answered(port) == "welcome"
