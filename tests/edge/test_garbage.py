@@ -33,6 +33,7 @@ def _only_when_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gc.unfreeze()
     gc.collect()
     gc.disable()
+    gc.unfreeze()  # Python 3.12 freezes what is immortal when it collects
     yield
     gc.enable()
     gc.collect()
