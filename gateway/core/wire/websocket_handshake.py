@@ -13,9 +13,6 @@ path, the method, the upgrade itself, the key and the Origin. Extensions offered
 The clients of one application all say the same but for their keys, thousands at once after an outage. So the answer to
 a request is remembered without its key; one with an Origin is judged each time.
 
-The clients of one application all say the same, but for the key. So what becomes of a request with any key in its place
-is remembered, and a storm of them is answered by a look into a table. Requests with an Origin are judged each time.
-
 An Origin is what a browser says about the page that opens the connection; other clients send none and are not bound by
 it. Without a list, a page may only reach the host it came from; and from a browser on this machine, only if that host
 is a local name, for any name of the web can be made to mean 127.0.0.1 (DNS rebinding).

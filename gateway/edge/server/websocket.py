@@ -110,7 +110,7 @@ class WebSocketConnection(Connection):
 
     def close(self, cause: str, message: dict[str, Any] | None = None, code: int | None = None) -> None:
         """End it from here; a request that is not complete is answered by HTTP, with what `message` says."""
-        if self.upgrade is not None and self.cause is None:
+        if self.upgrade is not None and self.cause is None and not self.gone:
             self.upgrade = None
             retry_after = (message or {}).get("retry_after_seconds")
             if retry_after is None:  # only who was too slow is told no time
