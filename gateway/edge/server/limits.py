@@ -19,6 +19,8 @@ from gateway.edge.server.ticker import MAX_CATCH_UP, TICK
 LINGER_TICKS = 2 * MAX_CATCH_UP
 """Ticks that a closed connection may take to close its own half: after a stall, for which one late look may make up
 `MAX_CATCH_UP`, there is a second left to read the last message."""
+LINGER_LOOK = 0.01
+"""Seconds between two looks whether all have closed, when the gateway ends."""
 
 PENDING_PARTS = 4
 """What is waiting at one listener takes no more of the connections than one of so many parts."""

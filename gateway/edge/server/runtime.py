@@ -27,7 +27,7 @@ from gateway.edge.server.cluster_registration import registration_of
 from gateway.edge.server.connection import BaseConnection, Connection, Shared
 from gateway.edge.server.dispatcher import Dispatcher
 from gateway.edge.server.epoll_transport import Epoll
-from gateway.edge.server.limits import LINGER_TICKS, Limits, SocketBudget, retry_seconds
+from gateway.edge.server.limits import LINGER_LOOK, LINGER_TICKS, Limits, SocketBudget, retry_seconds
 from gateway.edge.server.listener import Listener
 from gateway.edge.server.pending_commits import PendingReplies
 from gateway.edge.server.recent_activity import RecentActivity
@@ -390,10 +390,10 @@ class Runtime:
 
     async def abort_remaining(self) -> None:
         """Drop what has not closed after the drain."""
-        for _ in range(LINGER_TICKS + 1):
+        for _ in range(round((LINGER_TICKS + 1) * TICK / LINGER_LOOK)):
             if not any(len(listener.connections) for listener in self.listeners):
                 return
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(LINGER_LOOK)
         for connection in [each for listener in self.listeners for each in listener.connections]:
             connection.transport.abort()
         await asyncio.sleep(0)

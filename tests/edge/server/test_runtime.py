@@ -19,7 +19,7 @@ from gateway.edge.server.ticker import MAX_CATCH_UP, TICK
 from tests.conftest import House, Serve, until
 from tests.edge.conftest import Connect
 from tests.edge.raw import BEAT, HELLO, Peer, WebSocketPeer
-from tests.wire_client import WebSocketWire
+from tests.wire_client import PATIENCE, WebSocketWire
 
 BOTH = pytest.mark.parametrize("transport", ["tcp", "websocket"])
 SECOND = round(1 / TICK)
@@ -521,6 +521,23 @@ async def test_while_draining_nobody_is_let_in(serve: Serve, peer: Connect) -> N
         assert (await client.gone())[-1]["reason"] == "draining"
     turned: Peer = await peer(house)
     assert (await turned.gone())[-1]["reason"] == "draining"
+
+
+async def test_the_end_waits_for_the_last_client_and_not_for_a_tick(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await serve()
+    wires = [await house.welcomed(transport) for transport in ("tcp", "websocket")]
+    await house.runtime.drain(0)
+    house.runtime.ticker.stop()
+    monkeypatch.setattr("gateway.edge.server.runtime.TICK", 3600.0)
+    closing = asyncio.ensure_future(house.runtime.abort_remaining())
+    for wire in wires:
+        assert [each["reason"] for each in await wire.gone()] == ["drained"]
+        assert not closing.done()
+        await wire.close()
+    async with asyncio.timeout(PATIENCE):
+        await closing
 
 
 @pytest.mark.parametrize("cause", ["drained", "unregistered", "store_unavailable"])
