@@ -107,6 +107,13 @@ class House:
         assert answer["type"] == "welcome", answer
         return wire
 
+    async def end(self, drain: float = 0) -> None:
+        """Close the gateway with its clients connected; each closes once all were sent away."""
+        closing = asyncio.ensure_future(self.gateway.close(drain))
+        await until(lambda: all(each.cause for each in self.runtime.connections()))
+        await self._clients.aclose()
+        await closing
+
     async def http(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
         """The status and the JSON (or text) of a request to the operator port."""
         async with aiohttp.ClientSession() as session, session.request(method, self.url + path, **options) as response:
@@ -139,7 +146,7 @@ async def serve() -> AsyncIterator[Serve]:
         async def open_house(*, clock: Clock | None = None, files: int = 1024, **overrides: Any) -> House:
             gateway = await stack.enter_async_context(running(settings_of(**overrides), files=files, clock=clock))
             stack.push_async_callback(_see_off, gateway)
-            return House(gateway, stack)
+            return House(gateway, await stack.enter_async_context(contextlib.AsyncExitStack()))
 
         yield open_house
     forget_handlers()

@@ -29,7 +29,7 @@ async def test_on_a_file_it_is_the_same(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     house, _ = await lived(serve, path, "epop", history__names="pseudonyms")
     await house.http("PUT", f"/api/hosts/{NAME}")
-    await house.gateway.close(drain=0)
+    await house.end()
     exported = json.loads((await run_here("person", "export", NAME, "--store", str(path))).out)
     assert (exported["groups"], exported["registered"]) == (["board"], True)
     assert exported["usage"]

@@ -4,7 +4,6 @@ Returning).
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
 import sqlite3
@@ -52,10 +51,7 @@ class Runs:
                 if end == KILL:
                     await self.kill(house)
             finally:
-                closing = asyncio.ensure_future(gateway.close(drain=0.5 if end == DRAIN else 0))
-                await until(lambda: all(each.cause for each in house.runtime.connections()))
-                await clients.aclose()
-                await closing
+                await house.end(drain=0.3 if end == DRAIN else 0)
 
     async def kill(self, house: House) -> None:
         """Let the next run begin with what the disk holds a second from now."""

@@ -526,7 +526,7 @@ async def test_a_lease_counts_on_under_its_rules_after_a_restart(serve: Serve, t
     ann = await house.welcomed(account="ann")
     said(await ann.ask("join", conference="c"), "joined")
     assert [each["used"] for each in (await rules_of(house, "pro")).values()] == [1, 1]
-    await house.gateway.close(drain=0)
+    await house.end()
     house = await serve(**given)
     assert [each["used"] for each in (await rules_of(house, "pro")).values()] == [1, 1]
     await group(house, "team")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -157,11 +158,14 @@ async def test_a_ban_refuses_whom_it_binds_wherever_they_stand_in_line(serve: Se
 
 async def test_who_waits_is_told_when_the_gateway_ends(serve: Serve) -> None:
     house = await floating(serve)
-    await house.welcomed()
+    ann = await house.welcomed()
     bob = await waiting(house)
-    await house.gateway.close(drain=0)
+    closing = asyncio.ensure_future(house.gateway.close(drain=0))
     denied(await bob.hear(), "draining", "hello")
-    await bob.gone()
+    for wire in (ann, bob):
+        await wire.gone()
+        await wire.close()
+    await closing
 
 
 @pytest.mark.parametrize("wait", [0, 86_401, -1, 1.5, "60", True])

@@ -233,22 +233,29 @@ async def test_licenses_tickets_and_clones_survive_a_restart(tmp_path: Path, cal
         await agent.registered()
         old = (await agent.verified(1, pro=3))["ticket"]
         last = (await agent.verified(2, pro=4))["ticket"]
-        await (await call(house, key, server="inst-2")).registers()
+        other = await call(house, key, server="inst-2")
+        await other.registers()
         before = [(await house.http("GET", each))[1] for each in ("/api/licenses", "/api/registrations")]
         before[1]["items"][0].update(connected=False, since=None)
+        await agent.close()
+        await other.close()
     async with run(path, time.clock) as house:
         after = [(await house.http("GET", each))[1] for each in ("/api/licenses", "/api/registrations")]
         assert after == before
         assert after[1]["items"][0]["clones_suspected"] == 1
         assert after[1]["items"][0]["used"] == {"pro": 4}
-        told = await (await call(house, key, server="inst-1")).registered(ticket=last)
+        agent = await call(house, key, server="inst-1")
+        told = await agent.registered(ticket=last)
         assert told["limits"] == {"pro": 5}
-        await (await call(house, key)).registered(ticket=old)
+        other = await call(house, key)
+        await other.registered(ticket=old)
         assert (await house.http("GET", "/api/registrations"))[1]["items"][0]["clones_suspected"] == 2
+        await agent.close()
+        await other.close()
 
 
 async def test_while_the_disk_fails_answers_go_on_and_the_file_is_made_the_same(
-    tmp_path: Path, call: Call, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, serve: Serve, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "RETRY", 0.02)
     path = tmp_path / "t.db"

@@ -83,7 +83,7 @@ async def test_of_who_was_erased_no_trace_is_left(model: str, names: str, serve:
     _, known = await house.http("GET", PATH)
     assert (known["registered"], known["groups"], known["usage"], known["denials"]) == (False, [], [], [])
     assert TRACE.decode() not in json.dumps(await house.http("GET", "/api/sessions/ended")).lower()
-    await house.gateway.close(drain=0)
+    await house.end()
     assert TRACE not in bytes_of(path) + b"".join(read(str(path)).state).lower()
 
 
@@ -177,7 +177,7 @@ async def test_a_large_file_is_rewritten_at_the_next_start_and_its_copies_at_onc
     house, _ = await lived(serve, path, "epop")
     assert (await house.http("DELETE", PATH))[1]["rewritten"] is False
     assert TRACE not in await backup(house)
-    await house.gateway.close(drain=0)
+    await house.end()
     house = await serve(store__path=path)
     assert TRACE not in bytes_of(path)
     await verified(house)

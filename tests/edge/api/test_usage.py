@@ -101,7 +101,7 @@ async def test_use_survives_a_restart_and_its_parts_are_added_up(serve: Serve, t
         await house.welcomed(account="ann")
         hands.move(30)
         ann = (await usage(house))["ann"]
-        await house.gateway.close(drain=0)
+        await house.end()
         hands.move(5)
     assert (ann["sessions"], ann["connected_seconds"], ann["days"], START) == (2, 60.0, 1, START)
 

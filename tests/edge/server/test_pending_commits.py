@@ -220,7 +220,7 @@ async def test_a_full_disk_refuses_licenses_until_there_is_room(open_house: Open
         await recovered(house)
         said(await refused.ask("join", conference="weekly"), "joined")
         assert leases(disk / "store.db") == held(house)
-        await house.gateway.close(drain=0)
+        await house.end()
 
 
 # -- in order ----------------------------------------------------------------------------------------------------------

@@ -288,8 +288,9 @@ async def test_a_registrar_that_is_closed_hangs_up_after_its_clients_have_gone(s
     await fresh.challenged()
     await house.runtime.drain(0)
     await agent.verified(1)
-    await house.gateway.close(drain=0)
+    closing = asyncio.ensure_future(house.gateway.close(drain=0))
     assert await agent.gone() == await fresh.gone() == []
+    await closing
     assert house.gateway.ports()["registrar"] is None
     await empty(house)
 
