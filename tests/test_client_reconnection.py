@@ -245,5 +245,5 @@ async def test_a_bye_that_comes_while_the_client_slows_down_is_heard(serve: Serv
     await asyncio.wait(joins)
     assert one.end is not None
     assert one.end.error is None
-    assert sum(listener.closed.get("bye", 0) for listener in house.runtime.client_listeners) == 1
+    await until(lambda: sum(listener.closed.get("bye", 0) for listener in house.runtime.client_listeners) == 1)
     assert all(isinstance(join.exception(), Closed | None) for join in joins)

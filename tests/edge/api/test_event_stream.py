@@ -16,6 +16,7 @@ import pytest
 
 from gateway.edge.api import event_stream
 from tests.conftest import House, License, Serve, until
+from tests.edge.api.test_reports import Hands
 from tests.edge.disk import broken, written
 from tests.programs import free_port
 
@@ -123,12 +124,16 @@ async def test_where_nothing_changes_nothing_is_told_but_that_we_live(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "KEEPALIVE", 0.05)
-    house = await serve()
+    hands = Hands()
+    hands.move(0.5)  # no time that is told lies where a second ends
+    house = await serve(clock=hands.clock())
     await written(house.runtime.persistence)
     async with listening(house) as page:
         await page.hear()
-        async with asyncio.timeout(PATIENCE):
-            assert await page.response.content.readuntil(b"\n\n") == b": keepalive\n\n"
+        for _ in range(2):
+            hands.move(0.1)  # both together are shorter than a tick of the gateway
+            async with asyncio.timeout(PATIENCE):
+                assert await page.response.content.readuntil(b"\n\n") == b": keepalive\n\n"
 
 
 @pytest.mark.parametrize("mark", ["connections", "pro"])
