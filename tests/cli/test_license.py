@@ -22,6 +22,7 @@ from gateway.core.registration.authentication import canonical, mac
 from gateway.core.registration.license_status import LicenseState
 from tests.cli.program import Shell, begin, end, run_here, said
 from tests.conftest import License, Serve, until
+from tests.edge.disk import written
 
 KEY = re.compile(r"[0-9a-f]{64}\n").fullmatch
 NOBODY = "127.0.0.1:1"
@@ -181,6 +182,7 @@ async def test_what_was_sold_on_a_file_is_what_the_registrar_goes_by(
     assert house.runtime.registrar.registrar.licenses["ACME-1"].key.hex() == key.strip()
     held = await run_here("license", "list", "--store", "vendor.db")
     assert held == (1, "", "tallygate: vendor.db: another gateway holds it\n")
+    await written(house.runtime.persistence)
     assert await Shell(house).said("audit", "verify")
     actions = [each["action"] for each in (await house.http("GET", "/api/audit"))[1]["items"]]
     assert actions == ["license.sold", "start"]
