@@ -15,7 +15,7 @@ from gateway.core.admission.line_ends import give_up_request, leave_lines
 from gateway.core.admission.preemption import seats_to_take, take
 from gateway.core.admission.refusals import against, is_enforced, overtaking, unregistered, with_retry
 from gateway.core.admission.replies import entitlements, finish, refuse, seats, session_id
-from gateway.core.admission.seat_changes import admit, end_session, required_seats, set_seats
+from gateway.core.admission.seat_changes import admit, admit_new, end_session, required_seats, set_seats
 from gateway.core.admission.state import Resumable, State
 from gateway.core.admission.withdrawal import withdrawal
 from gateway.core.counting.license_model import Attempt, Refusal
@@ -65,8 +65,8 @@ def hello(state: State, command: Hello, now: Instant) -> Decision:
     state.use.connected.grant(session.number, session.person, now.mono)
     if old is not None:
         _pass_on(state, old, session, attempt, now)
-    elif state.acts_at_sign_in:
-        admit(state, session, "closed", now, against(state, attempt), recorded=(primary,))
+    elif state.at_sign_in:
+        admit_new(state, session, now, against(state, attempt))
     decision.answer = {"type": "welcome", "session": session_id(state, session.number), **entitlements(state, session)}
     return finish(state, decision, session)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from gateway.core.admission.decision import Decision
 from gateway.core.admission.line_ends import leave_lines
@@ -19,8 +19,7 @@ def required_seats(state: State, session: Session) -> tuple[tuple[Seat, ...], ..
     """Return the seats that the facts of a session give it, in each model; models that agree share them."""
     if session.kind in VISITORS:
         return state.no_seats
-    found = [rule(session) for rule in state.seat_rules]
-    return tuple([found[place] for place in state.rule_of_ledger])
+    return state.of_all_ledgers([rule(session) for rule in state.seat_rules])
 
 
 def set_seats(state: State, session: Session, cause: str, now: Instant) -> None:
@@ -47,8 +46,37 @@ def admit(
     A model that refuses nobody records what it would have refused; `refused` has what its rules said before the step.
     Those in `recorded` have recorded all that they have against it.
     """
-    held, required = session.seats, required_seats(state, session)
-    for ledger, before, seats in zip(state.ledgers, held, required, strict=True):
+    required = required_seats(state, session)
+    _admit(session, state.ledgers, required, cause, now, refused or {}, recorded)
+    session.seats = required
+    if session.active is not None:
+        _follow_idleness(state, session, now)
+
+
+def admit_new(state: State, session: Session, now: Instant, refused: Mapping[Ledger, Refusal]) -> None:
+    """Let a session that begins hold what its facts give it, as `admit` does; the primary model has recorded all that it
+    has against it.
+    """
+    required = list(state.no_seats)
+    if session.kind not in VISITORS:
+        for ledger in state.at_sign_in:
+            required[ledger.index] = ledger.seat_rule(session)
+    _admit(session, state.at_sign_in, required, "closed", now, refused, (state.primary,))
+    session.seats = tuple(required)
+
+
+def _admit(
+    session: Session,
+    ledgers: Iterable[Ledger],
+    required: Sequence[tuple[Seat, ...]],
+    cause: str,
+    now: Instant,
+    refused: Mapping[Ledger, Refusal],
+    recorded: Collection[Ledger],
+) -> None:
+    held = session.seats
+    for ledger in ledgers:
+        before, seats = held[ledger.index], required[ledger.index]
         refusal = refused.get(ledger) if refused else None
         if refusal is None and ledger.ruled and not ledger.enforced:
             refusal = ledger.first_full_pool(session, seats)
@@ -58,9 +86,6 @@ def admit(
             overfull = ledger.set_seats(session, seats, cause, now)
             if overfull and not (refusal or ledger.enforced or ledger in recorded):
                 ledger.record_denial(Refusal("pool_full", overfull), session, now)
-    session.seats = required
-    if session.active is not None:
-        _follow_idleness(state, session, now)
 
 
 def _follow_idleness(state: State, session: Session, now: Instant) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import itemgetter
 from typing import NamedTuple
 
 from gateway.core.admission.conferences import Conferences
@@ -126,15 +127,17 @@ class State:
             self.lines.sort_anew(self.primary)
 
     def note_models(self) -> None:
-        """Note what the models come to: which functions give seats, and which of them is that of each ledger; which
-        have rules beside their pools, and whether any has something to do when a session begins (the others count
+        """Note what the models come to: which functions give seats, and how their results become those of all ledgers;
+        which have rules beside their pools, and which have something to say when a session begins (the others count
         members only); which pools are leased, and whether the primary model leases any.
         """
         self.no_seats: tuple[tuple[Seat, ...], ...] = ((),) * len(self.ledgers)
         self.seat_rules = list(dict.fromkeys(each.seat_rule for each in self.ledgers))
-        self.rule_of_ledger = [self.seat_rules.index(each.seat_rule) for each in self.ledgers]
+        places = [self.seat_rules.index(each.seat_rule) for each in self.ledgers]
+        self.of_all_ledgers: Callable[[list[tuple[Seat, ...]]], tuple[tuple[Seat, ...], ...]]
+        self.of_all_ledgers = itemgetter(*places) if len(places) > 1 else tuple
         self.with_rules = [each for each in self.ledgers if each.model.forbids or each.model.conference_rule]
-        self.acts_at_sign_in = any(each.model.forbids or not each.model.members_only for each in self.ledgers)
+        self.at_sign_in = [each for each in self.ledgers if each.model.forbids or not each.model.members_only]
         self.leases = [
             (each.model.name, name, pool.leases)
             for each in self.ledgers
