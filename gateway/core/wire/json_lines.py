@@ -68,6 +68,8 @@ def parse(line: bytes) -> dict[str, Any]:
     try:
         text = text.strip(_SPACE)
         message, end = _DECODER.raw_decode(text)
+        if isinstance(message, dict) and len(message) != text.count(":"):  # or else no key can stand in it twice
+            message, end = _STRICT_DECODER.raw_decode(text)
         if end != len(text):
             raise Malformed(f"not JSON: more than one value, at character {end}")
         if "\\u" in text:
@@ -115,7 +117,9 @@ def _float(digits: str) -> float:
     return number
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+_DECODER = json.JSONDecoder(parse_constant=_constant, parse_float=_float)
+_STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+"""Finds keys that stand twice in one object; it takes half as long again."""
 
 
 def _encoder() -> Callable[[Any, int], Iterable[str]]:
