@@ -5,6 +5,7 @@ Pure, and below everything else: any module may import it.
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -132,6 +133,13 @@ def write_duration(seconds: float) -> str:
         if whole % size == 0 and whole >= 10 * size:
             return f"{whole // size}{unit}"
     return f"{whole}ms" if whole % 1000 else f"{whole // 1000}s"
+
+
+def whole_seconds(seconds: float) -> int:
+    """Return a span of time that is told to a client, in whole seconds, rounded up; less than a millisecond above a
+    whole one is nothing, since the difference of two instants is not exact.
+    """
+    return math.ceil(round(seconds, 3))
 
 
 def duration_text(seconds: float) -> str:

@@ -22,6 +22,7 @@ from gateway.core.formats import (
     read_duration,
     timestamp,
     utc,
+    whole_seconds,
     write_duration,
 )
 
@@ -169,6 +170,16 @@ def test_what_is_no_duration(text: str) -> None:
 )
 def test_a_time_left_is_told_to_a_person(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+@given(st.floats(0, 2e9), st.integers(0, 100_000))
+def test_whole_seconds_from_an_instant_on_are_told_as_they_are(instant: float, seconds: int) -> None:
+    assert whole_seconds((instant + seconds) - instant) == seconds
+
+
+@pytest.mark.parametrize(("span", "told"), [(0.0, 0), (0.001, 1), (0.2, 1), (1.0004, 1), (1.001, 2), (-0.1, 0)])
+def test_a_part_of_a_second_is_told_as_one(span: float, told: int) -> None:
+    assert whole_seconds(span) == told
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------

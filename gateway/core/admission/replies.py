@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 from gateway.core.admission.decision import Decision, TakenOver
 from gateway.core.admission.state import State
 from gateway.core.counting.denials import asker_of
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.pool_rule import holder_of
 from gateway.core.counting.session import Conference, Instant, Session
+from gateway.core.formats import whole_seconds
 from gateway.core.wire.json_lines import Message
 
 
@@ -52,9 +51,9 @@ def denied(request: str, refusal: Refusal, conference: str | None, retry_after: 
     if refusal.limit is not None:
         answer["used"], answer["limit"] = refusal.used, refusal.limit
     if refusal.retry_after is not None:
-        answer["retry_after_seconds"] = math.ceil(refusal.retry_after)
+        answer["retry_after_seconds"] = whole_seconds(refusal.retry_after)
     elif request == "hello" and refusal.reason == "pool_full":
-        answer["retry_after_seconds"] = math.ceil(retry_after)
+        answer["retry_after_seconds"] = whole_seconds(retry_after)
     return answer
 
 

@@ -7,7 +7,6 @@ that becomes free is granted in the step in which it does.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from gateway.core.admission.state import State
 from gateway.core.counting.license_model import Refusal
 from gateway.core.counting.session import Instant
 from gateway.core.counting.waits import GAVE_UP, GRANTED, REFUSED, TIMED_OUT
+from gateway.core.formats import whole_seconds
 from gateway.core.wire.json_lines import Message
 
 REQUESTS: Mapping[type[Any], Callable[[State, Any, Instant], Decision]] = {
@@ -94,7 +94,7 @@ def queued(state: State, place: QueuePlace, now: Instant) -> Message:
         message["rule"] = refusal.rule
     message["position"] = state.lines.index(place) + 1
     message["used"], message["limit"] = refusal.used, refusal.limit
-    message["wait_seconds"] = max(math.ceil(place.until - now.mono), 0)
+    message["wait_seconds"] = max(whole_seconds(place.until - now.mono), 0)
     return message
 
 

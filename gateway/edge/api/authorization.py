@@ -25,7 +25,6 @@ the others.
 from __future__ import annotations
 
 import hmac
-import math
 from asyncio import Future
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -35,6 +34,7 @@ from aiohttp import hdrs, web
 
 from gateway.core.addresses import ip_address, is_loopback, network
 from gateway.core.admission.directory import digest
+from gateway.core.formats import whole_seconds
 from gateway.edge.api import proxied_operators
 from gateway.edge.api.responses import code_of, fail
 from gateway.edge.api.routes import ADMIN, LINK, PAGE, READ, Route, route_of
@@ -255,7 +255,7 @@ class Authorization:
         now, address = self._runtime.clock.mono(), network(request.remote or "", self._ipv6_prefix)
         wait = self._failures.wait(address, now)
         if wait:
-            after = {"Retry-After": str(math.ceil(wait))}
+            after = {"Retry-After": str(whole_seconds(wait))}
             fail(429, "rate_limited", "too many attempts without a good token", after)
         self._failures.take(address, now)
         fail(401, code, detail, {"WWW-Authenticate": f'Bearer realm="tallygate"{why}'})

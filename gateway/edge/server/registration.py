@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from config.registration_settings import RegistrationSettings
-from gateway.core.formats import duration_text, instant, utc
+from gateway.core.formats import duration_text, instant, utc, whole_seconds
 from gateway.core.registration.agent_protocol import Received, Verdict
 from gateway.core.registration.grant import Grant
 from gateway.core.registration.license_status import GRANTING, SHUT, ClockReading, LicenseState, LicenseStatus, skew
@@ -347,7 +347,7 @@ class Registration:
             "state": shown.state,
             "reason": self._why(status.state(at), at),
             "shutdown_at": utc(shown.shutdown_at),
-            "seconds_left": None if left == math.inf else math.ceil(left),
+            "seconds_left": None if left == math.inf else whole_seconds(left),
             "lost_at": utc(status.accepted) if lost and not status.by_hand(at) else None,
             "last_verified": utc(status.accepted) if grant is not None else None,
             "not_after": utc(grant.not_after) if grant is not None else None,
