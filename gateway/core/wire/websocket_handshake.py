@@ -23,11 +23,10 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.core.addresses import is_loopback
 
@@ -38,9 +37,12 @@ HEAD_LIMIT: Final = 8192
 REMEMBERED: Final = 64
 """Requests whose answer is remembered, each of at most HEAD_LIMIT bytes."""
 
-_GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
 _END: Final = b"\r\n\r\n"
+_SWITCHING: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+)
 _STRAY: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
 _PLAIN: Final = bytes(code for code in range(256) if code in b"\t\r\n" or (code >= 0x20 and code != 0x7F))
 _USUAL: Final = f"GET {PATH} HTTP/1.1"
@@ -70,8 +72,7 @@ _SOME_KEY: Final = b"A" * (_KEY_SIZE - 2) + b"=="
 _ORIGIN: Final = re.compile(rb"\norigin:", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The client may speak WebSocket: send `response`, then decode `rest`, the bytes that came after the request."""
 
     response: bytes
@@ -79,8 +80,7 @@ class Accepted:
     rest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The client may not: send `response`, a complete one with `status`, and close."""
 
     status: int
@@ -222,16 +222,12 @@ class Upgrade:
             if not self._origins.listed and is_loopback(self._address) and not is_loopback(_authority(host, "ws")[0]):
                 return _FOREIGN_HOST
         chosen = SUBPROTOCOL if SUBPROTOCOL in _items(headers, "sec-websocket-protocol") else None
-        return _accepted(keys[0], chosen, rest)
+        return _accepted(keys[0].encode(), chosen, rest)
 
 
-def _accepted(key: str, subprotocol: str | None, rest: bytes = b"") -> Accepted:
-    chosen = "" if subprotocol is None else f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
-    response = (
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept(key)}\r\n{chosen}\r\n"
-    )
-    return Accepted(response.encode(), subprotocol, rest)
+def _accepted(key: bytes, subprotocol: str | None, rest: bytes = b"") -> Accepted:
+    chosen = b"" if subprotocol is None else f"\r\nSec-WebSocket-Protocol: {subprotocol}".encode()
+    return Accepted(_SWITCHING + _accept(key) + chosen + _END, subprotocol, rest)
 
 
 def _remembered_answer(data: bytes) -> Accepted | Refused | None:
@@ -241,7 +237,7 @@ def _remembered_answer(data: bytes) -> Accepted | Refused | None:
     if len(data) > HEAD_LIMIT or not _KEY_BYTES.fullmatch(key):
         return None
     answer = _answer_without_key(before, rest[_KEY_SIZE:])
-    return _accepted(key.decode(), answer.subprotocol) if isinstance(answer, Accepted) else answer
+    return _accepted(key, answer.subprotocol) if isinstance(answer, Accepted) else answer
 
 
 @lru_cache(REMEMBERED)
@@ -255,7 +251,11 @@ def _answer_without_key(before: bytes, after: bytes) -> Accepted | Refused | Non
 
 def accept(key: str) -> str:
     """Return the Sec-WebSocket-Accept that proves a server has read `key` (RFC 6455, 4.2.2)."""
-    return b64encode(sha1((key + _GUID).encode(), usedforsecurity=False).digest()).decode()
+    return _accept(key.encode()).decode()
+
+
+def _accept(key: bytes) -> bytes:
+    return b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 def _clean(head: bytearray) -> bool:
