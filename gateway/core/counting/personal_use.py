@@ -212,6 +212,9 @@ class PoolShares:
         """Return the share of a person today, a new one if need be; that of nobody where a day has too many."""
         use = self.use
         if person in self.by_person:
+            found = self.by_person[person]
+            if isinstance(found, Share) and found.day is use.today:
+                return found
             share = self._as_share(person)
             if share.day is use.today:
                 self.by_person[person] = share
