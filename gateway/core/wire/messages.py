@@ -61,6 +61,7 @@ class MessageFields(dict[str, Field]):
         super().__init__(fields)
         self._defaults = {name: field.default for name, field in fields.items()}
         self._required = [name for name, field in fields.items() if field.required]
+        self._checks = {name: (field.accepts, field.kept) for name, field in fields.items()}
 
     def read(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Return a value for every field, defaults filled in.
@@ -69,12 +70,12 @@ class MessageFields(dict[str, Field]):
         """
         values = self._defaults.copy()
         for name, value in message.items():
-            if value is None or name not in self:
+            if value is None or name not in self._checks:
                 continue
-            field = self[name]
-            if not field.accepts(value):
+            accepts, kept = self._checks[name]
+            if not accepts(value):
                 raise ValueError(self._first_fault(message))
-            values[name] = value if field.kept is None else field.kept(value)
+            values[name] = value if kept is None else kept(value)
         for name in self._required:
             if values[name] is None:
                 raise ValueError(self._first_fault(message))
@@ -87,7 +88,7 @@ class MessageFields(dict[str, Field]):
 
 def is_integer(value: object) -> bool:
     """Return whether a value is a whole number, and not true or false."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return type(value) is int  # `isinstance` would take true and false too
 
 
 def is_boolean(value: object) -> bool:
