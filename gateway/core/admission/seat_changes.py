@@ -54,8 +54,8 @@ def admit(
 
 
 def admit_new(state: State, session: Session, now: Instant, refused: Mapping[Ledger, Refusal]) -> None:
-    """Let a session that begins hold what its facts give it, as `admit` does; the primary model has recorded all that it
-    has against it.
+    """Let a session that begins hold what its facts give it, as `admit` does; the primary model has recorded all that
+    it has against it.
     """
     required = list(state.no_seats)
     if session.kind not in VISITORS:

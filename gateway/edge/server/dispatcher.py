@@ -99,11 +99,11 @@ class Dispatcher:
             connection.send(_waits(request.id))
 
     def _act(self, connection: Connection, request: Request) -> None:
-        make_command = REQUESTS[request.type].command
         if request.type == "heartbeat":
             self._acknowledge(connection, request)
             return
         connection.last_asked_tick = connection.shared.tick
+        make_command = REQUESTS[request.type].command
         if request.type == "hello":
             self._welcome(connection, request)
         elif request.type == "bye":
@@ -138,9 +138,8 @@ class Dispatcher:
         if isinstance(decision, RequestFault):
             connection.send(_worded(decision))
         elif decision is not None:
-            account, home = request.fields["account"], request.fields["home"]
-            if decision.refused is not None and account is not None:
-                decision.claimed = folded(account), folded(home or "")
+            if decision.refused is not None and request.fields["account"] is not None:
+                decision.claimed = folded(request.fields["account"]), folded(request.fields["home"] or "")
             self.commit_and_deliver(decision, connection, request.id)
 
     def _acknowledge(self, connection: Connection, request: Request) -> None:
@@ -244,9 +243,10 @@ class Dispatcher:
         if decision.closings:
             self._close_ended(decision)
         if asker is not None and asker.session is None and decision.session is not None:
-            self._sign_in.attach(asker, decision)
-            self.waiting_clients.follow(asker)
-            self.activity.resumed(asker)
+            goes_on = self._sign_in.attach(asker, decision)
+            if goes_on:
+                self.waiting_clients.follow(asker)
+                self.activity.resumed(asker)
         if decision.queue is not None and asker is not None and decision.queue.place is not None:
             self._enter_line(decision, decision.queue.place, asker)
         # Most decisions change nothing that is kept, while no answer waits: no call for those.

@@ -83,12 +83,12 @@ class SignIn:
         if self._is_draining():
             return self.refuse("hello", Refusal("draining", retry_after=self._sequencer.state.terms.retry_after))
         address, transport = connection.address, connection.shared.transport
-        proof = self._proof(connection, fields)
+        token = fields["token"]
+        proof = self._proof(connection, fields, token) if token is not None else None
         if isinstance(proof, TokenFlaw) and proof.retry_after is not None:
             return self.refuse("hello", Refusal("keys_unavailable", retry_after=proof.retry_after))
         if session is not None and self._needs_proof(session) and not _proves(proof, session.account, session.device):
             return self.refuse("hello", Refusal("bad_credential"))
-        token = fields["token"]
         hello = Hello(
             fields["kind"] or "app",
             fields["account"],
@@ -108,17 +108,17 @@ class SignIn:
         seconds = fields["wait"]
         anew = hello if seconds is None else Wait(hello, seconds, request.id)
         if session is None:
-            refusal = self._refusal_beforehand(hello)
+            refusal = self._refusal_beforehand(hello) if self._sequencer.is_shared else None
             if refusal is not None:
                 return self.refuse("hello", refusal)
             return self._sequencer.submit(anew, None, connection, request.id)
         resume = Resume(session.number, session.generation, address, transport)
         return self._sequencer.submit(resume, None, connection, request.id, otherwise=anew)
 
-    def _proof(self, connection: Connection, fields: Mapping[str, Any]) -> Proof | TokenFlaw | None:
+    def _proof(self, connection: Connection, fields: Mapping[str, Any], token: str) -> Proof | TokenFlaw | None:
         """Return what the token of a `hello` proves, where an issuer has to have signed it; None where none counts."""
-        terms, token = self._sequencer.state.terms, fields["token"]
-        if terms.accounts_mode != "jwt" or token is None or (fields["home"] or terms.home) != terms.home:
+        terms = self._sequencer.state.terms
+        if terms.accounts_mode != "jwt" or (fields["home"] or terms.home) != terms.home:
             return None
         proof = self.issuers.proof(token)
         if isinstance(proof, Proof) and not _proves(proof, fields["account"], fields["device"]):
@@ -138,8 +138,6 @@ class SignIn:
 
         What it rests upon is asked again when the command is applied.
         """
-        if not self._sequencer.is_shared:
-            return None
         state = self._sequencer.state
         return refusal_before_license(state, hello, state.at)
 
@@ -152,25 +150,27 @@ class SignIn:
         message = denied(request, refusal, conference, self._sequencer.state.terms.retry_after)
         return Decision(message, refused=refusal)
 
-    def attach(self, connection: Connection, decision: Decision) -> None:
-        """Let a connection have the session that a decision began or went on with, and complete its welcome.
+    def attach(self, connection: Connection, decision: Decision) -> bool:
+        """Let a connection have the session that a decision began or went on with, and complete its welcome. Returns
+        whether that session has been another connection's.
 
         In a cluster that session may be over by the same entry of the log: the connection is welcomed under its number,
         by which the decision that ended it closes it next.
         """
         if decision.session is None or decision.answer is None:
-            return
+            return False
         connection.session = session = self._sequencer.state.sessions.by_number.get(decision.session)
+        generation = session.generation if session is not None else 0
         awake = session is None or session.awake
         connection.welcome(decision.session, SessionState.AWAKE if awake else SessionState.ASLEEP)
-        type, id = decision.answer.pop("type"), decision.answer.pop("session")
         decision.answer = {
-            "type": type,
-            "session": id,
-            "resume": self._token(decision.session, session.generation if session is not None else 0),
+            "type": "welcome",
+            "session": decision.answer["session"],
+            "resume": self._token(decision.session, generation),
             **self._greeting,
             **decision.answer,
         }
+        return generation > 0
 
     # -- names and secrets ---------------------------------------------------------------------------------------------
 
