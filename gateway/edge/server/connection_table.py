@@ -109,14 +109,11 @@ class ConnectionTable(Generic[C]):
     def add(self, connection: C) -> None:
         """What was arriving is connected; it is pending."""
         if self.arriving.pop(connection, None) is None:
-            place = self._network(connection.address)
+            place = network(connection.address, self._ipv6_prefix)
             self._waiting.add(place, connection)
             if self._limited:
                 self.by_network.add(place, connection)
         self.pending.add(connection)
-        if len(self) >= self._frozen + FREEZE_EVERY:
-            self._frozen = len(self)
-            gc.freeze()
 
     def queue(self, connection: C) -> None:
         """The peer of a pending connection has said who it is, and waits to be welcomed."""
@@ -128,6 +125,9 @@ class ConnectionTable(Generic[C]):
         self._forget(connection)
         connection.key = key
         self.connected[key] = connection
+        if len(self.connected) >= self._frozen + FREEZE_EVERY:
+            self._frozen = len(self.connected)
+            gc.freeze()
 
     def retire(self, connection: C) -> None:
         """The end of a connection is decided."""
@@ -146,7 +146,7 @@ class ConnectionTable(Generic[C]):
     def _forget(self, connection: C) -> None:
         if connection in self.pending:
             self.pending.remove(connection)
-            self._waiting.discard(self._network(connection.address), connection)
+            self._waiting.discard(network(connection.address, self._ipv6_prefix), connection)
         elif connection in self.queued:
             self.queued.remove(connection)
         elif self.connected.get(connection.key) is connection:
