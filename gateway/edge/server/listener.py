@@ -157,7 +157,7 @@ class Listener(Generic[C]):
     def _accept(self, server_socket: socket.socket) -> None:
         """Take what waits in the kernel, up to a batch; room and rate are worked out once for all of it."""
         loop, budget = asyncio.get_running_loop(), self._budget
-        table, limits = self.connections, self.limits
+        table, proxies = self.connections, self.limits.proxies
         places, tokens = self._places(), self._refill()
         room = min(budget.room, places)
         scarce = table.waiting + ACCEPT_BATCH > places - ACCEPT_BATCH
@@ -175,7 +175,7 @@ class Listener(Generic[C]):
                 self._out_of_files(fault)
                 break
             address = sys.intern(plain_address(peer[0]))
-            proxied = bool(limits.proxies) and any(ipaddress.ip_address(address) in each for each in limits.proxies)
+            proxied = any(ipaddress.ip_address(address) in each for each in proxies) if proxies else False
             if room <= 0 or tokens < 1 or selective:
                 refused = self._refused(room, tokens, None if proxied else address)
                 if refused is not None:

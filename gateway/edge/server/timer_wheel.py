@@ -43,9 +43,12 @@ class TimerWheel(Generic[T]):
 
     def put(self, thing: T, tick: int) -> None:
         """Have `thing` looked at in `tick`, or in the next one if that has passed; this replaces its deadline."""
-        self.drop(thing)
-        thing.due = self._numbers[min(max(tick, self.tick + 1), self.tick + self._size - 1) % self._size]
-        self._buckets[thing.due].add(thing)
+        buckets, now, size = self._buckets, self.tick, self._size
+        if not now < tick < now + size:
+            tick = now + 1 if tick <= now else now + size - 1
+        buckets[thing.due].discard(thing)
+        thing.due = due = self._numbers[tick % size]
+        buckets[due].add(thing)
 
     def drop(self, thing: T) -> None:
         """Remove `thing`, if it is here."""
