@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -64,6 +65,13 @@ async def recovered(house: House) -> None:
 async def stuck(house: House) -> None:
     """Wait until a commit is under way."""
     await until(lambda: bool(house.runtime.persistence.store._under_way))
+
+
+async def given_up(house: House, askers: int = 1) -> None:
+    """Wait until so many clients wait for a commit, and let the time be over that it may take, as a tick does."""
+    pending = house.runtime.pending_replies
+    await until(lambda: len(pending.deferred_input) == askers)
+    pending.check_deadlines(math.inf)
 
 
 def leases(path: str | Path) -> dict[str, tuple[str, float | None]]:

@@ -111,7 +111,7 @@ async def test_what_is_undone_before_it_is_durable_was_done_all_the_same(
     named = house.runtime.state.host_ledger()
     assert named is not None
     async with broken(house, "stalled"):
-        house.runtime.persistence.audit_log.write()
+        house.runtime.persistence.audit("ops", "group.set", "board")
         await stuck(house)
         put = asyncio.create_task(house.http("PUT", path, json=told))
         await until(lambda: bool(named.pools["hosts"].leases or list(directory.bans) or conferences.declared))

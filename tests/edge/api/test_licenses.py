@@ -209,7 +209,7 @@ async def test_a_new_license_that_is_removed_before_it_could_be_written_is_remov
     house = await serve(store__path=tmp_path / "t.db")
     licenses = house.runtime.registrar.registrar.licenses
     async with broken(house, "stalled"):
-        house.runtime.persistence.audit_log.write()
+        house.runtime.persistence.audit("ops", "group.set", "board")
         await stuck(house)
         sell = asyncio.create_task(house.http("PUT", "/api/licenses/S-1", json={"edition": "free"}))
         await until(lambda: "S-1" in licenses)

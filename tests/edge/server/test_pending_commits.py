@@ -17,11 +17,11 @@ from gateway.edge.gateway import running
 from gateway.edge.storage import store as module
 from tests.conftest import House, Serve, settings_of, until
 from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Connect
-from tests.edge.disk import broken, counted, held, idle, leases, locked, patient, recovered, stuck
+from tests.edge.disk import broken, counted, given_up, held, idle, leases, locked, patient, recovered, stuck
 from tests.edge.mounts import fill, tmpfs
 from tests.edge.raw import CLOSE, Peer, frame
 from tests.rules.said import denied, said, silent
-from tests.wire_client import Wire
+from tests.wire_client import Message, Wire
 
 EVERY = 0.02
 """Seconds between attempts to recover, in these tests."""
@@ -31,11 +31,13 @@ HOWS = pytest.mark.parametrize("how", ["failing", "stalled"])
 
 @pytest.fixture
 def open_house(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    """Opens a gateway with trueconf and a store in a file."""
+    """Opens a gateway with trueconf and a store in a file. How long a commit may take is said by `given_up`, unless a
+    test says it.
+    """
     monkeypatch.setattr(module, "RETRY", EVERY)
 
     async def open_one(**overrides: Any) -> House:
-        given = {"license__model": "trueconf", "store__path": str(tmp_path / "store.db"), "store__deadline": "300ms"}
+        given = {"license__model": "trueconf", "store__path": str(tmp_path / "store.db"), "store__deadline": "60s"}
         given["license__trueconf__allow_pro_requests"] = "true"
         house = await serve(**{**given, **overrides})
         patient(house)
@@ -48,6 +50,14 @@ def unavailable(message: dict[str, Any], request: str = "join", **fields: Any) -
     denied(message, "store_unavailable", request, **fields)
 
 
+async def undone(house: House, how: str, *asking: Awaitable[Message]) -> list[Message]:
+    """The answers to requests that a broken disk does not let become durable."""
+    answers = asyncio.gather(*asking)
+    if how == "stalled":
+        await given_up(house, len(asking))
+    return await answers
+
+
 # -- undone ------------------------------------------------------------------------------------------------------------
 
 
@@ -55,7 +65,7 @@ def unavailable(message: dict[str, Any], request: str = "join", **fields: Any) -
 async def test_a_join_that_cannot_be_made_durable_is_undone_and_works_again_by_itself(
     how: str, open_house: Open, tmp_path: Path
 ) -> None:
-    house = await open_house()
+    house = await open_house(store__deadline="300ms")
     ann, bob = await house.welcomed(account="ann"), await house.welcomed("websocket", account="bob")
     said(await bob.ask("join", conference="weekly"), "joined")
     before = await counted(house)
@@ -85,7 +95,8 @@ async def test_a_holder_keeps_the_end_that_was_told(how: str, open_house: Open, 
     left = await ann.ask("leave", conference="weekly")
     before = held(house)
     async with broken(house, how):
-        unavailable(await ann.ask("join", conference="weekly"))
+        (answer,) = await undone(house, how, ann.ask("join", conference="weekly"))
+        unavailable(answer)
         said(await ann.ask("leave", conference="weekly"), "denied", reason="not_member")
     assert held(house) == before
     await recovered(house)
@@ -101,7 +112,8 @@ async def test_a_start_that_cannot_be_made_durable_lets_all_wait_on(how: str, op
     said(await bob.ask("join", conference="weekly"), "waiting")
     before = await counted(house)
     async with broken(house, how):
-        unavailable(await ann.ask("start", conference="weekly"), "start", conference="weekly")
+        (answer,) = await undone(house, how, ann.ask("start", conference="weekly"))
+        unavailable(answer, "start", conference="weekly")
         assert await counted(house) == before
         await silent(bob)
     await recovered(house)
@@ -116,7 +128,8 @@ async def test_a_request_for_pro_that_cannot_be_made_durable_is_undone(how: str,
     ann, phone = await house.welcomed(account="ann"), await house.welcomed(account="ann", device="phone")
     before = await counted(house)
     async with broken(house, how):
-        unavailable(await ann.ask("request_pro"), "request_pro")
+        (answer,) = await undone(house, how, ann.ask("request_pro"))
+        unavailable(answer, "request_pro")
         assert await counted(house) == before
         await silent(phone)
     await recovered(house)
@@ -131,7 +144,8 @@ async def test_a_sleeper_whose_join_is_undone_sleeps_on(how: str, open_house: Op
     await ann.ask("sleep")
     before = await counted(house)
     async with broken(house, how):
-        unavailable(await ann.ask("join", conference="weekly"))
+        (answer,) = await undone(house, how, ann.ask("join", conference="weekly"))
+        unavailable(answer)
         assert await counted(house) == before
     said(await ann.ask("leave", conference="weekly"), "denied", reason="not_member")
     said(await ann.ask("wake"), "awake", seats=["online"])
@@ -143,9 +157,10 @@ async def test_many_who_wait_are_all_undone(how: str, open_house: Open, tmp_path
     wires = [await house.welcomed(account=f"user{number % 10}", device=f"d{number}") for number in range(20)]
     before = await counted(house)
     async with broken(house, how):
-        answers = await asyncio.gather(
-            *(wire.ask("join", conference=f"c{number % 3}", host=not number % 2) for number, wire in enumerate(wires))
+        asking = (
+            wire.ask("join", conference=f"c{number % 3}", host=not number % 2) for number, wire in enumerate(wires)
         )
+        answers = await undone(house, how, *asking)
         for answer in answers:
             unavailable(answer)
         assert await counted(house) == before
@@ -193,7 +208,8 @@ async def test_a_name_that_cannot_be_made_durable_is_not_given(how: str, open_ho
     ann = await house.welcomed(account="ann")
     before = await counted(house)
     async with broken(house, how):
-        unavailable(await ann.ask("join", conference="weekly", host=True))
+        (answer,) = await undone(house, how, ann.ask("join", conference="weekly", host=True))
+        unavailable(answer)
         assert await counted(house) == before
     await recovered(house)
     said(await ann.ask("join", conference="weekly", host=True), "joined")
@@ -227,7 +243,7 @@ async def test_a_full_disk_refuses_licenses_until_there_is_room(open_house: Open
 
 
 async def test_heartbeats_are_answered_at_once_and_everything_else_in_its_order(open_house: Open) -> None:
-    house = await open_house(store__deadline="60s")
+    house = await open_house()
     ann = await house.welcomed(account="ann")
     async with broken(house, "stalled"):
         await ann.say("join", id=0, conference="a")
@@ -256,11 +272,11 @@ async def test_heartbeats_are_answered_at_once_and_everything_else_in_its_order(
 
 
 async def test_what_rests_upon_no_commit_does_not_wait_for_one(open_house: Open) -> None:
-    house = await open_house(store__deadline="60s")
+    house = await open_house()
     ann = await house.welcomed(account="ann")
     await ann.ask("join", conference="a")
     async with broken(house, "stalled"):
-        house.runtime.persistence.audit_log.write()
+        house.runtime.persistence.audit("ops", "group.set", "board")
         await stuck(house)
         said(await ann.ask("join", conference="b"), "joined")  # it has its license since the first
         said(await ann.ask("leave", conference="b"), "left")
@@ -272,6 +288,8 @@ async def test_after_an_undone_join_what_was_said_meanwhile_is_answered_as_thing
     async with broken(house, "stalled"):
         for type in ("join", "leave", "join"):
             await ann.say(type, conference="a")
+        await until(lambda: [len(each) for each in house.runtime.pending_replies.deferred_input.values()] == [2])
+        await given_up(house)
         heard = [await ann.hear() for _ in range(3)]
     unavailable(heard[0])
     said(heard[1], "denied", request="leave", reason="not_member")
@@ -279,7 +297,7 @@ async def test_after_an_undone_join_what_was_said_meanwhile_is_answered_as_thing
 
 
 async def test_a_client_may_say_no_more_than_a_burst_while_it_waits(open_house: Open) -> None:
-    house = await open_house(store__deadline="60s", listen__message_burst=20, listen__message_rate=0)
+    house = await open_house(listen__message_burst=20, listen__message_rate=0)
     ann = await house.welcomed(account="ann")
     async with broken(house, "stalled"):
         await ann.say("join", conference="a")
@@ -300,8 +318,9 @@ async def test_another_device_of_the_account_hears_nothing_of_a_license_that_is_
         await stuck(house)
         await phone.say("join", conference="a")
         tablet = await house.connect()
-        answer = await tablet.hello(account="ann", device="tablet")
-        said(answer, "welcome", seats=["online"])
+        welcome = asyncio.ensure_future(tablet.hello(account="ann", device="tablet"))
+        await given_up(house, 3)
+        said(await welcome, "welcome", seats=["online"])
         unavailable(await pc.hear())
         unavailable(await phone.hear())
     await tablet.close()
@@ -311,7 +330,7 @@ async def test_another_device_of_the_account_hears_nothing_of_a_license_that_is_
 
 
 async def test_another_device_that_joined_meanwhile_is_told_after_the_commit(open_house: Open) -> None:
-    house = await open_house(store__deadline="60s")
+    house = await open_house()
     pc, phone = await house.welcomed(account="ann", device="pc"), await house.welcomed(account="ann", device="phone")
     async with broken(house, "stalled"):
         await pc.say("join", conference="a")
@@ -332,7 +351,7 @@ async def before_a_start(house: House) -> tuple[Wire, Wire]:
 
 
 async def test_who_waited_and_leaves_before_a_start_is_durable_is_told_so_after_it(open_house: Open) -> None:
-    house = await open_house(store__deadline="60s")
+    house = await open_house()
     ann, guest = await before_a_start(house)
     async with broken(house, "stalled"):
         await ann.say("start", conference="a")
@@ -350,7 +369,9 @@ async def test_who_waited_and_leaves_before_a_start_is_undone_hears_of_no_start(
     async with broken(house, "stalled"):
         await ann.say("start", conference="a")
         await stuck(house)
-        said(await guest.ask("leave", conference="a"), "left", seats=[])
+        await guest.say("leave", conference="a")
+        await given_up(house, 2)
+        said(await guest.hear(), "left", seats=[])
         unavailable(await ann.hear(), "start")
     await recovered(house)
     await silent(guest)
@@ -359,7 +380,7 @@ async def test_who_waited_and_leaves_before_a_start_is_undone_hears_of_no_start(
 async def test_a_session_that_is_resumed_while_news_of_it_waits_is_welcomed_first_and_with_it(
     open_house: Open,
 ) -> None:
-    house = await open_house(store__deadline="60s")
+    house = await open_house()
     ann, guest, again = await house.welcomed(account="ann"), await house.connect(), await house.connect("websocket")
     token = (await guest.hello())["resume"]
     said(await ann.ask("join", conference="a", access="public", scheduled=True, host=True), "waiting")
@@ -375,7 +396,7 @@ async def test_a_session_that_is_resumed_while_news_of_it_waits_is_welcomed_firs
 
 
 async def test_who_is_removed_and_comes_back_before_that_is_durable_is_welcomed_and_no_more(open_house: Open) -> None:
-    house = await open_house(store__deadline="60s")
+    house = await open_house()
     ann, again = await house.connect(), await house.connect()
     token = (await ann.hello(account="ann"))["resume"]
     said(await ann.ask("join", conference="a"), "joined")
@@ -391,7 +412,7 @@ async def test_who_is_removed_and_comes_back_before_that_is_durable_is_welcomed_
 
 
 async def test_a_position_in_line_is_not_told_before_the_answer_that_says_so_first(open_house: Open) -> None:
-    house = await open_house(store__deadline="60s", license__trueconf__online="2")
+    house = await open_house(license__trueconf__online="2")
     bob, phone = await house.welcomed(account="bob"), await house.welcomed(account="ann", device="phone")
     for each in (bob, phone):
         said(await each.ask("sleep"), "asleep")
@@ -428,18 +449,22 @@ async def test_of_a_client_that_has_gone_nothing_stays(how: str, transport: str,
         ann = await house.welcomed(transport, account="ann")
         await ann.say("join", conference="a")
         await ann.say("leave", conference="a")
-        await until(lambda: bool(house.runtime.pending_replies) or bool(house.runtime.dispatcher.refusals))
+        pending = house.runtime.pending_replies
+        await until(lambda: any(pending.deferred_input.values()) or bool(house.runtime.dispatcher.refusals))
         await ann.drop()
+        if how == "stalled":
+            await until(lambda: bool(pending._hung_up))
+            await given_up(house)
         await until(lambda: len(house.runtime.state.sessions) == 1)
-        await until(lambda: not house.runtime.pending_replies)
+        await until(lambda: not pending)
         assert await counted(house) == before
     await recovered(house)
-    assert house.runtime.pending_replies.deferred_input == {}
+    assert pending.deferred_input == {}
     await silent(watcher)
 
 
 async def test_a_client_that_has_gone_before_the_commit_has_its_license(open_house: Open, tmp_path: Path) -> None:
-    house = await open_house(store__deadline="60s")
+    house = await open_house()
     ann = await house.welcomed(account="ann")
     async with broken(house, "stalled"):
         await ann.say("join", conference="a")
@@ -459,7 +484,7 @@ async def test_a_client_that_has_gone_before_the_commit_has_its_license(open_hou
 async def test_a_session_that_is_resumed_while_its_answer_waits_is_told_how_it_ended(
     kept: bool, open_house: Open
 ) -> None:
-    house = await open_house(store__deadline="60s" if kept else "300ms")
+    house = await open_house()
     ann = await house.connect()
     token = (await ann.hello(account="ann"))["resume"]
     again = await house.connect("websocket")
@@ -470,7 +495,9 @@ async def test_a_session_that_is_resumed_while_its_answer_waits_is_told_how_it_e
             await again.say("hello", protocol=1, resume=token)
             assert (await ann.gone())[-1]["reason"] == "replaced"
         else:
-            said(await again.hello(resume=token), "welcome", conferences=[], seats=["online"], pro_expires=None)
+            answer = asyncio.ensure_future(again.hello(resume=token))
+            await given_up(house, 2)
+            said(await answer, "welcome", conferences=[], seats=["online"], pro_expires=None)
     if kept:
         welcome = await again.hear()
         said(welcome, "welcome", conferences=["a"], seats=["online", "pro"])
@@ -483,7 +510,7 @@ async def test_a_session_that_is_resumed_while_its_answer_waits_is_told_how_it_e
 async def test_a_takeover_while_an_answer_waits_is_told_how_it_ended(
     kept: bool, open_house: Open, tmp_path: Path
 ) -> None:
-    house = await open_house(store__deadline="60s" if kept else "300ms")
+    house = await open_house()
     old, new = await house.welcomed(account="ann", device="pc"), await house.connect()
     async with broken(house, "stalled"):
         await old.say("join", conference="a")
@@ -492,12 +519,13 @@ async def test_a_takeover_while_an_answer_waits_is_told_how_it_ended(
             await new.say("hello", protocol=1, account="ann", device="pc")
             assert (await old.gone())[-1]["reason"] == "replaced"
         else:
-            answer = await new.hello(account="ann", device="pc")
-            said(answer, "welcome", seats=["online"], pro_expires=None)
+            answer = asyncio.ensure_future(new.hello(account="ann", device="pc"))
+            await given_up(house, 2)
+            said(await answer, "welcome", seats=["online"], pro_expires=None)
     if kept:
-        answer = await new.hear()
-        said(answer, "welcome", seats=["online", "pro"])
-        assert answer["pro_expires"] is not None
+        welcome = await new.hear()
+        said(welcome, "welcome", seats=["online", "pro"])
+        assert welcome["pro_expires"] is not None
     await recovered(house)
     assert leases(tmp_path / "store.db") == held(house)
     assert await house.used("pro") == kept
@@ -505,7 +533,7 @@ async def test_a_takeover_while_an_answer_waits_is_told_how_it_ended(
 
 
 async def test_a_goodbye_waits_for_the_answer(open_house: Open) -> None:
-    house = await open_house(store__deadline="60s")
+    house = await open_house()
     ann = await house.welcomed(account="ann")
     async with broken(house, "stalled"):
         await ann.say("join", conference="a")
@@ -543,7 +571,7 @@ WAYS: dict[str, tuple[str, Hang]] = {
 async def test_what_was_said_before_the_connection_was_ended_counts(
     last: str, way: str, open_house: Open, peer: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house = await open_house(store__deadline="60s", heartbeat__resume_window="60s")
+    house = await open_house(heartbeat__resume_window="60s")
     transport, hang_up = WAYS[way]
     client: Peer = await peer(house, transport)
     await client.say(b'{"type":"hello","protocol":1,"account":"ann","device":"pc"}')
@@ -578,7 +606,7 @@ async def test_what_was_said_before_the_end_counts_over_tls_too(
     open_house: Open, peer: Connect, trust: ssl.SSLContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     pair = {"listen__tls_certificate": CERTIFICATE, "listen__tls_key": PRIVATE_KEY}
-    house = await open_house(store__deadline="60s", heartbeat__resume_window="60s", **pair)
+    house = await open_house(heartbeat__resume_window="60s", **pair)
     client: Peer = await peer(house, tls=trust)
     await client.say(b'{"type":"hello","protocol":1,"account":"ann"}')
     assert (await client.hear())["type"] == "welcome"
@@ -597,7 +625,7 @@ async def test_what_was_said_before_the_end_counts_over_tls_too(
 
 @pytest.mark.parametrize("way", ["tcp, half of it", "websocket, half of it", "websocket, by a Close frame"])
 async def test_who_still_listens_is_answered_before_the_end(way: str, open_house: Open, peer: Connect) -> None:
-    house = await open_house(store__deadline="60s")
+    house = await open_house()
     transport, hang_up = WAYS[way]
     client: Peer = await peer(house, transport)
     async with broken(house, "stalled"):
@@ -614,7 +642,7 @@ async def test_who_still_listens_is_answered_before_the_end(way: str, open_house
 async def test_a_session_that_is_resumed_meanwhile_is_not_ended_with_its_old_connection(
     open_house: Open, peer: Connect
 ) -> None:
-    house = await open_house(store__deadline="60s")
+    house = await open_house()
     client: Peer = await peer(house)
     await client.say(b'{"type":"hello","protocol":1,"account":"ann"}')
     token = (await client.hear())["resume"]
@@ -671,7 +699,7 @@ async def test_a_gateway_closes_while_its_disk_is_broken(tmp_path: Path) -> None
 
 @HOWS
 async def test_what_an_operator_decides_is_in_effect_and_said_not_to_be_durable(how: str, open_house: Open) -> None:
-    house = await open_house(store__deadline="300ms")
+    house = await open_house()
     ann = await house.welcomed(account="ann")
     await ann.ask("join", conference="a")
     async with broken(house, how):
@@ -682,6 +710,7 @@ async def test_what_an_operator_decides_is_in_effect_and_said_not_to_be_durable(
         else:
             with pytest.raises(asyncio.TimeoutError):
                 await house.http("DELETE", "/api/pro/ann", timeout=aiohttp.ClientTimeout(total=0.1))
+            await given_up(house, 0)
         said(await ann.hear(), "removed", reason="license_withdrawn", seats=["online"])
     await recovered(house)
     assert held(house) == {}
@@ -689,7 +718,7 @@ async def test_what_an_operator_decides_is_in_effect_and_said_not_to_be_durable(
 
 
 async def test_a_requester_that_goes_away_does_not_break_what_waits(open_house: Open) -> None:
-    house = await open_house(store__deadline="60s")
+    house = await open_house()
     ann, bob = await house.welcomed(account="ann"), await house.welcomed(account="bob")
     await ann.ask("join", conference="a")
     async with broken(house, "stalled"):
