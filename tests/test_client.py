@@ -14,6 +14,7 @@ import pytest
 from gateway.client import Answer, Backoff, Client, Closed, Denied, RequestError, Timeouts, Transport
 from gateway.operator_client import Operator
 from tests.conftest import House, Serve, until
+from tests.rules.said import Forward
 
 QUICK = Backoff(base=0.01, cap=0.05)
 PATIENCE = 10.0
@@ -439,16 +440,19 @@ async def test_a_client_waits_to_be_welcomed_and_beats_meanwhile(serve: Serve, t
 
 
 async def test_a_wait_that_is_over_says_how_long_it_was(serve: Serve, transport: Transport) -> None:
-    house = await serve(license__model="epop", license__epop__users=1)
+    time = Forward()
+    house = await serve(license__model="epop", license__epop__users=1, clock=time.clock)
     async with client(house, transport) as ann, client(house, transport) as bob:
         await ann.join("weekly")
-        waits = asyncio.create_task(bob.join("weekly", wait=1))
+        waits = asyncio.create_task(bob.join("weekly", wait=60))
+        await until(lambda: len(house.runtime.state.lines) == 1)
+        time.pass_(house, 60)
         async with asyncio.timeout(PATIENCE):
             with pytest.raises(Denied) as denial:
                 await waits
         assert denial.value.reason == "pool_full"
         assert denial.value.waited is not None
-        assert denial.value.waited >= 1
+        assert denial.value.waited >= 60
 
 
 async def test_it_says_whether_somebody_uses_it_and_follows_what_becomes_of_it(

@@ -19,6 +19,7 @@ from tests.conftest import House, License, Serve, until
 from tests.edge.api.test_reports import Hands
 from tests.edge.disk import broken, written
 from tests.programs import free_port
+from tests.rules.said import Forward
 
 PATIENCE = 10.0
 
@@ -164,7 +165,8 @@ async def test_a_mark_changes_when_who_is_in_a_conference_joins_another(mark: st
 
 
 async def test_the_mark_of_refusals_changes_with_what_becomes_of_them(serve: Serve) -> None:
-    house = await serve(license__model="epop", license__epop__users=0, history__true_denial_window="1s")
+    time = Forward()
+    house = await serve(license__model="epop", license__epop__users=0, clock=time.clock)
     ann = await house.welcomed(account="ann")
     async with listening(house) as page:
         before = (await page.hear())["generations"]["refused"]
@@ -172,6 +174,7 @@ async def test_the_mark_of_refusals_changes_with_what_becomes_of_them(serve: Ser
         while page.state["generations"]["refused"] == before:
             await page.hear()
         undecided = page.state["generations"]["refused"]
+        time.pass_(house, house.runtime.settings.history.true_denial_window)
         while page.state["generations"]["refused"] == undecided:
             await page.hear()
 
