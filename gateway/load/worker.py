@@ -258,6 +258,7 @@ async def _main() -> None:
     worker = LoadWorker(Plan.load(json.loads(await commands.readline())))
     reporting = asyncio.create_task(_report(worker))
     running = asyncio.create_task(worker.run())
+    running.add_done_callback(lambda _: _say(worker))  # whoever leads it waits for all to be in
     obeying = asyncio.create_task(_obey(worker, commands))
     done, _ = await asyncio.wait({reporting, running, obeying}, return_when=asyncio.FIRST_COMPLETED)
     for task in done:

@@ -8,6 +8,8 @@ import dataclasses
 import json
 import os
 import signal
+import sys
+from asyncio.subprocess import PIPE
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -383,6 +385,19 @@ async def test_a_process_whose_ramp_fails_ends_the_load() -> None:
                 await Coordinator(participants, wrong.profile, None).run(asyncio.Event(), lambda *_: None)
     finally:
         await participants.close()
+
+
+@pytest.mark.slow
+async def test_a_process_says_at_once_that_all_are_in(serve: Serve) -> None:
+    house = await serve()
+    (plan,) = planned("--connections", "5")
+    code = "import asyncio; from gateway.load import worker; worker.REPORT = 3600.0; asyncio.run(worker._main())"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=PIPE, stdout=PIPE)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(dataclasses.replace(plan, ports={"tcp": house.tcp}).dump()).encode() + b"\n")
+    await said(process.stdout, '"phase": "holding"')
+    await process.communicate(b"")
+    assert process.returncode == 0
 
 
 def children(pid: int) -> list[int]:
