@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from gateway.cli import webhook
 from tests.cli.program import run_here
 from tests.conftest import Serve, until
-from tests.edge.webhooks.receiver import receiving
+from tests.edge.webhooks.receiver import ask_again_at_once, receiving
 
 
-async def test_webhooks_are_listed_and_tested(serve: Serve, tmp_path: Path) -> None:
+async def test_webhooks_are_listed_and_tested(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask_again_at_once(monkeypatch)
+    monkeypatch.setattr(webhook, "PAUSE", 0.02)
     async with receiving() as receiver:
         house = await serve(webhook=receiver.setting(tmp_path, name="billing", events=["denied"]))
         at = ("--operator", house.url)

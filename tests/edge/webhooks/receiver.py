@@ -12,8 +12,11 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
+from gateway.core.wire.backoff import Backoff
+from gateway.edge.webhooks import delivery
 from tests.conftest import House
 
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105 - of no one
@@ -97,6 +100,12 @@ async def receiving(tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver
         receiver.mode = 204
         receiver.goes_on.set()
         await receiver.close()
+
+
+def ask_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have gateways post again in their next tick, whatever came of the last attempt."""
+    monkeypatch.setattr(delivery, "PACE", 0.0)
+    monkeypatch.setattr(delivery, "BACKOFF", Backoff(0.0, 0.0))
 
 
 def happen(house: House, *names: str) -> list[str]:

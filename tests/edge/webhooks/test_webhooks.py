@@ -24,7 +24,7 @@ from gateway.edge.webhooks.delivery import signature
 from gateway.edge.webhooks.posting_duty import MOST_MARKS, OVERLAP, PostingDuty
 from tests.conftest import House, Serve, settings_of, until
 from tests.edge.api.test_reports import Hands
-from tests.edge.webhooks.receiver import SECRET, Receiver, happen, receiving
+from tests.edge.webhooks.receiver import SECRET, Receiver, ask_again_at_once, happen, receiving
 
 FLOATING = {"license__model": "floating", "license__floating__limit": 2}
 CERTIFICATES = Path(__file__).parents[2] / "config" / "tls"
@@ -158,7 +158,10 @@ async def test_what_is_not_taken_is_posted_again_the_same(mode: int, serve: Serv
         assert len(receiver.taken) == len(set(receiver.taken)) == 3
 
 
-async def test_clients_are_answered_while_the_receiver_hangs(serve: Serve, tmp_path: Path) -> None:
+async def test_clients_are_answered_while_the_receiver_hangs(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_again_at_once(monkeypatch)
     async with receiving() as receiver:
         receiver.mode = "hang"
         house = await serve(webhook=receiver.setting(tmp_path, timeout="300ms"), **FLOATING)
