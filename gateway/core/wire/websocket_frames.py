@@ -7,11 +7,12 @@ out of order; its `code` is the close code to answer with. After a fault, as aft
 what still arrives is ignored, as the RFC asks.
 
 Theory of operation. Nearly every read holds whole frames, so `feed` walks the bytes by offset and copies only payloads.
-The bytes of an unfinished frame are kept together with the length at which parsing can go on, so a frame cut into
-single bytes costs an append for each and is parsed three times at most. A declared length is judged before its payload
-arrives. Text is checked as UTF-8 once per frame, in fragments by an incremental decoder: it fails at the frame that
-holds the bad byte. An idle decoder owns no buffer. Masks are undone by one XOR of two integers, never byte by byte.
-No extension is spoken, so every reserved bit is a fault.
+A short text of ASCII alone in a read, as clients send it, is known by its first two bytes. The bytes of an unfinished
+frame are kept together with the length at which parsing can go on, so a frame cut into single bytes costs an append for
+each and is parsed three times at most. A declared length is judged before its payload arrives. Text is checked as UTF-8
+once per frame, in fragments by an incremental decoder: it fails at the frame that holds the bad byte. An idle decoder
+owns no buffer. Masks are undone by one XOR of two integers, never byte by byte. No extension is spoken, so every
+reserved bit is a fault.
 
 The hot path: tens of thousands of clients send one literal heartbeat and nothing else. `is_heartbeat` knows the frame
 from its bytes alone. XOR with the unmasked frame leaves two zero bytes and the mask six times over if, and only if, the
@@ -48,6 +49,10 @@ FRAGMENTS: Final = 128
 _FINAL: Final = 0x80
 _RESERVED: Final = 0x70
 _MASKED: Final = 0x80
+_SHORT_HEAD: Final = 6
+"""Bytes of a short frame of a client before its payload."""
+_SHORT_TEXTS: Final = [bytes((_FINAL | TEXT, _MASKED | size)) for size in range(CONTROL_LIMIT + 1)]
+"""How a short text of a client in one frame begins, by its size."""
 _CLOSE_CODES: Final = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
 _Utf8: Final = getincrementaldecoder("utf-8")
 
@@ -105,11 +110,12 @@ class Decoder:
     Close frame, None before it.
     """
 
-    __slots__ = ("_done", "_fragments", "_limit", "_masked", "_need", "_partial", "close_code")
+    __slots__ = ("_done", "_fragments", "_limit", "_masked", "_need", "_partial", "_short_limit", "close_code")
 
     def __init__(self, *, masked: bool = True, limit: int = LIMIT) -> None:
         self._masked = masked
         self._limit = limit
+        self._short_limit = min(limit, CONTROL_LIMIT) if masked else -1
         self._partial: bytearray | None = None
         self._need = 0
         self._fragments: _Fragments | None = None
@@ -123,6 +129,11 @@ class Decoder:
 
     def feed(self, data: bytes) -> list[Event | ProtocolError]:
         """Return the events that `data` completes, in order; a fault of the peer is the last one. Raises nothing."""
+        size = len(data) - _SHORT_HEAD
+        if 0 <= size <= self._short_limit and data[:2] == _SHORT_TEXTS[size] and self.idle:
+            payload = apply_mask(data[_SHORT_HEAD:], data[2:_SHORT_HEAD])
+            if payload.isascii():
+                return [Event(TEXT, payload)]
         events: list[Event | ProtocolError] = []
         if self._done:
             return events
