@@ -29,7 +29,7 @@ def against(state: State, attempt: Attempt, *, forbids: bool = True) -> dict[Led
     against the conference as a whole.
     """
     found = {}
-    for ledger in state.with_rules if attempt.conference is not None else state.at_sign_in:
+    for ledger in state.with_rules if attempt.conference is not None else state.forbidding:
         refusal = None if ledger.enforced else ledger.refusal(attempt, forbids=forbids)
         if refusal is not None:
             found[ledger] = refusal

@@ -128,8 +128,8 @@ class State:
 
     def note_models(self) -> None:
         """Note what the models come to: which functions give seats, and how their results become those of all ledgers;
-        which have rules beside their pools, and which have something to say when a session begins (the others count
-        members only); which pools are leased, and whether the primary model leases any.
+        which have rules beside their pools, which forbid something, and which have something to say when a session
+        begins (the others count members only); which pools are leased, and whether the primary model leases any.
         """
         self.no_seats: tuple[tuple[Seat, ...], ...] = ((),) * len(self.ledgers)
         self.seat_rules = list(dict.fromkeys(each.seat_rule for each in self.ledgers))
@@ -137,6 +137,7 @@ class State:
         self.of_all_ledgers: Callable[[list[tuple[Seat, ...]]], tuple[tuple[Seat, ...], ...]]
         self.of_all_ledgers = itemgetter(*places) if len(places) > 1 else tuple
         self.with_rules = [each for each in self.ledgers if each.model.forbids or each.model.conference_rule]
+        self.forbidding = [each for each in self.ledgers if each.model.forbids]
         self.at_sign_in = [each for each in self.ledgers if each.model.forbids or not each.model.members_only]
         self.leases = [
             (each.model.name, name, pool.leases)

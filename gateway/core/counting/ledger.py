@@ -143,7 +143,7 @@ class Ledger:
         """Return what the license forbids, if `forbids`, or else what it has against the conference as a whole."""
         model = self.model
         refused = model.forbids(attempt, self) if forbids and model.forbids is not None else None
-        if refused is None and model.conference_rule is not None:
+        if refused is None and model.conference_rule is not None and attempt.conference is not None:
             refused = model.conference_rule(attempt, self)
         return refused
 

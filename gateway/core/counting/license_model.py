@@ -157,9 +157,10 @@ class LicenseModel:
     """A license model: `seats` is the function, the rest is data.
 
     `seats` returns no seat twice; `shadow_seats` takes its place where the model is not enforced and counts otherwise
-    then. Models that have the same function agree on every seat. `forbids` is asked first, `conference_rule` after it,
-    the pools last. `entitlements` is what sessions are told with every answer. `account_pool` names the pool that is
-    leased to accounts: groups may reserve it, the operator may revoke it and its holders are told by `status`.
+    then. Models that have the same function agree on every seat. `forbids` is asked first, `conference_rule` after it
+    where there is a conference, the pools last. `entitlements` is what sessions are told with every answer.
+    `account_pool` names the pool that is leased to accounts: groups may reserve it, the operator may revoke it and its
+    holders are told by `status`.
     `start_pool` names the pool of which the starter of a scheduled conference needs a seat before anybody is admitted.
     `allows_requests` says whether a session may ask for a lease of the account pool without joining. `members_only`
     says that only members of a conference can hold seats. `extensions` are all there are.
