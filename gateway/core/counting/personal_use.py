@@ -60,12 +60,12 @@ class PoolShares:
 
     def grant(self, key: Key, person: Person, now: float) -> None:
         """Charge the seat of `key` to a person, from the monotonic instant `now` on."""
-        use = self.use
-        if person not in self.by_person and use.shares_of_today < use.most and self._own_seats(person) is None:
+        use, found = self.use, self.by_person.get(person)
+        if found is None and use.shares_of_today < use.most and self._own_seats(person) is None:
             use.shares_of_today += 1
             self.by_person[person] = now
             return
-        share = self._share(person, now)
+        share = found if isinstance(found, Share) and found.day is use.today else self._share(person, now)
         if share.person != person:
             self.charged[key] = share.person
         held = share.held
@@ -93,7 +93,7 @@ class PoolShares:
         if found is today or (isinstance(found, float) and found >= today.begins):
             self.by_person[person] = (found, now, False)
             return
-        share = self._share(person, now)
+        share = found if isinstance(found, Share) and found.day is today else self._share(person, now)
         held = share.held
         share.seat_seconds += held * (now - share.since)
         share.since = now
@@ -212,9 +212,6 @@ class PoolShares:
         """Return the share of a person today, a new one if need be; that of nobody where a day has too many."""
         use = self.use
         if person in self.by_person:
-            found = self.by_person[person]
-            if isinstance(found, Share) and found.day is use.today:
-                return found
             share = self._as_share(person)
             if share.day is use.today:
                 self.by_person[person] = share
