@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Hashable
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar
 
 from gateway.core.admission.requests import SessionState
 from gateway.core.counting.session import Session
@@ -139,10 +139,10 @@ class BaseConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first message."""
-        self.transport = transport = cast(asyncio.Transport, transport)
+        self.transport = transport  # type: ignore[assignment]  # of a stream, as its server is
         shared = self.shared
         limits = shared.limits
-        transport.set_write_buffer_limits(limits.outbound_limit)
+        self.transport.set_write_buffer_limits(limits.outbound_limit)
         shared.accepted += 1
         shared.connections.add(self)
         shared.wheel.put(self, self.last_heard_tick + limits.silence[SessionState.PENDING])

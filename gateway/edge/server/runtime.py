@@ -111,7 +111,7 @@ class Runtime:
             on_license=self.apply_license,
             is_draining=lambda: self.draining,
         )
-        self.sign_in = SignIn(self.sequencer, settings, clock, is_draining=lambda: self.draining, key=token_key)
+        self.sign_in = SignIn(self.sequencer, settings, clock, self.budget, key=token_key)
         self.pending_replies = PendingReplies(
             self.sequencer,
             self.persistence,

@@ -11,7 +11,7 @@ import hmac
 import logging
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from config.settings import Settings
@@ -27,6 +27,7 @@ from gateway.core.web_tokens.token import Proof, TokenFlaw
 from gateway.core.wire.messages import Request, RequestFault
 from gateway.edge.machine import Clock
 from gateway.edge.server.connection import Connection
+from gateway.edge.server.limits import SocketBudget
 from gateway.edge.server.paced_log import PacedLog
 from gateway.edge.server.sequencer import Sequencer
 from gateway.edge.server.token_issuers import TokenIssuers
@@ -37,8 +38,8 @@ _HEX = re.compile(r"[0-9a-f]{1,16}").fullmatch
 
 
 class SignIn:
-    """Signs clients in; nobody is welcomed while `is_draining` says so. `key` makes the resume tokens, one of this run
-    where none is given. `issuers` say what tokens prove, where accounts are proven by those of others.
+    """Signs clients in, while `budget` lets anybody in. `key` makes the resume tokens, one of this run where none is
+    given. `issuers` say what tokens prove, where accounts are proven by those of others.
     """
 
     def __init__(
@@ -46,14 +47,14 @@ class SignIn:
         sequencer: Sequencer,
         settings: Settings,
         clock: Clock,
+        budget: SocketBudget,
         *,
-        is_draining: Callable[[], bool],
         key: bytes | None = None,
     ) -> None:
         self.issuers = TokenIssuers(clock)
         self._mono = clock.mono
         self._flaws = PacedLog(log)
-        self._is_draining = is_draining
+        self._budget = budget
         self._sequencer = sequencer
         self._mac = hashlib.blake2b(key=key or secrets.token_bytes(32), digest_size=16)
         self._greeting: dict[str, Any] = {}
@@ -80,7 +81,7 @@ class SignIn:
             for name in ("account", "device", "kind"):
                 if fields[name] is not None and fields[name] != getattr(session, name):
                     return RequestFault("bad_field", f"{name}: differs from the resumed session's", request.id)
-        if self._is_draining():
+        if self._budget.draining:
             return self.refuse("hello", Refusal("draining", retry_after=self._sequencer.state.terms.retry_after))
         address, transport = connection.address, connection.shared.transport
         token = fields["token"]
