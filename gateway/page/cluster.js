@@ -23,13 +23,16 @@ const COLUMNS = [
 export function drawCluster(card, cluster) {
   card.hidden = !cluster;
   if (!cluster) return;
-  const { state, name, nodes, mismatches } = cluster;
+  const { state, name, lag, nodes, mismatches } = cluster;
   const [mood, meaning] = STATES[state] ?? ["warn", ""];
   renewChildren(
     card,
     el("div", { class: "head" }, el("h2", { id: "cluster-title" }, "Cluster"),
       el("span", { class: `tag ${mood}`, id: "cluster-state", dataset: { state } }, state)),
     meaning ? el("p", { class: "note" }, meaning) : null,
+    lag > 0 && !nodes.some((node) => node.name === name)
+      ? el("p", { class: "note" }, "It is ", el("span", { class: "tag warn" }, `${formatSeconds(lag)} behind`), ".")
+      : null,
     mismatches ? el("p", { class: "note" }, el("span", { class: "tag bad" }, "nodes differ"),
       " They have come to different states.") : null,
     nodes.length

@@ -25,7 +25,7 @@ from gateway.edge.cluster.housekeeping import Housekeeping
 from gateway.edge.joining import ClusterRefused
 from gateway.edge.storage.node_file import read
 from tests.cli.program import run_here
-from tests.cluster.conftest import Join, backup, etcd_at
+from tests.cluster.conftest import Join, Shifted, backup, etcd_at
 from tests.cluster.proxy import EtcdProxy
 from tests.cluster.test_two_gateways import same
 from tests.conftest import Serve, until
@@ -47,6 +47,7 @@ async def test_the_cluster_is_shown(join: Join) -> None:
     assert cluster_in_short(b.runtime) == {
         "state": "active",
         "name": "b",
+        "lag": 0.0,
         "nodes": [
             {"name": "a", "connections": 1, "lag": 0.0, "silent": 0.0, "leader": True},
             {"name": "b", "connections": 0, "lag": 0.0, "silent": 0.0, "leader": False},
@@ -116,6 +117,28 @@ async def test_a_node_says_how_far_it_is_behind_while_it_hears_nothing(join: Joi
         told = (await run_here("status", "--operator", a.url)).out
         assert re.search(r"cluster node a is (active|slow), (\d\.[1-9]|[1-9]\.\d) s behind", told), told
     await until(lambda: a.node.lag < NOTICED)
+
+
+async def test_a_standby_says_how_far_it_is_behind(join: Join) -> None:
+    clocks = Shifted()
+    a, standby = await join("a"), await join("b", enters=False, clocks=clocks, cluster__role="standby")
+    assert standby.node.lag < 1.0
+    clocks.wall_offset = 7.0
+    assert 5.0 < standby.node.lag < 9.0, "the newest entry is so old by its own clock"
+    _, shown = await standby.http("GET", "/api/cluster")
+    assert (shown["state"], shown["lag_seconds"] > 5.0) == ("following", True)
+    told = (await run_here("status", "--operator", standby.url)).out
+    assert re.search(r"cluster node b is following, [5-8]\.\d s behind", told), told
+    short = cluster_in_short(standby.runtime)
+    assert short is not None
+    assert short["lag"] > 5.0
+    _, metrics = await standby.http("GET", "/metrics")
+    found = re.search(r"^tallygate_cluster_lag_seconds (\S+)$", metrics, re.MULTILINE)
+    assert found is not None
+    assert float(found[1]) > 5.0
+    await a.gateway.close(drain=0)
+    await until(lambda: not standby.node.replica.nodes.living)
+    assert standby.node.lag == 0.0, "nobody writes, so nothing is late"
 
 
 async def test_what_is_shown_of_the_log_is_never_that_of_half_an_entry(join: Join) -> None:

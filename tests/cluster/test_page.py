@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -34,3 +36,16 @@ async def test_the_page_shows_the_nodes_who_leads_and_who_is_silent(join: Join, 
         await until(lambda: b.node.is_lagging)
         await expect(card.locator("#cluster-state")).to_have_text("slow")
         await expect(rows.last.locator(".warn")).to_contain_text("s")
+
+
+async def test_the_page_of_a_standby_shows_how_far_it_is_behind(join: Join, screen: Screen) -> None:  # noqa: F811
+    a, standby = await join("a"), await join("b", enters=False, cluster__role="standby")
+    page = await screen.open(standby)
+    card = page.locator("#cluster")
+    await expect(card.locator("#cluster-state")).to_have_text("following")
+    await expect(card.locator("tbody tr")).to_have_text(["a0noleads"])
+    await expect(card).not_to_contain_text("It is ")
+    async with standby.node.follower.applying:
+        await expect(card).to_contain_text(re.compile(r"It is [1-9]\.\d s behind"))
+    await expect(card).not_to_contain_text("It is ")
+    assert a.node.entered

@@ -96,11 +96,12 @@ def cluster_in_short(runtime: Runtime) -> dict[str, Any] | None:
     return {
         "state": node.state,
         "name": node.name,
+        "lag": _noticed(node.lag),
         "nodes": [
             {
                 "name": each["name"],
                 "connections": each["connections"],
-                "lag": round(each["lag_seconds"], 1) if each["lag_seconds"] > NOTICED else 0.0,
+                "lag": _noticed(each["lag_seconds"]),
                 "silent": each["silent_seconds"] if each["incarnation"] in silent else 0.0,
                 "leader": each["leader"],
             }
@@ -109,6 +110,11 @@ def cluster_in_short(runtime: Runtime) -> dict[str, Any] | None:
         "mismatches": node.replica.ring.mismatches,
         "etcd_alarms": node.etcd.health.alarms,
     }
+
+
+def _noticed(seconds: float) -> float:
+    """Return a lag as a page is told it: rounded, and 0 where it is usual."""
+    return round(seconds, 1) if seconds > NOTICED else 0.0
 
 
 def _nodes(node: ClusterNode) -> list[NodeDocument]:

@@ -22,7 +22,7 @@ from gateway.core.cluster.positions import Positions
 from gateway.core.cluster.replica import SEMANTICS, Outcome, Replica, terms_digest
 from gateway.edge.cluster.etcd import Etcd, EtcdFailed, Head
 from gateway.edge.cluster.follower import Follower, LogLost
-from gateway.edge.cluster.proposer import Outstanding, Proposer
+from gateway.edge.cluster.proposer import TICK, Outstanding, Proposer
 from gateway.edge.machine import Clock
 
 MARGIN = 5.0
@@ -126,8 +126,7 @@ class ClusterNode:
     async def _first_look(self) -> Head:
         """Return where the log stands; etcd may be started together with this node, and need a moment."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + START_PATIENCE
-        told = False
+        until, told = loop.time() + START_PATIENCE, False
         while True:
             try:
                 return await self.follower.look()
@@ -230,7 +229,9 @@ class ClusterNode:
 
     @property
     def lag(self) -> float:
-        """Seconds for which a batch of this node has been on its way."""
+        """Seconds for which a batch has been on its way; of a node that is not in, those by which it is behind."""
+        if not self._entered.is_set():  # it writes nothing itself; those that live do, once a `TICK`
+            return max(self._clock.wall() - self.replica.at - TICK, 0.0) if self.replica.nodes.living else 0.0
         outstanding = self.proposer.outstanding
         return self._clock.mono() - outstanding.mono if outstanding is not None else 0.0
 
