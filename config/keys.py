@@ -126,7 +126,9 @@ def changes(old: Settings, new: Settings) -> Changes:
         if value != before[name]:
             # A renewed certificate is taken over; a listener cannot change between TLS and plain while it is open.
             switched = name.startswith(("listen.tls_", "listen.operator_tls_")) and not (value and before[name])
-            (live if KEYS[name].live and not switched else restart).append(name)
+            # A standby is made active; a gateway that serves does not become a standby while it runs.
+            stands_down = name == "cluster.role" and value == "standby"
+            (live if KEYS[name].live and not switched and not stands_down else restart).append(name)
     return Changes(tuple(live), tuple(restart))
 
 

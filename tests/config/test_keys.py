@@ -111,6 +111,13 @@ def test_limits_change_live_and_ports_at_the_next_start() -> None:
     assert changes(new, new) == Changes((), ())
 
 
+def test_a_standby_is_made_active_live_and_a_gateway_that_serves_stands_by_at_the_next_start() -> None:
+    active, standby = Settings(), load(None, ["cluster.role=standby"])
+    assert changes(standby, active) == Changes(live=("cluster.role",), restart=())
+    assert changes(active, standby) == Changes(live=(), restart=("cluster.role",))
+    assert adopt(active, standby) == active
+
+
 @pytest.mark.parametrize("prefix", ["listen.tls", "listen.operator_tls"])
 def test_a_certificate_is_renewed_live_but_tls_is_switched_at_the_next_start(prefix: str) -> None:
     plain = Settings()
