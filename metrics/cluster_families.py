@@ -40,8 +40,17 @@ def cluster_families(view: ClusterView) -> Iterator[Metric]:
     )
     for name, text, value in (
         ("applied_version", "Entries of the log that this node has applied.", view.version),
-        ("lag_seconds", "How long an entry of this node is on its way; of a standby, how late it is.", view.lag),
-        ("clock_offset_seconds", "By how much the clock of this node is ahead of the log's time.", view.clock_offset),
+        (
+            "lag_seconds",
+            "Seconds for which an entry of this node has been on its way; of a node that is not in the cluster, such "
+            "as a standby, those by which it is behind.",
+            view.lag,
+        ),
+        (
+            "clock_offset_seconds",
+            "Seconds by which the clock of this node is ahead of the log's time, at its last entry; of a standby 0.",
+            view.clock_offset,
+        ),
         ("etcd_db_bytes", "Size of the largest database among the members of etcd, in bytes.", view.etcd_size),
     ):
         yield gauge(f"cluster_{name}", text, (), {(): value})
@@ -52,10 +61,18 @@ def cluster_families(view: ClusterView) -> Iterator[Metric]:
         {(state,): count for state, count in view.nodes.items()},
     )
     for name, text, value in (
-        ("fences", "Times that this node fell silent, since it saw nothing of its own in time.", view.fences),
-        ("digest_mismatches", "Entries of other nodes that told another digest.", view.mismatches),
+        (
+            "fences",
+            "Times that this node sent its clients away: it saw no entry of its own in time, or others gave it up.",
+            view.fences,
+        ),
+        ("digest_mismatches", "Entries by which another node told another digest than this one has.", view.mismatches),
         ("apply_failures", "Commands of the log that could not be applied, on any node.", view.failures),
         ("late_commands", "Commands of this node that were not decided within store.deadline.", view.late),
-        ("refused_commands", "Requests refused since this node asked for more than its share.", view.over_share),
+        (
+            "refused_commands",
+            "Requests that were refused because this node had asked for cluster.share a second.",
+            view.over_share,
+        ),
     ):
         yield counter(f"cluster_{name}", text, (), {(): value})

@@ -128,7 +128,10 @@ class GatewayCollector(Collector):
         if view.cluster is not None:
             yield from cluster_families(view.cluster)
         yield histogram(
-            "event_loop_lag_seconds", "Delay of the event loop behind its timer, in seconds.", (), {(): view.lag}
+            "event_loop_lag_seconds",
+            "How late the event loop came to a timer that is due four times a second, in seconds.",
+            (),
+            {(): view.lag},
         )
         yield gauge(
             "certificate_end_timestamp_seconds",
@@ -172,7 +175,7 @@ def _listeners(view: View) -> Iterator[Metric]:
     )
     yield gauge(
         "connections_limit",
-        "Connections of clients and agents that there may be at once.",
+        "Connections that there may be at once, of clients and of servers that register here.",
         (),
         {(): view.connections_limit},
     )
@@ -267,7 +270,7 @@ def _registration(view: RegistrationView) -> Iterator[Metric]:
         yield gauge(f"registration_{name}_timestamp_seconds", f"{text}, in seconds UTC.", (), samples)
     yield counter(
         "registration_checks",
-        "Attempts of this gateway to have its license verified, by result.",
+        "Attempts of this gateway to have its license verified, and messages that it did not believe, by result.",
         ("result",),
         {(each,): n for each, n in view.checks.items()},
     )
@@ -279,7 +282,7 @@ def _registration(view: RegistrationView) -> Iterator[Metric]:
     )
     yield counter(
         "registrar_checks",
-        "Registrations and verifications that this registrar answered, by result.",
+        "Registrations and verifications that this registrar answered, and connections that it refused, by result.",
         ("result",),
         {(each,): n for each, n in view.served.items()},
     )
@@ -292,8 +295,17 @@ def _registration(view: RegistrationView) -> Iterator[Metric]:
 
 
 def _store(store: StoreView) -> Iterator[Metric]:
-    yield histogram("store_commit_seconds", "Duration of a commit of the store, in seconds.", (), {(): store.commits})
+    yield histogram(
+        "store_commit_seconds",
+        "Duration of the commits of the store that succeeded, in seconds.",
+        (),
+        {(): store.commits},
+    )
     yield gauge("store_pending", "Writes that wait to be committed to the store.", (), {(): store.pending})
     yield counter(
-        "store_errors", "Commits of the store that failed, or took longer than the deadline.", (), {(): store.errors}
+        "store_errors",
+        "Failures of the store: a commit that failed or took longer than store.deadline, a file that was found gone, "
+        "and each attempt after that to write all of it again that failed.",
+        (),
+        {(): store.errors},
     )

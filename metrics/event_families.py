@@ -42,7 +42,7 @@ def event_families(events: EventsView, webhooks: Sequence[WebhookView]) -> Itera
     )
     yield counter(
         "webhook_events",
-        "Events of a webhook that its receiver has taken, and those that were dropped since too many waited.",
+        "Events of a webhook that its receiver has taken, and those that were dropped because too many waited.",
         ("webhook", "result"),
         {
             (each.name, result): count

@@ -80,7 +80,7 @@ def license_families(snapshot: Snapshot) -> Iterator[Metric]:
     )
     yield gauge(
         "license_high_water",
-        "Highest use of the pool in the last metrics.high_water_window seconds.",
+        "Highest use of the pool over the last metrics.high_water_window.",
         label,
         {key: pool.high_water for key, pool in at.items()},
     )
@@ -113,13 +113,13 @@ def license_families(snapshot: Snapshot) -> Iterator[Metric]:
     )
     yield counter(
         "license_denials",
-        "Requests that the license denied, by reason; for a model in shadow those that it would have denied.",
+        "Requests that the license denied, by reason; for a model that refuses nobody those that it would have denied.",
         (*label, "reason"),
         {(*key, reason): count for key, pool in at.items() for reason, count in pool.denials.items()},
     )
     yield counter(
         "license_true_denials",
-        "Denials that no grant followed within history.true_denial_window; for a model in shadow all denials.",
+        "Denials that no grant followed within history.true_denial_window; for a model that refuses nobody all.",
         (*label, "reason"),
         {(*key, reason): count for key, pool in at.items() for reason, count in pool.true_denials.items()},
     )

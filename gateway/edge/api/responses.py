@@ -192,7 +192,7 @@ def until(request: web.Request, now: float) -> float | None:
     try:
         return timestamp(text) if "-" in text else max(now - read_duration(text), 0.0)
     except ValueError:
-        fail(422, "bad_field", 'until: expected a time such as "2026-11-21T12:00:00Z"')
+        fail(422, "bad_field", f'until: expected {DURATION_FORM}, or a time such as "2026-11-21T12:00:00Z"')
 
 
 def asked_account(request: web.Request, own_home: str) -> tuple[str, str] | None:
