@@ -159,12 +159,12 @@ def document() -> str:
 
 
 def _is_tables(kind: Any) -> bool:
-    """Whether a key is a list of tables: those stand apart, and not where the section has its keys."""
+    """Whether a key is a list of tables: in the file they come after the section, not among its keys."""
     return get_origin(kind) is tuple and is_table(get_args(kind)[0])
 
 
 def _keys_of_table(kind: Any) -> Iterator[str]:
-    """What there is in each table of a list of tables."""
+    """Yield the lines that explain the keys of one table in a list of tables."""
     if _is_tables(kind):
         for each in fields(get_args(get_args(kind)[0])[0]):
             text = f"{each.name}: {each.metadata['help']}"
@@ -172,13 +172,13 @@ def _keys_of_table(kind: Any) -> Iterator[str]:
 
 
 def _about(owner: type[Any]) -> str:
-    """What a section is for: from its docstring, or from that of its module where a license model has its own."""
+    """Return what a section is for: by the docstring of its dataclass, or of its module where that says nothing."""
     found = re.match(r"Settings of `[^`]*`: (.*)", owner.__doc__ or "")
     text = found[1] if found else (getattr(inspect.getmodule(owner), "__doc__", None) or "").partition("\n")[0]
     return text[:1].upper() + text[1:] if found else text
 
 
 def _choices(kind: Any, text: str) -> str:
-    """The values to choose from, unless the text has named them all."""
+    """Return the sentence that lists the values to choose from; empty where the help names them all."""
     of = [json.dumps(choice) for choice in choices(kind)]
     return "" if all(choice in text for choice in of) else f" One of {', '.join(of)}."

@@ -156,7 +156,7 @@ def _first(section: str) -> str:
 
 
 def _nearest_key(name: str) -> str | None:
-    """The key meant: one of the same section (or the one most like it) with a like field, else any with one."""
+    """Return the key that was probably meant: one with a similar field in this section, or else in any section."""
     section, _, field = name.rpartition(".")
     if section not in SECTIONS:
         section = _nearest_section(section) or section
@@ -169,14 +169,14 @@ def _nearest_key(name: str) -> str | None:
 
 
 def _nearest_section(name: str) -> str | None:
-    """The section meant, by its last part: a model's section is recognized without `license.` too."""
+    """Return the section that was probably meant, by its last part: `[epop]` means `[license.epop]`."""
     sections = {section.rpartition(".")[2]: section for section in SECTIONS}
     like = nearest(name.rpartition(".")[2], sections)
     return None if like is None else sections[like]
 
 
 def _dotted(*parts: str) -> str:
-    """A key as it was written, on one line whatever its characters."""
+    """Return a key for a message, on one line: parts with unusual characters are quoted."""
     return ".".join(part if re.fullmatch(r"[A-Za-z0-9_.-]+", part) else quote(part) for part in parts)
 
 

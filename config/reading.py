@@ -145,7 +145,7 @@ def _read_list(hint: Any, item: Any, value: object) -> tuple[Any, ...]:
 
 
 def _read_either(hint: Any, kinds: tuple[Any, ...], value: object) -> Any:
-    """The kinds of a union differ in their TOML type, so that a list is judged as a list and a text as a text."""
+    """Read a value that may be of several kinds, by the one that has its TOML type (a list or not)."""
     given = [kind for kind in kinds if kind is not NoneType]
     of_type = [kind for kind in given if (get_origin(kind) is tuple) == isinstance(value, list)]
     if not of_type:

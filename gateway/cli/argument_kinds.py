@@ -73,7 +73,7 @@ def pause(text: str) -> float:
 
 
 def _number(text: str) -> float:
-    """Return a number; one outside every range where the text is not a number."""
+    """Return a number; where the text is none NaN, which is in no range."""
     try:
         return float(text)
     except ValueError:

@@ -184,7 +184,7 @@ class Dialog:
             raise SystemExit(f"standard input cannot be read: {why}") from None
 
     def _say_activity(self, message: dict[str, Any]) -> bool:
-        """Have heartbeats say whether somebody uses this; what comes of it comes unasked."""
+        """Have heartbeats say whether somebody uses this client. No answer comes; its effects are told later."""
         active, wait = message.get("active"), message.get("wait")
         if isinstance(active, bool):
             self.client.say_active(active, wait=wait)
@@ -276,7 +276,7 @@ def _client(args: argparse.Namespace, dialog: Dialog) -> Client:
 
 
 def _from_file(file: Path) -> Callable[[], Awaitable[str]]:
-    """What reads the token for each connection: one that ends is replaced in its file meanwhile.
+    """Return a function that reads the token anew for each connection, since a token may be replaced in its file.
 
     Raises `SystemExit` where the file cannot be read now.
     """

@@ -55,7 +55,7 @@ async def _list(gateway: Operator, args: argparse.Namespace) -> str:
 
 
 async def _follow(gateway: Operator, args: argparse.Namespace) -> str:
-    """Print what happens; a gateway that has gone is asked again, for what has happened since."""
+    """Print events as they happen. After a lost connection the gateway is asked again for all since the last one."""
     kinds, last, since, gone = ",".join(args.kind) if args.kind else None, None, args.since, ""
     while True:
         try:

@@ -177,7 +177,7 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
 
 
 async def _address(host: str) -> str:
-    """An address of a host: it is looked up once, not for every connection.
+    """Return an address of a host, so that the name is not looked up for every connection.
 
     Raises `LoadError` where it has none.
     """

@@ -126,7 +126,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _imported(module: str) -> CommandModule:
-    gc.disable()  # what is imported stays: to look for garbage among it takes a tenth of the time
+    gc.disable()  # what is imported stays: there is no garbage among it to look for
     try:
         return cast(CommandModule, import_module(module))
     finally:

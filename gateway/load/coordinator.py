@@ -174,7 +174,7 @@ class Coordinator:
             raise LoadError("a process of the load did not end") from None
 
     async def _compare(self, *, ended: bool = False) -> Comparison | None:
-        """Compare until it comes out even, or does not; those who have `ended` report no more."""
+        """Compare until the counts agree or the time to settle is over; after the end (`ended`) nobody reports."""
         if self._gateway is None:
             return None
         loop = asyncio.get_running_loop()

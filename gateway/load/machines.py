@@ -130,7 +130,7 @@ async def unless(stop: asyncio.Event, doing: Coroutine[Any, Any, T]) -> T | None
 
 
 async def _obey(reader: asyncio.StreamReader, participants: Participants) -> None:
-    """Pass on what the machine that leads says, until it says no more."""
+    """Pass on the commands of the machine that leads, until its connection ends."""
     while line := await reader.readline():
         participants.tell(line.decode().strip())
 

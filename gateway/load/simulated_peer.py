@@ -306,7 +306,7 @@ class SimulatedPeer:
             self._after("again", self.group.retry.draw(owner.random), lambda: self._ask(request, again=True))
 
     def _faulted(self, message: ErrorAnswer) -> None:
-        """Count what the gateway could not act upon, and ask again where it was only too fast."""
+        """Count an error of the gateway, and ask again where it was `too_fast`."""
         self._owner.tally.errors[str(message.get("code"))] += 1
         self._answered = True
         request = self._asked
@@ -339,7 +339,7 @@ class SimulatedPeer:
         self._asked = request
 
     def _leave_line(self) -> bool:
-        """Wait no more; whether it did."""
+        """Count it as waiting no more; return whether it waited."""
         if not self._queued:
             return False
         self._queued = False
@@ -363,7 +363,7 @@ class SimulatedPeer:
             self._owner.beat_for(self, stated)
 
     def _settle(self) -> None:
-        """What it asked for is decided; the first time, its ramp is over."""
+        """Note that its request is decided. The first time it counts as settled: it has come in, or was refused."""
         self._asked = None
         if not self.settled:
             self.settled = True
@@ -371,7 +371,7 @@ class SimulatedPeer:
             self._owner.settled()
 
     def _after(self, name: str, seconds: float, act: Callable[[], None]) -> None:
-        """Act after some seconds of this visit, unless all stand still by then."""
+        """Do something after so many seconds, unless the visit is over or all clients stand still by then."""
         if not self._leaving:
             self._timers[name] = self._owner.loop.call_later(seconds, lambda: None if self._owner.still else act())
 

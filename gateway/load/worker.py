@@ -180,7 +180,7 @@ class LoadWorker:
             peer.cut(back=self.random.uniform(0.0, spike.within))
 
     def _let_come(self, after: float = 0.0) -> None:
-        """Let one come who is not there: who never was first, then who is away longest. Nobody, if all are there."""
+        """Let one client come: one that never came, else the one that is away longest; none where all are there."""
         number = next(self._numbers, None)
         if number is not None:
             group = self._profile.group_of(number)
@@ -195,7 +195,7 @@ class LoadWorker:
             self._due.append(peer)
 
     def _account(self, number: int, group: LoadGroup) -> PeerAccount | None:
-        """The account of a client: that of those of its group before it, until it has all its devices."""
+        """Return the account of a client; clients of a group share one until it has all its devices."""
         if group.accounts == "none":
             return None
         owner, devices = self._accounts.get(group, (number, 0))
@@ -227,7 +227,7 @@ class LoadWorker:
                 peer.link.abort(TimeoutError("no answer in time"))
 
     async def _until(self, reached: Callable[[], bool]) -> None:
-        """Wait for it, but not longer than `PATIENCE`."""
+        """Wait until `reached` is true, but not longer than `PATIENCE` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 while not reached():
@@ -273,7 +273,7 @@ async def _main() -> None:
 
 
 async def _obey(worker: LoadWorker, commands: asyncio.StreamReader) -> None:
-    """Do what is asked, until it is the end."""
+    """Carry out the commands of who leads the load, until the end of the input."""
     while True:
         match (await commands.readline()).split():
             case [b"still"]:

@@ -381,7 +381,7 @@ class Leases:
 
 
 def _shortest_first(pool: Pool, now: Instant) -> list[Key]:
-    """Temporary leases by remaining time; of equals the later grant first; holders in a conference have it all."""
+    """Return keys of temporary leases, the least time left first, then the later grant; in a conference all is left."""
     full = now.wall + (pool.terms.lease or 0.0)
     temporary = [(key, lease) for key, lease in pool.leases.items() if not lease.deleted]
     temporary.sort(key=lambda item: (full if item[1].expires is None else item[1].expires, -item[1].number))

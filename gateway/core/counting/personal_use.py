@@ -199,7 +199,7 @@ class PoolShares:
         )  # fmt: skip
 
     def _denied(self, person: Person, now: float, *, seen: bool = True) -> DenialShare:
-        """Return where it is counted what a person was denied; `seen` says that it is active."""
+        """Return what counts the denials of a person; `seen` says that the person is active now."""
         share = self._share(person, now)
         if seen and not share.held:
             share.since = now
@@ -209,7 +209,7 @@ class PoolShares:
         return share.denied
 
     def _share(self, person: Person, now: float) -> Share:
-        """Return the share of a person today, a new one if need be; that of nobody where a day has too many."""
+        """Return the share of a person today, a new one if need be; the share of `NOBODY` where a day has too many."""
         use = self.use
         if person in self.by_person:
             share = self._as_share(person)
@@ -232,7 +232,7 @@ class PoolShares:
         return share
 
     def _as_share(self, person: Person) -> Share:
-        """Return what a person has as a share; the table has it as before."""
+        """Return what a person has, as a `Share`; the table still has the short form."""
         found = self.by_person[person]
         if isinstance(found, Share):
             return found
@@ -251,7 +251,7 @@ class PoolShares:
         return share
 
     def _keep(self, share: Share) -> None:
-        """Keep a share that has begun with a day, as little as there is of it."""
+        """Put a share that begins with a day into the table, as the day alone where it says no more."""
         self.by_person[share.person] = share.day if share.held == 1 and share.own is None else share
 
     def _own_seats(self, person: Person) -> OwnSeats | None:

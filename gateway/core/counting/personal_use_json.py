@@ -45,8 +45,8 @@ def fill_use(use: PersonalUse, plain: Mapping[str, Any]) -> None:
 
 
 def _share_to_json(found: OnlySeat | OnlyVisit | Share) -> list[Any]:
-    """When the only seat was granted and no day, or the day at whose begin it was held; with its end where it is over.
-    Of a share its day and all that it has.
+    """Return plain data. Of an only seat the instant of its grant and None, or None and the day at whose beginning it
+    was held already; with its end where it is over. Of a share its day and all its fields.
     """
     if isinstance(found, tuple):
         return [*_share_to_json(found[0]), found[1]]

@@ -132,9 +132,9 @@ def usage_piece(timeline: PoolTimeline, interval: UsageInterval, now: float) -> 
 
 
 def _demand(ledgers: Iterable[Ledger]) -> dict[tuple[str, str], tuple[str, str]]:
-    """Return, for each (model, pool) whose demand can be replayed, where it is recorded.
+    """Return, for each (model, pool) whose demand can be replayed, the (model, pool) under which it is recorded.
 
-    Seats without an end (named hosts) are not: their number is the demand.
+    Named hosts are left out: their seats have no end, so their number is the demand.
     """
     first: dict[tuple[object, str], tuple[str, str]] = {}
     found: dict[tuple[str, str], tuple[str, str]] = {}

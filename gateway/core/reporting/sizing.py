@@ -147,7 +147,7 @@ class Demand:
         return high
 
     def _ample(self, allowed: int) -> int:
-        """Return a limit that is certainly enough: at most `allowed` arrivals have found so many seats taken."""
+        """Return a limit that is certainly enough: at most `allowed` arrivals found as many seats taken."""
         beyond = 0
         for used in range(len(self._seen) - 1, -1, -1):
             beyond += self._seen[used]

@@ -156,7 +156,7 @@ class Decoder:
         return events
 
     def _read(self, data: bytes, events: list[Event | ProtocolError]) -> int:
-        """Appends the whole frames of `data`; gives where the unfinished one starts, and leaves its need behind."""
+        """Append what the whole frames of `data` make. Return where the unfinished one starts; `_need` is its size."""
         offset = 0
         size = len(data)
         while size >= offset + 2:
@@ -192,7 +192,7 @@ class Decoder:
         return offset
 
     def _head(self, first: int, second: int) -> int:
-        """The seven-bit length of a frame whose first two bytes may stand where they stand."""
+        """Return the seven-bit length of a frame. Raises `ProtocolError` for first bytes that may not stand here."""
         opcode = first & 0xF
         length = second & 0x7F
         if first & _RESERVED:
@@ -211,7 +211,7 @@ class Decoder:
         return length
 
     def _event(self, first: int, payload: bytes) -> Event | None:
-        """What one whole frame completes: nothing, if more fragments must follow."""
+        """Return the event that a whole frame completes; None where more fragments must follow."""
         opcode = first & 0xF
         if opcode == CLOSE:
             return _closing(payload)
@@ -233,7 +233,7 @@ class Decoder:
 
 
 def _long(field: bytes) -> int:
-    """An extended length, which must not fit a shorter form (RFC 6455, 5.2)."""
+    """Return an extended length. Raises `ProtocolError` where a shorter form would hold it (RFC 6455, 5.2)."""
     length = int.from_bytes(field)
     if length < (126 if len(field) == 2 else 1 << 16):
         raise ProtocolError(BROKEN, "length is not in its shortest form")

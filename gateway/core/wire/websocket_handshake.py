@@ -231,7 +231,7 @@ def _accepted(key: bytes, subprotocol: str | None, rest: bytes = b"") -> Accepte
 
 
 def _remembered_answer(data: bytes) -> Accepted | Refused | None:
-    """Return the answer to a whole request whose key stands where it usually does; None where it must be read."""
+    """Return the answer to a whole request from what is remembered; None where the request must be read."""
     before, _, rest = data.partition(_BEFORE_KEY)
     key = rest[:_KEY_SIZE]
     if len(data) > HEAD_LIMIT or not _KEY_BYTES.fullmatch(key):
@@ -242,7 +242,7 @@ def _remembered_answer(data: bytes) -> Accepted | Refused | None:
 
 @lru_cache(REMEMBERED)
 def _answer_without_key(before: bytes, after: bytes) -> Accepted | Refused | None:
-    """Return what a request gets with any valid key between these bytes; None where that is not all that counts."""
+    """Return the answer that a request gets whatever its valid key is; None where it depends on more."""
     request = b"".join((before, _BEFORE_KEY, _SOME_KEY, after))
     if request.find(_END) != len(request) - len(_END) or _ORIGIN.search(request):
         return None
@@ -259,7 +259,7 @@ def _accept(key: bytes) -> bytes:
 
 
 def _clean(head: bytearray) -> bool:
-    """Whether a head has no stray character for certain: what most heads are, and quick to see."""
+    """Return whether a head surely has no forbidden character. Most heads pass; the others are looked at closely."""
     ends = head.count(b"\r\n")
     return not head.translate(None, _PLAIN) and ends == head.count(b"\r") == head.count(b"\n")
 

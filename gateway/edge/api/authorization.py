@@ -113,7 +113,7 @@ class Authorization:
 
     @property
     def _has_other_ways(self) -> bool:
-        """Whether somebody may administer this port without a token of the store, from elsewhere."""
+        """Whether an operator elsewhere can have scope `admin` without a token of the store."""
         return self._digest is not None or proxied_operators.signs_in_admins(self._runtime.settings.operator)
 
     @property
@@ -168,7 +168,7 @@ class Authorization:
         return authorized
 
     def _authorize(self, request: web.Request, route: Route | None) -> None:
-        """Refuse who may not ask; what no route answers is refused to whoever may not look."""
+        """Refuse a request of somebody who may not make it; where there is no route, of somebody who may not look."""
         if route is not None and route.is_open(self._runtime.settings):
             return
         if route is not None and route.scope in {PAGE, LINK}:
@@ -209,7 +209,7 @@ class Authorization:
         return header is None or self._owner(header.partition(" ")[2].strip()) == caller
 
     def _is_proxied(self, request: web.Request) -> bool:
-        """Whether it comes from a proxy that is believed who it signs in."""
+        """Whether a request comes from a proxy whose word is taken for who has signed in."""
         return proxied_operators.trusts(self._runtime.settings.operator, request.remote or "")
 
     def _named(self, request: web.Request) -> Caller | None:
@@ -261,7 +261,7 @@ class Authorization:
         fail(401, code, detail, {"WWW-Authenticate": f'Bearer realm="tallygate"{why}'})
 
     def _record_refusal(self, request: web.Request, error: web.HTTPException) -> None:
-        """Enter a refusal into the audit log; 429 is what is left of entries made before."""
+        """Enter a refusal into the audit log, but no 429: the failures that led to it have been entered."""
         act = request.method not in LOOKING or error.status in {401, 403}
         if not act or not 400 <= error.status < 500 or error.status == 429:
             return

@@ -82,7 +82,7 @@ class Events:
             self.open -= 1
 
     async def _tell(self, request: web.Request, response: web.StreamResponse, news: Callable[[], str]) -> None:
-        """Tell somebody the news, until he goes, is cut off, or may look no more."""
+        """Send what is new to a reader until it goes, does not read, or may look no more."""
         spoke = self._runtime.clock.mono()
         while not self._closing.is_set() and self._authorization.remains(request):
             if request.transport is None or request.transport.is_closing():

@@ -142,6 +142,6 @@ def _json(schema: Schema) -> Schema:
 
 
 def _is_required(body: Schema, named: Mapping[str, Schema]) -> bool:
-    """Whether an empty body would lack something."""
+    """Return whether a body must be there: one of its fields is required."""
     found: Any = named[body["$ref"].rpartition("/")[2]] if "$ref" in body else body
     return bool(found.get("required"))

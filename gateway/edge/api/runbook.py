@@ -76,7 +76,7 @@ def _table(lines: list[str]) -> str:
 
 
 def _inline(text: str) -> str:
-    """Marks inside a line; none within code."""
+    """Return a line as HTML, with bold and italics; within code nothing is marked."""
     pieces = html.escape(text, quote=False).split("`")
     return "".join(f"<code>{piece}</code>" if place % 2 else _marked(piece) for place, piece in enumerate(pieces))
 

@@ -148,7 +148,7 @@ class OperatorPort:
 
 @web.middleware
 async def _json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error is JSON: ours as they are, aiohttp's own in the same words."""
+    """Answer every error as JSON: those of this program as they are, aiohttp's own put into the same form."""
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -175,7 +175,7 @@ def _error(status: int, code: str, detail: str, headers: Mapping[str, str] | Non
 
 @web.middleware
 async def _read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Have the whole body, in time and in the encoding that it says, before anything is done."""
+    """Read the whole body, in time and in the encoding that it names, before anything is done."""
     if request.can_read_body:
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() not in {"identity", *BODY_ENCODINGS}:
             fail(*UNSUPPORTED_ENCODING)

@@ -165,7 +165,7 @@ class ClusterNode:
             self._fail(str(lost))
 
     def _fail(self, words: str) -> None:
-        """This node cannot go on: it speaks no more, and somebody is told why."""
+        """End this node for good: it tells its clients nothing more, and `failed` says why."""
         if self._over.is_set():
             return
         log.error("this node leaves the cluster: %s", words)
@@ -315,7 +315,7 @@ class ClusterNode:
         return self.incarnation in self.replica.nodes.living and not self._over.is_set() and not self.is_late
 
     async def _enter(self) -> None:
-        """Put an `enter` until one is let in, or this node is refused for good."""
+        """Write `enter` entries until the log accepts one, or refuses this node for good."""
         told = ""
         while True:
             replica = self.replica
@@ -341,7 +341,7 @@ class ClusterNode:
             await asyncio.sleep(TRY_AGAIN)
 
     def _give_up(self) -> None:
-        """Know that the incarnation which tried to come in is over, should it be in the log all the same."""
+        """Remember the incarnation that tried to come in: if the log lets it in after all, the next one replaces it."""
         first, *later = [*self.previous.split(), self.incarnation]
         self.previous = " ".join([first, *later[-GIVEN_UP:]])
 

@@ -168,7 +168,7 @@ class Proposer(Generic[T]):
                 return
 
     def _take(self) -> list[Queued[T]]:
-        """Take what fits into a batch, releases first."""
+        """Return the commands that fit into one batch, releases first."""
         taken: list[Queued[T]] = []
         room = MOST_BYTES
         for queue in (self._releases, self._requests):

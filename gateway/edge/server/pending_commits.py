@@ -168,7 +168,7 @@ class PendingReplies:
         self._tell(reply)
 
     def _undo_all(self) -> None:
-        """Undo all that nobody has been told; of what granted nothing, what happened, happened."""
+        """Undo all grants that nobody has been told of. What granted nothing, such as an end, stands, and is told."""
         waiting = list(self._waiting.values())
         self._waiting.clear()
         self._leases = Multimap()

@@ -104,7 +104,7 @@ class RecentActivity:
         self._turned_away.poll(mono)
 
     def _totals(self) -> dict[str, int]:
-        """Connections that were accepted, that ended, and of these the ones that were lost without a word."""
+        """Return how many connections were accepted, how many ended, and how many of those were lost."""
         closed = [listener.closed for listener in self._listeners]
         return {
             "opened": sum(listener.accepted for listener in self._listeners),

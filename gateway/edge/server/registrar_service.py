@@ -151,7 +151,7 @@ class RegistrarService:
         self.registrar.end(connection.conversation)
 
     def _reject(self, connection: AgentConnection, reason: str) -> None:
-        """Hang up on who has not said what an agent says."""
+        """Refuse a peer that does not speak as an agent does, and close its connection."""
         told = "rate_limited" if reason == "too_fast" else reason
         self._carry_out(connection, self.registrar.reject(connection.conversation, told)._replace(result=reason))
 

@@ -196,7 +196,7 @@ class RegistrationAgent:
             raise ConnectionAbortedError(NOT_NOW)
 
     def _hear(self, conversation: AgentConversation, line: bytes) -> Received:
-        """Judge one line; what cannot be believed is counted."""
+        """Judge one line of the server, and count it where it cannot be believed."""
         try:
             heard = conversation.receive(json_lines.parse(line.rstrip(b"\r\n")))
         except ValueError as fault:
@@ -218,7 +218,7 @@ class RegistrationAgent:
 def _ended(task: asyncio.Task[None]) -> None:
     fault = None if task.cancelled() else task.exception()
     if fault is not None:
-        log.critical("the agent has failed; the license is not verified any more", exc_info=fault)
+        log.critical("the registration agent has failed; the license is not verified any more", exc_info=fault)
 
 
 def _context(settings: RegistrationSettings) -> ssl.SSLContext | None:
@@ -243,7 +243,7 @@ def _words(fault: OSError | ValueError) -> str:
 
 
 def _look_at_certificate(writer: asyncio.StreamWriter, fingerprint: str) -> None:
-    """Know the server by the fingerprint of its certificate, before a word is said to it.
+    """Compare the fingerprint of the server's certificate with the one expected, before anything is sent to it.
 
     Raises `CertificateMismatch`.
     """

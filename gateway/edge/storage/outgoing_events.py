@@ -135,7 +135,7 @@ class OutgoingEvents:
             yield from map(rows.put_outgoing, queue.waiting.values())
 
     def _drop(self, queue: OutgoingQueue) -> None:
-        """Drop the oldest beyond the bound; said once, and how many there were when the receiver takes events again."""
+        """Drop the oldest events beyond the bound. The log says it once, and how many when events are taken again."""
         beyond = len(queue.waiting) - queue.most
         if beyond <= 0:
             return

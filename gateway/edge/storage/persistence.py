@@ -153,9 +153,9 @@ class Persistence:
         state.use.begin(now)
 
     def _go_on(self, stored: StoredState, noted: float) -> None:
-        """Go on with the state of the last run. What operators may change in a file that no gateway holds is its own.
+        """Go on with the state of the last run, but with the accounts, tokens, groups and bans of the file.
 
-        Raises `StoreRefused`.
+        Commands may have changed these since, while no gateway ran. Raises `StoreRefused`.
         """
         if stored.noted is None:  # it was damaged, and has been set aside since the state was read
             self.store.write(tuple(self.everything()))

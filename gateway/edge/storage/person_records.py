@@ -86,7 +86,7 @@ class PersonRecords:
             yield [{**each, "began": utc(each["began"]), "last": utc(each["last"])} for each in shown]
 
     async def _audit(self) -> AsyncIterator[list[dict[str, Any]]]:
-        """Entries that name the person; whoever else stands in them is not told."""
+        """Return the entries that name the person, without the names of others in them."""
         sql = f"{ENTRIES} WHERE seq IN (SELECT seq FROM audit_name WHERE account = ? AND home = ?) ORDER BY seq"  # noqa: S608 - a constant
         async for rows in self._pages(sql, (self._account, self._home)):
             shown = []

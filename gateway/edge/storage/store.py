@@ -197,7 +197,7 @@ class Store:
                 await self._pause()
 
     async def _look_while_idle(self) -> None:
-        """Wait until there is something to do; what waits for the first time after that finds the file in place."""
+        """Wait until something is to be written, or look whether the file is still there."""
         try:
             async with asyncio.timeout(LOOK_EVERY):
                 await self._wake.wait()

@@ -135,5 +135,5 @@ def _tests(event: RecentEvent, name: str) -> bool:
 
 
 def _differs(before: Receiver, after: Receiver) -> bool:
-    """Return whether something is to be posted otherwise; a file of authorities may have changed and not its name."""
+    """Return whether a delivery must be made anew; always with `ca`: its file may have changed."""
     return before[:2] != after[:2] or after.tls is not None
