@@ -76,6 +76,7 @@ def test_what_was_old_or_frozen_before_nobody_could_reach_it_is_gone_within_an_h
 async def test_malformed_requests_leave_nothing_in_memory_after_a_minute(serve: Serve) -> None:
     seconds = [1000.0]
     house = await serve(clock=Clock(lambda: seconds[0], time.time))
+    house.tick_by_hand()
     for data in MALFORMED * 5:
         async with await Peer.to(house.operator) as client:
             await client.send(data)

@@ -128,6 +128,7 @@ async def test_all_words_at_once_are_answered_in_order(serve: Serve, call: Call)
 @pytest.mark.parametrize("challenged", [False, True])
 async def test_dripping_does_not_move_the_hello_deadline(challenged: bool, serve: Serve, call: Call) -> None:
     house = await serve(listen__accept_rate=0)
+    house.tick_by_hand()
     agent = await call(house, await sold(house))
     if challenged:
         await agent.challenged()
@@ -145,6 +146,7 @@ async def test_dripping_does_not_move_the_hello_deadline(challenged: bool, serve
 
 async def test_who_never_closes_its_half_is_aborted(serve: Serve, call: Call) -> None:
     house = await serve()
+    house.tick_by_hand()
     agent = await call(house)
     await agent.say(b"{}")
     assert await agent.hear() == REFUSED

@@ -285,6 +285,7 @@ async def test_terms_that_stay_the_same_disturb_nobody(serve: Serve, call: Call)
 async def test_a_license_that_ends_is_withdrawn_in_the_same_second(serve: Serve, call: Call) -> None:
     time = Time()
     house = await serve(clock=time.clock)
+    house.tick_by_hand()
     agent = await call(house, await sold(house, not_after=int(START) + 60))
     await agent.registered()
     time.go(60)
@@ -304,6 +305,7 @@ async def test_a_license_that_ends_is_withdrawn_in_the_same_second(serve: Serve,
 
 async def test_after_three_intervals_of_silence_a_server_is_lost(serve: Serve, call: Call) -> None:
     house = await serve(registrar__interval="10s")
+    house.tick_by_hand()
     agent = await call(house, await sold(house))
     await agent.registered()
     house.runtime.advance(110)
@@ -318,6 +320,7 @@ async def test_after_three_intervals_of_silence_a_server_is_lost(serve: Serve, c
 
 async def test_what_is_no_verification_does_not_prove_life(serve: Serve, call: Call) -> None:
     house = await serve(registrar__interval="10s")
+    house.tick_by_hand()
     agent = await call(house, await sold(house))
     await agent.registered()
     house.runtime.advance(110)

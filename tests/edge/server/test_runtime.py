@@ -74,6 +74,7 @@ def empty(house: House) -> bool:
 @BOTH
 async def test_silence_ends_a_session_at_the_timeout_and_not_before(transport: str, serve: Serve) -> None:
     house = await serve()
+    house.tick_by_hand()
     wire = await house.welcomed(transport)
     await wire.ask("join", conference="weekly")
     house.runtime.advance(75 * SECOND - 1)
@@ -89,6 +90,7 @@ async def test_silence_ends_a_session_at_the_timeout_and_not_before(transport: s
 @BOTH
 async def test_heartbeats_keep_a_session_forever(transport: str, serve: Serve) -> None:
     house = await serve()
+    house.tick_by_hand()
     wire = await house.welcomed(transport)
     for _ in range(10):
         house.runtime.advance(74 * SECOND)
@@ -102,6 +104,7 @@ async def test_heartbeats_keep_a_session_forever(transport: str, serve: Serve) -
 async def test_a_late_look_leaves_time_to_read_the_last_message(transport: str, serve: Serve) -> None:
     """Whoever is sent away just before a stall of the process, like all clients at once, still hears why."""
     house = await serve()
+    house.tick_by_hand()
     wire = await house.welcomed(transport, account="ann")
     house.runtime.close_all("unregistered")
     house.runtime.advance(MAX_CATCH_UP)
@@ -118,6 +121,7 @@ async def test_a_late_look_leaves_time_to_read_the_last_message(transport: str, 
 @BOTH
 async def test_asleep_a_longer_silence_is_allowed_and_awake_it_is_not(transport: str, serve: Serve) -> None:
     house = await serve(license__model="trueconf")
+    house.tick_by_hand()
     sleeper = await house.welcomed(transport, account="ann")
     waker = await house.welcomed(transport, account="bob")
     for wire in (sleeper, waker):
@@ -149,6 +153,7 @@ async def test_after_a_stall_what_was_sent_meanwhile_is_read_before_anybody_is_r
 
 async def test_a_late_look_reads_what_turns_of_the_loop_have_left_in_the_kernel(serve: Serve, greet: Connect) -> None:
     house = await serve(heartbeat__interval="1s", heartbeat__timeout="2s", listen__transport="epoll")
+    house.tick_by_hand()
     alive, silent = await greet(house), await greet(house)
     for _ in range(7):
         house.runtime.advance(1)
@@ -295,6 +300,7 @@ async def test_an_end_has_its_cause_frees_every_seat_and_leaves_nothing(
 @BOTH
 async def test_the_causes_before_a_session(transport: str, serve: Serve, peer: Connect) -> None:
     house = await serve(license__model="trueconf", license__trueconf__online=1, license__trueconf__pro=1)
+    house.tick_by_hand()
     await house.welcomed("tcp", account="bob")
     refused: Peer = await peer(house, transport)
     await refused.say(b'{"type":"hello","protocol":1,"account":"ann"}')
@@ -529,7 +535,7 @@ async def test_the_end_waits_for_the_last_client_and_not_for_a_tick(
     house = await serve()
     wires = [await house.welcomed(transport) for transport in ("tcp", "websocket")]
     await house.runtime.drain(0)
-    house.runtime.ticker.stop()
+    house.tick_by_hand()
     monkeypatch.setattr("gateway.edge.server.runtime.TICK", 3600.0)
     closing = asyncio.ensure_future(house.runtime.abort_remaining())
     for wire in wires:

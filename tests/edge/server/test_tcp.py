@@ -138,6 +138,7 @@ async def test_another_protocol_is_refused(serve: Serve, peer: Connect) -> None:
 
 async def test_the_hello_deadline_is_not_extended_by_a_byte_now_and_then(serve: Serve, peer: Connect) -> None:
     house = await serve()
+    house.tick_by_hand()
     client = await peer(house)
     for place in range(19):
         await client.send(HELLO[place : place + 1])
@@ -153,6 +154,7 @@ async def test_the_hello_deadline_is_not_extended_by_a_byte_now_and_then(serve: 
 
 async def test_within_the_burst_pipelined_messages_are_all_answered(serve: Serve, greet: Connect) -> None:
     house = await serve()
+    house.tick_by_hand()
     client = await greet(house)
     house.runtime.advance(1)
     await client.send((BEAT + b"\n") * 50)
@@ -161,6 +163,7 @@ async def test_within_the_burst_pipelined_messages_are_all_answered(serve: Serve
 
 async def test_above_the_burst_messages_are_dropped_with_one_error(serve: Serve, greet: Connect) -> None:
     house = await serve(listen__message_burst=20)
+    house.tick_by_hand()
     client = await greet(house)
     house.runtime.advance(1)
     await client.send((BEAT + b"\n") * 30)
@@ -181,7 +184,7 @@ async def test_a_message_above_the_burst_that_comes_alone_is_dropped_with_an_err
     cut: bool, line: bytes, end: bytes, serve: Serve, greet: Connect
 ) -> None:
     house = await serve(listen__message_burst=3)
-    house.runtime.ticker.stop()
+    house.tick_by_hand()
     client = await greet(house)
     house.runtime.advance(1)
     for seq in range(3):
@@ -216,7 +219,7 @@ async def test_a_client_that_goes_on_too_fast_is_sent_away_and_an_honest_one_is_
 
 async def test_each_message_above_the_burst_is_charged_once(serve: Serve, greet: Connect) -> None:
     house = await serve(listen__message_burst=10)
-    house.runtime.ticker.stop()
+    house.tick_by_hand()
     client = await greet(house)
     house.runtime.advance(1)
     (connection,) = house.runtime.tcp.connections
@@ -230,6 +233,7 @@ async def test_each_message_above_the_burst_is_charged_once(serve: Serve, greet:
 
 async def test_the_rate_can_be_kept_up_forever(serve: Serve, greet: Connect) -> None:
     house = await serve(listen__message_burst=5, listen__message_rate=8)
+    house.tick_by_hand()
     client = await greet(house)
     for _ in range(40):
         house.runtime.advance(1)
@@ -240,7 +244,7 @@ async def test_the_rate_can_be_kept_up_forever(serve: Serve, greet: Connect) -> 
 async def test_five_times_the_rate_is_held_to_the_rate_and_then_sent_away(serve: Serve, greet: Connect) -> None:
     rate, burst, seconds = 8, 20, 3
     house = await serve(listen__message_burst=burst, listen__message_rate=rate)
-    house.runtime.ticker.stop()
+    house.tick_by_hand()
     client = await greet(house)
     (connection,) = house.runtime.tcp.connections
     for _ in range(seconds * TICKS):
@@ -307,6 +311,7 @@ async def test_a_client_that_shuts_its_half_and_does_not_read_is_held_for_the_li
     serve: Serve, greet: Connect
 ) -> None:
     house = await serve(listen__message_rate=0, listen__outbound_limit=64 << 20)
+    house.tick_by_hand()
     client: Peer = await greet(house, room=4096)
     (connection,) = house.runtime.tcp.connections
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
@@ -333,6 +338,7 @@ async def test_the_last_message_arrives_though_the_client_goes_on_sending(serve:
 
 async def test_a_client_that_never_closes_its_half_is_aborted_after_the_linger(serve: Serve, greet: Connect) -> None:
     house = await serve()
+    house.tick_by_hand()
     client = await greet(house)
     await client.say(b'{"type":"bye"}')
     assert await client.rest() == b""

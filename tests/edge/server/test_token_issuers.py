@@ -378,7 +378,7 @@ async def test_keys_stay_while_what_is_fetched_is_none(
 
 async def test_a_server_of_keys_that_hangs_delays_nobody(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     async with serving_keys(RSA) as server:
-        house = await serve(**proven(by_url(server, jwks_timeout="2s")))
+        house = await serve(**proven(by_url(server, jwks_timeout="1s")))
         await fetched(house)
         server.answer = server.hang
         assert await refusal(house, RSA._replace(id="new").token()) == "keys_unavailable"

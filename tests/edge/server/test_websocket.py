@@ -191,6 +191,7 @@ async def test_the_hello_deadline_includes_the_handshake_and_drips_do_not_extend
     serve: Serve, peer: Connect
 ) -> None:
     house = await serve()
+    house.tick_by_hand()
     client: WebSocketPeer = await peer(house, "websocket", bare=True)
     for byte in range(19):
         await client.send(request()[byte : byte + 1])
@@ -207,6 +208,7 @@ async def test_the_hello_deadline_includes_the_handshake_and_drips_do_not_extend
 
 async def test_pings_do_not_replace_hello(serve: Serve, peer: Connect) -> None:
     house = await serve()
+    house.tick_by_hand()
     client: WebSocketPeer = await peer(house, "websocket")
     house.runtime.advance(19)
     await client.send(frame(PING, b"here"))
@@ -226,7 +228,7 @@ async def test_a_ping_or_pong_or_any_message_proves_life(sign: bytes, serve: Ser
     house = await serve(heartbeat__interval="30s", heartbeat__timeout="75s")
     client: WebSocketPeer = await greet(house, "websocket")
     (connection,) = house.runtime.websocket.connections
-    house.runtime.ticker.stop()
+    house.tick_by_hand()
     house.runtime.advance(299)
     await client.send(sign)
     await until(lambda: connection.last_heard_tick == house.runtime.timer_wheel.tick)
