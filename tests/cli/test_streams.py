@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,16 @@ def slow(value: object) -> object:
 
 
 FREE_PORTS = ("listen.tcp=0", "listen.websocket=0", "listen.operator=0", "registrar.port=0", "listen.drain=0s")
+ONE_AFTER_THE_OTHER = """
+import json, sys
+from gateway.cli.main import main
+codes = []
+for words in json.loads(sys.argv[1]):
+    codes.append(main(words))
+    print(end="\\f")
+print(codes)
+"""
+"""A program that runs several command lines, with a form feed after what each prints."""
 CLOSED = "standard output cannot be written: Bad file descriptor"
 FULL = "standard output cannot be written: No space left on device"
 
@@ -32,14 +42,12 @@ def command(words: Sequence[str], streams: str) -> list[str]:
     return ["bash", "-c", f'exec "$@" {streams}', "bash", sys.executable, "-m", "gateway", *words]
 
 
-def run(
-    *words: str, streams: str, folder: Path, environment: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[bytes]:
+def run(*words: str, streams: str, folder: Path) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         command(words, streams),
         cwd=folder,
         capture_output=True,
-        env={**os.environ, "PYTHONPATH": os.getcwd(), **(environment or {})},
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
         timeout=PATIENCE,
         check=False,
     )
@@ -154,14 +162,18 @@ def test_a_reader_of_a_secret_who_has_gone_is_told_on_standard_error(tmp_path: P
 @pytest.mark.parametrize("encoding", ["ascii", slow("koi8-r"), slow("cp1251")])
 async def test_what_the_terminal_cannot_show_is_escaped(encoding: str, serve: Serve, tmp_path: Path) -> None:
     house = await serve()
-    environment = {"PYTHONIOENCODING": encoding}
-
-    async def said(*words: str) -> str:
-        ended = await asyncio.to_thread(run, *words, streams="", folder=tmp_path, environment=environment)
-        assert (ended.returncode, ended.stderr) == (0, b"")
-        return ended.stdout.decode(encoding)
-
-    assert "seats" in await said("report", "--operator", house.url)
-    for name in ("audit", "report", "load"):
-        assert "examples:" in await said(name, "--help")
-    assert "\\xfc" in await said("check", "--set", "store.path=b\u00fccher.db")
+    lines = [["report", "--operator", house.url], *([name, "--help"] for name in ("audit", "report", "load"))]
+    lines.append(["check", "--set", "store.path=b\u00fccher.db"])
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER, json.dumps(lines)],
+        cwd=tmp_path, capture_output=True, timeout=PATIENCE, check=False,
+        env={**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    report, *helps, checked, codes = ended.stdout.decode(encoding).split("\f")
+    assert "seats" in report
+    assert len(helps) == 3
+    assert all("examples:" in each for each in helps)
+    assert "\\xfc" in checked
+    assert json.loads(codes) == [0] * 5

@@ -80,7 +80,7 @@ class Peer:
         cls, port: int, address: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None, room: int | None = None
     ) -> Self:
         """Connect; `room` is the size in bytes of the socket's receive buffer."""
-        sock = socket.socket()
+        sock = socket.socket(proto=socket.IPPROTO_TCP)  # with 0 asyncio would leave small pieces to wait for each other
         sock.setblocking(False)
         if room is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)

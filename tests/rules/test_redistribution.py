@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from tests.conftest import House, Serve, redistribute
-from tests.rules.said import DAY, Hands, denied, full, pools, said, silent
+from tests.rules.said import DAY, Forward, Hands, denied, full, pools, said, silent
 from tests.wire_client import Wire
 
+HOUR = 3600.0
 
-async def serving(serve: Serve, hands: Hands | None = None, **terms: Any) -> House:
+
+async def serving(serve: Serve, hands: Hands | Forward | None = None, **terms: Any) -> House:
     """A gateway with a TrueConf license and room for many devices, redistributing when told."""
     given = {f"license__trueconf__{key}": value for key, value in {"online": 20, **terms}.items()}
     return await serve(clock=hands.clock if hands else None, license__model="trueconf", **given)
@@ -33,14 +35,17 @@ async def holders(house: House) -> dict[str, str]:
 
 
 async def test_a_group_waits_for_the_next_redistribution_which_comes_by_itself(serve: Serve) -> None:
-    house = await serving(serve, redistribute_every="1s")
+    time = Forward()
+    house = await serving(serve, time, redistribute_every="1h")
     (ann,) = await users(house, "ann")
     await group(house, "vip", "Ann", "bob")
+    time.pass_(house, HOUR)
     said(await ann.hear(), "status", seats=["online", "pro"], pro_expires=None)
     seen = await pools(house, online=1, pro=2)
     assert seen["pro"]["reserved"] == 2
     assert await holders(house) == {"ann": "permanent", "bob": "permanent"}
     await group(house, "vip", "bob")
+    time.pass_(house, HOUR)
     status = said(await ann.hear(), "status", seats=["online", "pro"])
     assert status["pro_expires"] is not None
     assert await holders(house) == {"ann": "temporary", "bob": "permanent"}

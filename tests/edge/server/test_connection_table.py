@@ -214,8 +214,7 @@ async def test_a_client_is_pending_then_found_by_the_number_of_its_session_then_
     await until(lambda: not table.connected)
     assert table.closing == {connection}
     assert connection.state is SessionState.CLOSED
-    await client.rest()
-    await client.close()
+    await client.gone()
     await until(lambda: not table.held)
 
 

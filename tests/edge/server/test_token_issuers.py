@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from config.settings import Settings
-from gateway.client import Client
+from gateway.client import Backoff, Client
 from gateway.edge.gateway import Gateway
 from gateway.edge.machine import Clock
 from gateway.edge.server.token_issuers import Issuer
@@ -464,7 +464,7 @@ async def test_the_reference_client_asks_for_a_token_for_each_connection(serve: 
         given.append(SECRET.token())
         return given[-1]
 
-    async with Client(port=house.tcp, token=token) as client:
+    async with Client(port=house.tcp, token=token, backoff=Backoff(base=0.0)) as client:
         first = client.session
         client.abort()
         await client.lost()
