@@ -24,7 +24,7 @@ from tests.wire_client import Wire
 
 pytestmark = pytest.mark.usefixtures("each_transport")
 
-ROUNDS = 6
+ROUNDS = 4
 CROWD = 20
 """Attackers of a round."""
 HONEST = 10

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from tests.conftest import Serve
-from tests.rules.said import denied, full, pools, said, silent
-from tests.wire_client import PATIENCE
+from tests.conftest import Serve, until
+from tests.rules.said import Forward, denied, full, pools, said, silent
 
 BOTH = pytest.mark.parametrize("transport", ["tcp", "websocket"])
 
@@ -232,14 +229,16 @@ async def test_within_the_resume_window_an_abrupt_loss_keeps_everything(transpor
 
 
 async def test_after_the_resume_window_the_seats_are_free(serve: Serve) -> None:
-    house = await serve(license__model="epop", heartbeat__resume_window="100ms")
+    time = Forward()
+    house = await serve(license__model="epop", heartbeat__resume_window="60s", clock=time.clock)
     old = await house.connect()
     token = (await old.hello())["resume"]
     said(await old.ask("join", conference="m"), "joined")
     await old.drop()
-    async with asyncio.timeout(PATIENCE):
-        while await house.used("concurrent"):
-            pass
+    await until(lambda: bool(house.runtime.state.resumable))
+    assert await house.used("concurrent") == 1
+    time.pass_(house, 60)
+    assert await house.used("concurrent") == 0
     answer = await (await house.connect()).hello(resume=token)
     assert "conferences" not in answer
 
