@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import sys
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.cli.program import end, run
+from tests.cli.program import begin, end, run
 
 PATIENCE = 60.0
 FREE = ("listen.tcp=0", "listen.websocket=0", "listen.operator=0", "registrar.port=0")
@@ -45,9 +42,9 @@ async def running(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     """It is ended by a signal after the test, among its clients: then it must end cleanly and leave nothing."""
     ready, temporary = tmp_path / "ready.json", tmp_path / "temporary"
     temporary.mkdir()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", "demo", "--day", "20s", "--clients", "60", "--ready-file", str(ready),
-        *(f"--set={each}" for each in FREE), stdout=PIPE, stderr=PIPE, env=os.environ | {"TMPDIR": str(temporary)},
+    process = await begin(
+        "demo", "--day", "20s", "--clients", "60", "--ready-file", str(ready), *(f"--set={each}" for each in FREE),
+        environment={"TMPDIR": str(temporary)},
     )  # fmt: skip
     try:
         async with asyncio.timeout(PATIENCE):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import PATIENCE
+from tests.cli.program import PATIENCE, run_here
 from tests.conftest import Serve
 
 
@@ -128,7 +128,7 @@ async def test_so_it_is_with_what_a_gateway_answered(words: tuple[str, ...], ser
         ),
     ],
 )
-def test_a_secret_that_cannot_be_printed_is_not_made_or_it_is_said_what_to_do(
+async def test_a_secret_that_cannot_be_printed_is_not_made_or_it_is_said_what_to_do(
     words: tuple[str, ...], lists: tuple[str, ...], advice: str, tmp_path: Path
 ) -> None:
     store = ("--store", "store.db")
@@ -140,8 +140,8 @@ def test_a_secret_that_cannot_be_printed_is_not_made_or_it_is_said_what_to_do(
     assert ended.stderr.decode().startswith(f"tallygate: {FULL}; ")
     assert advice in ended.stderr.decode()
     assert ended.stderr.count(b"\n") == 1
-    listed = run(*lists, *store, streams="", folder=tmp_path)
-    assert (b"ops" if words[0] == "token" else b"ACME-1") in listed.stdout
+    listed = await run_here(*lists, "--store", str(tmp_path / "store.db"))
+    assert ("ops" if words[0] == "token" else "ACME-1") in listed.out
 
 
 def test_a_reader_of_a_secret_who_has_gone_is_told_on_standard_error(tmp_path: Path) -> None:

@@ -317,7 +317,9 @@ async def test_a_ready_file_does_not_take_the_place_of_the_store(name: str, tmp_
     assert os.listdir(tmp_path) == [name]
 
 
-@pytest.mark.parametrize("command", ["serve", "registrar", "demo"])
+@pytest.mark.parametrize(
+    "command", ["serve", *(pytest.param(each, marks=pytest.mark.slow) for each in ("registrar", "demo"))]
+)
 async def test_a_file_limit_that_leaves_no_connection_is_one_clear_line(command: str, tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
     run_limited = ("bash", "-c", 'ulimit -n 64; exec "$@"', "bash", sys.executable, "-m", "gateway")
