@@ -54,7 +54,7 @@ class EventSettings:
         (80, 95),
         live=True,
         help="Use of a pool, in percent of its limit, at which there is an event `threshold.reached`; "
-        "`threshold.left` comes when it has fallen by 5 points more.",
+        "`threshold.left` comes when it has fallen more than 5 points below.",
     )
 
 

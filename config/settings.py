@@ -108,8 +108,8 @@ class ListenSettings:
     max_connections: Positive | None = setting(
         None,
         live=True,
-        help="Client connections at once; more are refused politely. Default: the file limit less 64, of which "
-        "operators have 24.",
+        help="Client connections at once; more are refused, `too_many_connections`. Default: the file limit less 64, "
+        "of which operators have 24.",
     )
     max_connections_per_address: Count = setting(
         0,
@@ -181,7 +181,9 @@ class HeartbeatSettings:
     hello_deadline: PositiveSeconds = setting(
         5.0, live=True, help="Time from accepting a connection to its complete first message."
     )
-    asleep_timeout: PositiveSeconds = setting(1800.0, help="Silence allowed to a session that said it sleeps.")
+    asleep_timeout: PositiveSeconds = setting(
+        1800.0, help="Silence allowed to a session that said it sleeps; never less than `heartbeat.timeout`."
+    )
     resume_window: Seconds = setting(
         0.0,
         live=True,
@@ -245,7 +247,12 @@ class LicenseSettings:
         help="Whether an account of a group with a higher priority that finds a pool full takes the seat of one that "
         "is connected and idle.",
     )
-    returning: Seconds = setting(0.0, live=True, help="How long a seat is kept for its owner after a crash or restart.")
+    returning: Seconds = setting(
+        0.0,
+        live=True,
+        help="How long seats are kept for those who held them, after a crash, a restart or the end of a gateway of a "
+        "cluster; 0s: not.",
+    )
     rule: Rules = setting((), live=True, help=RULES_HELP)
     terms: Mapping[str, Any] = field(default_factory=_terms, hash=False)
 
@@ -328,7 +335,10 @@ class ClusterSettings:
         2000, help="Commands per second that this gateway asks the cluster to decide; more are `rate_limited`."
     )
     role: Literal["active", "standby"] = setting(
-        "active", live=True, help='Whether this gateway serves clients, or only follows and waits ("standby").'
+        "active",
+        live=True,
+        help='Whether this gateway serves clients, or only follows and waits ("standby"). A standby is made active '
+        "while it runs; the other way needs a restart.",
     )
     peers: tuple[Peer, ...] = setting(
         (),

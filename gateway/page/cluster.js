@@ -8,7 +8,7 @@ import { table } from "./table.js";
 const STATES = {
   active: ["good", ""],
   following: ["", "This node follows the others with closed doors."],
-  slow: ["bad", "The log is slow: this node lets nobody in, and takes back what is given back."],
+  slow: ["bad", "The log is slow: this node lets nobody in and grants nothing; it only takes seats back."],
   fenced: ["bad", "This node cannot be sure that it counts: it has sent its clients away."],
 };
 

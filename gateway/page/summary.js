@@ -259,7 +259,7 @@ export class SummaryView {
         : el("div", { class: `countdown ${mood}`, id: "countdown", role: "timer", dataset: { due: shutdown } },
             el("span", {}, state === "expired" ? "Shut down at " : "Expected shutdown at "), timeElement(due), ` ${zoneName()}`,
             el("b", { id: "countdown-left" })),
-      endless ? el("p", { class: "note" }, "This license does not need the connection: it goes on without end.") : null,
+      endless ? el("p", { class: "note" }, "This license does not need the connection: it goes on without it.") : null,
       factList(facts.filter(([, value]) => value)),
     );
   }

@@ -28,7 +28,7 @@ AT_ONCE = 500
 class EventDocument(TypedDict):
     """An event."""
 
-    id: Annotated[str, "No other event has it."]
+    id: Annotated[str, "The identity of the event: no other has it."]
     time: Time
     event: Annotated[str, "Its name; up to the first dot it is the kind."]
     detail: dict[str, Any]

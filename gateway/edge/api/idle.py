@@ -25,7 +25,7 @@ class IdleDocument(TypedDict):
 
     pool: str
     holders: Annotated[Count, "Seats whose holders do nothing for so long."]
-    longest_seconds: Annotated[float | None, "How long the one of them does nothing who does so longest."]
+    longest_seconds: Annotated[float | None, "The longest time for which one of them has done nothing."]
 
 
 @Route(
@@ -34,7 +34,7 @@ class IdleDocument(TypedDict):
     scope=READ,
     summary="How many holders of seats do nothing for how long, by pool of the enforced model.",
     answer=Page[IdleDocument],
-    query=(query("for", DURATION, 'For so long at least, such as "1h", which it is unless it is said.'),),
+    query=(query("for", DURATION, 'Those who do nothing for so long at least, such as "30m"; "1h" by default.'),),
 )
 async def list_idle(runtime: Runtime, request: web.Request) -> web.Response:
     """Count them: who asked for nothing and is in no live conference, and leases that nobody uses."""

@@ -74,7 +74,7 @@ class LicenseDocument(TypedDict):
     extensions: list[ExtensionDocument]
     titles: dict[str, TitlesDocument]
     registration: RegistrationDocument
-    overridden: Annotated[list[str], "Settings without effect, since the license of a registrar says it."]
+    overridden: Annotated[list[str], "Settings without effect, because the license of a registrar says them."]
 
 
 @Route(

@@ -1,10 +1,10 @@
 """Operators whom a reverse proxy has signed in: who asks, and with which scope.
 
-The proxy names the operator in a header and his groups in another one. That is believed of peers in
+The proxy names the operator in one header and the operator's groups in another. That is believed of peers in
 `operator.trust_proxy` only. A page of another site that finds a way past the proxy (DNS rebinding) can send any header,
 but not the Host of the proxy: so that must be one of `operator.proxy_hosts`.
 
-In the audit log such an operator has `proxy:` before his name, which no token's name begins with.
+In the audit log such an operator has `proxy:` before the name, which no token's name begins with.
 """
 
 from __future__ import annotations

@@ -32,9 +32,9 @@ Counts = list[int]
 class FullnessDocument(TypedDict):
     """Whether a pool is full."""
 
-    full_since: Annotated[Time | None, "None where it is not full now."]
+    full_since: Annotated[Time | None, "null where it is not full now."]
     denied_since: Annotated[Count, "Refusals since then."]
-    last_denied: Annotated[Time | None, "When somebody was refused last; None where that is not known any more."]
+    last_denied: Annotated[Time | None, "When somebody was refused last; null where that is not known any more."]
 
 
 class PoolCourseDocument(FullnessDocument):
@@ -59,7 +59,7 @@ class RecentDocument(TypedDict):
     pools: list[PoolCourseDocument]
     opened: Annotated[list[int], "Connections that were accepted."]
     ended: Annotated[list[int], "Connections that ended."]
-    lost: Annotated[list[int], "Those of them that were lost without a word."]
+    lost: Annotated[list[int], "Those of them that were lost, without a `bye`."]
     lag_ms: Annotated[list[int], "How late the event loop was at most, in milliseconds."]
 
 
@@ -81,7 +81,7 @@ class EndedSessionDocument(TypedDict):
     "GET",
     "/api/recent",
     scope=READ,
-    summary="The last hour, second by second.",
+    summary="The time of `history.recent` (60m by default), second by second.",
     answer=RecentDocument,
     query=(
         query("model", text(), "Only pools of this model; without it of the enforced one."),

@@ -54,7 +54,7 @@ class InstallationDocument(TypedDict):
     used: dict[str, Count]
     address: str
     version: str
-    clones_suspected: Annotated[Count, "How often it looked like one of two."]
+    clones_suspected: Annotated[Count, "How often it seemed that another installation uses the same license."]
 
 
 class GrantDocument(TypedDict):

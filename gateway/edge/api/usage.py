@@ -50,9 +50,9 @@ class UsageDocument(TypedDict):
 
     account: NotRequired[Annotated[str | None, "None for guests."]]
     home: NotRequired[Annotated[str, "The server that an account of another one belongs to."]]
-    device: NotRequired[Annotated[str | None, "None where none was named."]]
+    device: NotRequired[Annotated[str | None, "null where none was named."]]
     address: NotRequired[Annotated[str | None, "Of guests without a device."]]
-    group: NotRequired[Annotated[str | None, "None for accounts in no group, and guests."]]
+    group: NotRequired[Annotated[str | None, "null for accounts in no group, and guests."]]
     begins: NotRequired[Annotated[str, "The first day of a day, week or month, as YYYY-MM-DD."]]
     users: NotRequired[Annotated[Count, "Distinct accounts that were connected or refused."]]
     guests: NotRequired[Annotated[Count, "The same of guests, told apart by device, else by address."]]

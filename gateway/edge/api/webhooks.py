@@ -25,7 +25,7 @@ class WebhookDocument(TypedDict):
     waiting: Annotated[Count, "Events that its receiver has not taken yet."]
     oldest: Annotated[Time | None, "When the first of those happened."]
     delivered: Annotated[Count, "Events that the receiver has taken."]
-    dropped: Annotated[Count, "Events that were dropped, since too many waited."]
+    dropped: Annotated[Count, "Events that were dropped, because too many waited."]
     taken: Annotated[Count, "Requests that the receiver took."]
     failed: Annotated[Count, "Requests that failed."]
     last_delivered: Annotated[Time | None, "When the receiver took something last."]
