@@ -79,7 +79,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--day", metavar="TIME", type=seconds, default=600.0, help="how long a day takes (default 10m)")
     add("--clients", metavar="N", type=count, default=300, help="clients at the peak (default %(default)s)")
-    add("--seed", metavar="N", type=int, default=1, help="another number, another office (default %(default)s)")
+    add(
+        "--seed",
+        metavar="N",
+        type=int,
+        default=1,
+        help="draws the office and its day: the same number, the same day (default %(default)s)",
+    )
     add(
         "--set",
         metavar="KEY=VALUE",

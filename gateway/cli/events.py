@@ -29,7 +29,7 @@ RETRY = 1.0
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `events`."""
     parser.add_argument(
-        "--kind", metavar="K", action="append", choices=KINDS, help="only of this kind, and others given"
+        "--kind", metavar="K", action="append", choices=KINDS, help="only events of this kind; may be given again"
     )
     parser.add_argument("--since", metavar="WHEN", help="so long ago, or RFC 3339; --follow begins with it too")
     parser.add_argument("--follow", action="store_true", help="go on with what happens, until Ctrl-C")

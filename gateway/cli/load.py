@@ -99,7 +99,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--tcp-port", metavar="PORT", type=port, default=4307, help="its TCP door (default %(default)s)")
     add("--websocket-port", metavar="PORT", type=port, default=4308, help="its WebSocket door (default %(default)s)")
     add("--no-compare", action="store_true", help="do not ask the operator port, compare nothing")
-    add("--seed", type=int, help="draw the same lots again: beats, and what a profile leaves to chance")
+    add(
+        "--seed",
+        type=int,
+        help="seed of all that is drawn, such as when heartbeats fall: the same number, the same draws",
+    )
     add("--json", action="store_true", help="the summary as JSON")
     add(
         "--operator",

@@ -39,7 +39,7 @@ FIELDS = (
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `usage`."""
     document_forms.add_since(parser, "from the day of this time on")
-    parser.add_argument("--by", choices=BY, default="account", help="what is put together (default %(default)s)")
+    parser.add_argument("--by", choices=BY, default="account", help="by what use is added up (default %(default)s)")
     parser.add_argument("--model", metavar="NAME", help="a license model (default: the one that decides)")
     parser.add_argument("--absent", action="store_true", help="only the accounts that are known and never came")
     document_forms.add_forms(parser, "one line for each pool, of all models unless one is named")
