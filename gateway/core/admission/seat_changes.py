@@ -19,7 +19,7 @@ def required_seats(state: State, session: Session) -> tuple[tuple[Seat, ...], ..
     """Return the seats that the facts of a session give it, in each model; models that agree share them."""
     if session.kind in VISITORS:
         return state.no_seats
-    return state.of_all_ledgers([rule(session) for rule in state.seat_rules])
+    return state.by_ledger([rule(session) for rule in state.seat_rules])
 
 
 def set_seats(state: State, session: Session, cause: str, now: Instant) -> None:

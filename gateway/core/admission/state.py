@@ -134,8 +134,8 @@ class State:
         self.no_seats: tuple[tuple[Seat, ...], ...] = ((),) * len(self.ledgers)
         self.seat_rules = list(dict.fromkeys(each.seat_rule for each in self.ledgers))
         places = [self.seat_rules.index(each.seat_rule) for each in self.ledgers]
-        self.of_all_ledgers: Callable[[list[tuple[Seat, ...]]], tuple[tuple[Seat, ...], ...]]
-        self.of_all_ledgers = itemgetter(*places) if len(places) > 1 else tuple
+        self.by_ledger: Callable[[list[tuple[Seat, ...]]], tuple[tuple[Seat, ...], ...]]
+        self.by_ledger = itemgetter(*places) if len(places) > 1 else tuple
         self.with_rules = [each for each in self.ledgers if each.model.forbids or each.model.conference_rule]
         self.forbidding = [each for each in self.ledgers if each.model.forbids]
         self.at_sign_in = [each for each in self.ledgers if each.model.forbids or not each.model.members_only]
