@@ -137,8 +137,8 @@ def _enter(
     waited: Collection[Session] = (),
     recorded: Collection[Ledger] = (),
 ) -> Refusal | None:
-    """Let a session in under the enforced model, then under the others; a refusal changes nothing. Of whom a seat is
-    taken for it, hears of that by `decision`.
+    """Let a session in under the enforced model, then under the others; a refusal changes nothing. Whose seat is
+    taken for it is told so by `decision`.
 
     `waited` are those who waited for a conference that is started, itself among them: no seat is taken from them. What
     forbids it to them was recorded when they joined; models in `recorded` have recorded all that they have against it.

@@ -245,7 +245,7 @@ class BaseConnection(asyncio.Protocol):
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def lose(self, cause: str) -> None:
-        """It is over for `cause`."""
+        """Note that the connection is over for `cause`, and tell the owner; its socket may still be open."""
         self.cause = cause
         self.state = SessionState.CLOSED
         self.shared.connections.retire(self)
@@ -254,7 +254,9 @@ class BaseConnection(asyncio.Protocol):
             self._forget(cause)
 
     def finish(self, cause: str) -> None:
-        """What its peer said before it hung up for `cause` has been acted upon: it is over, if that did not end it."""
+        """End a connection whose peer has hung up for `cause`: all that it said before has been acted upon, which may
+        have ended it.
+        """
         if self.cause is None:
             self.lose(cause)
         if not self.gone:
@@ -327,7 +329,7 @@ class Connection(BaseConnection):
         shared.owner.received(self, payload)
 
     def lose(self, cause: str) -> None:
-        """It is over for `cause`."""
+        """Note that it is over for `cause`; what still comes is no heartbeat."""
         self.ready = False
         super().lose(cause)
 

@@ -193,7 +193,7 @@ class EpollTransport(asyncio.Transport):
             self._check_limit(self._unsent)
 
     def _at_once(self, data: bytes | bytearray | memoryview) -> bool:
-        """Whether `data` can be sent now; if not, it waits, or nobody is there to read it."""
+        """Return whether `data` can be sent now; if not, it was kept to be sent later, or is dropped after the end."""
         if self.state & (CLOSING | LOST):
             return False
         if self.state & SHUT:
@@ -294,5 +294,5 @@ class EpollTransport(asyncio.Transport):
         self._epoll.lose(self, fault)
 
     def get_extra_info(self, name: str, default: object = None) -> object:  # noqa: ARG002
-        """Nothing but what is asked for instead: the listener knows the peer's address."""
+        """Return `default`: nothing is known here that is not known to the listener, such as the peer's address."""
         return default

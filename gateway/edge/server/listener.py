@@ -332,7 +332,9 @@ async def _readable(loop: asyncio.AbstractEventLoop, sock: socket.socket, *, bey
 
 
 def _set_options(server_socket: socket.socket) -> None:
-    """No waiting to fill segments, and the kernel's second net inside the heartbeat timeout."""
+    """Set what accepted sockets inherit: small pieces are sent at once, and the kernel gives up a peer that has not
+    acknowledged anything for a minute.
+    """
     server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_NODELAY", 1),

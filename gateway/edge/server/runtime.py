@@ -324,10 +324,11 @@ class Runtime:
     def ended(self, connection: Connection, cause: str) -> None:
         """A connection is over for `cause`: so is its session, unless it may be resumed."""
         session, connection.session = connection.session, None
-        self.dispatcher.forget(connection, self.instant())
+        now = self.instant()
+        self.dispatcher.forget(connection, now)
         if session is not None:
-            self.recent.ended(session, connection.address, cause, self.instant())
-            self.commit_and_deliver(End(session.number, cause), self.instant())
+            self.recent.ended(session, connection.address, cause, now)
+            self.commit_and_deliver(End(session.number, cause), now)
 
     def close(self, connection: Connection, cause: str, *, retry_after: float | None = None) -> None:
         """End a connection from here with the closing message of its cause; `retry_after` is in seconds."""
