@@ -27,6 +27,7 @@ from config.settings import Settings
 from gateway.core.registration.license_status import LicenseState
 from gateway.edge.gateway import Gateway, running
 from gateway.edge.machine import Clock
+from gateway.edge.server.ticker import TICK
 from tests.garbage import leave_it_to_python
 from tests.stores_in_memory import copy_the_first
 from tests.wire_client import PATIENCE, Wire
@@ -110,6 +111,10 @@ class House:
     def tick_by_hand(self) -> None:
         """Have ticks come by `runtime.advance` alone; one that came by itself, on a busy machine, would be too many."""
         self.runtime.ticker.stop()
+
+    def live(self, seconds: float) -> None:
+        """Have the gateway live through seconds, by its ticks; what tells the time of day stays where it is."""
+        self.runtime.advance(round(seconds / TICK))
 
     async def end(self, drain: float = 0) -> None:
         """Close the gateway with its clients connected; each closes once all were sent away."""

@@ -104,21 +104,24 @@ async def test_a_seat_is_released_at_once_and_for_its_cause(cause: str, serve: S
 
 
 async def test_silence_releases_for_heartbeat_timeout(serve: Serve) -> None:
-    house = await serve(license__model="epop", heartbeat__interval="100ms", heartbeat__timeout="250ms")
+    house = await serve(license__model="epop")
     wire = await house.welcomed()
     said(await wire.ask("join", conference="m"), "joined")
+    house.live(75)
     await wire.gone()
     assert released(await metrics(house), "concurrent") == {"heartbeat_timeout": 1}
 
 
 async def test_who_sleeps_may_be_silent_for_longer(serve: Serve) -> None:
-    house = await serve(license__model="trueconf", heartbeat__interval="100ms", heartbeat__timeout="250ms")
+    house = await serve(license__model="trueconf")
     sleeper = await house.welcomed(account="ann", device="phone")
     said(await sleeper.ask("sleep"), "asleep")
     awake = await house.welcomed(account="ann", device="pc")
+    house.live(75)
     said((await awake.gone())[-1], "closing", reason="heartbeat_timeout")
     assert released(await metrics(house), "online") == {"asleep": 1, "heartbeat_timeout": 1}
     said(await sleeper.ask("wake"), "awake")
+    house.live(75)
     said((await sleeper.gone())[-1], "closing", reason="heartbeat_timeout")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import House, Serve
+from tests.conftest import House, Serve, until
 from tests.rules.said import denied, full, said
 from tests.wire_client import Message, WebSocketWire, Wire
 
@@ -44,15 +44,18 @@ async def test_bye_is_answered_by_closing_without_a_word(transport: str, serve: 
 
 @BOTH
 async def test_silence_ends_in_heartbeat_timeout(transport: str, serve: Serve) -> None:
-    house = await serve(heartbeat__interval="100ms", heartbeat__timeout="250ms")
+    house = await serve()
     wire = await house.welcomed(transport)
+    house.live(75)
     closing(await last_of(wire, 4408), "heartbeat_timeout", 4408, reconnect=True)
 
 
 @BOTH
 async def test_no_hello_in_time_ends_in_hello_timeout(transport: str, serve: Serve) -> None:
-    house = await serve(heartbeat__hello_deadline="250ms")
+    house = await serve()
     wire = await house.connect(transport)
+    await until(lambda: len(list(house.runtime.connections())) == 1)
+    house.live(5)
     closing(await last_of(wire, 4408), "hello_timeout", 4408, reconnect=True)
 
 

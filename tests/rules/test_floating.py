@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.conftest import House, Serve
-from tests.rules.said import full, pools, said
-from tests.wire_client import PATIENCE
+from tests.conftest import House, Serve, until
+from tests.rules.said import Forward, full, pools, said
 
 
-async def serving(serve: Serve, **terms: Any) -> House:
+async def serving(serve: Serve, time: Forward | None = None, **terms: Any) -> House:
     """A gateway with a floating license."""
     given = {f"license__floating__{key}": value for key, value in terms.items()}
-    return await serve(license__model="floating", **given)
+    return await serve(license__model="floating", clock=time.clock if time else None, **given)
 
 
 @pytest.mark.parametrize(("key", "seats"), [("connection", 7), ("device", 6), ("account", 4), ("address", 2)])
@@ -74,12 +72,14 @@ async def test_a_seat_lingers_after_an_abrupt_loss_for_its_own_key_only(serve: S
 
 
 async def test_a_lingering_seat_is_free_when_its_time_is_over(serve: Serve) -> None:
-    house = await serving(serve, limit=1, key="device", linger="200ms")
+    time = Forward()
+    house = await serving(serve, time, limit=1, key="device", linger="60s")
     lost = await house.welcomed(account="ann", device="pc")
     await lost.drop()
-    async with asyncio.timeout(PATIENCE):
-        while await house.used("seats"):
-            pass
+    await until(lambda: not house.runtime.state.sessions)
+    await pools(house, seats=1)
+    time.pass_(house, 60)
+    await pools(house, seats=0)
     await house.welcomed(account="bob", device="pc")
 
 
