@@ -11,12 +11,21 @@ import struct
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from gateway.edge.server.listener import Listener
 from tests.wire_client import PATIENCE
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HELLO = b'{"type":"hello","protocol":1}'
 BEAT = b'{"type":"heartbeat"}'
+
+
+def send_little(listener: Listener[Any]) -> None:
+    """Have the kernel keep little of what waits for those who are let in from now on: who does not read is noticed
+    soon.
+    """
+    for each in listener._server_sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
 
 class Frame(NamedTuple):

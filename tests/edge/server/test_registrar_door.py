@@ -14,6 +14,7 @@ from gateway.edge.server.limits import LINGER_TICKS
 from tests.conftest import House, Serve, until
 from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Call
 from tests.edge.disk import broken
+from tests.edge.raw import send_little
 from tests.edge.registering import sold
 
 pytestmark = pytest.mark.usefixtures("each_transport")
@@ -236,6 +237,7 @@ async def test_a_flood_is_turned_away(registered: bool, serve: Serve, call: Call
 
 async def test_an_agent_that_does_not_read_is_cut_off(serve: Serve, call: Call) -> None:
     house = await serve(listen__message_rate=0, listen__outbound_limit=1024)
+    send_little(house.runtime.registrar.listener)
     agent = await call(house, await sold(house), room=2048)
     await agent.registered()
     agent.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket has it

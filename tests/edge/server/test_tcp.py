@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 
@@ -11,7 +12,7 @@ from gateway.edge.server.limits import LINGER_TICKS
 from gateway.edge.server.tcp import TcpConnection
 from tests.conftest import House, Serve, until
 from tests.edge.conftest import CERTIFICATE, PRIVATE_KEY, Connect
-from tests.edge.raw import BEAT, HELLO, Peer
+from tests.edge.raw import BEAT, HELLO, Peer, send_little
 from tests.wire_client import TcpWire
 
 pytestmark = pytest.mark.usefixtures("each_transport")
@@ -270,6 +271,7 @@ async def test_without_a_rate_nothing_is_too_fast(reloaded: bool, serve: Serve, 
 
 async def test_a_client_that_does_not_read_is_cut_off(serve: Serve, greet: Connect) -> None:
     house = await serve(listen__message_rate=0, listen__outbound_limit=4096)
+    send_little(house.runtime.tcp)
     client: Peer = await greet(house, room=4096)
     (connection,) = house.runtime.tcp.connections
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
@@ -278,6 +280,7 @@ async def test_a_client_that_does_not_read_is_cut_off(serve: Serve, greet: Conne
     try:
         while connection.cause is None:
             await client.send(beat)
+            await asyncio.sleep(0)  # it is read, and answered
             heaviest = max(heaviest, connection.transport.get_write_buffer_size())
     except ConnectionError:
         assert connection.cause is not None
@@ -293,6 +296,7 @@ async def test_a_client_that_does_not_read_over_tls_is_cut_off(
 ) -> None:
     pair = {"listen__tls_certificate": CERTIFICATE, "listen__tls_key": PRIVATE_KEY}
     house = await serve(listen__message_rate=0, listen__outbound_limit=4096, **pair)
+    send_little(house.runtime.tcp)
     client: Peer = await greet(house, tls=trust, room=4096)
     (connection,) = house.runtime.tcp.connections
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
@@ -300,6 +304,7 @@ async def test_a_client_that_does_not_read_over_tls_is_cut_off(
     try:
         while connection.cause is None:
             await client.send(beat)
+            await asyncio.sleep(0)  # it is read, and answered
     except ConnectionError:
         assert connection.cause is not None
     assert connection.cause == "slow_consumer"
@@ -312,12 +317,14 @@ async def test_a_client_that_shuts_its_half_and_does_not_read_is_held_for_the_li
 ) -> None:
     house = await serve(listen__message_rate=0, listen__outbound_limit=64 << 20)
     house.tick_by_hand()
+    send_little(house.runtime.tcp)
     client: Peer = await greet(house, room=4096)
     (connection,) = house.runtime.tcp.connections
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
     beat = json.dumps({"type": "heartbeat", "seq": int("9" * 4000)}).encode() + b"\n"
     while not connection.transport.get_write_buffer_size():
         await client.send(beat)
+        await asyncio.sleep(0)  # it is read, and answered
     client.writer.write_eof()
     await until(lambda: connection.cause == "closed")
     assert len(house.runtime.state.sessions) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -33,6 +34,7 @@ from tests.edge.raw import (
     WebSocketPeer,
     frame,
     request,
+    send_little,
 )
 from tests.wire_client import WebSocketWire
 
@@ -342,6 +344,7 @@ async def test_a_close_frame_behind_a_flood_is_seen(serve: Serve, greet: Connect
 
 async def test_a_client_that_does_not_read_is_cut_off(serve: Serve, greet: Connect) -> None:
     house = await serve(listen__message_rate=0, listen__outbound_limit=4096)
+    send_little(house.runtime.websocket)
     client: WebSocketPeer = await greet(house, "websocket", room=4096)
     (connection,) = house.runtime.websocket.connections
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
@@ -349,6 +352,7 @@ async def test_a_client_that_does_not_read_is_cut_off(serve: Serve, greet: Conne
     try:
         while connection.cause is None:
             await client.send(beat)
+            await asyncio.sleep(0)  # it is read, and answered
     except ConnectionError:
         assert connection.cause is not None
     assert connection.cause == "slow_consumer"
