@@ -411,11 +411,11 @@ async def test_a_join_that_is_cancelled_leaves_the_line(serve: Serve, transport:
 
 async def test_a_wait_outlasts_the_time_of_an_answer(serve: Serve, transport: Transport) -> None:
     house = await serve(license__model="epop", license__epop__users=1)
-    async with client(house, transport) as ann, client(house, transport, timeouts=Timeouts(answer=0.05)) as bob:
+    async with client(house, transport) as ann, client(house, transport, timeouts=Timeouts(answer=0.15)) as bob:
         await ann.join("weekly")
         waits = asyncio.create_task(bob.join("weekly", wait=60))
         await until(lambda: len(house.runtime.state.lines) == 1)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.25)
         assert not waits.done()
         await ann.leave("weekly")
         async with asyncio.timeout(PATIENCE):

@@ -97,7 +97,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
 
 async def test_sigterm_sends_everybody_away_spread_over_the_drain_and_ends_well(start: Start, tmp_path: Path) -> None:
-    gateway = await start()
+    gateway = await start(drain="800ms")
     wires = [await gateway.welcomed(transport) for transport in ("tcp", "websocket") for _ in range(4)]
     began = time.monotonic()
     gateway.process.send_signal(signal.SIGTERM)
@@ -113,7 +113,7 @@ async def test_sigterm_sends_everybody_away_spread_over_the_drain_and_ends_well(
     assert {(each["reason"], each["code"], each["reconnect"]) for _, each in heard} == {("drained", 1012, True)}
     times = sorted(moment for moment, _ in heard)
     assert times[-1] - times[0] > 0.2
-    assert "draining 8 connections over 0.5 s" in ended.out
+    assert "draining 8 connections over 0.8 s" in ended.out
     assert ended.out.endswith("stopped\n")
     assert set(json.loads((tmp_path / "ready.json").read_text()).values()) == {None}
 
