@@ -20,7 +20,8 @@ from tests.wire_client import Wire
 
 SETTINGS = (
     *("--set", "listen.tcp=0", "--set", "listen.websocket=0", "--set", "listen.operator=0"),
-    *("--set", "listen.drain=0s", "--set", "license.epop.users=2", "--set", "store.path=:memory:"),
+    *("--set", "registrar.port=0", "--set", "listen.drain=0s"),
+    *("--set", "license.epop.users=2", "--set", "store.path=:memory:"),
 )
 
 
@@ -30,10 +31,12 @@ async def recorded(file: Path, *, ended_by: signal.Signals = signal.SIGTERM) -> 
     ready = file.with_name("ready.json")
     process = await begin("serve", *SETTINGS, "--record", str(file), "--ready-file", str(ready))
     try:
-        await until(ready.exists)
+        await until(lambda: ready.exists() or process.returncode is not None)
+        assert process.returncode is None, await process.communicate()
         yield json.loads(ready.read_text())["tcp"]
     finally:
-        process.send_signal(ended_by)
+        if process.returncode is None:
+            process.send_signal(ended_by)
         await end(process)
 
 
