@@ -251,7 +251,7 @@ class Dispatcher:
             self._enter_line(decision, decision.queue.place, asker)
         # Most decisions change nothing that is kept, while no answer waits: no call for those.
         done = self._persistence.commit(decision, actor) if decision.changes or decision.audit else None
-        if done is None and len(self._pending_replies) > 0 and self._pending_replies.must_precede(decision, asker):
+        if done is None and self._pending_replies.waiting and self._pending_replies.must_precede(decision, asker):
             self._pending_replies.add(self._persistence.barrier(), decision, asker, id)
         elif done is not None:
             self._pending_replies.add(done, decision, asker, id)

@@ -81,14 +81,15 @@ class PendingReplies:
         self._mono = mono
         self._deadline = deadline
         self._on_distrust = on_distrust
-        self._waiting: dict[asyncio.Future[None], PendingReply] = {}
+        self.waiting: dict[asyncio.Future[None], PendingReply] = {}
+        """The replies that wait, by the commit that each waits for, the oldest first."""
         self._leases: Multimap[Key, asyncio.Future[None]] = Multimap()
         """The commits that are about a key."""
         self._news: Multimap[int, asyncio.Future[None]] = Multimap()
         """The commits until which a session, by its number, is not told something."""
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def must_precede(self, decision: Decision, asker: Connection | None) -> bool:
         """Return whether something has not been told yet that comes before a decision: to somebody who is told of it,
@@ -128,7 +129,7 @@ class PendingReplies:
         notified = (number for number, _ in decision.notices)
         generations = {number: sessions[number].generation for number in notified if number in sessions}
         until = self._mono() + self._deadline
-        self._waiting[done] = PendingReply(decision, asker, session, generations, id, until)
+        self.waiting[done] = PendingReply(decision, asker, session, generations, id, until)
         done.add_done_callback(self._settled)
 
     def finish_later(self, connection: Connection, cause: str) -> bool:
@@ -146,7 +147,7 @@ class PendingReplies:
 
         Called with every tick; `mono` is in monotonic seconds (PROTOCOL.md, Limits).
         """
-        done, reply = next(iter(self._waiting.items()), (None, None))
+        done, reply = next(iter(self.waiting.items()), (None, None))
         late = done is not None and reply is not None and reply.until <= mono and not done.done()
         if late or self._persistence.store.stalled:
             self._persistence.store.mistrust(f"it has not answered for {self._deadline:g} s")
@@ -154,12 +155,12 @@ class PendingReplies:
             self._on_distrust()
 
     def _settled(self, done: asyncio.Future[None]) -> None:
-        if done not in self._waiting:
+        if done not in self.waiting:
             return
         if done.cancelled() or done.exception() is not None:
             self._undo_all()
             return
-        reply = self._waiting.pop(done)
+        reply = self.waiting.pop(done)
         for change in reply.decision.changes:
             if isinstance(change, LeaseChange):
                 self._leases.discard(change.key, done)
@@ -169,8 +170,8 @@ class PendingReplies:
 
     def _undo_all(self) -> None:
         """Undo all grants that nobody has been told of. What granted nothing, such as an end, stands, and is told."""
-        waiting = list(self._waiting.values())
-        self._waiting.clear()
+        waiting = list(self.waiting.values())
+        self.waiting.clear()
         self._leases = Multimap()
         self._news = Multimap()
         undone: dict[int, Decision] = {}
