@@ -175,6 +175,10 @@ class Dialog:
             self._watching.cancel()
             await asyncio.wait([self._watching])
         await self.client.bye()
+        end = self.client.end
+        last = end.last if end is not None else None
+        if end is not None and not end.reconnect and last is not None and last["type"] == "closing":
+            self.over = end  # which came while the lines ended
 
     def _read(self) -> str | None:
         try:

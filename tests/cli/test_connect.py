@@ -201,6 +201,19 @@ async def test_it_ends_where_the_gateway_ends_it_for_good(serve: Serve) -> None:
     assert (ended.code, ended.err) == (1, "tallygate: the connection has ended: kicked\n")
 
 
+async def test_an_end_for_good_is_told_though_the_lines_end_too(serve: Serve) -> None:
+    house = await serve()
+    process = await begin("connect", at(house), "--account", "ann", stdin=PIPE)
+    await said(process.stdout, "welcome")
+    process.send_signal(signal.SIGSTOP)
+    await house.http("DELETE", "/api/accounts/ann/connections")
+    assert process.stdin is not None
+    process.stdin.close()
+    process.send_signal(signal.SIGCONT)
+    ended = await end(process)
+    assert (ended.code, ended.err) == (1, "tallygate: the connection has ended: kicked\n")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 async def test_a_signal_ends_the_session_in_order(serve: Serve, number: int, code: int) -> None:
     house = await serve()
