@@ -167,7 +167,8 @@ def _keys_of_table(kind: Any) -> Iterator[str]:
     """Yield the lines that explain the keys of one table in a list of tables."""
     if _is_tables(kind):
         for each in fields(get_args(get_args(kind)[0])[0]):
-            text = f"{each.name}: {each.metadata['help']}"
+            default = "" if each.default in {None, "", ()} else f" Default: {write(each.default)}."
+            text = f"{each.name}: {each.metadata['help']}{default}"
             yield from textwrap.wrap(text, 110, initial_indent="#   ", subsequent_indent="#     ")
 
 

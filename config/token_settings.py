@@ -45,20 +45,20 @@ class IssuerSettings:
     jwks_ca: FilePath = setting(
         "", help="File with the certificate authority of that URL (PEM); unset: those that this machine trusts."
     )
-    jwks_refresh: Annotated[float, Duration(low=1.0)] = setting(3600.0, help="How often they are fetched again; 1h.")
+    jwks_refresh: Annotated[float, Duration(low=1.0)] = setting(3600.0, help="How often they are fetched again.")
     jwks_pause: PositiveSeconds = setting(
-        30.0, help="Time from one attempt to the next at least, also where tokens name keys that are not known; 30s."
+        30.0, help="Time from one attempt to the next at least, also where tokens name keys that are not known."
     )
     jwks_timeout: Annotated[float, Duration(low=0.001, high=300.0)] = setting(
-        10.0, help="Time in which they must be fetched; 10s."
+        10.0, help="Time in which they must be fetched."
     )
-    jwks_limit: Annotated[int, Range(256, 1_048_576)] = setting(65536, help="Bytes that they may have at most; 65536.")
-    account_claim: str = setting("sub", help='The claim that is the account, "sub" or such as "preferred_username".')
+    jwks_limit: Annotated[int, Range(256, 1_048_576)] = setting(65536, help="Bytes that they may have at most.")
+    account_claim: str = setting("sub", help='The claim that is the account, such as "preferred_username".')
     device_claim: str = setting("", help="The claim that is the device; unset: the client says it.")
     groups_claim: str = setting("", help="The claim that has the groups, a text or a list; unset: none.")
-    leeway: Annotated[float, Duration(high=600.0)] = setting(30.0, help="How far clocks may be apart; 30s.")
+    leeway: Annotated[float, Duration(high=600.0)] = setting(30.0, help="How far clocks may be apart.")
     token_limit: Annotated[int, Range(64, LIMIT)] = setting(
-        LIMIT, help="Characters of a token at most; 4096, the longest message."
+        LIMIT, help="Characters of a token at most; no message can hold more than the default."
     )
 
     @property

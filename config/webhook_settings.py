@@ -30,13 +30,13 @@ class WebhookSettings:
     name: NameOrNone = setting("", help="Name of the webhook; without one, its position among all of them, from 1.")
     ca: FilePath = setting("", help="File with the authorities to trust (PEM), in place of those of this machine.")
     timeout: Annotated[float, Duration(low=0.1, high=60.0)] = setting(
-        10.0, help="Time in which the receiver must answer; 10s."
+        10.0, help="Time in which the receiver must answer."
     )
     batch: Annotated[int, Range(1, 1000)] = setting(
-        100, help="Events in one request at most; 100. There is one request a second."
+        100, help="Events in one request at most; there is one request a second."
     )
     queue: Annotated[int, Range(1, 1_000_000)] = setting(
-        50_000, help="Events that wait for the receiver at most; 50000. Beyond, the oldest are dropped, and counted."
+        50_000, help="Events that wait for the receiver at most; beyond, the oldest are dropped, and counted."
     )
 
 

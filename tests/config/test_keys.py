@@ -51,6 +51,16 @@ def test_the_default_file_is_the_one_the_settings_write() -> None:
     assert written == document(), "tallygate check --write-defaults config/gateway.toml"
 
 
+def test_the_default_file_has_the_defaults_of_keys_of_tables() -> None:
+    text = " ".join(line.lstrip("# ") for line in document().splitlines())
+    for said in (
+        'timeout: Time in which the receiver must answer. Default: "10s". batch:',
+        "Default: 50000. [[webhook]]",
+    ):
+        assert said in text
+    assert "ca: File with the authorities to trust (PEM), in place of those of this machine. timeout:" in text
+
+
 def test_the_default_file_has_every_section_and_key() -> None:
     found: list[str] = []
     section = ""
