@@ -79,15 +79,15 @@ class ConnectionTable(Generic[C]):
 
     def waiting_from(self, address: str) -> int:
         """Sockets of one network whose peer has not said who it is, less proxies that have not named their client."""
-        return len(self._waiting.values_of(self._network(address)))
+        return len(self._waiting.values_of(network(address, self._ipv6_prefix)))
 
     def held_by(self, address: str) -> int:
         """Sockets of one network; 0 while addresses are not limited."""
-        return len(self.by_network.values_of(self._network(address)))
+        return len(self.by_network.values_of(network(address, self._ipv6_prefix)))
 
     def arrive(self, thing: object, address: str) -> None:
         """A socket has been accepted, or what is arriving has got its address."""
-        self.arriving[thing] = place = self._network(address)
+        self.arriving[thing] = place = network(address, self._ipv6_prefix)
         if place:
             self._waiting.add(place, thing)
             if self._limited:
@@ -141,7 +141,7 @@ class ConnectionTable(Generic[C]):
         else:
             self._forget(connection)
         if self._limited:
-            self.by_network.discard(self._network(connection.address), connection)
+            self.by_network.discard(network(connection.address, self._ipv6_prefix), connection)
 
     def _forget(self, connection: C) -> None:
         if connection in self.pending:
@@ -158,10 +158,7 @@ class ConnectionTable(Generic[C]):
         self.by_network = Multimap()
         if limited:
             for connection in self:
-                self.by_network.add(self._network(connection.address), connection)
+                self.by_network.add(network(connection.address, self._ipv6_prefix), connection)
             for thing, place in self.arriving.items():
                 if place:
                     self.by_network.add(place, thing)
-
-    def _network(self, address: str) -> str:
-        return network(address, self._ipv6_prefix)
