@@ -136,8 +136,8 @@ def write_duration(seconds: float) -> str:
 
 
 def whole_seconds(seconds: float) -> int:
-    """Return a span of time that is told to a client, in whole seconds, rounded up; less than a millisecond above a
-    whole one is nothing, since the difference of two instants is not exact.
+    """Return a span of time (seconds) as it is told, in whole seconds, rounded up; less than half a millisecond above a
+    whole one counts as nothing, since the difference of two instants is not exact.
     """
     return math.ceil(round(seconds, 3))
 
