@@ -50,7 +50,7 @@ async def test_gateways_that_all_were_stopped_go_on_from_files_of_different_age(
 async def test_a_gateway_that_comes_in_while_the_others_are_busy_comes_to_the_same(
     join: Join, members: Members, tmp_path: Path
 ) -> None:
-    roomy = {"license__epop__users": 3 * VISITORS, "store__deadline": "60s"}
+    roomy = {"license__epop__users": 3 * VISITORS, "store__deadline": "60s", "listen__message_rate": 0}
     a, b = await join("a", **roomy), await join("b", **roomy)
     visited, stop = set[str](), asyncio.Event()
     visits = [
